@@ -1,0 +1,66 @@
+"""Bayesian modelling of neural scaling laws: forecasts and allocations with credible intervals.
+
+The names below are all there is; each is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+_WHERE = {
+    "Runs": "runs",
+    "Law": "law",
+    "Published": "law",
+    "Positive": "priors",
+    "Fraction": "priors",
+    "Real": "priors",
+    "Fit": "fit",
+    "fit": "fit",
+    "NEW": "posterior",
+    "forecast": "forecast",
+    "Forecast": "forecast",
+    "allocate": "allocate",
+    "Allocation": "allocate",
+    "regret": "allocate",
+    "simulate": "simulate",
+    "calibrate": "calibrate",
+    "report": "report",
+    "grid": "units",
+    "flop": "units",
+    "parse_count": "units",
+    "format_count": "units",
+    "plot_runs": "plots",
+    "plot_fit": "plots",
+    "plot_posterior": "plots",
+    "plot_forecast": "plots",
+    "plot_allocation": "plots",
+    "plot_residuals": "plots",
+    "plot_ranks": "plots",
+    "RunsError": "errors",
+    "LawError": "errors",
+    "FitError": "errors",
+    "RunsWarning": "errors",
+    "ConvergenceWarning": "errors",
+    "ExtrapolationWarning": "errors",
+}
+_MODULES = ("laws",)
+__version__ = "0.1.0"
+__all__ = sorted([*_WHERE, *_MODULES])  # noqa: PLE0605
+
+if TYPE_CHECKING:
+    from bayescale import laws as laws
+
+
+def __getattr__(name: str):
+    if name in _MODULES:
+        return import_module(f"bayescale.{name}")
+    if name not in _WHERE:
+        raise AttributeError(f"module 'bayescale' has no attribute {name!r}")
+    value = getattr(import_module(f"bayescale.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

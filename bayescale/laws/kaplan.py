@@ -1,0 +1,76 @@
+"""Kaplan et al. 2020: a pure power law in which the scarcer of model and data sets the loss."""
+
+from bayescale.law import Law, Published
+from bayescale.priors import Positive
+
+
+def loss(N, D, *, A, B, alpha_N, alpha_D):
+    """`A` is the loss at the reference N without limit of data, `B` the reverse."""
+    q = 1 / alpha_D
+    return (A**q * N ** (-alpha_N * q) + B**q / D) ** alpha_D
+
+
+def optimum(ND, *, A, B, alpha_N, alpha_D):
+    ratio = alpha_N / alpha_D
+    return (ratio * (A / B) ** (1 / alpha_D) * ND) ** (1 / (1 + ratio))
+
+
+def constants(N, D, *, A, B, alpha_N, alpha_D):
+    return {"N_c": N * A ** (1 / alpha_N), "D_c": D * B ** (1 / alpha_D)}
+
+
+def loss_with_floor(N, D, *, E, A, B, alpha_N, alpha_D):
+    return E + loss(N, D, A=A, B=B, alpha_N=alpha_N, alpha_D=alpha_D)
+
+
+def optimum_with_floor(ND, *, E, A, B, alpha_N, alpha_D):
+    return optimum(ND, A=A, B=B, alpha_N=alpha_N, alpha_D=alpha_D)
+
+
+def constants_with_floor(N, D, *, E, A, B, alpha_N, alpha_D):
+    return constants(N, D, A=A, B=B, alpha_N=alpha_N, alpha_D=alpha_D)
+
+
+REFERENCE = "Kaplan et al. 2020, arXiv:2001.08361"
+N_C, D_C, ALPHA_N, ALPHA_D = 6.4e13, 1.8e13, 0.076, 0.103  # their Table 2, N without embeddings
+
+kaplan = Law(
+    name="kaplan",
+    loss=loss,
+    optimum=optimum,
+    constants=constants,
+    priors=dict(
+        # Without a floor the amplitudes carry the whole loss: 1.2 to 5.4 nats at 90 %.
+        A=Positive(2.5, spread=1.6, between=1.1),
+        B=Positive(2.5, spread=1.6, between=1.1),
+        # Published: 0.07 to 0.10; a factor 1.5 is one sd.
+        alpha_N=Positive(0.09, spread=1.5, between=1.1),
+        alpha_D=Positive(0.09, spread=1.5, between=1.1),
+    ),
+    falling=("N", "D"),
+    reference=REFERENCE,
+    published=dict(
+        kaplan2020=Published(
+            "Kaplan et al. 2020, L(N, D)",
+            dict(A=N_C**ALPHA_N, B=D_C**ALPHA_D, alpha_N=ALPHA_N, alpha_D=ALPHA_D),
+            REFERENCE,
+        )
+    ),
+)
+
+kaplan_floor = Law(
+    name="kaplan_floor",
+    loss=loss_with_floor,
+    optimum=optimum_with_floor,
+    constants=constants_with_floor,
+    priors=dict(
+        E=Positive(1.7, spread=1.4, between=1.1),
+        A=Positive(0.8, spread=2.0, between=1.2),
+        B=Positive(0.8, spread=2.0, between=1.2),
+        # What is left above a floor falls faster than the whole loss does.
+        alpha_N=Positive(0.3, spread=1.6, between=1.1),
+        alpha_D=Positive(0.3, spread=1.6, between=1.1),
+    ),
+    falling=("N", "D"),
+    reference=f"{REFERENCE}, with an irreducible loss",
+)

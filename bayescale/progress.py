@@ -1,0 +1,41 @@
+"""A bar on a terminal and in a notebook; silence when piped, or asked for."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from importlib.util import find_spec
+
+
+def wanted(progressbar: bool | None) -> bool:
+    """Whether to show progress: as said, else only where a person is watching."""
+    if progressbar is not None:
+        return progressbar
+    if os.environ.get("BAYESCALE_PROGRESS", "").lower() in ("0", "no", "false", "off"):
+        return False
+    in_notebook = "ipykernel" in sys.modules and find_spec("ipywidgets") is not None
+    return in_notebook or sys.stderr.isatty()
+
+
+@contextmanager
+def bar(progressbar: bool | None):
+    """Yield ``step(text, done, total)``; the bar vanishes when the block ends.
+
+    A `total` of None shows activity without a measure.
+    """
+    if not wanted(progressbar):
+        yield lambda text, done=0, total=None: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as display:
+        task = display.add_task("", total=None)
+
+        def step(text: str, done: float = 0, total: float | None = None) -> None:
+            display.update(task, description=text, completed=done, total=total)
+
+        yield step

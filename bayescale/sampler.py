@@ -1,0 +1,119 @@
+"""From a design to posterior draws: compile once per shape of problem, then only sample."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from bayescale.diagnostics import Convergence, convergence
+from bayescale.errors import FitError
+from bayescale.model import Design, build, check_law
+from bayescale.progress import bar
+
+#: What is tried in turn until the chains agree: acceptance target, and how many times the draws
+#: and tuning steps. Longer runs are thinned back to the draws that were asked for.
+STAGES = ((0.9, 1), (0.97, 3), (0.99, 10))
+
+KEPT = 24  # compiled models held in memory
+_compiled: OrderedDict[tuple, object] = OrderedDict()
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Draws, what the sampler noted of each, and how they were made."""
+
+    posterior: xr.Dataset
+    stats: xr.Dataset
+    convergence: Convergence
+    target_accept: float
+    lengthened: int
+    seconds: float
+
+
+def compiled(plan: Design):
+    """The compiled model of a design; of one shape, only the first is ever compiled."""
+    with _lock:
+        if plan.shape not in _compiled:
+            import nutpie
+
+            check_law(plan.law, plan)
+            _compiled[plan.shape] = nutpie.compile_pymc_model(build(plan))
+            while len(_compiled) > KEPT:
+                _compiled.popitem(last=False)
+        _compiled.move_to_end(plan.shape)
+        return _compiled[plan.shape].with_data(**plan.arrays())
+
+
+def sample(
+    plan: Design,
+    *,
+    draws: int,
+    tune: int,
+    chains: int,
+    seed: int,
+    target_accept: float | None = None,
+    cores: int | None = None,
+    progressbar: bool | None = None,
+) -> Sampled:
+    """Draw from the posterior with nutpie's NUTS and a low-rank mass matrix.
+
+    Without a `target_accept`, chains that disagree or diverge are run again, more carefully and
+    longer (`STAGES`), and thinned back to `draws`.
+    """
+    for name, value, least in (("draws", draws, 10), ("tune", tune, 50), ("chains", chains, 1)):
+        if int(value) < least:
+            raise FitError(f"{name} is {value}: at least {least} are needed")
+    stages = STAGES if target_accept is None else ((target_accept, 1),)
+    started = time.perf_counter()
+    with bar(progressbar) as step:
+        step("compiling the model")
+        model = compiled(plan)
+        for attempt, (accept, times) in enumerate(stages):
+            posterior, stats = _run(
+                model, plan, step, draws=draws * times, tune=tune * times, chains=chains,
+                seed=(seed + attempt) % 2**31, target_accept=accept, cores=cores,
+            )
+            posterior, stats = _thinned(posterior, stats, times)
+            agreement = convergence(posterior, stats)
+            if agreement.passed:
+                break
+    seconds = time.perf_counter() - started
+    return Sampled(posterior, stats, agreement, accept, times, seconds)
+
+
+def _thinned(posterior: xr.Dataset, stats: xr.Dataset, times: int):
+    """Every so many draws; a divergence anywhere between two that are kept stays on record."""
+    if times == 1:
+        return posterior, stats
+    diverging = stats["diverging"].coarsen(draw=times).max()
+    kept = np.arange(posterior.sizes["draw"] // times)
+    posterior, stats = (d.isel(draw=slice(None, None, times)).assign_coords(draw=kept)
+                        for d in (posterior, stats))
+    return posterior, stats.assign(diverging=diverging.assign_coords(draw=kept).astype(bool))
+
+
+def _run(model, plan: Design, step, *, target_accept, cores, **settings):
+    import nutpie
+
+    total = settings["chains"] * (settings["draws"] + settings["tune"])
+
+    def report(states) -> None:
+        step("sampling", sum(s.finished_draws for s in states), total)
+
+    tree = nutpie.sample(
+        model, adaptation="low_rank", target_accept=target_accept, save_warmup=False,
+        progress_bar=False, progress_callback=report, cores=cores or os.cpu_count(), **settings,
+    )
+    coords = {g: list(levels) for g, levels in plan.levels.items()}
+    posterior = tree["posterior"].to_dataset()
+    posterior = posterior.assign_coords({g: v for g, v in coords.items() if g in posterior.dims})
+    stats = tree["sample_stats"].to_dataset()
+    kept = [n for n in ("diverging", "energy", "n_steps", "depth") if n in stats]
+    return posterior, stats[kept]

@@ -1,0 +1,131 @@
+"""A fit as one netCDF file: written whole or not at all, read without executing anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import xarray as xr
+
+from bayescale.errors import FitError, LawError
+from bayescale.law import Law
+from bayescale.laws import get
+from bayescale.model import Design, Effect, Parameter
+from bayescale.priors import Fraction, Positive, Real
+from bayescale.runs import Runs
+
+FORMAT = 1
+KEY = "bayescale"
+PRIORS = {kind.__name__: kind for kind in (Positive, Fraction, Real)}
+
+
+def write(path: str | Path, tree: xr.DataTree, plan: Design, facts: dict) -> None:
+    """Write draws and everything that explains them, atomically."""
+    header = dict(
+        format=FORMAT,
+        law=plan.law.name,
+        parameters=[
+            dict(name=p.name, prior=[type(p.prior).__name__, asdict(p.prior)],
+                 effects=[asdict(e) for e in p.effects])
+            for p in plan.parameters
+        ],
+        groups=plan.groups,
+        scales={c: float(v).hex() for c, v in plan.scales.items()},
+        facts=facts,
+        runs=plan.runs.to_json(),
+    )
+    tree = tree.copy()
+    for node in tree.subtree:
+        node.attrs = {}
+    tree.attrs = {KEY: json.dumps(header)}
+    atomically(path, lambda temporary: tree.to_netcdf(temporary, engine="h5netcdf"))
+
+
+def atomically(path: str | Path, write_to: Callable[[Path], object]) -> None:
+    """Let `write_to` fill a file beside `path`, then put it there: the old file or the new one."""
+    path = Path(path)
+    if path.is_dir():
+        raise FitError("this is a directory: name a file in it", where=str(path))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise FitError(f"cannot be written ({error.strerror})", where=str(path)) from None
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write_to(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise FitError(f"cannot be written ({error.strerror or error})", where=str(path)) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def read(path: str | Path, law: Law | None = None) -> tuple[xr.DataTree, Design, dict]:
+    """Read what `write` wrote, or say why it cannot be read."""
+    path = Path(path)
+    where = str(path)
+    if not path.exists():
+        raise FitError("there is no such file", where=where)
+    if path.is_dir():
+        raise FitError("this is a directory: name a fit's .nc file", where=where)
+    try:
+        with xr.open_datatree(path, engine="h5netcdf") as opened:
+            tree = opened.load()
+    except Exception as error:  # h5netcdf and h5py raise many kinds for files that are not theirs
+        size = path.stat().st_size
+        cut = size > 0 and path.open("rb").read(4) == b"\x89HDF"
+        why = ("the file is cut short or damaged" if cut
+               else "this is not a netCDF file" if size else "the file is empty")
+        raise FitError(f"{why} ({str(error).splitlines()[0][:100] if str(error) else 'unreadable'})"
+                       ": load a file that Fit.save wrote", where=where) from None
+    if KEY not in tree.attrs or "posterior" not in tree.children:
+        raise FitError("this netCDF file was not written by bayescale: load one that Fit.save wrote",
+                       where=where)
+    header = json.loads(tree.attrs[KEY])
+    if header["format"] > FORMAT:
+        raise FitError(f"the file has format {header['format']}, newer than this version reads "
+                       f"({FORMAT}): upgrade bayescale", where=where)
+    plan = Design(
+        law=_law(header["law"], law, where),
+        runs=Runs.from_json(header["runs"]),
+        groups=tuple(header["groups"]),
+        parameters=tuple(
+            Parameter(p["name"], PRIORS[p["prior"][0]](**p["prior"][1]),
+                      tuple(Effect(**e) for e in p["effects"]))
+            for p in header["parameters"]
+        ),
+        scales={c: float.fromhex(v) for c, v in header["scales"].items()},
+    )
+    expected = {p.name for p in plan.parameters} - {"sigma", "nu"}
+    if expected != set(plan.law.parameters):
+        raise FitError(f"the law {plan.law.name!r} takes {', '.join(plan.law.parameters)}, but the "
+                       f"fit was made with {', '.join(sorted(expected))}", where=where)
+    return tree, plan, header["facts"]
+
+
+def _law(name: str, given: Law | None, where: str) -> Law:
+    if given is not None:
+        if given.name != name:
+            raise FitError(f"the fit was made with the law {name!r}, not {given.name!r}",
+                           where=where)
+        return given
+    try:
+        return get(name)
+    except LawError:
+        raise FitError(f"the fit was made with the law {name!r}, which is not in the gallery: pass "
+                       "it, Fit.load(path, law=my_law)", where=where) from None

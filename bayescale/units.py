@@ -1,0 +1,98 @@
+"""Counts as people write them: 70B parameters, 1.4T tokens, 1e24 FLOP."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+#: Training FLOP per parameter and token: two for the forward pass, four for the backward one
+#: (Kaplan et al. 2020, arXiv:2001.08361).
+FLOP_PER_PARAMETER_TOKEN = 6.0
+
+_SUFFIX = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
+_NUMBER = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*([kmbgt]?)$", re.IGNORECASE)
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?:\D|$))")
+
+
+def parse_count(text: object) -> float:
+    """Read a count that a person wrote.
+
+    Parameters
+    ----------
+    text : str or number
+        ``70B``, ``1.4T``, ``410M``, ``1e24``, ``1,400,000`` or a plain number.
+
+    Returns
+    -------
+    float
+        The absolute count.
+
+    Raises
+    ------
+    ValueError
+        If the text is not a count.
+
+    Examples
+    --------
+    >>> parse_count("1.4T")
+    1400000000000.0
+    """
+    if isinstance(text, (int, float, np.integer, np.floating)) and not isinstance(text, bool):
+        return float(text)
+    match = _NUMBER.match(_THOUSANDS.sub("", str(text).strip()).replace("_", ""))
+    if match is None:
+        raise ValueError(f"{text!r} is not a count: write 70B, 1.4T, 410M, 1e24 or a plain number")
+    number, suffix = match.groups()
+    return float(number) * _SUFFIX[suffix.lower()]
+
+
+def format_count(value: float, digits: int = 3) -> str:
+    """Write a count of parameters or tokens the way people say it.
+
+    Examples
+    --------
+    >>> format_count(7.2e10), format_count(1.4e12)
+    ('72B', '1.4T')
+    """
+    if not np.isfinite(value):
+        return str(value)
+    value = float(f"{value:.{digits}g}")
+    for suffix, scale in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("K", 1e3)):
+        if 1 <= abs(value) / scale < 1e4:
+            return f"{value / scale:.{max(digits, 4)}g}{suffix}"
+    return f"{value:.{digits}g}"
+
+
+def format_flop(value: float, digits: int = 3) -> str:
+    """Write training compute in scientific notation.
+
+    Examples
+    --------
+    >>> format_flop(5.76e23)
+    '5.76e23'
+    """
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
+
+
+def flop(N, D):
+    """Training compute of `N` parameters on `D` tokens, C = 6 N D, in FLOP.
+
+    Examples
+    --------
+    >>> float(flop(70e9, 1.4e12))
+    5.88e+23
+    """
+    return FLOP_PER_PARAMETER_TOKEN * N * D
+
+
+def grid(start: float, stop: float, num: int = 50) -> np.ndarray:
+    """`num` values from `start` to `stop`, evenly spaced in the logarithm.
+
+    Examples
+    --------
+    >>> grid("1e18", "1e20", 3)
+    array([1.e+18, 1.e+19, 1.e+20])
+    """
+    return np.geomspace(parse_count(start), parse_count(stop), num)
