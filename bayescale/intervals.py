@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayescale.errors import BayescaleError
+
 SAMPLE = ("chain", "draw")
 KINDS = ("eti", "hdi")
 
@@ -17,9 +19,9 @@ def defaults(ci_prob: float | None = None, ci_kind: str | None = None) -> tuple[
     prob = rcParams["stats.ci_prob"] if ci_prob is None else float(ci_prob)
     kind = rcParams["stats.ci_kind"] if ci_kind is None else ci_kind
     if not 0 < prob < 1:
-        raise ValueError(f"ci_prob is {prob:g}: give a probability between 0 and 1, such as 0.9")
+        raise BayescaleError(f"ci_prob is {prob:g}: give a probability between 0 and 1, such as 0.9")
     if kind not in KINDS:
-        raise ValueError(f"ci_kind is {kind!r}: it may be {' or '.join(map(repr, KINDS))}")
+        raise BayescaleError(f"ci_kind is {kind!r}: it may be {' or '.join(map(repr, KINDS))}")
     return prob, kind
 
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from bayescale.errors import LawError
+from bayescale.errors import LawError, unknown
 from bayescale.priors import Prior
 
 
@@ -118,8 +118,8 @@ class Law:
             ("falling", self.falling, columns),
             ("poolable", poolable, parameters),
         ):
-            if unknown := set(names) - set(known):
-                problems.append(f"{what} names {', '.join(sorted(unknown))}, not among {known}")
+            if strange := set(names) - set(known):
+                problems.append(f"{what} names {', '.join(sorted(strange))}, not among {known}")
         for key, point in self.published.items():
             if set(point.values) != set(parameters):
                 problems.append(f"published[{key!r}] must give exactly {', '.join(parameters)}")
@@ -162,12 +162,20 @@ class Law:
         **columns : array_like
             Raw values of the law's columns (absolute counts).
 
+        Raises
+        ------
+        LawError
+            If the law has no such point; the message lists those it has.
+
         Examples
         --------
         >>> from bayescale.laws import chinchilla
         >>> round(float(chinchilla.at("besiroglu2024", N=70e9, D=1.4e12)), 3)
         1.974
         """
+        if point not in self.published:
+            raise LawError(unknown("published point", point, self.published),
+                           where=f"law {self.name!r}")
         raw = {c: np.asarray(columns[c], dtype=float) for c in self.columns}
         return self(raw, dict.fromkeys(self.columns, 1.0), self.published[point].values)
 

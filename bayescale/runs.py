@@ -21,6 +21,8 @@ from bayescale.units import FLOP_PER_PARAMETER_TOKEN, flop, format_count, format
 FEWEST_RUNS = 3
 NORMAL_95 = 1.959964  # half-width of a central 95 % normal interval, in standard deviations
 CANONICAL = ("N", "D", "C", "loss", "loss_sd", "series")
+NUMERIC = {*CANONICAL, "loss_lower", "loss_upper"} - {"series"}
+LABELS = ("integer", "floating", "string")  # index labels that survive a round trip through JSON
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +125,7 @@ class Runs:
             raise RunsError([f"column {c!r} appears more than once" for c in twice], where=source)
         cells = frame.astype(object)
         cells.columns = [str(c) for c in frame.columns]
-        if not cells.index.is_unique:
+        if not cells.index.is_unique or cells.index.inferred_type not in LABELS:
             cells = cells.reset_index(drop=True)
         return cls._validated(table.RawTable(cells, "row", source), groups, columns, allow_small)
 
@@ -171,10 +173,13 @@ class Runs:
             if quantity == "series":
                 columns["series"] = table.labels(raw, column, problems)
             else:
-                columns[quantity] = table.numbers(raw, column, table.MEANING[quantity], problems)
+                columns[quantity] = table.numbers(raw, quantity, column, problems)
         for group in groups:
             if group not in raw.cells.columns:
                 problems.append(unknown("group column", group, raw.cells.columns))
+            elif group in NUMERIC:
+                problems.append(f"column {group!r} cannot label groups, its name is taken by "
+                                f"{table.MEANING[group]}: copy it to a column of another name")
             else:
                 columns[group] = table.labels(raw, group, problems)
         if len(raw.cells) < FEWEST_RUNS:
@@ -185,7 +190,10 @@ class Runs:
             problems += _loss_error(columns, raw)
         if problems:
             raise RunsError(problems, where=raw.source)
-        notes = _complete(columns, raw)
+        with np.errstate(over="ignore", under="ignore"):
+            notes = _complete(columns, raw)
+        if problems := _out_of_range(columns, raw):
+            raise RunsError(problems, where=raw.source)
         notes += _duplicates(columns, groups, raw) + _lonely(columns, groups)
         frame = _assemble(columns, raw.cells, mapping, groups)
         for note in notes:
@@ -246,7 +254,7 @@ class Runs:
         """Everything this object holds, as text (see `from_json`)."""
         frame = json.loads(self.table.reset_index(names="_row").to_json(
             orient="split", index=False, double_precision=15))
-        exact = {c: [v.hex() for v in self.table[c]] for c in CANONICAL[:5] if c in self}
+        exact = {c: [v.hex() for v in self.table[c]] for c in self.table.select_dtypes("float")}
         return json.dumps(dict(frame=frame, exact=exact, groups=self.groups,
                                mapping=dict(self.mapping), convention=self.convention,
                                source=self.source, notes=self.notes))
@@ -322,12 +330,20 @@ def _complete(columns, raw) -> list[str]:
     elif D is not None and C is not None and N is None:
         columns["N"] = C / flop(1, D)
     elif N is not None and D is not None:
-        far = np.abs(np.log(C / flop(N, D))) > np.log(2)
+        far = np.abs(np.log(C) - np.log(flop(1, D)) - np.log(N)) > np.log(2)
         if far.any():
             return [f"C differs from 6ND by more than a factor of 2 in {int(far.sum())} rows "
                     f"{raw.rows(far)}: is N counted without embeddings, are D tokens of one epoch "
                     "or all, is C counted in full or as 6ND?"]
     return []
+
+
+def _out_of_range(columns, raw) -> list[str]:
+    """A third column that C = 6ND takes out of what a number can hold."""
+    counts = {c: columns[c] for c in "NDC" if c in columns}
+    wrong = {c: ~(np.isfinite(v) & (v > 0)) for c, v in counts.items()}
+    return [f"{table.MEANING[c]} by C = 6ND is too large or too small for a number "
+            f"{raw.rows(bad)}: mend the counts" for c, bad in wrong.items() if bad.any()]
 
 
 def _duplicates(columns, groups, raw) -> list[str]:

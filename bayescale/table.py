@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import difflib
+import io
+import os
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -44,7 +46,7 @@ MEANING = {
 }
 #: Median counts below these look like millions or billions left unscaled.
 SMALLEST = {"N": 1e4, "D": 1e4, "C": 1e9}
-MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "-", "--", "<na>"})
+MISSING = frozenset({"", "na", "n/a", "nan", "nat", "null", "none", "-", "--", "<na>"})
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def read(path: str | Path) -> RawTable:
     """Read a csv, tsv or parquet file, or say why it is not a table."""
     path = Path(path)
     where = str(path)
-    if not path.exists():
+    if not os.path.exists(path):  # false, not an error, for a name no system allows
         near = difflib.get_close_matches(path.name, _names_beside(path), 1)
         hint = f" Did you mean {path.with_name(near[0])}?" if near else ""
         raise RunsError(f"there is no such file.{hint}", where=where)
@@ -107,22 +109,25 @@ def _csv(text: str, where: str) -> pd.DataFrame:
         raise RunsError("the file is empty", where=where)
     if "\0" in text:
         raise RunsError("this is not a text table (it contains NUL bytes)", where=where)
-    first = next(line for line in text.splitlines() if line.strip())
+    first = next(line for line in text.split("\n") if line.strip())
     delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, skipinitialspace=True)
+    # Strict: a quote that is never closed would swallow every row below it.
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True, strict=True)
     lines: list[tuple[int, list[str]]] = []
+    start = 1
     try:
         for row in reader:
             if any(cell.strip() for cell in row):
-                lines.append((reader.line_num, [cell.strip() for cell in row]))
+                lines.append((start, [cell.strip() for cell in row]))
+            start = reader.line_num + 1
     except csv.Error as error:
-        raise RunsError(f"line {reader.line_num} cannot be read as csv ({error})",
-                        where=where) from None
+        raise RunsError(f"line {start} cannot be read as csv ({error})", where=where) from None
+    if not lines:
+        raise RunsError("the file holds no column names", where=where)
     (_, header), *body = lines
+    names = [name or f"unnamed_{i + 1}" for i, name in enumerate(header)]
     problems = [f"column {name!r} appears {n} times: give each column its own name"
-                for name, n in Counter(header).items() if n > 1 and name]
-    if not any(header):
-        problems.append("the first line holds no column names")
+                for name, n in Counter(names).items() if n > 1]
     ragged = [(n, len(row)) for n, row in body if len(row) != len(header)]
     for number, width in ragged[:8]:
         problems.append(f"line {number} has {width} cells, the header has {len(header)}")
@@ -130,7 +135,6 @@ def _csv(text: str, where: str) -> pd.DataFrame:
         problems.append(f"{len(ragged) - 8} more lines have a wrong number of cells")
     if problems:
         raise RunsError(problems, where=where)
-    names = [name or f"unnamed_{i + 1}" for i, name in enumerate(header)]
     return pd.DataFrame([row for _, row in body], columns=names, index=[n for n, _ in body],
                         dtype=object)
 
@@ -155,7 +159,8 @@ def match_columns(raw: RawTable, wanted: dict[str, str | None], problems: list[s
                             f"{MEANING[quantity]}: say which, {quantity}={found[0]!r}")
         elif found:
             mapping[quantity] = found[0]
-    if "loss" not in mapping and wanted.get("loss") is None and not _mentions(problems, "the loss"):
+    unnamed = wanted.get("loss") is None and not _mentions(problems, "be the loss")
+    if "loss" not in mapping and unnamed:
         problems.append(_no_column("loss", names, plain))
     if not {"N", "D", "C"} & set(mapping) and not _mentions(problems, "N (", "D (", "C ("):
         problems.append(_no_column("N", names, plain, "D (tokens) or C (training FLOP)"))
@@ -175,38 +180,39 @@ def _no_column(quantity: str, names: list[str], plain: dict[str, str], also: str
             f"{', '.join(SPELLINGS[quantity][:4])}.")
 
 
-def numbers(raw: RawTable, column: str, what: str, problems: list[str], *, positive=True):
+def numbers(raw: RawTable, quantity: str, column: str, problems: list[str]):
     """A column as floats; every cell that is not one is a problem with its row."""
     cells = raw.cells[column]
-    missing = np.array([pd.isna(v) or str(v).strip().lower() in MISSING for v in cells], dtype=bool)
+    missing = np.array([str(v).strip().lower() in MISSING for v in cells], dtype=bool)
     values = np.full(len(cells), np.nan)
     strange = np.zeros(len(cells), dtype=bool)
     for i, cell in enumerate(cells):
         if missing[i]:
             continue
         try:
-            values[i] = parse_count(_plain_number(cell))
+            values[i] = parse_count(_plain_number(cell, thousands=quantity in SMALLEST))
         except (ValueError, TypeError, OverflowError):
             strange[i] = True
     infinite = ~missing & ~strange & ~np.isfinite(values)
     nonpositive = ~missing & ~strange & ~infinite & (values <= 0)
     kinds = [(missing, "missing", "fill or remove them"),
              (strange, "not a number", "write 70B, 1.4T, 1e24 or a plain number"),
-             (infinite, "not finite", "remove the diverged runs or mend the values")]
-    if positive:
-        kinds.append((nonpositive, "not positive", "only values above 0 make sense here"))
+             (infinite, "not finite", "remove the diverged runs or mend the values"),
+             (nonpositive, "not positive", "only values above 0 make sense here")]
     for bad, sentence, remedy in kinds:
         if bad.any():
             example = next(str(c)[:20] for c, b in zip(cells, bad, strict=True) if b)
             shown = f", e.g. {example!r}" if bad is strange else ""
             n = int(bad.sum())
-            problems.append(f"column {column!r} ({what}): {n} value{'s' * (n > 1)} "
+            problems.append(f"column {column!r} ({MEANING[quantity]}): {n} value{'s' * (n > 1)} "
                             f"{'is' if n == 1 else 'are'} {sentence} {raw.rows(bad)}{shown}: {remedy}")
     return values
 
 
-def _plain_number(cell):
+def _plain_number(cell, *, thousands: bool):
     if isinstance(cell, str):
+        if "," in cell and not thousands:
+            raise ValueError("a loss has no thousands: this is a decimal comma")
         word = cell.strip().lower().lstrip("+-")
         if word in ("inf", "infinity"):
             return float(cell)

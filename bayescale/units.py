@@ -72,6 +72,8 @@ def format_flop(value: float, digits: int = 3) -> str:
     >>> format_flop(5.76e23)
     '5.76e23'
     """
+    if not np.isfinite(value):
+        return str(value)
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
     return f"{float(mantissa):g}e{int(exponent)}"
 

@@ -1,0 +1,182 @@
+"""One self-contained page from a fit: tables, pictures, warnings, and how to read them."""
+
+from __future__ import annotations
+
+import base64
+import io
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bayescale import plots, style, tables
+from bayescale.allocation import allocate
+from bayescale.errors import ConvergenceWarning, LawError
+from bayescale.fitting import Fit
+from bayescale.forecasting import forecast
+from bayescale.intervals import defaults
+from bayescale.store import atomically
+from bayescale.units import grid
+
+MOST_GROUPS = 12  # groups that get rows and pictures of their own
+
+
+@dataclass(frozen=True)
+class Picture:
+    caption: str
+    png: str
+
+
+@dataclass(frozen=True)
+class Section:
+    title: str
+    how: str
+    tables: Sequence[tables.Table] = ()
+    pictures: Sequence[Picture] = ()
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a report says, before it is laid out."""
+
+    posterior: tables.Table
+    forecasts: tables.Table | None
+    allocations: tables.Table | None
+    notes: tuple[str, ...] = field(default=())
+
+
+def findings(fit: Fit, budgets: Sequence[float] = (), ci_prob: float | None = None) -> Findings:
+    """The tables of a fit: its posterior, and forecasts and allocations of the budgets.
+
+    Warnings raised on the way become notes.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ahead = split = None
+        groups = [m or None for m in fit.members()[:MOST_GROUPS]]
+        groups += [None] if fit.groups else []
+        if len(budgets) and ("C" in fit.law.columns or fit.law.allocates):
+            ahead = tables.forecasts([forecast(fit, C=budgets, group=g) for g in groups], ci_prob)
+        if len(budgets) and fit.law.allocates:
+            try:
+                split = tables.allocations([allocate(fit, budgets, group=g) for g in groups], ci_prob)
+            except LawError as error:
+                warnings.warn(str(error))
+        posterior = tables.posterior(fit, ci_prob)
+    said = [str(w.message) for w in caught if not issubclass(w.category, ConvergenceWarning)]
+    return Findings(posterior, ahead, split, tuple(dict.fromkeys(said)))
+
+
+def report(
+    fit: Fit,
+    folder: str | Path = "report",
+    *,
+    C: Sequence[float] = (),
+    ci_prob: float | None = None,
+    command: str | None = None,
+    found: Findings | None = None,
+) -> Path:
+    """Write ``index.html`` and ``fit.nc`` into a folder.
+
+    Parameters
+    ----------
+    fit : Fit
+    folder : str or Path
+        Made if it does not exist; files of the same names are replaced, each whole.
+    C : sequence of float
+        Budgets in FLOP to forecast and to allocate.
+    ci_prob : float, optional
+        Probability of all intervals; ArviZ's default.
+    command : str, optional
+        The command line that led here, to be shown.
+    found : Findings, optional
+        The tables, if they are made already.
+
+    Returns
+    -------
+    Path
+        The page.
+    """
+    from jinja2 import Environment, PackageLoader
+
+    found = found or findings(fit, C, ci_prob)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they are on the page, from `findings`
+        sections = _sections(fit, found, C, ci_prob)
+    environment = Environment(loader=PackageLoader("bayescale"), autoescape=True)
+    facts = fit.facts
+    html = environment.get_template("report.html").render(
+        title=f"{fit.law.name} fitted to {len(fit.runs)} runs"
+        + (f" by {', '.join(fit.groups)}" if fit.groups else ""),
+        runs=repr(fit.runs).strip("<>").replace("runs from", "runs from", 1),
+        check=fit.check(),
+        notes=[*fit.runs.notes, *found.notes],
+        sections=sections,
+        command=command,
+        law=repr(fit.law).strip("<>"),
+        seed=fit.random_seed,
+        settings=f"{facts.get('chains')} chains of {facts.get('draws')} draws, "
+                 f"target acceptance {facts.get('target_accept')}",
+        versions=", ".join(f"{k} {v}" for k, v in facts.get("versions", {}).items()),
+    )
+    page = Path(folder) / "index.html"
+    atomically(page, lambda temporary: temporary.write_text(html, encoding="utf-8"))
+    fit.save(Path(folder) / "fit.nc")
+    return page
+
+
+def _sections(fit: Fit, found: Findings, budgets, ci_prob) -> list[Section]:
+    prob, _ = defaults(ci_prob)
+    first = fit.members()[0] or None
+    named = ", ".join(first.values()) if first else "these runs"
+    out = []
+    if found.forecasts is not None:
+        pictures = []
+        if fit.law.allocates or fit.law.columns == ("C",):
+            seen = fit.runs.table["C"]
+            top = max(max(budgets), float(seen.max()))
+            ahead = forecast(fit, C=grid(float(seen.median()), top, 40), group=first)
+            pictures = [_picture(plots.plot_forecast(ahead, ci_prob=ci_prob),
+                                 f"Forecast along the compute-optimal path for {named}.")]
+        out.append(Section(
+            "What larger runs would reach",
+            f"With {100 * prob:g} % probability a run made like the fitted ones would measure a loss "
+            "inside 'loss of a new run'. 'Where the law lies' leaves out the scatter of single runs. "
+            "The last column tells how far out the question is.", [found.forecasts], pictures))
+    if found.allocations is not None:
+        pictures = []
+        low = float(fit.runs.table["C"].median())
+        wide = allocate(fit, grid(low, max(*budgets, 10 * low), 30), group=first)
+        pictures = [_picture(plots.plot_allocation(wide, ci_prob=ci_prob),
+                             f"Best split for {named}; the grey upright line is the largest run.")]
+        out.append(Section(
+            "How to spend a budget",
+            "'train' is the split that minimises the expected loss given all that is uncertain; "
+            "'expected regret' is the loss it is still expected to waste, in nats per token, against "
+            "knowing the true optimum. Intervals of best N and D may be wide while the regret is "
+            "small: near the optimum the loss is flat.", [found.allocations], pictures))
+    fitted = [plots.plot_fit(fit, references="all", ci_prob=ci_prob)]
+    pictures = [_picture(fitted[0], "The runs, and the law along its best split."),
+                _picture(plots.plot_posterior(fit), "Posteriors over their priors (grey)."),
+                _picture(plots.plot_residuals(fit), "What the law leaves unexplained. Numbers name "
+                         "the most surprising rows of the table.")]
+    if {"N", "D"} <= set(fit.runs.table):
+        pictures.append(_picture(plots.plot_runs(fit.runs), "The design of the table."))
+    out.append(Section(
+        "What was learnt",
+        "Amplitudes A and B hold at the centre of the runs (the geometric means of N and D): the "
+        "loss still to be won there. Rows marked (raw) are the constants papers quote. sigma and nu "
+        "are the scale and tail of the noise on log loss.", [found.posterior], pictures))
+    return out
+
+
+def _picture(axes, caption: str) -> Picture:
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    figure = np.ravel(axes)[0].figure
+    buffer = io.BytesIO()
+    with plt.rc_context(style.STYLE):
+        figure.savefig(buffer, format="png", dpi=130)
+    plt.close(figure)
+    return Picture(caption, base64.b64encode(buffer.getvalue()).decode())

@@ -1,0 +1,94 @@
+"""Results as tables a person reads, for the terminal and the report alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from bayescale.allocation import Allocation
+from bayescale.fitting import Fit
+from bayescale.forecasting import Forecast
+from bayescale.intervals import defaults
+from bayescale.units import format_count, format_flop
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, column heads, and cells that are already text."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def posterior(fit: Fit, ci_prob: float | None = None) -> Table:
+    """Parameters in rows; the population and the groups in columns."""
+    prob, kind = defaults(ci_prob)
+    frame = fit.summary(prob, kind)
+    bounds = [c for c in frame if c.endswith(("_lb", "_ub"))]
+
+    def cell(key: str) -> str:
+        if key not in frame.index:
+            return ""
+        row = frame.loc[key]
+        return f"{row['median']:.4g} ({row[bounds[0]]:.4g} to {row[bounds[1]]:.4g})"
+
+    columns = {"population" if fit.groups else "posterior": lambda p: p.name}
+    for g in fit.groups:
+        for level in fit.plan.levels[g]:
+            columns[level] = lambda p, g=g, level=level: f"{p.name}_{g}[{level}]"
+    rows = [(p.name, *(cell(key(p)) for key in columns.values())) for p in fit.plan.parameters]
+    if fit.law.constants is not None and len(fit.groups) <= 1:
+        for name in dict.fromkeys(k.split(" (raw)")[0] for k in frame.index if " (raw)" in k):
+            suffixes = [""] if not fit.groups else [f"[{x}]" for x in fit.plan.levels[fit.groups[0]]]
+            cells = [cell(f"{name} (raw){s}") for s in suffixes]
+            rows.append((f"{name} (raw)", *([""] if fit.groups else []), *cells))
+    title = f"Posterior: median ({100 * prob:g} % {kind})"
+    return Table(title, ("parameter", *columns), tuple(rows))
+
+
+def forecasts(results: list[Forecast], ci_prob: float | None = None) -> Table:
+    """Points in rows; where they are, what a new run would measure, and where the law lies."""
+    prob, kind = defaults(ci_prob)
+    frames = [f.summary(prob, kind) for f in results]
+    frame = pd.concat(frames, ignore_index=True)
+    places = [c for c in frame.columns[: list(frame.columns).index("mean")] if c != "extrapolation"]
+    rows = tuple(
+        (*(_place(c, row[c]) for c in places), _interval(row, "loss"), _interval(row, "mean"),
+         f"{row['extrapolation']:.3g}x")
+        for _, row in frame.iterrows()
+    )
+    header = (*places, "loss of a new run", "where the law lies", "of the largest run's compute")
+    return Table(f"Forecast: median ({100 * prob:g} % {kind}), nats per token", header, rows)
+
+
+def allocations(results: list[Allocation], ci_prob: float | None = None) -> Table:
+    """Budgets in rows; the decision, the optimum and what is wasted by not knowing it."""
+    prob, kind = defaults(ci_prob)
+    rows = []
+    for result in results:
+        for _, row in result.summary(prob, kind).iterrows():
+            rows.append((
+                result.group.removeprefix(" for ") or "a new group" if result.fit.groups else "all",
+                format_flop(row["C"]),
+                f"{format_count(row['N_decision'])} on {format_count(row['D_decision'])}",
+                _interval(row, "N", format_count), _interval(row, "D", format_count),
+                _interval(row, "tokens_per_param", "{:.3g}".format), _interval(row, "loss"),
+                _interval(row, "a", "{:.2f}".format), f"{row['expected_regret']:.4f}",
+            ))
+    header = ("group", "C", "train", "best N", "best D", "tokens per parameter", "loss there",
+              "a in N* ~ C^a", "expected regret")
+    return Table(f"Allocation: median ({100 * prob:g} % {kind})", header, tuple(rows))
+
+
+def _place(column: str, value) -> str:
+    if column == "C":
+        return format_flop(value)
+    return format_count(value) if isinstance(value, (float, np.floating)) else str(value)
+
+
+def _interval(row: pd.Series, name: str, write="{:.3f}".format) -> str:
+    at = list(row.index).index(name)
+    return f"{write(row.iloc[at])} ({write(row.iloc[at + 1])} to {write(row.iloc[at + 2])})"
