@@ -46,7 +46,7 @@ _WHERE = {
 }
 _MODULES = ("laws",)
 __version__ = "0.1.0"
-__all__ = sorted([*_WHERE, *_MODULES])  # noqa: PLE0605
+__all__ = sorted([*_WHERE, *_MODULES])
 
 if TYPE_CHECKING:
     from bayescale import laws as laws

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.errors import LawError
+from bayescale.errors import FitError, LawError
 from bayescale.fitting import Fit
 from bayescale.intervals import SAMPLE, table
 from bayescale.posterior import parameters, settle_groups
@@ -159,10 +159,9 @@ def allocate(fit: Fit, C, *, group=None) -> Allocation:
         N=N, D=D, tokens_per_param=D / N, loss=_loss(fit, values, N, D), a=a, b=1 - a,
         N_decision=N_decision, D_decision=D_decision,
         loss_decision=_loss(fit, values, N_decision, D_decision),
-    )).transpose(..., "budget")
-    data = xr.broadcast(data[["N", "D", "tokens_per_param", "loss", "a", "b", "loss_decision"]])[0]
-    data = data.assign(N_decision=N_decision, D_decision=D_decision).assign_coords(C=C)
-    return Allocation(data.transpose("chain", "draw", "budget"), fit.law.name, said_group(group), fit)
+    ))
+    data = data.assign_coords(C=C).transpose("chain", "draw", "budget")
+    return Allocation(data, fit.law.name, said_group(group), fit)
 
 
 def regret(fit: Fit, N, D, C=None, *, group=None) -> Regret:
@@ -193,9 +192,14 @@ def regret(fit: Fit, N, D, C=None, *, group=None) -> Regret:
     True
     """
     _require_split(fit)
-    N, D = np.broadcast_arrays(as_counts(N, "N"), as_counts(D, "D"))
+    given = {"N": as_counts(N, "N"), "D": as_counts(D, "D")}
+    given |= {} if C is None else {"C": as_counts(C, "C")}
+    if len({len(v) for v in given.values()} - {1}) > 1:
+        lengths = ", ".join(f"{c}: {len(v)}" for c, v in given.items())
+        raise LawError(f"the choices differ in length ({lengths}): give one value or equally many")
+    N, D, *rest = np.broadcast_arrays(*given.values())
     cost = fit.runs.flop_factor * N * D
-    budget = cost if C is None else np.broadcast_to(as_counts(C, "C"), cost.shape)
+    budget = rest[0] if rest else cost
     if (cost > budget * (1 + 1e-9)).any():
         raise LawError(f"N and D cost up to {format_flop(cost.max())} FLOP, more than the budget C "
                        f"of {format_flop(budget.max())}")
@@ -252,13 +256,15 @@ def said_group(group) -> str:
 def _values(fit: Fit, group) -> dict[str, xr.DataArray]:
     rng = np.random.default_rng(fit.random_seed)
     settled = settle_groups(fit.plan, group)
+    if several := [c for c, label in settled.items() if not isinstance(label, str)]:
+        raise FitError(f"{', '.join(several)}: budgets are split for one group at a time")
     return parameters(fit.posterior, fit.plan, settled, rng, fit.law.parameters)
 
 
 def _require_split(fit: Fit) -> None:
     if not fit.law.allocates:
-        raise LawError(f"law {fit.law.name!r} has the columns {', '.join(fit.law.columns)}: a budget "
-                       "can be split only by a law in N and D")
+        raise LawError(f"law {fit.law.name!r} has the columns {', '.join(fit.law.columns)}: only a "
+                       "law in N and D can split a budget")
 
 
 def _loss(fit: Fit, values, N, D) -> xr.DataArray:
@@ -299,8 +305,8 @@ def _search(objective, low: xr.DataArray, high: xr.DataArray, law: str) -> xr.Da
         value = now if value is None else xr.where(better, now, value)
     corner = (best <= low + step / 2) | (best >= high - step / 2)
     if bool(corner.any()):
-        raise LawError(f"under law {law!r} the best split of this budget lies at a corner (all of it "
-                       "in N, or all in D): there is no interior optimum to report")
+        raise LawError(f"under law {law!r} the best split of this budget lies at a corner (all in "
+                       "N, or all in D): there is no interior optimum to report")
     low, high = best - step, best + step
     golden = (np.sqrt(5) - 1) / 2
     for _ in range(REFINE):

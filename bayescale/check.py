@@ -20,6 +20,7 @@ LITTLE, NOTHING = 0.5, 0.1
 PARETO_K = 0.7
 COLLINEAR = 0.98
 FEWEST_SIZES = 3
+FEWEST_DRAWS = 25  # below, the tail of importance weights has no shape to fit
 RESIDUAL_DRAWS, DISCREPANCY_DRAWS = 1000, 250
 LEVELS = ("passed", "caution", "failed")
 
@@ -31,7 +32,8 @@ class Finding:
     Attributes
     ----------
     name : str
-        ``convergence``, ``information``, ``runs``, ``design``, ``misfit``, ``influence``, ``prior``.
+        ``convergence``, ``runs``, ``design``, ``information``, ``prior``, ``misfit``,
+        ``dependence``, ``influence`` or ``surprise``.
     level : {"passed", "caution", "failed"}
         ``failed``: do not rely on this fit. ``caution``: rely on it, knowing this.
     text, remedy : str
@@ -91,13 +93,19 @@ def check(posterior: xr.Dataset, plan: Design, agreement: Convergence) -> Check:
     step = max(1, posterior.sizes["draw"] * posterior.sizes["chain"] // RESIDUAL_DRAWS)
     here = at_runs(posterior.isel(draw=slice(None, None, step)), plan)
     surprising = surprises(here, plan)
+    scores = _normal_scores(here, DISCREPANCY_DRAWS)
+    # Normal scores of replicated runs are independent standard normals whatever the parameters,
+    # so the reference of every discrepancy needs no simulated tables.
+    replicas = rng.standard_normal((10 * len(scores), scores.shape[1]))
     findings = [
         _converged(agreement),
         *_few_runs(plan),
+        *_checkpoints(plan),
         *_identified(plan),
         *_informed(posterior, plan),
         *_prior_conflict(posterior, plan),
-        *_misfit(here, plan, rng),
+        *_misfit(here, plan, scores, replicas),
+        *_shared_scatter(here, plan, scores, replicas),
         *_influential(here, plan),
         _surprised(surprising),
     ]
@@ -130,15 +138,36 @@ def _converged(agreement: Convergence) -> Finding:
 
 def _few_runs(plan: Design) -> list[Finding]:
     n, k = len(plan.runs), len(plan.law.parameters)
+    what = f"{n} runs for the {k} parameters of {plan.law.name!r}"
+    for g in plan.groups:
+        counts = np.bincount(plan.index(g))
+        pooled = all(not any(e.column == g for e in p.effects) for p in plan.parameters
+                     if p.name in plan.law.parameters)
+        if not pooled and counts.min() < n:
+            n = int(counts.min())
+            what = (f"{n} runs of {g} {plan.levels[g][counts.argmin()]!r} for the {k} parameters "
+                    f"of {plan.law.name!r}")
     if n >= 2 * k:
         return []
-    what = f"{n} runs for the {k} parameters of {plan.law.name!r}"
     if n <= k:
         text = f"{what}: the priors speak louder than the data, and intervals lean on them"
     else:
         text = f"{what}: the priors still carry much of the answer"
     return [Finding("runs", "caution", text,
                     "state what you know with priors=, and compare a fit under wider ones")]
+
+
+def _checkpoints(plan: Design) -> list[Finding]:
+    """Whether rows are counted as runs that are not."""
+    if "series" not in plan.runs:
+        return []
+    n, series = len(plan.runs), plan.runs.table["series"].nunique()
+    if series == n:
+        return []
+    return [Finding("runs", "caution",
+                    f"{n} checkpoints of {series} runs are counted as {n} independent runs, which "
+                    "they are not: intervals come out too narrow",
+                    "fit the last checkpoint of each run")]
 
 
 def _identified(plan: Design) -> list[Finding]:
@@ -221,14 +250,8 @@ def _normal_scores(here: dict[str, np.ndarray], draws: int) -> np.ndarray:
     return -np.sign(residual) * norm.ppf(np.exp(np.maximum(tail, -700)))
 
 
-def _misfit(here, plan: Design, rng: np.random.Generator) -> list[Finding]:
-    """Posterior predictive p-values of what should not be in the residuals.
-
-    The normal scores of replicated runs are independent standard normals whatever the parameters,
-    so the reference distribution needs no simulated tables.
-    """
-    scores = _normal_scores(here, DISCREPANCY_DRAWS)
-    replicas = rng.standard_normal((10 * len(scores), scores.shape[1]))
+def _misfit(here, plan: Design, scores, replicas) -> list[Finding]:
+    """Posterior predictive p-values of trends that should not be in the residuals."""
     typical = float(np.median(here["sigma"]))
     findings = []
     for c in [c for c in "NDC" if c in plan.runs]:
@@ -243,8 +266,7 @@ def _misfit(here, plan: Design, rng: np.random.Generator) -> list[Finding]:
             "try another law, pool less (pool=), or forecast with the misfit in mind"))
     for g in plan.groups:
         index = plan.index(g)
-        member = np.eye(len(plan.levels[g]))[index]
-        member = member / np.sqrt(member.sum(axis=0))
+        member = _membership(index)
         observed, expected = (np.abs(z @ member).max(axis=1) for z in (scores, replicas))
         worst = int(np.abs((scores @ member).mean(axis=0)).argmax())
         findings.append(_residual_finding(
@@ -255,6 +277,39 @@ def _misfit(here, plan: Design, rng: np.random.Generator) -> list[Finding]:
     return bad or [Finding("misfit", "passed", "no structure left in the residuals "
                            f"along {', '.join(f'log {c}' for c in 'NDC' if c in plan.runs)}"
                            + "".join(f" or {g}" for g in plan.groups))]
+
+
+def _shared_scatter(here, plan: Design, scores, replicas) -> list[Finding]:
+    """Whether runs of one size, or of one size and length in several groups, scatter together."""
+    size, length = (np.round(np.log(plan.runs.table[c].to_numpy(float)) / np.log(1.05))
+                    if c in plan.runs else np.zeros(len(plan.runs)) for c in "ND")
+    kinds = {"the same N": size}
+    if plan.groups:
+        kinds["the same N and D in different groups"] = size + 1e6 * length
+    shared = []
+    for kind, key in kinds.items():
+        _, index, count = np.unique(key, return_inverse=True, return_counts=True)
+        member = _membership(index)[:, count > 1]
+        if member.shape[1] < FEWEST_SIZES:
+            continue
+        observed, expected = (((z @ member) ** 2).sum(axis=1) for z in (scores, replicas))
+        p_value = _p_value(observed, expected)
+        if p_value < P_CAUTION:
+            shared.append(f"runs of {kind} (p = {p_value:.1g})")
+    if not shared:
+        return []
+    return [Finding(
+        "dependence", "caution",
+        f"{' and '.join(shared)} stand above or below the law together: part of their scatter is "
+        "shared, so they tell less than as many independent runs, and intervals for sizes not yet "
+        "trained come out too narrow",
+        "read intervals as lower bounds; groups that are not pooled (pool=) lean on it least")]
+
+
+def _membership(index: np.ndarray) -> np.ndarray:
+    """Orthonormal columns that sum the runs of each level; (run, level)."""
+    member = np.eye(index.max() + 1)[index]
+    return member / np.sqrt(member.sum(axis=0))
 
 
 def _bend(x: np.ndarray) -> np.ndarray:
@@ -289,8 +344,13 @@ def _influential(here, plan: Design) -> list[Finding]:
     """
     from arviz_stats.base import array_stats
 
-    _, k = array_stats.psislw(-_log_density(here), axis=0)
-    rows = np.flatnonzero(np.asarray(k) > PARETO_K)
+    density = _log_density(here)
+    if len(density) < FEWEST_DRAWS:
+        return [Finding("influence", "caution", f"{len(density)} draws are too few to tell whether "
+                        "single runs decide the fit", "fit with more draws")]
+    _, k = array_stats.psislw(density, axis=0)
+    good = min(PARETO_K, 1 - 1 / np.log10(len(density)))  # fewer draws can bear less
+    rows = np.flatnonzero(np.asarray(k) > good)
     if not len(rows):
         return [Finding("influence", "passed", f"no run decides the fit alone (Pareto k <= "
                         f"{float(np.max(k)):.2f})")]

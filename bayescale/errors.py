@@ -24,7 +24,8 @@ class BayescaleError(ValueError):
         if len(self.problems) == 1:
             return f"{self.where}: {self.problems[0]}" if self.where else self.problems[0]
         head = f"{self.where}: " if self.where else ""
-        return "\n".join([f"{head}{len(self.problems)} problems", *(f"  - {p}" for p in self.problems)])
+        lines = [f"{head}{len(self.problems)} problems", *(f"  - {p}" for p in self.problems)]
+        return "\n".join(lines)
 
 
 class RunsError(BayescaleError):

@@ -147,7 +147,8 @@ class Fit:
             For a group the fit does not know.
         """
         rng = np.random.default_rng(self.random_seed)
-        return xr.Dataset(parameters(self.posterior, self.plan, settle_groups(self.plan, group), rng))
+        settled = settle_groups(self.plan, group)
+        return xr.Dataset(parameters(self.posterior, self.plan, settled, rng))
 
     def members(self) -> list[dict[str, str]]:
         """Every combination of group labels among the runs, or one empty one without groups."""
@@ -181,9 +182,9 @@ class Fit:
         rows = {}
         figures = scalars(self.posterior)
         for name, variable in self.posterior.data_vars.items():
-            labels = [None] if variable.ndim == 2 else list(variable.coords[variable.dims[2]].values)
-            for label in labels:
-                draws = variable if label is None else variable.sel({variable.dims[2]: label})
+            dim = variable.dims[2] if variable.ndim > 2 else None
+            for label in [None] if dim is None else variable.coords[dim].values:
+                draws = variable if label is None else variable.sel({dim: label})
                 key = name if label is None else f"{name}[{label}]"
                 rows[key] = {**_described(draws, prob, kind), **figures[key]}
         rows |= {k: _described(v, prob, kind) for k, v in self._constants().items()}

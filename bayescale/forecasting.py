@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.allocation import as_counts, best_split, said_group
-from bayescale.errors import ExtrapolationWarning, FitError
+from bayescale.errors import ExtrapolationWarning, FitError, unknown
 from bayescale.fitting import Fit
 from bayescale.intervals import SAMPLE, table
 from bayescale.posterior import parameters, settle_groups
@@ -77,7 +77,12 @@ class Forecast:
         numpy.ndarray
             One probability per point.
         """
-        target = xr.DataArray(np.broadcast_to(loss, self.data.sizes["point"]), dims="point")
+        size = self.data.sizes["point"]
+        try:
+            target = xr.DataArray(np.broadcast_to(np.asarray(loss, float), size), dims="point")
+        except (ValueError, TypeError):
+            raise FitError(f"loss is {loss!r}: give one number, or one for each of the {size} "
+                           "points") from None
         return (self.data["loss"] < target).mean(SAMPLE).to_numpy()
 
     def __repr__(self) -> str:
@@ -148,6 +153,9 @@ def forecast(
     """
     if points is not None:
         N, D, C, group, columns = _from_frame(fit, points, (N, D, C, group), columns)
+    if strange := [c for c in columns if c not in fit.law.columns]:
+        known = dict.fromkeys(("N", "D", "C", *fit.law.columns))
+        raise FitError([unknown("column", c, known) for c in strange])
     place = _points(fit, {"N": N, "D": D, "C": C, **columns}, group)
     size = len(next(iter(place.values())))
     settled = settle_groups(fit.plan, group, size)
@@ -171,20 +179,27 @@ def forecast(
             f"{int((far > FAR).sum())} point(s) lie beyond {FAR:.0f} times the largest fitted run "
             f"(up to {far.max():.3g} times): no table of runs shows how a law bends that far out",
             ExtrapolationWarning, stacklevel=2)
-    return Forecast(data, fit.law.name, said_group(group) if np.ndim(group) == 0 else "", seed, fit)
+    of_one = all(isinstance(label, str) for label in settled.values())
+    return Forecast(data, fit.law.name, said_group(group) if of_one else "", seed, fit)
 
 
 def _from_frame(fit: Fit, points, given, columns):
     if not isinstance(points, pd.DataFrame):
-        raise FitError(f"points must be a DataFrame, got {type(points).__name__}: or give N=, D=, C=")
+        raise FitError(f"points must be a DataFrame, got {type(points).__name__}; "
+                       "or give N=, D=, C=")
     if any(g is not None for g in given[:3]) or columns:
         raise FitError("give points either as a DataFrame or by keyword, not both")
     if len(points) == 0:
         raise FitError("the DataFrame of points has no rows")
     named = {c: points[c].tolist() for c in points if c in {"N", "D", "C", *fit.law.columns}}
     inside = {g: points[g].tolist() for g in fit.groups if g in points}
+    for g in set(fit.groups) - set(inside):
+        if near := [c for c in points if str(c).lower().strip() == g.lower()]:
+            raise FitError(f"the points have a column {near[0]!r}, the fit a group column {g!r}: "
+                           "name them alike")
     if inside and given[3] is not None:
-        raise FitError(f"groups are given twice: in the column(s) {', '.join(inside)} and by group=")
+        raise FitError(f"groups are given twice: in the column(s) {', '.join(inside)}, and by "
+                       "group=")
     extra = {c: v for c, v in named.items() if c not in "NDC"}
     return named.get("N"), named.get("D"), named.get("C"), inside or given[3], extra
 
@@ -212,10 +227,7 @@ def _points(fit: Fit, given: Mapping[str, object], group) -> dict[str, np.ndarra
             raise FitError("C disagrees with N and D by more than a factor of 2 in the accounting "
                            f"of the runs (C = {factor:.3g} N D): give two of the three")
     elif known == {"C"} and fit.law.allocates:
-        scalar = group if group is None or isinstance(group, (str, Mapping)) else None
-        if scalar is None and group is not None:
-            raise FitError("along the compute-optimal path, forecast one group at a time")
-        place["N"], place["D"] = best_split(fit, place["C"], scalar)
+        place["N"], place["D"] = best_split(fit, place["C"], group)
     if missing := [c for c in fit.law.columns if c not in place]:
         raise FitError(f"law {fit.law.name!r} needs {', '.join(fit.law.columns)}; "
                        f"{', '.join(missing)} cannot be told from {', '.join(place) or 'nothing'}")

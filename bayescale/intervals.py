@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -13,13 +15,14 @@ KINDS = ("eti", "hdi")
 
 
 def defaults(ci_prob: float | None = None, ci_kind: str | None = None) -> tuple[float, str]:
-    """What is not said comes from ``arviz.rcParams``: ``stats.ci_prob`` and ``stats.ci_kind``."""
+    """What is not said comes from ArviZ's ``stats.ci_prob`` and ``stats.ci_kind``."""
     from arviz_base import rcParams
 
-    prob = rcParams["stats.ci_prob"] if ci_prob is None else float(ci_prob)
+    prob = rcParams["stats.ci_prob"] if ci_prob is None else ci_prob
     kind = rcParams["stats.ci_kind"] if ci_kind is None else ci_kind
-    if not 0 < prob < 1:
-        raise BayescaleError(f"ci_prob is {prob:g}: give a probability between 0 and 1, such as 0.9")
+    if not (isinstance(prob, Real) and 0 < prob < 1):
+        raise BayescaleError(f"ci_prob is {prob!r}: give a probability between 0 and 1, as 0.9")
+    prob = float(prob)
     if kind not in KINDS:
         raise BayescaleError(f"ci_kind is {kind!r}: it may be {' or '.join(map(repr, KINDS))}")
     return prob, kind

@@ -25,6 +25,12 @@ class Published:
         One value per parameter of the law.
     reference : str
         The paper.
+
+    Examples
+    --------
+    >>> mine = Published("Ours", dict(E=1.8, A=480.0, B=2100.0, alpha=0.35, beta=0.37), "in prep.")
+    >>> mine.values["alpha"]
+    0.35
     """
 
     label: str
@@ -102,7 +108,7 @@ class Law:
         poolable = parameters if self.poolable is None else tuple(self.poolable)
         problems = []
         if not arguments:
-            problems.append("the formula takes no column: give it positional arguments such as N, D")
+            problems.append("the formula takes no column: give it positional arguments, N, D, ...")
         if not parameters:
             problems.append("the formula has no parameters: declare them keyword-only, after a *")
         if len(columns) != len(arguments):
@@ -110,7 +116,7 @@ class Law:
         if missing := set(parameters) - set(self.priors):
             problems.append(f"no prior for {', '.join(sorted(missing))}")
         if extra := set(self.priors) - set(parameters):
-            problems.append(f"priors for {', '.join(sorted(extra))}, which the formula does not take")
+            problems.append(f"priors for {', '.join(sorted(extra))}, not taken by the formula")
         for name, prior in self.priors.items():
             if not isinstance(prior, Prior):
                 problems.append(f"the prior of {name} is {prior!r}: use Positive, Fraction or Real")

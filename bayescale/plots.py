@@ -7,7 +7,7 @@ import numpy as np
 from bayescale import style
 from bayescale.allocation import Allocation, best_split
 from bayescale.calibration import Calibration, envelope
-from bayescale.errors import FitError
+from bayescale.errors import FitError, LawError, unknown
 from bayescale.fitting import PRIOR_DRAWS, Fit
 from bayescale.forecasting import Forecast
 from bayescale.intervals import SAMPLE, defaults, interval
@@ -15,7 +15,7 @@ from bayescale.landmarks import MODELS, SPLITS
 from bayescale.model import draw_prior
 from bayescale.posterior import at_runs, parameters, settle_groups
 from bayescale.priors import to_link
-from bayescale.runs import Runs
+from bayescale.runs import Runs, as_names
 from bayescale.style import colour, label_for, log_axis, loss_axis, marker
 
 CURVE_POINTS = 60
@@ -45,8 +45,8 @@ def plot_runs(runs: Runs, *, ax=None):
     for i, name in enumerate(names):
         here = labels == name
         aside = 1.13 ** (i - (len(names) - 1) / 2)  # groups often share a design: side by side
-        points = ax.scatter(table["D"][here] * aside, table["N"][here], c=table["loss"][here], norm=norm,
-                            cmap="cividis_r", marker=marker(i), s=52, edgecolor="white",
+        points = ax.scatter(table["D"][here] * aside, table["N"][here], c=table["loss"][here],
+                            norm=norm, cmap="cividis_r", marker=marker(i), s=52, edgecolor="white",
                             linewidth=0.7, label=name or None, zorder=3)
     log_axis(ax.xaxis, "D")
     log_axis(ax.yaxis, "N")
@@ -65,8 +65,8 @@ def plot_runs(runs: Runs, *, ax=None):
 def _isoflops(ax, runs: Runs) -> None:
     """Faint lines of equal compute, named along the upper edge."""
     (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
-    for exponent in range(*np.round(np.log10([runs.table["C"].min(), runs.table["C"].max()])
-                                    + [0, 2]).astype(int), 2):
+    lowest, highest = (round(np.log10(edge(runs.table["C"]))) for edge in (min, max))
+    for exponent in range(lowest, highest + 2, 2):
         D = np.array([left, right])
         N = 10.0**exponent / (runs.flop_factor * D)
         ax.plot(D, N, color="#cccccc", linewidth=0.9, zorder=1)
@@ -94,6 +94,10 @@ def plot_fit(fit: Fit, *, references=(), ci_prob: float | None = None, ax=None):
     matplotlib.axes.Axes
         For a law of one column, that column is the x axis.
     """
+    chosen = tuple(fit.law.published) if references == "all" else as_names(references)
+    if strange := [p for p in chosen if p not in fit.law.published]:
+        raise LawError([unknown("published point", p, fit.law.published) for p in strange],
+                       where=f"law {fit.law.name!r}")
     fit.warn_if_failed()
     ax = style.axes(ax)
     prob, kind = defaults(ci_prob)
@@ -110,7 +114,6 @@ def plot_fit(fit: Fit, *, references=(), ci_prob: float | None = None, ax=None):
         here = labels == name if fit.groups else np.ones(len(fit.runs), bool)
         ax.scatter(seen[here], fit.runs.table["loss"][here], color=colour(i), marker=marker(i),
                    s=30, edgecolor="white", linewidth=0.6, label=name or "runs", zorder=3)
-    chosen = fit.law.published if references == "all" else references
     for point, dash in zip(chosen, style.DASHES, strict=False):
         published = fit.law.published[point]
         ax.plot(grid, _published_path(fit, point, grid), color=style.GREY, linestyle=dash,
@@ -242,11 +245,13 @@ def plot_forecast(forecast: Forecast, *, x: str | None = None, observed: Runs | 
     -------
     matplotlib.axes.Axes
     """
+    data = forecast.data
+    candidates = [c for c in ("C", "N", "D", *forecast.fit.law.columns) if c in data.coords]
+    if x is not None and x not in candidates:
+        raise FitError(unknown("column", x, dict.fromkeys(candidates)))
     forecast.fit.warn_if_failed()
     ax = style.axes(ax)
     prob, kind = defaults(ci_prob)
-    data = forecast.data
-    candidates = [c for c in ("C", "N", "D", *forecast.fit.law.columns) if c in data.coords]
     x = x or max(candidates, key=lambda c: np.ptp(np.log(data[c].to_numpy())))
     data = data.sortby(x)
     at = data[x].to_numpy()
@@ -279,7 +284,8 @@ def plot_forecast(forecast: Forecast, *, x: str | None = None, observed: Runs | 
     return ax
 
 
-def plot_allocation(allocation: Allocation, *, ci_prob: float | None = None, landmarks: bool = True):
+def plot_allocation(allocation: Allocation, *, ci_prob: float | None = None,
+                    landmarks: bool = True):
     """The compute-optimal N and D against the budget, beside published rules and known models.
 
     Parameters
@@ -296,6 +302,8 @@ def plot_allocation(allocation: Allocation, *, ci_prob: float | None = None, lan
     numpy.ndarray of matplotlib.axes.Axes
         The panels of N and D.
     """
+    if len(np.unique(allocation.data["C"])) < 2:
+        raise FitError("plot_allocation needs two budgets or more, such as bs.grid(1e20, 1e25)")
     allocation.fit.warn_if_failed()
     prob, kind = defaults(ci_prob)
     _, panels = style.figure(1, 2, (12, 4.8))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from bayescale.errors import FitError, unknown
@@ -37,18 +38,18 @@ def settle_groups(plan: Design, group, size: int | None = None) -> dict[str, obj
         raise FitError(f"this fit has the group columns {', '.join(plan.groups)}: give group= as a "
                        f"mapping, e.g. {{{plan.groups[0]!r}: {plan.levels[plan.groups[0]][0]!r}}}")
     elif not plan.groups and group is not None:
-        raise FitError(f"this fit has no groups, but group={group!r} was asked for: fit with groups=")
+        raise FitError(f"this fit has no groups, but group={group!r} was asked for: fit with "
+                       "groups=")
     else:
         per_column = dict.fromkeys(plan.groups, group)
     problems = [unknown("group column", c, plan.groups) for c in per_column if c not in plan.groups]
     settled: dict[str, object] = {}
     for column in plan.groups:
         said = per_column.get(column)
-        labels = [said] if said is None or isinstance(said, str) else list(said)
-        labels = [NEW if x is None or x != x else str(x) for x in labels]
+        scalar = np.ndim(said) == 0
+        labels = [NEW if pd.isna(x) else str(x) for x in ([said] if scalar else said)]
         known = (*plan.levels[column], NEW)
         problems += [unknown(column, x, known) for x in dict.fromkeys(labels) if x not in known]
-        scalar = said is None or isinstance(said, str)
         if not scalar and size is not None and len(labels) != size:
             problems.append(f"{len(labels)} labels of {column} for {size} points")
         settled[column] = labels[0] if scalar else labels

@@ -71,6 +71,11 @@ class Positive(Prior):
     of : {None, "loss"}
         ``"loss"``: `median` is a share of the training runs' typical loss, for laws whose loss may
         be in any unit.
+
+    Examples
+    --------
+    >>> Positive(0.35, spread=1.5).interval(0.68)
+    (0.233..., 0.523...)
     """
 
     median: float
@@ -116,6 +121,11 @@ class Fraction(Prior):
         Factor on the odds of one standard deviation; > 1.
     between : float
         The same factor between groups; > 1.
+
+    Examples
+    --------
+    >>> Fraction(0.5, spread=3).interval(0.68)
+    (0.251..., 0.748...)
     """
 
     median: float
@@ -155,6 +165,11 @@ class Real(Prior):
         Standard deviation; > 0.
     between : float, optional
         Standard deviation between groups, typically; a quarter of `sd` by default.
+
+    Examples
+    --------
+    >>> Real(0, sd=2).interval(0.95)
+    (-3.919..., 3.919...)
     """
 
     median: float

@@ -59,7 +59,8 @@ def findings(fit: Fit, budgets: Sequence[float] = (), ci_prob: float | None = No
             ahead = tables.forecasts([forecast(fit, C=budgets, group=g) for g in groups], ci_prob)
         if len(budgets) and fit.law.allocates:
             try:
-                split = tables.allocations([allocate(fit, budgets, group=g) for g in groups], ci_prob)
+                splits = [allocate(fit, budgets, group=g) for g in groups]
+                split = tables.allocations(splits, ci_prob)
             except LawError as error:
                 warnings.warn(str(error))
         posterior = tables.posterior(fit, ci_prob)
@@ -96,6 +97,15 @@ def report(
     -------
     Path
         The page.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import bayescale as bs
+    >>> fit = bs.fit(bs.Runs.example("openlm").query("dataset == 'c4'"), random_seed=1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     bs.report(fit, folder, C=[1e21]).name
+    'index.html'
     """
     from jinja2 import Environment, PackageLoader
 
@@ -108,7 +118,7 @@ def report(
     html = environment.get_template("report.html").render(
         title=f"{fit.law.name} fitted to {len(fit.runs)} runs"
         + (f" by {', '.join(fit.groups)}" if fit.groups else ""),
-        runs=repr(fit.runs).strip("<>").replace("runs from", "runs from", 1),
+        runs=repr(fit.runs).replace("<", "", 1).replace(">", "", 1),
         check=fit.check(),
         notes=[*fit.runs.notes, *found.notes],
         sections=sections,
@@ -140,9 +150,10 @@ def _sections(fit: Fit, found: Findings, budgets, ci_prob) -> list[Section]:
                                  f"Forecast along the compute-optimal path for {named}.")]
         out.append(Section(
             "What larger runs would reach",
-            f"With {100 * prob:g} % probability a run made like the fitted ones would measure a loss "
-            "inside 'loss of a new run'. 'Where the law lies' leaves out the scatter of single runs. "
-            "The last column tells how far out the question is.", [found.forecasts], pictures))
+            f"With {100 * prob:g} % probability a run made like the fitted ones would measure a "
+            "loss inside 'loss of a new run'. 'Where the law lies' leaves out the scatter of "
+            "single runs. The last column tells how far out the question is.",
+            [found.forecasts], pictures))
     if found.allocations is not None:
         pictures = []
         low = float(fit.runs.table["C"].median())
@@ -152,9 +163,9 @@ def _sections(fit: Fit, found: Findings, budgets, ci_prob) -> list[Section]:
         out.append(Section(
             "How to spend a budget",
             "'train' is the split that minimises the expected loss given all that is uncertain; "
-            "'expected regret' is the loss it is still expected to waste, in nats per token, against "
-            "knowing the true optimum. Intervals of best N and D may be wide while the regret is "
-            "small: near the optimum the loss is flat.", [found.allocations], pictures))
+            "'expected regret' is the loss it is still expected to waste, in nats per token, "
+            "against knowing the true optimum. Intervals of best N and D may be wide while the "
+            "regret is small: near the optimum the loss is flat.", [found.allocations], pictures))
     fitted = [plots.plot_fit(fit, references="all", ci_prob=ci_prob)]
     pictures = [_picture(fitted[0], "The runs, and the law along its best split."),
                 _picture(plots.plot_posterior(fit), "Posteriors over their priors (grey)."),
@@ -165,8 +176,8 @@ def _sections(fit: Fit, found: Findings, budgets, ci_prob) -> list[Section]:
     out.append(Section(
         "What was learnt",
         "Amplitudes A and B hold at the centre of the runs (the geometric means of N and D): the "
-        "loss still to be won there. Rows marked (raw) are the constants papers quote. sigma and nu "
-        "are the scale and tail of the noise on log loss.", [found.posterior], pictures))
+        "loss still to be won there. Rows marked (raw) are the constants papers quote. sigma and "
+        "nu are the scale and tail of the noise on log loss.", [found.posterior], pictures))
     return out
 
 

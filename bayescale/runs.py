@@ -8,7 +8,6 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -48,6 +47,12 @@ class Runs:
         Where the table came from.
     notes : tuple of str
         What a reader should know: duplicates, disagreements, groups of one.
+
+    Examples
+    --------
+    >>> runs = Runs.example("openlm")
+    >>> len(runs), runs.groups, len(runs[runs.table["N"] > 1e9])
+    (104, ('dataset',), 9)
     """
 
     table: pd.DataFrame
@@ -197,7 +202,7 @@ class Runs:
         notes += _duplicates(columns, groups, raw) + _lonely(columns, groups)
         frame = _assemble(columns, raw.cells, mapping, groups)
         for note in notes:
-            warnings.warn(f"{raw.source}: {note}", RunsWarning, stacklevel=4)
+            warnings.warn(f"{raw.source}: {note}", RunsWarning, stacklevel=3)
         return cls(frame, groups, MappingProxyType(mapping), _convention(mapping), raw.source,
                    tuple(notes))
 
@@ -207,8 +212,19 @@ class Runs:
         return len(self.table)
 
     def __getitem__(self, rows) -> Runs:
-        """The runs where a boolean mask holds; everything else stays as it is."""
-        return replace(self, table=self.table[np.asarray(rows, dtype=bool)])
+        """The runs where a boolean mask holds; everything else stays as it is.
+
+        Raises
+        ------
+        RunsError
+            For anything but one truth value per run.
+        """
+        mask = np.asarray(rows)
+        if mask.dtype != bool or mask.shape != (len(self),):
+            raise RunsError(f"runs[...] takes a mask of {len(self)} truth values, one per run; got "
+                            f"{mask.dtype} of shape {mask.shape}: write runs[runs.table.N > 1e9]",
+                            where=self.source)
+        return replace(self, table=self.table[mask])
 
     def query(self, expression: str) -> Runs:
         """The runs for which an expression over the columns holds.
@@ -216,7 +232,7 @@ class Runs:
         Examples
         --------
         >>> len(Runs.example("openlm").query("N < 5e8"))
-        90
+        95
         """
         return replace(self, table=self.table.query(expression))
 
@@ -309,7 +325,7 @@ def _unscaled(columns) -> list[str]:
 def _loss_error(columns, raw) -> list[str]:
     """Turn a 95 % interval into a standard error."""
     lower, upper = columns.pop("loss_lower", None), columns.pop("loss_upper", None)
-    if lower is None and upper is None or "loss_sd" in columns:
+    if (lower is None and upper is None) or "loss_sd" in columns:
         return []
     if lower is None or upper is None:
         return ["one bound of the loss's 95 % interval is missing: give both or neither"]

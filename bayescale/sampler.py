@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from bayescale.compiling import compile_model
 from bayescale.diagnostics import Convergence, convergence
 from bayescale.errors import FitError
 from bayescale.model import Design, build, check_law
@@ -41,10 +42,8 @@ def compiled(plan: Design):
     """The compiled model of a design; of one shape, only the first is ever compiled."""
     with _lock:
         if plan.shape not in _compiled:
-            import nutpie
-
             check_law(plan.law, plan)
-            _compiled[plan.shape] = nutpie.compile_pymc_model(build(plan))
+            _compiled[plan.shape] = compile_model(build(plan))
             while len(_compiled) > KEPT:
                 _compiled.popitem(last=False)
         _compiled.move_to_end(plan.shape)
@@ -104,8 +103,10 @@ def _run(model, plan: Design, step, *, target_accept, cores, **settings):
 
     total = settings["chains"] * (settings["draws"] + settings["tune"])
 
+    text = "sampling" if target_accept <= STAGES[0][0] else "sampling, with smaller steps"
+
     def report(states) -> None:
-        step("sampling", sum(s.finished_draws for s in states), total)
+        step(text, sum(s.finished_draws for s in states), total)
 
     tree = nutpie.sample(
         model, adaptation="low_rank", target_accept=target_accept, save_warmup=False,

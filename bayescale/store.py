@@ -48,7 +48,7 @@ def write(path: str | Path, tree: xr.DataTree, plan: Design, facts: dict) -> Non
 def atomically(path: str | Path, write_to: Callable[[Path], object]) -> None:
     """Let `write_to` fill a file beside `path`, then put it there: the old file or the new one."""
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         raise FitError("this is a directory: name a file in it", where=str(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def read(path: str | Path, law: Law | None = None) -> tuple[xr.DataTree, Design,
     """Read what `write` wrote, or say why it cannot be read."""
     path = Path(path)
     where = str(path)
-    if not path.exists():
+    if not os.path.exists(path):  # false, not an error, for a name no system allows
         raise FitError("there is no such file", where=where)
     if path.is_dir():
         raise FitError("this is a directory: name a fit's .nc file", where=where)
@@ -88,15 +88,25 @@ def read(path: str | Path, law: Law | None = None) -> tuple[xr.DataTree, Design,
             tree = opened.load()
     except Exception as error:  # h5netcdf and h5py raise many kinds for files that are not theirs
         size = path.stat().st_size
-        cut = size > 0 and path.open("rb").read(4) == b"\x89HDF"
+        with path.open("rb") as file:
+            cut = file.read(4) == b"\x89HDF"
         why = ("the file is cut short or damaged" if cut
                else "this is not a netCDF file" if size else "the file is empty")
         raise FitError(f"{why} ({str(error).splitlines()[0][:100] if str(error) else 'unreadable'})"
                        ": load a file that Fit.save wrote", where=where) from None
     if KEY not in tree.attrs or "posterior" not in tree.children:
-        raise FitError("this netCDF file was not written by bayescale: load one that Fit.save wrote",
-                       where=where)
-    header = json.loads(tree.attrs[KEY])
+        raise FitError("this netCDF file was not written by bayescale: load one that Fit.save "
+                       "wrote", where=where)
+    try:
+        header = json.loads(tree.attrs[KEY])
+        return tree, *_explained(header, law, where)
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise FitError(f"its description is damaged ({type(error).__name__}: {error}): save the "
+                       "fit again", where=where) from None
+
+
+def _explained(header: dict, law: Law | None, where: str) -> tuple[Design, dict]:
+    """The design and the facts that a file's header describes."""
     if header["format"] > FORMAT:
         raise FitError(f"the file has format {header['format']}, newer than this version reads "
                        f"({FORMAT}): upgrade bayescale", where=where)
@@ -115,7 +125,7 @@ def read(path: str | Path, law: Law | None = None) -> tuple[xr.DataTree, Design,
     if expected != set(plan.law.parameters):
         raise FitError(f"the law {plan.law.name!r} takes {', '.join(plan.law.parameters)}, but the "
                        f"fit was made with {', '.join(sorted(expected))}", where=where)
-    return tree, plan, header["facts"]
+    return plan, header["facts"]
 
 
 def _law(name: str, given: Law | None, where: str) -> Law:

@@ -44,9 +44,14 @@ def figure(rows: int = 1, columns: int = 1, size=None, **options):
     """A figure and its axes, in this style."""
     import matplotlib.pyplot as plt
 
+    size = size or (7.2 * columns if columns == 1 else 4.9 * columns, 4.6 * rows)
     with plt.rc_context(STYLE):
-        size = size or (7.2 * columns if columns == 1 else 4.9 * columns, 4.6 * rows)
-        return plt.subplots(rows, columns, figsize=size, **options)
+        made = plt.subplots(rows, columns, figsize=size, **options)
+        interactive = plt.isinteractive()
+    # A notebook's backend is loaded by its first figure and turns interaction on; leaving the
+    # context would turn it off again, and later figures would not be shown.
+    plt.interactive(interactive)
+    return made
 
 
 def axes(ax=None):
@@ -98,7 +103,7 @@ def loss_axis(axis) -> None:
     which = axis.axis_name
     getattr(axis.axes, f"set_{which}scale")("log")
     low, high = sorted(axis.get_view_interval())
-    for step in (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5):
+    for step in 10.0 ** np.floor(np.log10((high - low) / 9)) * np.array([1, 2, 5, 10, 20]):
         ticks = np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step
         if len(ticks) <= 9:
             break

@@ -205,7 +205,8 @@ def numbers(raw: RawTable, quantity: str, column: str, problems: list[str]):
             shown = f", e.g. {example!r}" if bad is strange else ""
             n = int(bad.sum())
             problems.append(f"column {column!r} ({MEANING[quantity]}): {n} value{'s' * (n > 1)} "
-                            f"{'is' if n == 1 else 'are'} {sentence} {raw.rows(bad)}{shown}: {remedy}")
+                            f"{'is' if n == 1 else 'are'} {sentence} {raw.rows(bad)}{shown}: "
+                            f"{remedy}")
     return values
 
 

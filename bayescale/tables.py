@@ -42,7 +42,8 @@ def posterior(fit: Fit, ci_prob: float | None = None) -> Table:
     rows = [(p.name, *(cell(key(p)) for key in columns.values())) for p in fit.plan.parameters]
     if fit.law.constants is not None and len(fit.groups) <= 1:
         for name in dict.fromkeys(k.split(" (raw)")[0] for k in frame.index if " (raw)" in k):
-            suffixes = [""] if not fit.groups else [f"[{x}]" for x in fit.plan.levels[fit.groups[0]]]
+            levels = fit.plan.levels[fit.groups[0]] if fit.groups else ()
+            suffixes = [f"[{x}]" for x in levels] or [""]
             cells = [cell(f"{name} (raw){s}") for s in suffixes]
             rows.append((f"{name} (raw)", *([""] if fit.groups else []), *cells))
     title = f"Posterior: median ({100 * prob:g} % {kind})"

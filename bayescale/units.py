@@ -10,8 +10,10 @@ import numpy as np
 #: (Kaplan et al. 2020, arXiv:2001.08361).
 FLOP_PER_PARAMETER_TOKEN = 6.0
 
-_SUFFIX = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
-_NUMBER = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*([kmbgt]?)$", re.IGNORECASE)
+_EXPONENT = {"": 0, "k": 3, "m": 6, "b": 9, "g": 9, "t": 12}
+_NUMBER = re.compile(
+    r"^([+-]?(?:\d+\.?\d*|\.\d+))(?:e([+-]?\d+))?\s*([kmbgt]?)$", re.IGNORECASE
+)
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?:\D|$))")
 
 
@@ -43,12 +45,23 @@ def parse_count(text: object) -> float:
     match = _NUMBER.match(_THOUSANDS.sub("", str(text).strip()).replace("_", ""))
     if match is None:
         raise ValueError(f"{text!r} is not a count: write 70B, 1.4T, 410M, 1e24 or a plain number")
-    number, suffix = match.groups()
-    return float(number) * _SUFFIX[suffix.lower()]
+    digits, exponent, suffix = match.groups()
+    # One conversion, no product: 8.2B is 8.2e9 to the last bit.
+    return float(f"{digits}e{int(exponent or 0) + _EXPONENT[suffix.lower()]}")
 
 
 def format_count(value: float, digits: int = 3) -> str:
     """Write a count of parameters or tokens the way people say it.
+
+    Parameters
+    ----------
+    value : float
+    digits : int
+        Significant digits that are kept.
+
+    Returns
+    -------
+    str
 
     Examples
     --------
@@ -81,6 +94,15 @@ def format_flop(value: float, digits: int = 3) -> str:
 def flop(N, D):
     """Training compute of `N` parameters on `D` tokens, C = 6 N D, in FLOP.
 
+    Parameters
+    ----------
+    N, D : float or array_like
+        Absolute counts.
+
+    Returns
+    -------
+    float or array_like
+
     Examples
     --------
     >>> float(flop(70e9, 1.4e12))
@@ -91,6 +113,17 @@ def flop(N, D):
 
 def grid(start: float, stop: float, num: int = 50) -> np.ndarray:
     """`num` values from `start` to `stop`, evenly spaced in the logarithm.
+
+    Parameters
+    ----------
+    start, stop : float or str
+        The ends, both included; as `parse_count` reads them.
+    num : int
+        How many values.
+
+    Returns
+    -------
+    numpy.ndarray
 
     Examples
     --------
