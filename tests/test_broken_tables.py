@@ -1,0 +1,195 @@
+"""A broken table is refused with a reason or read whole: never a crash, never a lost row."""
+
+import csv
+import io
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bayescale import Runs, RunsError
+
+HEADER = ["params", "tokens", "loss", "corpus"]
+ROWS = [
+    ["70M", "2B", "4.1", "web"],
+    ["160M", "4e9", "3.7", "web"],
+    ["410000000", "9B", "3.3", "code"],
+    ["1e9", "21B", "3.0", "code"],
+    ["1,400,000,000", "30_000_000_000", "2.9", "code"],
+]
+NUMBERS = ["NaN", "inf", "-Infinity", "1e999", "1e300", "1e-300", "0", "-0", "-1e9", "3,1",
+           "3,142", "70Q", "1.4T", "7e-1", "0x1p3", "١٢", "½"]  # fmt: skip
+CELLS = [
+    "", " ", "n/a", "-", "many", "True", "loss", "é", "\u2028", "\x0c", "\x85", "\ufeff", "🙂",
+    '"', "'", '""', 'a"b', "a\nb", "x" * 300,
+]  # fmt: skip
+NAMES = ["", "params ", "PARAMS", "parmas", "N", "D", "flops", "Training FLOP", "loss_sd",
+         "loss_lower", "series", "val_loss", "unnamed_1", "x;y", "x\ty", "损失"]  # fmt: skip
+
+
+def some_cell(draw, table):
+    """A row of the table and a place in it, where there is one."""
+    row = draw(st.sampled_from(table))
+    return row, draw(st.integers(0, max(len(row) - 1, 0)))
+
+
+def put(row, place, cell):
+    row[place : place + 1] = [cell]
+
+
+def drop_column(draw, table):
+    place = draw(st.integers(0, 3))
+    for row in table:
+        del row[place : place + 1]
+
+
+def rename_column(draw, table):
+    put(table[0], draw(st.integers(0, 3)), draw(st.sampled_from(NAMES)))
+
+
+def repeat_column_name(draw, table):
+    put(table[0], draw(st.integers(0, 3)), draw(st.sampled_from(HEADER)))
+
+
+def replace_cell(draw, table):
+    row, place = some_cell(draw, table)
+    put(row, place, draw(st.sampled_from(CELLS) | st.text(max_size=8)))
+
+
+def replace_number(draw, table):
+    put(draw(st.sampled_from(table)), draw(st.integers(0, 2)), draw(st.sampled_from(NUMBERS)))
+
+
+def blank_cells(draw, table):
+    for row in table[draw(st.integers(0, 5)) :]:
+        row[:] = [""] * len(row)
+
+
+def lengthen_line(draw, table):
+    row, place = some_cell(draw, table)
+    row.insert(place, draw(st.sampled_from(CELLS)))
+
+
+def shorten_line(draw, table):
+    row, place = some_cell(draw, table)
+    del row[place:]
+
+
+def leave_counts_unscaled(draw, table):
+    place = draw(st.integers(0, 1))
+    for i, row in enumerate(table[1:], 1):
+        put(row, place, str(0.1 * i))
+
+
+def repeat_rows(draw, table):
+    table += [list(draw(st.sampled_from(table))) for _ in range(draw(st.integers(1, 3)))]
+
+
+def lose_rows(draw, table):
+    del table[draw(st.integers(0, 4)) :]
+
+
+def insert_bytes(draw, content):
+    place = draw(st.integers(0, len(content)))
+    return content[:place] + draw(st.binary(min_size=1, max_size=6)) + content[place:]
+
+
+def insert_quote(draw, content):
+    place = draw(st.integers(0, len(content)))
+    return content[:place] + b'"' + content[place:]
+
+
+def overwrite_bytes(draw, content):
+    place = draw(st.integers(0, len(content)))
+    noise = draw(st.binary(min_size=1, max_size=6))
+    return content[:place] + noise + content[place + len(noise) :]
+
+
+def truncate(draw, content):
+    return content[: draw(st.integers(0, len(content)))]
+
+
+def insert_lines(draw, content):
+    lines = content.split(b"\n")
+    lines.insert(
+        draw(st.integers(0, len(lines))), draw(st.sampled_from([b"", b"  ", b",,,", b"# sweep"]))
+    )
+    return b"\n".join(lines)
+
+
+def encode_otherwise(draw, content):
+    encoding = draw(st.sampled_from(["utf-16", "utf-8-sig", "utf-32-le"]))
+    return content.decode("utf-8", errors="replace").encode(encoding)
+
+
+TO_TABLES = [drop_column, rename_column, repeat_column_name, replace_cell, replace_number,
+             blank_cells, lengthen_line, shorten_line, leave_counts_unscaled, repeat_rows,
+             lose_rows]  # fmt: skip
+TO_FILES = [insert_bytes, insert_quote, overwrite_bytes, truncate, insert_lines, encode_otherwise]
+
+
+@st.composite
+def broken_files(draw):
+    """A small valid table after one to three damages: its bytes and its delimiter."""
+    damages = draw(st.lists(st.sampled_from(TO_TABLES + TO_FILES), min_size=1, max_size=3))
+    table = [list(row) for row in (HEADER, *ROWS)]
+    for damage in damages:
+        if damage in TO_TABLES and table:
+            damage(draw, table)
+    delimiter = draw(st.sampled_from([",", ",", ",", ";", "\t", "|"]))
+    quoting = draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=delimiter, quoting=quoting,
+                        lineterminator=draw(st.sampled_from(["\n", "\r\n"])))  # fmt: skip
+    writer.writerows(table)
+    content = text.getvalue().encode("utf-8", errors="surrogatepass")
+    for damage in damages:
+        if damage in TO_FILES:
+            content = damage(draw, content)
+    return content, delimiter
+
+
+def data_rows(content, delimiter):
+    """How many rows below the header hold anything at all."""
+    text = io.StringIO(content.decode("utf-8-sig"), newline=None)
+    rows = csv.reader(text, delimiter=delimiter, skipinitialspace=True, strict=True)
+    return sum(any(cell.strip() for cell in row) for row in rows) - 1
+
+
+def attempt(path, **keywords):
+    """The runs, or else the problems; any other exception escapes."""
+    try:
+        return Runs.read(path, **keywords), ()
+    except RunsError as error:
+        return None, error.problems
+
+
+@pytest.mark.filterwarnings("ignore::bayescale.RunsWarning")
+def test_500_broken_tables_are_refused_with_a_reason_or_read_whole(tmp_path):
+    path = tmp_path / "runs.csv"
+    tally = Counter()
+
+    @settings(max_examples=500, deadline=None, derandomize=True,
+              suppress_health_check=list(HealthCheck))  # fmt: skip
+    @given(broken_files(), st.sampled_from([None, "corpus", "loss"]), st.booleans())
+    def check(broken, groups, allow_small):
+        content, delimiter = broken
+        path.write_bytes(content)
+        runs, problems = attempt(path, groups=groups, allow_small=allow_small)
+        tally["refused" if runs is None else "read"] += 1
+        if runs is None:
+            assert problems
+            assert all(len(problem.split()) >= 4 for problem in problems)
+            return
+        assert len(runs) == data_rows(content, delimiter)
+        for quantity in {"N", "D", "C", "loss", "loss_sd"} & set(runs.table):
+            values = runs.table[quantity].to_numpy()
+            assert np.isfinite(values).all()
+            assert (values > 0).all()
+        assert Runs.from_json(runs.to_json()).fingerprint == runs.fingerprint
+
+    check()
+    assert tally["refused"] + tally["read"] >= 500
+    assert min(tally["refused"], tally["read"]) >= 50, "both outcomes must be put to the test"

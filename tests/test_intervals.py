@@ -1,0 +1,108 @@
+"""Credible intervals, exact on draws that are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+from arviz_base import rc_context, rcParams
+
+from bayescale.errors import BayescaleError
+from bayescale.intervals import defaults, interval, table
+
+#: 0, 1, ..., 100 in no order.
+STEPS = np.random.default_rng(1).permutation(np.arange(101.0))
+#: Squares: the narrowest interval lies at the lower end.
+SQUARES = STEPS**2
+
+
+def drawn(values, *, chains: int = 1) -> xr.DataArray:
+    return xr.DataArray(np.reshape(values, (chains, -1)), dims=("chain", "draw"))
+
+
+def bounds(draws, *said) -> tuple[float, ...]:
+    return tuple(map(float, interval(draws, *said)))
+
+
+@pytest.mark.parametrize(("prob", "low", "high"), [(0.9, 5, 95), (0.5, 25, 75), (0.98, 1, 99)])
+def test_an_equal_tailed_interval_leaves_as_much_on_each_side(prob, low, high):
+    assert bounds(drawn(STEPS), prob, "eti") == pytest.approx((low, high))
+    assert bounds(drawn(SQUARES), prob, "eti") == pytest.approx((low**2, high**2))
+
+
+@pytest.mark.parametrize(("prob", "high"), [(0.9, 90), (0.5, 50), (0.98, 98)])
+def test_a_highest_density_interval_is_the_narrowest(prob, high):
+    assert bounds(drawn(SQUARES), prob, "hdi") == (0, high**2)
+    assert bounds(drawn(-SQUARES), prob, "hdi") == (-(high**2), 0)
+
+
+@pytest.mark.parametrize("kind", ["eti", "hdi"])
+def test_intervals_of_many_draws_are_those_of_the_distribution(kind):
+    exponential = drawn(np.random.default_rng(1).exponential(size=400_000), chains=4)
+    expected = -np.log([0.95, 0.05]) if kind == "eti" else (0, -np.log(0.1))
+    assert bounds(exponential, 0.9, kind) == pytest.approx(expected, abs=0.02)
+
+
+@pytest.mark.parametrize("kind", ["eti", "hdi"])
+def test_chains_are_put_together_and_other_dims_kept(kind):
+    draws = xr.DataArray(np.stack([SQUARES[:100], -SQUARES[:100]]).reshape(2, 4, 25),
+                         dims=("corpus", "chain", "draw"), coords={"corpus": ["a", "b"]})
+    low, high = interval(draws, 0.8, kind)
+    assert low.dims == high.dims == ("corpus",)
+    for sign, corpus in ((1, "a"), (-1, "b")):
+        alone = bounds(drawn(sign * SQUARES[:100]), 0.8, kind)
+        assert (float(low.sel(corpus=corpus)), float(high.sel(corpus=corpus))) == alone
+
+
+def test_draws_that_agree_have_an_interval_of_no_width():
+    for kind in ("eti", "hdi"):
+        assert bounds(drawn(np.full(50, 2.5)), 0.9, kind) == (2.5, 2.5)
+
+
+def test_what_is_not_said_comes_from_arviz():
+    assert defaults() == (rcParams["stats.ci_prob"], rcParams["stats.ci_kind"])
+    with rc_context({"stats.ci_prob": 0.5, "stats.ci_kind": "hdi"}):
+        assert defaults() == (0.5, "hdi")
+        assert defaults(0.9) == (0.9, "hdi")
+        assert defaults(ci_kind="eti") == (0.5, "eti")
+        assert bounds(drawn(SQUARES)) == (0, 50**2)
+
+
+def test_every_summary_follows_arviz(c4_fit):
+    import bayescale as bs
+
+    ahead = bs.forecast(c4_fit, N=1e9, D=2e10)
+    split = bs.allocate(c4_fit, 1e21)
+    with rc_context({"stats.ci_prob": 0.5, "stats.ci_kind": "hdi"}):
+        frames = [c4_fit.summary(), ahead.summary(), split.summary(),
+                  bs.regret(c4_fit, 1e9, 1e12).summary()]
+    for frame, name in zip(frames, ("median", "loss", "N", "excess_loss"), strict=True):
+        assert f"{name}_hdi50_lb" in frame
+    low, high = interval(ahead.data["loss"].isel(point=0), 0.5, "hdi")
+    assert frames[1]["loss_hdi50_lb"].tolist() == [float(low)]
+    assert frames[1]["loss_hdi50_ub"].tolist() == [float(high)]
+
+
+@pytest.mark.parametrize("prob", [0, 1, -0.1, 1.5, 90, float("nan"), "0.9x", "many", [0.9]])
+def test_what_is_no_probability_is_refused(prob):
+    with pytest.raises(BayescaleError, match="give a probability between 0 and 1"):
+        interval(drawn(STEPS), prob, "eti")
+
+
+@pytest.mark.parametrize("kind", ["ETI", "quantile", "", 3])
+def test_what_is_no_kind_is_refused(kind):
+    with pytest.raises(BayescaleError, match="it may be 'eti' or 'hdi'"):
+        interval(drawn(STEPS), 0.9, kind)
+
+
+@pytest.mark.parametrize(("prob", "stem"), [(0.9, "x_eti90"), (0.125, "x_eti12.5")])
+def test_a_table_names_its_bounds_by_kind_and_probability(prob, stem):
+    frame = table(drawn(STEPS), "x", prob, "eti")
+    assert list(frame) == ["x", f"{stem}_lb", f"{stem}_ub"]
+    assert frame.iloc[0].tolist() == pytest.approx([50, 50 - 50 * prob, 50 + 50 * prob])
+
+
+def test_a_table_has_a_row_per_point():
+    draws = drawn(STEPS).expand_dims(point=3) + xr.DataArray([0.0, 100.0, 200.0], dims="point")
+    assert table(draws, "x", 0.9, "eti").to_numpy().tolist() == [
+        pytest.approx([50 + s, 5 + s, 95 + s]) for s in (0, 100, 200)]
