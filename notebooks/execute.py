@@ -1,0 +1,43 @@
+"""Run every notebook top to bottom and keep its outputs.
+
+    python notebooks/execute.py [--check]
+
+With --check nothing is written: a notebook that fails, or takes longer than two minutes, fails.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+HERE = Path(__file__).resolve().parent
+SECONDS = 120
+
+
+def execute(path: Path) -> tuple[nbformat.NotebookNode, float]:
+    """The notebook with fresh outputs, and how long it took."""
+    notebook = nbformat.read(path, as_version=4)
+    started = time.perf_counter()
+    NotebookClient(notebook, timeout=SECONDS, kernel_name="python3",
+                   resources={"metadata": {"path": str(HERE)}}).execute()
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+    notebook.metadata.pop("widgets", None)
+    notebook.metadata["language_info"] = {"name": "python"}
+    return notebook, time.perf_counter() - started
+
+
+def main() -> None:
+    for path in sorted(HERE.glob("*.ipynb")):
+        notebook, seconds = execute(path)
+        print(f"{path.name}: {seconds:.0f} s")
+        if "--check" not in sys.argv:
+            nbformat.write(notebook, path)
+
+
+if __name__ == "__main__":
+    main()
