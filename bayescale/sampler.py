@@ -21,6 +21,10 @@ from bayescale.progress import bar
 #: and tuning steps. Longer runs are thinned back to the draws that were asked for.
 STAGES = ((0.9, 1), (0.97, 3), (0.99, 10))
 
+#: Regularisation of the low-rank mass matrix. nutpie's own 1e-5 gives as many effective draws, but
+#: with a hundred parameters and more it spends most of the time on estimating the matrix.
+GAMMA = 1e-3
+
 KEPT = 24  # compiled models held in memory
 _compiled: OrderedDict[tuple, object] = OrderedDict()
 _lock = threading.Lock()
@@ -109,8 +113,9 @@ def _run(model, plan: Design, step, *, target_accept, cores, **settings):
         step(text, sum(s.finished_draws for s in states), total)
 
     tree = nutpie.sample(
-        model, adaptation="low_rank", target_accept=target_accept, save_warmup=False,
-        progress_bar=False, progress_callback=report, cores=cores or os.cpu_count(), **settings,
+        model, adaptation="low_rank", mass_matrix_gamma=GAMMA, target_accept=target_accept,
+        save_warmup=False, progress_bar=False, progress_callback=report,
+        cores=cores or os.cpu_count(), **settings,
     )
     coords = {g: list(levels) for g, levels in plan.levels.items()}
     posterior = tree["posterior"].to_dataset()
