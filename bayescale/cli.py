@@ -31,7 +31,7 @@ Seed = Annotated[int | None, typer.Option(help="random seed")]
 Draws = Annotated[int, typer.Option(help="posterior draws per chain")]
 CiProb = Annotated[float | None, typer.Option("--ci-prob", help="probability of the intervals")]
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object instead of tables")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress bar; tables only")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress bar, no warnings")]
 Strict = Annotated[bool, typer.Option(help="exit with 1 if a statistical check fails")]
 Group = Annotated[str | None, typer.Option(
     help="a fitted group (column=label,column=label with several columns); none: a new one")]
@@ -55,6 +55,7 @@ def report(
 ) -> None:
     """Fit a table of runs, forecast and allocate budgets, and write a page about it."""
     budgets = _counts(flops, "--flops")
+    _hush(quiet)
     fitted = _fit(table, groups, law, columns, pool, seed, draws, quiet or as_json)
     from bayescale.progress import bar
     from bayescale.reporting import findings
@@ -87,6 +88,7 @@ def fit(
     strict: Strict = False,
 ) -> None:
     """Fit a table of runs and keep the posterior in one file."""
+    _hush(quiet)
     fitted = _fit(table, groups, law, columns, pool, seed, draws, quiet or as_json)
     from bayescale.tables import posterior
 
@@ -103,8 +105,10 @@ def forecast(
     flops: Annotated[str | None, typer.Option(help="FLOP; alone: at the best split")] = None,
     group: Group = None,
     below: Annotated[float | None, typer.Option(help="also P(loss < this)")] = None,
+    seed: Seed = None,
     ci_prob: CiProb = None,
     as_json: AsJson = False,
+    quiet: Quiet = False,
     strict: Strict = False,
 ) -> None:
     """Forecast runs that were not made."""
@@ -116,8 +120,9 @@ def forecast(
 
     points = {"N": _counts(N, "--N"), "D": _counts(D, "--D"), "C": _counts(flops, "--flops")}
     given = {k: v for k, v in points.items() if v}
+    _hush(quiet)
     fitted = Fit.load(fit)
-    result = ahead(fitted, **given, group=_mapping(group, fitted.groups))
+    result = ahead(fitted, **given, group=_mapping(group, fitted.groups), random_seed=seed)
     shown = forecasts([result], ci_prob)
     frame: pd.DataFrame = result.summary(ci_prob)
     if below is not None:
@@ -136,6 +141,7 @@ def allocate(
     group: Group = None,
     ci_prob: CiProb = None,
     as_json: AsJson = False,
+    quiet: Quiet = False,
     strict: Strict = False,
 ) -> None:
     """Split training budgets between parameters and tokens."""
@@ -144,6 +150,7 @@ def allocate(
     from bayescale.tables import allocations
 
     budgets = _counts(flops, "--flops")
+    _hush(quiet)
     fitted = Fit.load(fit)
     result = split(fitted, budgets, group=_mapping(group, fitted.groups))
     _say(fitted, [allocations([result], ci_prob)], as_json,
@@ -178,6 +185,12 @@ def _fit(table, groups, law, columns, pool, seed, draws, quiet):
     runs = Runs.read(table, groups=names, **_pairs(columns, "--columns"))
     return fit(runs, law, groups=names, pool=_pairs(pool, "--pool"), draws=draws,
                random_seed=seed, progressbar=False if quiet else None)
+
+
+def _hush(quiet: bool) -> None:
+    """No warnings on standard error; what a check found is still printed with the tables."""
+    if quiet:
+        warnings.showwarning = lambda *_: None
 
 
 def _counts(text: str | None, option: str) -> list[float]:

@@ -123,7 +123,8 @@ def forecast(
         `C` alone forecasts along the compute-optimal path: the split of each budget that minimises
         the expected loss.
     group : str, array_like of str, or mapping, optional
-        Fitted groups, one or one per point. None stands for a new group from the population.
+        Fitted groups, one for all points or one per point (of one point: several). None stands
+        for a new group from the population.
     random_seed : int, optional
         Seed of the noise; the fit's own by default.
     **columns : array_like
@@ -158,6 +159,10 @@ def forecast(
         raise FitError([unknown("column", c, known) for c in strange])
     place = _points(fit, {"N": N, "D": D, "C": C, **columns}, group)
     size = len(next(iter(place.values())))
+    labels = group.values() if isinstance(group, Mapping) else [group]
+    if size == 1:  # one run, asked of several groups
+        size = max((len(x) for x in labels if np.ndim(x)), default=1)
+        place = {c: np.broadcast_to(v, size) for c, v in place.items()}
     settled = settle_groups(fit.plan, group, size)
     seed = fit.random_seed if random_seed is None else int(random_seed)
     rng = np.random.default_rng(seed)

@@ -323,9 +323,9 @@ def plot_allocation(allocation: Allocation, *, ci_prob: float | None = None,
             value = getattr(m, column)
             ax.plot(m.C, value, "o", color=colour(1), markersize=6, zorder=4)
             side = -1 if i % 2 == 0 else 1  # neighbours in compute are named on opposite sides
-            ax.annotate(m.name, (m.C, value), xytext=(7 * side, 0), textcoords="offset points",
-                        ha="right" if side < 0 else "left", va="center", fontsize=9,
-                        color=colour(1))
+            ax.annotate(m.name, (m.C, value), xytext=(6 * side, 6 * side),
+                        textcoords="offset points", ha="right" if side < 0 else "left",
+                        va="center", fontsize=9, color=colour(1))
         ax.plot([], [], "o", color=colour(1), label="models as trained") if models else None
         ax.axvline(float(allocation.fit.runs.table["C"].max()), color="#bbbbbb", linewidth=1)
         log_axis(ax.xaxis, "C")

@@ -20,12 +20,13 @@ from bayescale.errors import LawError
 class Prior:
     """Base of the priors: `centre` and `width` on the link scale, made from what was said."""
 
+    median: float
     link: ClassVar[str]
 
     @property
     def centre(self) -> float:
         """Median on the link scale."""
-        raise NotImplementedError
+        return float(to_link(self.link, self.median))
 
     @property
     def width(self) -> float:
@@ -55,8 +56,20 @@ class Prior:
             raise LawError(f"{self!r}: {' and '.join(broken)}")
 
 
+class _ByFactor:
+    """Widths said as factors: of the quantity, or of its odds."""
+
+    @property
+    def width(self) -> float:
+        return float(np.log(self.spread))
+
+    @property
+    def between_width(self) -> float:
+        return float(np.log(self.between))
+
+
 @dataclass(frozen=True)
-class Positive(Prior):
+class Positive(_ByFactor, Prior):
     """A positive quantity: log-normal.
 
     Parameters
@@ -78,7 +91,6 @@ class Positive(Prior):
     (0.233..., 0.523...)
     """
 
-    median: float
     spread: float = 2.0
     between: float = 1.1
     of: str | None = None
@@ -92,25 +104,13 @@ class Positive(Prior):
             of_must_be_None_or_loss=self.of in (None, "loss"),
         )
 
-    @property
-    def centre(self):
-        return float(np.log(self.median))
-
-    @property
-    def width(self):
-        return float(np.log(self.spread))
-
-    @property
-    def between_width(self):
-        return float(np.log(self.between))
-
     def in_units_of(self, loss: float) -> Positive:
         """The same statement in absolute units, given the typical loss."""
         return replace(self, median=self.median * loss, of=None) if self.of == "loss" else self
 
 
 @dataclass(frozen=True)
-class Fraction(Prior):
+class Fraction(_ByFactor, Prior):
     """A quantity between 0 and 1: logit-normal.
 
     Parameters
@@ -128,7 +128,6 @@ class Fraction(Prior):
     (0.251..., 0.748...)
     """
 
-    median: float
     spread: float = 2.0
     between: float = 1.2
     link: ClassVar[str] = "logit"
@@ -139,18 +138,6 @@ class Fraction(Prior):
             the_spread_must_exceed_1=self.spread > 1,
             between_must_exceed_1=self.between > 1,
         )
-
-    @property
-    def centre(self):
-        return float(np.log(self.median / (1 - self.median)))
-
-    @property
-    def width(self):
-        return float(np.log(self.spread))
-
-    @property
-    def between_width(self):
-        return float(np.log(self.between))
 
 
 @dataclass(frozen=True)
@@ -172,7 +159,6 @@ class Real(Prior):
     (-3.919..., 3.919...)
     """
 
-    median: float
     sd: float
     between: float | None = None
     link: ClassVar[str] = "identity"
@@ -182,10 +168,6 @@ class Real(Prior):
             the_sd_must_be_positive=self.sd > 0,
             between_must_be_positive=self.between is None or self.between > 0,
         )
-
-    @property
-    def centre(self):
-        return float(self.median)
 
     @property
     def width(self):

@@ -322,3 +322,17 @@ def test_the_example_is_a_table_that_can_be_read_back(openlm, tmp_path):
 def test_an_example_that_is_none_ends_with_two(tmp_path):
     assert "no example 'openml'. Did you mean 'openlm'?" in refused("example", "openml")
     assert "this is a directory" in refused("example", "--out", tmp_path)
+
+
+def test_quiet_hides_warnings_but_not_what_the_check_found(failing):
+    words = ("forecast", failing, "--N", "1B", "--D", "20B")
+    loud, quiet = run(*words), run(*words, "--quiet")
+    assert "warning: this fit failed its check" in loud.err
+    assert quiet.err == ""
+    assert "CHECK FAILED" in quiet.out
+
+
+def test_a_seed_fixes_the_noise_of_a_forecast(kept):
+    words = ("forecast", kept, "--N", "1B", "--D", "20B", "--json", "--seed")
+    first, again, other = (run(*words, seed).out for seed in (5, 5, 6))
+    assert first == again != other

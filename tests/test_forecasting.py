@@ -341,3 +341,12 @@ def test_along_the_best_path_one_group_is_forecast_at_a_time(grouped):
                 lambda: bs.regret(grouped, [1e9, 2e9], 1e10, group=["c4", "refinedweb"])):
         with pytest.raises(bs.FitError, match="dataset: budgets are split for one group at a time"):
             ask()
+
+
+def test_one_run_can_be_asked_of_several_groups(openlm_fit):
+    corpora = ["c4", "redpajama"]
+    both = bs.forecast(openlm_fit, N="7B", D="140B", group=corpora)
+    assert both.data.sizes["point"] == 2
+    for i, corpus in enumerate(corpora):
+        alone = bs.forecast(openlm_fit, N="7B", D="140B", group=corpus)
+        assert np.array_equal(both.data["mean"][..., i], alone.data["mean"][..., 0])
