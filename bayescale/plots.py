@@ -323,7 +323,7 @@ def plot_allocation(allocation: Allocation, *, ci_prob: float | None = None,
             value = getattr(m, column)
             ax.plot(m.C, value, "o", color=colour(1), markersize=6, zorder=4)
             side = -1 if i % 2 == 0 else 1  # neighbours in compute are named on opposite sides
-            ax.annotate(m.name, (m.C, value), xytext=(6 * side, 6 * side),
+            ax.annotate(m.name, (m.C, value), xytext=(5 * side, 10 * side),
                         textcoords="offset points", ha="right" if side < 0 else "left",
                         va="center", fontsize=9, color=colour(1))
         ax.plot([], [], "o", color=colour(1), label="models as trained") if models else None
