@@ -113,8 +113,9 @@ class Fit:
             Its ``repr`` is sentences; ``passed`` is false if a finding failed. Looked at: R-hat,
             effective sample sizes, divergences and energy; how far each parameter's posterior
             contracted from its prior; whether the design can tell the parameters apart; structure
-            left in the residuals along log N, log D, log C and between groups (posterior
-            predictive p-values, Gelman, Meng & Stern 1996); influential runs (Pareto k, Vehtari,
+            left in the residuals along log N, log D, log C and between groups, and scatter that
+            runs of one size share (posterior predictive p-values, Gelman, Meng & Stern 1996);
+            whether checkpoints are counted as runs; influential runs (Pareto k, Vehtari,
             Gelman & Gabry 2017, arXiv:1507.04544) and the most surprising ones, by row.
         """
         return self._check
