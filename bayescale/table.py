@@ -162,9 +162,26 @@ def match_columns(raw: RawTable, wanted: dict[str, str | None], problems: list[s
     unnamed = wanted.get("loss") is None and not _mentions(problems, "be the loss")
     if "loss" not in mapping and unnamed:
         problems.append(_no_column("loss", names, plain))
+    problems += _near_misses(names, plain, mapping, wanted)
     if not {"N", "D", "C"} & set(mapping) and not _mentions(problems, "N (", "D (", "C ("):
         problems.append(_no_column("N", names, plain, "D (tokens) or C (training FLOP)"))
     return mapping
+
+
+def _near_misses(names, plain, mapping, wanted) -> list[str]:
+    """Columns that look like a misspelt N, D or C, where only one of the three was found."""
+    if len({"N", "D", "C"} & set(mapping)) != 1:
+        return []
+    problems = []
+    for quantity in "NDC":
+        if quantity in mapping or wanted.get(quantity) is not None:
+            continue
+        usual = [s for s in SPELLINGS[quantity] if len(s) > 3]
+        for name in (n for n in names if n not in mapping.values()):
+            if close := difflib.get_close_matches(plain[name], usual, 1, 0.85):
+                problems.append(f"column {name!r} looks like {MEANING[quantity]} misspelt (usual: "
+                                f"{close[0]}): rename it, or pass {quantity}={name!r}")
+    return problems
 
 
 def _mentions(problems: list[str], *words: str) -> bool:

@@ -660,3 +660,15 @@ def test_without_a_network_the_cache_folder_is_named(tmp_path, monkeypatch):
         Runs.example("chinchilla")
     assert f"put that file into {tmp_path / 'cache'} as chinchilla_svg" in str(caught.value)
     assert "Runs.example('openlm'), which needs none" in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "quantity"), [("tokns", "D"), ("Params_", "N"), ("fllops", "C")])
+def test_a_misspelt_second_column_is_named_rather_than_ignored(name, quantity):
+    columns = {"N": [7e7, 1e9, 7e9], "D": [2e9, 2e10, 1.4e11], "C": [8e17, 1e20, 6e21]}
+    first = "D" if quantity == "N" else "N"
+    frame = pd.DataFrame({first: columns[first], name: columns[quantity], "loss": [4, 3, 2.5]})
+    if name == "Params_":  # punctuation and case are no misspelling
+        assert Runs.from_frame(frame).mapping["N"] == name
+    else:
+        with pytest.raises(RunsError, match=f"{name}.*pass {quantity}="):
+            Runs.from_frame(frame)
