@@ -9,7 +9,17 @@ import pytest
 import xarray as xr
 
 from bayescale import Fraction, Law, LawError, Positive, Published, laws
-from bayescale.laws import chinchilla, kaplan, kaplan_floor, power
+from bayescale.laws import (
+    broken_power,
+    chance_power,
+    chinchilla,
+    delayed_power,
+    kaplan,
+    kaplan_floor,
+    power,
+    pure_power,
+    shifted_power,
+)
 from bayescale.priors import from_link
 
 
@@ -239,7 +249,8 @@ def test_no_split_of_a_budget_beats_the_optimum(name):
         assert (loss(best) <= loss(elsewhere).min(axis=1, keepdims=True) * (1 + 1e-9)).all()
 
 
-@every_law
+@pytest.mark.parametrize("law", [law for law in LAWS.values() if law is not chance_power],
+                         ids=[name for name in LAWS if name != "chance_power"])  # fmt: skip
 def test_quoted_constants_do_not_depend_on_the_reference_scales(law):
     """A formula at its reference scales is the published one, with constants in raw units."""
     draws = parameters(law)
@@ -286,6 +297,69 @@ def test_a_fraction_may_be_a_parameter():
     draws = parameters(law)
     assert ((draws["f"] > 0) & (draws["f"] < 1)).all()
     np.testing.assert_allclose(law({"N": 1e9}, {"N": 1e9}, draws), draws["E"], rtol=1e-14)
+
+
+# -- the family of learning curves ---------------------------------------------------------------
+
+X = np.geomspace(1e-3, 1e4, 36)  # relative to the reference scale
+
+
+def at(law, **values):
+    """A law at X, for one value of each parameter; those it does not take are left out."""
+    usual = dict(E=0.4, A=0.5, alpha=0.3, d=0.05, k=2.0, alpha0=0.2, alpha1=0.7, f=0.5)
+    return law.loss(X, **{p: v for p, v in (usual | values).items() if p in law.parameters})
+
+
+@pytest.mark.parametrize("law", [law for law in laws.REGISTRY.values() if law.columns == ("C",)])
+def test_an_amplitude_is_the_reducible_loss_at_the_reference_scale(law):
+    draws = parameters(law)
+    np.testing.assert_allclose(law.loss(1.0, **draws), draws.get("E", 0) + draws["A"], rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("law", "fixed", "same"),
+    [
+        (power, dict(E=0), pure_power),
+        (shifted_power, dict(gamma=0), pure_power),
+        (chance_power, dict(kappa=0, headroom=1e12), power),
+        (delayed_power, dict(d=1e-300, k=0.5), power),
+        (broken_power, dict(alpha0=0.3, alpha1=0.3), power),
+        (broken_power, dict(alpha0=0.3, d=1e200), power),
+        (broken_power, dict(alpha1=0.3, d=1e-200), power),
+        (broken_power, dict(alpha0=0, alpha1=0.3, f=2 / 0.3), delayed_power),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_what_a_law_becomes_at_its_limit(law, fixed, same):
+    np.testing.assert_allclose(at(law, **fixed), at(same), rtol=1e-12)
+
+
+def test_a_shifted_power_law_ends_at_the_power_of_its_shift():
+    draws = parameters(shifted_power)
+    limit = draws["A"] * (draws["gamma"] / (1 + draws["gamma"])) ** draws["alpha"]
+    np.testing.assert_allclose(shifted_power.loss(1e30, **draws), limit, rtol=1e-12)
+
+
+def test_learning_from_chance_satisfies_its_implicit_equation():
+    """As published, with the constants that are quoted in raw units."""
+    draws = {p: v[:, None] for p, v in parameters(chance_power).items()}
+    quoted = chance_power.constants(SCALES["C"], **draws)
+    C = SCALES["C"] * X
+    won = chance_power({"C": C}, SCALES, draws) - draws["E"]
+    lost = quoted["chance"] - draws["E"] - won
+    told = (won > 1e-4 * draws["A"]) & (lost > 1e-4 * draws["A"])  # not lost to rounding
+    assert told.mean() > 0.9
+    published = quoted["beta"] * C ** -draws["alpha"] * lost ** draws["kappa"]
+    np.testing.assert_allclose(won[told], published[told], rtol=1e-9)
+
+
+def test_before_the_start_the_loss_is_at_chance():
+    delayed = dict(E=0.4, A=0.5, alpha=0.4, d=2.0, k=1.3)
+    from_chance = dict(E=0.4, A=0.5, alpha=0.4, kappa=0.7, headroom=2.0)
+    level = 0.4 + delayed_power.constants(1e100, **delayed)["A"]
+    assert delayed_power.loss(1e-60, **delayed) == pytest.approx(level, rel=1e-12)
+    level = chance_power.constants(1.0, **from_chance)["chance"]
+    assert chance_power.loss(1e-60, **from_chance) == pytest.approx(level, rel=1e-12)
 
 
 # -- what the papers say -------------------------------------------------------------------------

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import copyreg
 import re
 
 from bayescale.errors import LawError, unknown
 from bayescale.law import Law
+from bayescale.laws.broken import broken_power, delayed_power
+from bayescale.laws.chance import chance_power
 from bayescale.laws.chinchilla import chinchilla
 from bayescale.laws.kaplan import kaplan, kaplan_floor
-from bayescale.laws.power import power
+from bayescale.laws.power import power, pure_power
+from bayescale.laws.shifted import shifted_power
 
 #: Every law by its name. A law of one column may name it: ``power(D)``.
-REGISTRY: dict[str, Law] = {law.name: law for law in (chinchilla, kaplan, kaplan_floor, power)}
+REGISTRY: dict[str, Law] = {
+    law.name: law
+    for law in (
+        chinchilla, kaplan, kaplan_floor,
+        power, pure_power, shifted_power, chance_power, delayed_power, broken_power,
+    )
+}  # fmt: skip
 
-__all__ = ["REGISTRY", "chinchilla", "get", "kaplan", "kaplan_floor", "power"]
+__all__ = [
+    "REGISTRY", "broken_power", "chance_power", "chinchilla", "delayed_power", "get", "kaplan",
+    "kaplan_floor", "power", "pure_power", "shifted_power",
+]  # fmt: skip
 
 
 def get(law: str | Law) -> Law:
@@ -22,8 +35,8 @@ def get(law: str | Law) -> Law:
     Parameters
     ----------
     law : str or Law
-        ``"chinchilla"``, ``"kaplan"``, ``"kaplan_floor"``, ``"power"`` (in C), ``"power(D)"``, or
-        a `Law` of your own.
+        A name in `REGISTRY`, such as ``"chinchilla"``; for laws of one column (C, if none is
+        named) also with it, as ``"power(D)"``; or a `Law` of your own.
 
     Raises
     ------
@@ -42,3 +55,15 @@ def get(law: str | Law) -> Law:
     if name not in REGISTRY:
         raise LawError(unknown("law", law, REGISTRY))
     return REGISTRY[name].on(column) if column else REGISTRY[name]
+
+
+def _pickled(law: Law):
+    """A law of the gallery travels as its name and arrives as the gallery's own object."""
+    try:
+        ours = get(law.name) is law
+    except LawError:
+        ours = False
+    return (get, (law.name,)) if ours else law.__reduce__()
+
+
+copyreg.pickle(Law, _pickled)
