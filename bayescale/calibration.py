@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from bayescale import laws, sampler
+from bayescale.design import design, draw_prior
 from bayescale.diagnostics import flatten
 from bayescale.law import Law
-from bayescale.model import design, draw_prior
 from bayescale.priors import Prior
 from bayescale.progress import bar
 from bayescale.runs import Runs
@@ -79,6 +79,7 @@ def calibrate(
     groups: str | Sequence[str] | None = None,
     pool: Mapping[str, str] | None = None,
     priors: Mapping[str, Prior] | None = None,
+    drift: str = "auto",
     n: int = 200,
     draws: int = 500,
     tune: int = 500,
@@ -91,7 +92,7 @@ def calibrate(
     ----------
     runs : Runs
         The design: sizes and groups are kept, losses are simulated.
-    law, groups, pool, priors, draws, tune, progressbar
+    law, groups, pool, priors, drift, draws, tune, progressbar
         As in `bayescale.fit`.
     n : int
         Number of simulated tables; 200 or more for a verdict.
@@ -110,7 +111,7 @@ def calibrate(
     """
     if random_seed is None:
         random_seed = int(np.random.SeedSequence().entropy % 2**31)
-    plan = design(runs, laws.get(law), groups, pool, priors)
+    plan = design(runs, laws.get(law), groups, pool, priors, drift)
     rng = np.random.default_rng(random_seed)
     truths = draw_prior(plan, n, rng)
     rows, unconverged = [], 0

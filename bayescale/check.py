@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayescale.design import Design
 from bayescale.diagnostics import BFMI_ABOVE, ESS_ABOVE, R_HAT_BELOW, Convergence
-from bayescale.model import Design
 from bayescale.posterior import at_runs
 from bayescale.priors import to_link
 
@@ -100,7 +100,7 @@ def check(posterior: xr.Dataset, plan: Design, agreement: Convergence) -> Check:
     findings = [
         _converged(agreement),
         *_few_runs(plan),
-        *_checkpoints(plan),
+        *_checkpoints(posterior, plan),
         *_identified(plan),
         *_informed(posterior, plan),
         *_prior_conflict(posterior, plan),
@@ -157,17 +157,18 @@ def _few_runs(plan: Design) -> list[Finding]:
                     "state what you know with priors=, and compare a fit under wider ones")]
 
 
-def _checkpoints(plan: Design) -> list[Finding]:
-    """Whether rows are counted as runs that are not."""
-    if "series" not in plan.runs:
+def _checkpoints(posterior: xr.Dataset, plan: Design) -> list[Finding]:
+    """How much checkpoints of one run tell beside each other."""
+    if not plan.has_series:
         return []
     n, series = len(plan.runs), plan.runs.table["series"].nunique()
-    if series == n:
-        return []
-    return [Finding("runs", "caution",
-                    f"{n} checkpoints of {series} runs are counted as {n} independent runs, which "
-                    "they are not: intervals come out too narrow",
-                    "fit the last checkpoint of each run")]
+    memory = float(posterior["memory"].median())
+    _, gap = plan.before
+    kept = float(np.median(np.exp(-gap[np.isfinite(gap)] / memory)))
+    return [Finding("runs", "passed",
+                    f"{n} checkpoints of {series} run{'s' * (series > 1)} are taken as correlated: "
+                    f"their noise is forgotten over {memory:.2g} e-folds, and neighbours share "
+                    f"{100 * kept:.0f} % of it")]
 
 
 def _identified(plan: Design) -> list[Finding]:

@@ -15,11 +15,12 @@ import xarray as xr
 
 from bayescale import laws, sampler, store
 from bayescale.check import Check, check
+from bayescale.design import Design, design, draw_prior
 from bayescale.diagnostics import Convergence, convergence, scalars
 from bayescale.errors import ConvergenceWarning
 from bayescale.intervals import defaults, table
 from bayescale.law import Law
-from bayescale.model import Design, build, design, draw_prior
+from bayescale.model import build
 from bayescale.posterior import NEW, log_likelihood, parameters, settle_groups
 from bayescale.priors import Prior
 from bayescale.runs import Runs
@@ -262,6 +263,7 @@ def fit(
     groups: str | Sequence[str] | None = None,
     pool: Mapping[str, str | Mapping[str, str]] | None = None,
     priors: Mapping[str, Prior] | None = None,
+    drift: str = "auto",
     draws: int = 1000,
     tune: int = 500,
     chains: int = 4,
@@ -286,6 +288,12 @@ def fit(
         its tail ``nu`` completely.
     priors : mapping of str to Prior, optional
         Priors that replace the law's or the noise's.
+    drift : {"auto", "through", "ahead", "off"}
+        Where the law may be off. ``"ahead"``: the fit is that of the law alone, and forecasts
+        drift from it beyond the runs. ``"through"``: a drift from the first run on is inferred
+        with the law, with normal noise; the law's parameters then describe the curve that the
+        drift stands around, and are wider. ``"off"``: the law is taken to be true. By default
+        ``"through"`` where rows are checkpoints (``series``), else ``"ahead"``.
     draws, tune, chains : int
         Per chain: draws kept, and tuning steps.
     target_accept : float, optional
@@ -313,8 +321,8 @@ def fit(
     Notes
     -----
     The model: the log loss of a run is the log of the law at the parameters of its groups, plus
-    Student-t noise; see `bayescale.model`. Columns enter the law divided by their geometric means
-    over `runs`.
+    drift and noise; see `bayescale.model` and `bayescale.drift`. Columns enter the law divided by
+    their geometric means over `runs`.
 
     Examples
     --------
@@ -324,7 +332,7 @@ def fit(
     >>> bool(0.1 < fit.posterior["alpha"].median() < 0.5)
     True
     """
-    plan = design(runs, laws.get(law), groups, pool, priors)
+    plan = design(runs, laws.get(law), groups, pool, priors, drift)
     if random_seed is None:
         random_seed = int(np.random.SeedSequence().entropy % 2**31)
     drawn = sampler.sample(plan, draws=draws, tune=tune, chains=chains, seed=int(random_seed),

@@ -11,16 +11,18 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.allocation import as_counts, best_split, said_group
+from bayescale.averaging import Average, mix
+from bayescale.drift import AHEAD, AHEAD_AVERAGED
 from bayescale.errors import ExtrapolationWarning, FitError, unknown
 from bayescale.fitting import Fit
-from bayescale.intervals import SAMPLE, table
-from bayescale.posterior import parameters, settle_groups
+from bayescale.intervals import SAMPLE, interval, table
+from bayescale.posterior import settle_groups
+from bayescale.predictive import predict
+from bayescale.priors import Positive
 from bayescale.units import format_count, format_flop
 
 #: Beyond this multiple of the largest training compute a forecast warns.
 FAR = 100.0
-#: Where a heavy tail's log noise is cut, so that a loss stays a finite number.
-WILD = 50.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,20 +32,25 @@ class Forecast:
     Attributes
     ----------
     data : xarray.Dataset
-        ``mean``: where the law lies; ``loss``: what a new run would measure, noise included. Nats
-        per token; dims (chain, draw, point). Coordinates of ``point``: ``N``, ``D``, ``C``, the
-        group columns, and ``extrapolation``, the compute in multiples of the largest fitted run's.
+        ``law``: what the law says, with any drift that was inferred from the runs; ``mean``: the
+        same with its drift beyond them; ``loss``: what a new run would measure, noise included. Nats per token; dims (chain, draw, point). Coordinates of
+        ``point``: ``N``, ``D``, ``C``, the group columns, ``series`` where one is continued, and
+        ``extrapolation``, the compute in multiples of the largest fitted run's. Draws of one
+        series hold at each point by itself: how its noise goes on between points is left out.
+    noise : xarray.Dataset
+        The noise of ``loss``: ``centre`` and ``scale`` in log loss, and tail ``nu``.
     law : str
         The law that was fitted.
     random_seed : int
-        The seed of the noise and of unseen groups.
+        The seed of drift, noise and unseen groups.
     """
 
     data: xr.Dataset = field(repr=False)
+    noise: xr.Dataset = field(repr=False)
     law: str
     group: str
     random_seed: int
-    fit: Fit = field(repr=False)
+    fit: Fit | Average = field(repr=False)
 
     def summary(self, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
         """One row per point: where it is, then medians and intervals of ``mean`` and ``loss``.
@@ -85,6 +92,54 @@ class Forecast:
                            "points") from None
         return (self.data["loss"] < target).mean(SAMPLE).to_numpy()
 
+    def log_density(self, loss) -> np.ndarray:
+        """Log predictive density of a new run's loss at each point.
+
+        Parameters
+        ----------
+        loss : float or array_like
+            In nats per token; one value, or one per point.
+
+        Returns
+        -------
+        numpy.ndarray
+            One density (per nat, not per log nat) for each point, averaged over the draws of law
+            and drift, with the noise's own density around each.
+        """
+        from scipy.special import logsumexp
+        from scipy.stats import t
+
+        log_loss = np.log(np.broadcast_to(np.asarray(loss, float), self.data.sizes["point"]))
+        centre, scale, nu = (self.noise[v].transpose(*SAMPLE, "point").to_numpy()
+                             .reshape(-1, len(log_loss)) for v in ("centre", "scale", "nu"))
+        density = t.logpdf(log_loss, nu, centre, scale)
+        return logsumexp(density, axis=0) - np.log(len(density)) - log_loss
+
+    def decompose(self, ci_prob: float | None = None) -> pd.DataFrame:
+        """What the width of each interval is made of.
+
+        Parameters
+        ----------
+        ci_prob : float, optional
+            Probability of the interval of ``loss``; ArviZ's default.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per point: ``width`` of the interval of log loss (0.1: 10 % of the loss), and
+            the shares of ``parameters`` (what the runs leave open about the law, and laws that
+            disagree where several are averaged), ``drift`` beyond the runs and ``noise`` in it. Shares are of squared widths,
+            each part by itself, and sum to 1.
+        """
+        log = {v: np.log(self.data[v]) for v in ("law", "mean", "loss")}
+        parts = {"parameters": log["law"], "drift": log["mean"] - log["law"],
+                 "noise": log["loss"] - log["mean"]}
+        widths = {k: (lambda low, high: (high - low).to_numpy())(*interval(v, ci_prob, "eti"))
+                  for k, v in {"width": log["loss"], **parts}.items()}
+        total = sum(widths[k] ** 2 for k in parts)
+        return pd.DataFrame({"width": widths["width"],
+                             **{k: widths[k] ** 2 / np.maximum(total, 1e-300) for k in parts}})
+
     def __repr__(self) -> str:
         lines = [f"<Forecast by {self.law}{self.group}, {self.data.sizes['point']} point(s)>"]
         frame = self.summary()
@@ -108,6 +163,8 @@ def forecast(
     D=None,
     C=None,
     group=None,
+    series=None,
+    drift: bool = True,
     random_seed: int | None = None,
     **columns,
 ) -> Forecast:
@@ -115,9 +172,10 @@ def forecast(
 
     Parameters
     ----------
-    fit : Fit
+    fit : Fit or Average
     points : pandas.DataFrame, optional
-        One row per run, columns named as the law's (``N``, ``D``, ``C``) and the group columns.
+        One row per run, columns named as the law's (``N``, ``D``, ``C``), the group columns, and
+        ``series``.
     N, D, C : float, str or array_like, optional
         Parameters, tokens, training FLOP (``"70B"``, ``1.4e12``, arrays). Any two give the third.
         `C` alone forecasts along the compute-optimal path: the split of each budget that minimises
@@ -125,8 +183,14 @@ def forecast(
     group : str, array_like of str, or mapping, optional
         Fitted groups, one for all points or one per point (of one point: several). None stands
         for a new group from the population.
+    series : str or array_like of str, optional
+        Fitted series to be continued: noise then starts from what their checkpoints show. None
+        stands for a new run.
+    drift : bool
+        Whether the law may drift beyond the runs (see `bayescale.drift`). Without, intervals say
+        what they would be if the law were true.
     random_seed : int, optional
-        Seed of the noise; the fit's own by default.
+        Seed of drift and noise; the fit's own by default.
     **columns : array_like
         Other columns of a law of your own.
 
@@ -152,47 +216,88 @@ def forecast(
     >>> bool(2 < ahead.data["mean"].median() < 3)
     True
     """
+    asked = dict(N=N, D=D, C=C, group=group, series=series, random_seed=random_seed, **columns)
+    if isinstance(fit, Average):
+        return _averaged(fit, points, asked, drift)
+    return _forecast(fit, points, asked, fit.plan.ahead if drift else None)
+
+
+def _forecast(fit: Fit, points, asked: dict, ahead: Positive | None) -> Forecast:
+    N, D, C, group, series, random_seed = (
+        asked.pop(k) for k in ("N", "D", "C", "group", "series", "random_seed"))
+    columns = asked
     if points is not None:
-        N, D, C, group, columns = _from_frame(fit, points, (N, D, C, group), columns)
+        N, D, C, group, series, columns = _from_frame(fit, points, (N, D, C, group, series),
+                                                      columns)
     if strange := [c for c in columns if c not in fit.law.columns]:
         known = dict.fromkeys(("N", "D", "C", *fit.law.columns))
         raise FitError([unknown("column", c, known) for c in strange])
     place = _points(fit, {"N": N, "D": D, "C": C, **columns}, group)
     size = len(next(iter(place.values())))
-    labels = group.values() if isinstance(group, Mapping) else [group]
+    labels = [*(group.values() if isinstance(group, Mapping) else [group]), series]
     if size == 1:  # one run, asked of several groups
         size = max((len(x) for x in labels if np.ndim(x)), default=1)
         place = {c: np.broadcast_to(v, size) for c, v in place.items()}
     settled = settle_groups(fit.plan, group, size)
+    continued = _settled_series(fit, series, size)
     seed = fit.random_seed if random_seed is None else int(random_seed)
-    rng = np.random.default_rng(seed)
-    values = parameters(fit.posterior, fit.plan, settled, rng)
-    here = {c: xr.DataArray(v, dims="point") for c, v in place.items()}
-    mean = fit.law(here, fit.plan.scales, values)
-    mean = mean.broadcast_like(xr.DataArray(np.zeros(size), dims="point"))
-    mean = mean.transpose("chain", "draw", "point")
-    measured = np.hypot(values["sigma"], float(np.median(fit.plan.log_loss_sd)))
-    nu = values["nu"].broadcast_like(mean).transpose(*mean.dims).to_numpy()
-    noise = xr.DataArray(rng.standard_t(nu), dims=mean.dims)
-    data = xr.Dataset({"mean": mean, "loss": mean * np.exp((measured * noise).clip(-WILD, WILD))})
+    drawn = predict(fit.posterior, fit.plan, place, settled, np.random.default_rng(seed),
+                    series=continued, ahead=ahead)
     coords = {c: ("point", v) for c, v in place.items()}
     coords |= {g: ("point", np.broadcast_to(v, size)) for g, v in settled.items()}
+    if continued is not None:
+        coords["series"] = ("point", ["" if x is None else x for x in continued])
     far = _extrapolation(fit, place)
-    data = data.assign_coords(**coords, extrapolation=("point", far))
+    data = drawn[["law", "mean", "loss"]].assign_coords(**coords, extrapolation=("point", far))
     if far.max() > FAR:
         warnings.warn(
             f"{int((far > FAR).sum())} point(s) lie beyond {FAR:.0f} times the largest fitted run "
             f"(up to {far.max():.3g} times): no table of runs shows how a law bends that far out",
-            ExtrapolationWarning, stacklevel=2)
+            ExtrapolationWarning, stacklevel=3)
     of_one = all(isinstance(label, str) for label in settled.values())
-    return Forecast(data, fit.law.name, said_group(group) if of_one else "", seed, fit)
+    return Forecast(data, drawn[["centre", "scale", "nu"]], fit.law.name,
+                    said_group(group) if of_one else "", seed, fit)
+
+
+def _averaged(average: Average, points, asked: dict, drift: bool) -> Forecast:
+    """Every law's forecast, mixed in proportion to the weights."""
+    if points is None and average.law.allocates and [c for c in "NDC" if asked[c] is not None] == [
+            "C"]:
+        budgets, asked["C"] = as_counts(asked["C"], "C"), None
+        asked["N"], asked["D"] = best_split(average, budgets, asked["group"])
+    parts = {}
+    for name, fit in average.used.items():
+        ahead = AHEAD_AVERAGED if fit.plan.ahead == AHEAD and len(average.used) > 1 else (
+            fit.plan.ahead)
+        parts[name] = _forecast(fit, points, dict(asked), ahead if drift else None)
+    data, noise = (mix({n: getattr(f, v) for n, f in parts.items()}, average.weights)
+                   for v in ("data", "noise"))
+    first = next(iter(parts.values()))
+    return Forecast(data, noise, average.law.name, first.group, first.random_seed, average)
+
+
+def _settled_series(fit: Fit, series, size: int) -> list[str | None] | None:
+    """One fitted series, or None for a new run, per point."""
+    if series is None:
+        return None
+    labels = [series] * size if isinstance(series, str) or np.ndim(series) == 0 else list(series)
+    labels = [None if pd.isna(x) else str(x) for x in labels]
+    known = set(fit.runs.table["series"].astype(str)) if "series" in fit.runs else set()
+    problems = [unknown("series", x, sorted(known)) for x in dict.fromkeys(labels)
+                if x is not None and x not in known]
+    if len(labels) != size:
+        problems.append(f"{len(labels)} series for {size} points")
+    if problems:
+        raise FitError(problems)
+    return labels
 
 
 def _from_frame(fit: Fit, points, given, columns):
     if not isinstance(points, pd.DataFrame):
         raise FitError(f"points must be a DataFrame, got {type(points).__name__}; "
                        "or give N=, D=, C=")
-    if any(g is not None for g in given[:3]) or columns:
+    if any(g is not None for g in given[:3]) or columns or (
+            given[4] is not None and "series" in points):
         raise FitError("give points either as a DataFrame or by keyword, not both")
     if len(points) == 0:
         raise FitError("the DataFrame of points has no rows")
@@ -206,7 +311,8 @@ def _from_frame(fit: Fit, points, given, columns):
         raise FitError(f"groups are given twice: in the column(s) {', '.join(inside)}, and by "
                        "group=")
     extra = {c: v for c, v in named.items() if c not in "NDC"}
-    return named.get("N"), named.get("D"), named.get("C"), inside or given[3], extra
+    series = points["series"].tolist() if "series" in points else given[4]
+    return named.get("N"), named.get("D"), named.get("C"), inside or given[3], series, extra
 
 
 def _points(fit: Fit, given: Mapping[str, object], group) -> dict[str, np.ndarray]:

@@ -7,12 +7,12 @@ import numpy as np
 from bayescale import style
 from bayescale.allocation import Allocation, best_split
 from bayescale.calibration import Calibration, envelope
+from bayescale.design import draw_prior
 from bayescale.errors import FitError, LawError, unknown
 from bayescale.fitting import PRIOR_DRAWS, Fit
 from bayescale.forecasting import Forecast
 from bayescale.intervals import SAMPLE, defaults, interval
 from bayescale.landmarks import MODELS, SPLITS
-from bayescale.model import draw_prior
 from bayescale.posterior import at_runs, parameters, settle_groups
 from bayescale.priors import to_link
 from bayescale.runs import Runs, as_names

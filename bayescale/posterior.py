@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayescale.design import Design, Parameter
 from bayescale.errors import FitError, unknown
-from bayescale.model import Design, Parameter
 from bayescale.priors import from_link, to_link
 
 #: A label that stands for a group nobody has seen: drawn from the population.
@@ -106,30 +106,114 @@ def run_groups(plan: Design) -> dict[str, object]:
     return {g: list(plan.runs.table[g].astype(str)) for g in plan.groups}
 
 
-def at_runs(posterior: xr.Dataset, plan: Design) -> dict[str, np.ndarray]:
-    """Where the fitted runs stand in each draw.
+def residuals(posterior: xr.Dataset, plan: Design) -> dict[str, np.ndarray]:
+    """How far the fitted runs stand from the law and its drift, in each draw.
 
     Returns
     -------
     dict
-        ``residual`` of log loss, ``sigma`` of the noise and ``nu``, each with axes (draw, run);
-        chains are stacked.
+        ``drift`` in log loss (the weights of its hinges drawn from what they are given all else),
+        ``scale`` of the noise, and ``off``, what is left of log loss in units of that scale; axes
+        (draw, run), chains stacked. With drift, also ``weights``, axes (draw, cell, knot).
     """
     values = parameters(posterior, plan, run_groups(plan), np.random.default_rng(0))
     columns = {c: xr.DataArray(v, dims="point") for c, v in plan.columns.items()}
-    mean = np.log(plan.law(columns, plan.scales, values))
-    sigma = np.hypot(values["sigma"], xr.DataArray(plan.log_loss_sd, dims="point"))
-    mean, sigma, nu = xr.broadcast(mean, sigma, values["nu"])
+    law = np.log(plan.law(columns, plan.scales, values))
+    scale = np.hypot(values["sigma"], xr.DataArray(plan.log_loss_sd, dims="point"))
+    law, scale = (_stacked(v) for v in xr.broadcast(law, scale))
+    here = dict(drift=np.zeros_like(law), scale=scale, off=(plan.log_loss - law) / scale)
+    if plan.drift == "through":
+        keep = remembered(posterior, plan)
+        unit = hinges(plan, values, law, columns, plan.hinges)
+        here["weights"] = _weights(plan, here["off"], unit / scale[..., None], keep)
+        weight = here["weights"][:, plan.cell]
+        here["drift"] = (unit * weight).sum(axis=-1)
+        here["off"] = here["off"] - here["drift"] / scale
+    return here
 
-    def stacked(array):
-        array = array.transpose("chain", "draw", "point").to_numpy()
-        return array.reshape(-1, array.shape[-1])
 
-    return dict(residual=plan.log_loss - stacked(mean), sigma=stacked(sigma), nu=stacked(nu))
+def hinges(plan: Design, values, law: np.ndarray, columns, steps: np.ndarray) -> np.ndarray:
+    """The drift of runs per unit weight of each knot; (draw, run, knot), chains stacked.
+
+    `law` is the log of the law at the `columns`, `steps` what the knots weigh there (see
+    `bayescale.drift.hinges`).
+    """
+    logs = {c: np.log(v.to_numpy() / plan.scales[c]) for c, v in columns.items()}
+    log_scale = sum(np.log(v.to_numpy()) for v in columns.values())
+    moved = {c: xr.DataArray(np.exp(v) * plan.scales[c], dims=("point", "knot")[-v.ndim:])
+             for c, v in plan.log_columns_at_knots(logs, log_scale).items()}
+    at_knots = np.log(plan.law(moved, plan.scales, values))
+    if "point" not in at_knots.dims:
+        at_knots = at_knots.expand_dims(point=1)
+    at_knots = at_knots.transpose("chain", "draw", "point", "knot").to_numpy()
+    at_knots = at_knots.reshape(-1, *at_knots.shape[2:])
+    size = values["drift"].broadcast_like(values["sigma"]).to_numpy()
+    return size.reshape(len(law), -1)[:, :1, None] * steps * (law[..., None] - at_knots)
+
+
+def remembered(posterior: xr.Dataset, plan: Design, gap: np.ndarray | None = None) -> np.ndarray:
+    """The share of a checkpoint's noise that is left after `gap` e-folds; (draw, gap).
+
+    Without a `gap`, that to the checkpoint before each run; zero where there is none.
+    """
+    gap = (plan.before[1] if plan.has_series else np.full(len(plan.runs), np.inf)) if (
+        gap is None) else gap
+    draws = posterior.sizes["chain"] * posterior.sizes["draw"]
+    if "memory" not in posterior:
+        return np.zeros((draws, len(gap)))
+    return np.exp(-gap / posterior["memory"].to_numpy().reshape(-1, 1))
+
+
+def _weights(plan: Design, off: np.ndarray, unit: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    """Draw the hinges' weights: normal given everything else, in each cell."""
+    rng = np.random.default_rng(0)
+    new = np.sqrt(1 - keep**2)
+    if plan.has_series:
+        before = plan.before[0]
+        off = (off - keep * off[:, before]) / new
+        unit = (unit - keep[..., None] * unit[:, before]) / new[..., None]
+    out = np.zeros((len(off), len(plan.cells), unit.shape[-1]))
+    for i in range(len(plan.cells)):
+        rows = plan.cell == i
+        across = np.swapaxes(unit[:, rows], 1, 2)
+        precision = np.eye(unit.shape[-1]) + across @ unit[:, rows]
+        root = np.linalg.cholesky(precision)
+        expected = np.linalg.solve(precision, across @ off[:, rows, None])
+        noise = rng.standard_normal((*expected.shape[:2], 1))
+        out[:, i] = (expected + np.linalg.solve(np.swapaxes(root, 1, 2), noise))[..., 0]
+    return out
+
+
+def _stacked(array: xr.DataArray) -> np.ndarray:
+    array = array.transpose("chain", "draw", "point").to_numpy()
+    return array.reshape(-1, array.shape[-1])
+
+
+def at_runs(posterior: xr.Dataset, plan: Design) -> dict[str, np.ndarray]:
+    """What the model leaves open about the fitted runs, in each draw.
+
+    Returns
+    -------
+    dict
+        ``residual`` of log loss, given law, drift and the checkpoint before; its ``sigma`` and
+        ``nu`` (infinite for normal noise), each with axes (draw, run); chains are stacked.
+    """
+    here = residuals(posterior, plan)
+    off, scale = here["off"], here["scale"]
+    nu = np.full_like(off, np.inf)
+    if plan.drift != "through":
+        values = parameters(posterior, plan, run_groups(plan), np.random.default_rng(0), ["nu"])
+        point = xr.DataArray(np.zeros(len(plan.runs)), dims="point")
+        nu = _stacked(xr.broadcast(values["nu"], point)[0])
+    if plan.has_series:
+        keep = remembered(posterior, plan)
+        off = off - keep * off[:, plan.before[0]]
+        return dict(residual=off * scale, sigma=scale * np.sqrt(1 - keep**2), nu=nu)
+    return dict(residual=off * scale, sigma=scale, nu=nu)
 
 
 def log_likelihood(posterior: xr.Dataset, plan: Design) -> xr.DataArray:
-    """Log density of every run's log loss; dims (chain, draw, run)."""
+    """Log density of every run's log loss (given the checkpoint before); (chain, draw, run)."""
     from scipy.stats import t
 
     here = at_runs(posterior, plan)

@@ -12,9 +12,10 @@ import numpy as np
 import xarray as xr
 
 from bayescale.compiling import compile_model
+from bayescale.design import Design
 from bayescale.diagnostics import Convergence, convergence
 from bayescale.errors import FitError
-from bayescale.model import Design, build, check_law
+from bayescale.model import build, check_law
 from bayescale.progress import bar
 
 #: What is tried in turn until the chains agree: acceptance target, and how many times the draws

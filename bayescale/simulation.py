@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from bayescale import laws
+from bayescale.design import Design
 from bayescale.errors import FitError, unknown
 from bayescale.law import Law
-from bayescale.model import Design
 from bayescale.priors import from_link, to_link
 from bayescale.runs import Runs
 
@@ -75,15 +75,44 @@ def simulate(
 
 def simulate_design(plan: Design, truth: Mapping[str, np.ndarray], rng) -> Design:
     """The same design with losses that a draw of all its variables (`draw_prior`) would give."""
+    n = len(plan.runs)
     values = {p.name: _at_runs(plan, p, truth) for p in plan.parameters}
-    mean = plan.law(plan.columns, plan.scales, values)
-    scale = np.hypot(values["sigma"], plan.log_loss_sd)
-    noise = scale * rng.standard_t(np.broadcast_to(values["nu"], len(plan.runs)))
-    loss = mean * np.exp(noise)
+    mean = np.log(plan.law(plan.columns, plan.scales, values))
+    if plan.drift == "through":
+        mean = mean + _drift(plan, values, mean, rng)
+    noise = (rng.standard_normal(n) if "nu" not in values
+             else rng.standard_t(np.broadcast_to(values["nu"], n)))
+    if plan.has_series:
+        noise = _along_series(*plan.before, values["memory"], noise)
+    loss = np.exp(mean + np.hypot(values["sigma"], plan.log_loss_sd) * noise)
     table = plan.runs.table.assign(loss=loss)
     if plan.has_loss_sd:
         table = table.assign(loss_sd=plan.log_loss_sd * loss)
     return replace(plan, runs=replace(plan.runs, table=table))
+
+
+def _drift(plan: Design, values, mean: np.ndarray, rng) -> np.ndarray:
+    """A drift of the size that `values` say, drawn for each cell."""
+    logs = {c: np.log(v / plan.scales[c]) for c, v in plan.columns.items()}
+    moved = {c: np.exp(v) * plan.scales[c]
+             for c, v in plan.log_columns_at_knots(logs, plan.log_scale).items()}
+    across = next(iter(moved.values())).ndim == 2
+    here = {p: v[:, None] if across and np.ndim(v) else v for p, v in values.items()}
+    hinges = plan.hinges * (mean[:, None] - np.log(plan.law(moved, plan.scales, here)))
+    weights = rng.standard_normal((len(plan.cells), hinges.shape[1]))
+    return values["drift"] * (hinges * weights[plan.cell]).sum(axis=1)
+
+
+def _along_series(before: np.ndarray, gap: np.ndarray, memory, new: np.ndarray) -> np.ndarray:
+    """Noise of which each checkpoint keeps a share of the one before it."""
+    keep = np.exp(-gap / memory)
+    noise = np.sqrt(1 - keep**2) * new
+    done = ~np.isfinite(gap)
+    while not done.all():
+        ready = ~done & done[before]
+        noise[ready] += keep[ready] * noise[before[ready]]
+        done |= ready
+    return noise
 
 
 def _at_runs(plan: Design, p, truth) -> np.ndarray:

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import xarray as xr
 
+from bayescale.design import TERMS, Design, Effect, Parameter
+from bayescale.drift import AHEAD
 from bayescale.errors import FitError, LawError
 from bayescale.law import Law
 from bayescale.laws import get
-from bayescale.model import Design, Effect, Parameter
 from bayescale.priors import Fraction, Positive, Real
 from bayescale.runs import Runs
 
-FORMAT = 1
+FORMAT = 2
 KEY = "bayescale"
 PRIORS = {kind.__name__: kind for kind in (Positive, Fraction, Real)}
 
@@ -34,6 +35,8 @@ def write(path: str | Path, tree: xr.DataTree, plan: Design, facts: dict) -> Non
             for p in plan.parameters
         ],
         groups=plan.groups,
+        drift=plan.drift,
+        ahead=asdict(plan.ahead),
         scales={c: float(v).hex() for c, v in plan.scales.items()},
         facts=facts,
         runs=plan.runs.to_json(),
@@ -120,8 +123,11 @@ def _explained(header: dict, law: Law | None, where: str) -> tuple[Design, dict]
             for p in header["parameters"]
         ),
         scales={c: float.fromhex(v) for c, v in header["scales"].items()},
+        # Files of format 1 know none: their drift comes with forecasts.
+        drift=header.get("drift", "ahead"),
+        ahead=Positive(**header["ahead"]) if "ahead" in header else AHEAD,
     )
-    expected = {p.name for p in plan.parameters} - {"sigma", "nu"}
+    expected = {p.name for p in plan.parameters} - {*TERMS}
     if expected != set(plan.law.parameters):
         raise FitError(f"the law {plan.law.name!r} takes {', '.join(plan.law.parameters)}, but the "
                        f"fit was made with {', '.join(sorted(expected))}", where=where)

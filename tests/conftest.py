@@ -12,7 +12,7 @@ import xarray as xr
 
 import bayescale as bs
 from bayescale import laws
-from bayescale.model import design
+from bayescale.design import design
 
 matplotlib.use("Agg")
 os.environ.setdefault("BAYESCALE_PROGRESS", "0")

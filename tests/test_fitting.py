@@ -249,7 +249,7 @@ class TestModel:
 
     @pytest.mark.parametrize("law", ["chinchilla", "kaplan", "kaplan_floor", "power(D)"])
     def test_few_and_many_runs_choose_their_parametrisation(self, openlm, law):
-        from bayescale.model import design
+        from bayescale.design import design
 
         def centred(runs):
             plan = design(runs, laws.get(law), "dataset")

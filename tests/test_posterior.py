@@ -8,7 +8,7 @@ from scipy.stats import t
 
 import bayescale as bs
 from bayescale import laws
-from bayescale.model import NOISE, design
+from bayescale.design import NOISE, design
 from bayescale.posterior import (
     NEW,
     at_runs,

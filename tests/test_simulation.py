@@ -7,8 +7,8 @@ import pytest
 
 import bayescale as bs
 from bayescale.calibration import envelope, envelope_level, extremeness
-from bayescale.model import design as plan_of
-from bayescale.model import draw_prior
+from bayescale.design import design as plan_of
+from bayescale.design import draw_prior
 from bayescale.simulation import simulate_design
 
 ONE_CORPUS = "dataset == 'redpajama'"

@@ -1,0 +1,80 @@
+"""Drift: how far a law may be off, inside the runs and beyond them.
+
+No law is quite true. Along log scale x (the sum of the logs of its columns: log C, up to a
+constant) its local exponent is taken to be off by a factor 1 + W(x), where W is a random walk of
+size `drift` per root of an e-fold. Between two scales a law promises to lower log loss by some
+amount; W says how much more or less of the promise is kept. Deviations from the law are thus
+integrated random walks, in units of the law's own slope: one size serves losses in nats and error
+rates alike, and where a law has reached its floor there is nothing left to drift.
+
+* ``"through"``: W starts with the first run, at `KNOTS` steps up to the last one, and is inferred
+  with the law. Learning curves need it: hundreds of points show how the law is off.
+* ``"ahead"``: the fit is left alone; W starts beyond most of the runs, with an unknown value.
+  Tables of finished runs are too short and too scattered to show more.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bayescale.priors import Positive
+
+KINDS = ("auto", "through", "ahead", "off")
+KNOTS = 10
+
+#: The size of W, per root of an e-fold, when it is inferred and when it is not. Both are what
+#: `benchmarks/drift_size.py` learns from curves and from tables of runs.
+THROUGH = Positive(0.25, spread=1.7)
+AHEAD = Positive(0.1, spread=1.5)
+#: Where several laws are averaged, their differences already carry part of what a law may be off.
+AHEAD_AVERAGED = Positive(0.05, spread=1.5)
+
+#: Drift ahead starts at this share of the runs, ordered by scale: the last ones alone do not tell
+#: how the law goes on.
+STARTS_AT = 0.9
+
+
+def knots(log_scale: np.ndarray) -> tuple[np.ndarray, float]:
+    """Where W takes its steps, in the middle of equal stretches from first to last run, and the
+    length of a stretch in e-folds."""
+    low, high = float(log_scale.min()), float(log_scale.max())
+    length = (high - low) / KNOTS
+    return low + length * (np.arange(KNOTS) + 0.5), length
+
+
+def hinges(log_scale: np.ndarray, at: np.ndarray, length: float) -> np.ndarray:
+    """What a unit step of W at each knot weighs in a run's promise; (run, knot)."""
+    return (log_scale[:, None] > at) * np.sqrt(length)
+
+
+def wander(distance: np.ndarray, size: np.ndarray, rng, start: np.ndarray | float = 0.0):
+    """Mean of a random walk over each `distance` (e-folds) from its start.
+
+    One walk per draw, so points along one line stand off it together.
+
+    Parameters
+    ----------
+    distance : (point,)
+        Zero or more.
+    size : (draw,)
+        Standard deviation per root of an e-fold.
+    start : (draw,)
+        Its value at distance zero.
+
+    Returns
+    -------
+    numpy.ndarray
+        (draw, point)
+    """
+    out = np.zeros((len(size), len(distance)))
+    value, total, before = np.zeros(len(size)), np.zeros(len(size)), 0.0
+    for i in np.argsort(distance):
+        step = max(float(distance[i]), 0.0) - before
+        if step > 0:
+            # Exact for a Wiener process and its integral.
+            one, two = rng.standard_normal((2, len(size)))
+            total = total + value * step + step**1.5 * (one / 2 + two / np.sqrt(12))
+            value = value + np.sqrt(step) * one
+            before += step
+        out[:, i] = total / before if before > 0 else 0.0
+    return size[:, None] * out + np.broadcast_to(start, len(size))[:, None]
