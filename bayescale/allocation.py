@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayescale.averaging import Average, mix
 from bayescale.errors import FitError, LawError
 from bayescale.fitting import Fit
 from bayescale.intervals import SAMPLE, table
@@ -33,7 +36,7 @@ class Allocation:
         split that minimises the expected loss under the posterior, ``loss_decision`` what it then
         reaches in each draw.
     law : str
-        The law that was fitted.
+        The law that was fitted, or the laws that were averaged.
     group : str
         The group it is for.
     """
@@ -41,7 +44,7 @@ class Allocation:
     data: xr.Dataset = field(repr=False)
     law: str
     group: str
-    fit: Fit = field(repr=False)
+    fit: Fit | Average = field(repr=False)
 
     def summary(self, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
         """One row per budget: the decision, then medians and intervals of the optimum.
@@ -85,7 +88,7 @@ class Regret:
     """
 
     data: xr.Dataset = field(repr=False)
-    fit: Fit = field(repr=False)
+    fit: Fit | Average = field(repr=False)
 
     def summary(self, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
         """One row per choice: expected excess loss, expected waste in FLOP, and intervals."""
@@ -108,13 +111,13 @@ class Regret:
         return "\n".join(["<Regret>", *rows])
 
 
-def allocate(fit: Fit, C, *, group=None) -> Allocation:
+def allocate(fit: Fit | Average, C, *, group=None) -> Allocation:
     """Split a training budget between parameters and tokens.
 
     Parameters
     ----------
-    fit : Fit
-        Of a law in N and D.
+    fit : Fit or Average
+        Of laws in N and D.
     C : float, str or array_like
         Budgets in FLOP (``1e24``), in the accounting of the fitted runs.
     group : str or mapping, optional
@@ -123,11 +126,13 @@ def allocate(fit: Fit, C, *, group=None) -> Allocation:
     Returns
     -------
     Allocation
+        Of an average: the draws of its laws, mixed by weight, and the one decision that minimises
+        the loss expected over all of them.
 
     Raises
     ------
     LawError
-        If the law has nothing to allocate, or its best split lies at a corner.
+        If a law has nothing to allocate, or its best split lies at a corner.
     FitError
         For a group the fit does not know.
 
@@ -145,31 +150,23 @@ def allocate(fit: Fit, C, *, group=None) -> Allocation:
     >>> bool(1e9 < best.data["N_decision"][0] < 1e11)
     True
     """
-    _require_split(fit)
-    budgets = as_counts(C, "C")
-    values = _values(fit, group)
-    C = xr.DataArray(budgets, dims="budget")
-    N = optimal_N(fit, values, C)
-    D = C / (fit.runs.flop_factor * N)
-    up, down = (optimal_N(fit, values, C * np.exp(s * ELASTICITY_STEP)) for s in (1, -1))
-    a = np.log(up / down) / (2 * ELASTICITY_STEP)
-    N_decision = _decision(fit, values, C, N)
-    D_decision = C / (fit.runs.flop_factor * N_decision)
-    data = xr.Dataset(dict(
-        N=N, D=D, tokens_per_param=D / N, loss=_loss(fit, values, N, D), a=a, b=1 - a,
-        N_decision=N_decision, D_decision=D_decision,
-        loss_decision=_loss(fit, values, N_decision, D_decision),
-    ))
+    readings = _read(fit, group)
+    C = xr.DataArray(as_counts(C, "C"), dims="budget")
+    best = [r.optimum(C) for r in readings]
+    N = _decision(readings, C, [b["N"] for b in best])
+    data = _mixed(readings, [b.assign(loss_decision=r.along(C, N))
+                             for r, b in zip(readings, best, strict=True)])
+    data = data.assign(N_decision=N, D_decision=C / (fit.runs.flop_factor * N))
     data = data.assign_coords(C=C).transpose("chain", "draw", "budget")
     return Allocation(data, fit.law.name, said_group(group), fit)
 
 
-def regret(fit: Fit, N, D, C=None, *, group=None) -> Regret:
+def regret(fit: Fit | Average, N, D, C=None, *, group=None) -> Regret:
     """What choosing N and D is expected to waste.
 
     Parameters
     ----------
-    fit : Fit
+    fit : Fit or Average
     N, D : float, str or array_like
         The choice: parameters and tokens.
     C : float, str or array_like, optional
@@ -181,7 +178,14 @@ def regret(fit: Fit, N, D, C=None, *, group=None) -> Regret:
     -------
     Regret
         In nats per token, and in compute: the FLOP that the best split would have saved while
-        reaching the same loss.
+        reaching the same loss. Of an average: each draw against the best split under its own law.
+
+    Raises
+    ------
+    LawError
+        As `allocate`, and for choices that differ in length or cost more than their budget.
+    FitError
+        For a group the fit does not know.
 
     Examples
     --------
@@ -191,7 +195,7 @@ def regret(fit: Fit, N, D, C=None, *, group=None) -> Regret:
     >>> bool(waste["expected_excess_loss"][0] > 0)
     True
     """
-    _require_split(fit)
+    readings = _read(fit, group)
     given = {"N": as_counts(N, "N"), "D": as_counts(D, "D")}
     given |= {} if C is None else {"C": as_counts(C, "C")}
     if len({len(v) for v in given.values()} - {1}) > 1:
@@ -204,30 +208,16 @@ def regret(fit: Fit, N, D, C=None, *, group=None) -> Regret:
         raise LawError(f"N and D cost up to {format_flop(cost.max())} FLOP, more than the budget C "
                        f"of {format_flop(budget.max())}")
     N, D, budget = (xr.DataArray(v, dims="point") for v in (N, D, budget))
-    values = _values(fit, group)
-
-    def best(compute):
-        optimum = optimal_N(fit, values, compute)
-        return _loss(fit, values, optimum, compute / (fit.runs.flop_factor * optimum))
-
-    reached = _loss(fit, values, N, D)
-    excess = reached - best(budget)
-    low, high = xr.zeros_like(excess) - np.log(1e9), xr.zeros_like(excess)
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        enough = best(budget * np.exp(middle)) <= reached
-        low, high = xr.where(enough, low, middle), xr.where(enough, middle, high)
-    data = xr.Dataset(dict(excess_loss=excess, wasted_share=-np.expm1(high)))
+    data = _mixed(readings, [_waste(r, N, D, budget) for r in readings])
     data = data.transpose("chain", "draw", "point").assign_coords(N=N, D=D, C=budget)
     return Regret(data, fit)
 
 
-def best_split(fit: Fit, C: np.ndarray, group=None) -> tuple[np.ndarray, np.ndarray]:
+def best_split(fit: Fit | Average, C: np.ndarray, group=None) -> tuple[np.ndarray, np.ndarray]:
     """The N and D that minimise the expected loss of each budget."""
-    _require_split(fit)
-    values = _values(fit, group)
+    readings = _read(fit, group)
     C = xr.DataArray(C, dims="budget")
-    N = _decision(fit, values, C, optimal_N(fit, values, C))
+    N = _decision(readings, C, [r.best_N(C) for r in readings])
     return N.to_numpy(), (C / (fit.runs.flop_factor * N)).to_numpy()
 
 
@@ -250,7 +240,73 @@ def said_group(group) -> str:
     return f" for {', '.join(map(str, group.values())) if isinstance(group, dict) else group}"
 
 
-# -- one draw at a time, all at once -----------------------------------------------------------
+# -- one law, all its draws at once ------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Reading:
+    """A fit read for one group: what each of its draws says of any N, D and C."""
+
+    fit: Fit
+    values: dict[str, xr.DataArray]
+    weight: float = 1.0
+
+    @cached_property
+    def flop_factor(self) -> float:
+        return self.fit.runs.flop_factor
+
+    def loss(self, N, D) -> xr.DataArray:
+        return self.fit.law(dict(N=N, D=D), self.fit.plan.scales, self.values)
+
+    def along(self, C, N) -> xr.DataArray:
+        """The loss where N takes what it needs and D takes the rest of the budget."""
+        return self.loss(N, C / (self.flop_factor * N))
+
+    def best_N(self, C: xr.DataArray) -> xr.DataArray:
+        """The N that minimises each draw's loss for each budget."""
+        law, scales, product = self.fit.law, self.fit.plan.scales, C / self.flop_factor
+        if law.optimum is not None:
+            return law.optimum(product / (scales["N"] * scales["D"]), **self.values) * scales["N"]
+        return np.exp(_search(lambda log_N: self.along(C, np.exp(log_N)),
+                              xr.zeros_like(product), np.log(product), f"law {law.name!r}"))
+
+    def optimum(self, C: xr.DataArray) -> xr.Dataset:
+        """Each draw's best split of each budget."""
+        N = self.best_N(C)
+        D = C / (self.flop_factor * N)
+        up, down = (self.best_N(C * np.exp(s * ELASTICITY_STEP)) for s in (1, -1))
+        a = np.log(up / down) / (2 * ELASTICITY_STEP)
+        return xr.Dataset(dict(N=N, D=D, tokens_per_param=D / N, loss=self.loss(N, D), a=a,
+                               b=1 - a))
+
+
+def _waste(reading: _Reading, N, D, budget) -> xr.Dataset:
+    """Each draw's loss above its best split of the budget, and the compute it could have spared."""
+
+    def best(compute):
+        return reading.along(compute, reading.best_N(compute))
+
+    reached = reading.loss(N, D)
+    excess = reached - best(budget)
+    low, high = xr.zeros_like(excess) - np.log(1e9), xr.zeros_like(excess)
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        enough = best(budget * np.exp(middle)) <= reached
+        low, high = xr.where(enough, low, middle), xr.where(enough, middle, high)
+    return xr.Dataset(dict(excess_loss=excess, wasted_share=-np.expm1(high)))
+
+
+# -- one law or several ------------------------------------------------------------------------
+
+
+def _read(fit: Fit | Average, group) -> list[_Reading]:
+    """The fit, or every fit of an average that has any weight."""
+    one = isinstance(fit, Fit)
+    fits, weights = ([fit], [1.0]) if one else (fit.used.values(), map(fit.weights.get, fit.used))
+    if stuck := [f"law {f.law.name!r} has the columns {', '.join(f.law.columns)}: only a law in N "
+                 "and D can split a budget" for f in fits if not f.law.allocates]:
+        raise LawError(stuck)
+    return [_Reading(f, _values(f, group), w) for f, w in zip(fits, weights, strict=True)]
 
 
 def _values(fit: Fit, group) -> dict[str, xr.DataArray]:
@@ -261,38 +317,27 @@ def _values(fit: Fit, group) -> dict[str, xr.DataArray]:
     return parameters(fit.posterior, fit.plan, settled, rng, fit.law.parameters)
 
 
-def _require_split(fit: Fit) -> None:
-    if not fit.law.allocates:
-        raise LawError(f"law {fit.law.name!r} has the columns {', '.join(fit.law.columns)}: only a "
-                       "law in N and D can split a budget")
+def _mixed(readings: Sequence[_Reading], datasets: Sequence[xr.Dataset]) -> xr.Dataset:
+    names = [str(i) for i in range(len(readings))]
+    weights = dict(zip(names, (r.weight for r in readings), strict=True))
+    return mix(dict(zip(names, datasets, strict=True)), weights)
 
 
-def _loss(fit: Fit, values, N, D) -> xr.DataArray:
-    return fit.law(dict(N=N, D=D), fit.plan.scales, values)
-
-
-def optimal_N(fit: Fit, values, C: xr.DataArray) -> xr.DataArray:
-    """The N that minimises each draw's loss for each budget."""
-    scales, product = fit.plan.scales, C / fit.runs.flop_factor
-    if fit.law.optimum is not None:
-        scaled = fit.law.optimum(product / (scales["N"] * scales["D"]), **values)
-        return scaled * scales["N"]
-    return np.exp(_search(lambda log_N: _loss(fit, values, np.exp(log_N), product / np.exp(log_N)),
-                          xr.zeros_like(product), np.log(product), fit.law.name))
-
-
-def _decision(fit: Fit, values, C: xr.DataArray, N: xr.DataArray) -> xr.DataArray:
-    """The N that minimises the loss averaged over draws."""
-    product = C / fit.runs.flop_factor
+def _decision(readings: Sequence[_Reading], C, best: Sequence[xr.DataArray]) -> xr.DataArray:
+    """The N that minimises the expected loss: over the draws of a law, over laws by weight."""
 
     def expected(log_N):
-        return _loss(fit, values, np.exp(log_N), product / np.exp(log_N)).mean(SAMPLE)
+        return sum(r.weight * r.along(C, np.exp(log_N)).mean(SAMPLE) for r in readings)
 
-    log_N = np.log(N)
-    return np.exp(_search(expected, log_N.min(SAMPLE) - 0.1, log_N.max(SAMPLE) + 0.1, fit.law.name))
+    low = np.log(xr.concat([N.min(SAMPLE) for N in best], "law").min("law"))
+    high = np.log(xr.concat([N.max(SAMPLE) for N in best], "law").max("law"))
+    # Beyond the outermost optima every draw loses: the margin keeps the grid's ends out there.
+    margin = 0.1 + 0.1 * (high - low)
+    whose = " and ".join(f"law {r.fit.law.name!r}" for r in readings)
+    return np.exp(_search(expected, low - margin, high + margin, whose))
 
 
-def _search(objective, low: xr.DataArray, high: xr.DataArray, law: str) -> xr.DataArray:
+def _search(objective, low: xr.DataArray, high: xr.DataArray, whose: str) -> xr.DataArray:
     """Minimise between bounds, for all draws and budgets at once: a grid, then golden sections."""
     best = value = None
     step = (high - low) / (GRID - 1)
@@ -305,7 +350,7 @@ def _search(objective, low: xr.DataArray, high: xr.DataArray, law: str) -> xr.Da
         value = now if value is None else xr.where(better, now, value)
     corner = (best <= low + step / 2) | (best >= high - step / 2)
     if bool(corner.any()):
-        raise LawError(f"under law {law!r} the best split of this budget lies at a corner (all in "
+        raise LawError(f"under {whose} the best split of this budget lies at a corner (all in "
                        "N, or all in D): there is no interior optimum to report")
     low, high = best - step, best + step
     golden = (np.sqrt(5) - 1) / 2
