@@ -61,10 +61,9 @@ class Average:
     Examples
     --------
     >>> import bayescale as bs
-    >>> from bayescale.averaging import Average
     >>> runs = bs.Runs.example("openlm").query("dataset == 'c4'")
     >>> fit = bs.fit(runs, "kaplan_floor", random_seed=1)
-    >>> Average({"kaplan_floor": fit}, {"kaplan_floor": 1.0}).law.name
+    >>> bs.Average({"kaplan_floor": fit}, {"kaplan_floor": 1.0}).law.name
     'average of kaplan_floor (100 %)'
     """
 

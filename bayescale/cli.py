@@ -1,4 +1,4 @@
-"""The command: report, fit, forecast, allocate, example.
+"""The command: report, fit, forecast, allocate, rollout, example.
 
 Exit codes: 0 done; 1 a statistical check failed and --strict was given; 2 the input is at fault.
 """
@@ -22,7 +22,8 @@ app = typer.Typer(
 RunsFile = Annotated[Path, typer.Argument(help="csv or parquet table, one row a finished run")]
 FitFile = Annotated[Path, typer.Argument(help="fit.nc, as `fit` or `report` wrote it")]
 Groups = Annotated[str | None, typer.Option(help="group columns, comma-separated")]
-LawName = Annotated[str, typer.Option(help="chinchilla, kaplan, kaplan_floor, power or power(D)")]
+LawName = Annotated[str, typer.Option(
+    help="chinchilla, kaplan, kaplan_floor, power, delayed_power(D), ...")]
 Columns = Annotated[str | None, typer.Option(
     help="which column is what, where names are unusual: N=size,loss=val_ppl_log")]
 Pool = Annotated[str | None, typer.Option(help="pooling per parameter: alpha=none,E=complete")]
@@ -159,6 +160,43 @@ def allocate(
 
 
 @app.command()
+def rollout(
+    table: RunsFile,
+    above: Annotated[str, typer.Option(help="thresholds, comma-separated: 1e20,1e21")],
+    column: Annotated[str, typer.Option(help="the column they lie in")] = "C",
+    laws: Annotated[str, typer.Option(help="laws, comma-separated")] = "chinchilla",
+    groups: Groups = None,
+    each: Annotated[str | None, typer.Option(help="column of problems of their own")] = None,
+    columns: Columns = None,
+    seed: Seed = 1,
+    draws: Draws = 500,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fit the runs below each threshold, predict those above, and say how well intervals held."""
+    from bayescale.rollouts import rollout as roll
+    from bayescale.runs import Runs
+
+    _hush(quiet)
+    names = tuple(g.strip() for g in groups.split(",")) if groups else None
+    labels = tuple(dict.fromkeys([*(names or ()), *([each] if each else [])]))
+    runs = Runs.read(table, groups=labels, **_pairs(columns, "--columns"))
+    rolled = roll(runs, laws.split(","), above=above.split(","), column=column, each=each,
+                  groups=names, draws=draws, random_seed=seed,
+                  progressbar=False if quiet or as_json else None)
+    frame = rolled.summary()
+    if as_json:
+        body = {"rollout": frame.to_dict("records"), "notes": list(rolled.notes), "seed": seed}
+        typer.echo(json.dumps(_without_nan(body), indent=1, default=float))
+        return
+    from bayescale.tables import coverage
+
+    _show([coverage(rolled)])
+    for note in rolled.notes:
+        typer.echo(f"note: {note}")
+
+
+@app.command()
 def example(
     name: Annotated[str, typer.Argument(help="openlm or chinchilla")] = "openlm",
     out: Annotated[Path | None, typer.Option(help="file to write; standard output if none")] = None,
@@ -245,18 +283,33 @@ def _say(fitted, tables, as_json: bool, extra: dict, notes=(), check: bool = Tru
         }
         typer.echo(json.dumps(_without_nan(body), indent=1, default=float))
         return
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=220)
+    console = _console()
     if check or not found.passed:
         ink = {"passed": "green", "caution": "yellow", "failed": "bold red"}
         for i, line in enumerate(repr(found).splitlines()):
             level = found.findings[i - 1].level if i else "passed" if found.passed else "failed"
             console.print(Text(line, style=ink[level] if level != "passed" or not i else ""))
+    _show(tables)
+    for note in notes:
+        console.print(Text(f"warning: {note}", style="yellow"))
+    for what, where in extra.items():
+        if isinstance(where, str):
+            console.print(Text(f"{what}: {where}"))
+
+
+def _console():
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=220)
+
+
+def _show(tables) -> None:
+    from rich.table import Table
+
+    console = _console()
     for table in tables:
         shown = Table(title=table.title, title_justify="left", box=None, pad_edge=False)
         for i, head in enumerate(table.header):
@@ -265,11 +318,6 @@ def _say(fitted, tables, as_json: bool, extra: dict, notes=(), check: bool = Tru
             shown.add_row(*row)
         console.print()
         console.print(shown)
-    for note in notes:
-        console.print(Text(f"warning: {note}", style="yellow"))
-    for what, where in extra.items():
-        if isinstance(where, str):
-            console.print(Text(f"{what}: {where}"))
 
 
 def _without_nan(value):

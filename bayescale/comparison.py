@@ -134,10 +134,9 @@ def compare(
     Examples
     --------
     >>> import bayescale as bs
-    >>> from bayescale.comparison import compare
     >>> runs = bs.Runs.example("openlm")
     >>> fits = [bs.fit(runs, law, random_seed=1) for law in ("chinchilla", "kaplan_floor")]
-    >>> compared = compare(fits)
+    >>> compared = bs.compare(fits)
     >>> compared.method, sorted(compared.weights)
     ('loo', ['chinchilla', 'kaplan_floor'])
     """
@@ -193,10 +192,9 @@ def average(
     Examples
     --------
     >>> import bayescale as bs
-    >>> from bayescale.comparison import average
     >>> runs = bs.Runs.example("openlm").query("dataset == 'c4'")
     >>> laws = ("chinchilla", "kaplan_floor")
-    >>> both = average([bs.fit(runs, law, random_seed=1) for law in laws])
+    >>> both = bs.average([bs.fit(runs, law, random_seed=1) for law in laws])
     >>> both.law.name
     'average of chinchilla (50 %) and kaplan_floor (50 %)'
     >>> bool(bs.allocate(both, C=1e22).data["N_decision"][0] > 1e9)

@@ -13,7 +13,7 @@ import pandas as pd
 from bayescale import drift as drifts
 from bayescale.errors import FitError, unknown
 from bayescale.law import Law
-from bayescale.priors import Positive, Prior, from_link
+from bayescale.priors import Positive, Prior, Real, from_link
 from bayescale.runs import Runs, as_names
 
 POOLINGS = ("complete", "partial", "none")
@@ -24,6 +24,10 @@ NOISE: dict[str, Prior] = dict(
     sigma=Positive(0.007, spread=2.5, between=1.5), nu=Positive(6.0, spread=2.2)
 )
 NOISE_POOLING = dict(sigma="partial")
+
+#: Where noise depends on the loss: log of its factor from the middle to either end of the observed
+#: losses. Replicates of published sweeps scatter up to 20 times more at the high end.
+TREND = Real(0.0, sd=0.7)
 
 #: E-folds of scale over which the noise of checkpoints forgets. Neighbouring checkpoints of long
 #: runs are a hundredth to a tenth apart.
@@ -37,7 +41,8 @@ SCALE_SPREAD = 0.5
 #: for the centred form; otherwise the parameter is sampled as an offset in units of the scale.
 CENTRED_BELOW = 0.7
 
-TERMS = ("sigma", "nu", "memory", "drift")
+TERMS = ("sigma", "nu", "trend", "memory", "drift")
+NOISES = ("even", "by_loss")
 RESERVED = ("chain", "draw", "run", "point", "budget", "knot", "cell", *TERMS, "mean", "loss",
             "log_loss")
 
@@ -84,7 +89,8 @@ class Design:
     groups : tuple of str
         Columns the parameters may vary over.
     parameters : tuple of Parameter
-        Those of the law, then of noise and drift: ``sigma``, ``nu``, ``memory``, ``drift``.
+        Those of the law, then of noise and drift: ``sigma``, ``nu``, ``trend``, ``memory``,
+        ``drift``.
     scales : dict
         Reference scales of the law's columns.
     drift : {"through", "ahead", "off"}
@@ -166,6 +172,16 @@ class Design:
         rows = self.runs.table[list(self.groups)].astype(str).itertuples(index=False, name=None)
         return np.array([place[row] for row in rows])
 
+    @property
+    def has_trend(self) -> bool:
+        """Whether the noise may grow or shrink with the loss."""
+        return any(p.name == "trend" for p in self.parameters)
+
+    @property
+    def loss_range(self) -> np.ndarray:
+        """The lowest and the highest observed log loss."""
+        return np.array([self.log_loss.min(), self.log_loss.max()])
+
     @cached_property
     def hinges(self) -> np.ndarray:
         """What a step of the drift at each knot weighs in each run; (run, knot)."""
@@ -194,6 +210,7 @@ class Design:
             tuple((g, len(levels)) for g, levels in self.levels.items()),
             self.has_loss_sd,
             self.has_series,
+            self.has_trend,
             len(self.cells) if self.drift == "through" else 0,
         )
 
@@ -203,6 +220,8 @@ class Design:
         arrays["observed_log_loss"] = self.log_loss
         if self.has_loss_sd:
             arrays["log_loss_sd"] = self.log_loss_sd
+        if self.has_trend:
+            arrays["loss_range"] = self.loss_range
         if self.has_series:
             arrays["previous"], gap = self.before
             arrays["gap"] = np.minimum(gap, LONG_AGO)
@@ -229,6 +248,13 @@ class Design:
 LONG_AGO = 1e6
 
 
+def noise_factor(trend, log_loss, loss_range):
+    """What multiplies the noise at a log loss: exp(+-trend) at the ends of the observed range, and
+    no more beyond them, where nothing tells how it goes on. Numpy, xarray and PyTensor alike."""
+    place = (2 * log_loss - loss_range[0] - loss_range[1]) / (loss_range[1] - loss_range[0])
+    return np.exp(trend * (abs(place + 1) - abs(place - 1)) / 2)
+
+
 def has_checkpoints(runs: Runs) -> bool:
     return "series" in runs and runs.table["series"].nunique() < len(runs)
 
@@ -236,9 +262,11 @@ def has_checkpoints(runs: Runs) -> bool:
 # -- from what a user says to a design ---------------------------------------------------------
 
 
-def terms(runs: Runs, drift: str) -> dict[str, Prior]:
+def terms(runs: Runs, drift: str, noise: str) -> dict[str, Prior]:
     """The priors of noise and drift."""
     out = dict(NOISE)
+    if noise == "by_loss":
+        out["trend"] = TREND
     if has_checkpoints(runs):
         out["memory"] = MEMORY
     if drift == "through":
@@ -254,6 +282,7 @@ def design(
     pool: Mapping[str, str | Mapping[str, str]] | None = None,
     priors: Mapping[str, Prior] | None = None,
     drift: str = "auto",
+    noise: str = "even",
 ) -> Design:
     """Check what was asked for and settle everything a model needs.
 
@@ -281,9 +310,13 @@ def design(
             problems.append(f"group column {g!r} has missing labels")
     if drift not in drifts.KINDS:
         problems.append(unknown("drift", drift, drifts.KINDS))
+    if noise not in NOISES:
+        problems.append(unknown("noise", noise, NOISES))
+    elif noise == "by_loss" and runs.table["loss"].nunique() < 2:
+        problems.append("noise='by_loss': all losses are equal")
     if drift == "auto":
         drift = "through" if has_checkpoints(runs) else "ahead"
-    known = {**law.priors, **terms(runs, drift)}
+    known = {**law.priors, **terms(runs, drift, noise)}
     ahead = priors.pop("drift", drifts.AHEAD) if drift == "ahead" else drifts.AHEAD
     if not isinstance(ahead, Positive):
         problems.append(f"priors: drift is {ahead!r}; use Positive")

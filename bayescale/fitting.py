@@ -264,6 +264,7 @@ def fit(
     pool: Mapping[str, str | Mapping[str, str]] | None = None,
     priors: Mapping[str, Prior] | None = None,
     drift: str = "auto",
+    noise: str = "even",
     draws: int = 1000,
     tune: int = 500,
     chains: int = 4,
@@ -277,8 +278,8 @@ def fit(
     ----------
     runs : Runs
     law : str or Law
-        A name of the gallery (``"chinchilla"``, ``"kaplan"``, ``"kaplan_floor"``, ``"power"``,
-        ``"power(D)"``) or a law of your own.
+        A name of the gallery (``"chinchilla"``, ``"kaplan"``, ``"kaplan_floor"``; of one column
+        ``"power"``, ``"delayed_power"``, ... or ``"power(D)"``) or a law of your own.
     groups : str or sequence of str, optional
         Columns over which parameters may vary. Effects of several columns add on the link scale.
     pool : mapping, optional
@@ -287,13 +288,16 @@ def fit(
         per column. By default the law's parameters and the noise's ``sigma`` are pooled partially,
         its tail ``nu`` completely.
     priors : mapping of str to Prior, optional
-        Priors that replace the law's or the noise's.
+        Priors that replace those of the law, the noise, or the size of the ``drift``.
     drift : {"auto", "through", "ahead", "off"}
         Where the law may be off. ``"ahead"``: the fit is that of the law alone, and forecasts
         drift from it beyond the runs. ``"through"``: a drift from the first run on is inferred
         with the law, with normal noise; the law's parameters then describe the curve that the
         drift stands around, and are wider. ``"off"``: the law is taken to be true. By default
         ``"through"`` where rows are checkpoints (``series``), else ``"ahead"``.
+    noise : {"even", "by_loss"}
+        ``"by_loss"``: the scale of the noise may grow or shrink with the loss, by a factor that is
+        inferred; beyond the observed losses it stays what it was at their end.
     draws, tune, chains : int
         Per chain: draws kept, and tuning steps.
     target_accept : float, optional
@@ -332,7 +336,24 @@ def fit(
     >>> bool(0.1 < fit.posterior["alpha"].median() < 0.5)
     True
     """
-    plan = design(runs, laws.get(law), groups, pool, priors, drift)
+    plan = design(runs, laws.get(law), groups, pool, priors, drift, noise)
+    fitted = fit_design(plan, draws=draws, tune=tune, chains=chains, target_accept=target_accept,
+                        random_seed=random_seed, progressbar=progressbar)
+    fitted.warn_if_failed(stacklevel=3)
+    return fitted
+
+
+def fit_design(
+    plan: Design,
+    *,
+    draws: int,
+    tune: int,
+    chains: int = 4,
+    target_accept: float | None = None,
+    random_seed: int | None = None,
+    progressbar: bool | None = None,
+) -> Fit:
+    """Sample a design. Nothing is checked but the chains, and nothing is said: see `Fit.check`."""
     if random_seed is None:
         random_seed = int(np.random.SeedSequence().entropy % 2**31)
     drawn = sampler.sample(plan, draws=draws, tune=tune, chains=chains, seed=int(random_seed),
@@ -344,7 +365,6 @@ def fit(
     )
     fitted = Fit(plan, drawn.posterior, drawn.stats, int(random_seed), facts)
     fitted.__dict__["convergence"] = drawn.convergence
-    fitted.warn_if_failed(stacklevel=3)
     return fitted
 
 

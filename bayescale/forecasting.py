@@ -33,10 +33,11 @@ class Forecast:
     ----------
     data : xarray.Dataset
         ``law``: what the law says, with any drift that was inferred from the runs; ``mean``: the
-        same with its drift beyond them; ``loss``: what a new run would measure, noise included. Nats per token; dims (chain, draw, point). Coordinates of
-        ``point``: ``N``, ``D``, ``C``, the group columns, ``series`` where one is continued, and
-        ``extrapolation``, the compute in multiples of the largest fitted run's. Draws of one
-        series hold at each point by itself: how its noise goes on between points is left out.
+        same with its drift beyond them; ``loss``: what a new run would measure, noise included.
+        Nats per token; dims (chain, draw, point). Coordinates of ``point``: ``N``, ``D``, ``C``,
+        the group columns, ``series`` where one is continued, and ``extrapolation``, the compute in
+        multiples of the largest fitted run's. Draws of one series hold at each point by itself:
+        how its noise goes on from point to point is left out.
     noise : xarray.Dataset
         The noise of ``loss``: ``centre`` and ``scale`` in log loss, and tail ``nu``.
     law : str
@@ -128,8 +129,8 @@ class Forecast:
         pandas.DataFrame
             One row per point: ``width`` of the interval of log loss (0.1: 10 % of the loss), and
             the shares of ``parameters`` (what the runs leave open about the law, and laws that
-            disagree where several are averaged), ``drift`` beyond the runs and ``noise`` in it. Shares are of squared widths,
-            each part by itself, and sum to 1.
+            disagree where several are averaged), ``drift`` beyond the runs and ``noise`` in it.
+            Shares are of squared widths, each part by itself, and sum to 1.
         """
         log = {v: np.log(self.data[v]) for v in ("law", "mean", "loss")}
         parts = {"parameters": log["law"], "drift": log["mean"] - log["law"],

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import inspect
+import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from types import MappingProxyType
+from weakref import WeakValueDictionary
 
 import numpy as np
 
 from bayescale.errors import LawError, unknown
 from bayescale.priors import Prior
+
+#: Laws that went through a pickle, by their marks: compiled models are kept by a law's identity.
+_met: WeakValueDictionary[str, Law] = WeakValueDictionary()
 
 
 @dataclass(frozen=True)
@@ -129,7 +135,8 @@ class Law:
         for key, point in self.published.items():
             if set(point.values) != set(parameters):
                 problems.append(f"published[{key!r}] must give exactly {', '.join(parameters)}")
-        if clash := set(parameters) & {"sigma", "nu", "mean", "loss", *columns}:
+        taken = {"sigma", "nu", "trend", "memory", "drift", "mean", "loss"}
+        if clash := set(parameters) & {*taken, *columns}:
             problems.append(f"parameter names {', '.join(sorted(clash))} are reserved: rename them")
         if problems:
             raise LawError(problems, where=f"law {self.name!r}")
@@ -190,7 +197,7 @@ class Law:
         return replace(self, priors={**self.priors, **priors})
 
     def on(self, column: str) -> Law:
-        """The same one-column law, read along another column.
+        """The same one-column law, read along another column; one object per column.
 
         Examples
         --------
@@ -201,10 +208,37 @@ class Law:
         if len(self.columns) != 1:
             raise LawError(f"law {self.name!r} has the columns {self.columns}: only a law of one "
                            "column can be read along another")
-        base = self.name.split("(")[0]
-        falling = (column,) if self.falling else ()
-        return replace(self, name=f"{base}({column})", columns=(column,), falling=falling)
+        if column not in self._along:
+            base = self.name.split("(")[0]
+            falling = (column,) if self.falling else ()
+            self._along[column] = replace(
+                self, name=f"{base}({column})", columns=(column,), falling=falling)
+        return self._along[column]
+
+    @cached_property
+    def _along(self) -> dict[str, Law]:
+        return {}
+
+    @cached_property
+    def _mark(self) -> str:
+        return uuid.uuid4().hex
+
+    def __reduce__(self):
+        # Pickled by its functions, which must be importable; read twice, it is still one law.
+        _met[self._mark] = self
+        state = {f.name: getattr(self, f.name) for f in fields(self)}
+        state |= {name: dict(state[name]) for name in ("priors", "published")}
+        return _unpickled, (self._mark, state)
 
     def __repr__(self) -> str:
         inside = ", ".join((*self.columns, "*", *self.parameters))
         return f"<Law {self.name}: loss({inside}); {self.reference}>"
+
+
+def _unpickled(mark: str, state: Mapping[str, object]) -> Law:
+    """The law that was pickled, if this process knows it; else one that it will know."""
+    law = _met.get(mark)
+    if law is None:
+        law = Law(**state)
+        law.__dict__["_mark"] = mark
+    return _met.setdefault(mark, law)

@@ -7,6 +7,8 @@ log(loss of a run) = log(law(columns; parameters of its groups)) + drift(scale) 
   link scale.
 * The noise is Student-t on the log loss. Its scale and tail are parameters like the others; a
   known measurement error adds in quadrature.
+* With ``noise="by_loss"`` its scale may grow or shrink with the loss, but not beyond the losses
+  that were observed: a trend of the noise that went on would make intervals vanish or explode.
 * Checkpoints of one run (``series``) are correlated: in units of its scale the noise along a
   series is an Ornstein-Uhlenbeck process, with a `memory` in e-folds of scale. Each checkpoint is
   then explained by the one before it, and only what that leaves open is new.
@@ -20,7 +22,7 @@ from __future__ import annotations
 import numpy as np
 
 from bayescale import drift as drifts
-from bayescale.design import SCALE_SPREAD, Design, Parameter
+from bayescale.design import SCALE_SPREAD, Design, Parameter, noise_factor
 from bayescale.errors import LawError
 from bayescale.law import Law
 from bayescale.priors import from_link, to_link
@@ -46,6 +48,8 @@ def build(plan: Design):
         }
         logs = [data[f"log_{c}"] for c in plan.law.columns]
         mean, scale = np.log(_law(plan.law, logs, values)), values["sigma"]
+        if plan.has_trend:
+            scale = scale * noise_factor(values["trend"], mean, data["loss_range"])
         if plan.has_loss_sd:
             scale = np.sqrt(scale**2 + data["log_loss_sd"] ** 2)
         keep = np.exp(-data["gap"] / values["memory"]) if plan.has_series else None

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.design import Design, Parameter
+from bayescale.design import Design, Parameter, noise_factor
 from bayescale.errors import FitError, unknown
 from bayescale.priors import from_link, to_link
 
@@ -119,7 +119,7 @@ def residuals(posterior: xr.Dataset, plan: Design) -> dict[str, np.ndarray]:
     values = parameters(posterior, plan, run_groups(plan), np.random.default_rng(0))
     columns = {c: xr.DataArray(v, dims="point") for c, v in plan.columns.items()}
     law = np.log(plan.law(columns, plan.scales, values))
-    scale = np.hypot(values["sigma"], xr.DataArray(plan.log_loss_sd, dims="point"))
+    scale = noise_scale(plan, values, law, xr.DataArray(plan.log_loss_sd, dims="point"))
     law, scale = (_stacked(v) for v in xr.broadcast(law, scale))
     here = dict(drift=np.zeros_like(law), scale=scale, off=(plan.log_loss - law) / scale)
     if plan.drift == "through":
@@ -130,6 +130,14 @@ def residuals(posterior: xr.Dataset, plan: Design) -> dict[str, np.ndarray]:
         here["drift"] = (unit * weight).sum(axis=-1)
         here["off"] = here["off"] - here["drift"] / scale
     return here
+
+
+def noise_scale(plan: Design, values, log_law: xr.DataArray, log_loss_sd) -> xr.DataArray:
+    """Scale of the noise of log loss where the law says `log_law`."""
+    scale = values["sigma"]
+    if plan.has_trend:
+        scale = scale * noise_factor(values["trend"], log_law, plan.loss_range)
+    return np.hypot(scale, log_loss_sd)
 
 
 def hinges(plan: Design, values, law: np.ndarray, columns, steps: np.ndarray) -> np.ndarray:

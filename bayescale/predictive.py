@@ -9,7 +9,7 @@ import xarray as xr
 
 from bayescale import drift as drifts
 from bayescale.design import Design
-from bayescale.posterior import hinges, parameters, remembered, residuals
+from bayescale.posterior import hinges, noise_scale, parameters, remembered, residuals
 from bayescale.priors import Positive
 
 #: Where a heavy tail's log noise is cut, so that a loss stays a finite number.
@@ -43,7 +43,8 @@ def predict(
     -------
     xarray.Dataset
         Dims (chain, draw, point). ``law`` (with the drift inferred from the runs), ``mean`` (with
-        the drift beyond them too) and ``loss`` (with noise) in nats per token; ``centre``, ``scale`` and ``nu`` of the noise of log loss.
+        the drift beyond them too) and ``loss`` (with noise) in nats per token; ``centre``,
+        ``scale`` and ``nu`` of the noise of log loss.
     """
     size = len(next(iter(place.values())))
     columns = {c: xr.DataArray(np.asarray(place[c], float), dims="point") for c in plan.law.columns}
@@ -57,7 +58,7 @@ def predict(
         return value.to_numpy().reshape(-1, size)
 
     log_law = stacked(law)
-    scale = stacked(np.hypot(values["sigma"], float(np.median(plan.log_loss_sd))))
+    scale = stacked(noise_scale(plan, values, law, float(np.median(plan.log_loss_sd))))
     nu = stacked(values["nu"]) if "nu" in values else np.full_like(scale, np.inf)
     log_scale = sum(np.log(v.to_numpy()) for v in columns.values())
     cell = _cells(plan, groups, size)

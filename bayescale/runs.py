@@ -286,6 +286,13 @@ class Runs:
         return cls(frame, tuple(saved["groups"]), MappingProxyType(saved["mapping"]),
                    saved["convention"], saved["source"], tuple(saved["notes"]))
 
+    # A mapping that nobody can change is also one that no pickle takes.
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "mapping": dict(self.mapping)}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state, mapping=MappingProxyType(state["mapping"]))
+
     def __repr__(self) -> str:
         def span(column, write):
             values = self.table[column]

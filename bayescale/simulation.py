@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale import laws
-from bayescale.design import Design
+from bayescale.design import Design, noise_factor
 from bayescale.errors import FitError, unknown
 from bayescale.law import Law
 from bayescale.priors import from_link, to_link
@@ -80,11 +80,14 @@ def simulate_design(plan: Design, truth: Mapping[str, np.ndarray], rng) -> Desig
     mean = np.log(plan.law(plan.columns, plan.scales, values))
     if plan.drift == "through":
         mean = mean + _drift(plan, values, mean, rng)
+    scale = values["sigma"]
+    if plan.has_trend:
+        scale = scale * noise_factor(values["trend"], mean, plan.loss_range)
     noise = (rng.standard_normal(n) if "nu" not in values
              else rng.standard_t(np.broadcast_to(values["nu"], n)))
     if plan.has_series:
         noise = _along_series(*plan.before, values["memory"], noise)
-    loss = np.exp(mean + np.hypot(values["sigma"], plan.log_loss_sd) * noise)
+    loss = np.exp(mean + np.hypot(scale, plan.log_loss_sd) * noise)
     table = plan.runs.table.assign(loss=loss)
     if plan.has_loss_sd:
         table = table.assign(loss_sd=plan.log_loss_sd * loss)

@@ -11,6 +11,7 @@ from bayescale.allocation import Allocation
 from bayescale.fitting import Fit
 from bayescale.forecasting import Forecast
 from bayescale.intervals import defaults
+from bayescale.rollouts import Rollout
 from bayescale.units import format_count, format_flop
 
 
@@ -82,6 +83,22 @@ def allocations(results: list[Allocation], ci_prob: float | None = None) -> Tabl
     header = ("group", "C", "train", "best N", "best D", "tokens per parameter", "loss there",
               "a in N* ~ C^a", "expected regret")
     return Table(f"Allocation: median ({100 * prob:g} % {kind})", header, tuple(rows))
+
+
+def coverage(rolled: Rollout) -> Table:
+    """Laws and baselines in rows; the share of held-out runs inside their intervals, and scores."""
+    frame = rolled.summary()
+    rows = tuple(
+        (row["law"], str(int(row["n"])),
+         *(f"{100 * row[f'coverage{k}']:.0f} %" for k in (95, 90, 80, 50)),
+         f"{row['interval_score']:.4f}", f"{row['crps']:.4f}",
+         "" if np.isnan(row.get("interval_score_ratio", np.nan))
+         else f"{row['interval_score_ratio']:.2f}")
+        for row in frame.to_dict("records")
+    )
+    header = ("law", "held-out runs", "inside 95 %", "90 %", "80 %", "50 %",
+              "interval score (90 %)", "CRPS", "interval score beside log-Huber")
+    return Table("Held-out runs inside their intervals; scores on log loss", header, rows)
 
 
 def _place(column: str, value) -> str:

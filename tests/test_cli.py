@@ -306,6 +306,21 @@ def test_questions_that_make_no_sense_end_with_two(kept, words, said):
 # -- example -----------------------------------------------------------------------------------
 
 
+def test_a_rollout_says_how_well_intervals_held(table):
+    done = run("rollout", table, "--above", "1e20,1e21", "--draws", 250, "--quiet")
+    assert done.code == 0
+    assert "Held-out runs inside their intervals" in done.out
+    line = next(x for x in done.out.splitlines() if x.startswith("chinchilla"))
+    assert re.findall(r"(\d+) %", line) == sorted(re.findall(r"(\d+) %", line), key=int)[::-1]
+    assert "log-Huber bootstrap (chinchilla)" in done.out
+
+
+def test_a_threshold_that_leaves_nothing_ends_with_two(table):
+    done = run("rollout", table, "--above", "1e30")
+    assert done.code == 2
+    assert "1e30" in done.err or "1e+30" in done.err
+
+
 def test_the_example_is_a_table_that_can_be_read_back(openlm, tmp_path):
     ended = run("example")
     assert (ended.code, ended.err) == (0, "")

@@ -8,7 +8,7 @@ from scipy.stats import multivariate_normal, t
 
 import bayescale as bs
 from bayescale import FitError, Positive, drift, laws
-from bayescale.design import design
+from bayescale.design import design, noise_factor
 from bayescale.model import build
 from bayescale.posterior import at_runs, log_likelihood, residuals
 from bayescale.simulation import simulate_design
@@ -93,7 +93,7 @@ def test_drift_is_inferred_from_checkpoints_and_added_to_tables():
 def test_a_kind_of_drift_that_is_none_is_refused():
     with pytest.raises(FitError, match="there is no drift 'forward'"):
         bs.fit(runs(curve()), "power(D)", drift="forward")
-    with pytest.raises(FitError, match="drift is 0.1; use Positive"):
+    with pytest.raises(FitError, match=r"drift is 0\.1; use Positive"):
         bs.fit(runs(curve().drop(columns="series")), "power(D)", priors={"drift": 0.1})
 
 
@@ -251,3 +251,32 @@ def test_a_drift_inside_the_runs_is_kept_in_a_file(drifting, tmp_path):
     assert again.plan.ahead == drifting.plan.ahead
     xr.testing.assert_identical(bs.forecast(again, D=2e9, series="one").data,
                                 bs.forecast(drifting, D=2e9, series="one").data)
+
+
+# -- noise that follows the loss ---------------------------------------------------------------
+
+
+def test_noise_follows_the_loss_inside_the_data_and_stays_beyond():
+    low, high = np.log(2), np.log(4)
+    factor = noise_factor(0.7, np.log([0.5, 2, np.sqrt(8), 4, 90]), np.array([low, high]))
+    np.testing.assert_allclose(np.log(factor), [-0.7, -0.7, 0, 0.7, 0.7], atol=1e-12)
+
+
+def test_a_trend_of_the_noise_is_found_again_and_bounds_forecasts():
+    rng = np.random.default_rng(3)
+    D = np.geomspace(1e6, 1e9, 300)
+    loss = 0.2 + 0.4 * (D / 1e8) ** -0.3
+    place = (2 * np.log(loss) - np.log(loss).min() - np.log(loss).max()) / np.ptp(np.log(loss))
+    noisy = loss * np.exp(0.01 * np.exp(1.0 * place) * rng.standard_normal(300))
+    table = runs(pd.DataFrame({"D": D, "loss": noisy}))
+    fit = bs.fit(table, "power(D)", noise="by_loss", random_seed=1, draws=300)
+    trend = fit.posterior["trend"]
+    assert abs(float(trend.mean()) - 1) < 3 * float(trend.std()) + 0.15
+    ends = bs.forecast(fit, D=[table.table["D"].max(), 5e10], drift=False).noise["scale"]
+    assert float(ends.median(("chain", "draw"))[1]) < 0.01
+    assert float(ends.median(("chain", "draw"))[1]) > 0.001
+
+
+def test_a_kind_of_noise_that_is_none_is_refused():
+    with pytest.raises(FitError, match="there is no noise 'loud'"):
+        bs.fit(runs(curve()), "power(D)", noise="loud")

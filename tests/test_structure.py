@@ -19,9 +19,10 @@ PACKAGE = Path(bs.__file__).parent
 #: From the ground up: a room may use those named before it, and none named after it.
 ROOMS = (
     "errors", "units", "priors", "law", "laws", "intervals", "progress", "examples", "table",
-    "runs", "diagnostics", "model", "posterior", "compiling", "sampler", "check", "store",
-    "fitting", "simulation", "calibration", "allocation", "forecasting", "landmarks", "style",
-    "plots", "tables", "reporting", "cli",
+    "runs", "diagnostics", "drift", "design", "model", "compiling", "sampler", "posterior",
+    "predictive", "check", "store", "fitting", "averaging", "simulation", "calibration",
+    "allocation", "forecasting", "scoring", "baselines", "holdout", "tasks", "rollouts",
+    "comparison", "landmarks", "style", "plots", "reliability", "tables", "reporting", "cli",
 )
 FILES = sorted(PACKAGE.rglob("*.py"))
 LAWS = sorted(set((PACKAGE / "laws").glob("*.py")) - {PACKAGE / "laws" / "__init__.py"})
@@ -108,7 +109,7 @@ def test_only_the_sampling_rooms_know_the_sampler():
 
 def test_only_the_drawing_rooms_know_matplotlib():
     knowing = {room_of(f) for f in FILES if packages(f) & DRAWING}
-    assert knowing == {"style", "plots", "reporting"}
+    assert knowing == {"style", "plots", "reliability", "reporting"}
 
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)
