@@ -1,17 +1,52 @@
-"""What benchmarks share: where data lie, how results are written, scores."""
+"""What benchmarks share: where data lie, how results are written, rollouts in parts."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 import bayescale as bs
+from bayescale import drift as drifts
+from bayescale.averaging import stacking
+from bayescale.posterior import parameters, settle_groups
+from bayescale.predictive import WILD
+from bayescale.scoring import crps, interval_score
+
+__all__ = ["HERE", "REFERENCE", "RESULTS", "chinchilla240", "crps", "forms_of_drift",
+           "interval_score", "keep", "log_scores", "part", "reference", "stacked", "workers",
+           "write"]
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 REFERENCE = HERE.parent.parent / "shared" / "data" / "reference"
+
+#: Where the tables come from that this repository does not hold.
+SOURCES = {
+    "chinchilla.csv": "Besiroglu et al. 2024, arXiv:2404.10102",
+    "datablations_c4.csv": "Muennighoff et al. 2023, arXiv:2305.16264",
+    "double_descent.csv": "Nakkiran et al. 2019, arXiv:1912.02292",
+    "language_learning_curves.csv": "Alabdulmohsin et al. 2022, arXiv:2209.06640",
+    "misfitting_best_lr.csv": "Li et al. 2025, arXiv:2502.18969",
+    "vision_learning_curves.csv": "Alabdulmohsin et al. 2022, arXiv:2209.06640",
+    "xlstm_isoflop.csv": "Beck et al. 2025, arXiv:2510.02228",
+}
+
+
+def reference(name: str) -> Path:
+    """The path of a table that is not part of the repository; says where it is from, if absent."""
+    path = REFERENCE / name
+    if not path.exists():
+        raise SystemExit(f"this benchmark needs {path}, which is not there: the data of "
+                         f"{SOURCES[name]}")
+    return path
 
 
 def chinchilla240() -> bs.Runs:
@@ -23,24 +58,127 @@ def chinchilla240() -> bs.Runs:
     return bs.Runs.example("chinchilla", drop_outliers=True)
 
 
-def interval_score(truth, low, high, alpha: float) -> np.ndarray:
-    """Winkler's score of central intervals of probability 1 - alpha: width plus misses."""
-    miss = np.maximum(low - truth, 0) + np.maximum(truth - high, 0)
-    return high - low + 2 / alpha * miss
+@contextmanager
+def workers(n: int):
+    """A pool of processes for `bayescale.rollout`, or none for a single one."""
+    if n <= 1:
+        yield None
+        return
+    with ProcessPoolExecutor(n, mp_context=get_context("spawn")) as pool:
+        yield pool
 
 
-def crps(truth: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """Continuous ranked probability score per point, from draws with axes (draw, point)."""
-    ordered = np.sort(draws, axis=0)
-    n = len(ordered)
-    rank = (2 * np.arange(1, n + 1) - n - 1)[:, None]
-    spread = (rank * ordered).sum(axis=0) / n**2
-    return np.abs(draws - truth).mean(axis=0) - spread
+def part(rollout: bs.Rollout, where) -> bs.Rollout:
+    """The points of a rollout that a mask picks; whole problems."""
+    points = rollout.points[np.asarray(where)]
+    there = set(points["problem"])
+    return replace(rollout, points=points,
+                   draws={k: d for k, d in rollout.draws.items() if k[1] in there})
+
+
+def stacked(points: pd.DataFrame, laws: Sequence[str]) -> dict[str, float]:
+    """Stacking weights of laws from points of a rollout; equal ones where there is no point."""
+    table = log_scores(points, laws)
+    if not len(table):
+        return dict.fromkeys(laws, 1 / len(laws))
+    found = stacking(table.to_numpy(), table.index.get_level_values("problem"))
+    return dict(zip(laws, found, strict=True))
+
+
+def log_scores(points: pd.DataFrame, laws: Sequence[str]) -> pd.DataFrame:
+    """Log scores; a row per problem and run, a column per law."""
+    ours = points[points["law"].isin(laws)]
+    return ours.pivot(index=["problem", "run"], columns="law", values="log_score").reindex(
+        columns=list(laws))
+
+
+# -- forms of drift ahead ----------------------------------------------------------------------
+# Each takes the log law as a function of how many e-folds of scale it is moved along (a number, or
+# dims (point,) or (draw, point)), the distance of each point from where drift starts, and draws of
+# the mean of a random walk over that distance; it returns by how much log loss is off.
+
+
+def off_in_slope(law, distance, walk):
+    """The slope of log loss is off by so much."""
+    return walk * distance
+
+
+def off_in_promise(law, distance, walk):
+    """The improvement that the law promises is kept but for a share: the form of the package."""
+    return walk * (law(0.0) - law(-distance))
+
+
+def off_in_compute(law, distance, walk):
+    """Compute counts for more or less than it is."""
+    return law(walk * distance) - law(0.0)
+
+
+def off_in_reducible(law, distance, walk):
+    """As `off_in_promise`, of the loss above the law's own limit."""
+    floor = np.exp(law(600.0))
+
+    def above(moved):
+        return np.log(np.maximum(np.exp(law(moved)) - floor, 1e-12))
+
+    return np.log(floor + np.exp(above(0.0) + off_in_promise(above, distance, walk))) - law(0.0)
+
+
+SHARES = (0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3)
+FORMS = {
+    "slope of log loss": (off_in_slope, (0.002, 0.004, 0.007, 0.01, 0.015)),
+    "share of the promise": (off_in_promise, SHARES),
+    "effective compute": (off_in_compute, SHARES),
+    "share of the reducible promise": (off_in_reducible, SHARES),
+}
+
+
+def forms_of_drift(fit: bs.Fit, problem, groups: Sequence[str], spread: float, seed: int):
+    """Forecasts of a fit to a table under every form and size: name, size, draws, log density."""
+    asked = problem.points(fit.law, groups)
+    plain = bs.forecast(fit, asked, drift=False, random_seed=seed)
+    noise = {v: plain.noise[v].transpose("chain", "draw", "point") for v in plain.noise}
+    shape = noise["scale"].shape
+    settled = settle_groups(fit.plan, {g: list(asked[g]) for g in groups} or None, len(asked))
+    values = parameters(fit.posterior, fit.plan, settled, np.random.default_rng(seed))
+    columns = {c: asked[c].to_numpy(float) for c in fit.law.columns}
+    log_scale = sum(np.log(v) for v in columns.values())
+    distance = np.maximum(log_scale - np.quantile(fit.plan.log_scale, drifts.STARTS_AT), 0)
+    labels = asked[list(groups)].astype(str).agg(" ".join, axis=1) if groups else asked["C"] * 0
+
+    def law(moved):
+        moved = np.broadcast_to(np.exp(np.asarray(moved) / len(columns)), (shape[0] * shape[1],
+                                                                           shape[2]))
+        there = {c: xr.DataArray(v * moved.reshape(shape), dims=("chain", "draw", "point"))
+                 for c, v in columns.items()}
+        said = np.log(fit.law(there, fit.plan.scales, values))
+        return said.broadcast_like(there[fit.law.columns[0]]).transpose(
+            "chain", "draw", "point").to_numpy().reshape(-1, shape[2])
+
+    for name, (off, sizes) in FORMS.items():
+        for size in sizes:
+            rng = np.random.default_rng(seed)
+            drawn = size * spread ** rng.standard_normal(shape[0] * shape[1])
+            walk = np.zeros((len(drawn), shape[2]))
+            for label in labels.unique():
+                own = (labels == label).to_numpy()
+                start = drawn * rng.standard_normal(len(drawn))
+                walk[:, own] = drifts.wander(distance[own], drawn, rng, start)
+            centre = noise["centre"] + off(law, distance, walk).reshape(shape)
+            ahead = replace(plain, noise=plain.noise.assign(centre=centre))
+            scatter = noise["scale"] * rng.standard_t(noise["nu"])
+            loss = np.exp(centre + scatter.clip(-WILD, WILD))
+            drawn_loss = loss.to_numpy().reshape(-1, shape[2])
+            yield name, size, drawn_loss, ahead.log_density(problem.truth)
 
 
 def write(table: pd.DataFrame, name: str, title: str) -> None:
     """Print a table, and keep it as csv."""
-    RESULTS.mkdir(exist_ok=True)
     print(f"\n{title}\n")
     print(table.to_string(index=False, float_format="{:.4g}".format, na_rep=""))
+    keep(table, name)
+
+
+def keep(table: pd.DataFrame, name: str) -> None:
+    """Keep a table as csv without printing it."""
+    RESULTS.mkdir(exist_ok=True)
     table.to_csv(RESULTS / f"{name}.csv", index=False, float_format="%.4g")

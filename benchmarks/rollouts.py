@@ -1,0 +1,259 @@
+"""Large runs forecast from small ones, on thirteen tables (B2 of the benchmarks).
+
+    python benchmarks/rollouts.py [--tables xlstm] [--leave study]
+
+Every law is fitted once to every table; drift beyond the runs is added to the forecasts, off and in
+several sizes. What is called "learnt" was chosen by the mean log score per table of all tables that
+share no run with the one in question (``--leave study``: that come from another study): the size
+of the drift, and for the average the weights of its laws. The same is done for other forms of
+drift. Log-Huber bootstraps of the same laws are made in the same call.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from common import forms_of_drift, keep, log_scores, part, reference, stacked, write
+from scipy.special import logsumexp
+
+import bayescale as bs
+from bayescale import holdout
+from bayescale.drift import AHEAD
+from bayescale.tasks import BASELINE, OURS, Task, by_huber, scored
+
+SIZES = (0.03, 0.05, 0.07, 0.1, 0.15, 0.2)
+LAWS = ("chinchilla", "kaplan_floor")
+LEVELS = (95, 90, 80, 50)
+SPREAD = AHEAD.spread
+
+
+def tables() -> list[tuple[holdout.Problem, tuple[str, ...]]]:
+    """Runs to fit and to predict, with their group columns."""
+    out = []
+
+    def add(name, runs, fitted, groups=()):
+        runs = replace(runs, table=runs.table.assign(fitted=np.asarray(fitted)))
+        wrong: list[str] = []
+        cut = holdout.cuts(runs, None, "C", "fitted", wrong)
+        [problem] = holdout.problems(runs, cut, "C", None, groups, wrong)
+        places = problem.places.assign(problem=name)
+        out.append((replace(problem, name=name, places=places), groups))
+
+    runs = bs.Runs.read(reference("chinchilla.csv"))
+    runs = runs[runs.table["epoch_excluded"].astype(str) != "True"]
+    for threshold in (1e20, 1e21):
+        add(f"chinchilla {threshold:.0e}".replace("+", ""), runs, runs.table["C"] < threshold)
+    runs = bs.Runs.example("openlm")
+    for corpus in runs.table["dataset"].unique():
+        own = runs[runs.table["dataset"] == corpus]
+        add(f"openlm {corpus}", own, own.table["N"] < 4.13e8)
+    add("openlm pooled", runs, runs.table["N"] < 4.13e8, ("dataset",))
+    runs = bs.Runs.read(reference("misfitting_best_lr.csv"))
+    add("misfitting", runs, runs.table["C"] < runs.table["C"].median())
+    frame = pd.read_csv(reference("xlstm_isoflop.csv"))
+    for (architecture, context), own in frame[frame["loss"] < 4.5].groupby(
+            ["architecture", "context"]):
+        if len(own) > 25:
+            runs = bs.Runs.from_frame(own)
+            fitted = runs.table["C"] <= runs.table["C"].quantile(0.66)
+            add(f"xlstm {architecture} {context}", runs, fitted)
+    frame = pd.read_csv(reference("datablations_c4.csv"))
+    runs = bs.Runs.from_frame(frame[frame["in_paper_fit"]])
+    add("datablations", runs, runs.table["N"] < 1e9)
+    return out
+
+
+def apart(one: str, other: str, leave: str) -> bool:
+    """Whether two tables share no run (or, for ``leave="study"``, no source)."""
+    study = one.split()[0]
+    return other.split()[0] != study or (leave == "table" and study == "xlstm" and one != other)
+
+
+# -- forecasts ---------------------------------------------------------------------------------
+
+
+def points_of(problem, groups, seed: int, draws: int) -> tuple[list, dict]:
+    """Scored points of every law, form and size, and draws of those that can be averaged."""
+    points, kept = [], {}
+
+    def add(law, form, size, method, drawn, density, **how):
+        frame = scored(law, method, problem.places, drawn, density, **how)
+        points.append(frame.assign(form=form, size=size))
+        kept[form, size, law] = drawn[:: max(1, len(drawn) // 1000)]
+
+    for i, name in enumerate(LAWS):
+        started, law = time.perf_counter(), bs.laws.get(name)
+        fit = bs.fit(problem.seen, law, groups=groups or None, draws=draws, random_seed=seed,
+                     progressbar=False)
+        how = dict(converged=fit.convergence.passed, seconds=time.perf_counter() - started)
+        asked = problem.points(law, groups)
+        for size in (0.0, *SIZES):
+            plan = replace(fit.plan, ahead=bs.Positive(size or 1.0, spread=SPREAD))
+            ahead = bs.forecast(replace(fit, plan=plan), asked, drift=size > 0, random_seed=seed)
+            drawn = ahead.data["loss"].transpose("chain", "draw", "point").to_numpy()
+            add(name, "ours", size, OURS, drawn.reshape(-1, len(asked)),
+                ahead.log_density(problem.truth), **how)
+        for form, size, drawn, density in forms_of_drift(fit, problem, groups, SPREAD, seed):
+            add(name, form, size, OURS, drawn, density, **how)
+        task = Task(name, by_huber, problem, law, "C", groups, {},
+                    np.random.SeedSequence([seed, i]))
+        started = time.perf_counter()
+        drawn, density, _ = by_huber(task)
+        add(f"log-Huber bootstrap ({name})", "baseline", 0.0, BASELINE, drawn, density,
+            converged=True, seconds=time.perf_counter() - started)
+    return points, kept
+
+
+def rollouts(chosen, seed: int, draws: int) -> dict[tuple[str, float], bs.Rollout]:
+    """A rollout over all tables for every form and size of the drift."""
+    points, kept = [], {}
+    for problem, groups in chosen:
+        started = time.perf_counter()
+        more, drawn = points_of(problem, groups, seed, draws)
+        points += more
+        for (form, size, law), d in drawn.items():
+            kept.setdefault((form, size), {})[law, problem.name] = d
+        print(f"{problem.name}: {len(problem.seen)} fitted, {len(problem.later)} predicted, "
+              f"{time.perf_counter() - started:.0f} s", flush=True)
+    every = pd.concat(points, ignore_index=True)
+    return {(form, float(size)): bs.Rollout(frame.reset_index(drop=True), kept[form, size], seed)
+            for (form, size), frame in every.groupby(["form", "size"])}
+
+
+# -- what is learnt from the other tables ------------------------------------------------------
+
+
+def learn(rolled, form: str, laws, table: str | None, leave: str) -> tuple[float, dict]:
+    """The size of best mean log score per table, and the weights there, from other tables."""
+    best = (-np.inf, np.nan, dict.fromkeys(laws, 1 / len(laws)))
+    for (what, size), rollout in rolled.items():
+        if what == form and size > 0:
+            names = rollout.points["problem"]
+            others = names.map(lambda n: table is None or apart(table, n, leave))
+            scores = log_scores(rollout.points[others], laws)
+            if not len(scores):  # a subset of tables has no other ones: as shipped
+                return AHEAD.median if form == "ours" else size, best[2]
+            weights = stacked(rollout.points[others], laws)
+            mixed = pd.Series(logsumexp(scores, axis=1, b=list(weights.values())), scores.index)
+            best = max(best, (mixed.groupby("problem").mean().mean(), size, weights),
+                       key=lambda b: b[0])
+    return best[1], best[2]
+
+
+def judged(rolled, leave: str) -> tuple[pd.DataFrame, list]:
+    """Points of every method: laws and their average, with drift of every size and learnt."""
+    [baseline] = [r for (form, _), r in rolled.items() if form == "baseline"]
+    out, learnt = [baseline.points.assign(drift="", size=np.nan)], []
+    forms = dict.fromkeys(form for form, _ in rolled if form != "baseline")
+    methods = {**{law: (law,) for law in LAWS}, "average": LAWS}
+    for form in forms:
+        for method, laws in methods.items():
+            if form != "ours" and method == "average":
+                continue
+            for table in baseline.points["problem"].unique():
+                size, weights = learn(rolled, form, laws, table, leave)
+                learnt.append({"form": form, "method": method, "table": table, "size": size,
+                               **{f"weight {k}": w for k, w in weights.items() if len(laws) > 1}})
+                sizes = sorted(s for f, s in rolled if f == form)
+                for at in sizes:
+                    mine = part(rolled[form, at], rolled[form, at].points["problem"] == table)
+                    if method == "average":
+                        others = rolled[form, at].points["problem"].map(
+                            lambda n, t=table: apart(t, n, leave))
+                        mine = mine.mixed(stacked(rolled[form, at].points[others], laws))
+                    points = mine.points[mine.points["law"] == method]
+                    labels = [f"{at:g}" if at else "off"] + ["learnt"] * (at == size)
+                    out += [points.assign(drift=d, size=at, form=form) for d in labels]
+    return pd.concat(out, ignore_index=True), learnt
+
+
+# -- tables of results -------------------------------------------------------------------------
+
+BY = ["form", "method", "drift"]
+
+
+def by_table(points: pd.DataFrame) -> pd.DataFrame:
+    """A row per method and table, with ratios to the log-Huber bootstrap of the same law."""
+    points = points.rename(columns={"law": "law_", "method": "kind"}).rename(
+        columns={"law_": "method", "problem": "table"})
+    inside = [f"inside{k}" for k in LEVELS]
+    scores = ["interval_score", "crps", "log_score", "width95", "width95_loss"]
+    groups = points.groupby([*BY, "table"], sort=False)
+    out = groups[[*inside, *scores]].mean()
+    out = out.rename(columns={f"inside{k}": f"coverage{k}" for k in LEVELS})
+    out.insert(0, "n", groups.size())
+    out["size"], out["converged"] = groups["size"].first(), groups["converged"].all()
+    out["median error"] = groups["log_error"].median()
+    out = out.reset_index()
+    base = out[out["form"] == "baseline"].copy()
+    base["method"] = base["method"].str.extract(r"\((.*)\)")[0]
+    mean = base.groupby("table", as_index=False)[["interval_score", "crps"]].mean()
+    base = pd.concat([base, mean.assign(method="average")])[["method", "table", "interval_score",
+                                                             "crps"]]
+    return out.merge(base, "left", on=["method", "table"], suffixes=("", " of log-Huber"))
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """A row per method: pooled over runs, and means over tables."""
+    out = []
+    plain = rows[rows["drift"] == "off"].set_index(["method", "table"])["interval_score"]
+    for key, own in rows.groupby(BY, sort=False):
+        row = {**dict(zip(BY, key, strict=True)), "tables": len(own), "n": own["n"].sum()}
+        row |= {f"pooled{k}": np.average(own[f"coverage{k}"], weights=own["n"]) for k in LEVELS}
+        row |= {f"mean{k}": own[f"coverage{k}"].mean() for k in LEVELS}
+        row |= {s: own[s].mean() for s in ("interval_score", "crps", "log_score", "width95")}
+        row |= {f"{s}_ratio": own[s].mean() / own[f"{s} of log-Huber"].mean()
+                for s in ("interval_score", "crps")}
+        worst = own.loc[own["coverage95"].idxmin()]
+        row |= {"worst95": worst["coverage95"], "worst table": worst["table"]}
+        before = plain.reindex(pd.MultiIndex.from_frame(own[["method", "table"]])).to_numpy()
+        row["tables worse than off"] = int((own["interval_score"].to_numpy() > before).sum())
+        out.append(row)
+    return pd.DataFrame(out)
+
+
+def both(rows: pd.DataFrame) -> pd.DataFrame:
+    """Summaries over all tables, and without datablations, as earlier figures are."""
+    fewer = rows[rows["table"] != "datablations"]
+    parts = [summary(rows).assign(over="all")]
+    if 0 < len(fewer) < len(rows):
+        parts.append(summary(fewer).assign(over="all but datablations"))
+    return pd.concat(parts, ignore_index=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tables", nargs="+", default=[""], help="parts of the names of tables")
+    parser.add_argument("--leave", choices=("table", "study"), default="table")
+    parser.add_argument("--draws", type=int, default=500, help="per chain, of four")
+    parser.add_argument("--seed", type=int, default=1)
+    asked = parser.parse_args()
+    warnings.simplefilter("ignore")  # convergence is a column, and extrapolation the purpose
+    chosen = [(p, g) for p, g in tables() if any(t in p.name for t in asked.tables)]
+    rolled = rollouts(chosen, asked.seed, asked.draws)
+    points, learnt = judged(rolled, asked.leave)
+    rows = by_table(points)
+    named = rows["drift"].isin(["", "off", "learnt"])
+    forms = rows["form"].isin(["ours", "baseline"])
+    ours = rows["form"] == "ours"
+    keep(rows[named & forms], "rollouts_tables")
+    sizes = rows[ours & ~rows["drift"].isin(["", "learnt"])]
+    keep(sizes.drop(columns=["form", "drift"]), "drift_size_tables")
+    write(both(rows[forms]).drop(columns="form"), "rollouts",
+          "Large runs forecast from small ones; learnt from the other tables")
+    write(both(rows[named & (rows["method"] != "average")]), "drift_forms", "Forms of drift")
+    write(pd.DataFrame(learnt).query("form == 'ours'").drop(columns="form"), "rollouts_learnt",
+          f"What the tables leave to each other (--leave {asked.leave})")
+    for method, laws in {**{law: (law,) for law in LAWS}, "average": LAWS}.items():
+        size, weights = learn(rolled, "ours", laws, None, asked.leave)
+        print(f"best over all tables, {method}: {size:g}, weights "
+              f"{ {k: round(float(w), 3) for k, w in weights.items()} }")
+
+
+if __name__ == "__main__":
+    main()
