@@ -72,7 +72,8 @@ class Comparison:
             effective number of parameters; ``k_above_0.7``, the runs whose leave-one-out density
             is unreliable; ``weight_loo``. With a rollout, means over its problems: ``log_score``
             (per run, higher is better), ``log_score_diff`` to the highest and ``log_score_diff_se``
-            between problems, ``crps`` and ``interval_score`` of log loss, ``coverage90``;
+            between problems (labels of the rollout's
+            `each`), ``crps`` and ``interval_score`` of log loss, ``coverage90``;
             ``weight_rollout``. ``weight`` is the one that `bayescale.average` takes.
 
         Warns
@@ -156,7 +157,7 @@ def compare(
     loo = {name: _loo(fit) for name, fit in fits.items()}
     table = _loo_table(loo)
     if rollout is not None:
-        table = table.join(_rollout_table(rollout.points, aliases))
+        table = table.join(_rollout_table(rollout.points, aliases, rollout.each))
     table["weight"] = table[f"weight_{method}"]
     score = "elpd_loo" if method == "loo" else "log_score"
     table = table.sort_values(score, ascending=False, kind="stable")
@@ -295,13 +296,21 @@ def _by_law(points: pd.DataFrame, score: str, aliases: Mapping[str, str]) -> pd.
     return wide[list(aliases.values())].set_axis(list(aliases), axis=1)
 
 
-def _rollout_table(points: pd.DataFrame, aliases: Mapping[str, str]) -> pd.DataFrame:
+def _rollout_table(
+    points: pd.DataFrame, aliases: Mapping[str, str], series: str | None
+) -> pd.DataFrame:
+    """Scores of the laws, as means over problems; errors between the labels of `series`, whose
+    problems (several thresholds) forecast the same runs again."""
     log_score = _by_law(points, "log_score", aliases)
     problem = log_score.index.get_level_values("problem")
     each = log_score.groupby(problem).mean()
     below = each.sub(each[each.mean().idxmax()], axis=0)
+    if series is not None:
+        below_by = below.groupby(points.groupby("problem")[series].first()).mean()
+    else:
+        below_by = below
     table = pd.DataFrame({"log_score": each.mean(), "log_score_diff": below.mean(),
-                          "log_score_diff_se": below.sem()})
+                          "log_score_diff_se": below_by.sem()})
     for score, name in SCORES.items():
         if score in points:
             values = _by_law(points, score, aliases).astype(float)

@@ -22,12 +22,15 @@ from bayescale.priors import Positive
 KINDS = ("auto", "through", "ahead", "off")
 KNOTS = 10
 
-#: The size of W, per root of an e-fold, when it is inferred and when it is not. Both are what
-#: `benchmarks/drift_size.py` learns from curves and from tables of runs.
-THROUGH = Positive(0.25, spread=1.7)
+#: The size of W, per root of an e-fold, where it is inferred: the better for image curves of those
+#: tried (0.2, 0.4), by the log scores of `benchmarks/curves.py`. The curve at hand updates it.
+THROUGH = Positive(0.4, spread=1.7)
+#: Its size where it is not, for one law: the best for the Chinchilla law over thirteen tables, by
+#: the log scores of `benchmarks/rollouts.py`.
 AHEAD = Positive(0.1, spread=1.5)
-#: Where several laws are averaged, their differences already carry part of what a law may be off.
-AHEAD_AVERAGED = Positive(0.05, spread=1.5)
+#: Where several laws are averaged, their differences already carry what a law may be off: the
+#: smallest size that was tried there scores best, and none at all as well.
+AHEAD_AVERAGED = Positive(0.03, spread=1.5)
 
 #: Drift ahead starts at this share of the runs, ordered by scale: the last ones alone do not tell
 #: how the law goes on.

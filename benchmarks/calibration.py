@@ -1,15 +1,16 @@
 """Do the posteriors hold the truth as often as they say? Simulation-based calibration of every law.
 
-    python benchmarks/calibration.py [tables per law, 200]
+    python benchmarks/calibration.py [tables per law, 200] [only cases whose name holds this]
 
 Also stands behind the prior on differences between groups: the hierarchical model is calibrated on
-three corpora.
+three corpora. Curves are series of 40 checkpoints, with drift through them and correlated noise.
 """
 
 from __future__ import annotations
 
 import sys
 
+import numpy as np
 import pandas as pd
 from common import RESULTS, write
 
@@ -21,15 +22,26 @@ CASES = {
     "kaplan_floor": dict(law="kaplan_floor"),
     "power": dict(law="power"),
     "chinchilla_by_dataset": dict(law="chinchilla", groups="dataset"),
+    "curve_power": dict(law="power(D)"),
+    "curve_delayed_power": dict(law="delayed_power(D)"),
 }
 
 
-def main(n: int = 200) -> None:
-    runs = bs.Runs.example("openlm")
-    alone = runs.query("dataset == 'redpajama'")
+def checkpoints() -> bs.Runs:
+    """The design of a learning curve: 40 checkpoints over three decades."""
+    frame = pd.DataFrame({"D": np.geomspace(1e7, 1e10, 40), "loss": 1.0, "series": "one"})
+    return bs.Runs.from_frame(frame, source="a learning curve")
+
+
+def main(n: int = 200, only: str = "") -> None:
+    openlm = bs.Runs.example("openlm")
     rows, each = [], []
     for name, case in CASES.items():
-        result = bs.calibrate(runs if "groups" in case else alone, n=n, random_seed=7, **case)
+        if only not in name:
+            continue
+        design = (checkpoints() if name.startswith("curve") else openlm if "groups" in case
+                  else openlm.query("dataset == 'redpajama'"))
+        result = bs.calibrate(design, n=n, random_seed=7, **case)
         print(result, flush=True)
         table = result.summary()
         rows.append({"case": name, "tables": n, "scalars": len(table),
@@ -39,10 +51,11 @@ def main(n: int = 200) -> None:
                      "unconverged": result.unconverged})
         each.append(table.assign(case=name).reset_index(names="scalar"))
         bs.plot_ranks(result).figure.savefig(RESULTS / f"calibration_{name}.png", dpi=110)
-    write(pd.concat(each), "calibration_scalars", "Every scalar")
-    write(pd.DataFrame(rows), "calibration", "Simulation-based calibration")
+    suffix = f"_{only}" if only else ""
+    write(pd.concat(each), f"calibration_scalars{suffix}", "Every scalar")
+    write(pd.DataFrame(rows), f"calibration{suffix}", "Simulation-based calibration")
 
 
 if __name__ == "__main__":
     RESULTS.mkdir(exist_ok=True)
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 200)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 200, *sys.argv[2:3])

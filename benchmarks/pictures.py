@@ -16,6 +16,15 @@ import bayescale as bs
 from bayescale.style import STYLE
 
 
+def reliability(runs: bs.Runs, seed: int) -> None:
+    """Whether intervals hold on held-out OpenLM runs, as in notebooks/02_do_the_intervals_hold."""
+    laws = ("chinchilla", "kaplan_floor")
+    rolled = bs.rollout(runs, laws, above=["100M", "300M", "1B", "5B"], column="N", each="dataset",
+                        draws=1000, random_seed=seed)
+    panels = bs.plot_calibration(rolled.mixed(dict.fromkeys(laws, 1 / len(laws))))
+    panels[0].figure.savefig(RESULTS / "reliability.png", dpi=90)
+
+
 def main(seed: int = 1) -> None:
     RESULTS.mkdir(exist_ok=True)
     runs = bs.Runs.example("openlm")
@@ -39,6 +48,7 @@ def main(seed: int = 1) -> None:
         bs.plot_posterior(whole)[0, 0].figure.savefig(RESULTS / "posterior.png", dpi=90)
         split = bs.allocate(whole, C=bs.grid(1e19, 1e26, 50), group="c4")
         bs.plot_allocation(split)[0].figure.savefig(RESULTS / "allocation.png", dpi=90)
+    reliability(runs, seed)
 
 
 if __name__ == "__main__":

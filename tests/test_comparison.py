@@ -61,7 +61,7 @@ def fake_rollout(scores: dict, method="bayescale", run="run", **more) -> SimpleN
                **{k: v[law] for k, v in more.items()}}
               for law, problems in scores.items() for problem, each in enumerate(problems)
               for i, score in enumerate(each)]
-    return SimpleNamespace(points=pd.DataFrame(points))
+    return SimpleNamespace(each=None, points=pd.DataFrame(points))
 
 
 SCORES = {"chinchilla": [[1.0, 2.0], [0.5], [1.0]], "kaplan_floor": [[1.5, 3.0], [1.5], [0.5]]}
@@ -200,7 +200,8 @@ def test_with_a_rollout_leave_one_out_is_only_noted(real):
 
 def test_baselines_of_a_rollout_are_left_out(real):
     ours, theirs = fake_rollout(SCORES), fake_rollout({"huber": [[9.0]]}, method="baseline")
-    both = SimpleNamespace(points=pd.concat([ours.points, theirs.points], ignore_index=True))
+    points = pd.concat([ours.points, theirs.points], ignore_index=True)
+    both = SimpleNamespace(each=None, points=points)
     assert compare(real, both).table.equals(compare(real, ours).table)
 
 

@@ -1,0 +1,116 @@
+"""Negative controls: curves and tables for which the law is wrong or cannot be told.
+
+    python benchmarks/controls.py [--curves 3]
+
+* Double descent (Nakkiran et al. 2019): the first half of each non-monotone curve is fitted as one
+  series, the rest forecast.
+* A law that breaks: runs of a broken power law, fitted below the break by a power law.
+* Six runs, and compute-optimal runs only (OpenLM at 20 tokens per parameter): the law has as many
+  parameters as the table has to say, or one direction of it is never seen.
+
+What should happen: intervals that are wide enough, or a check or warning that speaks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+
+import numpy as np
+import pandas as pd
+from common import reference, write
+
+import bayescale as bs
+from bayescale.scoring import score
+
+LAWS = ("delayed_power(D)", "power(D)")
+SETTINGS = dict(draws=500, tune=500, progressbar=False)
+
+
+def judged(control: str, name: str, law: str, seen: bs.Runs, later: pd.DataFrame, seed: int,
+           group: str | None = None) -> dict:
+    """Fit, forecast, and what was said and held."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        fit = bs.fit(seen, law, groups=group, random_seed=seed, **SETTINGS)
+        asked = later[[c for c in (*fit.law.columns, *fit.groups, "series") if c in later]]
+        ahead = bs.forecast(fit, asked, random_seed=seed)
+        draws = ahead.data["loss"].transpose("chain", "draw", "point").to_numpy()
+        truth = later["loss"].to_numpy(float)
+        scores = score(truth, draws.reshape(-1, len(later)), ahead.log_density(truth))
+        check = fit.check()
+    found = {level: [f.name for f in check.problems if f.level == level]
+             for level in ("failed", "caution")}
+    return {
+        "control": control, "table": name, "law": law, "fitted": len(seen), "held": len(later),
+        "reach": float(ahead.data["extrapolation"].max()),
+        "coverage50": scores["inside50"].mean(), "coverage90": scores["inside90"].mean(),
+        "coverage95": scores["inside95"].mean(),
+        "width90": scores["width90"].mean(), "rmsle": np.sqrt((scores["log_error"] ** 2).mean()),
+        "interval_score": scores["interval_score"].mean(), "log_score": scores["log_score"].mean(),
+        "failed": " ".join(found["failed"]), "cautions": " ".join(found["caution"]),
+        "warnings": " ".join(dict.fromkeys(w.category.__name__ for w in told
+                                           if w.category.__module__.startswith("bayescale"))),
+        "confidently wrong": bool(scores["inside95"].mean() < 0.5
+                                  and not found["failed"] and not found["caution"]),
+    }
+
+
+def double_descent(most: int | None, seed: int) -> list[dict]:
+    frame = pd.read_csv(reference("double_descent.csv"))
+    rows = []
+    for name, curve in list(frame.groupby("series", sort=False))[:most]:
+        curve = curve.drop_duplicates("x").sort_values("x")
+        runs = bs.Runs.from_frame(
+            pd.DataFrame({"D": curve["x"], "loss": curve["value"], "series": name}),
+            allow_small=True, source="double descent")
+        first = np.arange(len(runs)) < len(runs) // 2
+        for law in LAWS:
+            rows.append(judged("double descent", name, law, runs[first], runs[~first].table, seed))
+    return rows
+
+
+def broken(seed: int) -> list[dict]:
+    """Slopes that double or halve at a break, which the fitted runs do not reach."""
+    rows, C = [], np.geomspace(1e18, 1e22, 40)
+    for name, later in (("slope doubles", 0.3), ("slope halves", 0.075)):
+        truth = dict(E=1.5, A=2.0 * 1e18**0.15, alpha0=0.15, alpha1=later, d=1e20, f=0.3)
+        runs = bs.simulate("broken_power", pd.DataFrame({"C": C}), truth, random_seed=seed)
+        for what, law in (("table", "power"), ("series", "power")):
+            own = runs if what == "table" else bs.Runs.from_frame(
+                runs.table.assign(series="one")[["C", "loss", "series"]])
+            first = own.table["C"].to_numpy() < 1e20
+            rows.append(judged("another law", f"{name}, as a {what}", law, own[first],
+                               own[~first].table, seed))
+    return rows
+
+
+def little(seed: int) -> list[dict]:
+    """OpenLM: six runs of a corpus, and its compute-optimal runs alone."""
+    runs, rows = bs.Runs.example("openlm"), []
+    for corpus in runs.table["dataset"].unique():
+        own = runs[runs.table["dataset"] == corpus]
+        small = own.table["N"].to_numpy() < 4.13e8
+        smallest = np.argsort(own.table["C"].to_numpy())[:6]
+        six = np.isin(np.arange(len(own)), smallest)
+        optimal = (own.table["tokens_per_param"] == 20).to_numpy() & small
+        for control, fitted, held in (("six runs", six, ~six),
+                                      ("compute-optimal only, to larger runs", optimal, ~small),
+                                      ("compute-optimal only, to other ratios", optimal,
+                                       small & ~optimal)):
+            rows.append(judged(control, f"openlm {corpus}", "chinchilla", own[fitted],
+                               own[held].table, seed))
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--curves", type=int, help="at most so many curves of double descent")
+    parser.add_argument("--seed", type=int, default=1)
+    asked = parser.parse_args()
+    rows = little(asked.seed) + broken(asked.seed) + double_descent(asked.curves, asked.seed)
+    write(pd.DataFrame(rows), "controls", "Negative controls")
+
+
+if __name__ == "__main__":
+    main()

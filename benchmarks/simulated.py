@@ -1,0 +1,124 @@
+"""Tables and curves with drift and noise of known size: do forecasts hold as often as they say?
+
+    python benchmarks/simulated.py [--tables 200] [--curves 200] [--workers 2]
+
+Truths are drawn from the priors. Tables have the design of OpenLM's C4 runs, the Chinchilla law and
+drift ahead that starts at the 90th percentile of the fitted runs' scale; the largest fifth is held
+out. Curves follow a delayed power law with drift from their first point on and noise that is
+correlated along the curve; the last decade is held out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from common import keep, workers, write
+
+import bayescale as bs
+from bayescale import drift as drifts
+from bayescale.design import Design, design, draw_prior
+from bayescale.fitting import fit_design
+from bayescale.scoring import score, summarise
+from bayescale.simulation import simulate_design
+
+STEPS = 400  # of a simulated random walk through a curve
+POINTS = 60
+SETTINGS = dict(draws=500, tune=500, chains=4, target_accept=0.95, progressbar=False)
+
+
+def log_law(plan: Design, truth, log_scale) -> np.ndarray:
+    """Log of the law with every run of the plan moved to `log_scale`."""
+    by = np.exp((log_scale - plan.log_scale) / len(plan.law.columns))
+    values = {p: truth[p] for p in plan.law.parameters}
+    return np.log(plan.law({c: v * by for c, v in plan.columns.items()}, plan.scales, values))
+
+
+def ahead(plan: Design, edge: float, truth, rng) -> np.ndarray:
+    """Drift of log loss beyond `edge`, one random walk for all runs of the plan."""
+    size = drifts.AHEAD.median * drifts.AHEAD.spread ** rng.standard_normal(1)
+    distance = np.maximum(plan.log_scale - edge, 0.0)
+    kept = drifts.wander(distance, size, rng, size * rng.standard_normal(1))[0]
+    here = log_law(plan, truth, plan.log_scale)
+    return kept * (here - log_law(plan, truth, plan.log_scale - distance))
+
+
+def through(plan: Design, truth, rng) -> np.ndarray:
+    """Drift of log loss along a curve: the integral of a fine random walk over the law."""
+    low, high = plan.log_scale.min(), plan.log_scale.max()
+    steps = np.linspace(low, high, STEPS, endpoint=False)
+    walk = truth["drift"] * np.sqrt((high - low) / STEPS) * rng.standard_normal(STEPS)
+    here = log_law(plan, truth, plan.log_scale)
+    out = np.zeros(len(here))
+    for at, step in zip(steps, walk, strict=True):
+        out += step * np.where(plan.log_scale > at, here - log_law(plan, truth, at), 0.0)
+    return out
+
+
+def table_of_runs() -> tuple[bs.Runs, np.ndarray, str]:
+    runs = bs.Runs.example("openlm").query("dataset == 'c4'")
+    return runs, (runs.table["C"] <= runs.table["C"].quantile(0.8)).to_numpy(), "chinchilla"
+
+
+def curve() -> tuple[bs.Runs, np.ndarray, str]:
+    D = np.geomspace(3e6, 1e9, POINTS)
+    runs = bs.Runs.from_frame(pd.DataFrame({"D": D, "loss": 0.5, "series": "one"}))
+    return runs, D < 1e8, "delayed_power(D)"
+
+
+CASES = {"tables": table_of_runs, "curves": curve}
+
+
+def one(case: str, i: int, seed: int) -> pd.DataFrame:
+    """Simulate, fit the first runs, and score the forecasts of the others."""
+    runs, fitted, law = CASES[case]()
+    rng = np.random.default_rng([seed, i, len(runs)])
+    plan = design(runs[fitted], bs.laws.get(law))
+    truth = {name: v[0] for name, v in draw_prior(plan, 1, rng).items()}
+    whole = replace(plan, runs=runs)
+    fake = simulate_design(replace(whole, drift="off"), truth, rng)
+    off = (through(whole, truth, rng) if plan.drift == "through"
+           else ahead(whole, np.quantile(plan.log_scale, drifts.STARTS_AT), truth, rng))
+    table = fake.runs.table.assign(loss=fake.runs.table["loss"] * np.exp(off))
+    made = replace(runs, table=table)
+    seen, later = replace(plan, runs=made[fitted]), table[~fitted]
+    started = time.perf_counter()
+    fit = fit_design(seen, random_seed=int(rng.integers(2**31)), **SETTINGS)
+    asked = later[[c for c in (*seen.law.columns, "series") if c in later]]
+    said = bs.forecast(fit, asked, random_seed=int(rng.integers(2**31)))
+    loss = said.data["loss"].transpose("chain", "draw", "point").to_numpy()
+    scores = score(later["loss"], loss.reshape(-1, len(later)), said.log_density(later["loss"]))
+    return scores.assign(
+        case=case, table=i, off=off[~fitted], drift=truth.get("drift", np.nan),
+        converged=fit.convergence.passed, seconds=time.perf_counter() - started)
+
+
+def main() -> None:
+    warnings.simplefilter("ignore", bs.ExtrapolationWarning)  # that far out is the question
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tables", type=int, default=200)
+    parser.add_argument("--curves", type=int, default=200)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1)
+    asked = parser.parse_args()
+    jobs = [(case, i, asked.seed) for case in CASES for i in range(getattr(asked, case))]
+    with workers(asked.workers) as pool:
+        many = map if pool is None else pool.map
+        points = pd.concat(many(one, *zip(*jobs, strict=True)), ignore_index=True)
+    per = points.groupby(["case", "table"])
+    facts = pd.DataFrame({"converged": per["converged"].first(), "seconds": per["seconds"].first()})
+    table = summarise(points, "case", series="table").merge(
+        facts.groupby("case").mean().reset_index(), on="case")
+    shown = [c for c in table if not c.endswith("_mc") and c not in ("rmsle", "rmsle_se")]
+    write(table[shown], "simulated", "Forecasts of simulated tables and curves")
+    inside = [c for c in points if c.startswith("inside")]
+    each = per[[*inside, "log_score", "width90", "drift", "converged", "seconds"]].mean()
+    keep(each.reset_index(), "simulated_each")
+
+
+if __name__ == "__main__":
+    main()
