@@ -349,5 +349,6 @@ def test_checkpoints_of_one_run_are_not_taken_for_runs(openlm):
     c4 = openlm.query("dataset == 'c4'").table
     marked = c4.assign(series=c4.N.astype(int).astype(str)).drop(columns=["C", "dataset"])
     runs = bs.Runs.from_frame(marked, N="N", D="D", loss="loss", loss_sd="loss_sd")
-    assert "checkpoints of 6 runs are counted as 34 independent runs" in str(
-        bs.fit(runs, random_seed=1).check())
+    fit = bs.fit(runs, drift="off", random_seed=1)
+    assert "34 checkpoints of 6 runs are taken as correlated" in str(fit.check())
+    assert 0.01 < float(fit.posterior["memory"].median()) < 10

@@ -46,7 +46,7 @@ def hoffmann(N, D):
 
 def means(forecast: bs.Forecast) -> np.ndarray:
     """The law's loss at every point, the same in all draws."""
-    draws = forecast.data["mean"].to_numpy().reshape(-1, forecast.data.sizes["point"])
+    draws = forecast.data["law"].to_numpy().reshape(-1, forecast.data.sizes["point"])
     assert np.ptp(draws, axis=0) == pytest.approx(0, abs=1e-13)
     return draws[0]
 
@@ -155,14 +155,14 @@ def test_compute_alone_takes_the_best_split(fit):
     ahead, split = bs.forecast(fit, C=budgets).data, bs.allocate(fit, budgets).data
     for c in "ND":
         assert np.array_equal(ahead[c], split[f"{c}_decision"])
-    assert np.allclose(ahead["mean"], split["loss_decision"].to_numpy(), rtol=1e-12)
+    assert np.allclose(ahead["law"], split["loss_decision"].to_numpy(), rtol=1e-12)
 
 
 def test_compute_alone_takes_the_best_split_of_the_group(grouped):
     ahead = bs.forecast(grouped, C=1e21, group="refinedweb").data
     split = bs.allocate(grouped, 1e21, group="refinedweb").data
     assert float(ahead["N"][0]) == float(split["N_decision"][0])
-    assert ahead["mean"].to_numpy() == pytest.approx(split["loss_decision"].to_numpy())
+    assert ahead["law"].to_numpy() == pytest.approx(split["loss_decision"].to_numpy())
 
 
 # -- what a new run measures -------------------------------------------------------------------
@@ -349,4 +349,4 @@ def test_one_run_can_be_asked_of_several_groups(openlm_fit):
     assert both.data.sizes["point"] == 2
     for i, corpus in enumerate(corpora):
         alone = bs.forecast(openlm_fit, N="7B", D="140B", group=corpus)
-        assert np.array_equal(both.data["mean"][..., i], alone.data["mean"][..., 0])
+        assert np.array_equal(both.data["law"][..., i], alone.data["law"][..., 0])

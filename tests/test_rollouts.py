@@ -58,10 +58,13 @@ def fitted(monkeypatch):
     """
     asked = SimpleNamespace(fits=[], points=[], converged=lambda runs, law: True)
 
-    def fit(runs, law, *, random_seed, progressbar, **options):
-        asked.fits.append(SimpleNamespace(runs=runs, law=law, seed=random_seed, **options))
-        passed = bool(asked.converged(runs, law))
-        return SimpleNamespace(law=law, convergence=SimpleNamespace(passed=passed))
+    def design(runs, law, groups, **said):
+        return SimpleNamespace(runs=runs, law=law, groups=groups, **said)
+
+    def fit_design(plan, *, random_seed, progressbar, **sampling):
+        asked.fits.append(SimpleNamespace(**vars(plan), seed=random_seed, **sampling))
+        passed = bool(asked.converged(plan.runs, plan.law))
+        return SimpleNamespace(law=plan.law, convergence=SimpleNamespace(passed=passed))
 
     def forecast(fit, points, *, random_seed):
         asked.points.append(points)
@@ -76,7 +79,8 @@ def fitted(monkeypatch):
 
         return SimpleNamespace(data=xr.Dataset({"loss": loss}), log_density=log_density)
 
-    monkeypatch.setattr(tasks, "fit", fit)
+    monkeypatch.setattr(tasks, "design", design)
+    monkeypatch.setattr(tasks, "fit_design", fit_design)
     monkeypatch.setattr(tasks, "forecast", forecast)
     return asked
 
@@ -145,7 +149,7 @@ def test_forecasts_know_the_columns_groups_and_series(openlm, curves, fitted):
     assert fitted.fits[0].groups == ("dataset",)
     rollout(curves, "power(D)", split="is_train", each="series", baselines=False)
     assert list(fitted.points[1]) == ["D", "series"]
-    assert fitted.fits[1].groups is None
+    assert fitted.fits[1].groups == ()
 
 
 def test_an_unseen_group_is_a_new_one_and_said(openlm, fitted):
@@ -323,13 +327,13 @@ def test_fits_that_did_not_converge_are_told_of_once(openlm, fitted):
 
 
 def test_tasks_keep_quiet_of_what_the_points_tell(openlm, fitted, monkeypatch):
-    fit = tasks.fit
+    fit = tasks.fit_design
 
     def loud(*args, **options):
         warnings.warn("chains", ConvergenceWarning)
         return fit(*args, **options)
 
-    monkeypatch.setattr(tasks, "fit", loud)
+    monkeypatch.setattr(tasks, "fit_design", loud)
     before = list(warnings.filters)
     with ThreadPoolExecutor(3) as pool:
         rollout(openlm, "chinchilla", above=[1e18, 1e19, 1e20, 1e21], executor=pool,
@@ -422,7 +426,7 @@ def test_an_error_in_a_task_says_where(openlm, monkeypatch, executor):
     def fails(*_, **__):
         raise FitError("draws is 1")
 
-    monkeypatch.setattr(tasks, "fit", fails)
+    monkeypatch.setattr(tasks, "fit_design", fails)
     with pytest.raises(FitError, match="draws is 1") as caught:
         rollout(openlm, "chinchilla", above=1e21, executor=executor)
     assert caught.value.__notes__ == ["while predicting C >= 1e21 with chinchilla"]
