@@ -20,7 +20,7 @@ from bayescale.progress import bar
 
 #: What is tried in turn until the chains agree: acceptance target, and how many times the draws
 #: and tuning steps. Longer runs are thinned back to the draws that were asked for.
-STAGES = ((0.9, 1), (0.97, 3), (0.99, 10))
+STAGES = ((0.9, 1), (0.98, 3), (0.99, 10))
 
 #: Regularisation of the low-rank mass matrix. nutpie's own 1e-5 gives as many effective draws, but
 #: with a hundred parameters and more it spends most of the time on estimating the matrix.
