@@ -10,19 +10,49 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+import pandas as pd
 from common import RESULTS
 
 import bayescale as bs
-from bayescale.style import STYLE
+from bayescale.style import COLOURS, GREY, STYLE
+
+TABLES = {
+    ("average", "learnt"): ("average of two laws, with drift", "black", "-"),
+    ("chinchilla", "learnt"): ("Chinchilla's law, with drift", COLOURS[0], "-"),
+    ("chinchilla", "off"): ("the same without drift", COLOURS[1], "-"),
+    ("log-Huber bootstrap (chinchilla)", None): ("log-Huber, bootstrap", GREY, "--"),
+}
+CURVES = {
+    "delayed_power(D)": ("delayed power law, with drift", COLOURS[0], "-"),
+    "log-Huber bootstrap (delayed_power(D))": ("log-Huber, bootstrap", GREY, "--"),
+    "persistence": ("last value", GREY, ":"),
+}
 
 
-def reliability(runs: bs.Runs, seed: int) -> None:
-    """Whether intervals hold on held-out OpenLM runs, as in notebooks/02_do_the_intervals_hold."""
-    laws = ("chinchilla", "kaplan_floor")
-    rolled = bs.rollout(runs, laws, above=["100M", "300M", "1B", "5B"], column="N", each="dataset",
-                        draws=1000, random_seed=seed)
-    panels = bs.plot_calibration(rolled.mixed(dict.fromkeys(laws, 1 / len(laws))))
-    panels[0].figure.savefig(RESULTS / "reliability.png", dpi=90)
+def reliability() -> None:
+    """How often intervals held, as rollouts.py and curves.py measured it."""
+    levels = (50, 80, 90, 95)
+    tables, curves = (pd.read_csv(RESULTS / f"{n}.csv") for n in ("rollouts", "curves"))
+    tables, curves = tables[tables["over"] == "all"], curves[curves["domain"] == "IC"]
+    figure, panels = plt.subplots(1, 2, figsize=(12, 5))
+    for (method, drift), how in TABLES.items():
+        here = tables["drift"].isna() if drift is None else tables["drift"] == drift
+        row = tables[(tables["method"] == method) & here].iloc[0]
+        _line(panels[0], levels, [100 * row[f"pooled{k}"] for k in levels], *how)
+    for method, how in CURVES.items():
+        row = curves[curves["method"] == method].iloc[0]
+        _line(panels[1], levels, [100 * row[f"coverage{k}"] for k in levels], *how)
+    for ax, title in zip(panels, ("13 tables: 368 runs larger than those fitted",
+                                  "72 learning curves: beyond the fitted half"), strict=True):
+        ax.plot([0, 100], [0, 100], color="black", linewidth=0.8)
+        ax.set(title=title, xlabel="what the interval says (%)", xlim=(45, 100), ylim=(0, 102))
+        ax.legend(loc="lower right")
+    panels[0].set_ylabel("held-out runs inside (%)")
+    figure.savefig(RESULTS / "reliability.png", dpi=90)
+
+
+def _line(ax, levels, held, label, colour, dash) -> None:
+    ax.plot(levels, held, dash, color=colour, marker="o", label=label)
 
 
 def main(seed: int = 1) -> None:
@@ -48,7 +78,7 @@ def main(seed: int = 1) -> None:
         bs.plot_posterior(whole)[0, 0].figure.savefig(RESULTS / "posterior.png", dpi=90)
         split = bs.allocate(whole, C=bs.grid(1e19, 1e26, 50), group="c4")
         bs.plot_allocation(split)[0].figure.savefig(RESULTS / "allocation.png", dpi=90)
-    reliability(runs, seed)
+        reliability()
 
 
 if __name__ == "__main__":
