@@ -24,7 +24,7 @@ import bayescale as bs
 from bayescale.scoring import score
 
 LAWS = ("delayed_power(D)", "power(D)")
-SETTINGS = dict(draws=500, tune=500, progressbar=False)
+SETTINGS = dict(draws=1000, tune=500, target_accept=0.95, progressbar=False)
 
 
 def judged(control: str, name: str, law: str, seen: bs.Runs, later: pd.DataFrame, seed: int,
