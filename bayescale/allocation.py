@@ -140,7 +140,8 @@ def allocate(fit: Fit | Average, C, *, group=None) -> Allocation:
     -----
     In closed form where the law has one (Hoffmann et al. 2022, arXiv:2203.15556, section 3.3),
     else by a search in each draw. The *decision* is not the plug-in optimum: it minimises the
-    loss averaged over the posterior, which matters where the posterior is wide.
+    loss averaged over the posterior, which matters where the posterior is wide. Losses here are
+    those of the law; how far it may drift beyond the runs is in `forecast` of the chosen split.
 
     Examples
     --------
