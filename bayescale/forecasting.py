@@ -189,7 +189,7 @@ def forecast(
         stands for a new run.
     drift : bool
         Whether the law may drift beyond the runs (see `bayescale.drift`). Without, intervals say
-        what they would be if the law were true.
+        what they would be if the law, with any drift inferred from the runs, went on to hold.
     random_seed : int, optional
         Seed of drift and noise; the fit's own by default.
     **columns : array_like

@@ -124,7 +124,8 @@ class Rollout:
         -------
         Rollout
             The average's draws are draws of the laws in proportion to their weights; its log score
-            is the log density of that mixture.
+            is the log density of that mixture. Each law keeps the drift it had alone, so this
+            average is wider than one of `bayescale.average`, whose laws drift less.
 
         Raises
         ------

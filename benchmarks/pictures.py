@@ -43,7 +43,7 @@ def reliability() -> None:
         row = curves[curves["method"] == method].iloc[0]
         _line(panels[1], levels, [100 * row[f"coverage{k}"] for k in levels], *how)
     for ax, title in zip(panels, ("13 tables: 368 runs larger than those fitted",
-                                  "72 learning curves: beyond the fitted half"), strict=True):
+                                  "72 learning curves, twice as far as fitted"), strict=True):
         ax.plot([0, 100], [0, 100], color="black", linewidth=0.8)
         ax.set(title=title, xlabel="what the interval says (%)", xlim=(45, 100), ylim=(0, 102))
         ax.legend(loc="lower right")
