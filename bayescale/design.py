@@ -173,6 +173,14 @@ class Design:
         return np.array([place[row] for row in rows])
 
     @property
+    def is_anchored(self) -> bool:
+        """Whether the level at the first run is sampled in the place of an amplitude."""
+        linear = (self.law.amplitude, self.law.floor)
+        return (self.drift == "through" and self.law.amplitude is not None
+                and not any(p.effects for p in self.parameters if p.name in self.law.parameters)
+                and not any(p.prior.link != "log" for p in self.parameters if p.name in linear))
+
+    @property
     def has_trend(self) -> bool:
         """Whether the noise may grow or shrink with the loss."""
         return any(p.name == "trend" for p in self.parameters)

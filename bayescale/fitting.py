@@ -301,8 +301,9 @@ def fit(
     draws, tune, chains : int
         Per chain: draws kept, and tuning steps.
     target_accept : float, optional
-        Acceptance rate the step size is tuned to. By default 0.9, and if the chains then disagree
-        or diverge, higher and longer, thinned back to `draws`.
+        Acceptance rate the step size is tuned to. By default 0.9 (0.95 with drift through the
+        runs), and if the chains then disagree or diverge, higher and longer, thinned back to
+        `draws`.
     random_seed : int, optional
         For the same draws again on the same machine. The one used is kept on the fit.
     progressbar : bool, optional

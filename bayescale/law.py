@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from bayescale.errors import LawError, unknown
-from bayescale.priors import Prior
+from bayescale.priors import Positive, Prior
 
 #: Laws that went through a pickle, by their marks: compiled models are kept by a law's identity.
 _met: WeakValueDictionary[str, Law] = WeakValueDictionary()
@@ -79,6 +79,9 @@ class Law:
         Names of the columns, where they are not the formula's own argument names.
     published : mapping of str to Published
         Constants from the literature, by a short name.
+    amplitude, floor : str, optional
+        Parameters in which the loss is linear, as `floor` + `amplitude` times a curve (or without
+        a floor). Learning curves are sampled better where they are declared.
 
     Raises
     ------
@@ -105,6 +108,8 @@ class Law:
     poolable: tuple[str, ...] | None = None
     columns: tuple[str, ...] | None = None
     published: Mapping[str, Published] = field(default_factory=dict)
+    amplitude: str | None = None
+    floor: str | None = None
 
     def __post_init__(self):
         signature = inspect.signature(self.loss).parameters.values()
@@ -129,9 +134,15 @@ class Law:
         for what, names, known in (
             ("falling", self.falling, columns),
             ("poolable", poolable, parameters),
+            ("amplitude and floor", {self.amplitude, self.floor} - {None}, parameters),
         ):
             if strange := set(names) - set(known):
                 problems.append(f"{what} names {', '.join(sorted(strange))}, not among {known}")
+        if self.floor and not self.amplitude:
+            problems.append("a floor needs an amplitude above it")
+        problems += [f"the prior of {name} must be Positive, as amplitude or floor"
+                     for name in (self.amplitude, self.floor)
+                     if name in self.priors and not isinstance(self.priors[name], Positive)]
         for key, point in self.published.items():
             if set(point.values) != set(parameters):
                 problems.append(f"published[{key!r}] must give exactly {', '.join(parameters)}")

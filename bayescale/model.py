@@ -15,6 +15,9 @@ log(loss of a run) = log(law(columns; parameters of its groups)) + drift(scale) 
 * Drift (`bayescale.drift`) that goes through the runs is a sum of hinges with normal weights. It
   is integrated out in closed form, for which the noise is normal there. (A free tail would also
   let the law write off the beginning of a learning curve as outliers.)
+* Such a drift starts at the first run, so the noise pins the law's level there and nowhere else.
+  A curve's amplitude and floor are therefore sampled as that level and the floor's share of it,
+  under the priors that were said of amplitude and floor themselves.
 """
 
 from __future__ import annotations
@@ -26,6 +29,9 @@ from bayescale.design import SCALE_SPREAD, Design, Parameter, noise_factor
 from bayescale.errors import LawError
 from bayescale.law import Law
 from bayescale.priors import from_link, to_link
+
+#: What amplitude and floor of an anchored curve are sampled as; of no use to anyone else.
+LEVEL, ODDS = "log_level", "log_odds_of_floor"
 
 
 def build(plan: Design):
@@ -43,10 +49,13 @@ def build(plan: Design):
     arrays = plan.arrays()
     with pm.Model(coords=coords) as model:
         data = {name: pm.Data(name, values) for name, values in arrays.items()}
-        values = {
-            p.name: _run_values(p, data["prior"][i], data) for i, p in enumerate(plan.parameters)
-        }
         logs = [data[f"log_{c}"] for c in plan.law.columns]
+        anchored = (plan.law.floor, plan.law.amplitude) if plan.is_anchored else ()
+        priors = {p.name: data["prior"][i] for i, p in enumerate(plan.parameters)}
+        values = {p.name: _run_values(p, priors[p.name], data)
+                  for p in plan.parameters if p.name not in anchored}
+        if anchored:
+            values |= _anchored(plan.law, logs, values, priors)
         mean, scale = np.log(_law(plan.law, logs, values)), values["sigma"]
         if plan.has_trend:
             scale = scale * noise_factor(values["trend"], mean, data["loss_range"])
@@ -65,6 +74,33 @@ def build(plan: Design):
         pm.StudentT("log_loss", nu=values["nu"], mu=mean, sigma=scale,
                     observed=data["observed_log_loss"])
     return model
+
+
+def _anchored(law: Law, logs, values, priors):
+    """Amplitude and floor of a curve, sampled as level and share of the floor at the first run.
+
+    On log scales the change of variables has a Jacobian of one (level and log odds of the share
+    for the logs of both), so the priors' densities are all that is added.
+    """
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    first = pt.argmin(sum(logs))
+    at_first = [pt.atleast_1d(log[first]) for log in logs]
+    unit = {p: 1.0 if p == law.amplitude else 0.0
+            for p in law.parameters if p in (law.amplitude, law.floor)}
+    log_curve = np.log(_law(law, at_first, {**values, **unit}))[0]
+    level = pm.Flat(LEVEL)
+    log_values = {law.amplitude: level - log_curve}
+    if law.floor:
+        odds = pm.Flat(ODDS)
+        log_values = {law.amplitude: level - pt.softplus(odds) - log_curve,
+                      law.floor: level - pt.softplus(-odds)}
+    out = {}
+    for name, log_value in log_values.items():
+        pm.Potential(f"{name}_prior", -0.5 * ((log_value - priors[name][0]) / priors[name][1]) ** 2)
+        out[name] = pm.Deterministic(name, np.exp(log_value))
+    return out
 
 
 def _column(value):

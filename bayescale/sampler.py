@@ -15,12 +15,14 @@ from bayescale.compiling import compile_model
 from bayescale.design import Design
 from bayescale.diagnostics import Convergence, convergence
 from bayescale.errors import FitError
-from bayescale.model import build, check_law
+from bayescale.model import LEVEL, ODDS, build, check_law
 from bayescale.progress import bar
 
 #: What is tried in turn until the chains agree: acceptance target, and how many times the draws
 #: and tuning steps. Longer runs are thinned back to the draws that were asked for.
 STAGES = ((0.9, 1), (0.98, 3), (0.99, 10))
+#: The first acceptance target with drift through the runs, where 0.9 leaves a few divergences.
+ACCEPT_THROUGH = 0.95
 
 #: Regularisation of the low-rank mass matrix. nutpie's own 1e-5 gives as many effective draws, but
 #: with a hundred parameters and more it spends most of the time on estimating the matrix.
@@ -74,7 +76,8 @@ def sample(
     for name, value, least in (("draws", draws, 10), ("tune", tune, 50), ("chains", chains, 1)):
         if int(value) < least:
             raise FitError(f"{name} is {value}: at least {least} are needed")
-    stages = STAGES if target_accept is None else ((target_accept, 1),)
+    first = ACCEPT_THROUGH if plan.drift == "through" else STAGES[0][0]
+    stages = ((first, 1), *STAGES[1:]) if target_accept is None else ((target_accept, 1),)
     started = time.perf_counter()
     with bar(progressbar) as step:
         step("compiling the model")
@@ -83,6 +86,7 @@ def sample(
             posterior, stats = _run(
                 model, plan, step, draws=draws * times, tune=tune * times, chains=chains,
                 seed=(seed + attempt) % 2**31, target_accept=accept, cores=cores,
+                text="sampling, with smaller steps" if attempt else "sampling",
             )
             posterior, stats = _thinned(posterior, stats, times)
             agreement = convergence(posterior, stats)
@@ -103,12 +107,10 @@ def _thinned(posterior: xr.Dataset, stats: xr.Dataset, times: int):
     return posterior, stats.assign(diverging=diverging.assign_coords(draw=kept).astype(bool))
 
 
-def _run(model, plan: Design, step, *, target_accept, cores, **settings):
+def _run(model, plan: Design, step, *, target_accept, cores, text, **settings):
     import nutpie
 
     total = settings["chains"] * (settings["draws"] + settings["tune"])
-
-    text = "sampling" if target_accept <= STAGES[0][0] else "sampling, with smaller steps"
 
     def report(states) -> None:
         step(text, sum(s.finished_draws for s in states), total)
@@ -119,8 +121,10 @@ def _run(model, plan: Design, step, *, target_accept, cores, **settings):
         cores=cores or os.cpu_count(), **settings,
     )
     coords = {g: list(levels) for g, levels in plan.levels.items()}
-    posterior = tree["posterior"].to_dataset()
+    posterior = tree["posterior"].to_dataset().drop_vars([LEVEL, ODDS], errors="ignore")
     posterior = posterior.assign_coords({g: v for g, v in coords.items() if g in posterior.dims})
+    first = [p.name for p in plan.parameters if p.name in posterior]
+    posterior = posterior[[*first, *(n for n in posterior.data_vars if n not in first)]]
     stats = tree["sample_stats"].to_dataset()
     kept = [n for n in ("diverging", "energy", "n_steps", "depth") if n in stats]
     return posterior, stats[kept]

@@ -1,5 +1,7 @@
 """Drift and correlated checkpoints: the closed forms, against dense covariances and by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,7 @@ from scipy.stats import multivariate_normal, t
 import bayescale as bs
 from bayescale import FitError, Positive, drift, laws
 from bayescale.design import design, noise_factor
-from bayescale.model import build
+from bayescale.model import LEVEL, ODDS, build
 from bayescale.posterior import at_runs, log_likelihood, residuals
 from bayescale.simulation import simulate_design
 
@@ -28,6 +30,20 @@ def curve(points=12, series="one", seed=1, **columns):
 def runs(*frames, groups=None):
     return bs.Runs.from_frame(pd.concat(frames, ignore_index=True), groups=groups,
                               allow_small=True)
+
+
+def point_of(plan, values):
+    """Values of the parameters, as the model's free variables."""
+    free = {f"{k}_log__": np.array(np.log(v)) for k, v in values.items()}
+    if plan.is_anchored:
+        amplitude, floor = plan.law.amplitude, plan.law.floor
+        first = {c: v[[plan.log_scale.argmin()]] for c, v in plan.columns.items()}
+        level = float(plan.law(first, plan.scales, values)[0])
+        free[LEVEL] = np.array(np.log(level))
+        if floor:
+            free[ODDS] = np.log(values[floor]) - np.log(level - values[floor])
+        free = {k: v for k, v in free.items() if k not in (f"{amplitude}_log__", f"{floor}_log__")}
+    return free
 
 
 def covariance(plan, law, scale, memory, size):
@@ -110,8 +126,8 @@ def test_the_density_is_that_of_the_dense_covariance(kind):
     values = {k: v for k, v in CURVE.items() if k in {p.name for p in plan.parameters}}
     if kind != "through":
         values["nu"] = 1e9
-    point = {f"{k}_log__": np.array(np.log(v)) for k, v in values.items()}
-    log_p = model.compile_logp(vars=[*model.potentials, *model.observed_RVs], jacobian=False)(point)
+    likelihood = [v for v in [*model.potentials, *model.observed_RVs] if v.name == "log_loss"]
+    log_p = model.compile_logp(vars=likelihood, jacobian=False)(point_of(plan, values))
 
     def law(D):
         return 0.2 + 0.4 * (D / plan.scales["D"]) ** -0.4
@@ -120,6 +136,31 @@ def test_the_density_is_that_of_the_dense_covariance(kind):
     mean = np.log(law(table.table["D"].to_numpy()))
     expected = multivariate_normal(mean, dense).logpdf(plan.log_loss)
     assert log_p == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["power", "shifted_power", "delayed_power"])
+def test_the_level_at_the_first_run_is_sampled_under_the_priors_that_were_said(name):
+    """The posterior is the same function of the parameters; only the coordinates differ."""
+    law = laws.get(name).on("D")
+    plain = replace(law, amplitude=None, floor=None)
+    plans = [design(runs(curve()), x) for x in (law, plain)]
+    assert [p.is_anchored for p in plans] == [True, False]
+    densities = [build(p).compile_logp() for p in plans]
+    rng = np.random.default_rng(1)
+    differences = []
+    for _ in range(4):
+        values = {p.name: np.exp(p.prior.centre + 0.5 * p.prior.width * rng.standard_normal())
+                  for p in plans[0].parameters}
+        ours, theirs = (float(f(point_of(p, values)))
+                        for f, p in zip(densities, plans, strict=True))
+        differences.append(ours - theirs)
+    np.testing.assert_allclose(differences, differences[0], rtol=1e-8)  # normalising constants
+
+
+def test_a_curve_with_groups_or_without_drift_is_not_anchored():
+    table = runs(curve(8, "one", task="x"), curve(8, "two", seed=2, task="y"), groups="task")
+    assert not design(table, laws.get("power(D)"), groups="task").is_anchored
+    assert not design(table, laws.get("power(D)"), drift="off").is_anchored
 
 
 def test_groups_drift_each_for_itself():

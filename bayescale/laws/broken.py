@@ -59,6 +59,8 @@ broken_power = Law(
     ),
     columns=("C",),
     falling=("C",),
+    amplitude="A",
+    floor="E",
     # One group seldom tells how sharp its bend is.
     poolable=("E", "A", "alpha0", "alpha1", "d"),
     reference=REFERENCE,
@@ -72,14 +74,16 @@ delayed_power = Law(
         **AS_POWER,
         # The exponent once learning is under way, as in `power`.
         alpha=Positive(0.35, spread=2.0, between=1.2),
-        # exp(-3), give or take exp(2): curves begin about there, three e-folds before the
-        # geometric mean of their points, and may have begun to fall long before or not yet.
-        d=Positive(0.05, spread=7.4, between=1.5),
-        # From a corner (0.3) to a start drawn out over decades (3), at 90 %.
-        k=Positive(1.0, spread=2.0, between=1.2),
+        # Curves begin about three e-folds before the geometric mean of their points; the start
+        # lies within a decade of that, so that it is a start and not the bend of all the curve.
+        d=Positive(0.05, spread=3.0, between=1.5),
+        # From a corner (0.36) to a start drawn out over a decade and more (1.4), at 90 %.
+        k=Positive(0.7, spread=1.5, between=1.2),
     ),
     columns=("C",),
     falling=("C",),
+    amplitude="A",
+    floor="E",
     # One group seldom tells how sharply it starts.
     poolable=("E", "A", "alpha", "d"),
     reference=f"{REFERENCE}, with a first slope of zero",

@@ -48,6 +48,8 @@ chance_power = Law(
     ),
     columns=("C",),
     falling=("C",),
+    amplitude="A",
+    floor="E",
     # How sharply chance level is left belongs to the task: one group seldom tells it by itself.
     poolable=("E", "A", "alpha", "headroom"),
     reference="Alabdulmohsin et al. 2022, arXiv:2209.06640",

@@ -35,6 +35,7 @@ pure_power = Law(
     ),
     columns=("C",),
     falling=("C",),
+    amplitude="A",
     reference=REFERENCE,
 )
 
@@ -52,5 +53,7 @@ power = Law(
     ),
     columns=("C",),
     falling=("C",),
+    amplitude="A",
+    floor="E",
     reference=REFERENCE,
 )

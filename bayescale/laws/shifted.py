@@ -27,5 +27,6 @@ shifted_power = Law(
     ),
     columns=("C",),
     falling=("C",),
+    amplitude="A",
     reference="Alabdulmohsin et al. 2022, arXiv:2209.06640",
 )
