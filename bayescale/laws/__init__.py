@@ -10,22 +10,27 @@ from bayescale.law import Law
 from bayescale.laws.broken import broken_power, delayed_power
 from bayescale.laws.chance import chance_power
 from bayescale.laws.chinchilla import chinchilla
+from bayescale.laws.isoflop import isoflop
 from bayescale.laws.kaplan import kaplan, kaplan_floor
+from bayescale.laws.multiplicative import multiplicative
 from bayescale.laws.power import power, pure_power
 from bayescale.laws.shifted import shifted_power
+from bayescale.laws.skaling import skaling
+from bayescale.laws.steps import kaplan_steps
 
 #: Every law by its name. A law of one column may name it: ``power(D)``.
 REGISTRY: dict[str, Law] = {
     law.name: law
     for law in (
-        chinchilla, kaplan, kaplan_floor,
+        chinchilla, kaplan, kaplan_floor, skaling, isoflop, multiplicative, kaplan_steps,
         power, pure_power, shifted_power, chance_power, delayed_power, broken_power,
     )
 }  # fmt: skip
 
 __all__ = [
-    "REGISTRY", "broken_power", "chance_power", "chinchilla", "delayed_power", "get", "kaplan",
-    "kaplan_floor", "power", "pure_power", "shifted_power",
+    "REGISTRY", "broken_power", "chance_power", "chinchilla", "delayed_power", "get", "isoflop",
+    "kaplan", "kaplan_floor", "kaplan_steps", "multiplicative", "power", "pure_power",
+    "shifted_power", "skaling",
 ]  # fmt: skip
 
 

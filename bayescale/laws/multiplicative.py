@@ -1,0 +1,31 @@
+"""A product of powers, as popular accounts quote it: more of either always helps as much."""
+
+from bayescale.law import Law
+from bayescale.priors import Positive
+
+
+def loss(N, D, *, E, A, alpha, beta):
+    """At a fixed N times D only alpha - beta counts: the best split has no interior, and a budget
+    belongs all to N or all to D. `bayescale.allocate` refuses it and says so."""
+    return E + A * N**-alpha * D**-beta
+
+
+def constants(N, D, *, E, A, alpha, beta):
+    return {"A": A * N**alpha * D**beta}
+
+
+multiplicative = Law(
+    name="multiplicative",
+    loss=loss,
+    constants=constants,
+    priors=dict(
+        E=Positive(1.7, spread=1.4, between=1.1),
+        # Both terms of `chinchilla` at once.
+        A=Positive(0.8, spread=2.2, between=1.2),
+        # Each column takes a part of what a law of one column would give it.
+        alpha=Positive(0.2, spread=1.7, between=1.1),
+        beta=Positive(0.2, spread=1.7, between=1.1),
+    ),
+    falling=("N", "D"),
+    reference="none: a simplification of Kaplan et al. 2020, arXiv:2001.08361",
+)
