@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale import examples, table
+from bayescale.counting import restated
 from bayescale.errors import RunsError, RunsWarning, unknown
 from bayescale.units import FLOP_PER_PARAMETER_TOKEN, flop, format_count, format_flop
 
@@ -235,6 +236,42 @@ class Runs:
         95
         """
         return replace(self, table=self.table.query(expression))
+
+    def recount(self, parameters: str, flops: str = "6N", *, width="width", depth="depth",
+                vocab=None, context=2048) -> Runs:
+        """The same runs under another way to count parameters and FLOP.
+
+        Parameters
+        ----------
+        parameters : str
+            ``"non_embedding"``, ``"with_head"`` or ``"total"`` (see `bayescale.count`), or a column
+            that holds another count.
+        flops : {"6N", "kaplan", "deepseek", "full"}
+            As `bayescale.counting.Count.flop_per_token` has them.
+        width, depth, vocab, context : str or number
+            Sizes of the models: numbers or names of columns.
+
+        Returns
+        -------
+        Runs
+            With other N and C; its convention says which, and a note what was restated.
+
+        Raises
+        ------
+        RunsError
+            Naming every convention or column that does not exist.
+
+        Examples
+        --------
+        >>> runs = Runs.example("openlm").recount("params_non_embedding")
+        >>> runs.convention
+        "N is counted as in 'params_non_embedding', C = 6ND"
+        """
+        sizes = dict(width=width, depth=depth, vocab=vocab, context=context)
+        frame, mapping, convention = restated(self.table, self.mapping, parameters, flops, sizes)
+        note = f"restated: {convention}; as read: {self.convention}"
+        return replace(self, table=frame, mapping=MappingProxyType(mapping), convention=convention,
+                       notes=(*self.notes, note))
 
     def __contains__(self, column: str) -> bool:
         return column in self.table.columns
