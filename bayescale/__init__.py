@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 _WHERE = {
     "Runs": "runs",
+    "count": "counting",
+    "Count": "counting",
     "Law": "law",
     "Published": "law",
     "Positive": "priors",
@@ -25,6 +27,8 @@ _WHERE = {
     "compare": "comparison",
     "Comparison": "comparison",
     "average": "comparison",
+    "hypotheses": "hypotheses",
+    "Hypotheses": "hypotheses",
     "Average": "averaging",
     "allocate": "allocation",
     "Allocation": "allocation",
@@ -45,6 +49,8 @@ _WHERE = {
     "plot_ranks": "plots",
     "plot_calibration": "reliability",
     "plot_rollout": "reliability",
+    "plot_exponents": "forest",
+    "plot_staircase": "forest",
     "RunsError": "errors",
     "LawError": "errors",
     "FitError": "errors",

@@ -19,10 +19,11 @@ PACKAGE = Path(bs.__file__).parent
 #: From the ground up: a room may use those named before it, and none named after it.
 ROOMS = (
     "errors", "units", "priors", "law", "laws", "intervals", "progress", "examples", "table",
-    "runs", "diagnostics", "drift", "design", "model", "compiling", "sampler", "posterior",
-    "predictive", "check", "store", "fitting", "averaging", "simulation", "calibration",
-    "allocation", "forecasting", "scoring", "baselines", "holdout", "tasks", "rollouts",
-    "comparison", "landmarks", "style", "plots", "reliability", "tables", "reporting", "cli",
+    "counting", "runs", "diagnostics", "drift", "design", "model", "compiling", "sampler",
+    "posterior", "predictive", "check", "store", "fitting", "averaging", "simulation",
+    "calibration", "allocation", "forecasting", "scoring", "baselines", "holdout", "tasks",
+    "rollouts", "comparison", "hypotheses", "landmarks", "style", "plots", "reliability", "forest",
+    "tables", "reporting", "cli",
 )
 FILES = sorted(PACKAGE.rglob("*.py"))
 LAWS = sorted(set((PACKAGE / "laws").glob("*.py")) - {PACKAGE / "laws" / "__init__.py"})

@@ -1,0 +1,152 @@
+"""What hypotheses say, from posteriors made by hand: exponents, probabilities, verdicts."""
+
+import warnings
+from importlib import import_module
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import bayescale as bs
+from bayescale import FitError, laws
+from bayescale.design import design
+from bayescale.intervals import SAMPLE
+
+room = import_module("bayescale.hypotheses")
+
+VALUES = dict(E=1.8, A=1.0, B=0.8, alpha=0.3, beta=0.2, alpha_N=0.28, alpha_D=0.25, q=1.0,
+              sigma=0.02, nu=5.0)
+OF = {"kaplan": dict(A=2.5, B=2.5, alpha_N=0.076, alpha_D=0.103)}
+C4 = "dataset == 'c4'"
+
+
+@pytest.fixture
+def fitted(by_hand, monkeypatch):
+    """`hypotheses` with fits made by hand, whose parameters scatter a little."""
+
+    def fit(runs, law, *, groups=None, priors=None, draws=0, random_seed=0, progressbar=None,
+            **options):
+        rng = np.random.default_rng(len(law.name))
+        known = {**VALUES, **OF.get(law.name, {})}
+        names = [p.name for p in design(runs, law).parameters]
+        values = {n: known[n] * np.exp(0.01 * rng.standard_normal((4, 250))) for n in names}
+        return by_hand(runs, law, values, draws=250, chains=4)
+
+    monkeypatch.setattr(room, "fit", fit)
+
+    def ask(runs, *contenders, **options):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return room.hypotheses(runs, contenders, random_seed=1, **options)
+
+    return ask
+
+
+@pytest.fixture
+def c4(openlm):
+    return openlm.query(C4)
+
+
+def test_each_law_says_its_own_exponent(fitted, c4):
+    said = fitted(c4, "kaplan", "chinchilla", "skaling")
+    fits = said.fits
+    a = fits["chinchilla"].posterior["beta"] / (
+        fits["chinchilla"].posterior["alpha"] + fits["chinchilla"].posterior["beta"])
+    np.testing.assert_allclose(said.exponents["chinchilla"], a, rtol=1e-6)
+    ratio = fits["kaplan"].posterior["alpha_N"] / fits["kaplan"].posterior["alpha_D"]
+    np.testing.assert_allclose(said.exponents["kaplan"], 1 / (1 + ratio), rtol=1e-6)
+    assert set(said.exponents) == {"kaplan", "chinchilla", "skaling", "average"}
+
+
+def test_the_average_mixes_exponents_by_weight(fitted, c4):
+    said = fitted(c4, "kaplan", "chinchilla")
+    weights = said.comparison.weights
+    expected = sum(w * float(said.exponents[n].mean()) for n, w in weights.items())
+    assert float(said.exponents["average"].mean()) == pytest.approx(expected, abs=0.005)
+
+
+def test_a_law_without_an_optimum_is_left_out_with_a_note(fitted, c4):
+    said = fitted(c4, "chinchilla", "multiplicative")
+    assert set(said.exponents) == {"chinchilla", "average"}
+    assert any("no exponent under multiplicative" in n and "corner" in n for n in said.notes)
+    assert np.isnan(said.summary().loc["multiplicative"].get("a", np.nan))
+
+
+def test_one_law_or_the_same_twice_is_refused(c4):
+    for contenders in (["kaplan"], ["kaplan", "kaplan"]):
+        with pytest.raises(FitError, match="laws must be two or more different ones"):
+            room.hypotheses(c4, contenders)
+
+
+def of_scores(**at_run):
+    return SimpleNamespace(loo={n: SimpleNamespace(elpd_i=np.asarray(v))
+                                for n, v in at_run.items()})
+
+
+def test_a_floor_that_helps_every_run_is_certain_and_one_that_helps_half_is_not():
+    rng = np.random.default_rng(1)
+    noise = rng.standard_normal(60)
+    better = of_scores(one=noise, other=noise + 0.5)
+    assert room._floor_wins(better, ["other"]) == 1.0
+    assert room._floor_wins(better, ["one"]) == 0.0
+    even = of_scores(one=np.zeros(60), other=np.where(np.arange(60) % 2, 1.0, -1.0))
+    assert 0.4 < room._floor_wins(even, ["other"]) < 0.6
+
+
+def test_q_is_weighed_against_its_prior(fitted, c4):
+    said = fitted(c4, "chinchilla", "skaling")
+    assert said.probabilities["q near 1"] == 1.0
+    prior = laws.skaling.priors["q"]
+    draws = np.exp(prior.centre + prior.width * np.random.default_rng(1).standard_normal(200_000))
+    share = np.mean((draws > 1 / room.NEAR_ONE) & (draws < room.NEAR_ONE))
+    assert said.probabilities["q near 1, before"] == pytest.approx(share, abs=0.003)
+    # Posterior of log q: normal with sd 0.01 around 0.
+    assert said.q_density_ratio == pytest.approx(
+        (1 / 0.01) / np.exp(-0.5 * (prior.centre / prior.width) ** 2) * prior.width, rel=0.15)
+
+
+def test_the_run_that_decides_is_within_reach_and_where_the_laws_differ(fitted, c4):
+    said = fitted(c4, "kaplan", "chinchilla")
+    frame, decides = c4.table, said.decides
+    for c in "ND":
+        assert frame[c].min() / 4.001 <= decides[c] <= frame[c].max() * 4.001
+    assert decides["C"] <= frame["C"].max() * 4.001
+    here = {n: float(bs.forecast(f, N=decides["N"], D=decides["D"],
+                                 random_seed=1).data["loss"].median(SAMPLE)[0])
+            for n, f in said.fits.items()}
+    for name, loss in here.items():
+        assert decides[name] == pytest.approx(loss, rel=0.01)
+    assert decides["apart"] > 1
+    assert "What would change it: a run of" in said.verdict
+
+
+def test_the_verdict_is_two_sentences_in_the_repr(fitted, c4):
+    said = fitted(c4, "kaplan", "chinchilla")
+    first, second = said.verdict.split("\n")
+    assert "N* ~ C^a with a =" in first
+    assert second.endswith(".")
+    for line in (first, second):
+        assert line in repr(said)
+    assert "P(a > 0.6)" in repr(said)
+
+
+def test_the_summary_has_a_row_per_law_and_the_average(fitted, c4):
+    table = fitted(c4, "kaplan", "chinchilla").summary(0.9, "eti")
+    assert table.index[-1] == "average"
+    assert set(table.index[:-1]) == {"kaplan", "chinchilla"}
+    assert table["weight"].iloc[:-1].sum() == pytest.approx(1)
+    low, high = table["a_eti90_lb"], table["a_eti90_ub"]
+    assert ((low < table["a"]) & (table["a"] < high)).all()
+
+
+def test_the_average_allocates_like_a_fit(fitted, c4):
+    said = fitted(c4, "kaplan", "chinchilla")
+    split = bs.allocate(said.average, 1e21)
+    assert split.data["N_decision"].item() > 0
+
+
+def test_groups_are_named_where_exponents_are_of_a_group():
+    """With groups and none named there is no run to point at, and the verdict says why."""
+    verdict = room._verdict(SimpleNamespace(verdict="LOO favours x."), {}, {}, {})
+    assert verdict.split("\n")[0] == "LOO favours x."
+    assert "runs of the groups" in verdict
