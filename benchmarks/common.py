@@ -35,6 +35,7 @@ SOURCES = {
     "double_descent.csv": "Nakkiran et al. 2019, arXiv:1912.02292",
     "language_learning_curves.csv": "Alabdulmohsin et al. 2022, arXiv:2209.06640",
     "misfitting_best_lr.csv": "Li et al. 2025, arXiv:2502.18969",
+    "porian_isoflop.csv": "Porian et al. 2024, arXiv:2406.19146",
     "vision_learning_curves.csv": "Alabdulmohsin et al. 2022, arXiv:2209.06640",
     "xlstm_isoflop.csv": "Beck et al. 2025, arXiv:2510.02228",
 }
