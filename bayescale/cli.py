@@ -1,4 +1,4 @@
-"""The command: report, fit, forecast, allocate, rollout, example.
+"""The command: report, fit, forecast, allocate, rollout, compare, example.
 
 Exit codes: 0 done; 1 a statistical check failed and --strict was given; 2 the input is at fault.
 """
@@ -46,6 +46,8 @@ def report(
     law: LawName = "chinchilla",
     columns: Columns = None,
     pool: Pool = None,
+    against: Annotated[str | None, typer.Option(
+        help="further laws to weigh this one against, comma-separated")] = None,
     out: Annotated[Path, typer.Option(help="folder for index.html and fit.nc")] = Path("report"),
     seed: Seed = 1,
     draws: Draws = 1000,
@@ -63,12 +65,15 @@ def report(
     from bayescale.reporting import report as write
 
     found = findings(fitted, budgets, ci_prob)
+    said = _against(fitted, law, against, seed, draws, quiet or as_json)
     with bar(False if quiet or as_json else None) as step:
         step("drawing the report")
-        page = write(fitted, out, C=budgets, ci_prob=ci_prob, found=found,
+        page = write(fitted, out, C=budgets, ci_prob=ci_prob, found=found, hypotheses=said,
                      command="bayescale " + shlex.join(sys.argv[1:]))
     tables = [found.posterior, found.forecasts, found.allocations]
     extra = {"report": str(page), "fit": str(out / "fit.nc")}
+    if said is not None:
+        extra["verdict"] = said.verdict
     _say(fitted, [t for t in tables if t], as_json, extra, found.notes)
     _finish(fitted, strict)
 
@@ -197,6 +202,55 @@ def rollout(
 
 
 @app.command()
+def compare(
+    table: RunsFile,
+    laws: Annotated[str, typer.Option(help="laws, comma-separated")] = (
+        "kaplan,kaplan_floor,chinchilla,skaling"),
+    above: Annotated[str | None, typer.Option(
+        help="thresholds of C: also score forecasts of the runs above")] = None,
+    groups: Groups = None,
+    group: Group = None,
+    columns: Columns = None,
+    out: Annotated[Path | None, typer.Option(help="picture of the exponents (png)")] = None,
+    seed: Seed = 1,
+    draws: Draws = 1000,
+    ci_prob: CiProb = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Kaplan or Chinchilla? Fit several laws to one table and weigh what they claim."""
+    from bayescale.hypotheses import hypotheses
+    from bayescale.runs import Runs
+    from bayescale.tables import claims
+    from bayescale.tables import hypotheses as compared
+
+    thresholds = _counts(above, "--above") or None
+    _hush(quiet)
+    names = tuple(g.strip() for g in groups.split(",")) if groups else None
+    runs = Runs.read(table, groups=names, **_pairs(columns, "--columns"))
+    said = hypotheses(runs, [law.strip() for law in laws.split(",")], above=thresholds,
+                      groups=names, group=_mapping(group, names or ()), draws=draws,
+                      random_seed=seed, progressbar=False if quiet or as_json else None)
+    if out is not None:
+        from bayescale.forest import plot_exponents
+        from bayescale.reporting import save_picture
+
+        save_picture(plot_exponents(said, ci_prob=ci_prob), out)
+    if as_json:
+        body = {"verdict": said.verdict, "probabilities": dict(said.probabilities),
+                "laws": said.summary(ci_prob).reset_index().to_dict("records"),
+                "decides": dict(said.decides), "notes": list(said.notes), "seed": seed}
+        typer.echo(json.dumps(_without_nan(body), indent=1, default=float))
+        return
+    typer.echo(said.verdict)
+    _show([compared(said, ci_prob), claims(said)])
+    for note in said.notes:
+        typer.echo(f"note: {note}")
+    if out is not None:
+        typer.echo(f"picture: {out}")
+
+
+@app.command()
 def example(
     name: Annotated[str, typer.Argument(help="openlm or chinchilla")] = "openlm",
     out: Annotated[Path | None, typer.Option(help="file to write; standard output if none")] = None,
@@ -223,6 +277,17 @@ def _fit(table, groups, law, columns, pool, seed, draws, quiet):
     runs = Runs.read(table, groups=names, **_pairs(columns, "--columns"))
     return fit(runs, law, groups=names, pool=_pairs(pool, "--pool"), draws=draws,
                random_seed=seed, progressbar=False if quiet else None)
+
+
+def _against(fitted, law, against, seed, draws, quiet):
+    """What the runs of a fit say of its law and others; nothing if there are no others."""
+    if against is None:
+        return None
+    from bayescale.hypotheses import hypotheses
+
+    names = list(dict.fromkeys([law, *(a.strip() for a in against.split(","))]))
+    return hypotheses(fitted.runs, names, groups=fitted.groups or None, draws=draws,
+                      random_seed=seed, progressbar=False if quiet else None)
 
 
 def _hush(quiet: bool) -> None:

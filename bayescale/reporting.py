@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bayescale import plots, style, tables
+from bayescale import forest, plots, style, tables
 from bayescale.allocation import allocate
 from bayescale.errors import ConvergenceWarning, LawError
 from bayescale.fitting import Fit
 from bayescale.forecasting import forecast
+from bayescale.hypotheses import Hypotheses
 from bayescale.intervals import defaults
 from bayescale.store import atomically
 from bayescale.units import grid
@@ -76,6 +77,7 @@ def report(
     ci_prob: float | None = None,
     command: str | None = None,
     found: Findings | None = None,
+    hypotheses: Hypotheses | None = None,
 ) -> Path:
     """Write ``index.html`` and ``fit.nc`` into a folder.
 
@@ -92,6 +94,8 @@ def report(
         The command line that led here, to be shown.
     found : Findings, optional
         The tables, if they are made already.
+    hypotheses : Hypotheses, optional
+        What the same runs say of this law and others, for a section of its own.
 
     Returns
     -------
@@ -113,6 +117,8 @@ def report(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they are on the page, from `findings`
         sections = _sections(fit, found, C, ci_prob)
+        if hypotheses is not None:
+            sections.insert(-1, _compared(hypotheses, ci_prob))
     environment = Environment(loader=PackageLoader("bayescale"), autoescape=True)
     facts = fit.facts
     html = environment.get_template("report.html").render(
@@ -181,7 +187,19 @@ def _sections(fit: Fit, found: Findings, budgets, ci_prob) -> list[Section]:
     return out
 
 
-def _picture(axes, caption: str) -> Picture:
+def _compared(said: Hypotheses, ci_prob) -> Section:
+    notes = " ".join(f"Note: {n}." for n in said.notes)
+    return Section(
+        "Which law?",
+        f"{said.verdict} Weights are by stacking: those of the best mixture for forecasts, not "
+        f"chances that a law is true. {notes}",
+        [tables.hypotheses(said, ci_prob), tables.claims(said)],
+        [_picture(forest.plot_exponents(said, ci_prob=ci_prob),
+                  "The exponent of the best size under each law, averaged, and as papers claim.")])
+
+
+def _drawn(axes) -> bytes:
+    """The picture that axes are part of, as png; it is closed."""
     import matplotlib.pyplot as plt
     import numpy as np
 
@@ -190,4 +208,13 @@ def _picture(axes, caption: str) -> Picture:
     with plt.rc_context(style.STYLE):
         figure.savefig(buffer, format="png", dpi=130)
     plt.close(figure)
-    return Picture(caption, base64.b64encode(buffer.getvalue()).decode())
+    return buffer.getvalue()
+
+
+def _picture(axes, caption: str) -> Picture:
+    return Picture(caption, base64.b64encode(_drawn(axes)).decode())
+
+
+def save_picture(axes, path: Path) -> None:
+    """Write the picture that axes are part of as png, whole or not at all."""
+    atomically(path, lambda temporary: temporary.write_bytes(_drawn(axes)))

@@ -10,7 +10,8 @@ import pandas as pd
 from bayescale.allocation import Allocation
 from bayescale.fitting import Fit
 from bayescale.forecasting import Forecast
-from bayescale.intervals import defaults
+from bayescale.hypotheses import LARGE, Hypotheses
+from bayescale.intervals import defaults, interval
 from bayescale.rollouts import Rollout
 from bayescale.units import format_count, format_flop
 
@@ -99,6 +100,40 @@ def coverage(rolled: Rollout) -> Table:
     header = ("law", "held-out runs", "inside 95 %", "90 %", "80 %", "50 %",
               "interval score (90 %)", "CRPS", "interval score beside log-Huber")
     return Table("Held-out runs inside their intervals; scores on log loss", header, rows)
+
+
+def hypotheses(said: Hypotheses, ci_prob: float | None = None) -> Table:
+    """Laws in rows, and their average; evidence, and what each says of the exponent a."""
+    prob, kind = defaults(ci_prob)
+    frame = said.summary(prob, kind)
+    scored = "log_score" in frame
+
+    def cell(row: pd.Series, name: str, write) -> str:
+        return write(row[name]) if name in row and not np.isnan(row[name]) else ""
+
+    rows = tuple(
+        (name, cell(row, "weight", "{:.0%}".format),
+         f"{row['elpd_diff']:.1f} ± {row['diff_se']:.1f}" if not np.isnan(row["elpd_diff"]) else "",
+         *([cell(row, "log_score", "{:.3f}".format)] if scored else []),
+         _interval(row, "a", "{:.2f}".format) if "a" in row and not np.isnan(row["a"]) else "",
+         cell(row, f"P(a > {LARGE})", "{:.2f}".format), cell(row, "E", "{:.2f}".format))
+        for name, row in frame.iterrows()
+    )
+    header = ("law", "weight", "elpd below the best", *(["rollout log score"] if scored else []),
+              "a in N* ~ C^a", f"P(a > {LARGE})", "E (nats)")
+    return Table(f"Laws compared: a is median ({100 * prob:g} % {kind})", header, rows)
+
+
+def claims(said: Hypotheses) -> Table:
+    """The questions between the laws, and how sure the runs make their answers."""
+    rows = [(f"P({what})", f"{p:.2f}") for what, p in said.probabilities.items()]
+    if "skaling" in said.fits:
+        q = said.fits["skaling"].parameters()["q"]
+        low, high = (float(v) for v in interval(q))
+        rows += [("q of skaling (1: Hoffmann et al., about 0.1: Kaplan et al.)",
+                  f"{float(q.median()):.2f} ({low:.2f} to {high:.2f})"),
+                 ("density of q = 1 against its prior", f"{said.q_density_ratio:.3g}")]
+    return Table("What the runs say of the claims", ("claim", ""), tuple(rows))
 
 
 def _place(column: str, value) -> str:
