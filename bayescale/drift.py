@@ -8,7 +8,8 @@ integrated random walks, in units of the law's own slope: one size serves losses
 rates alike, and where a law has reached its floor there is nothing left to drift.
 
 * ``"through"``: W starts with the first run, at `KNOTS` steps up to the last one, and is inferred
-  with the law. Learning curves need it: hundreds of points show how the law is off.
+  with the law. Learning curves need it: hundreds of points show how the law is off. Beyond them it
+  walks on, and now and then it jumps: a curve may break where nothing announces it.
 * ``"ahead"``: the fit is left alone; W starts beyond most of the runs, with an unknown value.
   Tables of finished runs are too short and too scattered to show more.
 """
@@ -35,6 +36,14 @@ AHEAD_AVERAGED = Positive(0.03, spread=1.5)
 #: Drift ahead starts at this share of the runs, ordered by scale: the last ones alone do not tell
 #: how the law goes on.
 STARTS_AT = 0.9
+
+
+#: Breaks beyond a curve, per e-fold: of 324 public learning curves one in ten fits best with a
+#: break in its held-out part, about an e-fold long (Alabdulmohsin et al. 2022, arXiv:2209.06640,
+#: fitted with the law of Caballero et al. 2022, arXiv:2210.14891). Nothing in a curve tells when.
+BREAKS = 0.1
+#: What a break changes W by: half to twice the slope is within one standard deviation.
+BREAK_SIZE = 1.0
 
 
 def knots(log_scale: np.ndarray) -> tuple[np.ndarray, float]:
@@ -81,3 +90,14 @@ def wander(distance: np.ndarray, size: np.ndarray, rng, start: np.ndarray | floa
             before += step
         out[:, i] = total / before if before > 0 else 0.0
     return size[:, None] * out + np.broadcast_to(start, len(size))[:, None]
+
+
+def breaks(distance: np.ndarray, draws: int, rng) -> np.ndarray:
+    """What a break beyond the runs adds to the mean of the walk over each `distance`.
+
+    The first one, at `BREAKS` per e-fold: W jumps there and stays. Axes (draw, point).
+    """
+    at = rng.exponential(1 / BREAKS, draws)[:, None]
+    jump = BREAK_SIZE * rng.standard_normal(draws)[:, None]
+    beyond = np.maximum(distance - at, 0.0)
+    return jump * beyond / np.where(distance > 0, distance, 1.0)

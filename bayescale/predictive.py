@@ -126,7 +126,10 @@ def _beyond(plan, values, log_law, columns, log_scale, cell, edge, size, rng, st
     kept = np.zeros(shape)
     for i in np.unique(cell):
         start = size * rng.standard_normal(len(size)) if starts_off else 0.0
-        kept[:, cell == i] = drifts.wander(np.maximum(distance[cell == i], 0), size, rng, start)
+        own = np.maximum(distance[cell == i], 0)
+        kept[:, cell == i] = drifts.wander(own, size, rng, start)
+        if not starts_off:
+            kept[:, cell == i] += drifts.breaks(own, len(size), rng)
     return promise * kept
 
 

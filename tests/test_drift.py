@@ -85,6 +85,19 @@ def test_a_walk_that_starts_off_keeps_its_start():
     np.testing.assert_allclose(walk[:, 1], [1, 2, 3], atol=1e-4)
 
 
+def test_a_break_comes_as_often_as_it_says_and_lasts():
+    distance = np.array([0.0, 2.0, 8.0])
+    rng = np.random.default_rng(1)
+    added = drift.breaks(distance, 100_000, rng)
+    assert (added[:, 0] == 0).all()
+    for i, far in ((1, 2.0), (2, 8.0)):
+        often = 1 - np.exp(-drift.BREAKS * far)
+        assert (added[:, i] != 0).mean() == pytest.approx(often, abs=0.005)
+    # Of a jump halfway to 8, half the way is left.
+    np.testing.assert_array_less(np.abs(added[:, 1]).mean(), np.abs(added[:, 2]).mean())
+    assert added.mean() == pytest.approx(0, abs=0.01)
+
+
 # -- checkpoints -------------------------------------------------------------------------------
 
 
