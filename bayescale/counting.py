@@ -111,7 +111,8 @@ def count(width, depth, vocab, *, context=2048, feed_forward=None, tied: bool = 
     sizes["feed_forward"] = 4 * np.asarray(width, float) if feed_forward is None else feed_forward
     derived = ("feed_forward",) if feed_forward is None else ()
     sizes = {k: np.asarray(v, dtype=float) for k, v in sizes.items()}
-    if wrong := [k for k, v in sizes.items() if k not in derived and not (np.isfinite(v) & (v > 0)).all()]:
+    if wrong := [k for k, v in sizes.items()
+                 if k not in derived and not (np.isfinite(v) & (v > 0)).all()]:
         raise RunsError([f"{k} must be positive and finite" for k in wrong], where="count")
     width, depth, vocab, context, inner = sizes.values()
     layers = depth * (4 * width**2 + 2 * width * inner)
@@ -177,32 +178,39 @@ def total_of(non_embedding, omega: float = OMEGA):
     return non_embedding + omega * non_embedding ** (1 / 3)
 
 
-def local_exponent(a, non_embedding, omega: float = OMEGA):
-    """The exponent that counting without embeddings shows where the total grows as C^a.
+def local_exponent(alpha, beta, non_embedding, omega: float = OMEGA):
+    """The exponent a of N* ~ C^a that is seen where embeddings are not counted.
 
-    Both N and C = 6ND lack the embeddings, as in Kaplan et al. 2020, so with N* = k C^a in totals,
-    N\\* ~ C\\^a' holds locally with the a' that is returned.
+    The world is Hoffmann's, L = E + A N^-alpha + B D^-beta in total parameters; budgets C = 6ND
+    and sizes are counted without embeddings, as in Kaplan et al. 2020. Then no power law holds, and
+    the exponent depends on the size.
 
     Parameters
     ----------
-    a : float or array_like
-        The exponent of the totals; draws of a posterior, say.
+    alpha, beta : float or array_like
+        Exponents of the law; draws of a posterior, say.
     non_embedding : float or array_like
         Where: parameters without embeddings.
     omega : float
         As in `total_of`.
 
+    Returns
+    -------
+    numpy.ndarray
+    XX
     Notes
     -----
-    With s = d log N_total / d log N_non-embedding and C_non-embedding = C N_non-embedding /
-    N_total, d log C_non-embedding = (s / a + 1 - s) d log N_non-embedding (Pearce & Song 2024,
-    section 3).
+    With s = d log N_total / d log N the best N at a budget has alpha A N_total^-alpha s = beta B
+    D^-beta; its logarithm's derivative along the budget gives a = beta / (alpha s + beta - d log s
+    / d log N). Pearce & Song 2024, arXiv:2406.12907, section 3.
 
     Examples
     --------
-    >>> [round(float(local_exponent(0.5, n)), 2) for n in (1e4, 1e6, 1e8, 1e10)]
-    [0.75, 0.69, 0.53, 0.5]
+    >>> [round(float(local_exponent(0.35, 0.37, n)), 2) for n in (1e4, 1e6, 1e8, 1e10)]
+    [0.78, 0.96, 0.61, 0.52]
     """
-    embedding = omega * np.asarray(non_embedding, float) ** (1 / 3)
-    s = (non_embedding + embedding / 3) / (non_embedding + embedding)
-    return 1 / (s / a + 1 - s)
+    N = np.asarray(non_embedding, float)
+    embedding = omega * N ** (1 / 3)
+    s = (N + embedding / 3) / (N + embedding)
+    bend = (N + embedding / 9) / (N + embedding) - s**2
+    return beta / (alpha * s + beta - bend / s)
