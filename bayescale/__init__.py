@@ -12,6 +12,7 @@ _WHERE = {
     "Runs": "runs",
     "count": "counting",
     "Count": "counting",
+    "local_exponent": "counting",
     "Law": "law",
     "Published": "law",
     "Positive": "priors",

@@ -73,8 +73,8 @@ def plot_exponents(
     ax.set_ylim(rows - 0.4, -0.6)
     ax.grid(axis="y", visible=False)
     ax.set_xlabel("exponent a of the best size, N* ~ C^a")
-    ax.set_title(f"These runs ({100 * prob:g} % and 50 % intervals)"
-                 + (" and what papers claim" if claims else ""))
+    ax.set_title(f"{100 * prob:g} % and 50 % intervals"
+                 + ("; below, as published" if claims else ""))
     return ax
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from bayescale import laws as gallery
-from bayescale.allocation import allocate
+from bayescale.allocation import allocate, as_counts, best_split, regret
 from bayescale.averaging import Average, mix
 from bayescale.comparison import Comparison, average, compare
 from bayescale.errors import FitError, LawError
@@ -30,8 +31,9 @@ LARGE = 0.6
 NEAR_ONE = 1.25
 #: Bayesian bootstraps of the runs.
 BOOTSTRAPS = 4000
-#: How far beyond the runs a run that would decide is looked for: factors on N and D, and on C.
-BEYOND, GRID = 4.0, 9
+#: How far beyond the runs a run that would decide is looked for: a factor on N, D and C; and how
+#: many sizes of either are tried. Tokens per parameter stay within those of the runs.
+BEYOND, GRID = 4.0, 13
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +110,38 @@ class Hypotheses:
             rows[name] = row
         return pd.DataFrame(rows).T.rename_axis("law")
 
+    def deadweight(self, C: float | None = None, *, group=None, ci_prob: float | None = None,
+                   ci_kind: str | None = None) -> pd.DataFrame:
+        """The share of compute that is wasted by following one law where another is true.
+
+        Parameters
+        ----------
+        C : float or str, optional
+            The budget in FLOP (``"1e22"``); by default the one exponents hold at.
+        group : str or mapping, optional
+            As in `bayescale.allocate`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per law that is ``followed`` (its best ``N`` and ``D``) and law that is
+            ``true``, the average among both: the expected ``wasted_share`` of the budget, and its
+            interval over the posterior of the true one.
+        """
+        C = self.C if C is None else as_counts(C, "C")[0]
+        able = {name: self.fits[name] for name in self.exponents if name != "average"}
+        if all(name in able for name in self.average.used):
+            able["average"] = self.average
+        rows = []
+        for followed, chosen in able.items():
+            N, D = best_split(chosen, np.array([C]), group)
+            for true, believed in able.items():
+                wasted = regret(believed, N, D, C, group=group).data["wasted_share"]
+                shown = table(wasted.isel(point=0, drop=True), "wasted_share", ci_prob, ci_kind)
+                rows.append({"followed": followed, "true": true, "N": N[0], "D": D[0],
+                             **shown.iloc[0].to_dict(), "wasted_share": float(wasted.mean())})
+        return pd.DataFrame(rows)
+
     def __repr__(self) -> str:
         said = [f"P({what}) = {p:.2f}" for what, p in self.probabilities.items()]
         lines = [f"<Hypotheses: {len(self.fits)} laws on {len(self._runs)} runs>",
@@ -148,7 +182,7 @@ def hypotheses(
         Columns over which parameters may vary.
     group : str or mapping, optional
         The group whose exponents are reported; None stands for a new one.
-    C : float, optional
+    C : float or str, optional
         The budget at which exponents are measured; the largest of the runs by default.
     priors : mapping of law to mapping of parameter to Prior, optional
         As `bayescale.fit` takes them, per law.
@@ -196,8 +230,12 @@ def hypotheses(
     fits = {law.name: fit(runs, law, groups=groups, priors=priors.get(law.name), draws=draws,
                           random_seed=random_seed, progressbar=progressbar) for law in contenders}
     rolled = _rolled(runs, contenders, above, groups, draws, random_seed, progressbar)
-    compared = compare(fits, rolled)
-    C = float(runs.table["C"].max()) if C is None else float(C)
+    with warnings.catch_warnings(record=True) as doubts:
+        warnings.simplefilter("always")
+        compared = compare(fits, rolled)
+    for doubt in doubts:
+        warnings.warn(str(doubt.message), doubt.category, stacklevel=2)
+    C = float(runs.table["C"].max()) if C is None else float(as_counts(C, "C")[0])
     exponents, notes = _exponents(compared, C, group)
     probabilities = _probabilities(compared, exponents)
     ratio = _density_ratio(fits["skaling"]) if "skaling" in fits else np.nan
@@ -281,7 +319,11 @@ def _decides(compared: Comparison, group, seed: int) -> dict[str, object]:
     N, D = (np.geomspace(frame[c].min() / BEYOND, frame[c].max() * BEYOND, GRID) for c in "ND")
     N, D = (v.ravel() for v in np.meshgrid(N, D))
     factor = compared.fits[names[0]].runs.flop_factor
-    within = factor * N * D <= frame["C"].max() * BEYOND
+    seen, ratio = frame["D"] / frame["N"], D / N
+    within = ((factor * N * D <= frame["C"].max() * BEYOND)
+              & (ratio >= 0.99 * seen.min()) & (ratio <= 1.01 * seen.max()))
+    if not within.any():
+        return {}
     N, D = N[within], D[within]
     logs = []
     for name in names:
@@ -304,7 +346,8 @@ def _verdict(compared: Comparison, exponents, probabilities, decides) -> str:
                  f"({a.iloc[1]:.2f} to {a.iloc[2]:.2f}), P(a > {LARGE}) = "
                  f"{probabilities[f'a > {LARGE}']:.2f}.")
     if not decides:
-        return f"{first}\nWhat would change it: runs of the groups at sizes nobody has trained."
+        return (f"{first}\nWhat would change it: runs of one group at sizes and tokens per "
+                "parameter that differ from those it has; name a group= to see which.")
     best, second = list(compared.table.index[:2])
     where = f"{format_count(decides['N'])} parameters on {format_count(decides['D'])} tokens"
     expected = f"{best} expects a loss of {decides[best]:.2f} and {second} {decides[second]:.2f}"

@@ -133,7 +133,7 @@ def claims(said: Hypotheses) -> Table:
         rows += [("q of skaling (1: Hoffmann et al., about 0.1: Kaplan et al.)",
                   f"{float(q.median()):.2f} ({low:.2f} to {high:.2f})"),
                  ("density of q = 1 against its prior", f"{said.q_density_ratio:.3g}")]
-    return Table("What the runs say of the claims", ("claim", ""), tuple(rows))
+    return Table("Claims", ("what", "how sure"), tuple(rows))
 
 
 def _place(column: str, value) -> str:

@@ -321,6 +321,43 @@ def test_a_threshold_that_leaves_nothing_ends_with_two(table):
     assert "1e30" in done.err or "1e+30" in done.err
 
 
+@pytest.fixture(scope="module")
+def compared(table, folder):
+    return run("compare", table, "--laws", "chinchilla, kaplan", "--draws", 300, "--json",
+               "--out", folder / "exponents.png")
+
+
+def test_a_comparison_gives_the_verdict_as_json(compared, folder):
+    assert compared.code == 0
+    said = json.loads(compared.out)
+    assert len(said["verdict"].splitlines()) == 2
+    assert [row["law"] for row in said["laws"]][-1] == "average"
+    assert 0 <= said["probabilities"]["E > 0"] <= 1
+    assert (folder / "exponents.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_comparison_prints_the_verdict_and_its_tables(table, compared):
+    done = run("compare", table, "--laws", "chinchilla,kaplan", "--draws", 300, "--quiet")
+    assert done.code == 0
+    assert done.out.startswith(json.loads(compared.out)["verdict"])
+    for part in ("Laws compared", "a in N* ~ C^a", "Claims", "P(E > 0)"):
+        assert part in done.out
+
+
+def test_a_law_beside_itself_ends_with_two(table):
+    assert "two or more different ones" in refused("compare", table, "--laws", "kaplan,kaplan")
+
+
+def test_a_report_weighs_its_law_against_others(table, folder):
+    done = run("report", table, "--against", "kaplan", "--draws", 300, "--out", folder / "both",
+               "--quiet")
+    assert done.code == 0
+    page = (folder / "both" / "index.html").read_text()
+    assert "Which law?" in page
+    assert "as papers claim" in page
+    assert re.search(r"verdict: LOO \w+", done.out)
+
+
 def test_the_example_is_a_table_that_can_be_read_back(openlm, tmp_path):
     ended = run("example")
     assert (ended.code, ended.err) == (0, "")

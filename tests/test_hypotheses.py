@@ -111,6 +111,8 @@ def test_the_run_that_decides_is_within_reach_and_where_the_laws_differ(fitted, 
     for c in "ND":
         assert frame[c].min() / 4.001 <= decides[c] <= frame[c].max() * 4.001
     assert decides["C"] <= frame["C"].max() * 4.001
+    ratio = frame["D"] / frame["N"]
+    assert 0.98 * ratio.min() <= decides["D"] / decides["N"] <= 1.02 * ratio.max()
     here = {n: float(bs.forecast(f, N=decides["N"], D=decides["D"],
                                  random_seed=1).data["loss"].median(SAMPLE)[0])
             for n, f in said.fits.items()}
@@ -149,4 +151,18 @@ def test_groups_are_named_where_exponents_are_of_a_group():
     """With groups and none named there is no run to point at, and the verdict says why."""
     verdict = room._verdict(SimpleNamespace(verdict="LOO favours x."), {}, {}, {})
     assert verdict.split("\n")[0] == "LOO favours x."
-    assert "runs of the groups" in verdict
+    assert "name a group= to see which" in verdict
+
+
+def test_following_a_law_wastes_compute_where_another_is_true(fitted, c4):
+    said = fitted(c4, "kaplan", "chinchilla")
+    waste = said.deadweight(1e21, ci_prob=0.9).set_index(["followed", "true"])
+    assert len(waste) == 9
+    for name in said.fits:
+        own = waste.loc[(name, name)]
+        assert own["wasted_share"] < 0.05
+        other = next(n for n in said.fits if n != name)
+        assert waste.loc[(other, name), "wasted_share"] > own["wasted_share"]
+        split = bs.allocate(said.fits[name], 1e21).data
+        assert own["N"] == pytest.approx(split["N_decision"].item(), rel=1e-6)
+    assert waste["wasted_share"].between(0, 1).all()
