@@ -9,6 +9,7 @@ three corpora. Curves are series of 40 checkpoints, with drift through them and 
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,10 @@ CASES = {
     "chinchilla": dict(law="chinchilla"),
     "kaplan": dict(law="kaplan"),
     "kaplan_floor": dict(law="kaplan_floor"),
+    "skaling": dict(law="skaling"),
+    "isoflop": dict(law="isoflop"),
+    "multiplicative": dict(law="multiplicative"),
+    "kaplan_steps": dict(law="kaplan_steps"),
     "power": dict(law="power"),
     "chinchilla_by_dataset": dict(law="chinchilla", groups="dataset"),
     "curve_power": dict(law="power(D)"),
@@ -33,13 +38,21 @@ def checkpoints() -> bs.Runs:
     return bs.Runs.from_frame(frame, source="a learning curve")
 
 
+def in_steps(runs: bs.Runs) -> bs.Runs:
+    """The runs of a corpus with their optimiser steps, at batches of half a million tokens."""
+    own = runs.query("dataset == 'redpajama'")
+    return replace(own, table=own.table.assign(S=own.table["D"] / 524_288))
+
+
 def main(n: int = 200, only: str = "") -> None:
     openlm = bs.Runs.example("openlm")
     rows, each = [], []
     for name, case in CASES.items():
         if only not in name:
             continue
-        design = (checkpoints() if name.startswith("curve") else openlm if "groups" in case
+        design = (in_steps(openlm) if name == "kaplan_steps"
+                  else checkpoints() if name.startswith("curve")
+                  else openlm if "groups" in case
                   else openlm.query("dataset == 'redpajama'"))
         result = bs.calibrate(design, n=n, random_seed=7, **case)
         print(result, flush=True)

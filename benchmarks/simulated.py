@@ -4,8 +4,8 @@
 
 Truths are drawn from the priors. Tables have the design of OpenLM's C4 runs, the Chinchilla law and
 drift ahead that starts at the 90th percentile of the fitted runs' scale; the largest fifth is held
-out. Curves follow a delayed power law with drift from their first point on and noise that is
-correlated along the curve; the last decade is held out.
+out. Curves follow a power law with drift from their first point on, noise that is correlated along
+the curve and, now and then, a break in the last decade, which is held out.
 """
 
 from __future__ import annotations
@@ -47,8 +47,9 @@ def ahead(plan: Design, edge: float, truth, rng) -> np.ndarray:
     return kept * (here - log_law(plan, truth, plan.log_scale - distance))
 
 
-def through(plan: Design, truth, rng) -> np.ndarray:
-    """Drift of log loss along a curve: the integral of a fine random walk over the law."""
+def through(plan: Design, edge: float, truth, rng) -> np.ndarray:
+    """Drift of log loss along a curve: the integral of a fine random walk over the law, with a
+    break somewhere beyond `edge`, where what is fitted ends."""
     low, high = plan.log_scale.min(), plan.log_scale.max()
     steps = np.linspace(low, high, STEPS, endpoint=False)
     walk = truth["drift"] * np.sqrt((high - low) / STEPS) * rng.standard_normal(STEPS)
@@ -56,7 +57,9 @@ def through(plan: Design, truth, rng) -> np.ndarray:
     out = np.zeros(len(here))
     for at, step in zip(steps, walk, strict=True):
         out += step * np.where(plan.log_scale > at, here - log_law(plan, truth, at), 0.0)
-    return out
+    at = edge + rng.exponential(1 / drifts.BREAKS)
+    jump = drifts.BREAK_SIZE * rng.standard_normal()
+    return out + jump * np.where(plan.log_scale > at, here - log_law(plan, truth, at), 0.0)
 
 
 def table_of_runs() -> tuple[bs.Runs, np.ndarray, str]:
@@ -67,7 +70,7 @@ def table_of_runs() -> tuple[bs.Runs, np.ndarray, str]:
 def curve() -> tuple[bs.Runs, np.ndarray, str]:
     D = np.geomspace(3e6, 1e9, POINTS)
     runs = bs.Runs.from_frame(pd.DataFrame({"D": D, "loss": 0.5, "series": "one"}))
-    return runs, D < 1e8, "delayed_power(D)"
+    return runs, D < 1e8, "power(D)"
 
 
 CASES = {"tables": table_of_runs, "curves": curve}
@@ -81,7 +84,7 @@ def one(case: str, i: int, seed: int) -> pd.DataFrame:
     truth = {name: v[0] for name, v in draw_prior(plan, 1, rng).items()}
     whole = replace(plan, runs=runs)
     fake = simulate_design(replace(whole, drift="off"), truth, rng)
-    off = (through(whole, truth, rng) if plan.drift == "through"
+    off = (through(whole, plan.log_scale.max(), truth, rng) if plan.drift == "through"
            else ahead(whole, np.quantile(plan.log_scale, drifts.STARTS_AT), truth, rng))
     table = fake.runs.table.assign(loss=fake.runs.table["loss"] * np.exp(off))
     made = replace(runs, table=table)
