@@ -4,25 +4,29 @@
 
 92 curves of Alabdulmohsin et al. 2022, arXiv:2209.06640, with the authors' own split: 72 of image
 classification (IC), 5 of translation (NMT), 5 of language models (LM), 10 of BIG-Bench (BB). The
-size of the drift is chosen for each data set by the log scores of the *other* image data sets, and
-so are the weights of the average over laws. Seconds are those of fit, forecast and scores.
+size of the drift is chosen for each data set by the interval scores of forecasts of the *other*
+image data sets, and the weights of the average over laws by their log scores; beside the size
+stands what a hierarchical fit to the whole curves of the others would say. Seconds are those of
+fit, forecast and scores.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 from common import keep, part, reference, stacked, workers, write
 
 import bayescale as bs
 from bayescale.drift import THROUGH
 
-SIZES = (0.2, 0.4)
-CHOOSES = "delayed_power(D)"  # the law whose log scores choose the size
-LAWS = (CHOOSES,)
+CHOOSES = "delayed_power(D)"  # the law whose drift is learnt
+VAGUE = bs.Positive(0.3, spread=4.0)
+WHOLE = 80  # points of a curve that its drift is learnt from, at most
+SIZES = (0.2, 0.4, 0.6)
+LAWS = (CHOOSES, "power(D)", "broken_power(D)")
 IMAGES = ("birds", "caltech101", "cifar100", "imagenet")
 FIGURES = ["coverage50", "coverage80", "coverage90", "coverage95", "msce", "log_score",
            "log_score_se", "rmsle", "rmsle_se", "interval_score", "crps", "width90"]
@@ -52,50 +56,86 @@ def curves(every: int = 1) -> bs.Runs:
                               series="series", allow_small=True, source="learning curves")
 
 
-def rolled(runs: bs.Runs, laws, size: float, executor, asked, baselines: bool) -> bs.Rollout:
+def rolled(runs: bs.Runs, laws, size: bs.Positive, executor, asked, baselines=True) -> bs.Rollout:
     """A rollout with drift of one size; points know their data set."""
     out = bs.rollout(
         runs, laws, split="is_train", each="curve", draws=asked.draws, tune=asked.tune,
-        priors={"drift": bs.Positive(size, spread=THROUGH.spread)}, baselines=baselines,
-        target_accept=asked.target_accept, executor=executor, random_seed=asked.seed)
+        priors={"drift": size}, target_accept=asked.target_accept, executor=executor,
+        baselines=baselines, random_seed=asked.seed)
     of = runs.table.drop_duplicates("curve").set_index("curve")
     curve = out.points["curve"]
     return replace(out, points=out.points.assign(
-        domain=curve.map(of["domain"]), dataset=curve.map(of["dataset"]), size=size))
+        domain=curve.map(of["domain"]), dataset=curve.map(of["dataset"]), size=size.median))
 
 
-def drift_sizes(runs: bs.Runs, executor, asked) -> tuple[pd.DataFrame, dict[str, float], float]:
-    """Scores of every size by data set, the size to use for each, and the best over all images."""
-    rows = []
-    for size in SIZES:
-        started = time.perf_counter()
-        out = rolled(runs, CHOOSES, size, executor, asked, baselines=False)
-        elapsed = time.perf_counter() - started
-        seconds = out.points.groupby("dataset").apply(seconds_a_curve, include_groups=False)
-        rows.append(out.summary(["domain", "dataset"]).assign(size=size, seconds_all=elapsed).merge(
-            seconds.rename("seconds a curve").reset_index(), on="dataset"))
-    scores = pd.concat(rows, ignore_index=True)
-    by = scores.pivot(index="size", columns="dataset", values="log_score")
+def posteriors(runs: bs.Runs, asked) -> pd.DataFrame:
+    """Draws of the log of the drift's size along every curve, from first to last point, under a
+    prior that says little; a row per curve."""
+    rows = {}
+    for curve, table in runs.table.groupby("curve", sort=False):
+        # Points evenly spread in log scale: the noise of neighbours is nearly the same.
+        order = np.log(table["D"].sort_values())
+        bins = (WHOLE * (order - order.min()) / (np.ptp(order) or 1)).astype(int)
+        kept = order.index[~bins.duplicated()]
+        whole = runs[runs.table.index.isin(kept)]
+        fit = bs.fit(whole, CHOOSES, priors={"drift": VAGUE},
+                     draws=asked.draws, tune=asked.tune, target_accept=asked.target_accept,
+                     random_seed=asked.seed, progressbar=False)
+        draws = np.log(fit.posterior["drift"].to_numpy().ravel())
+        rows[table["dataset"].iloc[0], curve] = draws
+    return pd.DataFrame(rows).T.rename_axis(["dataset", "curve"])
+
+
+def population(draws: pd.DataFrame) -> bs.Positive:
+    """The size of a drift in a curve nobody has seen, from those of the curves: log sizes are
+    normal around a mean with a spread, both unknown, on a grid; draws under the vague prior are
+    reweighted (as Hogg, Myers & Bovy 2010, arXiv:1008.4146)."""
+    from scipy.special import logsumexp
+    from scipy.stats import norm
+
+    means, spreads = np.linspace(np.log(0.02), np.log(4.0), 60), np.linspace(0.1, 2.0, 40)
+    vague = norm.logpdf(draws.to_numpy(), VAGUE.centre, VAGUE.width)
+    evidence = np.array([[
+        logsumexp(norm.logpdf(draws.to_numpy(), m, t) - vague, axis=1).sum()
+        for t in spreads] for m in means])
+    weight = np.exp(evidence - logsumexp(evidence))
+    mean = (weight.sum(1) * means).sum()
+    variance = (weight * ((means[:, None] - mean) ** 2 + spreads**2)).sum()
+    return bs.Positive(float(np.exp(mean)), spread=float(np.exp(np.sqrt(variance))))
+
+
+def drift_sizes(runs: bs.Runs, executor, asked) -> tuple[pd.DataFrame, dict[str, bs.Positive]]:
+    """The size for each data set: the best of `SIZES` for forecasts of the other image data sets.
+    Also what the whole curves of the others say, and of the images all together."""
+    draws = posteriors(runs, asked)
+    of = draws.index.get_level_values("dataset")
+    scored = [rolled(runs, (CHOOSES,), bs.Positive(size, spread=THROUGH.spread), executor, asked,
+                     baselines=False).points for size in SIZES]
+    by = pd.concat(scored).groupby(["size", "dataset", "curve"])["interval_score"].mean()
+    by = by.groupby(["size", "dataset"]).mean().unstack()
     images = [d for d in IMAGES if d in by]
-    chosen = {}
-    for name in by:
-        others = [d for d in images if d != name]
-        chosen[name] = float(by[others].mean(axis=1).idxmax()) if others else THROUGH.median
-    scores["chosen"] = scores["dataset"].map(chosen) == scores["size"]
-    best = float(by[images].mean(axis=1).idxmax()) if images else THROUGH.median
-    columns = ["size", "domain", "dataset", "n_series", *FIGURES, "seconds a curve", "seconds_all"]
-    return scores[[*columns, "chosen"]], chosen, best
+    rows, chosen = [], {}
+    for name in [*of.unique(), "all"]:
+        others = by[[d for d in images if d != name]].mean(axis=1)
+        best = float(others.idxmin()) if len(images) > 1 else THROUGH.median
+        whole = population(draws[of != name])
+        rows.append({"dataset": name, "curves": int((of == name).sum()) or len(of),
+                     "chosen by forecasts": best,
+                     **{f"interval score at {s:g}": by.get(name, others)[s] for s in SIZES},
+                     "whole curves say": whole.median, "give or take a factor": whole.spread})
+        chosen[name] = bs.Positive(best, spread=THROUGH.spread)
+    chosen.pop("all")
+    return pd.DataFrame(rows), chosen
 
 
 def seconds_a_curve(points: pd.DataFrame) -> float:
     return float(points.groupby(["law", "curve"])["seconds"].first().groupby("curve").sum().mean())
 
 
-def everything(runs: bs.Runs, chosen: dict[str, float], executor, asked) -> bs.Rollout:
-    """All laws and the baselines, every data set at the size that was chosen for it."""
-    size = runs.table["dataset"].map(lambda d: chosen.get(d, THROUGH.median))
-    parts = [rolled(runs[size == s], asked.laws, s, executor, asked, baselines=True)
-             for s in sorted(size.unique())]
+def everything(runs: bs.Runs, sizes: dict[str, bs.Positive], executor, asked) -> bs.Rollout:
+    """All laws and the baselines, every data set with the size that the others taught."""
+    parts = [rolled(runs[runs.table["dataset"] == name], asked.laws, size, executor, asked)
+             for name, size in sizes.items()]
     return replace(parts[0], points=pd.concat([p.points for p in parts], ignore_index=True),
                    draws={k: d for p in parts for k, d in p.draws.items()},
                    notes=tuple(n for p in parts for n in p.notes))
@@ -149,11 +189,11 @@ def by_curve(out: bs.Rollout) -> pd.DataFrame:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--every", type=int, default=1, help="take every so many curves")
-    parser.add_argument("--learn-every", type=int, default=3, help="likewise to learn sizes")
+    parser.add_argument("--learn-every", type=int, default=1, help="likewise to learn sizes")
     parser.add_argument("--laws", nargs="+", default=list(LAWS))
-    parser.add_argument("--draws", type=int, default=250)
-    parser.add_argument("--tune", type=int, default=300)
-    parser.add_argument("--target-accept", type=float, default=0.9,
+    parser.add_argument("--draws", type=int, default=500)
+    parser.add_argument("--tune", type=int, default=500)
+    parser.add_argument("--target-accept", type=float, default=0.95,
                         help="without sampling again where chains disagree; 0: as bs.fit does")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
@@ -161,10 +201,9 @@ def main() -> None:
     asked.target_accept = asked.target_accept or None
     runs = curves(asked.every)
     with workers(asked.workers) as executor:
-        scores, chosen, best = drift_sizes(curves(asked.learn_every), executor, asked)
+        scores, sizes = drift_sizes(curves(asked.learn_every), executor, asked)
         write(scores, "drift_size_curves", f"Sizes of the drift, {CHOOSES}, by data set")
-        print(f"\nsizes by the other image data sets: {chosen}\nbest over all of them: {best:g}")
-        out = everything(runs, chosen, executor, asked)
+        out = everything(runs, sizes, executor, asked)
     if len(out.laws) > 1:
         out, weights = averaged(out)
         write(weights, "curves_weights", "Weights from the other image data sets")

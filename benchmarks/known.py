@@ -1,9 +1,12 @@
-"""The posterior of the 240 Chinchilla runs beside what the literature knows of them.
+"""The posterior of the 240 Chinchilla runs beside what the literature knows of them; what these
+runs say of Kaplan's law and Hoffmann's; and how far laws disagree on Chinchilla itself.
 
     python benchmarks/known.py
 """
 
 from __future__ import annotations
+
+import warnings
 
 import pandas as pd
 from common import chinchilla240, write
@@ -21,8 +24,12 @@ PUBLISHED = {
 }
 
 
-def main(seed: int = 1) -> None:
-    fit = bs.fit(chinchilla240(), "chinchilla", random_seed=seed)
+#: Chinchilla itself, four times as much compute as any of the 240 runs and more.
+ITSELF = dict(N="70B", D="1.4T")
+DISAGREEING = ("chinchilla", "kaplan_floor")
+
+
+def known(fit: bs.Fit) -> pd.DataFrame:
     best = bs.allocate(fit, C=5.76e23).data.isel(budget=0)
     draws = {name: fit.posterior[name] for name in ("E", "alpha", "beta")}
     draws |= {"a in N* ~ C^a": best["a"], "N* at 5.76e23 FLOP (B)": best["N"] / 1e9}
@@ -33,8 +40,32 @@ def main(seed: int = 1) -> None:
                      "2.5 %": float(d.quantile(0.025)), "97.5 %": float(d.quantile(0.975)),
                      "published": value, "bootstrap 2.5 %": low, "bootstrap 97.5 %": high,
                      "mean inside": low < float(d.mean()) < high})
-    print(fit.convergence)
-    write(pd.DataFrame(rows), "known", "Chinchilla, 240 runs")
+    return pd.DataFrame(rows)
+
+
+def itself(fits: dict[str, bs.Fit]) -> pd.DataFrame:
+    """95 % intervals of where the laws lie and of a new run with drift, one by one and averaged."""
+    rows = []
+    for name, fit in {**fits, "average": bs.average(fits)}.items():
+        row = {"law": name}
+        for what, drift in (("mean", False), ("loss", True)):
+            draws = bs.forecast(fit, **ITSELF, drift=drift, random_seed=1).data[what]
+            ends = draws.quantile([0.025, 0.975]).to_numpy()
+            said = "law" if what == "mean" else "new run"
+            row |= {f"{said} 2.5 %": ends[0], f"{said} 97.5 %": ends[1]}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def main(seed: int = 1) -> None:
+    warnings.simplefilter("ignore", bs.ExtrapolationWarning)
+    said = bs.hypotheses(chinchilla240(), random_seed=seed)
+    print(said.fits["chinchilla"].convergence)
+    write(known(said.fits["chinchilla"]), "known", "Chinchilla, 240 runs")
+    print(said)
+    write(said.summary(0.95, "eti").reset_index(), "known_laws", "The same runs, four laws")
+    write(itself({name: said.fits[name] for name in DISAGREEING}), "known_itself",
+          "70B parameters on 1.4T tokens, from these runs")
 
 
 if __name__ == "__main__":
