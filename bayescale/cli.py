@@ -58,6 +58,7 @@ def report(
 ) -> None:
     """Fit a table of runs, forecast and allocate budgets, and write a page about it."""
     budgets = _counts(flops, "--flops")
+    others = _others(law, against, pool)
     _hush(quiet)
     fitted = _fit(table, groups, law, columns, pool, seed, draws, quiet or as_json)
     from bayescale.progress import bar
@@ -65,7 +66,7 @@ def report(
     from bayescale.reporting import report as write
 
     found = findings(fitted, budgets, ci_prob)
-    said = _against(fitted, law, against, seed, draws, quiet or as_json)
+    said = _against(fitted, others, seed, draws, quiet or as_json)
     with bar(False if quiet or as_json else None) as step:
         step("drawing the report")
         page = write(fitted, out, C=budgets, ci_prob=ci_prob, found=found, hypotheses=said,
@@ -217,6 +218,7 @@ def compare(
     ci_prob: CiProb = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
+    strict: Strict = False,
 ) -> None:
     """Kaplan or Chinchilla? Fit several laws to one table and weigh what they claim."""
     from bayescale.hypotheses import hypotheses
@@ -231,23 +233,25 @@ def compare(
     said = hypotheses(runs, [law.strip() for law in laws.split(",")], above=thresholds,
                       groups=names, group=_mapping(group, names or ()), draws=draws,
                       random_seed=seed, progressbar=False if quiet or as_json else None)
-    if out is not None:
-        from bayescale.forest import plot_exponents
-        from bayescale.reporting import save_picture
-
-        save_picture(plot_exponents(said, ci_prob=ci_prob), out)
     if as_json:
         body = {"verdict": said.verdict, "probabilities": dict(said.probabilities),
                 "laws": said.summary(ci_prob).reset_index().to_dict("records"),
                 "decides": dict(said.decides), "notes": list(said.notes), "seed": seed}
         typer.echo(json.dumps(_without_nan(body), indent=1, default=float))
-        return
-    typer.echo(said.verdict)
-    _show([compared(said, ci_prob), claims(said)])
-    for note in said.notes:
-        typer.echo(f"note: {note}")
+    else:
+        typer.echo(said.verdict)
+        _show([compared(said, ci_prob), claims(said, ci_prob)])
+        for note in said.notes:
+            typer.echo(f"note: {note}")
     if out is not None:
-        typer.echo(f"picture: {out}")
+        from bayescale.forest import plot_exponents
+        from bayescale.reporting import save_picture
+
+        save_picture(plot_exponents(said, ci_prob=ci_prob), out)
+        if not as_json:
+            typer.echo(f"picture: {out}")
+    if strict and not all(fitted.check().passed for fitted in said.fits.values()):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -279,15 +283,30 @@ def _fit(table, groups, law, columns, pool, seed, draws, quiet):
                random_seed=seed, progressbar=False if quiet else None)
 
 
-def _against(fitted, law, against, seed, draws, quiet):
-    """What the runs of a fit say of its law and others; nothing if there are no others."""
+def _others(law: str, against: str | None, pool: str | None) -> list[str]:
+    """The laws that a report weighs its own against."""
     if against is None:
+        return []
+    from bayescale import laws
+    from bayescale.errors import BayescaleError
+
+    names = [name.strip() for name in against.split(",")]
+    problems = [f"{name} is the law of the report: name others" for name in names if name == law]
+    if pool is not None:
+        problems.append("--pool is for one law: leave it out where laws are compared")
+    if problems:
+        raise BayescaleError(problems, where="--against")
+    return [laws.get(name).name for name in names]
+
+
+def _against(fitted, others, seed, draws, quiet):
+    """What the runs of a fit say of its law and others; nothing if there are no others."""
+    if not others:
         return None
     from bayescale.hypotheses import hypotheses
 
-    names = list(dict.fromkeys([law, *(a.strip() for a in against.split(","))]))
-    return hypotheses(fitted.runs, names, groups=fitted.groups or None, draws=draws,
-                      random_seed=seed, progressbar=False if quiet else None)
+    return hypotheses(fitted.runs, [fitted.law, *others], groups=fitted.groups or None,
+                      draws=draws, random_seed=seed, progressbar=False if quiet else None)
 
 
 def _hush(quiet: bool) -> None:

@@ -7,6 +7,7 @@ part of a model's assumptions.
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +37,8 @@ class Count:
     total : numpy.ndarray
         These and the embeddings, where they are not tied to the head.
     attention : numpy.ndarray
-        Multiplications per token inside attention, layers x context x width.
+        Layers x context x width: multiplications per token inside attention, over half the context
+        on average (a causal mask) or half of those over all of it.
     """
 
     non_embedding: np.ndarray
@@ -122,17 +124,24 @@ def count(width, depth, vocab, *, context=2048, feed_forward=None, tied: bool = 
 
 
 def restated(frame: pd.DataFrame, mapping, parameters: str, flops: str, sizes):
-    """A table of runs with other N and C, what they were read from, and the convention in words.
+    """A table of runs with other N and C, what they were read from, the convention in words, and
+    cautions.
 
     `sizes` are the keywords of `count`, each a number or the name of a column.
     """
+    sizes = {"width": "width", "depth": "depth", "vocab": None, **sizes}
     problems = []
+    if "D" not in frame:
+        problems.append("these runs have no tokens D, without which C cannot be restated")
     if parameters not in PARAMETERS and parameters not in frame:
         problems.append(unknown("way to count parameters, or column,", parameters, PARAMETERS))
     if flops not in FLOPS:
         problems.append(unknown("way to count FLOP", flops, FLOPS))
     needed = parameters in PARAMETERS or flops != "6N"
-    known = {}
+    if parameters == "non_embedding" and flops != "full":
+        sizes = {**sizes, "vocab": 1}  # which none of these counts uses
+    known, keywords = {}, inspect.signature(count).parameters
+    problems += [unknown("size", name, keywords) for name in sizes if name not in keywords]
     for name, said in sizes.items() if needed else ():
         if isinstance(said, str) and said not in frame:
             problems.append(f"{name}: {unknown('column', said, frame.columns)} Or give a number.")
@@ -158,7 +167,17 @@ def restated(frame: pd.DataFrame, mapping, parameters: str, flops: str, sizes):
     else:
         read |= {"D": mapping.get("D", "D"), "C": flops}
     return (frame.assign(N=N, C=per_token * frame["D"]), read,
-            f"N is counted {how}, C = {what}")
+            f"N is counted {how}, C = {what}", uneven(per_token / N))
+
+
+def uneven(per_parameter: np.ndarray) -> list[str]:
+    """What a table's budgets mean where FLOP per parameter and token differ from run to run."""
+    low, high = float(per_parameter.min()), float(per_parameter.max())
+    if high < 1.05 * low:
+        return []
+    return [f"C / (N D) runs from {low:.3g} to {high:.3g}: forecasts and splits by budget hold for "
+            f"its median, C = {np.median(per_parameter):.3g} N D, and exponents of laws in N and D "
+            "do not change with it"]
 
 
 def total_of(non_embedding, omega: float = OMEGA):
@@ -197,7 +216,9 @@ def local_exponent(alpha, beta, non_embedding, omega: float = OMEGA):
     Returns
     -------
     numpy.ndarray
-    XX
+        beta / (alpha / 3 + beta) for the smallest models, more where embeddings lose their lead
+        (about 1M parameters), beta / (alpha + beta) for the largest.
+
     Notes
     -----
     With s = d log N_total / d log N the best N at a budget has alpha A N_total^-alpha s = beta B

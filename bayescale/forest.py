@@ -136,8 +136,9 @@ def plot_staircase(steps: pd.DataFrame, claims: Mapping[str, Sequence[Claim]] = 
         for i, step in enumerate(own["step"]):
             if step in known:
                 claim, first = known[step], step == next(s for s in own["step"] if s in known)
-                ax.errorbar(i + 0.1, claim.a, [[claim.a - claim.low], [claim.high - claim.a]],
-                            fmt="D", color=style.GREY, lw=1.6, ms=5,
+                reach = None if claim.low is None else [[claim.a - claim.low],
+                                                        [claim.high - claim.a]]
+                ax.errorbar(i + 0.1, claim.a, reach, fmt="D", color=style.GREY, lw=1.6, ms=5,
                             label="as published" if first else None)
         for value, name in ((0.73, "Kaplan et al."), (0.5, "Hoffmann et al.")):
             ax.axhline(value, color=style.GREY, lw=0.9, ls=style.DASHES[0])

@@ -12,13 +12,15 @@ import xarray as xr
 
 from bayescale import laws as gallery
 from bayescale.allocation import allocate, as_counts, best_split, regret
-from bayescale.averaging import Average, mix
+from bayescale.averaging import Average, mix, warn_if_any_failed
 from bayescale.comparison import Comparison, average, compare
-from bayescale.errors import FitError, LawError
+from bayescale.design import design
+from bayescale.errors import FitError, LawError, unknown
 from bayescale.fitting import Fit, fit
 from bayescale.forecasting import forecast
-from bayescale.intervals import table
+from bayescale.intervals import defaults, table
 from bayescale.law import Law
+from bayescale.posterior import settle_groups
 from bayescale.priors import Prior
 from bayescale.rollouts import Rollout, rollout
 from bayescale.runs import Runs
@@ -46,23 +48,28 @@ class Hypotheses:
         Fits, leave-one-out, rollout scores and weights.
     exponents : dict of str to xarray.DataArray
         Draws of a in N* ~ C^a at the budget `C`, per law that has an optimum; ``"average"``: the
-        same by weight. Dims (chain, draw).
+        same by weight, over those laws, if they have half of the weight or more. Dims (chain,
+        draw).
     probabilities : dict of str to float
-        ``"a > 0.6"`` under the average. ``"E > 0"``: in how many Bayesian bootstraps of the runs
-        the best law with a floor predicts left-out runs better than the best without one.
-        ``"q near 1"``: under `skaling`, the chance that q lies within a factor of 1.25 of 1, and
-        ``"q near 1, before"`` what its prior gave to that.
+        ``"a > 0.6"`` under the average. ``"E > 0 predicts better"``: in how many Bayesian
+        bootstraps of the runs a law with a floor predicts left-out runs better than one without:
+        `kaplan_floor` against `kaplan` if both are there, else the best of either kind. ``"q near
+        1"``: under `skaling`, the chance that q lies within a factor of 1.25 of 1, and ``"q near 1,
+        before"`` what its prior gave to that.
     q_density_ratio : float
         Posterior over prior density of log q at q = 1 (the Savage-Dickey Bayes factor of additive
         shortages within `skaling`). NaN without that law.
     decides : dict
         The run within reach on which the two best laws disagree most: ``N``, ``D``, ``C``, the
-        losses they expect, and ``apart``, their distance in standard deviations of a new run.
+        losses they expect, and ``apart``, their distance in standard deviations of a new run (root
+        mean square of both laws'). Empty where no such run can be named.
     verdict : str
         Two sentences: what the runs say and how firmly, and what would change it.
-    C : float
+    C : float or None
         The budget at which exponents hold (they are the same everywhere for laws with a closed
         form).
+    group : str, mapping or None
+        The group they are for.
     """
 
     comparison: Comparison = field(repr=False)
@@ -71,7 +78,8 @@ class Hypotheses:
     q_density_ratio: float
     decides: Mapping[str, object]
     verdict: str
-    C: float
+    C: float | None
+    group: object = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -93,7 +101,13 @@ class Hypotheses:
             ``weight``, ``elpd_diff`` to the best in leave-one-out and its ``diff_se``, with a
             rollout ``log_score``; the exponent ``a`` (median and interval) and ``P(a > 0.6)``; the
             median of the floor ``E``, nats per token.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If a fit failed its check.
         """
+        warn_if_any_failed(self.fits, "hypotheses of", stacklevel=3)
         scores = self.comparison.table
         rows = {}
         for name in [*scores.index, "average"]:
@@ -119,7 +133,7 @@ class Hypotheses:
         C : float or str, optional
             The budget in FLOP (``"1e22"``); by default the one exponents hold at.
         group : str or mapping, optional
-            As in `bayescale.allocate`.
+            As in `bayescale.allocate`; the one that the exponents are for, if not given.
 
         Returns
         -------
@@ -127,7 +141,14 @@ class Hypotheses:
             One row per law that is ``followed`` (its best ``N`` and ``D``) and law that is
             ``true``, the average among both: the expected ``wasted_share`` of the budget, and its
             interval over the posterior of the true one.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If a fit failed its check.
         """
+        warn_if_any_failed(self.fits, "the deadweight of", stacklevel=3)
+        group = self.group if group is None else group
         C = self.C if C is None else as_counts(C, "C")[0]
         able = {name: self.fits[name] for name in self.exponents if name != "average"}
         if all(name in able for name in self.average.used):
@@ -185,7 +206,7 @@ def hypotheses(
     C : float or str, optional
         The budget at which exponents are measured; the largest of the runs by default.
     priors : mapping of law to mapping of parameter to Prior, optional
-        As `bayescale.fit` takes them, per law.
+        As `bayescale.fit` takes them, per law; not together with `above`.
     draws, random_seed, progressbar
         As in `bayescale.fit`.
 
@@ -196,7 +217,8 @@ def hypotheses(
     Raises
     ------
     FitError, LawError
-        For fewer than two laws, the same law twice, or whatever `bayescale.fit` refuses.
+        For fewer than two laws, two of one name, priors of laws that do not contend, a group that
+        the runs do not have, or whatever `bayescale.fit` refuses.
 
     Warns
     -----
@@ -209,7 +231,8 @@ def hypotheses(
     are, which were made wide on purpose. The prior of q in `skaling` was made for this question
     (halfway between Kaplan et al. and Hoffmann et al. on a log scale), so the ratio of densities at
     q = 1 is one; what it says moves with that prior's width, a factor of 2.5.
-    The bootstrap behind P(E > 0) is that of Yao et al. 2018, arXiv:1704.02030, section 3.4.
+    The bootstrap behind "E > 0 predicts better" is that of Yao et al. 2018, arXiv:1704.02030,
+    section 3.4.
 
     Examples
     --------
@@ -221,12 +244,23 @@ def hypotheses(
     """
     contenders = [gallery.get(law) for law in laws]
     names = [law.name for law in contenders]
+    priors = dict(priors or {})
+    problems = [f"priors: {unknown('law', name, names)}" for name in priors if name not in names]
     if len(set(names)) < len(names) or len(names) < 2:
-        raise FitError(f"laws must be two or more different ones, got {', '.join(names)}",
-                       where="hypotheses")
+        problems.append(f"laws must be two or more, each with a name of its own; got "
+                        f"{', '.join(names)}")
+    if priors and above is not None:
+        problems.append("priors= and above= cannot be given together: a rollout would not know the "
+                        "priors; use laws of your own, law.with_priors(...)")
+    if problems:
+        raise FitError(problems, where="hypotheses")
+    if C is not None:
+        C = float(as_counts(C, "C")[0])
+    elif "C" in runs:
+        C = float(runs.table["C"].max())
+    settle_groups(design(runs, contenders[0], groups), group)  # refuses what it does not know
     if random_seed is None:
         random_seed = int(np.random.SeedSequence().entropy % 2**31)
-    priors = dict(priors or {})
     fits = {law.name: fit(runs, law, groups=groups, priors=priors.get(law.name), draws=draws,
                           random_seed=random_seed, progressbar=progressbar) for law in contenders}
     rolled = _rolled(runs, contenders, above, groups, draws, random_seed, progressbar)
@@ -235,13 +269,14 @@ def hypotheses(
         compared = compare(fits, rolled)
     for doubt in doubts:
         warnings.warn(str(doubt.message), doubt.category, stacklevel=2)
-    C = float(runs.table["C"].max()) if C is None else float(as_counts(C, "C")[0])
     exponents, notes = _exponents(compared, C, group)
     probabilities = _probabilities(compared, exponents)
-    ratio = _density_ratio(fits["skaling"]) if "skaling" in fits else np.nan
+    ratio = _density_ratio(fits["skaling"]) if _blends(fits) else np.nan
     decides = _decides(compared, group, random_seed) if group is not None or not groups else {}
+    notes += [f"{name} failed its check: do not rely on what it says; see fits[{name!r}].check()"
+              for name, fitted in fits.items() if not fitted.check().passed]
     verdict = _verdict(compared, exponents, probabilities, decides)
-    return Hypotheses(compared, exponents, probabilities, ratio, decides, verdict, C,
+    return Hypotheses(compared, exponents, probabilities, ratio, decides, verdict, C, group,
                       (*compared.notes, *notes))
 
 
@@ -252,17 +287,23 @@ def _rolled(runs, contenders, above, groups, draws, seed, progressbar) -> Rollou
                    baselines=False, random_seed=seed, progressbar=progressbar)
 
 
-def _exponents(compared: Comparison, C: float, group) -> tuple[dict[str, xr.DataArray], list[str]]:
+def _exponents(
+    compared: Comparison, C: float | None, group
+) -> tuple[dict[str, xr.DataArray], list[str]]:
     """Draws of a per law that has an optimum, and of their average."""
     out, notes = {}, []
-    for name in compared.table.index:
+    for name in compared.table.index if C is not None else ():
         try:
             out[name] = allocate(compared.fits[name], C, group=group).data["a"].isel(
                 budget=0, drop=True)
         except LawError as error:
             notes.append(f"no exponent under {name}: {error}")
     weights = {name: compared.weights[name] for name in out}
-    if (total := sum(weights.values())) > 0:
+    total = sum(weights.values())
+    if total < 0.999 and out:
+        notes.append(f"the laws that have an optimum have {total:.0%} of the weight"
+                     + ("; the average exponent is theirs" if total >= 0.5 else ""))
+    if total >= 0.5:
         mixed = mix({k: v.to_dataset(name="a") for k, v in out.items() if weights[k] > 0},
                     {k: w / total for k, w in weights.items() if w > 0})
         out["average"] = mixed["a"]
@@ -273,10 +314,12 @@ def _probabilities(compared: Comparison, exponents) -> dict[str, float]:
     out = {}
     if "average" in exponents:
         out[f"a > {LARGE}"] = float((exponents["average"] > LARGE).mean())
-    with_floor = [name for name, f in compared.fits.items() if "E" in f.law.parameters]
-    if with_floor and len(with_floor) < len(compared.fits):
-        out["E > 0"] = _floor_wins(compared, with_floor)
-    if "skaling" in compared.fits:
+    asked = [n for n in compared.fits if n in ("kaplan", "kaplan_floor")]
+    asked = asked if len(asked) == 2 else list(compared.fits)
+    with_floor = [name for name in asked if "E" in compared.fits[name].law.parameters]
+    if with_floor and len(with_floor) < len(asked):
+        out["E > 0 predicts better"] = _floor_wins(compared, with_floor, asked)
+    if _blends(compared.fits):
         log_q = np.log(compared.fits["skaling"].parameters()["q"])
         prior = compared.fits["skaling"].plan.parameter("q").prior
         out["q near 1"] = float((abs(log_q) < np.log(NEAR_ONE)).mean())
@@ -291,9 +334,14 @@ def _prior_near_one(prior: Prior) -> float:
     return at.cdf(np.log(NEAR_ONE)) - at.cdf(-np.log(NEAR_ONE))
 
 
-def _floor_wins(compared: Comparison, with_floor: Sequence[str]) -> float:
+def _blends(fits: Mapping[str, Fit]) -> bool:
+    """Whether `skaling` is among the laws, with a prior on log q."""
+    return "skaling" in fits and fits["skaling"].plan.parameter("q").prior.link == "log"
+
+
+def _floor_wins(compared: Comparison, with_floor: Sequence[str], asked: Sequence[str]) -> float:
     """Bayesian bootstraps of the runs in which the best law with a floor is the best of all."""
-    at_run = {name: np.asarray(loo.elpd_i) for name, loo in compared.loo.items()}
+    at_run = {name: np.asarray(compared.loo[name].elpd_i) for name in asked}
     n = len(next(iter(at_run.values())))
     shares = np.random.default_rng(0).dirichlet(np.ones(n), BOOTSTRAPS)
     scores = {name: shares @ values for name, values in at_run.items()}
@@ -315,6 +363,9 @@ def _decides(compared: Comparison, group, seed: int) -> dict[str, object]:
     """The run within reach on which the two best laws disagree most, in units of a new run's
     standard deviation."""
     names = list(compared.table.index[:2])
+    known = {c for c in "NDC" if c in compared.fits[names[0]].runs}
+    if known != set("NDC") or any(set(compared.fits[n].law.columns) - known for n in names):
+        return {}
     frame = compared.fits[names[0]].runs.table
     N, D = (np.geomspace(frame[c].min() / BEYOND, frame[c].max() * BEYOND, GRID) for c in "ND")
     N, D = (v.ravel() for v in np.meshgrid(N, D))
@@ -330,7 +381,7 @@ def _decides(compared: Comparison, group, seed: int) -> dict[str, object]:
         ahead = forecast(compared.fits[name], N=N, D=D, group=group, random_seed=seed)
         logs.append(np.log(ahead.data["loss"]))
     quantiles = [each.quantile([0.16, 0.5, 0.84], ("chain", "draw")).to_numpy() for each in logs]
-    sd = np.hypot(*((q[2] - q[0]) / 2 for q in quantiles))
+    sd = np.hypot(*((q[2] - q[0]) / 2 for q in quantiles)) / np.sqrt(2)
     apart = np.abs(quantiles[0][1] - quantiles[1][1]) / sd
     i = int(apart.argmax())
     return {"N": float(N[i]), "D": float(D[i]), "C": float(factor * N[i] * D[i]),
@@ -341,13 +392,13 @@ def _decides(compared: Comparison, group, seed: int) -> dict[str, object]:
 def _verdict(compared: Comparison, exponents, probabilities, decides) -> str:
     first = compared.verdict
     if "average" in exponents:
-        a = table(exponents["average"], "a").iloc[0]
-        first = (f"{first.rstrip('.')}; averaged by weight, N* ~ C^a with a = {a.iloc[0]:.2f} "
-                 f"({a.iloc[1]:.2f} to {a.iloc[2]:.2f}), P(a > {LARGE}) = "
+        middle, low, high = table(exponents["average"], "a").iloc[0]
+        first = (f"{first.rstrip('.')}; averaged by weight, N* ~ C^a with a = {middle:.2f} "
+                 f"({100 * defaults()[0]:g} %: {low:.2f} to {high:.2f}), P(a > {LARGE}) = "
                  f"{probabilities[f'a > {LARGE}']:.2f}.")
     if not decides:
-        return (f"{first}\nWhat would change it: runs of one group at sizes and tokens per "
-                "parameter that differ from those it has; name a group= to see which.")
+        return (f"{first}\nWhat would change it: runs far from those there are, in size and in "
+                "tokens per parameter; which one cannot be told for these laws or without a group.")
     best, second = list(compared.table.index[:2])
     where = f"{format_count(decides['N'])} parameters on {format_count(decides['D'])} tokens"
     expected = f"{best} expects a loss of {decides[best]:.2f} and {second} {decides[second]:.2f}"

@@ -79,7 +79,8 @@ CLAIMS = (
     Claim("Besiroglu et al. 2024, from their constants",
           _BESIROGLU["beta"] / (_BESIROGLU["alpha"] + _BESIROGLU["beta"]),
           "Besiroglu et al. 2024, arXiv:2404.10102"),
-    Claim("DeepSeek 2024", 0.5243, "DeepSeek-AI 2024, arXiv:2401.02954"),
+    # Theirs is the exponent of FLOP per token without embeddings, in the place of N.
+    Claim("DeepSeek 2024, of FLOP per token", 0.5243, "DeepSeek-AI 2024, arXiv:2401.02954"),
 )
 
 #: The staircase of Porian et al., Table 1: per corpus, each step with its 95 % interval.

@@ -40,8 +40,9 @@ def build(plan: Design):
     Returns
     -------
     pymc.Model
-        Free variables: each parameter on its natural scale under its own name, ``E_dataset`` per
-        group and ``E_dataset_scale`` between groups where it is pooled over ``dataset``.
+        Variables: each parameter on its natural scale under its own name, ``E_dataset`` per group
+        and ``E_dataset_scale`` between groups where it is pooled over ``dataset``. In a curve with
+        drift, amplitude and floor are deterministic, of `LEVEL` and `ODDS`.
     """
     import pymc as pm
 

@@ -193,9 +193,10 @@ def _compared(said: Hypotheses, ci_prob) -> Section:
         "Which law?",
         f"{said.verdict} Weights are by stacking: those of the best mixture for forecasts, not "
         f"chances that a law is true. {notes}",
-        [tables.hypotheses(said, ci_prob), tables.claims(said)],
+        [tables.hypotheses(said, ci_prob), tables.claims(said, ci_prob)],
         [_picture(forest.plot_exponents(said, ci_prob=ci_prob),
-                  "The exponent of the best size under each law, averaged, and as papers claim.")])
+                  "The exponent of the best size under each law, averaged, and as papers claim.")]
+        if said.exponents else [])
 
 
 def _drawn(axes) -> bytes:

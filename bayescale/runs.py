@@ -237,8 +237,7 @@ class Runs:
         """
         return replace(self, table=self.table.query(expression))
 
-    def recount(self, parameters: str, flops: str = "6N", *, width="width", depth="depth",
-                vocab=None, context=2048) -> Runs:
+    def recount(self, parameters: str, flops: str = "6N", **sizes) -> Runs:
         """The same runs under another way to count parameters and FLOP.
 
         Parameters
@@ -247,9 +246,11 @@ class Runs:
             ``"non_embedding"``, ``"with_head"`` or ``"total"`` (see `bayescale.count`), or a column
             that holds another count.
         flops : {"6N", "kaplan", "deepseek", "full"}
-            As `bayescale.counting.Count.flop_per_token` has them.
-        width, depth, vocab, context : str or number
-            Sizes of the models: numbers or names of columns.
+            As `bayescale.Count.flop_per_token` has them.
+        **sizes
+            Keywords of `bayescale.count`: ``width``, ``depth``, ``vocab``, ``context``,
+            ``feed_forward``, ``tied``; numbers, or names of columns. Width and depth are looked for
+            under these names.
 
         Returns
         -------
@@ -267,11 +268,10 @@ class Runs:
         >>> runs.convention
         "N is counted as in 'params_non_embedding', C = 6ND"
         """
-        sizes = dict(width=width, depth=depth, vocab=vocab, context=context)
-        frame, mapping, convention = restated(self.table, self.mapping, parameters, flops, sizes)
-        note = f"restated: {convention}; as read: {self.convention}"
-        return replace(self, table=frame, mapping=MappingProxyType(mapping), convention=convention,
-                       notes=(*self.notes, note))
+        frame, read, now, cautions = restated(self.table, self.mapping, parameters, flops, sizes)
+        notes = (*self.notes, f"restated: {now}; as read: {self.convention}", *cautions)
+        return replace(self, table=frame, mapping=MappingProxyType(read), convention=now,
+                       notes=notes)
 
     def __contains__(self, column: str) -> bool:
         return column in self.table.columns

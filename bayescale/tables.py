@@ -124,15 +124,16 @@ def hypotheses(said: Hypotheses, ci_prob: float | None = None) -> Table:
     return Table(f"Laws compared: a is median ({100 * prob:g} % {kind})", header, rows)
 
 
-def claims(said: Hypotheses) -> Table:
+def claims(said: Hypotheses, ci_prob: float | None = None) -> Table:
     """The questions between the laws, and how sure the runs make their answers."""
     rows = [(f"P({what})", f"{p:.2f}") for what, p in said.probabilities.items()]
     if "skaling" in said.fits:
         q = said.fits["skaling"].parameters()["q"]
-        low, high = (float(v) for v in interval(q))
+        low, high = (float(v) for v in interval(q, ci_prob))
         rows += [("q of skaling (1: Hoffmann et al., about 0.1: Kaplan et al.)",
-                  f"{float(q.median()):.2f} ({low:.2f} to {high:.2f})"),
-                 ("density of q = 1 against its prior", f"{said.q_density_ratio:.3g}")]
+                  f"{float(q.median()):.2f} ({low:.2f} to {high:.2f})")]
+    if not np.isnan(said.q_density_ratio):
+        rows.append(("density of q = 1 against its prior", f"{said.q_density_ratio:.3g}"))
     return Table("Claims", ("what", "how sure"), tuple(rows))
 
 

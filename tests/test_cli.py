@@ -332,7 +332,7 @@ def test_a_comparison_gives_the_verdict_as_json(compared, folder):
     said = json.loads(compared.out)
     assert len(said["verdict"].splitlines()) == 2
     assert [row["law"] for row in said["laws"]][-1] == "average"
-    assert 0 <= said["probabilities"]["E > 0"] <= 1
+    assert 0 <= said["probabilities"]["E > 0 predicts better"] <= 1
     assert (folder / "exponents.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -340,12 +340,15 @@ def test_a_comparison_prints_the_verdict_and_its_tables(table, compared):
     done = run("compare", table, "--laws", "chinchilla,kaplan", "--draws", 300, "--quiet")
     assert done.code == 0
     assert done.out.startswith(json.loads(compared.out)["verdict"])
-    for part in ("Laws compared", "a in N* ~ C^a", "Claims", "P(E > 0)"):
+    for part in ("Laws compared", "a in N* ~ C^a", "Claims", "P(E > 0 predicts better)"):
         assert part in done.out
 
 
 def test_a_law_beside_itself_ends_with_two(table):
-    assert "two or more different ones" in refused("compare", table, "--laws", "kaplan,kaplan")
+    assert "two or more" in refused("compare", table, "--laws", "kaplan,kaplan")
+    said = refused("report", table, "--against", "chinchilla", "--pool", "alpha=none")
+    assert "chinchilla is the law of the report" in said
+    assert "--pool is for one law" in said
 
 
 def test_a_report_weighs_its_law_against_others(table, folder):

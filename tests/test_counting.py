@@ -92,11 +92,36 @@ def test_there_and_back_is_where_it_was(models):
 
 def test_every_problem_of_a_recount_is_named(models):
     with pytest.raises(RunsError) as caught:
-        models.recount("nonsense", "palm", width="breadth")
-    expected = ("'nonsense'", "'palm'", "width: there is no column 'breadth'", "vocab is needed")
+        models.recount("nonsense", "palm", width="breadth", heads=4)
+    expected = ("'nonsense'", "'palm'", "there is no size 'heads'",
+                "width: there is no column 'breadth'", "vocab is needed")
     assert len(caught.value.problems) == len(expected)
     for problem, part in zip(caught.value.problems, expected, strict=True):
         assert part in problem
+
+
+def test_a_count_without_embeddings_needs_no_vocabulary(models):
+    counted = bs.count(models.table["width"], models.table["depth"], 1)
+    np.testing.assert_allclose(models.recount("non_embedding").table["N"], counted.non_embedding)
+
+
+def test_tied_embeddings_and_other_blocks_can_be_said(models):
+    tied = models.recount("total", vocab=50_000, tied=True, feed_forward=100)
+    by_hand = bs.count(models.table["width"], models.table["depth"], 50_000, tied=True,
+                       feed_forward=100)
+    np.testing.assert_allclose(tied.table["N"], by_hand.total)
+
+
+def test_runs_without_tokens_cannot_be_restated():
+    frame = pd.DataFrame({"N": [1e6, 2e6, 3e6], "loss": [3.0, 2.9, 2.8], "other": [1e5, 2e5, 3e5]})
+    with pytest.raises(RunsError, match="no tokens D"):
+        bs.Runs.from_frame(frame).recount("other")
+
+
+def test_budgets_that_are_no_longer_in_proportion_are_named(models):
+    said = models.recount("non_embedding", "full", vocab=50_000).notes[-1]
+    assert said.startswith("C / (N D) runs from 16.")
+    assert "restated" in models.recount("non_embedding").notes[-1]  # no caution there
 
 
 def test_a_column_that_is_no_count_is_refused(models):

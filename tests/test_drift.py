@@ -93,8 +93,10 @@ def test_a_break_comes_as_often_as_it_says_and_lasts():
     for i, far in ((1, 2.0), (2, 8.0)):
         often = 1 - np.exp(-drift.BREAKS * far)
         assert (added[:, i] != 0).mean() == pytest.approx(often, abs=0.005)
-    # Of a jump halfway to 8, half the way is left.
-    np.testing.assert_array_less(np.abs(added[:, 1]).mean(), np.abs(added[:, 2]).mean())
+        # A jump at t leaves (far - t) / far of itself in the mean; t is exponential.
+        t = np.linspace(0, far, 20_001)
+        left = np.trapezoid(drift.BREAKS * np.exp(-drift.BREAKS * t) * (1 - t / far) ** 2, t)
+        assert added[:, i].var() == pytest.approx(drift.BREAK_SIZE**2 * left, rel=0.05)
     assert added.mean() == pytest.approx(0, abs=0.01)
 
 

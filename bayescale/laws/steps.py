@@ -16,7 +16,7 @@ def constants(N, S, *, A, B, alpha_N, alpha_S):
 
 def allocation_exponent(*, alpha_N, alpha_S, alpha_B=0.21, **_):
     """The a of N* ~ C^a when every batch is critical, B_crit ~ L^(-1 / alpha_B): parameters take
-    what steps and batch leave (their appendix B). 0.69 with the published constants."""
+    what steps and batch leave (their appendix B). 0.68 with the published constants."""
     return 1 / alpha_N / (1 / alpha_N + 1 / alpha_S + 1 / alpha_B)
 
 
