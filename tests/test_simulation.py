@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import bayescale as bs
@@ -103,3 +104,15 @@ def test_ranks_of_the_truth_are_uniform(openlm, law, groups):
     assert not outside, result.summary().loc[outside]
     coverage = result.coverage(0.9)
     assert coverage.between(0.80, 0.97).all(), coverage
+
+
+@pytest.mark.slow
+def test_ranks_of_the_truth_are_uniform_with_drift_through_a_curve():
+    """Forty checkpoints over three decades, with correlated noise."""
+    frame = pd.DataFrame({"D": np.geomspace(1e7, 1e10, 40), "loss": 1.0, "series": "one"})
+    result = bs.calibrate(bs.Runs.from_frame(frame), "power(D)", n=200, random_seed=3)
+    assert result.unconverged <= 4
+    limit = envelope_level(200, 1 - 0.05 / result.pit.shape[1])
+    outside = [c for c in result.pit if extremeness(result.pit[c].to_numpy()) < limit]
+    assert not outside, result.summary().loc[outside]
+    assert result.coverage(0.9).between(0.80, 0.97).all()
