@@ -58,7 +58,8 @@ class Hypotheses:
         before"`` what its prior gave to that.
     q_density_ratio : float
         Posterior over prior density of log q at q = 1 (the Savage-Dickey Bayes factor of additive
-        shortages within `skaling`). NaN without that law.
+        shortages within `skaling`). Far below 0.001 it says no more than that q = 1 lies beyond the
+        draws. NaN without that law.
     decides : dict
         The run within reach on which the two best laws disagree most: ``N``, ``D``, ``C``, the
         losses they expect, and ``apart``, their distance in standard deviations of a new run (root

@@ -15,6 +15,9 @@ from bayescale.intervals import defaults, interval
 from bayescale.rollouts import Rollout
 from bayescale.units import format_count, format_flop
 
+#: Densities that are rarer than this among a few thousand draws are not known better.
+RARE = 0.001
+
 
 @dataclass(frozen=True)
 class Table:
@@ -133,7 +136,9 @@ def claims(said: Hypotheses, ci_prob: float | None = None) -> Table:
         rows += [("q of skaling (1: Hoffmann et al., about 0.1: Kaplan et al.)",
                   f"{float(q.median()):.2f} ({low:.2f} to {high:.2f})")]
     if not np.isnan(said.q_density_ratio):
-        rows.append(("density of q = 1 against its prior", f"{said.q_density_ratio:.3g}"))
+        ratio = said.q_density_ratio
+        rows.append(("density of q = 1 against its prior",
+                     f"{ratio:.2g}" if ratio > RARE else f"less than {RARE:g}"))
     return Table("Claims", ("what", "how sure"), tuple(rows))
 
 
