@@ -101,7 +101,7 @@ class Hypotheses:
         pandas.DataFrame
             ``weight``, ``elpd_diff`` to the best in leave-one-out and its ``diff_se``, with a
             rollout ``log_score``; the exponent ``a`` (median and interval) and ``P(a > 0.6)``; the
-            median of the floor ``E``, nats per token.
+            medians of the floor ``E``, nats per token, and of the blend ``q``.
 
         Warns
         -----
@@ -120,8 +120,9 @@ class Hypotheses:
                 a = self.exponents[name]
                 row |= table(a, "a", ci_prob, ci_kind).iloc[0].to_dict()
                 row[f"P(a > {LARGE})"] = float((a > LARGE).mean())
-            if name in self.fits and "E" in self.fits[name].posterior:
-                row["E"] = float(self.fits[name].posterior["E"].median())
+            for p in ("E", "q"):
+                if name in self.fits and p in self.fits[name].posterior:
+                    row[p] = float(self.fits[name].posterior[p].median())
             rows[name] = row
         return pd.DataFrame(rows).T.rename_axis("law")
 

@@ -2,6 +2,8 @@
 
     python benchmarks/calibration.py [tables per law, 200] [only cases whose name holds this]
 
+Cases that are left out keep the rows of an earlier run.
+
 Also stands behind the prior on differences between groups: the hierarchical model is calibrated on
 three corpora. Curves are series of 40 checkpoints, with drift through them and correlated noise.
 """
@@ -44,6 +46,17 @@ def in_steps(runs: bs.Runs) -> bs.Runs:
     return replace(own, table=own.table.assign(S=own.table["D"] / 524_288))
 
 
+def with_others(new: pd.DataFrame, name: str) -> pd.DataFrame:
+    """New rows in the place of those that were kept for the same cases."""
+    path = RESULTS / f"{name}.csv"
+    if not path.exists():
+        return new
+    old = pd.read_csv(path)
+    both = pd.concat([old[~old["case"].isin(new["case"])], new], ignore_index=True)
+    place = {case: i for i, case in enumerate(CASES)}
+    return both.sort_values("case", key=lambda c: c.map(place), kind="stable")
+
+
 def main(n: int = 200, only: str = "") -> None:
     openlm = bs.Runs.example("openlm")
     rows, each = [], []
@@ -64,9 +77,10 @@ def main(n: int = 200, only: str = "") -> None:
                      "unconverged": result.unconverged})
         each.append(table.assign(case=name).reset_index(names="scalar"))
         bs.plot_ranks(result).figure.savefig(RESULTS / f"calibration_{name}.png", dpi=110)
-    suffix = f"_{only}" if only else ""
-    write(pd.concat(each), f"calibration_scalars{suffix}", "Every scalar")
-    write(pd.DataFrame(rows), f"calibration{suffix}", "Simulation-based calibration")
+    write(with_others(pd.concat(each), "calibration_scalars"), "calibration_scalars",
+          "Every scalar")
+    write(with_others(pd.DataFrame(rows), "calibration"), "calibration",
+          "Simulation-based calibration")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from bayescale.laws import (
     shifted_power,
     skaling,
 )
-from bayescale.laws.steps import allocation_exponent
+from bayescale.laws.steps import allocation_exponent, minimal_steps
 from bayescale.priors import from_link
 
 
@@ -349,6 +349,13 @@ def test_steps_with_the_published_constants_give_kaplans_exponent():
     law = kaplan_steps.at("kaplan2020", N=1e8, S=[1e4, 1e30])
     assert law[1] == pytest.approx((6.5e13 / 1e8) ** 0.077)
     assert law[0] > law[1]
+
+
+def test_steps_at_the_critical_batch_are_twice_the_least():
+    critical = 2.1e8 / 3.0 ** (1 / 0.21)
+    assert minimal_steps(1e5, critical, 3.0) == pytest.approx(5e4)
+    assert minimal_steps(1e5, 1e15, 3.0) == pytest.approx(1e5)
+    assert minimal_steps(1e5, critical, 2.5) < 5e4  # lower losses want larger batches
 
 
 def test_a_product_of_powers_leaves_nothing_to_split():

@@ -1,7 +1,8 @@
 """Approach 2 of Hoffmann et al. 2022 as one model: all isoFLOP profiles around N* = n C^a.
 
 With a group column that names the budget of each run (``groups="profile"``), every profile has a
-level and an optimum of its own, which scatter around the power laws.
+level and an optimum of its own, which scatter around the power laws. With training curves as
+``series`` the same law is their approach 1: the envelope of the curves is its lowest point.
 """
 
 from bayescale.law import Law

@@ -14,6 +14,15 @@ def constants(N, S, *, A, B, alpha_N, alpha_S):
     return {"N_c": N * A ** (1 / alpha_N), "S_c": S * B ** (1 / alpha_S)}
 
 
+def minimal_steps(steps, batch, loss, *, B_star=2.1e8, alpha_B=0.21):
+    """Steps that the same loss would have taken in the limit of large batches: the column ``S``.
+
+    `batch` in tokens; the critical batch is ``B_star`` / loss^(1 / alpha_B) tokens (their section
+    5.1, with the constants of their Table 3).
+    """
+    return steps / (1 + B_star / loss ** (1 / alpha_B) / batch)
+
+
 def allocation_exponent(*, alpha_N, alpha_S, alpha_B=0.21, **_):
     """The a of N* ~ C^a when every batch is critical, B_crit ~ L^(-1 / alpha_B): parameters take
     what steps and batch leave (their appendix B). 0.68 with the published constants."""
