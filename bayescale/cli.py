@@ -221,10 +221,10 @@ def compare(
     strict: Strict = False,
 ) -> None:
     """Kaplan or Chinchilla? Fit several laws to one table and weigh what they claim."""
-    from bayescale.hypotheses import hypotheses
     from bayescale.runs import Runs
     from bayescale.tables import claims
     from bayescale.tables import hypotheses as compared
+    from bayescale.verdict import hypotheses
 
     thresholds = _counts(above, "--above") or None
     _hush(quiet)
@@ -303,7 +303,7 @@ def _against(fitted, others, seed, draws, quiet):
     """What the runs of a fit say of its law and others; nothing if there are no others."""
     if not others:
         return None
-    from bayescale.hypotheses import hypotheses
+    from bayescale.verdict import hypotheses
 
     return hypotheses(fitted.runs, [fitted.law, *others], groups=fitted.groups or None,
                       draws=draws, random_seed=seed, progressbar=False if quiet else None)

@@ -9,9 +9,9 @@ import pandas as pd
 
 from bayescale import style
 from bayescale.errors import BayescaleError, unknown
-from bayescale.hypotheses import Hypotheses
 from bayescale.intervals import defaults, interval
 from bayescale.landmarks import CLAIMS, STAIRCASE, Claim
+from bayescale.verdict import Hypotheses
 
 
 def plot_exponents(
@@ -41,9 +41,9 @@ def plot_exponents(
     Examples
     --------
     >>> import bayescale as bs
-    >>> runs = bs.Runs.example("openlm").query("dataset == 'c4'")
-    >>> ax = bs.plot_exponents(bs.hypotheses(runs, ["kaplan", "chinchilla"], random_seed=1))
-    >>> ax.get_xlabel()
+    >>> fit = bs.fit(bs.Runs.example("openlm").query("dataset == 'c4'"), random_seed=1)
+    >>> a = bs.allocate(fit, "1e21").data["a"].isel(budget=0)
+    >>> bs.plot_exponents({"C4": a}).get_xlabel()
     'exponent a of the best size, N* ~ C^a'
     """
     draws = dict(said.exponents) if isinstance(said, Hypotheses) else dict(said)

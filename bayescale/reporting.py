@@ -14,10 +14,10 @@ from bayescale.allocation import allocate
 from bayescale.errors import ConvergenceWarning, LawError
 from bayescale.fitting import Fit
 from bayescale.forecasting import forecast
-from bayescale.hypotheses import Hypotheses
 from bayescale.intervals import defaults
 from bayescale.store import atomically
 from bayescale.units import grid
+from bayescale.verdict import Hypotheses
 
 MOST_GROUPS = 12  # groups that get rows and pictures of their own
 

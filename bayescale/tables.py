@@ -10,10 +10,10 @@ import pandas as pd
 from bayescale.allocation import Allocation
 from bayescale.fitting import Fit
 from bayescale.forecasting import Forecast
-from bayescale.hypotheses import LARGE, Hypotheses
 from bayescale.intervals import defaults, interval
 from bayescale.rollouts import Rollout
 from bayescale.units import format_count, format_flop
+from bayescale.verdict import LARGE, Hypotheses
 
 #: Densities that are rarer than this among a few thousand draws are not known better.
 RARE = 0.001

@@ -22,7 +22,7 @@ ROOMS = (
     "counting", "runs", "diagnostics", "drift", "design", "model", "compiling", "sampler",
     "posterior", "predictive", "check", "store", "fitting", "averaging", "simulation",
     "calibration", "allocation", "forecasting", "scoring", "baselines", "holdout", "tasks",
-    "rollouts", "comparison", "hypotheses", "landmarks", "style", "plots", "reliability", "forest",
+    "rollouts", "comparison", "verdict", "landmarks", "style", "plots", "reliability", "forest",
     "tables", "reporting", "cli",
 )
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -96,6 +96,11 @@ def test_imports_run_down(file):
         room = rest.split(".")[0]
         inside = room == room_of(file) == "laws"
         assert inside or ROOMS.index(room) < here, f"{name_of(file)} imports {room}, above it"
+
+
+def test_no_public_name_is_that_of_a_room():
+    """Importing a room sets its name on the package, and would hide a function called alike."""
+    assert not set(bs.__all__) - {"laws"} & set(ROOMS)
 
 
 @pytest.mark.parametrize("file", LAWS, ids=name_of)

@@ -14,7 +14,7 @@ from bayescale import FitError, LawError, laws
 from bayescale.design import design
 from bayescale.intervals import SAMPLE
 
-room = import_module("bayescale.hypotheses")
+room = import_module("bayescale.verdict")
 #: Parameters made by hand do not fit the runs, and summaries say so.
 pytestmark = pytest.mark.filterwarnings("ignore::bayescale.ConvergenceWarning")
 
