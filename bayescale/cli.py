@@ -184,7 +184,7 @@ def rollout(
     from bayescale.runs import Runs
 
     _hush(quiet)
-    names = tuple(g.strip() for g in groups.split(",")) if groups else None
+    names = _names(groups)
     labels = tuple(dict.fromkeys([*(names or ()), *([each] if each else [])]))
     runs = Runs.read(table, groups=labels, **_pairs(columns, "--columns"))
     rolled = roll(runs, laws.split(","), above=above.split(","), column=column, each=each,
@@ -221,14 +221,13 @@ def compare(
     strict: Strict = False,
 ) -> None:
     """Kaplan or Chinchilla? Fit several laws to one table and weigh what they claim."""
+    from bayescale import tables
     from bayescale.runs import Runs
-    from bayescale.tables import claims
-    from bayescale.tables import hypotheses as compared
     from bayescale.verdict import hypotheses
 
     thresholds = _counts(above, "--above") or None
     _hush(quiet)
-    names = tuple(g.strip() for g in groups.split(",")) if groups else None
+    names = _names(groups)
     runs = Runs.read(table, groups=names, **_pairs(columns, "--columns"))
     said = hypotheses(runs, [law.strip() for law in laws.split(",")], above=thresholds,
                       groups=names, group=_mapping(group, names or ()), draws=draws,
@@ -240,7 +239,7 @@ def compare(
         typer.echo(json.dumps(_without_nan(body), indent=1, default=float))
     else:
         typer.echo(said.verdict)
-        _show([compared(said, ci_prob), claims(said, ci_prob)])
+        _show([tables.hypotheses(said, ci_prob), tables.claims(said, ci_prob)])
         for note in said.notes:
             typer.echo(f"note: {note}")
     if out is not None:
@@ -277,7 +276,7 @@ def _fit(table, groups, law, columns, pool, seed, draws, quiet):
     from bayescale.fitting import fit
     from bayescale.runs import Runs
 
-    names = tuple(g.strip() for g in groups.split(",")) if groups else None
+    names = _names(groups)
     runs = Runs.read(table, groups=names, **_pairs(columns, "--columns"))
     return fit(runs, law, groups=names, pool=_pairs(pool, "--pool"), draws=draws,
                random_seed=seed, progressbar=False if quiet else None)
@@ -307,6 +306,10 @@ def _against(fitted, others, seed, draws, quiet):
 
     return hypotheses(fitted.runs, [fitted.law, *others], groups=fitted.groups or None,
                       draws=draws, random_seed=seed, progressbar=False if quiet else None)
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return tuple(name.strip() for name in text.split(",")) if text else None
 
 
 def _hush(quiet: bool) -> None:

@@ -1,4 +1,4 @@
-"""Do the posteriors hold the truth as often as they say? Simulation-based calibration of every law.
+"""Do the posteriors hold the truth as often as they say? Simulation-based calibration.
 
     python benchmarks/calibration.py [tables per law, 200] [only cases whose name holds this]
 

@@ -344,6 +344,14 @@ def test_a_comparison_prints_the_verdict_and_its_tables(table, compared):
         assert part in done.out
 
 
+def test_a_comparison_can_weigh_what_laws_foresaw(table):
+    done = run("compare", table, "--laws", "chinchilla,kaplan", "--above", "1e20", "--draws", 250,
+               "--quiet")
+    assert done.code == 0
+    assert "rollout log score" in done.out
+    assert done.out.startswith("The rollout ")
+
+
 def test_a_law_beside_itself_ends_with_two(table):
     assert "two or more" in refused("compare", table, "--laws", "kaplan,kaplan")
     said = refused("report", table, "--against", "chinchilla", "--pool", "alpha=none")
