@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bayescale.errors import RunsError, unknown
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 BUNDLED = ("openlm",)
 NAMES = (*BUNDLED, "chinchilla")
+SCORES = ("openlm", "emergent")
 
 EPOCH_COMMIT = "92258837425e1b5f2851d624287f0120583a3d0e"
 EPOCH_SHA256 = "193478df4e90f040016431996c45682659306840ecdadf83cfb9cd5ca0aa1b30"
@@ -71,3 +76,57 @@ def check_name(name: str) -> None:
     """Refuse a name that is no example."""
     if name not in NAMES:
         raise RunsError(unknown("example", name, NAMES))
+
+
+def scores(name: str) -> pd.DataFrame:
+    """Task accuracies that come with the package, one row per model and task.
+
+    Parameters
+    ----------
+    name : {"openlm", "emergent"}
+        ``"openlm"``: 104 runs of Gadre et al. 2024 on 15 tasks, with each run's `loss` on the C4
+        validation set. ``"emergent"``: base models of many families on 7 tasks that were called
+        emergent, from Ruan et al. 2024; no loss, and families count compute differently.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``dataset``, ``architecture`` and ``loss`` (OpenLM) or ``model`` and ``family``
+        (emergent); ``N``, ``D``, ``C`` = 6ND, ``task``, ``accuracy`` in [0, 1], ``n_questions`` and
+        ``chance``, the accuracy of guessing. Models without D or C, or without an accuracy, are
+        left out.
+
+    Raises
+    ------
+    RunsError
+        For a name that is neither.
+
+    Examples
+    --------
+    >>> import bayescale as bs
+    >>> table = bs.scores("openlm")
+    >>> len(table) == 104 * 15
+    True
+    >>> table.query("task == 'hellaswag' and N > 5e9")[["dataset", "loss", "n_questions"]].shape
+    (3, 3)
+    """
+    import pandas as pd
+
+    if name not in SCORES:
+        raise RunsError(unknown("table of scores", name, SCORES))
+    facts = pd.read_csv(bundled(f"{name}_task_facts.csv"))
+    sizes = {"params": "N", "tokens": "D"}
+    if name == "openlm":
+        keys, who = ["dataset", "architecture", "tokens_per_param"], ["dataset", "architecture"]
+        wide = pd.read_csv(bundled("openlm_tasks.csv")).merge(
+            pd.read_csv(bundled("openlm.csv")), on=keys, validate="one_to_one")
+        measured = ["loss"]
+    else:
+        wide = pd.read_csv(bundled("emergent.csv"))
+        wide = wide.rename(columns=dict(zip(facts["column"], facts["task"], strict=True)))
+        wide, who, measured = wide.dropna(subset=["tokens", "flops"]), ["model", "family"], []
+    wide = wide.rename(columns=sizes).astype({"N": float, "D": float})
+    wide["C"] = 6.0 * wide["N"] * wide["D"]
+    known = [*who, "N", "D", "C", *measured]
+    long = wide.melt(known, list(facts["task"]), "task", "accuracy").dropna(subset="accuracy")
+    return long.merge(facts[["task", "n_questions", "chance"]], on="task", how="left")
