@@ -1,0 +1,172 @@
+"""Curves out of a table, and the evidence for each number of breaks in one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from bayescale.bends import Bends, Curve
+from bayescale.errors import RunsError, unknown
+from bayescale.metric import Accuracy, Loss, Plotted
+from bayescale.particles import Cloud
+from bayescale.runs import Runs
+from bayescale.sheet import plain, sheet
+
+MOST = 3  # breaks
+
+METRICS = ("loss", "brier", "accuracy")
+SCALES = {"odds": Accuracy, "plotted": Plotted}
+
+#: The share of curves that break, before any is seen: Beta(1, 9), a mean of one in ten, as often as
+#: public learning curves break over one e-fold (`bayescale.drift`). With one in five, more than one
+#: in twenty curves that only drift are said to break (`benchmarks/breaks.py`).
+SHARE = (1.0, 9.0)
+#: Each further break is a third as likely as the one before.
+FURTHER = 1 / 3
+#: From two breaks on, more are tried only while the last one lost no more log evidence than this.
+HOPELESS = 3.0
+
+GRID = (np.arange(200) + 0.5) / 200  # shares of curves that break
+
+
+# -- from a table to curves ---------------------------------------------------------------------
+
+
+class Read(NamedTuple):
+    """Curves as they were read from a table."""
+
+    curves: dict[str, Curve]
+    metric: str
+    families: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def read_curves(data, *, x, y, groups=None, metric=None, scale="odds", family=None,
+                n_questions="n_questions", chance="chance") -> Read:
+    """The curves of a table; every problem in one error."""
+    if isinstance(data, Runs):
+        data = data.table
+    if not isinstance(data, pd.DataFrame):
+        raise RunsError(f"expected Runs or a DataFrame, got {type(data).__name__}")
+    metric = metric or ("accuracy" if any(w in y.lower() for w in ("acc", "match")) else "loss")
+    if metric not in METRICS:
+        raise RunsError(unknown("metric", metric, METRICS))
+    if scale not in SCALES:
+        raise RunsError(unknown("scale", scale, SCALES))
+    task = groups
+    if groups is None:
+        task = "curve" if "curve" not in data else "the curve"
+        data = data.assign(**{task: "the curve"})
+    keep = [family] if family else []
+    if metric == "accuracy":
+        frame, notes = sheet(data, y=y, task=task, n_questions=n_questions, chance=chance,
+                             needs=(x,), keep=keep)
+    else:
+        frame, notes = plain(data, y=y, task=task, needs=(x,), keep=keep), []
+        if y == "loss" and "loss_sd" in data:
+            frame["loss_sd"] = data["loss_sd"].to_numpy()
+    families = tuple(sorted(frame[family].astype(str).unique())) if family else ()
+    place = {f: i for i, f in enumerate(families)}
+    if "series" in data and data["series"].nunique() < len(data):
+        notes.append("checkpoints of one run are taken as independent points; where their noise is "
+                     "alike from one to the next, P(break) is too high")
+    curves = {}
+    for name, own in frame.groupby("task", sort=False):
+        s = np.log(own[x].to_numpy(float))
+        middle = float((s.min() + s.max()) / 2)
+        member = (own[family].astype(str).map(place).to_numpy(int) if family
+                  else np.full(len(own), -1))
+        curves[name] = Curve(s - middle, _seen(own, metric, scale), member, middle, len(families))
+    return Read(curves, metric, families, tuple(notes))
+
+
+def _seen(own: pd.DataFrame, metric: str, scale: str) -> Loss | Accuracy:
+    y = own["y"].to_numpy(float)
+    if metric == "accuracy":
+        return SCALES[scale](y, own["n_questions"].to_numpy(float), float(own["chance"].iloc[0]))
+    return Loss(y, own["loss_sd"].to_numpy(float) if "loss_sd" in own else np.zeros(len(y)))
+
+
+# -- evidence -----------------------------------------------------------------------------------
+
+
+def search(job) -> dict[tuple[int, bool], Cloud]:
+    """Particles and evidence of a curve, for each number of breaks that is worth asking for."""
+    curve, most, particles, seed = job
+    rng = np.random.default_rng(seed)
+    most = min(most, curve.most)
+    out = {(0, drift): Bends(curve, 0, drift).evidence(rng, particles) for drift in (True, False)}
+    for k in range(1, most + 1):
+        if not Bends(curve, k).fits:
+            break
+        out[k, True] = Bends(curve, k).evidence(rng, particles)
+        if k == 1:
+            out[1, False] = Bends(curve, 1, drift=False).evidence(rng, particles)
+        elif out[k, True].log_evidence < max(
+                out[j, True].log_evidence for j in range(k)) - HOPELESS:
+            break
+    return out
+
+
+def evidence_of(clouds: Mapping[tuple[int, bool], Cloud], drift: bool = True):
+    """Log evidence of 1, 2, ... breaks weighted by how common they are, and of none."""
+    found = [clouds[k, drift].log_evidence for k in range(MOST + 1) if (k, drift) in clouds]
+    prior = FURTHER ** np.arange(len(found) - 1)
+    return np.array(found[1:]) + np.log(prior / prior.sum()), found[0]
+
+
+def posterior_of(broken: np.ndarray, straight: float, grid, weight) -> np.ndarray:
+    """Probability of 0, 1, ... breaks, the share of curves that break being known by weights."""
+    out = np.zeros(MOST + 1)
+    out[0] = 1.0
+    if len(broken):
+        total = np.logaddexp(np.log(grid) + logsumexp(broken), np.log1p(-grid) + straight)
+        out[1:1 + len(broken)] = weight @ np.exp(np.log(grid)[:, None] + broken - total[:, None])
+        out[0] = 1 - out[1:].sum()
+    return out
+
+
+def logsumexp(values) -> float:
+    values = np.asarray(values, float)
+    if not len(values):
+        return -np.inf
+    return float(values.max() + np.log(np.exp(values - values.max()).sum()))
+
+
+# -- in words ------------------------------------------------------------------------------------
+
+KINDS = ("start", "step", "bend")
+#: Of all that a curve changes by: less than the first share before the break is a start; more than
+#: the second, within a fifth of the range of log x and away from its ends, is a step.
+FLAT, MOST_OF_IT = 0.15, 0.6
+GRAIN = 60  # points that a curve is looked at
+
+#: How often unbroken curves are said to break (P > .5): the worst over noise, without drift and
+#: with, by number of points; `benchmarks/results/breaks.csv`.
+FALSE_ALARMS = {8: 0.05, 12: 0.05, 20: 0.05, 40: 0.05, 100: 0.05}
+
+
+def kinds(law: Bends, at, normals, places) -> np.ndarray:
+    """start, step or bend, by draw: what the metric itself does before, at and after."""
+    curve = law.curve
+    h, z = law.scalars(at), normals[:, :len(curve.metric.inner)]
+    grid = np.linspace(float(curve.s.min()), curve.end, GRAIN + 1)
+    y = curve.metric.mean(law.eta(at, normals, grid, np.full(len(grid), -1)), z, h)
+    moved = np.concatenate([np.zeros((len(y), 1)), abs(np.diff(y, axis=1)).cumsum(axis=1)], axis=1)
+    moved /= np.maximum(moved[:, -1:], 1e-300)
+    before = moved[np.arange(len(at)), np.searchsorted(grid, places.min(axis=1)) - 1]
+    wide, end = GRAIN // 5, GRAIN // 10
+    quick = (moved[:, wide:] - moved[:, :-wide])[:, end:-end].max(axis=1)
+    return np.where(quick > MOST_OF_IT, "step", np.where(before < FLAT, "start", "bend"))
+
+
+def alike(n: int) -> int:
+    return max((k for k in FALSE_ALARMS if k <= n), default=min(FALSE_ALARMS))
+
+
+def false_alarms(n: int) -> float:
+    """How often unbroken curves of about `n` points, drifting or not, were said to break."""
+    return FALSE_ALARMS[alike(n)]
