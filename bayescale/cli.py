@@ -1,4 +1,4 @@
-"""The command: report, fit, forecast, allocate, rollout, compare, example.
+"""The command: report, fit, forecast, allocate, rollout, compare, breaks, example.
 
 Exit codes: 0 done; 1 a statistical check failed and --strict was given; 2 the input is at fault.
 """
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from bayescale import terminal
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
@@ -57,7 +59,7 @@ def report(
     strict: Strict = False,
 ) -> None:
     """Fit a table of runs, forecast and allocate budgets, and write a page about it."""
-    budgets = _counts(flops, "--flops")
+    budgets = terminal.counts(flops, "--flops")
     others = _others(law, against, pool)
     _hush(quiet)
     fitted = _fit(table, groups, law, columns, pool, seed, draws, quiet or as_json)
@@ -75,7 +77,7 @@ def report(
     extra = {"report": str(page), "fit": str(out / "fit.nc")}
     if said is not None:
         extra["verdict"] = said.verdict
-    _say(fitted, [t for t in tables if t], as_json, extra, found.notes)
+    terminal.say(fitted, [t for t in tables if t], as_json, extra, found.notes)
     _finish(fitted, strict)
 
 
@@ -100,7 +102,7 @@ def fit(
     from bayescale.tables import posterior
 
     fitted.save(out)
-    _say(fitted, [posterior(fitted, ci_prob)], as_json, {"fit": str(out)})
+    terminal.say(fitted, [posterior(fitted, ci_prob)], as_json, {"fit": str(out)})
     _finish(fitted, strict)
 
 
@@ -125,11 +127,12 @@ def forecast(
     from bayescale.forecasting import forecast as ahead
     from bayescale.tables import Table, forecasts
 
-    points = {"N": _counts(N, "--N"), "D": _counts(D, "--D"), "C": _counts(flops, "--flops")}
+    points = {"N": terminal.counts(N, "--N"), "D": terminal.counts(D, "--D"),
+              "C": terminal.counts(flops, "--flops")}
     given = {k: v for k, v in points.items() if v}
     _hush(quiet)
     fitted = Fit.load(fit)
-    result = ahead(fitted, **given, group=_mapping(group, fitted.groups), random_seed=seed)
+    result = ahead(fitted, **given, group=terminal.mapping(group, fitted.groups), random_seed=seed)
     shown = forecasts([result], ci_prob)
     frame: pd.DataFrame = result.summary(ci_prob)
     if below is not None:
@@ -137,7 +140,7 @@ def forecast(
         frame[f"p_below_{below:g}"] = chance
         rows = tuple((*r, f"{p:.3f}") for r, p in zip(shown.rows, chance, strict=True))
         shown = Table(shown.title, (*shown.header, f"P(loss < {below:g})"), rows)
-    _say(fitted, [shown], as_json, {"forecast": frame.to_dict("records")}, check=False)
+    terminal.say(fitted, [shown], as_json, {"forecast": frame.to_dict("records")}, check=False)
     _finish(fitted, strict)
 
 
@@ -156,11 +159,11 @@ def allocate(
     from bayescale.fitting import Fit
     from bayescale.tables import allocations
 
-    budgets = _counts(flops, "--flops")
+    budgets = terminal.counts(flops, "--flops")
     _hush(quiet)
     fitted = Fit.load(fit)
-    result = split(fitted, budgets, group=_mapping(group, fitted.groups))
-    _say(fitted, [allocations([result], ci_prob)], as_json,
+    result = split(fitted, budgets, group=terminal.mapping(group, fitted.groups))
+    terminal.say(fitted, [allocations([result], ci_prob)], as_json,
          {"allocation": result.summary(ci_prob).to_dict("records")}, check=False)
     _finish(fitted, strict)
 
@@ -184,20 +187,20 @@ def rollout(
     from bayescale.runs import Runs
 
     _hush(quiet)
-    names = _names(groups)
+    names = terminal.names(groups)
     labels = tuple(dict.fromkeys([*(names or ()), *([each] if each else [])]))
-    runs = Runs.read(table, groups=labels, **_pairs(columns, "--columns"))
+    runs = Runs.read(table, groups=labels, **terminal.pairs(columns, "--columns"))
     rolled = roll(runs, laws.split(","), above=above.split(","), column=column, each=each,
                   groups=names, draws=draws, random_seed=seed,
                   progressbar=False if quiet or as_json else None)
     frame = rolled.summary()
     if as_json:
         body = {"rollout": frame.to_dict("records"), "notes": list(rolled.notes), "seed": seed}
-        typer.echo(json.dumps(_without_nan(body), indent=1, default=float))
+        typer.echo(json.dumps(terminal.without_nan(body), indent=1, default=float))
         return
     from bayescale.tables import coverage
 
-    _show([coverage(rolled)])
+    terminal.show([coverage(rolled)])
     for note in rolled.notes:
         typer.echo(f"note: {note}")
 
@@ -225,21 +228,21 @@ def compare(
     from bayescale.runs import Runs
     from bayescale.verdict import hypotheses
 
-    thresholds = _counts(above, "--above") or None
+    thresholds = terminal.counts(above, "--above") or None
     _hush(quiet)
-    names = _names(groups)
-    runs = Runs.read(table, groups=names, **_pairs(columns, "--columns"))
+    names = terminal.names(groups)
+    runs = Runs.read(table, groups=names, **terminal.pairs(columns, "--columns"))
     said = hypotheses(runs, [law.strip() for law in laws.split(",")], above=thresholds,
-                      groups=names, group=_mapping(group, names or ()), draws=draws,
+                      groups=names, group=terminal.mapping(group, names or ()), draws=draws,
                       random_seed=seed, progressbar=False if quiet or as_json else None)
     if as_json:
         body = {"verdict": said.verdict, "probabilities": dict(said.probabilities),
                 "laws": said.summary(ci_prob).reset_index().to_dict("records"),
                 "decides": dict(said.decides), "notes": list(said.notes), "seed": seed}
-        typer.echo(json.dumps(_without_nan(body), indent=1, default=float))
+        typer.echo(json.dumps(terminal.without_nan(body), indent=1, default=float))
     else:
         typer.echo(said.verdict)
-        _show([tables.hypotheses(said, ci_prob), tables.claims(said, ci_prob)])
+        terminal.show([tables.hypotheses(said, ci_prob), tables.claims(said, ci_prob)])
         for note in said.notes:
             typer.echo(f"note: {note}")
     if out is not None:
@@ -251,6 +254,51 @@ def compare(
             typer.echo(f"picture: {out}")
     if strict and not all(fitted.check().passed for fitted in said.fits.values()):
         raise typer.Exit(1)
+
+
+@app.command()
+def breaks(
+    table: Annotated[Path, typer.Argument(help="csv or parquet table, one row a model and task")],
+    x: Annotated[str, typer.Option("--x", help="the column of scale")] = "C",
+    y: Annotated[str, typer.Option("--y", help="the column of the metric")] = "loss",
+    groups: Annotated[str | None, typer.Option(help="the column of tasks")] = None,
+    family: Annotated[str | None, typer.Option(help="the column of model families")] = None,
+    metric: Annotated[str | None, typer.Option(help="loss, brier or accuracy")] = None,
+    scale: Annotated[str, typer.Option(help="of accuracies: odds or plotted")] = "odds",
+    questions: Annotated[str, typer.Option(
+        help="number of questions: a column or a number")] = "n_questions",
+    chance: Annotated[str, typer.Option(
+        help="accuracy of guessing: a column or a number")] = "chance",
+    out: Annotated[Path | None, typer.Option(help="picture of the curves (png)")] = None,
+    seed: Seed = 1,
+    ci_prob: CiProb = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Where do curves break, and how sure is that?"""
+    from bayescale import tables
+    from bayescale.emergence import breaks as look
+    from bayescale.table import frame
+
+    _hush(quiet)
+    said = look(frame(table), x, y, groups, metric=metric, scale=scale, family=family,
+                n_questions=terminal.number(questions), chance=terminal.number(chance),
+                random_seed=seed, progressbar=False if quiet or as_json else None)
+    if as_json:
+        body = {"breaks": said.summary(ci_prob).reset_index().to_dict("records"),
+                "notes": list(said.notes), "seed": seed}
+        typer.echo(json.dumps(terminal.without_nan(body), indent=1, default=float))
+    else:
+        terminal.show([tables.breaks(said, ci_prob)])
+        for note in said.notes:
+            typer.echo(f"note: {note}")
+    if out is not None:
+        from bayescale.panels import plot_breaks
+        from bayescale.reporting import save_picture
+
+        save_picture(plot_breaks(said, ci_prob=ci_prob), out)
+        if not as_json:
+            typer.echo(f"picture: {out}")
 
 
 @app.command()
@@ -276,9 +324,9 @@ def _fit(table, groups, law, columns, pool, seed, draws, quiet):
     from bayescale.fitting import fit
     from bayescale.runs import Runs
 
-    names = _names(groups)
-    runs = Runs.read(table, groups=names, **_pairs(columns, "--columns"))
-    return fit(runs, law, groups=names, pool=_pairs(pool, "--pool"), draws=draws,
+    names = terminal.names(groups)
+    runs = Runs.read(table, groups=names, **terminal.pairs(columns, "--columns"))
+    return fit(runs, law, groups=names, pool=terminal.pairs(pool, "--pool"), draws=draws,
                random_seed=seed, progressbar=False if quiet else None)
 
 
@@ -308,111 +356,10 @@ def _against(fitted, others, seed, draws, quiet):
                       draws=draws, random_seed=seed, progressbar=False if quiet else None)
 
 
-def _names(text: str | None) -> tuple[str, ...] | None:
-    return tuple(name.strip() for name in text.split(",")) if text else None
-
-
 def _hush(quiet: bool) -> None:
     """No warnings on standard error; what a check found is still printed with the tables."""
     if quiet:
         warnings.showwarning = lambda *_: None
-
-
-def _counts(text: str | None, option: str) -> list[float]:
-    from bayescale.errors import BayescaleError
-    from bayescale.units import parse_count
-
-    values, problems = [], []
-    for part in (text or "").split(",") if text else []:
-        try:
-            values.append(parse_count(part))
-        except ValueError as error:
-            problems.append(str(error))
-        else:
-            if not 0 < values[-1] < float("inf"):
-                problems.append(f"{part.strip()} is not a positive, finite count")
-    if problems:
-        raise BayescaleError(problems, where=option)
-    return values
-
-
-def _pairs(text: str | None, option: str) -> dict[str, str]:
-    from bayescale.errors import BayescaleError
-
-    parts = [p.partition("=") for p in text.split(",")] if text else []
-    if bad := ["".join(p) for p in parts if not (p[0].strip() and p[1] and p[2].strip())]:
-        raise BayescaleError(f"{', '.join(map(repr, bad))}: write name=value,name=value",
-                             where=option)
-    keys = [p[0].strip() for p in parts]
-    known = ("N", "D", "C", "loss", "loss_sd", "loss_lower", "loss_upper", "series")
-    if option == "--columns" and (strange := [k for k in keys if k not in known]):
-        raise BayescaleError(f"{', '.join(strange)} is no quantity: use {', '.join(known)}",
-                             where=option)
-    return {k: p[2].strip() for k, p in zip(keys, parts, strict=True)}
-
-
-def _mapping(group: str | None, columns):
-    if group is None or len(columns) <= 1:
-        return group
-    return _pairs(group, "--group")
-
-
-def _say(fitted, tables, as_json: bool, extra: dict, notes=(), check: bool = True) -> None:
-    """Print results: for people, or for machines."""
-    found = fitted.check()
-    if as_json:
-        body = {
-            "check": {"passed": found.passed,
-                      "findings": [vars(f) for f in found.findings]},
-            "law": fitted.law.name, "runs": len(fitted.runs), "seed": fitted.random_seed,
-            **({"posterior": fitted.summary().T.to_dict()} if check else {}),
-            "tables": [vars(t) for t in tables], "notes": list(notes), **extra,
-        }
-        typer.echo(json.dumps(_without_nan(body), indent=1, default=float))
-        return
-    from rich.text import Text
-
-    console = _console()
-    if check or not found.passed:
-        ink = {"passed": "green", "caution": "yellow", "failed": "bold red"}
-        for i, line in enumerate(repr(found).splitlines()):
-            level = found.findings[i - 1].level if i else "passed" if found.passed else "failed"
-            console.print(Text(line, style=ink[level] if level != "passed" or not i else ""))
-    _show(tables)
-    for note in notes:
-        console.print(Text(f"warning: {note}", style="yellow"))
-    for what, where in extra.items():
-        if isinstance(where, str):
-            console.print(Text(f"{what}: {where}"))
-
-
-def _console():
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=220)
-
-
-def _show(tables) -> None:
-    from rich.table import Table
-
-    console = _console()
-    for table in tables:
-        shown = Table(title=table.title, title_justify="left", box=None, pad_edge=False)
-        for i, head in enumerate(table.header):
-            shown.add_column(head, overflow="fold", no_wrap=i == 0)
-        for row in table.rows:
-            shown.add_row(*row)
-        console.print()
-        console.print(shown)
-
-
-def _without_nan(value):
-    if isinstance(value, dict):
-        return {k: _without_nan(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(v) for v in value]
-    return None if isinstance(value, float) and value != value else value
 
 
 def _finish(fitted, strict: bool) -> None:

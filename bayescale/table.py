@@ -86,6 +86,17 @@ def read(path: str | Path) -> RawTable:
     return RawTable(_csv(text, where), "line", where)
 
 
+def frame(path: str | Path) -> pd.DataFrame:
+    """A file's table with numbers where a whole column is made of them, under its line numbers."""
+    cells = read(path).cells
+    out = {}
+    for name in cells:
+        text = cells[name].map(lambda v: None if str(v).strip().lower() in MISSING else v)
+        numbers = pd.to_numeric(text, errors="coerce")
+        out[name] = numbers if numbers.notna().sum() == text.notna().sum() else text
+    return pd.DataFrame(out, index=cells.index)
+
+
 def _names_beside(path: Path) -> list[str]:
     try:
         return [p.name for p in path.parent.iterdir()]

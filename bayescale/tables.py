@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.allocation import Allocation
+from bayescale.emergence import Breaks
 from bayescale.fitting import Fit
 from bayescale.forecasting import Forecast
 from bayescale.intervals import defaults, interval
@@ -140,6 +141,27 @@ def claims(said: Hypotheses, ci_prob: float | None = None) -> Table:
         rows.append(("density of q = 1 against its prior",
                      f"{ratio:.2g}" if ratio > RARE else f"less than {RARE:g}"))
     return Table("Claims", ("what", "how sure"), tuple(rows))
+
+
+def breaks(said: Breaks, ci_prob: float | None = None) -> Table:
+    """Curves in rows: whether they break, where, and what is left of it beside drift."""
+    prob, kind = defaults(ci_prob)
+    frame = said.summary(prob, kind)
+    rows = tuple(
+        (task, str(row["n"]), f"{row['P(break)']:.2f}",
+         *("" if np.isnan(row["x"]) else cell for cell in (
+             _interval(row, "x", "{:.3g}".format), _interval(row, "before", "{:.2f}".format),
+             _interval(row, "after", "{:.2f}".format), f"{row['kind']} ({row['P(kind)']:.2f})")),
+         *("" if np.isnan(row[name]) else f"{row[name]:.1f}" for name in (
+             "drift_over_law", "break_over_law", "break_over_drift")),
+         f"{100 * row['false_alarms']:.0f} %")
+        for task, row in frame.iterrows()
+    )
+    header = ("curve", "points", "P(break)", f"at {said.x}, if there is one", "slope before",
+              "slope after", "kind", "drift over law", "break over law", "break over drift",
+              "false alarms")
+    return Table(f"Breaks of {said.y}: medians ({100 * prob:g} % {kind}); log Bayes factors",
+                 header, rows)
 
 
 def _place(column: str, value) -> str:

@@ -399,3 +399,24 @@ def test_a_seed_fixes_the_noise_of_a_forecast(kept):
     words = ("forecast", kept, "--N", "1B", "--D", "20B", "--json", "--seed")
     first, again, other = (run(*words, seed).out for seed in (5, 5, 6))
     assert first == again != other
+
+
+def test_breaks_are_told_as_a_table_as_json_and_as_a_picture(tmp_path):
+    x = np.geomspace(1e18, 1e22, 16)
+    table = tmp_path / "curves.csv"
+    pd.DataFrame({"C": x, "loss": 0.5 + np.minimum(1, (x / 1e20) ** -0.4)}).to_csv(table)
+    done = run("breaks", table, "--quiet", "--out", tmp_path / "breaks.png")
+    assert "P(break)" in done.out
+    assert (tmp_path / "breaks.png").read_bytes().startswith(b"\x89PNG")
+    said = json.loads(run("breaks", table, "--quiet", "--json").out)
+    assert said["breaks"][0]["P(break)"] > 0.5
+
+
+def test_a_table_that_shows_no_breaks_to_anyone_is_refused(tmp_path):
+    table = tmp_path / "tasks.csv"
+    table.write_text("task,C,accuracy\na,1e18,0.1\na,1e19,1.2\nb,1e18,0.3\n")
+    done = run("breaks", table, "--y", "accuracy", "--groups", "task", "--questions", 100,
+               "--chance", 0)
+    assert done.code == 2
+    assert "outside [0, 1] (row 3)" in done.err
+    assert "only one row" in done.err

@@ -1,0 +1,346 @@
+"""Breaks: false alarms, what is found of breaks that are there, and what real tables say.
+
+    python benchmarks/breaks.py [alarms broken metric calibration tasks addition emergent]
+                                [--workers 2] [--scale 1.0]
+
+Without a name all parts run. `--scale` multiplies the number of simulated curves.
+
+alarms       curves without a break, half of them drifting: how often P(break) > .5
+broken       one break of known place, no drift: how often it is found, and where
+metric       a per-token power law seen through exact match, with a change of slope and without
+calibration  broken curves drawn from the priors: ranks of the truth in its posterior
+tasks        nine tasks in accuracy and Brier score (Wu and Lo 2024, arXiv:2410.01692)
+addition     four-digit addition from its first 14 points (Caballero et al. 2022)
+emergent     tasks of Ruan et al. 2024, fitted below their threshold, forecast above
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from common import keep, reference, workers, write
+from scipy.stats import binom
+
+import bayescale as bs
+from bayescale.bends import Bends, Curve
+from bayescale.curves import search
+from bayescale.emergence import Breaks
+from bayescale.metric import Accuracy, Loss
+from bayescale.scoring import crps, interval_score
+
+SIZES = {8: 60, 20: 45, 40: 30, 100: 18}  # curves of each kind, by number of points
+NOISE = {"loss": (0.003, 0.01, 0.1), "accuracy": (200, 2000)}  # sd of log loss; questions
+DRIFT = 0.2  # of the curve's own slope, per root of an e-fold: the middle of the prior
+SHARES = (0.1, 0.2, 0.3)  # of curves that break, before any is seen
+
+
+def simulated(kind: str, n: int, noise: float, change: float, drift: float, rng):
+    """A curve over two to four decades, and the place of its break in log x.
+
+    Slopes, levels and floors have the spread of public curves; a quarter of the losses have no
+    floor. `change` is in units of the curve's own slope.
+    """
+    length = rng.uniform(2, 4) * np.log(10)
+    s = np.linspace(-length / 2, length / 2, n)
+    slope = (0.35 if kind == "loss" else 0.7) * 2 ** rng.standard_normal()
+    place = rng.uniform(s[0] + 0.25 * length, s[-1] - 0.25 * length)
+    width = 0.3 * 2.5 ** rng.standard_normal()
+    z = (s - place) / width
+    eta = slope * (s + change * width * (np.maximum(z, 0) + np.log1p(np.exp(-abs(z)))))
+    steps = np.linspace(s[0], s[-1], 400, endpoint=False)
+    walk = drift * np.sqrt(length / 400) * rng.standard_normal(400)
+    eta += slope * np.maximum(s[:, None] - steps, 0) @ walk
+    eta -= np.interp(0.0, s, eta)
+    if kind == "loss":
+        amplitude = 0.4 * 2.2 ** rng.standard_normal()
+        floor = 0.0 if rng.random() < 0.25 else 0.5 * 2 ** rng.standard_normal()
+        y = (floor + amplitude * np.exp(-eta)) * np.exp(noise * rng.standard_t(6, n))
+        return Curve(s, Loss(y, np.zeros(n)), np.full(n, -1)), place
+    questions, chance = float(noise), float(rng.choice([0.0, 0.25, 0.5]))
+    while True:
+        p = chance + (1 - chance) * 0.97 / (1 + np.exp(-eta - 1.5 * rng.standard_normal()))
+        many = 0.25 / (0.015 * 2 ** rng.standard_normal()) ** 2
+        true = rng.beta(np.maximum(p * many, 1e-9), np.maximum((1 - p) * many, 1e-9))
+        y = rng.binomial(int(questions), true) / questions
+        if y.max() - chance > 3 * np.sqrt(0.25 / questions):  # it leaves chance
+            return Curve(s, Accuracy(y, np.full(n, questions), chance), np.full(n, -1)), place
+
+
+def found(curve: Curve, seed) -> Breaks:
+    return Breaks({"curve": curve}, {"curve": search((curve, 3, 192, seed))}, "x", "y",
+                  "accuracy" if isinstance(curve.metric, Accuracy) else "loss", (), (), 1)
+
+
+def one(job) -> dict:
+    """One simulated curve, and what is said of it."""
+    kind, n, noise, change, drift, i = job
+    rng = np.random.default_rng([i, n, int(1e4 * noise), int(100 * change) + 500, int(10 * drift)])
+    curve, place = simulated(kind, n, noise, change, drift, rng)
+    started = time.perf_counter()
+    said = found(curve, [i, n])
+    seconds = time.perf_counter() - started
+    shared = said._shared("curve")
+    odds = shared["break_over_drift"]
+    row = dict(metric=kind, points=n, noise=noise, change=change, drift=drift, curve=i,
+               break_over_drift=odds, drift_over_law=shared["drift_over_law"],
+               P=said.probability(), seconds=seconds)
+    where = np.log(said.places()["x"].to_numpy())
+    if change and len(where) >= 10:
+        low, high = np.quantile(where, [0.05, 0.95])
+        row |= {"inside 90 %": low <= place <= high, "width": high - low,
+                "range": np.ptp(curve.s)}
+    return row
+
+
+def alarms(many, scale: float) -> None:
+    jobs = [(kind, n, noise, 0.0, drift, i)
+            for n, reps in SIZES.items() for kind in NOISE for noise in NOISE[kind]
+            for drift in (0.0, DRIFT) for i in range(max(int(scale * reps), 4))]
+    each = pd.DataFrame(many(one, jobs))
+    keep(each, "breaks_alarms_each")
+    for share in SHARES:
+        each[f"share {share}"] = each["break_over_drift"] > np.log(1 / share - 1)
+    by = each.groupby(["metric", "points", "noise", "drift"])
+    table = by.agg(curves=("P", "size"), alarms=("P", lambda p: (p > 0.5).mean()),
+                   mean_P=("P", "mean"), seconds=("seconds", "mean"),
+                   **{f"alarms at {s}": (f"share {s}", "mean") for s in SHARES}).reset_index()
+    write(table, "breaks_alarms", "Curves without a break that are said to break (P > .5)")
+    pooled = each.groupby(["points", "drift"]).agg(
+        curves=("P", "size"), alarms=("P", lambda p: (p > 0.5).mean()),
+        **{f"alarms at {s}": (f"share {s}", "mean") for s in SHARES}).reset_index()
+    pooled["upper 95 %"] = [
+        _upper(round(r["alarms"] * r["curves"]), r["curves"]) for _, r in pooled.iterrows()]
+    write(pooled, "breaks_alarms_pooled", "The same, over metrics and noise")
+
+
+def _upper(k: int, n: int) -> float:
+    """The rate under which so few alarms would come in one case of twenty."""
+    rates = np.linspace(0, 1, 2001)
+    return float(rates[binom.cdf(k, n, rates) >= 0.05].max())
+
+
+def broken(many, scale: float) -> None:
+    jobs = [(kind, n, noise, change, 0.0, i)
+            for n, reps in SIZES.items() if n > 8 for kind in NOISE
+            for noise in ((0.003, 0.03) if kind == "loss" else (2000,))
+            for change in (-0.8, 1.5, 4.0) for i in range(max(int(scale * reps / 2), 4))]
+    each = pd.DataFrame(many(one, jobs))
+    keep(each, "breaks_broken_each")
+    each["found"] = each["P"] > 0.5
+    each["share of range"] = each["width"] / each["range"]
+    table = each.groupby(["metric", "points", "noise", "change"]).agg(
+        curves=("P", "size"), found=("found", "mean"), inside90=("inside 90 %", "mean"),
+        width=("share of range", "median"), seconds=("seconds", "mean")).reset_index()
+    write(table, "breaks_broken", "Curves with one break: found (P > .5), and where")
+    total = each.groupby("found").agg(curves=("P", "size"), inside90=("inside 90 %", "mean"))
+    write(total.reset_index(), "breaks_places", "Place inside its 90 % interval")
+
+
+def metric(many, scale: float) -> None:
+    rows = []
+    for change, tokens in product((0.0, 2.0), (3, 5)):
+        for i in range(max(int(10 * scale), 3)):
+            rng = np.random.default_rng([i, tokens, int(change)])
+            N = np.geomspace(1e7, 1e11, 20)
+            s = np.log(N / 1e9)
+            loss = 0.7 * np.exp(-0.25 * (s + change * np.maximum(s, 0)))
+            loss *= np.exp(0.01 * rng.standard_normal(20))
+            table = pd.DataFrame({"N": N, "loss": loss,
+                                  "accuracy": rng.binomial(1000, np.exp(-tokens * loss)) / 1000})
+            rows.append((table, change, tokens, i))
+    said = list(many(_tested, rows))
+    table = pd.DataFrame(said).groupby(["change", "tokens", "verdict"]).agg(
+        curves=("P(bend) loss", "size"), power=("power", "mean")).reset_index()
+    write(table, "breaks_metric", "Exact match of several tokens against loss per token")
+
+
+def _tested(job) -> dict:
+    table, change, tokens, i = job
+    said = bs.metric_test(table, "N", continuous="loss", n_questions=1000, chance=0.0,
+                          random_seed=i, progressbar=False)
+    return dict(change=change, tokens=tokens, **said.table.iloc[0])
+
+
+def calibration(many, scale: float) -> None:
+    jobs = [(kind, i) for kind in ("loss", "accuracy") for i in range(int(100 * scale))]
+    ranks = pd.DataFrame(many(_ranked, jobs))
+    rows = []
+    for kind, own in ranks.groupby("metric"):
+        for name in own.columns.drop(["metric", "curve"]):
+            u = own[name].dropna().to_numpy()
+            if not len(u):
+                continue
+            for_ = {f"inside {q} %": float((abs(u - 0.5) < q / 200).mean()) for q in (50, 80, 90)}
+            rows.append(dict(metric=kind, quantity=name, curves=len(u), **for_,
+                             kolmogorov=_kolmogorov(u)))
+    write(pd.DataFrame(rows), "breaks_calibration",
+          "Broken curves from the priors: truth inside its intervals, and P of so uneven ranks")
+
+
+def _kolmogorov(u: np.ndarray) -> float:
+    from scipy.stats import kstest
+
+    return float(kstest(u, "uniform").pvalue)
+
+
+def _ranked(job) -> dict:
+    """Ranks of the truth of one broken curve among draws of its posterior."""
+    kind, i = job
+    rng = np.random.default_rng([i, kind == "loss"])
+    n = 30
+    s = np.linspace(-3.5, 3.5, n)
+    blank = np.full(n, 0.5)
+    metric = (Loss(blank, np.zeros(n)) if kind == "loss"
+              else Accuracy(blank, np.full(n, 1000.0), 0.25))
+    curve = Curve(s, metric, np.full(n, -1))
+    law = Bends(curve, 1)
+    at = law.draw(1, rng)
+    q = len(metric.inner)
+    normals = rng.standard_normal((1, q + 3 + curve.walk[0].shape[0]))
+    h = law.scalars(at)
+    y = metric.draw(law.eta(at, normals, s, curve.family), normals[:, :q], h, rng)[0]
+    out = dict(metric=kind, curve=i)
+    if kind == "loss":
+        # The priors are in units of the curve, as found: the truth's own unit stays.
+        seen = Curve(s, _InUnits(y, np.zeros(n)), curve.family)
+    else:
+        seen = Curve(s, Accuracy(y, metric.n, metric.chance), curve.family)
+    law2 = Bends(seen, 1)
+    cloud = law2.evidence(rng, 192)
+    drawn = law2.normals(cloud.places, cloud.kept, rng)
+
+    def said(law, at, normals):
+        before, change = law.slopes(at, normals)
+        h = law.scalars(at)
+        end = law.eta(at, normals, s[-1:], np.full(1, -1))[:, 0]
+        facts = {"place": law.places(at)[:, 0], "width": law.widths(at)[:, 0], "before": before,
+                 "change": change[:, 0], "drift": h["drift"][:, 0], "end of the curve": end}
+        return facts | {name: normals[:, j] for j, name in enumerate(metric.inner)} | {
+            name: h[name][:, 0] for name in metric.outer}
+
+    truth, ours = said(law, at, normals), said(law2, cloud.places, drawn)
+    for name, value in truth.items():
+        out[name] = float(((ours[name] < value).sum() + rng.random()) / (len(drawn) + 1))
+    return out
+
+
+class _InUnits(Loss):
+    """Losses whose unit is the one that the truth was drawn in."""
+
+    typical = 0.5
+
+
+def tasks(many, scale: float) -> None:
+    """P(break) on either metric, and the test of the metric, for nine public tasks."""
+    table = pd.read_csv(reference("emergence_tasks.csv"))
+    table = table[table["excluded_by_authors"].astype(str) != "True"].dropna(subset=["flops"])
+    options = dict(x="flops", groups="task", family="family")
+    executor = None if many is map else _Mapper(many)
+    said = {y: bs.breaks(table, y=y, metric=y, executor=executor, **options)
+            for y in ("accuracy", "brier")}
+    tested = bs.metric_test(table, executor=executor, **options).table
+    published = table.groupby("task")["published_class"].first()
+    rows = []
+    for task in said["accuracy"].tasks:
+        row = dict(task=task, published=published[task])
+        for y, found in said.items():
+            where = found.places(task)
+            row |= {f"P(break) {y}": found.probability(task),
+                    f"place {y}": where["x"].median() if len(where) else np.nan,
+                    f"kind {y}": where["kind"].mode().iloc[0] if len(where) else ""}
+        rows.append(row | dict(tested.loc[task]))
+    write(pd.DataFrame(rows), "breaks_tasks", "Nine tasks: breaks by metric")
+
+
+class _Mapper:
+    """What `bayescale` wants of an executor, from a pool's map."""
+
+    def __init__(self, many):
+        self.map = many
+
+
+def addition(many, scale: float) -> None:
+    table = pd.read_csv(reference("bnsl_addition.csv"))
+    first = table[table["is_train"].astype(str) == "True"]
+    last = table[table["is_train"].astype(str) != "True"]
+    said = bs.breaks(first, x="unique_examples", y="loss")
+    y = said.forecast(last["unique_examples"].to_numpy())["y"].to_numpy()[0]
+    where = said.places()["x"]
+    low, high = np.quantile(y, [0.025, 0.975], axis=0)
+    rows = pd.DataFrame({
+        "examples": last["unique_examples"], "loss": last["loss"], "median": np.median(y, axis=0),
+        "low 95 %": low, "high 95 %": high,
+        "inside 95 %": (low <= last["loss"]) & (last["loss"] <= high),
+        "P(break)": said.probability(), "place": where.median(),
+        "place low 90 %": where.quantile(0.05), "place high 90 %": where.quantile(0.95)})
+    write(rows, "breaks_addition", "Four-digit addition, forecast from its first 14 points")
+
+
+ONSET = 0.2  # of the way from chance to the best accuracy: a task's threshold is where it is passed
+
+
+def emergent(many, scale: float) -> None:
+    """Fitted below each task's threshold, forecast above."""
+    table = bs.scores("emergent")
+    jobs = []
+    for task, own in table.groupby("task"):
+        chance = own["chance"].iloc[0]
+        over = own["accuracy"] > chance + ONSET * (own["accuracy"].max() - chance)
+        threshold = own.loc[over, "C"].min()
+        if (own["C"] < threshold).sum() >= 12:
+            jobs.append((task, own, threshold))
+    rows = pd.concat(many(_across, jobs), ignore_index=True)
+    every = rows.assign(task="all tasks")
+    table = pd.concat([rows, every]).groupby("task", sort=False).agg(
+        fitted=("fitted", "first"), models=("accuracy", "size"), threshold=("threshold", "first"),
+        inside50=("inside 50 %", "mean"), inside80=("inside 80 %", "mean"),
+        inside90=("inside 90 %", "mean"), width=("width", "mean"),
+        interval_score=("interval score", "mean"), CRPS=("CRPS", "mean"),
+        error=("error", "mean"), line_error=("line error", "mean")).reset_index()
+    write(table, "breaks_emergent", "Emergent tasks, forecast from below their thresholds")
+
+
+def _across(job) -> pd.DataFrame:
+    task, own, threshold = job
+    below, above = own[own["C"] < threshold], own[own["C"] >= threshold]
+    said = bs.breaks(below, y="accuracy", groups="task", family="family", progressbar=False)
+    known = [f if f in said.families else None for f in above["family"]]
+    draws = np.concatenate([said.forecast([c], task, f)["y"].to_numpy()[0]
+                            for c, f in zip(above["C"], known, strict=True)], axis=1)
+    truth = above["accuracy"].to_numpy()
+    out = pd.DataFrame({"task": task, "fitted": len(below), "threshold": threshold,
+                        "accuracy": truth, "CRPS": crps(truth, draws),
+                        "error": abs(np.median(draws, axis=0) - truth)})
+    for q in (50, 80, 90):
+        low, high = np.quantile(draws, [0.5 - q / 200, 0.5 + q / 200], axis=0)
+        out[f"inside {q} %"] = (low <= truth) & (truth <= high)
+    out["width"], out["interval score"] = high - low, interval_score(truth, low, high, 0.1)
+    line = np.polyfit(np.log(below["C"]), below["accuracy"], 1)
+    out["line error"] = abs(np.clip(np.polyval(line, np.log(above["C"])), 0, 1) - truth)
+    return out
+
+
+PARTS = (alarms, broken, metric, calibration, tasks, addition, emergent)
+
+
+def main() -> None:
+    names = [part.__name__ for part in PARTS]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", metavar="part", help=", ".join(names))
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--scale", type=float, default=1.0)
+    asked = parser.parse_args()
+    if strange := set(asked.parts) - set(names):
+        parser.error(f"no such part: {', '.join(strange)}; there are {', '.join(names)}")
+    with workers(asked.workers) as pool:
+        for part in PARTS:
+            if not asked.parts or part.__name__ in asked.parts:
+                part(map if pool is None else pool.map, asked.scale)
+
+
+if __name__ == "__main__":
+    main()
