@@ -336,8 +336,9 @@ class Breaks:
                          f"{where['after'].median():.2g} after")
             lines.append(line)
         sizes = [len(c.s) for c in self.curves.values()]
-        lines.append(f"  Unbroken curves of {alike(min(sizes))} points, drifting or not, were said "
-                     f"to break (P > .5) {100 * false_alarms(min(sizes)):.0f} % of the time.")
+        rate = f"{100 * false_alarms(min(sizes)):.0f} %"
+        lines.append(f"  Of simulated unbroken curves of {alike(min(sizes))} points, some "
+                     f"drifting, {rate} were said to break (P > .5).")
         return "\n".join([*lines, *(f"  Note: {n}." for n in self.notes)])
 
 

@@ -88,9 +88,9 @@ class Loss:
 
     def guess(self):
         """`eta` and inner parameters as the points alone suggest them."""
-        floor = 0.5 * min(self.y.min(), self.typical)
-        z = [(np.log(floor) - self.inner["floor"].centre) / self.inner["floor"].width, 0.5]
-        return np.log(self.y - floor), np.array(z)
+        floor = 0.5 * self.y.min()
+        z = (np.log(floor) - self.inner["floor"].centre) / self.inner["floor"].width
+        return np.log(self.y - floor), np.array([np.clip(z, -3.0, 3.0), 0.5])
 
     def constants(self, h):
         """What of the likelihood depends on outer parameters only."""

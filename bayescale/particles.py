@@ -57,6 +57,8 @@ def walk(
     places = draw(particles)
     value, kept = log_likelihood(places, None)
     prior = log_prior(places)
+    if not np.isfinite(value).any():
+        return Cloud(places, kept, -np.inf, 0)
     done, log_evidence, degrees, reach = 0.0, 0.0, 0, 1.0
     dimension = places.shape[1]
     while done < 1.0:

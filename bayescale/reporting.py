@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bayescale import forest, plots, style, tables
+from bayescale import forest, panels, plots, style, tables
 from bayescale.allocation import allocate
+from bayescale.downstream import Link
+from bayescale.emergence import Breaks
 from bayescale.errors import ConvergenceWarning, LawError
 from bayescale.fitting import Fit
 from bayescale.forecasting import forecast
@@ -78,6 +80,8 @@ def report(
     command: str | None = None,
     found: Findings | None = None,
     hypotheses: Hypotheses | None = None,
+    breaks: Breaks | None = None,
+    link: Link | None = None,
 ) -> Path:
     """Write ``index.html`` and ``fit.nc`` into a folder.
 
@@ -96,6 +100,10 @@ def report(
         The tables, if they are made already.
     hypotheses : Hypotheses, optional
         What the same runs say of this law and others, for a section of its own.
+    breaks : Breaks, optional
+        Where curves of the same models break, for a section of its own.
+    link : Link, optional
+        What the loss is worth on tasks, for a section of its own.
 
     Returns
     -------
@@ -119,6 +127,10 @@ def report(
         sections = _sections(fit, found, C, ci_prob)
         if hypotheses is not None:
             sections.insert(-1, _compared(hypotheses, ci_prob))
+        if link is not None:
+            sections.insert(-1, _linked(link, ci_prob))
+        if breaks is not None:
+            sections.insert(-1, _broken(breaks, ci_prob))
     environment = Environment(loader=PackageLoader("bayescale"), autoescape=True)
     facts = fit.facts
     html = environment.get_template("report.html").render(
@@ -197,6 +209,31 @@ def _compared(said: Hypotheses, ci_prob) -> Section:
         [_picture(forest.plot_exponents(said, ci_prob=ci_prob),
                   "The exponent of the best size under each law, averaged, and as papers claim.")]
         if said.exponents else [])
+
+
+def _broken(said: Breaks, ci_prob) -> Section:
+    notes = " ".join(f"Note: {n}." for n in said.notes)
+    return Section(
+        "Where curves break",
+        "P(break) is the probability that a curve has a break that says more than drift, a slope "
+        "that wanders by itself; how common breaks are is learnt from all curves. The last column "
+        "is how often simulated curves without a break, of as many points, were said to break. "
+        "Bayes factors are logs: 'break over law' is what one would claim without drift, 'break "
+        f"over drift' what is left of it. {notes}",
+        [tables.breaks(said, ci_prob)],
+        [_picture(panels.plot_breaks(said, ci_prob=ci_prob),
+                  "Curves with their intervals; hills show where a break would lie.")])
+
+
+def _linked(link: Link, ci_prob) -> Section:
+    notes = " ".join(f"Note: {n}." for n in link.notes)
+    return Section(
+        "What a loss buys",
+        "Accuracy on each task against the loss, fitted to all tasks together. 'threshold' is "
+        "where half of what is above the floor is won; 'scatter' the standard deviation between "
+        f"runs of one loss, beyond the binomial noise. {notes}",
+        [tables.links(link, ci_prob)],
+        [_picture(panels.plot_link(link, ci_prob=ci_prob), "Tasks, and the link through them.")])
 
 
 def _drawn(axes) -> bytes:

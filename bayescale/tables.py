@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.allocation import Allocation
+from bayescale.downstream import Link
 from bayescale.emergence import Breaks
 from bayescale.fitting import Fit
 from bayescale.forecasting import Forecast
@@ -162,6 +163,16 @@ def breaks(said: Breaks, ci_prob: float | None = None) -> Table:
               "false alarms")
     return Table(f"Breaks of {said.y}: medians ({100 * prob:g} % {kind}); log Bayes factors",
                  header, rows)
+
+
+def links(link: Link, ci_prob: float | None = None) -> Table:
+    """Tasks in rows: floor, threshold, slope and scatter of the link."""
+    prob, kind = defaults(ci_prob)
+    frame = link.summary(prob, kind)
+    names = ("floor", "threshold", "slope", "scatter")
+    rows = tuple((task, *(_interval(row, n, "{:.3g}".format) for n in names))
+                 for task, row in frame.iterrows())
+    return Table(f"Link ({link.kind}): medians ({100 * prob:g} % {kind})", ("task", *names), rows)
 
 
 def _place(column: str, value) -> str:

@@ -152,3 +152,17 @@ def test_points_in_clusters_are_not_asked_for_breaks_they_cannot_place():
     curve = Curve(s - 2.5, METRICS["loss"], np.full(12, -1))
     assert Bends(curve, 1).fits
     assert not Bends(curve, 3).fits
+
+
+def test_curves_that_fall_by_many_orders_of_magnitude_have_an_evidence():
+    s = np.linspace(-5, 5, 14)
+    curve = Curve(s, Loss(np.exp(-2.0 * s), np.zeros(14)), np.full(14, -1))
+    assert np.isfinite(Bends(curve, 1).evidence(np.random.default_rng(0), 64).log_evidence)
+
+
+def test_particles_without_a_likelihood_say_so_at_once():
+    rng = np.random.default_rng(0)
+    cloud = walk(lambda n: rng.standard_normal((n, 1)), lambda at: -0.5 * (at**2).sum(axis=1),
+                 lambda at, kept: (np.full(len(at), -np.inf), at), lambda at: at, particles=16,
+                 rng=rng)
+    assert cloud.log_evidence == -np.inf

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +12,7 @@ import bayescale as bs
 from bayescale import critique, curves, drift
 from bayescale.curves import evidence_of, posterior_of
 
+RESULTS = Path(__file__).resolve().parent.parent / "benchmarks" / "results"
 FAST = dict(particles=96, progressbar=False)
 C = np.geomspace(1e18, 1e22, 24)
 S = np.log(C / 1e20)
@@ -63,7 +66,13 @@ def test_the_representation_is_for_people(found):
     text = repr(found)
     assert "4 curve(s)" in text
     assert "step: P(break) 1.00, a step at C" in text
-    assert "said to break (P > .5)" in text
+    assert "were said to break (P > .5)" in text
+
+
+def test_rates_of_false_alarms_are_those_of_the_benchmark():
+    kept = pd.read_csv(RESULTS / "breaks_alarms_pooled.csv").groupby("points")["alarms"].max()
+    assert kept.to_dict() == pytest.approx(curves.FALSE_ALARMS, abs=0.001)
+    assert max(curves.FALSE_ALARMS.values()) <= 0.05
 
 
 def test_many_curves_teach_how_common_breaks_are():
