@@ -10,6 +10,7 @@ Should nutpie's inside change, its own compilation is used.
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from contextlib import contextmanager
 
 import numpy as np
@@ -48,12 +49,16 @@ def expand(dim, expanded, x_, out_, user_):
 """
 
 
-def compile_model(model):
-    """nutpie's compiled form of a ``pymc.Model``."""
+def compile_model(model, scattered: Collection[str] | None = None):
+    """nutpie's compiled form of a ``pymc.Model``.
+
+    Chains start around the medians of the prior, all variables or only those `scattered`.
+    """
     import nutpie
 
+    scatter = None if scattered is None else {model[name] for name in scattered}
     with _lock, _short_callbacks():
-        return nutpie.compile_pymc_model(model)
+        return nutpie.compile_pymc_model(model, jitter_rvs=scatter)
 
 
 @contextmanager

@@ -19,11 +19,12 @@ PACKAGE = Path(bs.__file__).parent
 #: From the ground up: a room may use those named before it, and none named after it.
 ROOMS = (
     "errors", "units", "priors", "law", "laws", "intervals", "progress", "examples", "table",
-    "counting", "runs", "diagnostics", "drift", "design", "model", "compiling", "sampler",
-    "posterior", "predictive", "check", "store", "fitting", "averaging", "simulation",
-    "calibration", "allocation", "forecasting", "scoring", "baselines", "holdout", "tasks",
-    "rollouts", "comparison", "verdict", "landmarks", "style", "plots", "reliability", "forest",
-    "tables", "reporting", "cli",
+    "sheet", "counting", "runs", "metric", "particles", "bends", "curves", "diagnostics", "drift",
+    "design", "model", "linking", "compiling", "sampler", "posterior", "predictive", "check",
+    "store", "fitting", "averaging", "simulation", "calibration", "allocation", "forecasting",
+    "downstream", "taskcasting", "emergence", "critique", "scoring", "baselines", "holdout",
+    "tasks", "rollouts", "comparison", "verdict", "landmarks", "style", "plots", "reliability",
+    "forest", "panels", "tables", "reporting", "terminal", "cli",
 )
 FILES = sorted(PACKAGE.rglob("*.py"))
 LAWS = sorted(set((PACKAGE / "laws").glob("*.py")) - {PACKAGE / "laws" / "__init__.py"})
@@ -110,7 +111,7 @@ def test_a_law_needs_a_formula_and_priors_only(file):
 
 def test_only_the_sampling_rooms_know_the_sampler():
     knowing = {room_of(f) for f in FILES if packages(f) & SAMPLING}
-    assert knowing == {"model", "compiling", "sampler"}
+    assert knowing == {"model", "linking", "compiling", "sampler"}
 
 
 def test_only_the_drawing_rooms_know_matplotlib():

@@ -1,0 +1,138 @@
+"""Do forecasts of accuracies on tasks hold: links from the loss, beside compute, beside a curve?
+
+OpenLM (bundled), 15 tasks. The kind of link and the size of its drift are chosen among runs of up
+to 412M parameters: links fitted up to 79M and up to 154M forecast the larger ones. The target is
+then asked once: links fitted on runs up to 412M and one 1.4B run per corpus forecast the remaining
+1.4B and 6.9B runs, from N and D (with a fit of Chinchilla's law to the same runs) and from the
+measured loss. Beside them a least-squares curve of Gadre et al. 2024 for each corpus, on the mean
+error over the tasks.
+
+    python benchmarks/links.py
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+
+import numpy as np
+import pandas as pd
+from common import crps, interval_score, keep, write
+
+import bayescale as bs
+from bayescale import taskcasting
+from bayescale.errors import ConvergenceWarning
+
+KINDS = ("logistic", "hinge", "gadre", "direct")
+DRIFTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
+LEVELS = (0.5, 0.8, 0.9, 0.95)
+SETTINGS = dict(draws=500, tune=600, chains=3, target_accept=0.97, cores=1)
+
+
+def table() -> pd.DataFrame:
+    """Task results with a number per run."""
+    frame = bs.scores("openlm")
+    return frame.assign(run=frame.groupby(["dataset", "N", "D"]).ngroup())
+
+
+def measures(draws: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Coverage and scores of accuracies; `draws` has one more axis in front."""
+    draws, truth = draws.reshape(len(draws), -1), truth.ravel()
+    out = {"n": len(truth)}
+    for prob in LEVELS:
+        low, high = np.quantile(draws, [(1 - prob) / 2, (1 + prob) / 2], axis=0)
+        out[f"inside {100 * prob:.0f} %"] = float(((low <= truth) & (truth <= high)).mean())
+        if prob == 0.9:
+            out["interval score"] = float(interval_score(truth, low, high, 0.1).mean())
+            out["width"] = float((high - low).mean())
+    out["CRPS"] = float(crps(truth, draws).mean())
+    out["mean |error|"] = float(np.abs(np.median(draws, axis=0) - truth).mean())
+    return out
+
+
+def curve_errors(frame: pd.DataFrame, seen, held: pd.DataFrame) -> np.ndarray:
+    """Relative errors of the mean error over tasks, of least-squares curves per corpus."""
+    from scipy.optimize import curve_fit
+
+    mean = frame.groupby("run").agg(dataset=("dataset", "first"), loss=("loss", "first"),
+                                    error=("accuracy", lambda a: 1 - a.mean()))
+    out = []
+    for run in held.index:
+        own = mean[(mean["dataset"] == mean.loc[run, "dataset"]) & mean.index.isin(seen)]
+        (eps, k, gamma), _ = curve_fit(lambda x, eps, k, gamma: eps - k * np.exp(-gamma * x),
+                                       own["loss"], own["error"], p0=(0.85, 2.0, 0.75))
+        said = eps - k * np.exp(-gamma * mean.loc[run, "loss"])
+        out.append(said / mean.loc[run, "error"] - 1)
+    return np.array(out)
+
+
+def main(seed: int = 1) -> None:
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    frame = table()
+    wide = frame.drop_duplicates("run").set_index("run")
+    accuracy = frame.pivot(index="run", columns="task", values="accuracy")
+    small = wide["N"] < 5e8
+    final = small | ((wide["N"] < 2e9) & (wide["D"] < 21 * wide["N"]))
+    problems = {
+        "rollout: to 79M -> 154M, 412M": (wide["N"] < 1e8, small & (wide["N"] > 1e8)),
+        "rollout: to 154M -> 412M": (wide["N"] < 2e8, small & (wide["N"] > 2e8)),
+        "target: to 412M and one 1.4B -> 1.4B, 6.9B": (final, ~final),
+    }
+    runs = bs.Runs.example("openlm")
+    rows, per_task, means, drifts = [], [], [], []
+    chosen = taskcasting.DRIFT
+    for problem, (seen, ahead) in problems.items():
+        held = wide[ahead]
+        truth = accuracy.loc[held.index].to_numpy()
+        names = set(zip(wide["dataset"][seen], wide["N"][seen], wide["D"][seen], strict=True))
+        keys = zip(runs.table["dataset"].astype(str), runs.table["N"], runs.table["D"], strict=True)
+        fit = bs.fit(runs[np.array([k in names for k in keys])], groups="dataset",
+                     random_seed=seed)
+        for kind in KINDS:
+            started = time.perf_counter()
+            link = bs.link(fit, frame[frame["run"].isin(wide.index[seen])], kind=kind,
+                           random_seed=seed, **SETTINGS)
+            seconds = time.perf_counter() - started
+            asked = {"N and D": held[["N", "D", "dataset"]]}
+            if kind != "direct":
+                asked["measured loss"] = held[["loss", "dataset"]]
+            for known, points in asked.items():
+                draws = {}
+                for size in DRIFTS if problem.startswith("rollout") else (0.0, chosen):
+                    taskcasting.DRIFT = size
+                    said = bs.forecast_tasks(link, points, random_seed=seed).data
+                    draws[size] = {v: said[v].to_numpy().reshape(-1, *truth.shape)
+                                   for v in ("mean", "accuracy")}
+                    drifts.append({"problem": problem, "kind": kind, "known": known, "drift": size,
+                                   **measures(draws[size]["accuracy"], truth)})
+                taskcasting.DRIFT = chosen
+                here = draws[chosen]
+                tag = {"problem": problem, "kind": kind, "known": known}
+                rows.append({**tag, **measures(here["accuracy"], truth),
+                             "R-hat": link.convergence.r_hat, "ESS": link.convergence.ess,
+                             "divergences": link.convergence.divergences, "seconds": seconds})
+                per_task += [{**tag, "task": t, **measures(here["accuracy"][..., i], truth[:, i])}
+                             for i, t in enumerate(link.tasks)]
+                error = 1 - np.median(here["mean"].mean(axis=-1), axis=0)
+                relative = error / (1 - truth.mean(axis=1)) - 1
+                means.append({**tag, "mean |relative error| %": 100 * np.abs(relative).mean(),
+                              "worst %": 100 * np.abs(relative).max(),
+                              **measures(here["accuracy"].mean(axis=-1), truth.mean(axis=1))})
+            print(f"{problem}, {kind}: {seconds:.0f} s, {link.convergence}", file=sys.stderr)
+        relative = curve_errors(frame, wide.index[seen], held)
+        means.append({"problem": problem, "kind": "Gadre's curve", "known": "measured loss",
+                      "mean |relative error| %": 100 * np.abs(relative).mean(),
+                      "worst %": 100 * np.abs(relative).max()})
+        keep(pd.DataFrame(drifts), "links_drift")
+        write(pd.DataFrame(rows), "links", "accuracies, all tasks pooled")
+        keep(pd.DataFrame(per_task), "links_tasks")
+        write(pd.DataFrame(means), "links_means", "the mean error over the tasks of each run")
+    pooled = pd.DataFrame(drifts).query("problem.str.startswith('rollout')")
+    pooled = pooled.groupby(["kind", "known", "drift"])[
+        ["interval score", "CRPS", "inside 90 %", "mean |error|"]].mean().reset_index()
+    write(pooled, "links_choice", "what kind and size of drift are chosen by: both rollouts")
+
+
+if __name__ == "__main__":
+    main()
