@@ -65,8 +65,8 @@ def test_a_link_is_drawn_with_its_runs_and_what_came_later(link):
     ahead = bs.forecast_tasks(link, loss=tasks.query("task == 'piqa'")["loss"].to_numpy())
     axes = bs.plot_link(link, ahead=ahead, truth=tasks)
     assert [ax.get_title() for ax in axes] == ["hellaswag", "piqa"]
-    for ax, task in zip(axes, link.tasks, strict=True):
-        own = link.plan.table.query("task == @task")
+    for ax, name in zip(axes, link.tasks, strict=True):
+        own = link.plan.table[link.plan.table["task"] == name]
         drawn = [line for line in ax.lines if len(line.get_xdata()) == len(own)]
         assert sorted(drawn[0].get_ydata()) == pytest.approx(sorted(own["y"]))
         (bars,) = [c for c in ax.collections if hasattr(c, "get_segments")]
