@@ -29,6 +29,9 @@ FURTHER = 1 / 3
 #: From two breaks on, more are tried only while the last one lost no more log evidence than this.
 HOPELESS = 3.0
 
+#: A best model that has won less than this of what is above chance tells little of what is to come.
+HARDLY = 0.15
+
 GRID = (np.arange(200) + 0.5) / 200  # shares of curves that break
 
 
@@ -64,6 +67,10 @@ def read_curves(data, *, x, y, groups=None, metric=None, scale="odds", family=No
     if metric == "accuracy":
         frame, notes = sheet(data, y=y, task=task, n_questions=n_questions, chance=chance,
                              needs=(x,), keep=keep)
+        won = ((frame["y"] - frame["chance"]) / (1 - frame["chance"])).groupby(frame["task"]).max()
+        if hardly := list(won.index[won < HARDLY]):
+            notes.append(f"{', '.join(hardly)}: chance is hardly left in these rows; how fast "
+                         "accuracy will rise is then the prior's guess, and forecasts may miss")
     else:
         frame, notes = plain(data, y=y, task=task, needs=(x,), keep=keep), []
         if y == "loss" and "loss_sd" in data:

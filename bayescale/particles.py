@@ -18,6 +18,8 @@ KEEP = 0.5
 #: Moves after each degree are repeated until this share of the particles has left its place, at
 #: most so often.
 MOVED, MOST_MOVES = 0.9, 6
+#: And so often after the last degree, where they are kept as draws of the posterior.
+LAST_MOVES = 15
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ def walk(
         root = np.linalg.cholesky(np.cov(places.T).reshape(dimension, dimension)
                                   + 1e-8 * np.eye(dimension))
         left = np.zeros(particles, bool)
-        for move in range(MOST_MOVES):
+        last = done >= 1.0
+        for move in range(LAST_MOVES if last else MOST_MOVES):
             anew = move % 3 == 2
             if anew:
                 to = again(places)
@@ -98,7 +101,7 @@ def walk(
             left |= yes
             if not anew:
                 reach = float(np.clip(reach * np.exp(yes.mean() - 0.25), 0.1, 3.0))
-            if left.mean() > MOVED and move >= 2:
+            if left.mean() > MOVED and move >= 2 and not last:
                 break
     return Cloud(places, kept, float(log_evidence), degrees)
 

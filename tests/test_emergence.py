@@ -189,6 +189,7 @@ def test_tasks_that_stay_at_chance_are_named():
     flat = pd.DataFrame({"C": C, "accuracy": np.full(24, 0.25)})
     said = bs.breaks(flat, y="accuracy", n_questions=400, chance=0.25, **FAST)
     assert "never leaves chance" in said.notes[0]
+    assert "the prior's guess" in said.notes[1]
     assert said.probability() < 0.5
 
 
