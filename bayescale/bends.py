@@ -23,8 +23,8 @@ from bayescale.particles import walk
 from bayescale.priors import Positive, Prior, from_link
 
 PARTICLES = 192
-#: Steps of the random walk, and the components that are kept of it: what they leave out is less
-#: than a thousandth of a walk over three decades.
+#: Steps of the random walk, and the components that are kept of its integral, which is smooth: the
+#: first few carry nearly all of it (`tests/test_bends.py` compares the covariance).
 STEPS, COMPONENTS = 200, 12
 
 #: The slope's random walk, per root of an e-fold, in units of the curve's own slope: what whole
@@ -45,13 +45,13 @@ SPARE = 0.01
 #: Different x that must lie on each side of a break, and between two of them.
 ASIDE, BETWEEN = 3, 2
 
-#: Scoring ends after a full step that gains less than this in log density.
 #: Scalars farther out than this many standard deviations of their priors are left out.
 FARTHEST = 6.0
-ROUNDING = 1e-12
 #: Inner parameters that are tried for each draw, and how much wider than the normal approximation.
 TRIED, TAILS = 8, 1.3
+#: Steps of the scoring at most; it ends after a full one that gains less than this in log density.
 NEWTON, CLOSE = 60, 1e-2
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)

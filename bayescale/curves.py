@@ -130,17 +130,10 @@ def posterior_of(broken: np.ndarray, straight: float, grid, weight) -> np.ndarra
     out = np.zeros(MOST + 1)
     out[0] = 1.0
     if len(broken):
-        total = np.logaddexp(np.log(grid) + logsumexp(broken), np.log1p(-grid) + straight)
+        total = np.logaddexp(np.log(grid) + np.logaddexp.reduce(broken), np.log1p(-grid) + straight)
         out[1:1 + len(broken)] = weight @ np.exp(np.log(grid)[:, None] + broken - total[:, None])
         out[0] = 1 - out[1:].sum()
     return out
-
-
-def logsumexp(values) -> float:
-    values = np.asarray(values, float)
-    if not len(values):
-        return -np.inf
-    return float(values.max() + np.log(np.exp(values - values.max()).sum()))
 
 
 # -- in words ------------------------------------------------------------------------------------
@@ -151,9 +144,12 @@ KINDS = ("start", "step", "bend")
 FLAT, MOST_OF_IT = 0.15, 0.6
 GRAIN = 60  # points that a curve is looked at
 
-#: How often unbroken curves are said to break (P > .5), drifting or not, over metrics and noise, by
-#: number of points; the worse of both rows of `benchmarks/results/breaks_alarms_pooled.csv`.
-FALSE_ALARMS = {8: 0.0333, 20: 0, 40: 0.0222, 100: 0.04}
+#: How many simulated curves that drift without a break were said to break (P > .5), and of how
+#: many, over noise: by metric and number of points, from `benchmarks/results/breaks_alarms.csv`.
+FALSE_ALARMS = {
+    "loss": {8: (3, 54), 20: (0, 39), 40: (1, 27), 100: (1, 15)},
+    "accuracy": {8: (0, 36), 20: (0, 26), 40: (0, 18), 100: (0, 10)},
+}
 
 
 def kinds(law: Bends, at, normals, places) -> np.ndarray:
@@ -170,10 +166,9 @@ def kinds(law: Bends, at, normals, places) -> np.ndarray:
     return np.where(quick > MOST_OF_IT, "step", np.where(before < FLAT, "start", "bend"))
 
 
-def alike(n: int) -> int:
-    return max((k for k in FALSE_ALARMS if k <= n), default=min(FALSE_ALARMS))
-
-
-def false_alarms(n: int) -> float:
-    """How often unbroken curves of about `n` points, drifting or not, were said to break."""
-    return FALSE_ALARMS[alike(n)]
+def false_alarms(metric: str, n: int) -> tuple[int, int, int]:
+    """Curves that were said to break without a break, of how many, and how many points they had:
+    the nearest number below `n`."""
+    known = FALSE_ALARMS["accuracy" if metric == "accuracy" else "loss"]
+    points = max((k for k in known if k <= n), default=min(known))
+    return *known[points], points
