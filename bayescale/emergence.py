@@ -412,7 +412,9 @@ def breaks(
     -----
     The smooth break is that of Caballero et al. 2022 (arXiv:2210.14891). Each number of breaks has
     its evidence from sequential Monte Carlo over places, widths and scales, with everything linear
-    integrated out by Laplace's method. A break needs three different x on either side.
+    integrated out by Laplace's method. A break needs three different x on either side. Evidence is
+    an estimate: with many families and few particles its logarithm moves by some units from seed to
+    seed, so ask again with another seed and more `particles` before a close P(break) is believed.
 
     Examples
     --------
