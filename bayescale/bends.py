@@ -15,14 +15,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import lgamma
 
 import numpy as np
 
 from bayescale.metric import Accuracy, Loss
-from bayescale.particles import walk
+from bayescale.particles import Cloud, Problem, integrate, systematic
 from bayescale.priors import Positive, Prior, from_link
 
-PARTICLES = 192
+PARTICLES = 128
 #: Steps of the random walk, and the components that are kept of its integral, which is smooth: the
 #: first few carry nearly all of it (`tests/test_bends.py` compares the covariance).
 STEPS, COMPONENTS = 200, 12
@@ -39,18 +40,23 @@ CHANGE = 1.0
 #: A slope of one curve is drawn around the typical one with this share of it as standard deviation.
 SLOPE_SD = 1.0
 
-#: The share of places taken at random that must do, for so many breaks to be tried.
-SPARE = 0.01
+#: The share of places taken at random that must do, for so many breaks to be tried, and how many
+#: are taken to find it.
+SPARE, TRIALS = 0.01, 20_000
 
 #: Different x that must lie on each side of a break, and between two of them.
 ASIDE, BETWEEN = 3, 2
 
 #: Scalars farther out than this many standard deviations of their priors are left out.
 FARTHEST = 6.0
-#: Inner parameters that are tried for each draw, and how much wider than the normal approximation.
-TRIED, TAILS = 8, 1.3
-#: Steps of the scoring at most; it ends after a full one that gains less than this in log density.
+#: Steps of the scoring at most; it ends where no more than `CLOSE` of log density is to be won.
 NEWTON, CLOSE = 60, 1e-2
+#: Damping at the start, and where a particle is given up.
+GENTLY, HARDEST = 1e-3, 1e9
+#: Normals that are tried for each draw in the end, and the degrees of freedom of their proposal.
+TRIED, TAILS = 8, 7.0
+#: How near to the points themselves the scoring starts, in `eta`.
+NEAR = 0.3
 ROUNDING = 1e-12
 
 
@@ -133,7 +139,7 @@ class Bends:
 
     def __post_init__(self):
         metric = self.curve.metric
-        priors = dict(metric.outer, slope=metric.slope)
+        priors = dict(metric.priors, slope=metric.slope)
         if self.drift:
             priors["drift"] = DRIFT
         if self.curve.families:
@@ -158,31 +164,39 @@ class Bends:
         return slice(len(self.names), len(self.names) + self.breaks)
 
     def _drawn_places(self, n: int, rng) -> np.ndarray:
-        out = rng.random((n, self.breaks))
+        out = np.sort(rng.random((n, self.breaks)), axis=1)
         while (bad := ~self._apart(out)).any():
-            out[bad] = rng.random((int(bad.sum()), self.breaks))
+            out[bad] = np.sort(rng.random((int(bad.sum()), self.breaks)), axis=1)
         return out
 
     def _apart(self, places: np.ndarray) -> np.ndarray:
-        """Whether places lie in the window with enough points between each two."""
-        inside = ((places > 0) & (places < 1)).all(axis=1)
+        """Whether places lie in the window, in order, with enough points between each two."""
+        inside = ((places > 0) & (places < 1)).all(axis=1) & (np.diff(places) > 0).all(axis=1)
         if self.breaks < 2:
             return inside
         low, high = self.curve.window
         s = np.unique(self.curve.s)
-        before = np.searchsorted(s, low + (high - low) * np.sort(places, axis=1))
+        before = np.searchsorted(s, low + (high - low) * places)
         return inside & (np.diff(before, axis=1) >= BETWEEN).all(axis=1)
 
     @cached_property
+    def room(self) -> float:
+        """The share of places taken at random, in order, that are far enough apart."""
+        if self.breaks < 2:
+            return 1.0
+        trial = np.sort(np.random.default_rng(0).random((TRIALS, self.breaks)), axis=1)
+        return float(self._apart(trial).mean())
+
+    @property
     def fits(self) -> bool:
         """Whether so many breaks find places at all: points may lie in clusters."""
-        trial = np.random.default_rng(0).random((4000, self.breaks))
-        return bool(self._apart(trial).mean() > SPARE)
+        return self.room > SPARE
 
     def log_prior(self, at: np.ndarray) -> np.ndarray:
         normal = np.delete(at, np.arange(at.shape[1])[self._places], axis=1)
         fair = self._apart(at[:, self._places]) & (abs(normal) < FARTHEST).all(axis=1)
-        return np.where(fair, -0.5 * (normal**2).sum(axis=1), -np.inf)
+        log = -0.5 * (normal**2 + np.log(2 * np.pi)).sum(axis=1)
+        return np.where(fair, log + lgamma(self.breaks + 1) - np.log(self.room), -np.inf)
 
     def again(self, at: np.ndarray, rng) -> np.ndarray:
         """One break placed anew, with a new width; without breaks, one scalar drawn anew."""
@@ -195,6 +209,10 @@ class Bends:
         first = len(self.names)
         at[rows, first + which] = rng.random(len(at))
         at[rows, first + self.breaks + which] = rng.standard_normal(len(at))
+        order = np.argsort(at[:, self._places], axis=1)
+        for start in (first, first + self.breaks):
+            part = slice(start, start + self.breaks)
+            at[:, part] = np.take_along_axis(at[:, part], order, axis=1)
         return at
 
     def scalars(self, at: np.ndarray) -> dict[str, np.ndarray]:
@@ -234,71 +252,61 @@ class Bends:
 
     def log_likelihood(self, at: np.ndarray, start=None):
         """Of each particle with the normals integrated out, and the normals at their best."""
+        best, value, curvature = self._best(at, start)
+        return value - 0.5 * np.linalg.slogdet(curvature)[1], best
+
+    def _best(self, at: np.ndarray, start):
         h = self.scalars(at)
         offset, columns = self.columns(at, h, self.curve.s, self.curve.family)
         if start is None:
-            start = self._start(offset, columns)
-        best, value, curvature = _best(self.curve.metric, offset, columns, h, start)
-        return value - 0.5 * np.linalg.slogdet(curvature)[1], best
+            start = _least_squares(self.curve.metric.guess(h) - offset, columns)
+        return _best(self.curve.metric, offset, columns, h, start)
 
-    def _start(self, offset, columns):
-        """Weighted least squares on what the points alone suggest."""
-        eta, inner = self.curve.metric.guess()
-        spread = 0.3
-        across = columns.transpose(0, 2, 1)
-        curvature = np.eye(columns.shape[2]) + across @ columns / spread**2
-        u = np.linalg.solve(curvature, across @ (eta - offset)[..., None] / spread**2)[..., 0]
-        return np.concatenate([np.broadcast_to(inner, (len(u), len(inner))), u], axis=1)
+    def evidence(self, rng, particles: int = PARTICLES) -> Cloud:
+        """Draws of the posterior, with their normals, and the log evidence of so many breaks."""
+        problem = Problem(lambda n: self.draw(n, rng), self.log_prior, self.log_likelihood,
+                          lambda at: self.again(at, rng))
+        cloud = integrate(problem, particles=particles, rng=rng)
+        return self._exactly(cloud, rng) if np.isfinite(cloud.log_evidence) else cloud
 
-    def evidence(self, rng, particles: int = PARTICLES):
-        """Particles of the posterior, and the log evidence of so many breaks."""
-        return walk(lambda n: self.draw(n, rng), self.log_prior, self.log_likelihood,
-                    lambda at: self.again(at, rng), particles=particles, rng=rng)
+    def _exactly(self, cloud: Cloud, rng) -> Cloud:
+        """What Laplace's method is off by, made up for: normals drawn around their best, weighed by
+        the likelihood itself, and drawn again with their places."""
+        from scipy.special import gammaln
 
-    def normals(self, at: np.ndarray, best: np.ndarray, rng) -> np.ndarray:
-        """One draw of the normals for each particle: inner parameters of the metric, level, slope,
-        changes of slope, drift, families.
-
-        Floor and curve trade against each other along a bent ridge, which no normal distribution
-        follows. So inner parameters are tried first, each with the curve at its best beside them;
-        one of them is taken by weight, and the curve drawn around it.
-        """
-        h = self.scalars(at)
-        offset, columns = self.columns(at, h, self.curve.s, self.curve.family)
-        best, _, curvature = _best(self.curve.metric, offset, columns, h, best)
-        q, n = len(self.curve.metric.inner), len(at)
-        if q:
-            root = TAILS * np.linalg.cholesky(np.linalg.inv(curvature)[:, :q, :q])
-            steps = rng.standard_normal((TRIED, n, q))
-            tried = np.tile(best, (TRIED, 1))
-            moved = best[:, :q] + (root @ steps[..., None])[..., 0]
-            tried[:, :q] = np.clip(moved, -FARTHEST, FARTHEST).reshape(-1, q)
-            many = {k: np.tile(v, (TRIED, 1)) for k, v in h.items()}
-            tried, value, bent = _best(self.curve.metric, np.tile(offset, (TRIED, 1)),
-                                       np.tile(columns, (TRIED, 1, 1)), many, tried, held=True)
-            weight = (value - 0.5 * np.linalg.slogdet(bent)[1]).reshape(TRIED, n)
-            weight = weight + 0.5 * (steps**2).sum(axis=2)
-            taken = (weight + rng.gumbel(size=weight.shape)).argmax(axis=0) * n + np.arange(n)
-            best, curvature = tried[taken], bent[taken]
+        h = self.scalars(cloud.places)
+        offset, columns = self.columns(cloud.places, h, self.curve.s, self.curve.family)
+        best, value, curvature = _best(self.curve.metric, offset, columns, h, cloud.kept)
+        n, p = best.shape
+        steps = rng.standard_normal((TRIED, n, p))
+        steps *= np.sqrt(TAILS / rng.chisquare(TAILS, (TRIED, n, 1)))
         root = np.linalg.cholesky(curvature).transpose(0, 2, 1)
-        noise = np.linalg.solve(root, rng.standard_normal(best.shape)[..., None])[..., 0]
-        noise[:, :q] = 0.0
-        return best + noise
+        normals = best + np.linalg.solve(root, steps[..., None])[..., 0]
+        eta = offset + np.einsum("npj,tnj->tnp", columns, normals)
+        found = self.curve.metric.score(eta, h).log.sum(axis=2) - 0.5 * (normals**2).sum(axis=2)
+        drawn = (gammaln((TAILS + p) / 2) - gammaln(TAILS / 2) + p / 2 * np.log(2 / TAILS)
+                 - (TAILS + p) / 2 * np.log1p((steps**2).sum(axis=2) / TAILS))
+        log = found - value - drawn
+        weight = np.exp(log - log.max())
+        off, each = np.log(weight.mean()) + log.max(), weight.mean(axis=0)
+        spread = each.std() / each.mean() / np.sqrt(cloud.effective)
+        pick = systematic(weight.ravel() / weight.sum(), n, rng)
+        return Cloud(cloud.places[pick % n], normals.reshape(-1, p)[pick],
+                     float(cloud.log_evidence + off), float(np.hypot(cloud.error, spread)),
+                     float(cloud.effective / (1 + (each.std() / each.mean()) ** 2)))
 
     def eta(self, at: np.ndarray, normals: np.ndarray, s: np.ndarray, family: np.ndarray):
         """The curve on the metric's scale, (particle, point)."""
         offset, columns = self.columns(at, self.scalars(at), s, family)
-        inner = len(self.curve.metric.inner)
-        return offset + (columns @ normals[:, inner:, None])[..., 0]
+        return offset + (columns @ normals[..., None])[..., 0]
 
     def slopes(self, at: np.ndarray, normals: np.ndarray):
         """The slope before the first break, (particle,), and what each break adds to it, (particle,
         break); drift aside."""
         slope = self.scalars(at)["slope"]
-        first = len(self.curve.metric.inner) + 1
         sign = -1.0 if self.curve.metric.falls else 1.0
-        before = slope[:, 0] * (sign + SLOPE_SD * normals[:, first])
-        return before, CHANGE * slope * normals[:, first + 1:first + 1 + self.breaks]
+        before = slope[:, 0] * (sign + SLOPE_SD * normals[:, 1])
+        return before, CHANGE * slope * normals[:, 2:2 + self.breaks]
 
 
 def bend(s, place, width):
@@ -310,56 +318,56 @@ def _softplus(z):
     return np.maximum(z, 0.0) + np.log1p(np.exp(-abs(z)))
 
 
-def _best(metric, offset, columns, h, start, held=False):
-    """Normals (inner parameters of the metric first) that maximise likelihood and prior, by Fisher
-    scoring, damped where it overshoots (Levenberg and Marquardt). With `held`, inner parameters
-    stay as they are.
+def _least_squares(eta, columns):
+    """Normals that bring the columns near to `eta`."""
+    across = columns.transpose(0, 2, 1) / NEAR**2
+    curvature = np.eye(columns.shape[2]) + across @ columns
+    return np.linalg.solve(curvature, across @ eta[..., None])[..., 0]
+
+
+def _best(metric, offset, columns, h, start):
+    """Normals that maximise likelihood and prior, by scoring that is damped by how much of the
+    expected gain comes true (Levenberg and Marquardt; Nielsen 1999).
 
     Returns the normals, the log of likelihood times prior (without the prior's constant, which
     Laplace's method cancels), and the curvature there.
     """
     n, _, p = columns.shape
-    q = start.shape[1] - p
-    identity = np.eye(q + p)
+    identity, across = np.eye(p), columns.transpose(0, 2, 1)
     v, value = start.copy(), np.full(n, -np.inf)
-    curvature = np.broadcast_to(identity, (n, q + p, q + p)).copy()
-    pull, step = np.zeros_like(v), np.zeros_like(v)
-    damping = np.zeros(n)
+    pull, climb = np.zeros((n, p)), np.broadcast_to(identity, (n, p, p)).copy()
+    step, hoped = np.zeros_like(v), np.ones(n)
+    damping, harder = np.full(n, GENTLY), np.full(n, 2.0)
+
+    def with_prior(at, points):
+        new = across[at] @ (columns[at] * points[..., None])
+        # Columns that are all but alike, seen very precisely, leave no figure of the prior's 1.
+        tiny = ROUNDING * new.max(axis=(1, 2), initial=0.0)
+        return new + (1 + tiny)[:, None, None] * identity
+
     still = np.arange(n)
     for _ in range(NEWTON):
         to = v[still] + step[still]
-        here = {k: x[still] for k, x in h.items()}
-        eta = offset[still] + (columns[still] @ to[:, q:, None])[..., 0]
-        said = metric.score(eta, to[:, :q], here)
+        eta = offset[still] + (columns[still] @ to[..., None])[..., 0]
+        said = metric.score(eta, {k: x[still] for k, x in h.items()})
         to_value = said.log.sum(axis=1) - 0.5 * (to**2).sum(axis=1)
-        sane = np.isfinite(to_value) & (abs(to[:, :q]) < FARTHEST).all(axis=1)
-        yes = sane & (to_value >= value[still] - 1e-9)
-        at = still[yes]
-        gain = to_value[yes] - value[at]
+        yes = np.isfinite(to_value) & (to_value >= value[still])
+        at, no = still[yes], still[~yes]
+        came = np.minimum((to_value[yes] - value[at]) / hoped[at], 1.0)
+        damping[at] *= np.maximum(1 / 3, 1 - (2 * came - 1) ** 3)
+        harder[at] = 2.0
+        damping[no] *= harder[no]
+        harder[no] *= 2
         v[at], value[at] = to[yes], to_value[yes]
-        by = np.concatenate([said.by_inner[yes], said.by_eta[yes][..., None] * columns[at]], axis=2)
-        by[:, :, :q] *= not held
-        across = by.transpose(0, 2, 1)
-        down = (across @ said.pull[yes][..., None])[..., 0] - to[yes]
-        new = identity + across @ (by * said.information[yes][..., None])
-        if held:
-            down[:, :q] = 0.0
-        else:
-            down[:, :q] += said.own_pull[yes]
-            new[:, range(q), range(q)] += said.own_information[yes]
-        # Columns that are all but alike, seen very precisely, leave no figure of the prior's 1.
-        new += ROUNDING * new.max(axis=(1, 2), initial=0.0)[:, None, None] * identity
-        curvature[at], pull[at] = new, down
-        damping[still] = np.where(yes, damping[still] / 10, 4 * damping[still] + 0.01)
-        damping[damping < 1e-4] = 0.0
-        done = np.zeros(len(still), bool)
-        done[yes] = gain < CLOSE
-        done &= damping[still] == 0
-        still = still[~done & (damping[still] < 1e6)]
+        pull[at] = (across[at] @ said.pull[yes][..., None])[..., 0] - to[yes]
+        climb[at] = with_prior(at, said.climb[yes])
+        own = damping[still, None] * np.einsum("ijj->ij", climb[still])
+        both = np.stack([climb[still], climb[still] + own[..., None] * identity])
+        straight, step[still] = np.linalg.solve(both, pull[still, :, None])[..., 0]
+        hoped[still] = 0.5 * (step[still] * (pull[still] + own * step[still])).sum(axis=1)
+        left = 0.5 * (straight * pull[still]).sum(axis=1)
+        still = still[(left > CLOSE) & (damping[still] < HARDEST)]
         if not len(still):
             break
-        damped = curvature[still].copy()
-        diagonal = np.einsum("ijj->ij", damped)
-        diagonal *= 1 + damping[still, None]
-        step[still] = np.linalg.solve(damped, pull[still, :, None])[..., 0]
-    return v, value, curvature
+    eta = offset + (columns @ v[..., None])[..., 0]
+    return v, value, with_prior(slice(None), metric.curvature(eta, h))

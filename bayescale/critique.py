@@ -177,12 +177,10 @@ def _bent_alike(seen: Curve, seen_clouds, curve: Curve, clouds, n: int, rng) -> 
     shape = bend(curve.s, place[:, None], width[:, None]) - 0.5 * curve.s
     eta = straight.eta(at, normals, curve.s, curve.family)
     eta = eta + (CHANGE * share * own)[:, None] * shape
-    z = normals[:, :len(curve.metric.inner)]
-    y = curve.metric.draw(eta, z, straight.scalars(at), rng)
+    y = curve.metric.draw(eta, straight.scalars(at), rng)
     return [replace(curve, metric=replace(curve.metric, y=row)) for row in y]
 
 
 def _drawn(law: Bends, cloud: Cloud, n: int, rng):
     pick = rng.integers(len(cloud.places), size=n)
-    at = cloud.places[pick]
-    return at, law.normals(at, cloud.kept[pick], rng), law
+    return cloud.places[pick], cloud.kept[pick], law

@@ -125,6 +125,16 @@ def evidence_of(clouds: Mapping[tuple[int, bool], Cloud], drift: bool = True):
     return np.array(found[1:]) + np.log(prior / prior.sum()), found[0]
 
 
+def error_of(clouds: Mapping[tuple[int, bool], Cloud]) -> float:
+    """Standard error of the log Bayes factor of some breaks over none, as it was computed."""
+    broken, _ = evidence_of(clouds)
+    if not len(broken):
+        return 0.0
+    weight = np.exp(broken - np.logaddexp.reduce(broken))
+    errors = [clouds[k, True].error for k in range(1, len(broken) + 1)]
+    return float(np.hypot(np.sqrt(((weight * errors) ** 2).sum()), clouds[0, True].error))
+
+
 def posterior_of(broken: np.ndarray, straight: float, grid, weight) -> np.ndarray:
     """Probability of 0, 1, ... breaks, the share of curves that break being known by weights."""
     out = np.zeros(MOST + 1)
@@ -155,9 +165,8 @@ FALSE_ALARMS = {
 def kinds(law: Bends, at, normals, places) -> np.ndarray:
     """start, step or bend, by draw: what the metric itself does before, at and after."""
     curve = law.curve
-    h, z = law.scalars(at), normals[:, :len(curve.metric.inner)]
     grid = np.linspace(float(curve.s.min()), curve.end, GRAIN + 1)
-    y = curve.metric.mean(law.eta(at, normals, grid, np.full(len(grid), -1)), z, h)
+    y = curve.metric.mean(law.eta(at, normals, grid, np.full(len(grid), -1)), law.scalars(at))
     moved = np.concatenate([np.zeros((len(y), 1)), abs(np.diff(y, axis=1)).cumsum(axis=1)], axis=1)
     moved /= np.maximum(moved[:, -1:], 1e-300)
     before = moved[np.arange(len(at)), np.searchsorted(grid, places.min(axis=1)) - 1]

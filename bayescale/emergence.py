@@ -16,6 +16,7 @@ from bayescale.curves import (
     GRID,
     MOST,
     SHARE,
+    error_of,
     evidence_of,
     false_alarms,
     kinds,
@@ -100,6 +101,26 @@ class Breaks:
         """
         return float(1 - self.probabilities.loc[self._named(task), 0])
 
+    def within(self, task: str | None = None) -> tuple[float, float]:
+        """P(break) as it would be two standard errors of its computation lower and higher.
+
+        Examples
+        --------
+        >>> import numpy as np, pandas as pd
+        >>> import bayescale as bs
+        >>> x = np.geomspace(1e18, 1e21, 12)
+        >>> said = bs.breaks(pd.DataFrame({"C": x, "loss": 2 + (x / 1e18) ** -0.2}), particles=64)
+        >>> low, high = said.within()
+        >>> low <= said.probability() <= high
+        True
+        """
+        clouds = self.clouds[self._named(task)]
+        broken, straight = evidence_of(clouds)
+        off = 2 * error_of(clouds)
+        low, high = (float(1 - posterior_of(broken + d, straight, *self.share)[0])
+                     for d in (-off, off))
+        return low, high
+
     def _named(self, task: str | None) -> str:
         if task is None and len(self.tasks) == 1:
             return self.tasks[0]
@@ -120,9 +141,7 @@ class Breaks:
                 if count and (k, True) in self.clouds[task]:
                     cloud = self.clouds[task][k, True]
                     pick = rng.integers(len(cloud.places), size=count)
-                    law = Bends(curve, k)
-                    at = cloud.places[pick]
-                    parts.append((law, at, law.normals(at, cloud.kept[pick], rng)))
+                    parts.append((Bends(curve, k), cloud.places[pick], cloud.kept[pick]))
             out[task] = parts
         return out
 
@@ -186,7 +205,8 @@ class Breaks:
             `places`) with intervals, its likeliest ``kind`` and how likely that is, ``P(kind)``;
             then log Bayes factors: ``drift_over_law`` (a drifting law against a straight one),
             ``break_over_law`` (a broken law without drift against a straight one: what one would
-            claim without drift) and ``break_over_drift``, what is left of that claim beside drift;
+            claim without drift) and ``break_over_drift``, what is left of that claim beside drift,
+            with ``mcse``, the standard error of its computation, which more particles make smaller;
             ``false_alarms``: how often simulated curves that drift without a break were said to
             break, of about as many points and over noise from 0.3 to 10 %.
         """
@@ -222,7 +242,7 @@ class Breaks:
         some = np.logaddexp.reduce(broken) if len(broken) else np.nan
         return {"drift_over_law": z[0, True] - z[0, False],
                 "break_over_law": z.get((1, False), np.nan) - z[0, False],
-                "break_over_drift": some - straight}
+                "break_over_drift": some - straight, "mcse": error_of(self.clouds[task])}
 
     @cached_property
     def rate(self) -> tuple[float, float]:
@@ -295,9 +315,8 @@ class Breaks:
             if curve.families:
                 shift = h["family"][:, 0] * rng.standard_normal(len(at))
                 eta[:, member < 0] += shift[:, None]
-            z = normals[:, :len(curve.metric.inner)]
-            means.append(curve.metric.mean(eta, z, h))
-            values.append(curve.metric.draw(eta, z, h, rng))
+            means.append(curve.metric.mean(eta, h))
+            values.append(curve.metric.draw(eta, h, rng))
         data = {name: (("chain", "draw", "point"), np.concatenate(parts)[None])
                 for name, parts in (("mean", means), ("y", values))}
         return xr.Dataset(data, coords={"x": ("point", x)})
@@ -329,6 +348,10 @@ class Breaks:
         for task in self.tasks:
             p = self.probability(task)
             line = f"  {task}: P(break) {p:.2f}"
+            low, high = self.within(task)
+            if low < 0.5 < high:
+                line += (f" (computed to between {low:.2f} and {high:.2f}: more particles would "
+                         "tell)")
             if p > 0.5:
                 where = self.places(task)
                 low, middle, high = np.quantile(where["x"], [0.05, 0.5, 0.95])
@@ -391,7 +414,7 @@ def breaks(
     max_breaks : int
         At most 3.
     particles : int
-        Particles of each posterior; more make the evidence less noisy.
+        Particles of each posterior; more make the evidence more exact.
     random_seed : int
     executor : optional
         Anything with the interface of `concurrent.futures`: tasks are then shared out.
@@ -411,10 +434,10 @@ def breaks(
     Notes
     -----
     The smooth break is that of Caballero et al. 2022 (arXiv:2210.14891). Each number of breaks has
-    its evidence from sequential Monte Carlo over places, widths and scales, with everything linear
-    integrated out by Laplace's method. A break needs three different x on either side. Evidence is
-    an estimate: with many families and few particles its logarithm moves by some units from seed to
-    seed, so ask again with another seed and more `particles` before a close P(break) is believed.
+    its evidence from particles over places, widths, floors and scales (sequential Monte Carlo, then
+    importance sampling), with everything linear integrated out by Laplace's method. A break needs
+    three different x on either side. What the computation may be off by is told (``mcse`` of
+    `Breaks.summary`), and where it could turn the answer, the result says so.
 
     Examples
     --------

@@ -26,7 +26,7 @@ from common import keep, reference, workers, write
 from scipy.stats import binom
 
 import bayescale as bs
-from bayescale.bends import Bends, Curve
+from bayescale.bends import PARTICLES, Bends, Curve
 from bayescale.curves import search
 from bayescale.emergence import Breaks
 from bayescale.metric import Accuracy, Loss
@@ -71,7 +71,7 @@ def simulated(kind: str, n: int, noise: float, change: float, drift: float, rng)
 
 
 def found(curve: Curve, seed) -> Breaks:
-    return Breaks({"curve": curve}, {"curve": search((curve, 3, 192, seed))}, "x", "y",
+    return Breaks({"curve": curve}, {"curve": search((curve, 3, PARTICLES, seed))}, "x", "y",
                   "accuracy" if isinstance(curve.metric, Accuracy) else "loss", (), (), 1)
 
 
@@ -199,10 +199,8 @@ def _ranked(job) -> dict:
     curve = Curve(s, metric, np.full(n, -1))
     law = Bends(curve, 1)
     at = law.draw(1, rng)
-    q = len(metric.inner)
-    normals = rng.standard_normal((1, q + 3 + curve.walk[0].shape[0]))
-    h = law.scalars(at)
-    y = metric.draw(law.eta(at, normals, s, curve.family), normals[:, :q], h, rng)[0]
+    normals = rng.standard_normal((1, 3 + curve.walk[0].shape[0]))
+    y = metric.draw(law.eta(at, normals, s, curve.family), law.scalars(at), rng)[0]
     out = dict(metric=kind, curve=i)
     if kind == "loss":
         # The priors are in units of the curve, as found: the truth's own unit stays.
@@ -210,8 +208,7 @@ def _ranked(job) -> dict:
     else:
         seen = Curve(s, Accuracy(y, metric.n, metric.chance), curve.family)
     law2 = Bends(seen, 1)
-    cloud = law2.evidence(rng, 192)
-    drawn = law2.normals(cloud.places, cloud.kept, rng)
+    cloud = law2.evidence(rng)
 
     def said(law, at, normals):
         before, change = law.slopes(at, normals)
@@ -219,12 +216,11 @@ def _ranked(job) -> dict:
         end = law.eta(at, normals, s[-1:], np.full(1, -1))[:, 0]
         facts = {"place": law.places(at)[:, 0], "width": law.widths(at)[:, 0], "before": before,
                  "change": change[:, 0], "drift": h["drift"][:, 0], "end of the curve": end}
-        return facts | {name: normals[:, j] for j, name in enumerate(metric.inner)} | {
-            name: h[name][:, 0] for name in metric.outer}
+        return facts | {name: h[name][:, 0] for name in metric.priors}
 
-    truth, ours = said(law, at, normals), said(law2, cloud.places, drawn)
+    truth, ours = said(law, at, normals), said(law2, cloud.places, cloud.kept)
     for name, value in truth.items():
-        out[name] = float(((ours[name] < value).sum() + rng.random()) / (len(drawn) + 1))
+        out[name] = float(((ours[name] < value).sum() + rng.random()) / (len(cloud.places) + 1))
     return out
 
 
