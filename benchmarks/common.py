@@ -20,9 +20,9 @@ from bayescale.posterior import parameters, settle_groups
 from bayescale.predictive import WILD
 from bayescale.scoring import crps, interval_score
 
-__all__ = ["HERE", "REFERENCE", "RESULTS", "chinchilla240", "crps", "forms_of_drift",
-           "interval_score", "keep", "log_scores", "part", "reference", "stacked", "workers",
-           "write"]
+__all__ = ["HERE", "REFERENCE", "RESULTS", "along", "chinchilla240", "crps", "forms_of_drift",
+           "interval_score", "keep", "log_scores", "noise_of", "part", "reference", "stacked",
+           "workers", "write"]
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -135,18 +135,17 @@ FORMS = {
 }
 
 
-def forms_of_drift(fit: bs.Fit, problem, groups: Sequence[str], spread: float, seed: int):
-    """Forecasts of a fit to a table under every form and size: name, size, draws, log density."""
+def along(fit: bs.Fit, problem, groups: Sequence[str], seed: int):
+    """The log law at the runs of a table to predict, as a function of how far they are moved along
+    scale, (draw, point); how far drift has gone at each; and which of them drift together."""
     asked = problem.points(fit.law, groups)
-    plain = bs.forecast(fit, asked, drift=False, random_seed=seed)
-    noise = {v: plain.noise[v].transpose("chain", "draw", "point") for v in plain.noise}
-    shape = noise["scale"].shape
     settled = settle_groups(fit.plan, {g: list(asked[g]) for g in groups} or None, len(asked))
     values = parameters(fit.posterior, fit.plan, settled, np.random.default_rng(seed))
     columns = {c: asked[c].to_numpy(float) for c in fit.law.columns}
     log_scale = sum(np.log(v) for v in columns.values())
     distance = np.maximum(log_scale - np.quantile(fit.plan.log_scale, drifts.STARTS_AT), 0)
     labels = asked[list(groups)].astype(str).agg(" ".join, axis=1) if groups else asked["C"] * 0
+    shape = (fit.posterior.sizes["chain"], fit.posterior.sizes["draw"], len(asked))
 
     def law(moved):
         moved = np.broadcast_to(np.exp(np.asarray(moved) / len(columns)), (shape[0] * shape[1],
@@ -157,13 +156,27 @@ def forms_of_drift(fit: bs.Fit, problem, groups: Sequence[str], spread: float, s
         return said.broadcast_like(there[fit.law.columns[0]]).transpose(
             "chain", "draw", "point").to_numpy().reshape(-1, shape[2])
 
+    return law, distance, labels.to_numpy()
+
+
+def noise_of(plain: bs.Forecast) -> dict[str, xr.DataArray]:
+    """The noise of a forecast, dims (chain, draw, point)."""
+    return {v: plain.noise[v].transpose("chain", "draw", "point") for v in plain.noise}
+
+
+def forms_of_drift(fit: bs.Fit, problem, groups: Sequence[str], spread: float, seed: int):
+    """Forecasts of a fit to a table under every form and size: name, size, draws, log density."""
+    plain = bs.forecast(fit, problem.points(fit.law, groups), drift=False, random_seed=seed)
+    noise = noise_of(plain)
+    shape = noise["scale"].shape
+    law, distance, labels = along(fit, problem, groups, seed)
     for name, (off, sizes) in FORMS.items():
         for size in sizes:
             rng = np.random.default_rng(seed)
             drawn = size * spread ** rng.standard_normal(shape[0] * shape[1])
             walk = np.zeros((len(drawn), shape[2]))
-            for label in labels.unique():
-                own = (labels == label).to_numpy()
+            for label in np.unique(labels):
+                own = labels == label
                 start = drawn * rng.standard_normal(len(drawn))
                 walk[:, own] = drifts.wander(distance[own], drawn, rng, start)
             centre = noise["centre"] + off(law, distance, walk).reshape(shape)

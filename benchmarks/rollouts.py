@@ -6,28 +6,45 @@ Every law is fitted once to every table; drift beyond the runs is added to the f
 several sizes. What is called "learnt" was chosen by the mean log score per table of all tables that
 share no run with the one in question (``--leave study``: that come from another study): the size
 of the drift, and for the average the weights of its laws. The same is done for other forms of
-drift. Log-Huber bootstraps of the same laws are made in the same call.
+drift. What is called "hierarchical" is a size with its spread from a hierarchical model of the same
+other tables (`sizes.py`), by their runs one by one or jointly. Log-Huber bootstraps of the same
+laws are made in the same call.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 from common import forms_of_drift, keep, log_scores, part, reference, stacked, write
 from scipy.special import logsumexp
+from sizes import (
+    COPIES,
+    KINDS,
+    Evidence,
+    evidence,
+    forecast,
+    likelihood,
+    population,
+    run_by_run,
+)
+from sizes import SIZES as ASKED
 
 import bayescale as bs
 from bayescale import holdout
 from bayescale.drift import AHEAD
 from bayescale.tasks import BASELINE, OURS, Task, by_huber, scored
 
-SIZES = (0.03, 0.05, 0.07, 0.1, 0.15, 0.2)
+SIZES = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3)
 LAWS = ("chinchilla", "kaplan_floor")
+METHODS = {**{law: (law,) for law in LAWS}, "average": LAWS}
+HIERARCHICAL = {"runs": "hierarchical", "jointly": "hierarchical, jointly"}
 LEVELS = (95, 90, 80, 50)
 SPREAD = AHEAD.spread
 
@@ -77,44 +94,67 @@ def apart(one: str, other: str, leave: str) -> bool:
 # -- forecasts ---------------------------------------------------------------------------------
 
 
-def points_of(problem, groups, seed: int, draws: int) -> tuple[list, dict]:
-    """Scored points of every law, form and size, and draws of those that can be averaged."""
-    points, kept = [], {}
+@dataclass(frozen=True)
+class Fitted:
+    """A law fitted to a table: forecasts under any drift, and what the table says of its size."""
 
-    def add(law, form, size, method, drawn, density, **how):
-        frame = scored(law, method, problem.places, drawn, density, **how)
+    fit: bs.Fit
+    problem: holdout.Problem
+    groups: tuple[str, ...]
+    seconds: float
+    seed: int
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        return evidence(self.fit, self.problem, self.groups, self.seed)
+
+    def points(self, size: bs.Positive | None) -> tuple[pd.DataFrame, np.ndarray]:
+        """Scored points under drift of some size or none, and at most 1000 of the draws."""
+        asked = self.problem.points(self.fit.law, self.groups)
+        drawn, density = forecast(self.fit, asked, self.problem.truth, size, self.seed)
+        return self.scored(drawn, density)
+
+    def scored(self, drawn, density) -> tuple[pd.DataFrame, np.ndarray]:
+        frame = scored(self.fit.law.name, OURS, self.problem.places, drawn, density,
+                       converged=self.fit.convergence.passed, seconds=self.seconds)
+        return frame, drawn[:: max(1, len(drawn) // 1000)]
+
+
+def points_of(problem, groups, seed: int, draws: int) -> tuple[list, dict, dict]:
+    """Scored points of every law, form and size, draws of those that can be averaged, and fits."""
+    points, kept, fits = [], {}, {}
+
+    def add(law, form, size, frame, drawn):
         points.append(frame.assign(form=form, size=size))
-        kept[form, size, law] = drawn[:: max(1, len(drawn) // 1000)]
+        kept[form, size, law] = drawn
 
     for i, name in enumerate(LAWS):
         started, law = time.perf_counter(), bs.laws.get(name)
         fit = bs.fit(problem.seen, law, groups=groups or None, draws=draws, random_seed=seed,
                      progressbar=False)
-        how = dict(converged=fit.convergence.passed, seconds=time.perf_counter() - started)
-        asked = problem.points(law, groups)
+        fits[name] = Fitted(fit, problem, groups, time.perf_counter() - started, seed)
         for size in (0.0, *SIZES):
-            plan = replace(fit.plan, ahead=bs.Positive(size or 1.0, spread=SPREAD))
-            ahead = bs.forecast(replace(fit, plan=plan), asked, drift=size > 0, random_seed=seed)
-            drawn = ahead.data["loss"].transpose("chain", "draw", "point").to_numpy()
-            add(name, "ours", size, OURS, drawn.reshape(-1, len(asked)),
-                ahead.log_density(problem.truth), **how)
+            add(name, "ours", size,
+                *fits[name].points(bs.Positive(size, spread=SPREAD) if size else None))
         for form, size, drawn, density in forms_of_drift(fit, problem, groups, SPREAD, seed):
-            add(name, form, size, OURS, drawn, density, **how)
+            add(name, form, size, *fits[name].scored(drawn, density))
         task = Task(name, by_huber, problem, law, "C", groups, {},
                     np.random.SeedSequence([seed, i]))
         started = time.perf_counter()
         drawn, density, _ = by_huber(task)
-        add(f"log-Huber bootstrap ({name})", "baseline", 0.0, BASELINE, drawn, density,
-            converged=True, seconds=time.perf_counter() - started)
-    return points, kept
+        label = f"log-Huber bootstrap ({name})"
+        add(label, "baseline", 0.0,
+            scored(label, BASELINE, problem.places, drawn, density, converged=True,
+                   seconds=time.perf_counter() - started), drawn[:: max(1, len(drawn) // 1000)])
+    return points, kept, fits
 
 
-def rollouts(chosen, seed: int, draws: int) -> dict[tuple[str, float], bs.Rollout]:
-    """A rollout over all tables for every form and size of the drift."""
-    points, kept = [], {}
+def rollouts(chosen, seed: int, draws: int) -> tuple[dict[tuple[str, float], bs.Rollout], dict]:
+    """A rollout over all tables for every form and size of the drift; fits by table and law."""
+    points, kept, fits = [], {}, {}
     for problem, groups in chosen:
         started = time.perf_counter()
-        more, drawn = points_of(problem, groups, seed, draws)
+        more, drawn, fits[problem.name] = points_of(problem, groups, seed, draws)
         points += more
         for (form, size, law), d in drawn.items():
             kept.setdefault((form, size), {})[law, problem.name] = d
@@ -122,7 +162,7 @@ def rollouts(chosen, seed: int, draws: int) -> dict[tuple[str, float], bs.Rollou
               f"{time.perf_counter() - started:.0f} s", flush=True)
     every = pd.concat(points, ignore_index=True)
     return {(form, float(size)): bs.Rollout(frame.reset_index(drop=True), kept[form, size], seed)
-            for (form, size), frame in every.groupby(["form", "size"])}
+            for (form, size), frame in every.groupby(["form", "size"])}, fits
 
 
 # -- what is learnt from the other tables ------------------------------------------------------
@@ -145,20 +185,93 @@ def learn(rolled, form: str, laws, table: str | None, leave: str) -> tuple[float
     return best[1], best[2]
 
 
+class Hierarchy:
+    """Sizes of drift that tables leave to each other through a hierarchical model, and the
+    forecasts under them."""
+
+    def __init__(self, rolled, fits, leave: str):
+        self.plain, self.fits, self.leave = rolled["ours", 0.0], fits, leave
+        self.made = {}
+
+    def others(self, table: str | None) -> list[str]:
+        return [t for t in self.fits if table is None or apart(table, t, self.leave)]
+
+    def weights(self, points: pd.DataFrame, laws, table: str | None) -> dict[str, float]:
+        return stacked(points[points["problem"].isin(self.others(table))], laws)
+
+    def evidence(self, table: str) -> dict[str, Evidence]:
+        return {law: fitted.evidence for law, fitted in self.fits[table].items()}
+
+    def learnt(self, laws, kind: str, left_out: str | None):
+        """The population of sizes over all tables apart from one; none where no table is left."""
+        used = [t for t in self.others(left_out) if t not in COPIES]
+        weights = self.weights(self.plain.points, laws, left_out)
+        said = [likelihood(self.evidence(t), weights, kind) for t in used]
+        return population(said) if said else None
+
+    def points(self, laws, table: str, size: bs.Positive) -> pd.DataFrame:
+        """Points of a table under a size, of the average by weights from the others under it."""
+        names = [table] if len(laws) == 1 else [table, *self.others(table)]
+        for name, law in itertools.product(names, laws):
+            if (name, law, size) not in self.made:
+                self.made[name, law, size] = self.fits[name][law].points(size)
+        made = {(n, law): self.made[n, law, size] for n in names for law in laws}
+        every = bs.Rollout(pd.concat([f for f, _ in made.values()], ignore_index=True),
+                           {(law, n): d for (n, law), (_, d) in made.items()},
+                           self.plain.random_seed)
+        mine = part(every, every.points["problem"] == table)
+        if len(laws) == 1:
+            return mine.points
+        mixed = mine.mixed(self.weights(every.points, laws, table)).points
+        return mixed[mixed["law"] == "average"]
+
+    def judged(self) -> tuple[list[pd.DataFrame], list[dict]]:
+        """Points of every method by both kinds of likelihood, and what they were learnt to be."""
+        out, rows = [], []
+        for (method, laws), kind in itertools.product(METHODS.items(), KINDS):
+            for table in [*self.fits, None]:
+                found = self.learnt(laws, kind, table)
+                if found is None:
+                    continue
+                rows.append({"method": method, "likelihood": kind, "without": table or "none",
+                             **{k: v for k, v in vars(found).items() if k != "size"},
+                             "median": found.size.median, "spread": found.size.spread})
+                if table is not None:
+                    points = self.points(laws, table, found.size)
+                    out.append(points.assign(drift=HIERARCHICAL[kind], size=found.size.median,
+                                             form="ours"))
+        return out, rows
+
+    def likelihoods(self) -> pd.DataFrame:
+        """What every table says of every size, laws weighted by all tables."""
+        rows = []
+        for (method, laws), table in itertools.product(METHODS.items(), self.fits):
+            weights, says = self.weights(self.plain.points, laws, None), self.evidence(table)
+            scores, counts = run_by_run(says, weights)
+            rows.append(pd.DataFrame({
+                "method": method, "table": table, "n": says[LAWS[0]].scores.shape[1],
+                "size": ASKED, "log score": scores, "worth": np.append(counts, np.nan),
+                "log likelihood": likelihood(says, weights, "runs"),
+                "log likelihood jointly": likelihood(says, weights, "jointly")}))
+        return pd.concat(rows, ignore_index=True)
+
+
 def judged(rolled, leave: str) -> tuple[pd.DataFrame, list]:
     """Points of every method: laws and their average, with drift of every size and learnt."""
     [baseline] = [r for (form, _), r in rolled.items() if form == "baseline"]
     out, learnt = [baseline.points.assign(drift="", size=np.nan)], []
     forms = dict.fromkeys(form for form, _ in rolled if form != "baseline")
-    methods = {**{law: (law,) for law in LAWS}, "average": LAWS}
     for form in forms:
-        for method, laws in methods.items():
+        for method, laws in METHODS.items():
             if form != "ours" and method == "average":
                 continue
-            for table in baseline.points["problem"].unique():
+            for table in [*baseline.points["problem"].unique(), None]:
                 size, weights = learn(rolled, form, laws, table, leave)
-                learnt.append({"form": form, "method": method, "table": table, "size": size,
+                learnt.append({"form": form, "method": method, "without": table or "none",
+                               "size": size,
                                **{f"weight {k}": w for k, w in weights.items() if len(laws) > 1}})
+                if table is None:
+                    continue
                 sizes = sorted(s for f, s in rolled if f == form)
                 for at in sizes:
                     mine = part(rolled[form, at], rolled[form, at].points["problem"] == table)
@@ -235,24 +348,26 @@ def main() -> None:
     asked = parser.parse_args()
     warnings.simplefilter("ignore")  # convergence is a column, and extrapolation the purpose
     chosen = [(p, g) for p, g in tables() if any(t in p.name for t in asked.tables)]
-    rolled = rollouts(chosen, asked.seed, asked.draws)
+    rolled, fits = rollouts(chosen, asked.seed, asked.draws)
     points, learnt = judged(rolled, asked.leave)
+    hierarchy = Hierarchy(rolled, fits, asked.leave)
+    more, populations = hierarchy.judged()
+    points = pd.concat([points, *more], ignore_index=True)
     rows = by_table(points)
-    named = rows["drift"].isin(["", "off", "learnt"])
+    named = rows["drift"].isin(["", "off", "learnt", *HIERARCHICAL.values()])
     forms = rows["form"].isin(["ours", "baseline"])
     ours = rows["form"] == "ours"
     keep(rows[named & forms], "rollouts_tables")
-    sizes = rows[ours & ~rows["drift"].isin(["", "learnt"])]
+    sizes = rows[ours & (~named | (rows["drift"] == "off"))]
     keep(sizes.drop(columns=["form", "drift"]), "drift_size_tables")
     write(both(rows[forms]).drop(columns="form"), "rollouts",
           "Large runs forecast from small ones; learnt from the other tables")
     write(both(rows[named & (rows["method"] != "average")]), "drift_forms", "Forms of drift")
     write(pd.DataFrame(learnt).query("form == 'ours'").drop(columns="form"), "rollouts_learnt",
           f"What the tables leave to each other (--leave {asked.leave})")
-    for method, laws in {**{law: (law,) for law in LAWS}, "average": LAWS}.items():
-        size, weights = learn(rolled, "ours", laws, None, asked.leave)
-        print(f"best over all tables, {method}: {size:g}, weights "
-              f"{ {k: round(float(w), 3) for k, w in weights.items()} }")
+    keep(hierarchy.likelihoods(), "drift_size_likelihoods")
+    write(pd.DataFrame(populations), "drift_size_populations",
+          "Sizes of the drift in a table that nobody has seen")
 
 
 if __name__ == "__main__":

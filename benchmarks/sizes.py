@@ -1,0 +1,225 @@
+"""How large the drift of a law beyond a table is, learnt hierarchically from many tables.
+
+Log sizes of the tables are normal around a typical one, and what is learnt is the size in a table
+that nobody has seen. A table speaks of its size through a likelihood, and there are two:
+
+* ``"runs"``: log densities of its later runs one by one, as forecasts are scored. Runs of a table
+  drift together, so they are worth fewer than they are: at every size, the slope of the mean score
+  counts as often as makes its expected curvature equal to its variance (McCullagh 1983, Ann. Stat.
+  11:59, on quasi-likelihood; Varin, Reid & Firth 2011, Stat. Sinica 21:5, on composite likelihood).
+* ``"jointly"``: the density of all of them at once, with drift, law and noise integrated out. It is
+  the whole truth if the model is, but looks back on a table: whatever the later runs have in common
+  that neither law nor noise explains counts as drift, and the longer the path that explains it,
+  the less there is against a larger size still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from common import along, noise_of
+from scipy.special import logsumexp
+from scipy.stats import halfnorm, norm, t
+
+import bayescale as bs
+
+KINDS = ("runs", "jointly")
+#: Sizes at which tables are asked, each by itself.
+SIZES = np.array([0.0, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0])
+ITSELF = 1.000001
+#: Tables whose later runs are those of other tables, fitted otherwise: they would count twice.
+COPIES = ("chinchilla 1e21", "openlm pooled")
+
+#: The typical size before any table: local exponents are off by a tenth after an e-fold, give or
+#: take a factor of 5. And how sizes differ between tables, one standard deviation of their logs:
+#: half-normal, with a factor of 2 to scale.
+TYPICAL = bs.Positive(0.1, spread=5.0)
+BETWEEN = np.log(2.0)
+
+MEANS = np.linspace(np.log(0.002), np.log(3.0), 90)
+SPREADS = np.linspace(0.02, 2.5, 60)
+#: Below the first of these a size is as good as none.
+FINE = np.geomspace(0.002, 5.0, 50)
+#: Draws of the noise that a joint density is averaged over.
+NOISES = 24
+
+
+def forecast(fit: bs.Fit, asked: pd.DataFrame, truth: np.ndarray, size: bs.Positive | None,
+             seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draws of the losses to predict, (draw, point), and the log density of what they were, under
+    drift of some size or none."""
+    fit = replace(fit, plan=replace(fit.plan, ahead=size or fit.plan.ahead))
+    ahead = bs.forecast(fit, asked, drift=size is not None, random_seed=seed)
+    drawn = ahead.data["loss"].transpose("chain", "draw", "point").to_numpy()
+    return drawn.reshape(-1, len(asked)), ahead.log_density(truth)
+
+
+# -- what a table says -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one table says of the size of one law's drift.
+
+    Attributes
+    ----------
+    scores : array, dims (size, run)
+        Log density of every later run by itself, for each of `SIZES`.
+    worth : array, dims (size - 1,)
+        How many runs all of them are worth, between each size and the next.
+    joint : array, dims (size,)
+        Log density of all of them at once.
+    """
+
+    scores: np.ndarray
+    worth: np.ndarray
+    joint: np.ndarray
+
+
+@dataclass(frozen=True)
+class Later:
+    """The later runs of a table as normal around their law, but for noise with tails.
+
+    `off` is by how much the log losses are off what the law expects; `law` and `drift` are
+    covariances, of the law and of drift of size 1; `scale` and `nu`, dims (draw, run), the noise's.
+    """
+
+    off: np.ndarray
+    law: np.ndarray
+    drift: np.ndarray
+    scale: np.ndarray
+    nu: np.ndarray
+
+
+def evidence(fit: bs.Fit, problem, groups: Sequence[str], seed: int) -> Evidence:
+    asked = problem.points(fit.law, groups)
+    scores = [forecast(fit, asked, problem.truth, bs.Positive(s, spread=ITSELF) if s else None,
+                       seed)[1] for s in SIZES]
+    later = _later(fit, problem, groups, seed)
+    between = np.sqrt(np.maximum(SIZES[:-1], SIZES[1] / 4) * SIZES[1:])
+    return Evidence(np.array(scores), np.array([worth(later, s) for s in between]),
+                    np.array([joint(later, s) for s in SIZES]))
+
+
+def _later(fit: bs.Fit, problem, groups: Sequence[str], seed: int) -> Later:
+    law, distance, labels = along(fit, problem, groups, seed)
+    log_law = law(0.0)
+    promise = log_law - law(-distance)
+    # The mean of a walk over two distances, with an unknown start of the walk's own size.
+    near = np.minimum.outer(distance, distance)
+    gap = np.abs(np.subtract.outer(distance, distance))
+    area = np.maximum(np.outer(distance, distance), 1e-12)
+    kept = (1 + (near**3 / 3 + gap * near**2 / 2) / area) * (labels[:, None] == labels)
+    noise = noise_of(bs.forecast(fit, problem.points(fit.law, groups), drift=False,
+                                 random_seed=seed))
+    size = len(distance)
+    scale, nu = (noise[v].to_numpy().reshape(-1, size) for v in ("scale", "nu"))
+    return Later(np.log(problem.truth) - log_law.mean(axis=0),
+                 np.cov(log_law.T).reshape(size, size),
+                 promise.T @ promise / len(promise) * kept, scale, nu)
+
+
+def worth(later: Later, size: float) -> float:
+    """How many runs all of them are worth, for telling the size of their drift.
+
+    Each run's score moves with its squared standardised deviation, and those of two runs are
+    correlated as the square of the correlation of the deviations.
+    """
+    scale, nu = np.median(later.scale, axis=0), np.median(later.nu, axis=0)
+    covariance = later.law + size**2 * later.drift + np.diag(_information(scale, nu) ** -1)
+    variance = np.diag(covariance)
+    share = size**2 * np.diag(later.drift) / variance
+    correlation = covariance / np.sqrt(np.outer(variance, variance))
+    return float(len(share) * (share @ share) / (share @ correlation**2 @ share))
+
+
+def joint(later: Later, size: float) -> float:
+    """Log density of all runs at once, averaged over draws of the noise.
+
+    An average over draws of the law would be exact, but where runs are many it would come from the
+    few draws that happen to lie nearest; so law and drift are normal here, with their covariances.
+    """
+    covariance = later.law + size**2 * later.drift
+    some = np.linspace(0, len(later.scale) - 1, NOISES).astype(int)
+    return float(logsumexp([_marginal(later.off, covariance, later.scale[i], later.nu[i])
+                            for i in some]) - np.log(NOISES))
+
+
+def _information(scale: np.ndarray, nu: np.ndarray) -> np.ndarray:
+    """Fisher's, of one observation on its centre: Student-t."""
+    return 1 / scale**2 * np.where(np.isinf(nu), 1.0, (nu + 1) / (nu + 3))
+
+
+def _marginal(off, covariance, scale, nu, steps: int = 200) -> float:
+    """Log density of normal deviations plus Student-t noise: Laplace's method at the mode, with
+    Fisher's information, as the curvature at an outlier is negative."""
+    mode = np.zeros_like(off)
+    for _ in range(steps):
+        weight = (nu + 1) / (nu * scale**2 + (off - mode) ** 2)
+        pull = np.linalg.solve(covariance + np.diag(1 / weight), off)
+        before, mode = mode, covariance @ pull
+        if np.abs(mode - before).max() < 1e-8:
+            break
+    root = np.sqrt(_information(scale, nu))
+    inside = np.eye(len(off)) + root[:, None] * covariance * root
+    return (t.logpdf(off, nu, mode, scale).sum() - pull @ mode / 2
+            - np.linalg.slogdet(inside)[1] / 2)
+
+
+# -- what many tables say ----------------------------------------------------------------------
+
+
+def run_by_run(by_law: Mapping[str, Evidence], weights: Mapping[str, float]):
+    """Mean log score of the later runs for each of `SIZES`, laws averaged by their weights, and how
+    many runs they are worth between each size and the next."""
+    laws, shares = [by_law[law] for law in weights], np.array(list(weights.values()))
+    scores = logsumexp([e.scores for e in laws], axis=0, b=shares[:, None, None]).mean(axis=1)
+    return scores, shares @ [e.worth for e in laws]
+
+
+def likelihood(by_law: Mapping[str, Evidence], weights: Mapping[str, float], kind: str):
+    """Log likelihood of each of `SIZES` in one table, from 0 without drift."""
+    if kind == "jointly":
+        shares = np.array(list(weights.values()))[:, None]
+        out = logsumexp([by_law[law].joint for law in weights], axis=0, b=shares)
+        return out - out[0]
+    scores, counts = run_by_run(by_law, weights)
+    return np.concatenate([[0.0], np.cumsum(np.diff(scores) * counts)])
+
+
+@dataclass(frozen=True)
+class Population:
+    """Sizes over tables: mean `mu` and standard deviation `tau` of their logs (posterior means),
+    how uncertain `mu` is, and the size in a table that nobody has seen."""
+
+    tables: int
+    mu: float
+    mu_sd: float
+    tau: float
+    size: bs.Positive
+
+
+def population(likelihoods: Sequence[np.ndarray]) -> Population:
+    """The posterior of typical size and spread on a grid, from log likelihoods of `SIZES`."""
+    known, fine = np.log(np.maximum(SIZES, FINE[0] / 2)), np.log(FINE)
+    table = np.array([np.interp(np.concatenate([known[:1], fine]), known, one)
+                      for one in likelihoods])
+    # Beyond the largest size that was tried a likelihood goes on as it went.
+    rise = np.array([(one[-1] - one[-2]) / (known[-1] - known[-2]) for one in likelihoods])
+    table[:, 1:] += np.maximum(fine - known[-1], 0) * rise[:, None]
+    mean, spread = (a[:, :, None] for a in np.meshgrid(MEANS, SPREADS, indexing="ij"))
+    step = fine[1] - fine[0]
+    edges = np.concatenate([[-np.inf], fine - step / 2, [np.inf]])
+    share = np.maximum(np.diff(norm.cdf(edges, mean, spread), axis=-1), 1e-300)
+    evidence = sum(logsumexp(one + np.log(share), axis=-1) for one in table)
+    evidence = (evidence + norm.logpdf(MEANS, TYPICAL.centre, TYPICAL.width)[:, None]
+                + halfnorm.logpdf(SPREADS, scale=BETWEEN))
+    weight = np.exp(evidence - logsumexp(evidence))
+    mu, tau = float(weight.sum(1) @ MEANS), float(weight.sum(0) @ SPREADS)
+    mu_variance = float(weight.sum(1) @ (MEANS - mu) ** 2)
+    variance = mu_variance + float(weight.sum(0) @ SPREADS**2)
+    size = bs.Positive(float(np.exp(mu)), spread=float(np.exp(np.sqrt(variance))))
+    return Population(len(table), mu, float(np.sqrt(mu_variance)), tau, size)
