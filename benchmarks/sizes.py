@@ -150,7 +150,7 @@ def joint(later: Later, size: float) -> float:
 
 def _information(scale: np.ndarray, nu: np.ndarray) -> np.ndarray:
     """Fisher's, of one observation on its centre: Student-t."""
-    return 1 / scale**2 * np.where(np.isinf(nu), 1.0, (nu + 1) / (nu + 3))
+    return (1 - 2 / (nu + 3)) / scale**2
 
 
 def _marginal(off, covariance, scale, nu, steps: int = 200) -> float:
@@ -158,7 +158,7 @@ def _marginal(off, covariance, scale, nu, steps: int = 200) -> float:
     Fisher's information, as the curvature at an outlier is negative."""
     mode = np.zeros_like(off)
     for _ in range(steps):
-        weight = (nu + 1) / (nu * scale**2 + (off - mode) ** 2)
+        weight = (1 + 1 / nu) / (scale**2 + (off - mode) ** 2 / nu)
         pull = np.linalg.solve(covariance + np.diag(1 / weight), off)
         before, mode = mode, covariance @ pull
         if np.abs(mode - before).max() < 1e-8:
