@@ -1,13 +1,14 @@
 """Learning curves of others, each forecast from its first part (B1 of the benchmarks).
 
-    python benchmarks/curves.py [--every 12] [--workers 2]
+    python benchmarks/curves.py [--every 12] [--workers 2] [--sizes]
 
 92 curves of Alabdulmohsin et al. 2022, arXiv:2209.06640, with the authors' own split: 72 of image
 classification (IC), 5 of translation (NMT), 5 of language models (LM), 10 of BIG-Bench (BB). The
 size of the drift is chosen for each data set by the interval scores of forecasts of the *other*
 image data sets, and the weights of the average over laws by their log scores; beside the size
 stands what a hierarchical fit to the whole curves of the others would say. Seconds are those of
-fit, forecast and scores.
+fit, forecast and scores. With ``--sizes`` larger sizes are tried on every fourth curve instead, and
+a hierarchical model of what their forecasts, not whole curves, say.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 from common import keep, part, reference, stacked, workers, write
+from sizes import ITSELF
+from sizes import population as of_forecasts
 
 import bayescale as bs
 from bayescale.drift import THROUGH
@@ -26,6 +29,8 @@ CHOOSES = "delayed_power(D)"  # the law whose drift is learnt
 VAGUE = bs.Positive(0.3, spread=4.0)
 WHOLE = 80  # points of a curve that its drift is learnt from, at most
 SIZES = (0.2, 0.4, 0.6)
+LARGER = (0.2, 0.4, 0.6, 0.8, 1.0)
+BY_THEMSELVES = (0.05, 0.1, 0.2, 0.4, 0.6, 1.0)
 LAWS = (CHOOSES, "power(D)", "broken_power(D)")
 IMAGES = ("birds", "caltech101", "cifar100", "imagenet")
 FIGURES = ["coverage50", "coverage80", "coverage90", "coverage95", "msce", "log_score",
@@ -128,6 +133,40 @@ def drift_sizes(runs: bs.Runs, executor, asked) -> tuple[pd.DataFrame, dict[str,
     return pd.DataFrame(rows), chosen
 
 
+def larger_sizes(runs: bs.Runs, executor, asked) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Scores of forecasts of the images under larger sizes, and under a size from a hierarchical
+    model of the other data sets' forecasts; and what that model says.
+
+    A curve's likelihood of a size is its mean log score under this size by itself: the points that
+    continue a curve go one way together, so all of them count as one.
+    """
+    images = runs[runs.table["dataset"].isin(IMAGES)]
+
+    def scored(runs, size, label):
+        out = rolled(runs, (CHOOSES,), size, executor, asked, baselines=False)
+        return out.points.assign(drift=label)
+
+    alone = [scored(images, bs.Positive(s, spread=ITSELF), f"{s:g}, given") for s in BY_THEMSELVES]
+    says = pd.concat(alone).groupby(["dataset", "curve", "size"])["log_score"].mean().unstack()
+    of = says.index.get_level_values("dataset")
+    learnt = {name: of_forecasts(says[of != name].to_numpy(), BY_THEMSELVES)
+              for name in (*of.unique(), "none")}
+    populations = pd.DataFrame([
+        {"without": name, "curves": p.tables, "mu": p.mu, "mu_sd": p.mu_sd, "tau": p.tau,
+         "median": p.size.median, "spread": p.size.spread} for name, p in learnt.items()])
+    points = pd.concat([
+        *alone, *(scored(images, bs.Positive(s, spread=THROUGH.spread), f"{s:g}") for s in LARGER),
+        *(scored(images[images.table["dataset"] == name], p.size, "hierarchical")
+          for name, p in learnt.items() if name != "none")])
+    inside = [f"inside{k}" for k in (50, 80, 90, 95)]
+    curve = points.groupby(["drift", "dataset", "curve"], sort=False)[
+        [*inside, "log_score", "interval_score"]].mean()
+    by = curve.groupby(["drift", "dataset"], sort=False).mean()
+    every = curve.groupby("drift", sort=False).mean().assign(dataset="all").set_index(
+        "dataset", append=True)
+    return pd.concat([by, every]).reset_index(), populations
+
+
 def seconds_a_curve(points: pd.DataFrame) -> float:
     return float(points.groupby(["law", "curve"])["seconds"].first().groupby("curve").sum().mean())
 
@@ -189,6 +228,8 @@ def by_curve(out: bs.Rollout) -> pd.DataFrame:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--every", type=int, default=1, help="take every so many curves")
+    parser.add_argument("--sizes", action="store_true",
+                        help="try larger sizes of drift on every fourth curve, and no more")
     parser.add_argument("--learn-every", type=int, default=1, help="likewise to learn sizes")
     parser.add_argument("--laws", nargs="+", default=list(LAWS))
     parser.add_argument("--draws", type=int, default=500)
@@ -200,6 +241,12 @@ def main() -> None:
     asked = parser.parse_args()
     asked.target_accept = asked.target_accept or None
     runs = curves(asked.every)
+    if asked.sizes:
+        with workers(asked.workers) as executor:
+            scores, populations = larger_sizes(curves(4), executor, asked)
+        write(scores, "drift_size_curves_larger", f"Larger sizes of the drift, {CHOOSES}")
+        write(populations, "drift_size_curves_population", "What forecasts of others say")
+        return
     with workers(asked.workers) as executor:
         scores, sizes = drift_sizes(curves(asked.learn_every), executor, asked)
         write(scores, "drift_size_curves", f"Sizes of the drift, {CHOOSES}, by data set")

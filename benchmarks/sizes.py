@@ -1,5 +1,9 @@
 """How large the drift of a law beyond a table is, learnt hierarchically from many tables.
 
+    python benchmarks/sizes.py
+
+says what other priors would make of the likelihoods that `rollouts.py` kept.
+
 Log sizes of the tables are normal around a typical one, and what is learnt is the size in a table
 that nobody has seen. A table speaks of its size through a likelihood, and there are two:
 
@@ -20,7 +24,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from common import along, noise_of
+from common import RESULTS, along, noise_of, write
 from scipy.special import logsumexp
 from scipy.stats import halfnorm, norm, t
 
@@ -202,12 +206,14 @@ class Population:
     size: bs.Positive
 
 
-def population(likelihoods: Sequence[np.ndarray]) -> Population:
-    """The posterior of typical size and spread on a grid, from log likelihoods of `SIZES`."""
-    known, fine = np.log(np.maximum(SIZES, FINE[0] / 2)), np.log(FINE)
+def population(likelihoods: Sequence[np.ndarray], sizes: Sequence[float] = SIZES,
+               typical: bs.Positive = TYPICAL, between: float = BETWEEN) -> Population:
+    """The posterior of typical size and spread on a grid, from log likelihoods of some sizes."""
+    known, fine = np.log(np.maximum(sizes, FINE[0] / 2)), np.log(FINE)
     table = np.array([np.interp(np.concatenate([known[:1], fine]), known, one)
                       for one in likelihoods])
-    # Beyond the largest size that was tried a likelihood goes on as it went.
+    # Beyond the largest size that was tried a likelihood goes on as it went, below the smallest it
+    # stays as it was.
     rise = np.array([(one[-1] - one[-2]) / (known[-1] - known[-2]) for one in likelihoods])
     table[:, 1:] += np.maximum(fine - known[-1], 0) * rise[:, None]
     mean, spread = (a[:, :, None] for a in np.meshgrid(MEANS, SPREADS, indexing="ij"))
@@ -215,11 +221,33 @@ def population(likelihoods: Sequence[np.ndarray]) -> Population:
     edges = np.concatenate([[-np.inf], fine - step / 2, [np.inf]])
     share = np.maximum(np.diff(norm.cdf(edges, mean, spread), axis=-1), 1e-300)
     evidence = sum(logsumexp(one + np.log(share), axis=-1) for one in table)
-    evidence = (evidence + norm.logpdf(MEANS, TYPICAL.centre, TYPICAL.width)[:, None]
-                + halfnorm.logpdf(SPREADS, scale=BETWEEN))
+    evidence = (evidence + norm.logpdf(MEANS, typical.centre, typical.width)[:, None]
+                + halfnorm.logpdf(SPREADS, scale=between))
     weight = np.exp(evidence - logsumexp(evidence))
     mu, tau = float(weight.sum(1) @ MEANS), float(weight.sum(0) @ SPREADS)
     mu_variance = float(weight.sum(1) @ (MEANS - mu) ** 2)
     variance = mu_variance + float(weight.sum(0) @ SPREADS**2)
     size = bs.Positive(float(np.exp(mu)), spread=float(np.exp(np.sqrt(variance))))
     return Population(len(table), mu, float(np.sqrt(mu_variance)), tau, size)
+
+
+def priors(kept: pd.DataFrame) -> pd.DataFrame:
+    """Populations of the tables of a method under other priors than those above."""
+    rows = []
+    for method, own in kept[~kept["table"].isin(COPIES)].groupby("method", sort=False):
+        said = list(own.pivot(index="table", columns="size",
+                              values="log likelihood").to_numpy())
+        for centre, spread, factor in ((0.1, 5, 2), (0.03, 5, 2), (0.3, 5, 2), (0.1, 20, 2),
+                                       (0.1, 5, 1.3), (0.1, 5, 4)):
+            found = population(said, typical=bs.Positive(centre, spread=spread),
+                               between=np.log(factor))
+            rows.append({"method": method, "typical size": centre, "give or take": spread,
+                         "factor between tables": factor, "mu": found.mu, "mu_sd": found.mu_sd,
+                         "tau": found.tau, "median": found.size.median,
+                         "spread": found.size.spread})
+    return pd.DataFrame(rows)
+
+
+if __name__ == "__main__":
+    write(priors(pd.read_csv(RESULTS / "drift_size_likelihoods.csv")), "drift_size_priors",
+          "Sizes of the drift in a table that nobody has seen, under other priors")
