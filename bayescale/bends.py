@@ -6,9 +6,9 @@ On the metric's scale (`bayescale.metric`) a curve is
 
 in s = log x, centred. A change is the smooth bend of Caballero et al. 2022 (arXiv:2210.14891), a
 softplus at some place with some width; drift is a random walk of the slope, as in
-`bayescale.drift`. All of it is linear in standard normals, once the places, the widths and the
-scales are known: given those, the normals are integrated out by Laplace's method; those are
-integrated by particles (`bayescale.particles`).
+`bayescale.drift`. All of it is linear in standard normals, once places, widths, scales, floor (or
+top) and noise are known: those are integrated by particles (`bayescale.particles`), with the
+normals integrated out by Laplace's method; what that is off by is made up for in the end.
 """
 
 from __future__ import annotations

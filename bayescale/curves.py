@@ -181,3 +181,18 @@ def false_alarms(metric: str, n: int) -> tuple[int, int, int]:
     known = FALSE_ALARMS["accuracy" if metric == "accuracy" else "loss"]
     points = max((k for k in known if k <= n), default=min(known))
     return *known[points], points
+
+
+def in_words(task: str, x: str, p: float, within: tuple[float, float], where) -> str:
+    """What is said of one curve: P(break), as exact as it was computed, and the likeliest break."""
+    line = f"  {task}: P(break) {p:.2f}"
+    if within[0] < 0.5 < within[1]:
+        line += (f" (computed to between {within[0]:.2f} and {within[1]:.2f}: more particles would "
+                 "tell)")
+    if p > 0.5:
+        low, middle, high = np.quantile(where["x"], [0.05, 0.5, 0.95])
+        common = where["kind"].value_counts(normalize=True)
+        line += (f", a {common.index[0]} at {x} {middle:.2g} (90 %: {low:.2g} to {high:.2g}), "
+                 f"slope {where['before'].median():.2g} before and "
+                 f"{where['after'].median():.2g} after")
+    return line

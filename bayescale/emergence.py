@@ -19,6 +19,7 @@ from bayescale.curves import (
     error_of,
     evidence_of,
     false_alarms,
+    in_words,
     kinds,
     posterior_of,
     read_curves,
@@ -101,22 +102,10 @@ class Breaks:
         """
         return float(1 - self.probabilities.loc[self._named(task), 0])
 
-    def within(self, task: str | None = None) -> tuple[float, float]:
-        """P(break) as it would be two standard errors of its computation lower and higher.
-
-        Examples
-        --------
-        >>> import numpy as np, pandas as pd
-        >>> import bayescale as bs
-        >>> x = np.geomspace(1e18, 1e21, 12)
-        >>> said = bs.breaks(pd.DataFrame({"C": x, "loss": 2 + (x / 1e18) ** -0.2}), particles=64)
-        >>> low, high = said.within()
-        >>> low <= said.probability() <= high
-        True
-        """
-        clouds = self.clouds[self._named(task)]
-        broken, straight = evidence_of(clouds)
-        off = 2 * error_of(clouds)
+    def _within(self, task: str) -> tuple[float, float]:
+        """P(break) two standard errors of its computation lower and higher."""
+        broken, straight = evidence_of(self.clouds[task])
+        off = 2 * error_of(self.clouds[task])
         low, high = (float(1 - posterior_of(broken + d, straight, *self.share)[0])
                      for d in (-off, off))
         return low, high
@@ -343,23 +332,9 @@ class Breaks:
         return np.array([self.families.index(f) for f in labels])
 
     def __repr__(self) -> str:
-        head = f"<Breaks of {self.y} along {self.x}: {len(self.tasks)} curve(s)>"
-        lines = [head]
-        for task in self.tasks:
-            p = self.probability(task)
-            line = f"  {task}: P(break) {p:.2f}"
-            low, high = self.within(task)
-            if low < 0.5 < high:
-                line += (f" (computed to between {low:.2f} and {high:.2f}: more particles would "
-                         "tell)")
-            if p > 0.5:
-                where = self.places(task)
-                low, middle, high = np.quantile(where["x"], [0.05, 0.5, 0.95])
-                common = where["kind"].value_counts(normalize=True)
-                line += (f", a {common.index[0]} at {self.x} {middle:.2g} (90 %: {low:.2g} to "
-                         f"{high:.2g}), slope {where['before'].median():.2g} before and "
-                         f"{where['after'].median():.2g} after")
-            lines.append(line)
+        lines = [f"<Breaks of {self.y} along {self.x}: {len(self.tasks)} curve(s)>"]
+        lines += [in_words(task, self.x, self.probability(task), self._within(task),
+                           self.places(task)) for task in self.tasks]
         sizes = [len(c.s) for c in self.curves.values()]
         alarms, of, points = false_alarms(self.metric, min(sizes))
         lines.append(f"  Of {of} simulated curves of {points} points that drift without a break, "

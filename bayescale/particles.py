@@ -63,7 +63,8 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class Cloud:
-    """Draws of equal weight, what was kept with each, and the log of the evidence.
+    """Draws of equal weight, what is kept with each (of curves: their normals), and the log of the
+    evidence.
 
     ``error`` is the standard error of the log evidence; ``effective``, how many independent draws
     tell as much.

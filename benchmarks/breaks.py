@@ -5,7 +5,7 @@
 
 Without a name all parts run. `--scale` multiplies the number of simulated curves.
 
-alarms       curves without a break, half of them drifting: how often P(break) > .5
+alarms       curves without a break, two thirds of them drifting: how often P(break) > .5
 broken       one break of known place, no drift: how often it is found, and where
 metric       a per-token power law seen through exact match, with a change of slope and without
 calibration  broken curves drawn from the priors: ranks of the truth in its posterior
@@ -34,7 +34,8 @@ from bayescale.scoring import crps, interval_score
 
 SIZES = {8: 60, 20: 45, 40: 30, 100: 18}  # curves of each kind, by number of points
 NOISE = {"loss": (0.003, 0.01, 0.1), "accuracy": (200, 2000)}  # sd of log loss; questions
-DRIFT = 0.2  # of the curve's own slope, per root of an e-fold: the middle of the prior
+#: Of the curve's own slope, per root of an e-fold: none, the middle of the prior, its upper part.
+DRIFTS = (0.0, 0.2, 0.5)
 SHARES = (0.1, 0.2, 0.3)  # of curves that break, before any is seen
 
 
@@ -99,7 +100,7 @@ def one(job) -> dict:
 def alarms(many, scale: float) -> None:
     jobs = [(kind, n, noise, 0.0, drift, i)
             for n, reps in SIZES.items() for kind in NOISE for noise in NOISE[kind]
-            for drift in (0.0, DRIFT) for i in range(max(int(scale * reps), 4))]
+            for drift in DRIFTS for i in range(max(int(scale * reps), 4))]
     each = pd.DataFrame(many(one, jobs))
     keep(each, "breaks_alarms_each")
     for share in SHARES:

@@ -78,6 +78,23 @@ def test_rates_of_false_alarms_are_those_of_the_benchmark():
     assert curves.false_alarms("accuracy", 5) == (*curves.FALSE_ALARMS["accuracy"][8], 8)
 
 
+def test_seeds_differ_by_what_the_summary_says():
+    unclear = table(unclear=-0.2 * S - 0.05 * np.maximum(S, 0))
+    one, other = (bs.breaks(unclear, groups="task", random_seed=seed, **FAST).summary().iloc[0]
+                  for seed in (3, 4))
+    assert 0 < one["mcse"] < 0.5
+    off = np.hypot(one["mcse"], other["mcse"])
+    assert abs(one["break_over_drift"] - other["break_over_drift"]) < 4 * off
+
+
+def test_where_the_computation_could_turn_the_answer_it_is_said(found):
+    where = found.places("bend")
+    said = [curves.in_words("a", "C", 0.55, within, where) for within in ((0.4, 0.7), (0.52, 0.6))]
+    assert "0.40 and 0.70" in said[0]
+    assert "more particles" in said[0]
+    assert "more particles" not in said[1]
+
+
 def test_many_curves_teach_how_common_breaks_are():
     """The same evidence counts for less among straight curves and for more among broken ones."""
     even = {(0, True): 0.0, (1, True): 1.0}
