@@ -96,6 +96,9 @@ def _scientific(value: float) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
+TICKS = 8  # of a loss axis, at most
+
+
 def loss_axis(axis) -> None:
     """A logarithmic loss axis with plain numbers, few enough not to touch."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
@@ -103,9 +106,15 @@ def loss_axis(axis) -> None:
     which = axis.axis_name
     getattr(axis.axes, f"set_{which}scale")("log")
     low, high = sorted(axis.get_view_interval())
-    for step in 10.0 ** np.floor(np.log10((high - low) / 9)) * np.array([1, 2, 5, 10, 20]):
-        ticks = np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step
-        if len(ticks) <= 9:
+    apart = np.log(high / low) / TICKS
+    ticks: list[float] = []
+    # Round numbers first, less round ones where there is room left.
+    top = np.floor(np.log10(high))
+    for step in (10 ** (top - np.arange(4))[:, None] * np.array([5, 2, 1])).ravel():
+        for tick in np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step:
+            if all(abs(np.log(tick / t)) >= apart for t in ticks):
+                ticks.append(tick)
+        if len(ticks) > TICKS / 2:
             break
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_minor_locator(NullLocator())

@@ -287,13 +287,16 @@ def test_ticks_of_counts_read_as_people_say_them(column, low, high, some, which)
 
 
 @pytest.mark.parametrize(("low", "high", "some"), [
-    (2.0, 4.0, "2.5"), (1.9, 2.05, "1.96"), (0.5, 9, "4"), (3, 3.2, "3.15"), (1.5, 60, "20"),
-    (2.001, 2.009, "2.005"), (1e-4, 9e-4, "0.0005"), (3, 400, "150")])
+    (2.0, 4.0, "2.5"), (1.9, 2.05, "1.95"), (0.5, 9, "2"), (3, 3.2, "3.15"), (1.5, 60, "20"),
+    (2.001, 2.009, "2.005"), (1e-4, 9e-4, "0.0005"), (3, 400, "100")])
 def test_ticks_of_losses_are_plain_and_few(low, high, some):
     _, ax = plt.subplots()
     ax.set_ylim(low, high)
     style.loss_axis(ax.yaxis)
     assert some in ticks(ax.yaxis)
+    where = np.log(np.sort(ax.yaxis.get_majorticklocs()))
+    assert len(where) >= 4
+    assert np.diff(where).min() > np.log(high / low) / 10  # none touch
     assert_axis(ax.yaxis, "", NUMBER)
 
 
