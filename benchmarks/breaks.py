@@ -1,6 +1,6 @@
 """Breaks: false alarms, what is found of breaks that are there, and what real tables say.
 
-    python benchmarks/breaks.py [alarms broken metric calibration tasks addition emergent]
+    python benchmarks/breaks.py [alarms broken metric calibration tasks addition emergent repeated]
                                 [--workers 2] [--scale 1.0]
 
 Without a name all parts run. `--scale` multiplies the number of simulated curves.
@@ -12,6 +12,7 @@ calibration  broken curves drawn from the priors: ranks of the truth in its post
 tasks        nine tasks in accuracy and Brier score (Wu and Lo 2024, arXiv:2410.01692)
 addition     four-digit addition from its first 14 points (Caballero et al. 2022)
 emergent     tasks of Ruan et al. 2024, fitted below their threshold, forecast above
+repeated     the same curves with other seeds: how exact the evidence is, and says it is
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from scipy.stats import binom
 
 import bayescale as bs
 from bayescale.bends import PARTICLES, Bends, Curve
-from bayescale.curves import search
+from bayescale.curves import read_curves, search
 from bayescale.emergence import Breaks
 from bayescale.metric import Accuracy, Loss
 from bayescale.scoring import crps, interval_score
@@ -36,6 +37,7 @@ SIZES = {8: 60, 20: 45, 40: 30, 100: 18}  # curves of each kind, by number of po
 NOISE = {"loss": (0.003, 0.01, 0.1), "accuracy": (200, 2000)}  # sd of log loss; questions
 #: Of the curve's own slope, per root of an e-fold: none, the middle of the prior, its upper part.
 DRIFTS = (0.0, 0.2, 0.5)
+CHANGES = (-0.8, 0.75, 1.5, 3.0, 6.0)  # of slope at a break, in units of the slope before
 SHARES = (0.1, 0.2, 0.3)  # of curves that break, before any is seen
 
 
@@ -128,7 +130,7 @@ def broken(many, scale: float) -> None:
     jobs = [(kind, n, noise, change, 0.0, i)
             for n, reps in SIZES.items() if n > 8 for kind in NOISE
             for noise in ((0.003, 0.03) if kind == "loss" else (2000,))
-            for change in (-0.8, 1.5, 4.0) for i in range(max(int(scale * reps / 2), 4))]
+            for change in CHANGES for i in range(max(int(scale * reps / 2), 4))]
     each = pd.DataFrame(many(one, jobs))
     keep(each, "breaks_broken_each")
     each["found"] = each["P"] > 0.5
@@ -167,7 +169,7 @@ def _tested(job) -> dict:
 
 
 def calibration(many, scale: float) -> None:
-    jobs = [(kind, i) for kind in ("loss", "accuracy") for i in range(int(100 * scale))]
+    jobs = [(kind, i) for kind in ("loss", "accuracy") for i in range(int(200 * scale))]
     ranks = pd.DataFrame(many(_ranked, jobs))
     rows = []
     for kind, own in ranks.groupby("metric"):
@@ -321,7 +323,36 @@ def _across(job) -> pd.DataFrame:
     return out
 
 
-PARTS = (alarms, broken, metric, calibration, tasks, addition, emergent)
+def repeated(many, scale: float) -> None:
+    seeds = range(max(int(8 * scale), 4))
+    curves = {f"{kind}, {n} points, change {change:g}": simulated(
+        kind, n, noise, change, 0.2, np.random.default_rng([n, int(change)]))[0]
+        for kind, n, noise, change in (
+            ("loss", 8, 0.003, 0.0), ("loss", 40, 0.003, 0.0), ("loss", 40, 0.003, 1.5),
+            ("loss", 100, 0.003, 1.5), ("accuracy", 20, 2000, 1.5))}
+    table = bs.scores("emergent").query("task == 'word_unscrambling'")
+    for scale_ in ("odds", "plotted"):
+        read = read_curves(table, x="C", y="accuracy", groups="task", scale=scale_, family="family")
+        curves[f"word_unscrambling, {scale_}, families"] = next(iter(read.curves.values()))
+    jobs = [(name, curve, seed) for name, curve in curves.items() for seed in seeds]
+    each = pd.DataFrame(many(_evidence, jobs))
+    table = each.groupby("curve", sort=False).agg(
+        seeds=("seed", "size"), break_over_drift=("break_over_drift", "mean"),
+        sd=("break_over_drift", "std"), mcse=("mcse", "mean"), worst_mcse=("mcse", "max"),
+        lowest_P=("P", "min"), highest_P=("P", "max"), seconds=("seconds", "mean")).reset_index()
+    write(table, "breaks_repeated", "The evidence from seed to seed, and what it says of itself")
+
+
+def _evidence(job) -> dict:
+    name, curve, seed = job
+    started = time.perf_counter()
+    said = found(curve, [seed, 7])
+    shared = said._shared("curve")
+    return dict(curve=name, seed=seed, break_over_drift=shared["break_over_drift"],
+                mcse=shared["mcse"], P=said.probability(), seconds=time.perf_counter() - started)
+
+
+PARTS = (alarms, broken, metric, calibration, tasks, addition, emergent, repeated)
 
 
 def main() -> None:

@@ -12,9 +12,10 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import pandas as pd
 from common import RESULTS
+from scipy.stats import beta
 
 import bayescale as bs
-from bayescale.style import COLOURS, GREY, STYLE
+from bayescale.style import COLOURS, GREY, MARKERS, STYLE
 
 TABLES = {
     ("average", "learnt"): ("average of two laws, with drift", "black", "-"),
@@ -51,6 +52,32 @@ def reliability() -> None:
     figure.savefig(RESULTS / "reliability.png", dpi=90)
 
 
+def power() -> None:
+    """How often breaks of one size are found, as breaks.py measured it."""
+    each = pd.read_csv(RESULTS / "breaks_broken_each.csv")
+    each["found"] = each["P"] > 0.5
+    titles = {("loss", 0.003): "losses, 0.3 % noise", ("loss", 0.03): "losses, 3 % noise",
+              ("accuracy", 2000): "accuracies, 2000 questions"}
+    figure, panels = plt.subplots(1, 3, figsize=(13, 4.6), sharey=True)
+    for ax, ((metric, noise), title) in zip(panels, titles.items(), strict=True):
+        own = each[(each["metric"] == metric) & (each["noise"] == noise)]
+        for i, (points, some) in enumerate(own.groupby("points")):
+            by = some.groupby(1 + some["change"])["found"].agg(["sum", "size"])
+            low, high = beta.ppf([[0.05], [0.95]], by["sum"] + 0.5, by["size"] - by["sum"] + 0.5)
+            ax.fill_between(by.index, 100 * low, 100 * high, color=COLOURS[i], alpha=0.15)
+            ax.plot(by.index, 100 * by["sum"] / by["size"], marker=MARKERS[i], color=COLOURS[i],
+                    label=f"{points} points")
+        ax.set(title=title, xscale="log", xlabel="slope after the break / slope before",
+               ylim=(-2, 102))
+        ticks = sorted({1 + c for c in own["change"]})
+        ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
+        ax.minorticks_off()
+        ax.axvline(1, color="black", linewidth=0.8)
+    panels[0].set_ylabel("breaks found, P > .5 (%)")
+    panels[0].legend(loc="lower right")
+    figure.savefig(RESULTS / "breaks_power.png", dpi=90)
+
+
 def _line(ax, levels, held, label, colour, dash) -> None:
     ax.plot(levels, held, dash, color=colour, marker="o", label=label)
 
@@ -79,6 +106,7 @@ def main(seed: int = 1) -> None:
         split = bs.allocate(whole, C=bs.grid(1e19, 1e26, 50), group="c4")
         bs.plot_allocation(split)[0].figure.savefig(RESULTS / "allocation.png", dpi=90)
         reliability()
+        power()
 
 
 if __name__ == "__main__":
