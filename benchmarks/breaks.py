@@ -1,9 +1,8 @@
 """Breaks: false alarms, what is found of breaks that are there, and what real tables say.
 
-    python benchmarks/breaks.py [alarms broken metric calibration tasks addition emergent repeated]
-                                [--workers 2] [--scale 1.0]
+    python benchmarks/breaks.py [part ...] [--workers 2] [--scale 1.0]
 
-Without a name all parts run. `--scale` multiplies the number of simulated curves.
+All parts run where none is named. `--scale` multiplies the number of simulated curves.
 
 alarms       curves without a break, two thirds of them drifting: how often P(break) > .5
 broken       one break of known place, no drift: how often it is found, and where
@@ -13,12 +12,14 @@ tasks        nine tasks in accuracy and Brier score (Wu and Lo 2024, arXiv:2410.
 addition     four-digit addition from its first 14 points (Caballero et al. 2022)
 emergent     tasks of Ruan et al. 2024, fitted below their threshold, forecast above
 repeated     the same curves with other seeds: how exact the evidence is, and says it is
+ahead        the last quarter of simulated curves, forecast from the first three
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -352,7 +353,40 @@ def _evidence(job) -> dict:
                 mcse=shared["mcse"], P=said.probability(), seconds=time.perf_counter() - started)
 
 
-PARTS = (alarms, broken, metric, calibration, tasks, addition, emergent, repeated)
+def ahead(many, scale: float) -> None:
+    jobs = [(kind, noise, change, drift, i)
+            for kind, noise in (("loss", 0.003), ("loss", 0.03), ("accuracy", 2000))
+            for change, drift in ((0.0, 0.0), (0.0, 0.2), (0.0, 0.5), (1.5, 0.0), (1.5, 0.2))
+            for i in range(max(int(20 * scale), 4))]
+    each = pd.concat(many(_continued, jobs), ignore_index=True)
+    held = {f"inside{q}": (f"inside {q} %", "mean") for q in (50, 80, 90)}
+    by = ["metric", "noise", "change", "drift"]
+    table = pd.concat([each, each.assign(noise="all", change="all", drift="all")])
+    table = table.groupby(by, sort=False).agg(
+        curves=("curve", "nunique"), **held, width=("width", "median")).reset_index()
+    write(table, "breaks_ahead", "Simulated curves: their last quarter, forecast from the rest")
+
+
+def _continued(job) -> pd.DataFrame:
+    kind, noise, change, drift, i = job
+    rng = np.random.default_rng([i, int(1e4 * noise), int(10 * change), int(10 * drift), 5])
+    whole, _ = simulated(kind, 40, noise, change, drift, rng)
+    seen = np.arange(40) < 30
+    cut = {f: getattr(whole.metric, f)[seen] for f in ("y", "sd", "n") if hasattr(whole.metric, f)}
+    curve = replace(whole, s=whole.s[seen], family=whole.family[seen],
+                    metric=replace(whole.metric, **cut))
+    draws = found(curve, [i, 9]).forecast(np.exp(whole.s[~seen]))["y"].to_numpy()[0]
+    truth = whole.metric.y[~seen]
+    out = pd.DataFrame({"metric": kind, "noise": noise, "change": change, "drift": drift,
+                        "curve": f"{job}", "truth": truth})
+    for q in (50, 80, 90):
+        low, high = np.quantile(draws, [0.5 - q / 200, 0.5 + q / 200], axis=0)
+        out[f"inside {q} %"] = (low <= truth) & (truth <= high)
+    out["width"] = (high - low) / truth if kind == "loss" else high - low
+    return out
+
+
+PARTS = (alarms, broken, metric, calibration, tasks, addition, emergent, repeated, ahead)
 
 
 def main() -> None:
