@@ -24,9 +24,10 @@ from bayescale.particles import Cloud, Problem, integrate, systematic
 from bayescale.priors import Positive, Prior, from_link
 
 PARTICLES = 128
-#: Steps of the random walk, and the components that are kept of its integral, which is smooth: the
-#: first few carry nearly all of it (`tests/test_bends.py` compares the covariance).
-STEPS, COMPONENTS = 200, 12
+#: Steps of the random walk, and the components that are kept of its integral, which is smooth. With
+#: half as many, curves of a hundred exact points that drift are said to break: the walk's corners
+#: are then nobody's but a break's (`benchmarks/breaks.py alarms`).
+STEPS, COMPONENTS = 200, 24
 
 #: The slope's random walk, per root of an e-fold, in units of the curve's own slope: what whole
 #: learning curves say, looked back on (`benchmarks/curves.py`: 0.2, give or take a factor of 2.4).

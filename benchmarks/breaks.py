@@ -24,7 +24,7 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
-from common import keep, reference, workers, write
+from common import RESULTS, keep, reference, workers, write
 from scipy.stats import binom
 
 import bayescale as bs
@@ -35,6 +35,7 @@ from bayescale.metric import Accuracy, Loss
 from bayescale.scoring import crps, interval_score
 
 SIZES = {8: 60, 20: 45, 40: 30, 100: 18}  # curves of each kind, by number of points
+POINTS = list(SIZES)  # that are simulated
 NOISE = {"loss": (0.003, 0.01, 0.1), "accuracy": (200, 2000)}  # sd of log loss; questions
 #: Of the curve's own slope, per root of an e-fold: none, the middle of the prior, its upper part.
 DRIFTS = (0.0, 0.2, 0.5)
@@ -101,10 +102,13 @@ def one(job) -> dict:
 
 
 def alarms(many, scale: float) -> None:
+    kept = pd.read_csv(RESULTS / "breaks_alarms_each.csv") if set(POINTS) < set(SIZES) else None
     jobs = [(kind, n, noise, 0.0, drift, i)
-            for n, reps in SIZES.items() for kind in NOISE for noise in NOISE[kind]
+            for n, reps in SIZES.items() if n in POINTS for kind in NOISE for noise in NOISE[kind]
             for drift in DRIFTS for i in range(max(int(scale * reps), 4))]
     each = pd.DataFrame(many(one, jobs))
+    if kept is not None:
+        each = pd.concat([kept[~kept["points"].isin(POINTS)], each], ignore_index=True)
     keep(each, "breaks_alarms_each")
     for share in SHARES:
         each[f"share {share}"] = each["break_over_drift"] > np.log(1 / share - 1)
@@ -395,7 +399,10 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="part", help=", ".join(names))
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--points", type=int, nargs="+", choices=list(SIZES), default=list(SIZES),
+                        help="alarms: only curves of so many; others stay as they were kept")
     asked = parser.parse_args()
+    POINTS[:] = asked.points
     if strange := set(asked.parts) - set(names):
         parser.error(f"no such part: {', '.join(strange)}; there are {', '.join(names)}")
     with workers(asked.workers) as pool:
