@@ -133,7 +133,7 @@ def _upper(k: int, n: int) -> float:
 
 def broken(many, scale: float) -> None:
     jobs = [(kind, n, noise, change, 0.0, i)
-            for n, reps in SIZES.items() if n > 8 for kind in NOISE
+            for n, reps in SIZES.items() if n > 8 and n in POINTS for kind in NOISE
             for noise in ((0.003, 0.03) if kind == "loss" else (2000,))
             for change in CHANGES for i in range(max(int(scale * reps / 2), 4))]
     each = pd.DataFrame(many(one, jobs))
@@ -400,7 +400,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--points", type=int, nargs="+", choices=list(SIZES), default=list(SIZES),
-                        help="alarms: only curves of so many; others stay as they were kept")
+                        help="alarms: only curves of so many, others stay as they were kept; "
+                             "broken: only those")
     asked = parser.parse_args()
     POINTS[:] = asked.points
     if strange := set(asked.parts) - set(names):
