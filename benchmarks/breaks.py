@@ -174,7 +174,7 @@ def _tested(job) -> dict:
 
 
 def calibration(many, scale: float) -> None:
-    jobs = [(kind, i) for kind in ("loss", "accuracy") for i in range(int(200 * scale))]
+    jobs = [(kind, i) for kind in ("loss", "accuracy") for i in range(int(100 * scale))]
     ranks = pd.DataFrame(many(_ranked, jobs))
     rows = []
     for kind, own in ranks.groupby("metric"):
