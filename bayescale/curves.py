@@ -21,8 +21,8 @@ METRICS = ("loss", "brier", "accuracy")
 SCALES = {"odds": Accuracy, "plotted": Plotted}
 
 #: The share of curves that break, before any is seen: Beta(1, 9), a mean of one in ten, as often as
-#: public learning curves break over one e-fold (`bayescale.drift`). With three in ten, more than one
-#: in twenty curves that only drift are said to break (`benchmarks/breaks.py`).
+#: public learning curves break over one e-fold (`bayescale.drift`). With three in ten, more than
+#: one in twenty curves that only drift are said to break (`benchmarks/breaks.py`).
 SHARE = (1.0, 9.0)
 #: Each further break is a third as likely as the one before.
 FURTHER = 1 / 3

@@ -63,6 +63,7 @@ def power() -> None:
         own = each[(each["metric"] == metric) & (each["noise"] == noise)]
         for i, (points, some) in enumerate(own.groupby("points")):
             by = some.groupby(1 + some["change"])["found"].agg(["sum", "size"])
+            by = by.astype(float).reindex(sorted({*by.index, 1.0}))  # without a change, no break
             low, high = beta.ppf([[0.05], [0.95]], by["sum"] + 0.5, by["size"] - by["sum"] + 0.5)
             ax.fill_between(by.index, 100 * low, 100 * high, color=COLOURS[i], alpha=0.15)
             ax.plot(by.index, 100 * by["sum"] / by["size"], marker=MARKERS[i], color=COLOURS[i],
