@@ -20,7 +20,7 @@ from math import lgamma
 import numpy as np
 
 from bayescale.metric import Accuracy, Loss
-from bayescale.particles import Cloud, Problem, integrate, systematic
+from bayescale.particles import Cloud, Problem, integrate, student, systematic
 from bayescale.priors import Positive, Prior, from_link
 
 PARTICLES = 128
@@ -273,8 +273,6 @@ class Bends:
     def _exactly(self, cloud: Cloud, rng) -> Cloud:
         """What Laplace's method is off by, made up for: normals drawn around their best, weighed by
         the likelihood itself, and drawn again with their places."""
-        from scipy.special import gammaln
-
         h = self.scalars(cloud.places)
         offset, columns = self.columns(cloud.places, h, self.curve.s, self.curve.family)
         best, value, curvature = _best(self.curve.metric, offset, columns, h, cloud.kept)
@@ -285,9 +283,8 @@ class Bends:
         normals = best + np.linalg.solve(root, steps[..., None])[..., 0]
         eta = offset + np.einsum("npj,tnj->tnp", columns, normals)
         found = self.curve.metric.score(eta, h).log.sum(axis=2) - 0.5 * (normals**2).sum(axis=2)
-        drawn = (gammaln((TAILS + p) / 2) - gammaln(TAILS / 2) + p / 2 * np.log(2 / TAILS)
-                 - (TAILS + p) / 2 * np.log1p((steps**2).sum(axis=2) / TAILS))
-        log = found - value - drawn
+        drawn = student((steps**2).sum(axis=2), p, TAILS)
+        log = found - value - drawn - p / 2 * np.log(2 * np.pi)
         weight = np.exp(log - log.max())
         off, each = np.log(weight.mean()) + log.max(), weight.mean(axis=0)
         spread = each.std() / each.mean() / np.sqrt(cloud.effective)

@@ -79,7 +79,7 @@ class Loss:
         return np.log(np.maximum(self.y - h["floor"], 0.05 * self.y))
 
     def constants(self, h):
-        """What of the likelihood depends on outer parameters only."""
+        """What of the likelihood depends on the scalars only."""
         from scipy.special import gammaln
 
         nu = h["nu"]
@@ -151,7 +151,7 @@ class Accuracy:
         return np.log(s) - np.log1p(-s)
 
     def constants(self, h):
-        """What of the likelihood depends on outer parameters only."""
+        """What of the likelihood depends on the scalars only."""
         from scipy.special import gammaln
 
         many = np.maximum(0.25 / h["spread"] ** 2 - 1, 1.0)

@@ -207,15 +207,19 @@ def _kernels(centres, weight):
 
 def _student(places, middles, roots):
     """Log densities of places around middles, (place, middle)."""
-    from scipy.special import gammaln
-
-    dimension = places.shape[1]
     inverse = np.linalg.inv(roots)
     off = places @ inverse.transpose(0, 2, 1) - (inverse @ middles[..., None])[:, None, :, 0]
     size = np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1)
-    norm = (gammaln((TAILS + dimension) / 2) - gammaln(TAILS / 2)
-            - dimension / 2 * np.log(TAILS * np.pi) - size)
-    return (norm[:, None] - (TAILS + dimension) / 2 * np.log1p((off**2).sum(axis=2) / TAILS)).T
+    return (student((off**2).sum(axis=2), places.shape[1], TAILS) - size[:, None]).T
+
+
+def student(square, dimension: int, tails: float):
+    """Log density of Student's t of unit scale, by squared distance from its middle."""
+    from scipy.special import gammaln
+
+    return (gammaln((tails + dimension) / 2) - gammaln(tails / 2)
+            - dimension / 2 * np.log(tails * np.pi)
+            - (tails + dimension) / 2 * np.log1p(square / tails))
 
 
 def _root(places: np.ndarray, weight: np.ndarray) -> np.ndarray:
