@@ -6,6 +6,7 @@ Vehtari et al. 2021, arXiv:1903.08008, give the rank-normalised forms and the th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import xarray as xr
@@ -47,8 +48,8 @@ def flatten(posterior: xr.Dataset) -> tuple[list[str], np.ndarray]:
         if values.ndim == 2:
             names.append(str(name))
         else:
-            labels = values.coords[values.dims[2]].to_numpy()
-            names += [f"{name}[{label}]" for label in labels]
+            labels = product(*(values.coords[d].to_numpy() for d in values.dims[2:]))
+            names += [f"{name}[{', '.join(map(str, label))}]" for label in labels]
     return names, np.concatenate(columns, axis=2)
 
 
