@@ -17,9 +17,13 @@ from bayescale.diagnostics import Convergence, convergence, scalars
 from bayescale.errors import ConvergenceWarning, FitError, unknown
 from bayescale.fitting import Fit
 from bayescale.intervals import SAMPLE, table
-from bayescale.linking import FORMS, LinkPlan, floor_of, precision_of
+from bayescale.linking import FORMS, LinkPlan, floor_of, precision_of, walks
 from bayescale.runs import as_names
 from bayescale.sheet import sheet
+
+#: Points at which walks are looked at to find where they have brought a task; slopes below this
+#: share of the form's own are taken as that.
+GRID, SLOWEST = 100, 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +130,7 @@ class Link:
             u = -values["start"]
         else:  # half won: even log odds, or the log of one half
             u = ((np.log(0.5) if self.kind == "gadre" else 0.0) - values["level"]) / values["slope"]
+        u, times = self._along_the_walk(u)
         position = plan.best + plan.spread * u
         floor = floor_of(chance, values["offset"])
         half = (1 + floor) / 2
@@ -134,12 +139,30 @@ class Link:
         found = {
             "floor": floor,
             "threshold": np.exp(position) if plan.form.along == "C" else -position,
-            "slope": values["slope"] / plan.spread,
+            "slope": times * values["slope"] / plan.spread,
             "scatter": np.sqrt(half * (1 - half) / (precision + 1)),
         }
         if "top" in values:
             found["top"] = floor + (1 - floor) * values["top"]
         return {k: v.transpose(*SAMPLE, "task") for k, v in found.items()}
+
+    def _along_the_walk(self, reached: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+        """Where the walk of each task first brings it to `reached`, and what it multiplies the
+        slope by there; straight on outside the table."""
+        low = self.plan.u(self.plan.table[self.plan.form.along].to_numpy(float)).min()
+        at = np.linspace(1.5 * low, -0.5 * low, GRID)
+        steps = walks(self.posterior).transpose(*SAMPLE, "task", "component").to_numpy()
+        way = at + steps @ self.plan.walk(at).T
+        goal = reached.transpose(*SAMPLE, "task").to_numpy()[..., None]
+        over = way[..., 1:] >= goal
+        first = np.where(over.any(axis=-1), over.argmax(axis=-1), GRID - 2)[..., None]
+        here, there = (np.take_along_axis(way, first + i, axis=-1)[..., 0] for i in (0, 1))
+        cell = at[1] - at[0]
+        times = np.maximum((there - here) / cell, SLOWEST)
+        u = at[first[..., 0]] + (goal[..., 0] - here) / times
+        dims = (*SAMPLE, "task")
+        coords = {d: self.posterior[d] for d in dims}
+        return tuple(xr.DataArray(v, coords, dims) for v in (u, times))
 
     def __repr__(self) -> str:
         over = f" over {', '.join(self.groups)}" if self.groups else ""

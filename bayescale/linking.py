@@ -6,6 +6,8 @@ accuracy of a run on a task = form(how far the run is beyond the best one fitted
   that of the best run of the table, in standard deviations of the table. It is negative for all
   fitted runs but one, and what is to be forecast is positive.
 * Every parameter of a form varies over tasks around a population, on the link scale of its prior.
+* No form is quite true: the slope of every task walks at random along u, by a size of its own.
+  Beyond the best run the walk goes on.
 * Corpora give different accuracies at one loss: each group is moved along ``u``, for all tasks
   and for each task. A move in loss means the same for every form, task and level of accuracy.
 * A task is not guessed at exactly its nominal chance: models that always give one answer stand
@@ -49,14 +51,22 @@ PRECISION = Positive(1000.0, spread=4.0, between=3.0)
 #: Standard deviation, between runs of one loss, of the log odds of what is won.
 JITTER = Positive(0.1, spread=2.0, between=2.0)
 
+#: Random walk of a task's slope along u, in units of the slope, per root of a unit of u. OpenLM's
+#: tasks, of runs up to 154M parameters, say 1.0 for the typical task and .5 to 3 for single ones;
+#: with it, rollouts up to 412M (`benchmarks/links.py`) have the better interval scores.
+WALK = Positive(1.0, spread=2.0, between=2.0)
+#: Components that are kept of its integral, which is smooth.
+COMPONENTS = 5
+
 #: Typical move of a group along u, for all tasks and for single ones, and a factor on it. Corpora
 #: of OpenLM differ by some tenths of a nat.
 MOVE, MOVE_SPREAD = 0.1, 0.8
 
 #: Whose differences between tasks are taken as said, not learnt. Most tasks only tell that their
-#: scatter is small, or nothing of their top, and would make a funnel of how much it differs; one
-#: task that creeps up from chance would let slopes differ so much that a rise says nothing.
-SAID = ("slope", "top", "precision", "jitter")
+#: scatter or walk is small, or nothing of their top, and would make a funnel of how much it
+#: differs; one task that creeps up from chance would let slopes differ so much that a rise says
+#: nothing.
+SAID = ("slope", "top", "precision", "jitter", "walk")
 
 #: The precision that chains start from. Thousands of questions make slopes of the density so steep
 #: at a bad start that the first steps end where every accuracy is 0 or 1 and nothing leads back;
@@ -206,16 +216,43 @@ class LinkPlan:
         return (self.position(value) - self.best) / self.spread
 
     @cached_property
+    def _fitted(self) -> np.ndarray:
+        return self.u(self.table[self.form.along].to_numpy(float))
+
+    @cached_property
+    def _trend(self) -> np.ndarray:
+        """Level and slope of each component over the table, where better runs count for more."""
+        weight = np.exp(self._fitted / 2)[:, None]
+        line = np.stack([np.ones_like(self._fitted), self._fitted], axis=1)
+        return np.linalg.lstsq(weight * line, weight * self._components(self._fitted))[0]
+
+    def _components(self, u):
+        """Integrals of the principal components of a Wiener process from the best run back."""
+        length = -self._fitted.min()
+        k = (np.arange(COMPONENTS) + 0.5) * np.pi
+        back = np.clip(-u / length, 0, 1)[..., None]
+        return length**1.5 * np.sqrt(2) * (1 - np.cos(k * back)) / k**2
+
+    def walk(self, u):
+        """What each component of a walk of unit size adds to u; (..., component).
+
+        Level and slope over the table are taken out, for they are the form's own: chains that have
+        to find out which is whose get on slowly.
+        """
+        level, slope = self._trend
+        return self._components(u) - level - slope * u[..., None]
+
+    @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
         priors = {**self.form.priors, "offset": OFFSET, "precision": PRECISION,
-                  "jitter": JITTER}
+                  "jitter": JITTER, "walk": WALK}
         return tuple(Parameter(n, p, (Effect("task", "partial"),)) for n, p in priors.items())
 
     @cached_property
     def levels(self) -> dict[str, tuple[str, ...]]:
         """Labels of the posterior's dims."""
-        return {"task": self.tasks, **({"member": self.members, "cell": self.cells}
-                                       if self.members else {})}
+        return {"task": self.tasks, "component": tuple(range(COMPONENTS)),
+                **({"member": self.members, "cell": self.cells} if self.members else {})}
 
     @cached_property
     def cells(self) -> tuple[str, ...]:
@@ -234,7 +271,8 @@ class LinkPlan:
         task = self.table["task"].map({t: i for i, t in enumerate(self.tasks)}).to_numpy(int)
         right = np.round(self.table["y"] * self.table["n_questions"]).to_numpy(float)
         out = dict(
-            u=self.u(self.table[self.form.along].to_numpy(float)),
+            u=self._fitted,
+            walk_at=self.walk(self._fitted),
             right=right,
             wrong=self.table["n_questions"].to_numpy(float) - right,
             task_index=task,
@@ -261,8 +299,9 @@ def build(plan: LinkPlan):
     -------
     pymc.Model
         Variables: each parameter's population value under its own name, ``level_task`` per task
-        and ``level_task_scale`` between tasks; ``move_member`` and ``move_cell`` for the moves of
-        groups, with their scales.
+        and ``level_task_scale`` between tasks; ``walk_step``, which the components
+        of each task's walk are made of (`walks`); ``move_member`` and ``move_cell`` for the moves
+        of groups, with their scales.
     """
     import pymc as pm
     import pytensor.tensor as pt
@@ -277,6 +316,12 @@ def build(plan: LinkPlan):
         for dim in ("member", "cell") if plan.members else ():
             scale = pm.LogNormal(f"move_{dim}_scale", np.log(MOVE), MOVE_SPREAD)
             u = u + pm.Normal(f"move_{dim}", 0.0, scale, dims=dim)[data[f"{dim}_index"]]
+        # Accuracies tell how far a task strays, not how often its slope that is. Half of the size
+        # is taken out: tasks that tell little of their walk would make a funnel of it otherwise,
+        # and those that tell much a ridge.
+        half = pt.sqrt(values["walk"] * values["slope"])[:, None]
+        steps = half * pm.Normal("walk_step", 0.0, half, dims=("task", "component"))
+        u = u + (data["walk_at"] * steps[task]).sum(axis=1) / values["slope"][task]
         at_rows = {n: v[task] for n, v in values.items()}
         mean, total = plan.form(u, at_rows, data["chance"][task])
         a, b = mean * total, (1 - mean) * total
@@ -285,6 +330,11 @@ def build(plan: LinkPlan):
             + pt.gammaln(data["wrong"] + b) - pt.gammaln(b)
             + pt.gammaln(total) - pt.gammaln(data["right"] + data["wrong"] + total)).sum())
     return model
+
+
+def walks(posterior):
+    """The components of each task's walk, in units of u."""
+    return posterior["walk_step"] * np.sqrt(posterior["walk_task"] / posterior["slope_task"])
 
 
 def _per_task(p: Parameter, prior, size: int):

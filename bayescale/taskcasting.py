@@ -14,13 +14,8 @@ from bayescale.downstream import Link
 from bayescale.errors import FitError, unknown
 from bayescale.forecasting import forecast
 from bayescale.intervals import SAMPLE, interval, table
-from bayescale.linking import cell
+from bayescale.linking import cell, walks
 from bayescale.posterior import NEW
-
-#: How far the slope of a link may be off beyond the best fitted run: standard deviation of a
-#: factor around 1, for each task and group. Of the sizes that ``benchmarks/links.py`` tries among
-#: runs of up to 412M parameters it has the best interval score; 0.2 to 0.5 are within 2 % of it.
-DRIFT = 0.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,10 +189,16 @@ def forecast_tasks(
         order = rng.permutation(len(place))
         drawn = place[np.resize(order, total)]
     values = _values(link, wanted)
+    move = _moves(link, labels, wanted, rng)
+    # Once more at the median loss, along the same walks.
     median = np.broadcast_to(np.median(drawn, axis=0), drawn.shape)
-    move, off = _moves(link, labels, wanted, drift, rng)
-    (mean, precision), (at_loss, _) = (_accuracy(link, wanted, values, x, move, off)
-                                       for x in (drawn, median))
+    u = link.plan.u(np.concatenate([drawn, median], axis=1))
+    at = u[..., None] + np.concatenate([move, move], axis=1) + _inside(link, wanted, u)
+    if drift:
+        at += values["walk"] * _beyond(u, len(wanted), rng)
+    chance = link.plan.facts.loc[list(wanted), "chance"].to_numpy(float)
+    both, precision = link.plan.form(at, values, chance)
+    mean, at_loss, precision = both[:, :size], both[:, size:], precision[:, :size]
     accuracy = _measured(link, wanted, mean, precision, rng)
     dims = (*SAMPLE, "point", "task")
     coords = {"chain": link.posterior["chain"], "draw": link.posterior["draw"],
@@ -312,18 +313,15 @@ def _values(link: Link, tasks: Sequence[str]) -> dict[str, np.ndarray]:
     return out
 
 
-def _moves(link: Link, labels: Sequence[str], tasks: Sequence[str], drift: bool, rng):
-    """How far each point's group moves it along u, and by how much the slope beyond the best run
-    is off; both (draw, point, task)."""
+def _moves(link: Link, labels: Sequence[str], tasks: Sequence[str], rng) -> np.ndarray:
+    """How far each point's group moves it along u; (draw, point, task)."""
     draws = link.posterior.sizes["chain"] * link.posterior.sizes["draw"]
-    found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    for label in dict.fromkeys(labels):
-        move = np.zeros((draws, len(tasks)))
-        if link.plan.members:
-            move = (_member_moves(link, "member", [label], draws, rng)
-                    + _member_moves(link, "cell", [cell(t, label) for t in tasks], draws, rng))
-        found[label] = move, DRIFT * drift * rng.standard_normal((draws, len(tasks)))
-    return tuple(np.stack([found[x][i] for x in labels], axis=1) for i in (0, 1))
+    if not link.plan.members:
+        return np.zeros((draws, len(labels), len(tasks)))
+    found = {label: _member_moves(link, "member", [label], draws, rng)
+             + _member_moves(link, "cell", [cell(t, label) for t in tasks], draws, rng)
+             for label in dict.fromkeys(labels)}
+    return np.stack([found[x] for x in labels], axis=1)
 
 
 def _member_moves(link: Link, dim: str, labels: Sequence[str], draws: int, rng) -> np.ndarray:
@@ -336,11 +334,25 @@ def _member_moves(link: Link, dim: str, labels: Sequence[str], draws: int, rng) 
                      for i, x in enumerate(labels)], axis=1)
 
 
-def _accuracy(link: Link, tasks, values, place, move, off):
-    """What the link says, and the precision of the noise around it; (draw, point, task)."""
-    u = link.plan.u(place)[..., None]
-    chance = link.plan.facts.loc[list(tasks), "chance"].to_numpy(float)
-    return link.plan.form(u + move + off * np.maximum(u, 0), values, chance)
+def _inside(link: Link, tasks: Sequence[str], u: np.ndarray) -> np.ndarray:
+    """What the walks inside the table add at u, which is (draw, point); (draw, point, task)."""
+    steps = walks(link.posterior).sel(task=list(tasks)).transpose(*SAMPLE, "component", "task")
+    return link.plan.walk(u) @ steps.to_numpy().reshape(len(u), -1, len(tasks))
+
+
+def _beyond(u: np.ndarray, tasks: int, rng) -> np.ndarray:
+    """What walks of unit size, a task each, add beyond the best run; (draw, point, task)."""
+    order = np.argsort(u, axis=1)
+    distance = np.maximum(np.take_along_axis(u, order, axis=1), 0.0)
+    out = np.zeros((*u.shape, tasks))
+    total, slope = np.zeros((2, len(u), tasks))
+    for i, step in enumerate(np.diff(distance, axis=1, prepend=0.0).T[..., None]):
+        # Exact for a Wiener process and its integral.
+        one, two = rng.standard_normal((2, len(u), tasks))
+        total = total + slope * step + step**1.5 * (one / 2 + two / np.sqrt(12))
+        slope = slope + np.sqrt(step) * one
+        np.put_along_axis(out, order[:, [i]][..., None], total[:, None], axis=1)
+    return out
 
 
 def _measured(link: Link, tasks, mean, precision, rng) -> np.ndarray:

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 import bayescale as bs
-from bayescale.linking import FORMS, floor_of, precision_of, softplus
+from bayescale.linking import FORMS, floor_of, precision_of, softplus, walks
 
 TRUE = {"easy": (2.6, 3.0, 0.25, 2000), "hard": (2.1, 4.0, 0.0, 1000), "two": (2.8, 2.0, 0.5, 1500),
         "late": (2.4, 5.0, 0.25, 4000)}  # threshold, slope per nat, chance, questions
@@ -138,6 +138,74 @@ def test_skill_scatters_where_there_is_some_to_win_or_lose():
     assert at[2] > 1e3
 
 
+# -- walks -------------------------------------------------------------------------------------
+
+
+def test_walks_leave_level_and_slope_of_the_table_to_the_form(link):
+    plan = link.plan
+    u = plan.u(plan.table["loss"].to_numpy(float))
+    line = np.stack([np.ones_like(u), u], axis=1)
+    np.testing.assert_allclose(line.T @ (np.exp(u)[:, None] * plan.walk(u)), 0, atol=1e-9)
+
+
+def test_components_of_a_walk_have_the_variance_of_its_integral(link):
+    plan = link.plan
+    u = np.linspace(plan.u(plan.table["loss"].max()), 0, 50)
+    # Against the line through the best run, where a walk starts.
+    back = plan._components(u)
+    np.testing.assert_allclose((back**2).sum(axis=1), abs(u) ** 3 / 3, atol=0.01 * abs(u[0]) ** 3)
+
+
+def test_walks_beyond_the_best_run_are_integrated_wiener_processes():
+    from bayescale.taskcasting import _beyond
+
+    u = np.tile([0.7, -1.0, 2.0, 0.0, 0.7], (40_000, 1))
+    drawn = _beyond(u, 2, np.random.default_rng(0))
+    assert (drawn[:, [1, 3]] == 0).all()
+    assert (drawn[:, 0] == drawn[:, 4]).all()
+    first, far = drawn[:, 0, 0], drawn[:, 2, 0]
+    assert first.var() == pytest.approx(0.7**3 / 3, rel=0.03)
+    assert far.var() == pytest.approx(2.0**3 / 3, rel=0.03)
+    assert np.cov(first, far)[0, 1] == pytest.approx(0.7**2 * (3 * 2.0 - 0.7) / 6, rel=0.03)
+    assert abs(np.corrcoef(drawn[:, 2].T)[0, 1]) < 0.02  # every task has its own
+
+
+def test_summaries_follow_the_walk_to_where_half_is_won(link, quiet):
+    found = link._pictured()
+    post, plan = link.posterior.isel(chain=0, draw=7), link.plan
+    for i, task in enumerate(link.tasks):
+        own = {p.name: float(post[f"{p.name}_task"][i]) for p in plan.parameters}
+        u = plan.u(float(found["threshold"].isel(chain=0, draw=7).sel(task=task)))
+        steps = walks(post)[i].to_numpy()
+
+        def odds(u, own=own, steps=steps):
+            return own["level"] + own["slope"] * (u + plan.walk(np.array(u)) @ steps)
+
+        assert odds(u) == pytest.approx(0, abs=0.02)
+        slope = float(found["slope"].isel(chain=0, draw=7).sel(task=task)) * plan.spread
+        assert (odds(u + 0.02) - odds(u - 0.02)) / 0.04 == pytest.approx(slope, rel=0.05)
+
+
+@pytest.mark.slow
+def test_a_task_that_leaves_its_form_walks_and_the_others_less(quiet):
+    rng = np.random.default_rng(3)
+    loss = np.sort(rng.uniform(2.2, 4.0, 60))[::-1]
+    rows = []
+    for task, bent in (("a", 0.0), ("b", 0.0), ("c", 0.0), ("bent", 4.0)):
+        odds = 1.5 * (3.2 - loss) + bent * np.maximum(2.8 - loss, 0)
+        share = 0.25 + 0.75 / (1 + np.exp(-odds))
+        rows.append(pd.DataFrame({"loss": loss, "task": task, "share": share,
+                                  "accuracy": rng.binomial(3000, share) / 3000}))
+    table = pd.concat(rows).assign(n_questions=3000, chance=0.25)
+    made = linked(None, table)
+    walk = made.posterior["walk_task"].median(("chain", "draw")).to_series()
+    assert walk["bent"] > 1.5 * walk[["a", "b", "c"]].max()
+    ahead = bs.forecast_tasks(made, loss=[3.5, 2.6, 2.3])
+    low, high = ahead.data["mean"].sel(task="bent").quantile([0.005, 0.995], ("chain", "draw"))
+    truth = np.interp([3.5, 2.6, 2.3], loss[::-1], rows[-1]["share"].to_numpy()[::-1])
+    assert ((low < truth) & (truth < high)).all()
+
+
 # -- posterior ---------------------------------------------------------------------------------
 
 
@@ -177,6 +245,16 @@ def test_a_link_tells_what_it_is(link):
     assert link.kind == "logistic"
     assert link.groups == ("corpus",)
     assert set(link.data.children) == {"posterior", "sample_stats"}
+
+
+def test_every_scalar_of_the_walks_has_a_name_of_its_own(link):
+    from bayescale.diagnostics import flatten
+
+    names, values = flatten(link.posterior)
+    assert len(set(names)) == len(names) == values.shape[2]
+    at = names.index("walk_step[hard, 2]")
+    np.testing.assert_array_equal(
+        values[..., at], link.posterior["walk_step"].sel(task="hard", component=2).to_numpy())
 
 
 def test_links_of_one_shape_share_a_compilation(fit, results, monkeypatch):
