@@ -13,6 +13,7 @@ addition     four-digit addition from its first 14 points (Caballero et al. 2022
 emergent     tasks of Ruan et al. 2024, fitted below their threshold, forecast above
 repeated     the same curves with other seeds: how exact the evidence is, and says it is
 ahead        the last quarter of simulated curves, forecast from the first three
+public       fine-tuning curves with a plateau (Lin et al. 2024, arXiv:2402.02314), BIG-Bench curves
 """
 
 from __future__ import annotations
@@ -101,15 +102,20 @@ def one(job) -> dict:
     return row
 
 
+def with_others(each: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Curves just run, with those of other numbers of points that were kept before."""
+    if set(POINTS) < set(SIZES):
+        kept = pd.read_csv(RESULTS / f"{name}.csv")
+        each = pd.concat([kept[~kept["points"].isin(POINTS)], each], ignore_index=True)
+    keep(each, name)
+    return each
+
+
 def alarms(many, scale: float) -> None:
-    kept = pd.read_csv(RESULTS / "breaks_alarms_each.csv") if set(POINTS) < set(SIZES) else None
     jobs = [(kind, n, noise, 0.0, drift, i)
             for n, reps in SIZES.items() if n in POINTS for kind in NOISE for noise in NOISE[kind]
             for drift in DRIFTS for i in range(max(int(scale * reps), 4))]
-    each = pd.DataFrame(many(one, jobs))
-    if kept is not None:
-        each = pd.concat([kept[~kept["points"].isin(POINTS)], each], ignore_index=True)
-    keep(each, "breaks_alarms_each")
+    each = with_others(pd.DataFrame(many(one, jobs)), "breaks_alarms_each")
     for share in SHARES:
         each[f"share {share}"] = each["break_over_drift"] > np.log(1 / share - 1)
     by = each.groupby(["metric", "points", "noise", "drift"])
@@ -136,8 +142,7 @@ def broken(many, scale: float) -> None:
             for n, reps in SIZES.items() if n > 8 and n in POINTS for kind in NOISE
             for noise in ((0.003, 0.03) if kind == "loss" else (2000,))
             for change in CHANGES for i in range(max(int(scale * reps / 2), 4))]
-    each = pd.DataFrame(many(one, jobs))
-    keep(each, "breaks_broken_each")
+    each = with_others(pd.DataFrame(many(one, jobs)), "breaks_broken_each")
     each["found"] = each["P"] > 0.5
     each["share of range"] = each["width"] / each["range"]
     table = each.groupby(["metric", "points", "noise", "change"]).agg(
@@ -365,7 +370,7 @@ def ahead(many, scale: float) -> None:
     each = pd.concat(many(_continued, jobs), ignore_index=True)
     held = {f"inside{q}": (f"inside {q} %", "mean") for q in (50, 80, 90)}
     by = ["metric", "noise", "change", "drift"]
-    table = pd.concat([each, each.assign(noise="all", change="all", drift="all")])
+    table = pd.concat([each, each.assign(noise="all", drift="all")])
     table = table.groupby(by, sort=False).agg(
         curves=("curve", "nunique"), **held, width=("width", "median")).reset_index()
     write(table, "breaks_ahead", "Simulated curves: their last quarter, forecast from the rest")
@@ -390,7 +395,34 @@ def _continued(job) -> pd.DataFrame:
     return out
 
 
-PARTS = (alarms, broken, metric, calibration, tasks, addition, emergent, repeated, ahead)
+def public(many, scale: float) -> None:
+    """Curves of one law each, as they were published: how many break, and how."""
+    executor = None if many is map else _Mapper(many)
+    tuned = pd.read_csv(reference("finetuning_rectified.csv")).query("examples > 0")
+    tuned["curve"] = tuned["model"] + ", " + tuned["dataset"]
+    tables = [(f"fine-tuning, {name}", own, "curve") for name, own in tuned.groupby("dataset")]
+    words = pd.read_csv(reference("language_learning_curves.csv")).query("domain == 'BB'")
+    rows = []
+    for name, table, groups in [*tables, ("BIG-Bench", words, "task")]:
+        said = bs.breaks(table, x="examples", y="loss", groups=groups, executor=executor)
+        for curve in said.tasks:
+            where = said.places(curve)
+            rows.append({"table": name, "curve": curve, "P(break)": said.probability(curve),
+                         "place": where["x"].median() if len(where) else np.nan,
+                         "kind": where["kind"].mode().iloc[0] if len(where) else "",
+                         "steeper": (abs(where["after"]) > abs(where["before"])).mean(),
+                         **said._shared(curve)})
+    each = pd.DataFrame(rows)
+    keep(each, "breaks_public_each")
+    table = each.groupby("table").agg(
+        curves=("curve", "size"), found=("P(break)", lambda p: (p > 0.5).sum()),
+        mean_P=("P(break)", "mean"), place=("place", "median"), steeper=("steeper", "mean"),
+        drift_over_law=("drift_over_law", "median"), break_over_law=("break_over_law", "median"),
+        break_over_drift=("break_over_drift", "median")).reset_index()
+    write(table, "breaks_public", "Public curves: how many are said to break")
+
+
+PARTS = (alarms, broken, metric, calibration, tasks, addition, emergent, repeated, ahead, public)
 
 
 def main() -> None:
@@ -400,8 +432,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--points", type=int, nargs="+", choices=list(SIZES), default=list(SIZES),
-                        help="alarms: only curves of so many, others stay as they were kept; "
-                             "broken: only those")
+                        help="alarms, broken: only curves of so many, others stay as they were "
+                             "kept")
     asked = parser.parse_args()
     POINTS[:] = asked.points
     if strange := set(asked.parts) - set(names):

@@ -10,6 +10,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from common import RESULTS
 from scipy.stats import beta
@@ -61,13 +62,17 @@ def power() -> None:
     figure, panels = plt.subplots(1, 3, figsize=(13, 4.6), sharey=True)
     for ax, ((metric, noise), title) in zip(panels, titles.items(), strict=True):
         own = each[(each["metric"] == metric) & (each["noise"] == noise)]
+        by = (own["found"].groupby(1 + own["change"]).agg(["sum", "size"]).astype(float)
+              .reindex(sorted({*(1 + own["change"]), 1.0})))  # without a change, no break
+        low, high = beta.ppf([[0.05], [0.95]], by["sum"] + 0.5, by["size"] - by["sum"] + 0.5)
+        middle = by["sum"] / by["size"]
+        ax.fill_between(by.index, 100 * low, 100 * high, color=COLOURS[0], alpha=0.2, lw=0)
+        ax.errorbar(by.index, 100 * middle, 100 * np.abs([low - middle, high - middle]), lw=2,
+                    elinewidth=1, color=COLOURS[0], label="all, and 90 %")
         for i, (points, some) in enumerate(own.groupby("points")):
-            by = some.groupby(1 + some["change"])["found"].agg(["sum", "size"])
-            by = by.astype(float).reindex(sorted({*by.index, 1.0}))  # without a change, no break
-            low, high = beta.ppf([[0.05], [0.95]], by["sum"] + 0.5, by["size"] - by["sum"] + 0.5)
-            ax.fill_between(by.index, 100 * low, 100 * high, color=COLOURS[i], alpha=0.15)
-            ax.plot(by.index, 100 * by["sum"] / by["size"], marker=MARKERS[i], color=COLOURS[i],
-                    label=f"{points} points")
+            share = some.groupby(1 + some["change"])["found"].mean()
+            ax.plot(share.index * 1.06 ** (i - 1), 100 * share, MARKERS[i], ms=8,
+                    color=COLOURS[i + 1], mec="white", label=f"{points} points")
         ax.set(title=title, xscale="log", xlabel="slope after the break / slope before",
                ylim=(-2, 102))
         ticks = sorted({1 + c for c in own["change"]})
@@ -75,7 +80,7 @@ def power() -> None:
         ax.minorticks_off()
         ax.axvline(1, color="black", linewidth=0.8)
     panels[0].set_ylabel("breaks found, P > .5 (%)")
-    panels[0].legend(loc="lower right")
+    panels[-1].legend(loc="upper left", bbox_to_anchor=(0.42, 1))
     figure.savefig(RESULTS / "breaks_power.png", dpi=90)
 
 
