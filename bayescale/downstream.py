@@ -220,8 +220,9 @@ def link(
     draws, tune, chains : int
         Per chain: draws kept, and tuning steps.
     target_accept : float, optional
-        Acceptance rate the step size is tuned to. By default 0.9, and if the chains then disagree
-        or diverge, higher and longer, thinned back to `draws`.
+        Acceptance rate the step size is tuned to. By default 0.97 with twice the draws and tuning
+        steps, and if the chains then disagree or diverge, higher and longer; thinned back to
+        `draws`.
     random_seed : int, optional
         For the same draws again on the same machine. The one used is kept on the link.
     cores : int, optional

@@ -25,9 +25,9 @@ from bayescale.progress import bar
 STAGES = ((0.9, 1), (0.98, 3), (0.99, 10))
 #: The first acceptance target with drift through the runs, where 0.9 leaves a few divergences.
 ACCEPT_THROUGH = 0.95
-#: The same for links, whose tasks and corpora of little scatter leave a few at 0.9; and how many
-#: times the draws: walks of a task's slope mix so slowly that fewer seldom do.
-ACCEPT_LINK, TIMES_LINK = 0.97, 2
+#: The same for links. Tasks and corpora of little scatter leave a few at 0.9, and walks of a task's
+#: slope mix slowly; where a task has two explanations, ten times the draws do not settle it.
+STAGES_LINK = ((0.97, 2), (0.98, 6))
 
 #: Regularisation of the low-rank mass matrix. nutpie's own 1e-5 gives as many effective draws, but
 #: with a hundred parameters and more it spends most of the time on estimating the matrix.
@@ -87,12 +87,13 @@ def sample(
     for name, value, least in (("draws", draws, 10), ("tune", tune, 50), ("chains", chains, 1)):
         if int(value) < least:
             raise FitError(f"{name} is {value}: at least {least} are needed")
-    first = STAGES[0]
+    stages = STAGES
     if isinstance(plan, LinkPlan):
-        first = ACCEPT_LINK, TIMES_LINK
+        stages = STAGES_LINK
     elif plan.drift == "through":
-        first = ACCEPT_THROUGH, 1
-    stages = (first, *STAGES[1:]) if target_accept is None else ((target_accept, 1),)
+        stages = ((ACCEPT_THROUGH, 1), *STAGES[1:])
+    if target_accept is not None:
+        stages = ((target_accept, 1),)
     started = time.perf_counter()
     with bar(progressbar) as step:
         step("compiling the model")
