@@ -52,8 +52,8 @@ PRECISION = Positive(1000.0, spread=4.0, between=3.0)
 JITTER = Positive(0.1, spread=2.0, between=2.0)
 
 #: Random walk of a task's slope along u, in units of the slope, per root of a unit of u. OpenLM's
-#: tasks, of runs up to 154M parameters, say 1.0 for the typical task and .5 to 3 for single ones;
-#: with it, rollouts up to 412M (`benchmarks/links.py`) have the better interval scores.
+#: tasks, of runs up to 154M parameters, say 1.1 for the typical task and .5 to 3.5 for single ones
+#: (`benchmarks/links.py`).
 WALK = Positive(1.0, spread=2.0, between=2.0)
 #: Components that are kept of its integral, which is smooth.
 COMPONENTS = 5

@@ -1,7 +1,8 @@
 """Do forecasts of accuracies on tasks hold: links from the loss, beside compute, beside a curve?
 
-OpenLM (bundled), 15 tasks. The kind of link and the size of its drift are chosen among runs of up
-to 412M parameters: links fitted up to 79M and up to 154M forecast the larger ones. The target is
+OpenLM (bundled), 15 tasks. The kind of link is chosen among runs of up to 412M parameters: links
+fitted up to 79M and up to 154M forecast the larger ones, with walks of the slope that go on beyond
+the best run, and that end there. The target is
 then asked once: links fitted on runs up to 412M and one 1.4B run per corpus forecast the remaining
 1.4B and 6.9B runs, from N and D (with a fit of Chinchilla's law to the same runs) and from the
 measured loss. Beside them a least-squares curve of Gadre et al. 2024 for each corpus, on the mean
@@ -21,13 +22,11 @@ import pandas as pd
 from common import crps, interval_score, keep, write
 
 import bayescale as bs
-from bayescale import taskcasting
 from bayescale.errors import ConvergenceWarning
 
 KINDS = ("logistic", "hinge", "gadre", "direct")
-DRIFTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
 LEVELS = (0.5, 0.8, 0.9, 0.95)
-SETTINGS = dict(draws=500, tune=600, chains=3, target_accept=0.97, cores=1)
+SETTINGS = dict(draws=800, tune=1000, chains=3, target_accept=0.95, cores=1)
 
 
 def table() -> pd.DataFrame:
@@ -81,7 +80,6 @@ def main(seed: int = 1) -> None:
     }
     runs = bs.Runs.example("openlm")
     rows, per_task, means, drifts = [], [], [], []
-    chosen = taskcasting.DRIFT
     for problem, (seen, ahead) in problems.items():
         held = wide[ahead]
         truth = accuracy.loc[held.index].to_numpy()
@@ -98,21 +96,19 @@ def main(seed: int = 1) -> None:
             if kind != "direct":
                 asked["measured loss"] = held[["loss", "dataset"]]
             for known, points in asked.items():
-                draws = {}
-                for size in DRIFTS if problem.startswith("rollout") else (0.0, chosen):
-                    taskcasting.DRIFT = size
-                    said = bs.forecast_tasks(link, points, random_seed=seed).data
-                    draws[size] = {v: said[v].to_numpy().reshape(-1, *truth.shape)
-                                   for v in ("mean", "accuracy")}
-                    drifts.append({"problem": problem, "kind": kind, "known": known, "drift": size,
-                                   **measures(draws[size]["accuracy"], truth)})
-                taskcasting.DRIFT = chosen
-                here = draws[chosen]
+                for drift in (False, True):
+                    said = bs.forecast_tasks(link, points, drift=drift, random_seed=seed).data
+                    here = {v: said[v].to_numpy().reshape(-1, *truth.shape)
+                            for v in ("mean", "accuracy")}
+                    drifts.append({"problem": problem, "kind": kind, "known": known,
+                                   "walk goes on": drift, **measures(here["accuracy"], truth)})
                 tag = {"problem": problem, "kind": kind, "known": known}
                 rows.append({**tag, **measures(here["accuracy"], truth),
+                             "walk": float(link.posterior["walk"].median()),
                              "R-hat": link.convergence.r_hat, "ESS": link.convergence.ess,
                              "divergences": link.convergence.divergences, "seconds": seconds})
-                per_task += [{**tag, "task": t, **measures(here["accuracy"][..., i], truth[:, i])}
+                per_task += [{**tag, "task": t, **measures(here["accuracy"][..., i], truth[:, i]),
+                              "walk": float(link.posterior["walk_task"][..., i].median())}
                              for i, t in enumerate(link.tasks)]
                 error = 1 - np.median(here["mean"].mean(axis=-1), axis=0)
                 relative = error / (1 - truth.mean(axis=1)) - 1
@@ -129,9 +125,9 @@ def main(seed: int = 1) -> None:
         keep(pd.DataFrame(per_task), "links_tasks")
         write(pd.DataFrame(means), "links_means", "the mean error over the tasks of each run")
     pooled = pd.DataFrame(drifts).query("problem.str.startswith('rollout')")
-    pooled = pooled.groupby(["kind", "known", "drift"])[
+    pooled = pooled.groupby(["kind", "known", "walk goes on"])[
         ["interval score", "CRPS", "inside 90 %", "mean |error|"]].mean().reset_index()
-    write(pooled, "links_choice", "what kind and size of drift are chosen by: both rollouts")
+    write(pooled, "links_choice", "what the kind is chosen by: both rollouts")
 
 
 if __name__ == "__main__":
