@@ -57,7 +57,7 @@ def test_axes_of_ones_own_are_used(found):
 @pytest.fixture(scope="module")
 def link() -> bs.Link:
     tasks = bs.scores("openlm").query("task in ['hellaswag', 'piqa'] and dataset == 'c4'")
-    return bs.link(None, tasks[tasks["N"] < 5e8], draws=200, tune=400, random_seed=1)
+    return bs.link(None, tasks[tasks["N"] < 5e8], draws=500, tune=500, random_seed=1)
 
 
 def test_a_link_is_drawn_with_its_runs_and_what_came_later(link):
