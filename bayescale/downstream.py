@@ -103,9 +103,10 @@ class Link:
             ``slope``, how fast it rises there per nat (e-fold of compute): the log odds of what is
             won (``"logistic"``, ``"direct"``), its log (``"gadre"``), or itself (``"hinge"``);
             ``scatter``, the standard deviation of accuracy between runs of one loss beyond the
-            binomial noise, where half is won; ``top``, the accuracy of the best model there can be
-            (where the form has one). Then ``r_hat`` and ``ess_bulk``, the worst of the task's
-            parameters.
+            binomial noise, where half is won; ``walk``, by how much of itself the slope changes
+            over one standard deviation of the table's losses (logs of compute); ``top``, the
+            accuracy of the best model there can be (where the form has one). Then ``r_hat`` and
+            ``ess_bulk``, the worst of the task's parameters.
 
         Warns
         -----
@@ -142,6 +143,7 @@ class Link:
             "slope": times * values["slope"] / plan.spread,
             "scatter": np.sqrt(half * (1 - half) / (precision + 1)),
         }
+        found["walk"] = values["walk"]
         if "top" in values:
             found["top"] = floor + (1 - floor) * values["top"]
         return {k: v.transpose(*SAMPLE, "task") for k, v in found.items()}
@@ -149,7 +151,7 @@ class Link:
     def _along_the_walk(self, reached: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
         """Where the walk of each task first brings it to `reached`, and what it multiplies the
         slope by there; straight on outside the table."""
-        low = self.plan.u(self.plan.table[self.plan.form.along].to_numpy(float)).min()
+        low = self.plan.fitted.min()
         at = np.linspace(1.5 * low, -0.5 * low, GRID)
         steps = walks(self.posterior).transpose(*SAMPLE, "task", "component").to_numpy()
         way = at + steps @ self.plan.walk(at).T

@@ -216,19 +216,20 @@ class LinkPlan:
         return (self.position(value) - self.best) / self.spread
 
     @cached_property
-    def _fitted(self) -> np.ndarray:
+    def fitted(self) -> np.ndarray:
+        """Where the rows of the table lie, in u."""
         return self.u(self.table[self.form.along].to_numpy(float))
 
     @cached_property
     def _trend(self) -> np.ndarray:
         """Level and slope of each component over the table, where better runs count for more."""
-        weight = np.exp(self._fitted / 2)[:, None]
-        line = np.stack([np.ones_like(self._fitted), self._fitted], axis=1)
-        return np.linalg.lstsq(weight * line, weight * self._components(self._fitted))[0]
+        weight = np.exp(self.fitted / 2)[:, None]
+        line = np.stack([np.ones_like(self.fitted), self.fitted], axis=1)
+        return np.linalg.lstsq(weight * line, weight * self._components(self.fitted))[0]
 
     def _components(self, u):
         """Integrals of the principal components of a Wiener process from the best run back."""
-        length = -self._fitted.min()
+        length = -self.fitted.min()
         k = (np.arange(COMPONENTS) + 0.5) * np.pi
         back = np.clip(-u / length, 0, 1)[..., None]
         return length**1.5 * np.sqrt(2) * (1 - np.cos(k * back)) / k**2
@@ -271,8 +272,8 @@ class LinkPlan:
         task = self.table["task"].map({t: i for i, t in enumerate(self.tasks)}).to_numpy(int)
         right = np.round(self.table["y"] * self.table["n_questions"]).to_numpy(float)
         out = dict(
-            u=self._fitted,
-            walk_at=self.walk(self._fitted),
+            u=self.fitted,
+            walk_at=self.walk(self.fitted),
             right=right,
             wrong=self.table["n_questions"].to_numpy(float) - right,
             task_index=task,
@@ -299,9 +300,9 @@ def build(plan: LinkPlan):
     -------
     pymc.Model
         Variables: each parameter's population value under its own name, ``level_task`` per task
-        and ``level_task_scale`` between tasks; ``walk_step``, which the components
-        of each task's walk are made of (`walks`); ``move_member`` and ``move_cell`` for the moves
-        of groups, with their scales.
+        and ``level_task_scale`` between tasks; ``walk_step``, which the components of each task's
+        walk are made of (`walks`); ``move_member`` and ``move_cell`` for the moves of groups, with
+        their scales.
     """
     import pymc as pm
     import pytensor.tensor as pt

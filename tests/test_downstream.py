@@ -143,14 +143,14 @@ def test_skill_scatters_where_there_is_some_to_win_or_lose():
 
 def test_walks_leave_level_and_slope_of_the_table_to_the_form(link):
     plan = link.plan
-    u = plan.u(plan.table["loss"].to_numpy(float))
+    u = plan.fitted
     line = np.stack([np.ones_like(u), u], axis=1)
     np.testing.assert_allclose(line.T @ (np.exp(u)[:, None] * plan.walk(u)), 0, atol=1e-9)
 
 
 def test_components_of_a_walk_have_the_variance_of_its_integral(link):
     plan = link.plan
-    u = np.linspace(plan.u(plan.table["loss"].max()), 0, 50)
+    u = np.linspace(plan.fitted.min(), 0, 50)
     # Against the line through the best run, where a walk starts.
     back = plan._components(u)
     np.testing.assert_allclose((back**2).sum(axis=1), abs(u) ** 3 / 3, atol=0.01 * abs(u[0]) ** 3)
@@ -232,7 +232,7 @@ def test_forecasts_at_a_known_loss_hold_the_truth(link, quiet):
 def test_summary_has_a_row_per_task_and_honours_the_interval(link, quiet):
     table = link.summary(ci_prob=0.8, ci_kind="hdi")
     assert list(table.index) == sorted(TRUE)
-    for name in ("floor", "threshold", "slope", "top", "scatter"):
+    for name in ("floor", "threshold", "slope", "top", "scatter", "walk"):
         assert (table[f"{name}_hdi80_lb"] <= table[name]).all()
         assert (table[name] <= table[f"{name}_hdi80_ub"]).all()
     assert {"r_hat", "ess_bulk"} <= set(table.columns)
