@@ -26,7 +26,7 @@ STAGES = ((0.9, 1), (0.98, 3), (0.99, 10))
 #: The first acceptance target with drift through the runs, where 0.9 leaves a few divergences.
 ACCEPT_THROUGH = 0.95
 #: The same for links. Tasks and corpora of little scatter leave a few at 0.9, and walks of a task's
-#: slope mix slowly; where a task has two explanations, ten times the draws do not settle it.
+#: slope mix slowly. Ten times the draws would take many minutes for three tasks already.
 STAGES_LINK = ((0.97, 2), (0.98, 6))
 
 #: Regularisation of the low-rank mass matrix. nutpie's own 1e-5 gives as many effective draws, but
