@@ -88,13 +88,17 @@ def wander(distance: np.ndarray, size: np.ndarray, rng, start: np.ndarray | floa
     for i in np.argsort(distance):
         step = max(float(distance[i]), 0.0) - before
         if step > 0:
-            # Exact for a Wiener process and its integral.
-            one, two = rng.standard_normal((2, len(size)))
-            total = total + value * step + step**1.5 * (one / 2 + two / np.sqrt(12))
-            value = value + np.sqrt(step) * one
+            value, total = walked(value, total, step, rng)
             before += step
         out[:, i] = total / before if before > 0 else 0.0
     return size[:, None] * out + np.broadcast_to(start, len(size))[:, None]
+
+
+def walked(value, total, step, rng):
+    """A Wiener process and its integral, exactly, `step` further on."""
+    one, two = rng.standard_normal((2, *np.shape(value)))
+    return (value + np.sqrt(step) * one,
+            total + value * step + step**1.5 * (one / 2 + two / np.sqrt(12)))
 
 
 def breaks(distance: np.ndarray, draws: int, rng) -> np.ndarray:

@@ -11,6 +11,7 @@ import xarray as xr
 
 from bayescale.allocation import as_counts
 from bayescale.downstream import Link
+from bayescale.drift import walked
 from bayescale.errors import FitError, unknown
 from bayescale.forecasting import forecast
 from bayescale.intervals import SAMPLE, interval, table
@@ -347,10 +348,7 @@ def _beyond(u: np.ndarray, tasks: int, rng) -> np.ndarray:
     out = np.zeros((*u.shape, tasks))
     total, slope = np.zeros((2, len(u), tasks))
     for i, step in enumerate(np.diff(distance, axis=1, prepend=0.0).T[..., None]):
-        # Exact for a Wiener process and its integral.
-        one, two = rng.standard_normal((2, len(u), tasks))
-        total = total + slope * step + step**1.5 * (one / 2 + two / np.sqrt(12))
-        slope = slope + np.sqrt(step) * one
+        slope, total = walked(slope, total, step, rng)
         np.put_along_axis(out, order[:, [i]][..., None], total[:, None], axis=1)
     return out
 
