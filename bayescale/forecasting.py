@@ -268,13 +268,18 @@ def _averaged(average: Average, points, asked: dict, drift: bool) -> Forecast:
         asked["N"], asked["D"] = best_split(average, budgets, asked["group"])
     parts = {}
     for name, fit in average.used.items():
-        ahead = AHEAD_AVERAGED if fit.plan.ahead == AHEAD and len(average.used) > 1 else (
-            fit.plan.ahead)
+        ahead = ahead_in_average(fit) if len(average.used) > 1 else fit.plan.ahead
         parts[name] = _forecast(fit, points, dict(asked), ahead if drift else None)
     data, noise = (mix({n: getattr(f, v) for n, f in parts.items()}, average.weights)
                    for v in ("data", "noise"))
     first = next(iter(parts.values()))
     return Forecast(data, noise, average.law.name, first.group, first.random_seed, average)
+
+
+def ahead_in_average(fit: Fit) -> Positive:
+    """The size of a law's drift beyond the runs where others are averaged with it: smaller than
+    alone, as long as nobody said another."""
+    return AHEAD_AVERAGED if fit.plan.ahead == AHEAD else fit.plan.ahead
 
 
 def _settled_series(fit: Fit, series, size: int) -> list[str | None] | None:

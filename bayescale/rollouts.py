@@ -58,6 +58,9 @@ class Rollout:
         What a reader should know: groups without a fitted run, baselines that could not be made.
     each : str, optional
         The column whose labels were problems of their own.
+    members : dict of (law, problem) to (draws, log scores)
+        What a law forecasts as a member of an average, where its drift is then another: a law that
+        is averaged with others drifts less than one alone.
     """
 
     points: pd.DataFrame = field(repr=False)
@@ -65,6 +68,8 @@ class Rollout:
     random_seed: int
     notes: tuple[str, ...] = ()
     each: str | None = None
+    members: Mapping[tuple[str, str], tuple[np.ndarray, np.ndarray]] = field(
+        default_factory=dict, repr=False)
 
     @property
     def laws(self) -> tuple[str, ...]:
@@ -123,9 +128,8 @@ class Rollout:
         Returns
         -------
         Rollout
-            The average's draws are draws of the laws in proportion to their weights; its log score
-            is the log density of that mixture. Each law keeps the drift it had alone, so this
-            average is wider than one of `bayescale.average`, whose laws drift less.
+            The average's draws are draws of the laws in proportion to their weights, each with the
+            drift it has in `bayescale.average`; its log score is the log density of that mixture.
 
         Raises
         ------
@@ -140,15 +144,25 @@ class Rollout:
         if wrong:
             raise BayescaleError(wrong, where="mixed")
         weights = {law: w for law, w in weights.items() if w > 0}
-        kept = self.points[self.points["law"] != AVERAGE]
-        points, draws = [kept], {k: d for k, d in self.draws.items() if k[0] != AVERAGE}
-        for problem in kept["problem"].unique():
-            here = kept[kept["problem"] == problem]
-            mixture = _mixture({law: draws[law, problem] for law in weights}, weights)
-            points.append(_average({law: here[here["law"] == law] for law in weights},
+        rows = self.points[self.points["law"] != AVERAGE]
+        points, draws = [rows], {k: d for k, d in self.draws.items() if k[0] != AVERAGE}
+        said = (self.member_points() if len(weights) > 1 else rows).groupby(["law", "problem"])
+        members = self.members if len(weights) > 1 else {}
+        for problem in rows["problem"].unique():
+            of = {law: members.get((law, problem), (draws[law, problem],))[0] for law in weights}
+            mixture = _mixture(of, weights)
+            points.append(_average({law: said.get_group((law, problem)) for law in weights},
                                    mixture, weights))
             draws[AVERAGE, problem] = mixture
         return replace(self, points=pd.concat(points, ignore_index=True), draws=draws)
+
+    def member_points(self) -> pd.DataFrame:
+        """`points` of the laws, with the log scores that they have as members of an average."""
+        points = self.points[self.points["law"].isin(self.laws)].copy()
+        for (law, problem), (_, log_score) in self.members.items():
+            points.loc[(points["law"] == law) & (points["problem"] == problem),
+                       "log_score"] = log_score
+        return points
 
     def __repr__(self) -> str:
         problems, first = self.points["problem"].nunique(), self.points["law"].iloc[0]
@@ -218,6 +232,7 @@ def rollout(
     pool: Mapping[str, str | Mapping[str, str]] | None = None,
     priors: Mapping[str, Prior] | None = None,
     drift: str = "auto",
+    noise: str = "even",
     draws: int = 500,
     tune: int = 500,
     target_accept: float | None = None,
@@ -241,7 +256,7 @@ def rollout(
         Instead of `above`, a column that is true for the runs to fit and false for the others.
     each : str, optional
         A column whose every label is a problem of its own, as for many learning curves.
-    groups, pool, priors, drift, draws, tune, target_accept
+    groups, pool, priors, drift, noise, draws, tune, target_accept
         As in `bayescale.fit`. `pool` and `priors` reach those laws that have the parameter.
     baselines : bool
         Make today's forecasts too: of each law the log-Huber fit with a bootstrap, for every group
@@ -293,7 +308,7 @@ def rollout(
         random_seed = int(np.random.SeedSequence().entropy % 2**31)
     forecasts = [
         (law.name, by_posterior, law, problem,
-         dict(drift=drift, draws=draws, tune=tune, target_accept=target_accept,
+         dict(drift=drift, noise=noise, draws=draws, tune=tune, target_accept=target_accept,
               pool=_meant_for(law, chosen, pool),
               priors=_meant_for(law, chosen, priors)))
         for law in chosen for problem in held_out]
@@ -304,7 +319,7 @@ def rollout(
                       for problem in held_out if is_curve(problem, each, chosen)]
     along = next((law.columns[0] for law in chosen if len(law.columns) == 1), column)
     seeds = np.random.SeedSequence(random_seed).spawn(len(forecasts))
-    tasks = [Task(name, predict, problem, law, along, groups, options, seed)
+    tasks = [Task(name, predict, problem, law, along, groups, options, seed, len(chosen) > 1)
              for (name, predict, law, problem, options), seed in zip(forecasts, seeds, strict=True)]
     answers = do_all(tasks, executor, progressbar)
     _warn_of_chains(tasks, answers)
@@ -313,6 +328,7 @@ def rollout(
     return Rollout(
         points=pd.concat([a.points for _, a in made], ignore_index=True),
         draws={(t.name, t.problem.name): a.draws for t, a in made if a.draws is not None},
+        members={(t.name, t.problem.name): a.as_member for t, a in made if a.as_member},
         random_seed=int(random_seed),
         notes=(*notes, *(a.note for a in answers if a.note)),
         each=each,

@@ -9,7 +9,8 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,8 +19,8 @@ from bayescale import scoring
 from bayescale.baselines import Baseline, huber_bootstrap, persistence
 from bayescale.design import design
 from bayescale.errors import ConvergenceWarning, ExtrapolationWarning, FitError
-from bayescale.fitting import fit_design
-from bayescale.forecasting import forecast
+from bayescale.fitting import Fit, fit_design
+from bayescale.forecasting import ahead_in_average, forecast
 from bayescale.holdout import Problem
 from bayescale.law import Law
 from bayescale.progress import bar
@@ -34,8 +35,14 @@ BOUNDS = {"median": 0.5} | {
 }  # fmt: skip
 
 
-#: Predictive draws (draw, point), log density of the truth (point,), whether the chains agreed.
-Prediction = tuple[np.ndarray, np.ndarray, bool]
+class Prediction(NamedTuple):
+    """Predictive draws, (draw, point), log density of the truth, (point,), and whether the chains
+    agreed; draws and density once more as a member of an average, where that differs."""
+
+    draws: np.ndarray
+    log_density: np.ndarray
+    converged: bool = True
+    as_member: tuple[np.ndarray, np.ndarray] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +64,8 @@ class Task:
         Further keywords of `bayescale.fit`.
     seed : numpy.random.SeedSequence
         This task's own, so that neither order nor executor matters.
+    averaged : bool
+        Whether the forecast may be averaged with those of other laws.
     """
 
     name: str
@@ -67,6 +76,7 @@ class Task:
     groups: tuple[str, ...]
     options: Mapping[str, object]
     seed: np.random.SeedSequence
+    averaged: bool = False
 
     @property
     def is_baseline(self) -> bool:
@@ -75,11 +85,13 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """Scored points and draws of the loss (draw, point), or a note why there are none."""
+    """Scored points and draws of the loss (draw, point), or a note why there are none; draws and
+    log scores as a member of an average, where they differ."""
 
     points: pd.DataFrame | None = None
     draws: np.ndarray | None = None
     note: str = ""
+    as_member: tuple[np.ndarray, np.ndarray] | None = None
 
 
 # -- doing one ---------------------------------------------------------------------------------
@@ -90,18 +102,23 @@ def do(task: Task) -> Answer:
     started = time.perf_counter()
     try:
         with _quiet:
-            draws, log_density, converged = task.predict(task)
+            said = task.predict(task)
     except FitError as error:
         if not task.is_baseline:
             error.add_note(f"while predicting {task.problem.name} with {task.name}")
             raise
         return Answer(note=f"no {task.name} for {task.problem.name}: {error}")
     points = scored(
-        task.name, BASELINE if task.is_baseline else OURS, task.problem.places, draws, log_density,
-        converged=converged, seconds=time.perf_counter() - started)
-    thin = -(-len(draws) // KEPT)
+        task.name, BASELINE if task.is_baseline else OURS, task.problem.places, said.draws,
+        said.log_density, converged=said.converged, seconds=time.perf_counter() - started)
     # Of the many draws of the baselines the points keep what is asked for.
-    return Answer(points, None if task.is_baseline else draws[::thin].astype(np.float32))
+    draws = None if task.is_baseline else _thinned(said.draws)
+    member = said.as_member
+    return Answer(points, draws, as_member=member and (_thinned(member[0]), member[1]))
+
+
+def _thinned(draws: np.ndarray) -> np.ndarray:
+    return draws[:: -(-len(draws) // KEPT)].astype(np.float32)
 
 
 def by_posterior(task: Task) -> Prediction:
@@ -111,10 +128,17 @@ def by_posterior(task: Task) -> Prediction:
     sampling = {k: said.pop(k) for k in ("draws", "tune", "target_accept") if k in said}
     plan = design(task.problem.seen, task.law, task.groups, **said)
     fitted = fit_design(plan, random_seed=for_fit, progressbar=False, **sampling)
-    ahead = forecast(fitted, task.problem.points(task.law, task.groups), random_seed=for_forecast)
-    loss = ahead.data["loss"].transpose("chain", "draw", "point").to_numpy()
-    return (loss.reshape(-1, loss.shape[-1]), np.asarray(ahead.log_density(task.problem.truth)),
-            fitted.convergence.passed)
+    asked = task.problem.points(task.law, task.groups)
+
+    def told(fit: Fit) -> tuple[np.ndarray, np.ndarray]:
+        ahead = forecast(fit, asked, random_seed=for_forecast)
+        loss = ahead.data["loss"].transpose("chain", "draw", "point").to_numpy()
+        return loss.reshape(-1, loss.shape[-1]), np.asarray(ahead.log_density(task.problem.truth))
+
+    member = None
+    if task.averaged and plan.drift == "ahead":
+        member = told(replace(fitted, plan=replace(plan, ahead=ahead_in_average(fitted))))
+    return Prediction(*told(fitted), fitted.convergence.passed, member)
 
 
 def by_huber(task: Task) -> Prediction:
@@ -130,7 +154,7 @@ def by_huber(task: Task) -> Prediction:
     draws = np.empty((len(parts[0][1]), len(later)))
     for rows, there in parts:
         draws[:, rows] = there
-    return draws, Baseline(draws).log_density(task.problem.truth), True
+    return Prediction(draws, Baseline(draws).log_density(task.problem.truth))
 
 
 def by_last_value(task: Task) -> Prediction:
@@ -138,7 +162,7 @@ def by_last_value(task: Task) -> Prediction:
     seen, later = task.problem.seen.table, task.problem.later
     ahead = persistence(seen[task.column], np.log(seen["loss"].to_numpy(float)),
                         later[task.column], _generator(task))
-    return ahead.draws, ahead.log_density(task.problem.truth), True
+    return Prediction(ahead.draws, ahead.log_density(task.problem.truth))
 
 
 def _generator(task: Task) -> np.random.Generator:

@@ -141,7 +141,7 @@ def points_of(problem, groups, seed: int, draws: int) -> tuple[list, dict, dict]
         task = Task(name, by_huber, problem, law, "C", groups, {},
                     np.random.SeedSequence([seed, i]))
         started = time.perf_counter()
-        drawn, density, _ = by_huber(task)
+        drawn, density, *_ = by_huber(task)
         label = f"log-Huber bootstrap ({name})"
         add(label, "baseline", 0.0,
             scored(label, BASELINE, problem.places, drawn, density, converged=True,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,7 @@ import bayescale as bs
 from bayescale.averaging import Average, stacking
 from bayescale.comparison import average, compare
 from bayescale.design import design
+from bayescale.rollouts import Rollout
 
 VALUES = {"E": 1.8, "A": 1.0, "B": 0.8, "alpha": 0.28, "beta": 0.25, "alpha_N": 0.28,
           "alpha_D": 0.25, "sigma": 0.02, "nu": 5.0, "memory": 0.1, "drift": 0.1}
@@ -55,13 +55,13 @@ def checkpoints() -> bs.Runs:
     return bs.Runs.from_frame(frame.assign(loss=loss))
 
 
-def fake_rollout(scores: dict, method="bayescale", run="run", **more) -> SimpleNamespace:
+def fake_rollout(scores: dict, method="bayescale", run="run", **more) -> Rollout:
     """``scores[law][problem]``: log scores of the held-out runs of a problem."""
     points = [{"law": law, "method": method, "problem": problem, run: str(i), "log_score": score,
                **{k: v[law] for k, v in more.items()}}
               for law, problems in scores.items() for problem, each in enumerate(problems)
               for i, score in enumerate(each)]
-    return SimpleNamespace(each=None, points=pd.DataFrame(points))
+    return Rollout(pd.DataFrame(points), {}, random_seed=1)
 
 
 SCORES = {"chinchilla": [[1.0, 2.0], [0.5], [1.0]], "kaplan_floor": [[1.5, 3.0], [1.5], [0.5]]}
@@ -201,7 +201,7 @@ def test_with_a_rollout_leave_one_out_is_only_noted(real):
 def test_baselines_of_a_rollout_are_left_out(real):
     ours, theirs = fake_rollout(SCORES), fake_rollout({"huber": [[9.0]]}, method="baseline")
     points = pd.concat([ours.points, theirs.points], ignore_index=True)
-    both = SimpleNamespace(each=None, points=points)
+    both = Rollout(points, {}, random_seed=1)
     assert compare(real, both).table.equals(compare(real, ours).table)
 
 

@@ -178,12 +178,12 @@ def test_what_is_said_of_a_parameter_reaches_the_laws_that_have_it(openlm, fitte
     narrow = Positive(0.4, spread=1.1)
     rollout(openlm, ["chinchilla", "power"], above=1e21, baselines=False, groups="dataset",
             priors=dict(beta=narrow, alpha=narrow, sigma=narrow), pool=dict(beta="none"),
-            drift="off", draws=70, tune=80)
+            drift="off", noise="by_loss", draws=70, tune=80)
     first, second = fitted.fits
     assert first.priors == dict(beta=narrow, alpha=narrow, sigma=narrow)
     assert second.priors == dict(alpha=narrow, sigma=narrow)
     assert (first.pool, second.pool) == (dict(beta="none"), None)
-    assert (first.drift, first.draws, first.tune) == ("off", 70, 80)
+    assert (first.drift, first.noise, first.draws, first.tune) == ("off", "by_loss", 70, 80)
 
 
 # -- what is refused ---------------------------------------------------------------------------
@@ -527,6 +527,23 @@ def test_a_rollout_of_openlm(here):
     assert summary.loc["chinchilla", "rmsle"] < 0.05
     assert summary.loc["chinchilla", "log_score"] > 0
     assert np.isfinite(here.points.select_dtypes("number").drop(columns="threshold")).all(axis=None)
+
+
+def test_laws_drift_less_in_the_average_than_alone(c4, here):
+    weights = {"chinchilla": 0.5, "power(D)": 0.5}
+    [alone], [(member, log_score)] = (
+        [v for k, v in of.items() if k[0] == "chinchilla"] for of in (here.draws, here.members))
+    assert np.log(member).std(axis=0).max() < np.log(alone).std(axis=0).max()
+    points = here.member_points().groupby("law")
+    assert (points.get_group("chinchilla")["log_score"] == log_score).all()
+
+    mixed = here.mixed(weights).points.groupby("law").get_group("average")
+    later = c4.table.loc[mixed["run"], ["N", "D"]]
+    seen = c4[~c4.table.index.isin(later.index)]
+    both = bs.average([bs.fit(seen, law, draws=400, random_seed=2) for law in weights])
+    said = bs.forecast(both, later).summary(ci_prob=0.9)
+    widths = np.log(said["loss_eti90_ub"] / said["loss_eti90_lb"]).to_numpy()
+    assert np.log(mixed["high90"] / mixed["low90"]).to_numpy() == pytest.approx(widths, rel=0.25)
 
 
 @pytest.mark.slow
