@@ -20,6 +20,7 @@ LITTLE, NOTHING = 0.5, 0.1
 PARETO_K = 0.7
 COLLINEAR = 0.98
 FEWEST_SIZES = 3
+FEWEST_TIES, FEWEST_STEPS = 2, 10  # of a series that is told to be the best so far
 FEWEST_DRAWS = 25  # below, the tail of importance weights has no shape to fit
 RESIDUAL_DRAWS, DISCREPANCY_DRAWS = 1000, 250
 LEVELS = ("passed", "caution", "failed")
@@ -168,7 +169,27 @@ def _checkpoints(posterior: xr.Dataset, plan: Design) -> list[Finding]:
     return [Finding("runs", "passed",
                     f"{n} checkpoints of {series} run{'s' * (series > 1)} are taken as correlated: "
                     f"their noise is forgotten over {memory:.2g} e-folds, and neighbours share "
-                    f"{100 * kept:.0f} % of it")]
+                    f"{100 * kept:.0f} % of it"), *_best_so_far(plan)]
+
+
+def _best_so_far(plan: Design) -> list[Finding]:
+    """Series that never rise but stand still: not what each checkpoint measured."""
+    frame = plan.runs.table[["series", "loss"]].assign(x=plan.log_scale).sort_values("x")
+    steps = frame.groupby(frame["series"].astype(str))["loss"].diff().dropna()
+    by = steps.groupby(frame["series"].astype(str))
+    ties = by.agg(lambda step: (step == 0).sum())
+    ties = ties[(by.max() <= 0) & (ties >= FEWEST_TIES) & (by.size() >= FEWEST_STEPS)]
+    if not len(ties):
+        return []
+    worst = ties.idxmax()
+    more = f" ({len(ties)} series do so)" if len(ties) > 1 else ""
+    return [Finding(
+        "runs", "caution",
+        f"the loss of series {worst!r} never rises, and {ties.max()} of its {by.size()[worst] + 1} "
+        f"checkpoints repeat the one before{more}: these look like the best so far, or rounded or "
+        "smoothed, and hide how a measurement scatters",
+        "fit the losses as measured, or read intervals as those of the best so far; a new "
+        "measurement scatters more")]
 
 
 def _identified(plan: Design) -> list[Finding]:
