@@ -13,6 +13,7 @@ import pandas as pd
 from bayescale.averaging import Average, named, other_runs, stacking, warn_if_any_failed
 from bayescale.errors import ConvergenceWarning, FitError, RunsWarning, unknown
 from bayescale.fitting import Fit
+from bayescale.tasks import AVERAGED
 
 if TYPE_CHECKING:
     from bayescale.rollouts import Rollout
@@ -157,7 +158,7 @@ def compare(
     loo = {name: _loo(fit) for name, fit in fits.items()}
     table = _loo_table(loo)
     if rollout is not None:
-        table = table.join(_rollout_table(rollout, aliases))
+        table = table.join(_rollout_table(rollout.points, aliases, rollout.each))
     table["weight"] = table[f"weight_{method}"]
     score = "elpd_loo" if method == "loo" else "log_score"
     table = table.sort_values(score, ascending=False, kind="stable")
@@ -296,10 +297,11 @@ def _by_law(points: pd.DataFrame, score: str, aliases: Mapping[str, str]) -> pd.
     return wide[list(aliases.values())].set_axis(list(aliases), axis=1)
 
 
-def _rollout_table(rollout: Rollout, aliases: Mapping[str, str]) -> pd.DataFrame:
-    """Scores of the laws, as means over problems; errors between the labels of its `each`, whose
+def _rollout_table(
+    points: pd.DataFrame, aliases: Mapping[str, str], series: str | None
+) -> pd.DataFrame:
+    """Scores of the laws, as means over problems; errors between the labels of `series`, whose
     problems (several thresholds) forecast the same runs again."""
-    points, series = rollout.points, rollout.each
     log_score = _by_law(points, "log_score", aliases)
     problem = log_score.index.get_level_values("problem")
     each = log_score.groupby(problem).mean()
@@ -314,7 +316,7 @@ def _rollout_table(rollout: Rollout, aliases: Mapping[str, str]) -> pd.DataFrame
         if score in points:
             values = _by_law(points, score, aliases).astype(float)
             table[name] = values.groupby(problem).mean().mean()
-    averaged = _by_law(rollout.member_points(), "log_score", aliases)
+    averaged = _by_law(points, AVERAGED, aliases) if AVERAGED in points else log_score
     return table.assign(weight_rollout=stacking(averaged.to_numpy(), problem))
 
 

@@ -18,6 +18,7 @@ from bayescale.law import Law
 from bayescale.priors import Prior
 from bayescale.runs import Runs, as_names
 from bayescale.tasks import (
+    AVERAGED,
     BOUNDS,
     OURS,
     Answer,
@@ -34,7 +35,8 @@ AVERAGE, PERSISTENCE = "average", "persistence"
 DISTANCES = {"<=2x": 2.0, "2-10x": 10.0, "10-100x": 100.0, ">100x": np.inf}
 #: Columns of `Rollout.points` that no group may be called like.
 TAKEN = ("law", "method", "problem", "threshold", "run", "loss", "extrapolation", "distance",
-         *BOUNDS, "pit", "crps", "log_score", "log_error", "interval_score", "converged", "seconds")
+         *BOUNDS, "pit", "crps", "log_score", "log_error", "interval_score", "converged", "seconds",
+         AVERAGED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +51,8 @@ class Rollout:
         ``series``; ``run``, its label in the table; ``N``, ``D``, ``C``; the measured ``loss``;
         ``extrapolation``, in multiples of the largest fitted run; the forecast's ``median`` and
         ``low50``, ``high50`` ... ``high95``, in the unit of the loss; the scores of
-        `bayescale.scoring.score`; ``converged``, and the ``seconds`` that its problem took.
+        `bayescale.scoring.score`; ``converged``, and the ``seconds`` that its problem took;
+        ``log_score_averaged``, the log score as a member of an average (see `members`).
     draws : dict of (law, problem) to array, dims (draw, point)
         At most 1000 predictive draws of the loss, points in the order of `points`. Those of the
         baselines are not kept.
@@ -58,9 +61,9 @@ class Rollout:
         What a reader should know: groups without a fitted run, baselines that could not be made.
     each : str, optional
         The column whose labels were problems of their own.
-    members : dict of (law, problem) to (draws, log scores)
-        What a law forecasts as a member of an average, where its drift is then another: a law that
-        is averaged with others drifts less than one alone.
+    members : dict of (law, problem) to array, dims (draw, point)
+        As `draws`, but of a law as a member of an average, where its drift is then another: laws
+        that are averaged drift less than one alone.
     """
 
     points: pd.DataFrame = field(repr=False)
@@ -68,8 +71,7 @@ class Rollout:
     random_seed: int
     notes: tuple[str, ...] = ()
     each: str | None = None
-    members: Mapping[tuple[str, str], tuple[np.ndarray, np.ndarray]] = field(
-        default_factory=dict, repr=False)
+    members: Mapping[tuple[str, str], np.ndarray] = field(default_factory=dict, repr=False)
 
     @property
     def laws(self) -> tuple[str, ...]:
@@ -144,25 +146,17 @@ class Rollout:
         if wrong:
             raise BayescaleError(wrong, where="mixed")
         weights = {law: w for law, w in weights.items() if w > 0}
-        rows = self.points[self.points["law"] != AVERAGE]
-        points, draws = [rows], {k: d for k, d in self.draws.items() if k[0] != AVERAGE}
-        said = (self.member_points() if len(weights) > 1 else rows).groupby(["law", "problem"])
-        members = self.members if len(weights) > 1 else {}
-        for problem in rows["problem"].unique():
-            of = {law: members.get((law, problem), (draws[law, problem],))[0] for law in weights}
-            mixture = _mixture(of, weights)
-            points.append(_average({law: said.get_group((law, problem)) for law in weights},
-                                   mixture, weights))
+        kept = self.points[self.points["law"] != AVERAGE]
+        points, draws = [kept], {k: d for k, d in self.draws.items() if k[0] != AVERAGE}
+        several = len(weights) > 1
+        said = {**draws, **self.members} if several else draws
+        for problem in kept["problem"].unique():
+            here = kept[kept["problem"] == problem]
+            mixture = _mixture({law: said[law, problem] for law in weights}, weights)
+            points.append(_average({law: here[here["law"] == law] for law in weights},
+                                   mixture, weights, AVERAGED if several else "log_score"))
             draws[AVERAGE, problem] = mixture
         return replace(self, points=pd.concat(points, ignore_index=True), draws=draws)
-
-    def member_points(self) -> pd.DataFrame:
-        """`points` of the laws, with the log scores that they have as members of an average."""
-        points = self.points[self.points["law"].isin(self.laws)].copy()
-        for (law, problem), (_, log_score) in self.members.items():
-            points.loc[(points["law"] == law) & (points["problem"] == problem),
-                       "log_score"] = log_score
-        return points
 
     def __repr__(self) -> str:
         problems, first = self.points["problem"].nunique(), self.points["law"].iloc[0]
@@ -207,11 +201,11 @@ def _mixture(draws: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> n
     return np.concatenate(taken)[np.argsort(place, kind="stable")]
 
 
-def _average(of: Mapping[str, pd.DataFrame], mixture: np.ndarray, weights) -> pd.DataFrame:
+def _average(of: Mapping[str, pd.DataFrame], mixture: np.ndarray, weights, score) -> pd.DataFrame:
     """The points of a mixture, from those of its laws."""
     from scipy.special import logsumexp
 
-    log_scores = np.stack([p["log_score"].to_numpy() for p in of.values()])
+    log_scores = np.stack([p[score if score in p else "log_score"] for p in of.values()])
     shares = np.array(list(weights.values()))[:, None]
     places = next(iter(of.values())).loc[:, "problem":"extrapolation"]
     return scored(
@@ -328,7 +322,7 @@ def rollout(
     return Rollout(
         points=pd.concat([a.points for _, a in made], ignore_index=True),
         draws={(t.name, t.problem.name): a.draws for t, a in made if a.draws is not None},
-        members={(t.name, t.problem.name): a.as_member for t, a in made if a.as_member},
+        members={(t.name, t.problem.name): a.member for t, a in made if a.member is not None},
         random_seed=int(random_seed),
         notes=(*notes, *(a.note for a in answers if a.note)),
         each=each,

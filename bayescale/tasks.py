@@ -27,6 +27,7 @@ from bayescale.progress import bar
 from bayescale.runs import FEWEST_RUNS
 
 OURS, BASELINE = "bayescale", "baseline"
+AVERAGED = "log_score_averaged"  # the column of log scores as a member of an average
 KEPT = 1000  # draws of a forecast that are sent back
 #: The columns that say where a forecast lies, and the probability below each.
 BOUNDS = {"median": 0.5} | {
@@ -85,13 +86,13 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """Scored points and draws of the loss (draw, point), or a note why there are none; draws and
-    log scores as a member of an average, where they differ."""
+    """Scored points and draws of the loss (draw, point), or a note why there are none; draws as a
+    member of an average, where they differ."""
 
     points: pd.DataFrame | None = None
     draws: np.ndarray | None = None
     note: str = ""
-    as_member: tuple[np.ndarray, np.ndarray] | None = None
+    member: np.ndarray | None = None
 
 
 # -- doing one ---------------------------------------------------------------------------------
@@ -113,8 +114,10 @@ def do(task: Task) -> Answer:
         said.log_density, converged=said.converged, seconds=time.perf_counter() - started)
     # Of the many draws of the baselines the points keep what is asked for.
     draws = None if task.is_baseline else _thinned(said.draws)
-    member = said.as_member
-    return Answer(points, draws, as_member=member and (_thinned(member[0]), member[1]))
+    if said.as_member is None:
+        return Answer(points.assign(**{AVERAGED: points["log_score"]}), draws)
+    member, log_score = said.as_member
+    return Answer(points.assign(**{AVERAGED: log_score}), draws, member=_thinned(member))
 
 
 def _thinned(draws: np.ndarray) -> np.ndarray:

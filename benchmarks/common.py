@@ -134,25 +134,29 @@ FORMS = {
     "effective compute": (off_in_compute, SHARES),
     "share of the reducible promise": (off_in_reducible, SHARES),
 }
+#: Likewise, but along every column by itself, with a walk of its own, and added up.
+APART = {"share of each column's promise": (off_in_promise, SHARES)}
 
 
-def along(fit: bs.Fit, problem, groups: Sequence[str], seed: int):
+def along(fit: bs.Fit, problem, groups: Sequence[str], seed: int, moving: Sequence[str] = ()):
     """The log law at the runs of a table to predict, as a function of how far they are moved along
-    scale, (draw, point); how far drift has gone at each; and which of them drift together."""
+    the scale of some columns (by default all), (draw, point); how far drift has gone at each; and
+    which of them drift together."""
     asked = problem.points(fit.law, groups)
     settled = settle_groups(fit.plan, {g: list(asked[g]) for g in groups} or None, len(asked))
     values = parameters(fit.posterior, fit.plan, settled, np.random.default_rng(seed))
     columns = {c: asked[c].to_numpy(float) for c in fit.law.columns}
-    log_scale = sum(np.log(v) for v in columns.values())
-    distance = np.maximum(log_scale - np.quantile(fit.plan.log_scale, drifts.STARTS_AT), 0)
+    moving = moving or tuple(columns)
+    edge = np.quantile(sum(np.log(fit.plan.columns[c]) for c in moving), drifts.STARTS_AT)
+    distance = np.maximum(sum(np.log(columns[c]) for c in moving) - edge, 0)
     labels = asked[list(groups)].astype(str).agg(" ".join, axis=1) if groups else asked["C"] * 0
     shape = (fit.posterior.sizes["chain"], fit.posterior.sizes["draw"], len(asked))
 
     def law(moved):
-        moved = np.broadcast_to(np.exp(np.asarray(moved) / len(columns)), (shape[0] * shape[1],
-                                                                           shape[2]))
-        there = {c: xr.DataArray(v * moved.reshape(shape), dims=("chain", "draw", "point"))
-                 for c, v in columns.items()}
+        moved = np.broadcast_to(np.exp(np.asarray(moved) / len(moving)),
+                                (shape[0] * shape[1], shape[2])).reshape(shape)
+        there = {c: xr.DataArray(v * moved if c in moving else np.broadcast_to(v, shape),
+                                 dims=("chain", "draw", "point")) for c, v in columns.items()}
         said = np.log(fit.law(there, fit.plan.scales, values))
         return said.broadcast_like(there[fit.law.columns[0]]).transpose(
             "chain", "draw", "point").to_numpy().reshape(-1, shape[2])
@@ -170,22 +174,32 @@ def forms_of_drift(fit: bs.Fit, problem, groups: Sequence[str], spread: float, s
     plain = bs.forecast(fit, problem.points(fit.law, groups), drift=False, random_seed=seed)
     noise = noise_of(plain)
     shape = noise["scale"].shape
-    law, distance, labels = along(fit, problem, groups, seed)
-    for name, (off, sizes) in FORMS.items():
+    together = [along(fit, problem, groups, seed)]
+    apart = [along(fit, problem, groups, seed, (c,)) for c in fit.law.columns]
+    forms = [(name, *how, paths) for of, paths in ((FORMS, together), (APART, apart))
+             for name, how in of.items()]
+    for name, off, sizes, paths in forms:
         for size in sizes:
             rng = np.random.default_rng(seed)
             drawn = size * spread ** rng.standard_normal(shape[0] * shape[1])
-            walk = np.zeros((len(drawn), shape[2]))
-            for label in np.unique(labels):
-                own = labels == label
-                start = drawn * rng.standard_normal(len(drawn))
-                walk[:, own] = drifts.wander(distance[own], drawn, rng, start)
-            centre = noise["centre"] + off(law, distance, walk).reshape(shape)
+            moved = sum(off(law, distance, _walk(distance, labels, drawn, rng))
+                        for law, distance, labels in paths)
+            centre = noise["centre"] + moved.reshape(shape)
             ahead = replace(plain, noise=plain.noise.assign(centre=centre))
             scatter = noise["scale"] * rng.standard_t(noise["nu"])
             loss = np.exp(centre + scatter.clip(-WILD, WILD))
             drawn_loss = loss.to_numpy().reshape(-1, shape[2])
             yield name, size, drawn_loss, ahead.log_density(problem.truth)
+
+
+def _walk(distance, labels, drawn, rng):
+    """Means of random walks of given sizes over distances, one walk a label; (draw, point)."""
+    walk = np.zeros((len(drawn), len(distance)))
+    for label in np.unique(labels):
+        own = labels == label
+        start = drawn * rng.standard_normal(len(drawn))
+        walk[:, own] = drifts.wander(distance[own], drawn, rng, start)
+    return walk
 
 
 def write(table: pd.DataFrame, name: str, title: str) -> None:

@@ -1,6 +1,6 @@
 """Learning curves of others, each forecast from its first part (B1 of the benchmarks).
 
-    python benchmarks/curves.py [--every 12] [--workers 2] [--sizes]
+    python benchmarks/curves.py [--every 12] [--workers 2] [--sizes | --scatter]
 
 92 curves of Alabdulmohsin et al. 2022, arXiv:2209.06640, with the authors' own split: 72 of image
 classification (IC), 5 of translation (NMT), 5 of language models (LM), 10 of BIG-Bench (BB). The
@@ -8,7 +8,9 @@ size of the drift is chosen for each data set by the interval scores of forecast
 image data sets, and the weights of the average over laws by their log scores; beside the size
 stands what a hierarchical fit to the whole curves of the others would say. Seconds are those of
 fit, forecast and scores. With ``--sizes`` larger sizes are tried on every fourth curve instead, and
-a hierarchical model of what their forecasts, not whole curves, say.
+a hierarchical model of what their forecasts, not whole curves, say. With ``--scatter`` it is told
+how the later points of a curve scatter beside the fitted ones, and how forecasts do against means
+of later points, which scatter like those.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from sizes import population as of_forecasts
 
 import bayescale as bs
 from bayescale.drift import THROUGH
+from bayescale.scoring import score
 
 CHOOSES = "delayed_power(D)"  # the law whose drift is learnt
 VAGUE = bs.Positive(0.3, spread=4.0)
@@ -167,6 +170,78 @@ def larger_sizes(runs: bs.Runs, executor, asked) -> tuple[pd.DataFrame, pd.DataF
     return pd.concat([by, every]).reset_index(), populations
 
 
+# -- how points scatter ------------------------------------------------------------------------
+
+
+def scatter(log_loss: np.ndarray) -> float:
+    """Robust standard deviation of points around a line through their neighbours."""
+    second = log_loss[2:] - 2 * log_loss[1:-1] + log_loss[:-2]
+    return float(1.4826 * np.median(np.abs(second)) / np.sqrt(6)) if len(second) else np.nan
+
+
+def fitted(table: pd.DataFrame) -> pd.Series:
+    return table["is_train"].astype(str).str.lower() == "true"
+
+
+def scatters(runs: bs.Runs) -> pd.DataFrame:
+    """Whether curves ever rise before and after the split, and how much they scatter there."""
+    rows = []
+    for (dataset, _), table in runs.table.sort_values("D").groupby(["dataset", "curve"]):
+        before, after = (np.log(table["loss"][part].to_numpy())
+                         for part in (fitted(table), ~fitted(table)))
+        rows.append({"dataset": dataset, "never rises": bool((np.diff(before) <= 0).all()),
+                     "repeated": int((np.diff(before) == 0).sum()),
+                     "steps up later": (np.diff(after) > 0).mean() if len(after) > 1 else np.nan,
+                     "scatter": scatter(before[len(before) // 2:]),
+                     "scatter later": scatter(after)})
+    each = pd.DataFrame(rows)
+    out = each.groupby("dataset", sort=False).agg(
+        {"never rises": "mean", "repeated": "median", "steps up later": "mean",
+         "scatter": "median", "scatter later": "median"})
+    out.insert(0, "curves", each.groupby("dataset").size())
+    return out.reset_index()
+
+
+def against_means(out: bs.Rollout, runs: bs.Runs) -> pd.DataFrame:
+    """How often intervals hold the mean log loss of the later points in stretches as long as the
+    last steps between fitted ones, forecast for the middle of each; a row per curve."""
+    rows = []
+    for (_, problem), draws in out.draws.items():
+        points = out.points[out.points["problem"] == problem]
+        table = runs.table[runs.table["curve"] == points["curve"].iloc[0]]
+        steps = np.diff(np.log(table["D"][fitted(table)].sort_values()))
+        x, y = np.log(table["D"][points["run"]].to_numpy()), np.log(points["loss"].to_numpy())
+        stretch = ((x - x.min()) / np.median(steps[-10:])).astype(int)
+        own = [np.flatnonzero(stretch == i) for i in np.unique(stretch)]
+        middle = [rows_[np.argsort(x[rows_])[len(rows_) // 2]] for rows_ in own]
+        scores = score(np.exp([y[rows_].mean() for rows_ in own]), draws[:, middle].astype(float),
+                       np.zeros(len(own)))
+        rows.append({"dataset": points["dataset"].iloc[0],
+                     **scores[[c for c in scores if c.startswith("inside")]
+                              + ["interval_score"]].mean()})
+    return pd.DataFrame(rows)
+
+
+def held_by_scatter(runs: bs.Runs, executor, asked) -> pd.DataFrame:
+    """Forecasts under every size against single later points, and against their means."""
+    images = runs[runs.table["dataset"].isin(IMAGES)]
+    rows = []
+    for size in SIZES:
+        out = rolled(images, (CHOOSES,), bs.Positive(size, spread=THROUGH.spread), executor, asked,
+                     baselines=False)
+        inside = [c for c in out.points if c.startswith("inside")]
+        single = out.points.groupby(["dataset", "curve"], sort=False)[
+            [*inside, "interval_score"]].mean().reset_index(0)
+        for what, each in (("points", single), ("means", against_means(out, images))):
+            by = each.groupby("dataset", sort=False).mean()
+            by.loc["all"] = each.drop(columns="dataset").mean()
+            rows.append(by.reset_index().assign(size=size, against=what))
+    return pd.concat(rows, ignore_index=True)
+
+
+# -- everything --------------------------------------------------------------------------------
+
+
 def seconds_a_curve(points: pd.DataFrame) -> float:
     return float(points.groupby(["law", "curve"])["seconds"].first().groupby("curve").sum().mean())
 
@@ -230,6 +305,8 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="take every so many curves")
     parser.add_argument("--sizes", action="store_true",
                         help="try larger sizes of drift on every fourth curve, and no more")
+    parser.add_argument("--scatter", action="store_true",
+                        help="tell how later points scatter, and no more")
     parser.add_argument("--learn-every", type=int, default=1, help="likewise to learn sizes")
     parser.add_argument("--laws", nargs="+", default=list(LAWS))
     parser.add_argument("--draws", type=int, default=500)
@@ -246,6 +323,12 @@ def main() -> None:
             scores, populations = larger_sizes(curves(4), executor, asked)
         write(scores, "drift_size_curves_larger", f"Larger sizes of the drift, {CHOOSES}")
         write(populations, "drift_size_curves_population", "What forecasts of others say")
+        return
+    if asked.scatter:
+        write(scatters(runs), "curves_scatter", "How points scatter, before the split and after")
+        with workers(asked.workers) as executor:
+            held = held_by_scatter(runs, executor, asked)
+        write(held, "curves_means", "Forecasts against single later points, and against means")
         return
     with workers(asked.workers) as executor:
         scores, sizes = drift_sizes(curves(asked.learn_every), executor, asked)

@@ -291,7 +291,8 @@ BY = ["form", "method", "drift"]
 
 
 def by_table(points: pd.DataFrame) -> pd.DataFrame:
-    """A row per method and table, with ratios to the log-Huber bootstrap of the same law."""
+    """A row per method and table, with what log-Huber bootstraps of the same law reach, and how
+    much worse the interval score is than without drift, with its error over paired runs."""
     points = points.rename(columns={"law": "law_", "method": "kind"}).rename(
         columns={"law_": "method", "problem": "table"})
     inside = [f"inside{k}" for k in LEVELS]
@@ -302,6 +303,12 @@ def by_table(points: pd.DataFrame) -> pd.DataFrame:
     out.insert(0, "n", groups.size())
     out["size"], out["converged"] = groups["size"].first(), groups["converged"].all()
     out["median error"] = groups["log_error"].median()
+    run = ["method", "table", "run"]
+    plain = points[points["drift"] == "off"].set_index(run)["interval_score"]
+    worse = points["interval_score"] - plain.reindex(
+        pd.MultiIndex.from_frame(points[run])).to_numpy()
+    by = worse.groupby([points[c] for c in (*BY, "table")], sort=False)
+    out["worse than off by"], out["worse by, error"] = by.mean(), by.sem()
     out = out.reset_index()
     base = out[out["form"] == "baseline"].copy()
     base["method"] = base["method"].str.extract(r"\((.*)\)")[0]
@@ -314,7 +321,6 @@ def by_table(points: pd.DataFrame) -> pd.DataFrame:
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """A row per method: pooled over runs, and means over tables."""
     out = []
-    plain = rows[rows["drift"] == "off"].set_index(["method", "table"])["interval_score"]
     for key, own in rows.groupby(BY, sort=False):
         row = {**dict(zip(BY, key, strict=True)), "tables": len(own), "n": own["n"].sum()}
         row |= {f"pooled{k}": np.average(own[f"coverage{k}"], weights=own["n"]) for k in LEVELS}
@@ -324,8 +330,9 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
                 for s in ("interval_score", "crps")}
         worst = own.loc[own["coverage95"].idxmin()]
         row |= {"worst95": worst["coverage95"], "worst table": worst["table"]}
-        before = plain.reindex(pd.MultiIndex.from_frame(own[["method", "table"]])).to_numpy()
-        row["tables worse than off"] = int((own["interval_score"].to_numpy() > before).sum())
+        worse, error = own["worse than off by"], own["worse by, error"]
+        row["tables worse than off"] = int((worse > 0).sum())
+        row["by over two errors"] = int((worse > 2 * error).sum())
         out.append(row)
     return pd.DataFrame(out)
 

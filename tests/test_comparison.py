@@ -173,6 +173,16 @@ def test_a_rollout_gives_the_weights_by_default(real):
     assert compared.table["weight"].equals(compared.table["weight_rollout"].rename("weight"))
 
 
+def test_weights_come_from_what_laws_score_as_members_of_an_average(real):
+    rolled = fake_rollout(SCORES)
+    turned = {name: [[-x for x in problem] for problem in of] for name, of in SCORES.items()}
+    members = fake_rollout(turned).points["log_score"]
+    rolled = replace(rolled, points=rolled.points.assign(log_score_averaged=members))
+    compared = compare(real, rolled)
+    assert compared.weights == pytest.approx(compare(real, fake_rollout(turned)).weights)
+    assert compared.table["log_score"].max() > 0, "scores are those of laws alone"
+
+
 def test_scores_are_means_over_problems(real):
     more = dict(crps={"chinchilla": 0.1, "kaplan_floor": 0.2},
                 interval_score={"chinchilla": 1.0, "kaplan_floor": 2.0},
