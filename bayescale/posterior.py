@@ -146,6 +146,28 @@ def hinges(plan: Design, values, law: np.ndarray, columns, steps: np.ndarray) ->
     `law` is the log of the law at the `columns`, `steps` what the knots weigh there (see
     `bayescale.drift.hinges`).
     """
+    at_knots, size = _at_knots(plan, values, columns)
+    return size[..., None] * steps * (law[..., None] - at_knots)
+
+
+def drifted(plan: Design, values, law, columns, steps, weights, cell) -> np.ndarray:
+    """The drift of runs, (draw, run), where each `cell` gives its knots these `weights`, (draw,
+    cell, knot): a sum over `hinges`, of which many draws of many runs would have too many to hold.
+    """
+    at_knots, size = _at_knots(plan, values, columns)
+    out = np.empty_like(law)
+    for i in np.unique(cell):
+        own = cell == i
+        weight, step = weights[:, i], steps[own]
+        there = at_knots[:, own] if at_knots.shape[1] > 1 else at_knots
+        out[:, own] = law[:, own] * (weight @ step.T) - np.einsum(
+            "dk,drk,rk->dr", weight, there, step)
+    return size * out
+
+
+def _at_knots(plan: Design, values, columns) -> tuple[np.ndarray, np.ndarray]:
+    """Log of the law where each run would be at the scale of each knot, (draw, run or 1, knot), and
+    the size of the drift, (draw, 1)."""
     logs = {c: np.log(v.to_numpy() / plan.scales[c]) for c, v in columns.items()}
     log_scale = sum(np.log(v.to_numpy()) for v in columns.values())
     moved = {c: xr.DataArray(np.exp(v) * plan.scales[c], dims=("point", "knot")[-v.ndim:])
@@ -156,7 +178,7 @@ def hinges(plan: Design, values, law: np.ndarray, columns, steps: np.ndarray) ->
     at_knots = at_knots.transpose("chain", "draw", "point", "knot").to_numpy()
     at_knots = at_knots.reshape(-1, *at_knots.shape[2:])
     size = values["drift"].broadcast_like(values["sigma"]).to_numpy()
-    return size.reshape(len(law), -1)[:, :1, None] * steps * (law[..., None] - at_knots)
+    return at_knots, size.reshape(len(at_knots), -1)[:, :1]
 
 
 def remembered(posterior: xr.Dataset, plan: Design, gap: np.ndarray | None = None) -> np.ndarray:

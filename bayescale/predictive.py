@@ -9,7 +9,7 @@ import xarray as xr
 
 from bayescale import drift as drifts
 from bayescale.design import Design
-from bayescale.posterior import hinges, noise_scale, parameters, remembered, residuals
+from bayescale.posterior import drifted, noise_scale, parameters, remembered, residuals
 from bayescale.priors import Positive
 
 #: Where a heavy tail's log noise is cut, so that a loss stays a finite number.
@@ -103,13 +103,12 @@ def _cells(plan: Design, groups: Mapping[str, object], size: int) -> np.ndarray:
 def _inferred_drift(plan, values, log_law, columns, log_scale, cell, here, rng):
     """The drift that was inferred, its last share kept beyond the last run; (draw, point)."""
     steps = drifts.hinges(log_scale, *drifts.knots(plan.log_scale))
-    unit = hinges(plan, values, log_law, columns, steps)
     draws, cells = len(log_law), len(plan.cells)
     weights = here["weights"]
     if cell.max() >= cells:  # a group nobody has seen drifts as the prior says
         unseen = rng.standard_normal((draws, cell.max() + 1 - cells, weights.shape[-1]))
         weights = np.concatenate([weights, unseen], axis=1)
-    return (unit * weights[:, cell]).sum(axis=-1)
+    return drifted(plan, values, log_law, columns, steps, weights, cell)
 
 
 def _beyond(plan, values, log_law, columns, log_scale, cell, edge, size, rng, starts_off):

@@ -310,7 +310,7 @@ def main() -> None:
     parser.add_argument("--learn-every", type=int, default=1, help="likewise to learn sizes")
     parser.add_argument("--laws", nargs="+", default=list(LAWS))
     parser.add_argument("--draws", type=int, default=500)
-    parser.add_argument("--tune", type=int, default=500)
+    parser.add_argument("--tune", type=int, default=300)
     parser.add_argument("--target-accept", type=float, default=0.95,
                         help="without sampling again where chains disagree; 0: as bs.fit does")
     parser.add_argument("--workers", type=int, default=1)

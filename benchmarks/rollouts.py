@@ -292,7 +292,8 @@ BY = ["form", "method", "drift"]
 
 def by_table(points: pd.DataFrame) -> pd.DataFrame:
     """A row per method and table, with what log-Huber bootstraps of the same law reach, and how
-    much worse the interval score is than without drift, with its error over paired runs."""
+    much worse the interval score is than that of the plain posterior of Chinchilla's law; its
+    error takes runs as independent."""
     points = points.rename(columns={"law": "law_", "method": "kind"}).rename(
         columns={"law_": "method", "problem": "table"})
     inside = [f"inside{k}" for k in LEVELS]
@@ -303,12 +304,12 @@ def by_table(points: pd.DataFrame) -> pd.DataFrame:
     out.insert(0, "n", groups.size())
     out["size"], out["converged"] = groups["size"].first(), groups["converged"].all()
     out["median error"] = groups["log_error"].median()
-    run = ["method", "table", "run"]
-    plain = points[points["drift"] == "off"].set_index(run)["interval_score"]
-    worse = points["interval_score"] - plain.reindex(
+    run = ["table", "run"]
+    plain = points[(points["method"] == LAWS[0]) & (points["drift"] == "off")]
+    worse = points["interval_score"] - plain.set_index(run)["interval_score"].reindex(
         pd.MultiIndex.from_frame(points[run])).to_numpy()
     by = worse.groupby([points[c] for c in (*BY, "table")], sort=False)
-    out["worse than off by"], out["worse by, error"] = by.mean(), by.sem()
+    out["worse than plain by"], out["its error"] = by.mean(), by.sem()
     out = out.reset_index()
     base = out[out["form"] == "baseline"].copy()
     base["method"] = base["method"].str.extract(r"\((.*)\)")[0]
@@ -330,8 +331,8 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
                 for s in ("interval_score", "crps")}
         worst = own.loc[own["coverage95"].idxmin()]
         row |= {"worst95": worst["coverage95"], "worst table": worst["table"]}
-        worse, error = own["worse than off by"], own["worse by, error"]
-        row["tables worse than off"] = int((worse > 0).sum())
+        worse, error = own["worse than plain by"], own["its error"]
+        row["tables worse than plain"] = int((worse > 0).sum())
         row["by over two errors"] = int((worse > 2 * error).sum())
         out.append(row)
     return pd.DataFrame(out)

@@ -213,6 +213,19 @@ def test_the_drift_that_is_drawn_is_that_of_the_normal_conditional(drifting):
     np.testing.assert_allclose(here["drift"].std(axis=0), spread, rtol=0.15, atol=1e-9)
 
 
+@pytest.mark.parametrize("groups", [None, "task"])
+def test_a_forecast_of_a_fitted_run_has_the_drift_that_run_had(by_hand, groups):
+    table = runs(curve(8, "one", task="x"), curve(8, "two", seed=2, task="y"), groups="task")
+    pool = dict.fromkeys(CURVE, "complete") if groups else None
+    fit = by_hand(table, "power(D)", CURVE, draws=50, chains=2, groups=groups, pool=pool)
+    ahead = bs.forecast(fit, table.table[["D", "task"]] if groups else table.table[["D"]])
+    law = np.log(fit.law(fit.plan.columns, fit.plan.scales, CURVE))
+    drifted = np.log(ahead.data["law"]).to_numpy().reshape(100, 16) - law
+    expected = residuals(fit.posterior, fit.plan)["drift"]
+    assert np.ptp(expected) > 0.01
+    np.testing.assert_allclose(drifted, expected, atol=1e-12)
+
+
 def test_what_a_checkpoint_adds_is_measured_from_the_one_before(by_hand):
     values = {k: v for k, v in CURVE.items() if k != "drift"} | {"nu": 4.0}
     fit = by_hand(runs(curve()), "power(D)", values, drift="off")
