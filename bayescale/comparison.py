@@ -75,7 +75,8 @@ class Comparison:
             (per run, higher is better), ``log_score_diff`` to the highest and ``log_score_diff_se``
             between problems (labels of the rollout's
             `each`), ``crps`` and ``interval_score`` of log loss, ``coverage90``;
-            ``weight_rollout``. ``weight`` is the one that `bayescale.average` takes.
+            ``weight_rollout``, from the log scores of laws that drift as they do in an average.
+            ``weight`` is the one that `bayescale.average` takes.
 
         Warns
         -----
