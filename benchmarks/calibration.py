@@ -31,9 +31,7 @@ CASES = {
     "chinchilla_by_dataset": dict(law="chinchilla", groups="dataset"),
     "curve_power": dict(law="power(D)"),
     "curve_delayed_power": dict(law="delayed_power(D)"),
-    "curve_broken_power": dict(law="broken_power(D)"),
     "curve_shifted_power": dict(law="shifted_power(D)"),
-    "curve_chance_power": dict(law="chance_power(D)"),
     "curve_pure_power": dict(law="pure_power(D)"),
 }
 
