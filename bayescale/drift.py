@@ -25,7 +25,7 @@ KNOTS = 10
 
 #: The size of W, per root of an e-fold, where it is inferred: the best for image curves of those
 #: tried (0.2, 0.4, 0.6; 0.8 and 1 are no better), by the interval scores of forecasts in
-#: `benchmarks/curves.py`. Whole curves, looked back on, say 0.2 give or take a factor of 2.4, under
+#: `benchmarks/curves.py`. Whole curves, looked back on, say 0.2 give or take a factor of 2.3, under
 #: which forecasts score worse. The curve at hand updates it.
 THROUGH = Positive(0.6, spread=1.7)
 #: Its size where it is not, for one law: the best for the Chinchilla law over thirteen tables, by
