@@ -212,10 +212,10 @@ def against_means(out: bs.Rollout, runs: bs.Runs) -> pd.DataFrame:
         steps = np.diff(np.log(table["D"][fitted(table)].sort_values()))
         x, y = np.log(table["D"][points["run"]].to_numpy()), np.log(points["loss"].to_numpy())
         stretch = ((x - x.min()) / np.median(steps[-10:])).astype(int)
-        own = [np.flatnonzero(stretch == i) for i in np.unique(stretch)]
-        middle = [rows_[np.argsort(x[rows_])[len(rows_) // 2]] for rows_ in own]
-        scores = score(np.exp([y[rows_].mean() for rows_ in own]), draws[:, middle].astype(float),
-                       np.zeros(len(own)))
+        stretches = [np.flatnonzero(stretch == i) for i in np.unique(stretch)]
+        middle = [own[np.argsort(x[own])[len(own) // 2]] for own in stretches]
+        means = np.exp([y[own].mean() for own in stretches])
+        scores = score(means, draws[:, middle].astype(float), np.zeros(len(means)))
         rows.append({"dataset": points["dataset"].iloc[0],
                      **scores[[c for c in scores if c.startswith("inside")]
                               + ["interval_score"]].mean()})
