@@ -303,7 +303,7 @@ def fit(
     target_accept : float, optional
         Acceptance rate the step size is tuned to. By default 0.9 (0.95 with drift through the
         runs), and if the chains then disagree or diverge, higher and longer, thinned back to
-        `draws`.
+        `draws`. A given one is kept: a second try is made only where a chain got stuck.
     random_seed : int, optional
         For the same draws again on the same machine. The one used is kept on the fit.
     progressbar : bool, optional

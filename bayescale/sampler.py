@@ -29,6 +29,10 @@ ACCEPT_THROUGH = 0.95
 #: slope mix slowly. Ten times the draws would take many minutes for three tasks already.
 STAGES_LINK = ((0.97, 2), (0.98, 6))
 
+#: With an acceptance target that was given there is one try, unless R-hat is above this: now and
+#: then a chain gets stuck at once, far from all others, and would ruin what the forecasts say.
+STUCK = 1.3
+
 #: Regularisation of the low-rank mass matrix. nutpie's own 1e-5 gives as many effective draws, but
 #: with a hundred parameters and more it spends most of the time on estimating the matrix.
 GAMMA = 1e-3
@@ -82,7 +86,8 @@ def sample(
     """Draw from the posterior with nutpie's NUTS and a low-rank mass matrix.
 
     Without a `target_accept`, chains that disagree or diverge are run again, more carefully and
-    longer (`STAGES`), and thinned back to `draws`.
+    longer (`STAGES`), and thinned back to `draws`. With one, they are run again only where one got
+    stuck, and as before.
     """
     for name, value, least in (("draws", draws, 10), ("tune", tune, 50), ("chains", chains, 1)):
         if int(value) < least:
@@ -93,7 +98,7 @@ def sample(
     elif plan.drift == "through":
         stages = ((ACCEPT_THROUGH, 1), *STAGES[1:])
     if target_accept is not None:
-        stages = ((target_accept, 1),)
+        stages = ((target_accept, 1), (target_accept, 1))
     started = time.perf_counter()
     with bar(progressbar) as step:
         step("compiling the model")
@@ -102,11 +107,11 @@ def sample(
             posterior, stats = _run(
                 model, plan, step, draws=draws * times, tune=tune * times, chains=chains,
                 seed=(seed + attempt) % 2**31, target_accept=accept, cores=cores,
-                text="sampling, with smaller steps" if attempt else "sampling",
+                text="sampling, with smaller steps" if accept > stages[0][0] else "sampling",
             )
             posterior, stats = _thinned(posterior, stats, times)
             agreement = convergence(posterior, stats)
-            if agreement.passed:
+            if agreement.passed or (target_accept is not None and not agreement.r_hat > STUCK):
                 break
     seconds = time.perf_counter() - started
     return Sampled(posterior, stats, agreement, accept, times, seconds)

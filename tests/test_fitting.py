@@ -122,6 +122,40 @@ class TestFewRuns:
         assert inside.all()
 
 
+class TestStuckChains:
+    """With an acceptance target of the caller's there is one try, but for a chain that is lost."""
+
+    def tried(self, openlm, monkeypatch, apart, target_accept=0.9):
+        """Seeds of all tries, where a chain of the first stands `apart` from the others."""
+        seeds, run = [], sampler._run
+
+        def first_apart(*args, seed, **settings):
+            posterior, stats = run(*args, seed=seed, **settings)
+            seeds.append(seed)
+            if len(seeds) == 1:
+                lost = posterior["sigma"] * np.exp(apart * (posterior["chain"] == 0))
+                posterior = posterior.assign(sigma=lost)
+            return posterior, stats
+
+        monkeypatch.setattr(sampler, "_run", first_apart)
+        fit = bs.fit(openlm.query("dataset == 'c4'"), draws=100, tune=200, random_seed=7,
+                     target_accept=target_accept)
+        return seeds, fit
+
+    @pytest.mark.filterwarnings("ignore::bayescale.errors.ConvergenceWarning")
+    def test_a_lost_chain_is_sampled_again_with_another_seed(self, openlm, monkeypatch):
+        seeds, fit = self.tried(openlm, monkeypatch, apart=50.0)
+        assert seeds == [7, 8]
+        assert fit.convergence.r_hat < sampler.STUCK
+        assert (fit.facts["target_accept"], fit.facts["lengthened"]) == (0.9, 1)
+
+    @pytest.mark.filterwarnings("ignore::bayescale.errors.ConvergenceWarning")
+    def test_chains_that_merely_disagree_are_not(self, openlm, monkeypatch):
+        seeds, fit = self.tried(openlm, monkeypatch, apart=0.1)
+        assert seeds == [7]
+        assert not fit.convergence.passed
+
+
 class TestRefusals:
     def test_every_mistake_is_named_at_once(self, openlm):
         with pytest.raises(bs.FitError) as caught:
