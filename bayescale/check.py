@@ -20,7 +20,7 @@ LITTLE, NOTHING = 0.5, 0.1
 PARETO_K = 0.7
 COLLINEAR = 0.98
 FEWEST_SIZES = 3
-FEWEST_TIES, FEWEST_STEPS = 2, 10  # of a series that is told to be the best so far
+FEWEST_TIES, FEWEST_STEPS = 2, 10  # of a series that is told not to be as measured
 FEWEST_DRAWS = 25  # below, the tail of importance weights has no shape to fit
 RESIDUAL_DRAWS, DISCREPANCY_DRAWS = 1000, 250
 LEVELS = ("passed", "caution", "failed")
@@ -188,8 +188,8 @@ def _best_so_far(plan: Design) -> list[Finding]:
         f"the loss of series {worst!r} never rises, and {ties.max()} of its {by.size()[worst] + 1} "
         f"checkpoints repeat the one before{more}: these look like the best so far, or rounded or "
         "smoothed, and hide how a measurement scatters",
-        "fit the losses as measured, or read intervals as those of the best so far; a new "
-        "measurement scatters more")]
+        "fit the losses as measured, or read intervals as those of values recorded like these; "
+        "a new measurement scatters more")]
 
 
 def _identified(plan: Design) -> list[Finding]:
