@@ -1,6 +1,6 @@
 """Learning curves of others, each forecast from its first part (B1 of the benchmarks).
 
-    python benchmarks/curves.py [--every 12] [--workers 2] [--sizes | --scatter]
+    python benchmarks/curves.py [--every 12] [--workers 2] [--sizes | --spreads | --scatter]
 
 92 curves of Alabdulmohsin et al. 2022, arXiv:2209.06640, with the authors' own split: 72 of image
 classification (IC), 5 of translation (NMT), 5 of language models (LM), 10 of BIG-Bench (BB). The
@@ -8,9 +8,10 @@ size of the drift is chosen for each data set by the interval scores of forecast
 image data sets, and the weights of the average over laws by their log scores; beside the size
 stands what a hierarchical fit to the whole curves of the others would say. Seconds are those of
 fit, forecast and scores. With ``--sizes`` larger sizes are tried on every fourth curve instead, and
-a hierarchical model of what their forecasts, not whole curves, say. With ``--scatter`` it is told
-how the later points of a curve scatter beside the fitted ones, and how forecasts do against means
-of later points, which scatter like those.
+a hierarchical model of what their forecasts, not whole curves, say. With ``--spreads`` narrower
+priors on the size are tried too, on all curves. With ``--scatter`` it is told how the later points
+of a curve scatter beside the fitted ones, and how forecasts do against means of later points, which
+scatter like those.
 """
 
 from __future__ import annotations
@@ -33,9 +34,12 @@ VAGUE = bs.Positive(0.3, spread=4.0)
 WHOLE = 80  # points of a curve that its drift is learnt from, at most
 SIZES = (0.2, 0.4, 0.6)
 LARGER = (0.2, 0.4, 0.6, 0.8, 1.0)
+SPREADS = (1.2, THROUGH.spread)
+NEAR, LAST = 0.3, 8  # e-folds beyond the split, and fitted points, of a line that goes on
 BY_THEMSELVES = (0.05, 0.1, 0.2, 0.4, 0.6, 1.0)
 LAWS = (CHOOSES, "power(D)", "broken_power(D)")
 IMAGES = ("birds", "caltech101", "cifar100", "imagenet")
+INSIDE = ["inside50", "inside80", "inside90", "inside95"]
 FIGURES = ["coverage50", "coverage80", "coverage90", "coverage95", "msce", "log_score",
            "log_score_se", "rmsle", "rmsle_se", "interval_score", "crps", "width90"]
 
@@ -161,13 +165,28 @@ def larger_sizes(runs: bs.Runs, executor, asked) -> tuple[pd.DataFrame, pd.DataF
         *alone, *(scored(images, bs.Positive(s, spread=THROUGH.spread), f"{s:g}") for s in LARGER),
         *(scored(images[images.table["dataset"] == name], p.size, "hierarchical")
           for name, p in learnt.items() if name != "none")])
-    inside = [f"inside{k}" for k in (50, 80, 90, 95)]
     curve = points.groupby(["drift", "dataset", "curve"], sort=False)[
-        [*inside, "log_score", "interval_score"]].mean()
+        [*INSIDE, "log_score", "interval_score"]].mean()
     by = curve.groupby(["drift", "dataset"], sort=False).mean()
     every = curve.groupby("drift", sort=False).mean().assign(dataset="all").set_index(
         "dataset", append=True)
     return pd.concat([by, every]).reset_index(), populations
+
+
+def spreads(runs: bs.Runs, executor, asked) -> pd.DataFrame:
+    """Scores of forecasts by size and spread of the prior and by data set, a curve counting as one;
+    and of the images all together."""
+    points = pd.concat([
+        rolled(runs, (CHOOSES,), bs.Positive(size, spread=spread), executor, asked,
+               baselines=False).points.assign(spread=spread)
+        for size in (*SIZES, 0.8) for spread in SPREADS])
+    by = ["size", "spread"]
+    curve = points.groupby([*by, "dataset", "curve"], sort=False)[
+        [*INSIDE, "log_score", "interval_score", "converged"]].mean()
+    images = curve[curve.index.isin(IMAGES, level="dataset")].groupby(by, sort=False).mean()
+    every = images.assign(dataset="images").set_index("dataset", append=True)
+    each = curve.groupby([*by, "dataset"], sort=False).mean()
+    return pd.concat([each, every]).reset_index()
 
 
 # -- how points scatter ------------------------------------------------------------------------
@@ -184,20 +203,25 @@ def fitted(table: pd.DataFrame) -> pd.Series:
 
 
 def scatters(runs: bs.Runs) -> pd.DataFrame:
-    """Whether curves ever rise before and after the split, and how much they scatter there."""
+    """Whether curves ever rise before and after the split, how much they scatter there, and where
+    the first later points stand beside the line through the last fitted ones, in log loss."""
     rows = []
     for (dataset, _), table in runs.table.sort_values("D").groupby(["dataset", "curve"]):
         before, after = (np.log(table["loss"][part].to_numpy())
                          for part in (fitted(table), ~fitted(table)))
+        at = np.log(table["D"].to_numpy() / table["D"][fitted(table)].max())
+        at, beyond = at[:len(before)], at[len(before):]
+        above = after - np.polyval(np.polyfit(at[-LAST:], before[-LAST:], 1), beyond)
         rows.append({"dataset": dataset, "never rises": bool((np.diff(before) <= 0).all()),
                      "repeated": int((np.diff(before) == 0).sum()),
                      "steps up later": (np.diff(after) > 0).mean() if len(after) > 1 else np.nan,
                      "scatter": scatter(before[len(before) // 2:]),
-                     "scatter later": scatter(after)})
+                     "scatter later": scatter(after),
+                     "first later above": pd.Series(above[beyond < NEAR]).mean()})
     each = pd.DataFrame(rows)
     out = each.groupby("dataset", sort=False).agg(
         {"never rises": "mean", "repeated": "median", "steps up later": "mean",
-         "scatter": "median", "scatter later": "median"})
+         "scatter": "median", "scatter later": "median", "first later above": "median"})
     out.insert(0, "curves", each.groupby("dataset").size())
     return out.reset_index()
 
@@ -305,6 +329,8 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="take every so many curves")
     parser.add_argument("--sizes", action="store_true",
                         help="try larger sizes of drift on every fourth curve, and no more")
+    parser.add_argument("--spreads", action="store_true",
+                        help="try narrower priors of the drift's size, and no more")
     parser.add_argument("--scatter", action="store_true",
                         help="tell how later points scatter, and no more")
     parser.add_argument("--learn-every", type=int, default=1, help="likewise to learn sizes")
@@ -323,6 +349,11 @@ def main() -> None:
             scores, populations = larger_sizes(curves(4), executor, asked)
         write(scores, "drift_size_curves_larger", f"Larger sizes of the drift, {CHOOSES}")
         write(populations, "drift_size_curves_population", "What forecasts of others say")
+        return
+    if asked.spreads:
+        with workers(asked.workers) as executor:
+            write(spreads(runs, executor, asked), "drift_size_curves_spreads",
+                  f"Sizes and spreads of the drift's prior, {CHOOSES}")
         return
     if asked.scatter:
         write(scatters(runs), "curves_scatter", "How points scatter, before the split and after")
