@@ -169,10 +169,10 @@ def _checkpoints(posterior: xr.Dataset, plan: Design) -> list[Finding]:
     return [Finding("runs", "passed",
                     f"{n} checkpoints of {series} run{'s' * (series > 1)} are taken as correlated: "
                     f"their noise is forgotten over {memory:.2g} e-folds, and neighbours share "
-                    f"{100 * kept:.0f} % of it"), *_best_so_far(plan)]
+                    f"{100 * kept:.0f} % of it"), *_not_as_measured(plan)]
 
 
-def _best_so_far(plan: Design) -> list[Finding]:
+def _not_as_measured(plan: Design) -> list[Finding]:
     """Series that never rise but stand still: not what each checkpoint measured."""
     frame = plan.runs.table[["series", "loss"]].assign(x=plan.log_scale).sort_values("x")
     steps = frame.groupby(frame["series"].astype(str))["loss"].diff().dropna()

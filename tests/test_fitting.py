@@ -10,7 +10,7 @@ import pytest
 
 import bayescale as bs
 from bayescale import laws, sampler
-from bayescale.check import _best_so_far
+from bayescale.check import _not_as_measured
 from bayescale.design import design
 from bayescale.diagnostics import convergence
 
@@ -397,11 +397,11 @@ def test_checkpoints_of_one_run_are_not_taken_for_runs(openlm):
     (lambda y: np.round(y, 1), False),  # ties, but it rises too
     (lambda y: np.sort(y)[::-1], False),  # never rises, but smoothly
 ])  # fmt: skip
-def test_a_series_that_shows_its_best_so_far_is_told(made, told):
+def test_a_series_that_is_not_as_measured_is_told(made, told):
     D = np.geomspace(1e7, 1e9, 40)
     noise = np.exp(0.05 * np.random.default_rng(1).standard_normal(40))
     runs = bs.Runs.from_frame(pd.DataFrame(
         {"D": D, "loss": made(0.2 + (D / 1e7) ** -0.3 * noise), "series": "one"}))
-    found = _best_so_far(design(runs, laws.get("power(D)")))
+    found = _not_as_measured(design(runs, laws.get("power(D)")))
     assert len(found) == told
     assert all("series 'one' never rises" in f.text and f.level == "caution" for f in found)
