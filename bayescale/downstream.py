@@ -224,7 +224,7 @@ def link(
     target_accept : float, optional
         Acceptance rate the step size is tuned to. By default 0.97 with twice the draws and tuning
         steps, and if the chains then disagree or diverge, higher and longer; thinned back to
-        `draws`.
+        `draws`. A given one is kept: a second try is made only where a chain got stuck.
     random_seed : int, optional
         For the same draws again on the same machine. The one used is kept on the link.
     cores : int, optional

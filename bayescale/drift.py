@@ -27,7 +27,7 @@ KNOTS = 10
 #: tried (0.2, 0.4, 0.6; 0.8 and 1 are no better), by the interval scores of forecasts in
 #: `benchmarks/curves.py`. Whole curves, looked back on, say 0.2 give or take a factor of 2.2, under
 #: which forecasts score worse. The curve at hand updates it: under a narrower prior forecasts of
-#: images, whose points were smoothed, get better, but those of language models worse.
+#: images, whose points look smoothed, get better, but those of language models worse.
 THROUGH = Positive(0.6, spread=1.7)
 #: Its size where it is not, for one law: the best for the Chinchilla law over thirteen tables, by
 #: the log scores of `benchmarks/rollouts.py`. A hierarchical model of these tables

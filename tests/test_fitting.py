@@ -125,7 +125,7 @@ class TestFewRuns:
 class TestStuckChains:
     """With an acceptance target of the caller's there is one try, but for a chain that is lost."""
 
-    def tried(self, openlm, monkeypatch, apart, target_accept=0.9):
+    def tried(self, openlm, monkeypatch, apart):
         """Seeds of all tries, where a chain of the first stands `apart` from the others."""
         seeds, run = [], sampler._run
 
@@ -139,7 +139,7 @@ class TestStuckChains:
 
         monkeypatch.setattr(sampler, "_run", first_apart)
         fit = bs.fit(openlm.query("dataset == 'c4'"), draws=100, tune=200, random_seed=7,
-                     target_accept=target_accept)
+                     target_accept=0.9)
         return seeds, fit
 
     @pytest.mark.filterwarnings("ignore::bayescale.errors.ConvergenceWarning")
