@@ -241,8 +241,7 @@ def against_means(out: bs.Rollout, runs: bs.Runs) -> pd.DataFrame:
         means = np.exp([y[own].mean() for own in stretches])
         scores = score(means, draws[:, middle].astype(float), np.zeros(len(means)))
         rows.append({"dataset": points["dataset"].iloc[0],
-                     **scores[[c for c in scores if c.startswith("inside")]
-                              + ["interval_score"]].mean()})
+                     **scores[[*INSIDE, "interval_score"]].mean()})
     return pd.DataFrame(rows)
 
 
@@ -253,9 +252,8 @@ def held_by_scatter(runs: bs.Runs, executor, asked) -> pd.DataFrame:
     for size in SIZES:
         out = rolled(images, (CHOOSES,), bs.Positive(size, spread=THROUGH.spread), executor, asked,
                      baselines=False)
-        inside = [c for c in out.points if c.startswith("inside")]
         single = out.points.groupby(["dataset", "curve"], sort=False)[
-            [*inside, "interval_score"]].mean().reset_index(0)
+            [*INSIDE, "interval_score"]].mean().reset_index(0)
         for what, each in (("points", single), ("means", against_means(out, images))):
             by = each.groupby("dataset", sort=False).mean()
             by.loc["all"] = each.drop(columns="dataset").mean()
