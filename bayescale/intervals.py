@@ -67,8 +67,10 @@ def table(draws: xr.DataArray, name: str, ci_prob=None, ci_kind=None) -> pd.Data
     prob, kind = defaults(ci_prob, ci_kind)
     lower, upper = interval(draws, prob, kind)
     stem = f"{name}_{kind}{100 * prob:g}"
-    return pd.DataFrame({
-        name: np.atleast_1d(draws.median(SAMPLE).to_numpy()),
-        f"{stem}_lb": np.atleast_1d(lower.to_numpy()),
-        f"{stem}_ub": np.atleast_1d(upper.to_numpy()),
-    })
+    return pd.DataFrame(
+        {
+            name: np.atleast_1d(draws.median(SAMPLE).to_numpy()),
+            f"{stem}_lb": np.atleast_1d(lower.to_numpy()),
+            f"{stem}_ub": np.atleast_1d(upper.to_numpy()),
+        }
+    )

@@ -80,7 +80,7 @@ class Positive(_ByFactor, Prior):
         Factor that one standard deviation multiplies or divides by; > 1.
     between : float
         The same factor between groups, as typically found; > 1. Its own uncertainty is a factor
-        of about 1.65 (see ``bayescale.design.SCALE_SPREAD``).
+        of about 1.65 (see ``bayescale.model.design.SCALE_SPREAD``).
     of : {None, "loss"}
         ``"loss"``: `median` is a share of the training runs' typical loss, for laws whose loss may
         be in any unit.

@@ -11,9 +11,7 @@ import numpy as np
 FLOP_PER_PARAMETER_TOKEN = 6.0
 
 _EXPONENT = {"": 0, "k": 3, "m": 6, "b": 9, "g": 9, "t": 12}
-_NUMBER = re.compile(
-    r"^([+-]?(?:\d+\.?\d*|\.\d+))(?:e([+-]?\d+))?\s*([kmbgt]?)$", re.IGNORECASE
-)
+_NUMBER = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+))(?:e([+-]?\d+))?\s*([kmbgt]?)$", re.IGNORECASE)
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?:\D|$))")
 
 

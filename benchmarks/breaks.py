@@ -29,11 +29,11 @@ from common import RESULTS, keep, reference, workers, write
 from scipy.stats import binom
 
 import bayescale as bs
-from bayescale.bends import PARTICLES, Bends, Curve
-from bayescale.curves import read_curves, search
-from bayescale.emergence import Breaks
-from bayescale.metric import Accuracy, Loss
-from bayescale.scoring import crps, interval_score
+from bayescale.capabilities.break_evidence import read_curves, search
+from bayescale.capabilities.break_model import PARTICLES, Bends, Curve
+from bayescale.capabilities.break_search import Breaks
+from bayescale.capabilities.likelihoods import Accuracy, Loss
+from bayescale.evaluation.scores import crps, interval_score
 
 SIZES = {8: 60, 20: 45, 40: 30, 100: 18}  # curves of each kind, by number of points
 POINTS = list(SIZES)  # that are simulated
@@ -77,8 +77,16 @@ def simulated(kind: str, n: int, noise: float, change: float, drift: float, rng)
 
 
 def found(curve: Curve, seed) -> Breaks:
-    return Breaks({"curve": curve}, {"curve": search((curve, 3, PARTICLES, seed))}, "x", "y",
-                  "accuracy" if isinstance(curve.metric, Accuracy) else "loss", (), (), 1)
+    return Breaks(
+        {"curve": curve},
+        {"curve": search((curve, 3, PARTICLES, seed))},
+        "x",
+        "y",
+        "accuracy" if isinstance(curve.metric, Accuracy) else "loss",
+        (),
+        (),
+        1,
+    )
 
 
 def one(job) -> dict:
@@ -91,14 +99,22 @@ def one(job) -> dict:
     seconds = time.perf_counter() - started
     shared = said._shared("curve")
     odds = shared["break_over_drift"]
-    row = dict(metric=kind, points=n, noise=noise, change=change, drift=drift, curve=i,
-               break_over_drift=odds, drift_over_law=shared["drift_over_law"],
-               P=said.probability(), seconds=seconds)
+    row = dict(
+        metric=kind,
+        points=n,
+        noise=noise,
+        change=change,
+        drift=drift,
+        curve=i,
+        break_over_drift=odds,
+        drift_over_law=shared["drift_over_law"],
+        P=said.probability(),
+        seconds=seconds,
+    )
     where = np.log(said.places()["x"].to_numpy())
     if change and len(where) >= 10:
         low, high = np.quantile(where, [0.05, 0.95])
-        row |= {"inside 90 %": low <= place <= high, "width": high - low,
-                "range": np.ptp(curve.s)}
+        row |= {"inside 90 %": low <= place <= high, "width": high - low, "range": np.ptp(curve.s)}
     return row
 
 
@@ -112,22 +128,39 @@ def with_others(each: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def alarms(many, scale: float) -> None:
-    jobs = [(kind, n, noise, 0.0, drift, i)
-            for n, reps in SIZES.items() if n in POINTS for kind in NOISE for noise in NOISE[kind]
-            for drift in DRIFTS for i in range(max(int(scale * reps), 4))]
+    jobs = [
+        (kind, n, noise, 0.0, drift, i)
+        for n, reps in SIZES.items()
+        if n in POINTS
+        for kind in NOISE
+        for noise in NOISE[kind]
+        for drift in DRIFTS
+        for i in range(max(int(scale * reps), 4))
+    ]
     each = with_others(pd.DataFrame(many(one, jobs)), "breaks_alarms_each")
     for share in SHARES:
         each[f"share {share}"] = each["break_over_drift"] > np.log(1 / share - 1)
     by = each.groupby(["metric", "points", "noise", "drift"])
-    table = by.agg(curves=("P", "size"), alarms=("P", lambda p: (p > 0.5).mean()),
-                   mean_P=("P", "mean"), seconds=("seconds", "mean"),
-                   **{f"alarms at {s}": (f"share {s}", "mean") for s in SHARES}).reset_index()
+    table = by.agg(
+        curves=("P", "size"),
+        alarms=("P", lambda p: (p > 0.5).mean()),
+        mean_P=("P", "mean"),
+        seconds=("seconds", "mean"),
+        **{f"alarms at {s}": (f"share {s}", "mean") for s in SHARES},
+    ).reset_index()
     write(table, "breaks_alarms", "Curves without a break that are said to break (P > .5)")
-    pooled = each.groupby(["points", "drift"]).agg(
-        curves=("P", "size"), alarms=("P", lambda p: (p > 0.5).mean()),
-        **{f"alarms at {s}": (f"share {s}", "mean") for s in SHARES}).reset_index()
+    pooled = (
+        each.groupby(["points", "drift"])
+        .agg(
+            curves=("P", "size"),
+            alarms=("P", lambda p: (p > 0.5).mean()),
+            **{f"alarms at {s}": (f"share {s}", "mean") for s in SHARES},
+        )
+        .reset_index()
+    )
     pooled["upper 95 %"] = [
-        _upper(round(r["alarms"] * r["curves"]), r["curves"]) for _, r in pooled.iterrows()]
+        _upper(round(r["alarms"] * r["curves"]), r["curves"]) for _, r in pooled.iterrows()
+    ]
     write(pooled, "breaks_alarms_pooled", "The same, over metrics and noise")
 
 
@@ -138,16 +171,29 @@ def _upper(k: int, n: int) -> float:
 
 
 def broken(many, scale: float) -> None:
-    jobs = [(kind, n, noise, change, 0.0, i)
-            for n, reps in SIZES.items() if n > 8 and n in POINTS for kind in NOISE
-            for noise in ((0.003, 0.03) if kind == "loss" else (2000,))
-            for change in CHANGES for i in range(max(int(scale * reps / 2), 4))]
+    jobs = [
+        (kind, n, noise, change, 0.0, i)
+        for n, reps in SIZES.items()
+        if n > 8 and n in POINTS
+        for kind in NOISE
+        for noise in ((0.003, 0.03) if kind == "loss" else (2000,))
+        for change in CHANGES
+        for i in range(max(int(scale * reps / 2), 4))
+    ]
     each = with_others(pd.DataFrame(many(one, jobs)), "breaks_broken_each")
     each["found"] = each["P"] > 0.5
     each["share of range"] = each["width"] / each["range"]
-    table = each.groupby(["metric", "points", "noise", "change"]).agg(
-        curves=("P", "size"), found=("found", "mean"), inside90=("inside 90 %", "mean"),
-        width=("share of range", "median"), seconds=("seconds", "mean")).reset_index()
+    table = (
+        each.groupby(["metric", "points", "noise", "change"])
+        .agg(
+            curves=("P", "size"),
+            found=("found", "mean"),
+            inside90=("inside 90 %", "mean"),
+            width=("share of range", "median"),
+            seconds=("seconds", "mean"),
+        )
+        .reset_index()
+    )
     write(table, "breaks_broken", "Curves with one break: found (P > .5), and where")
     total = each.groupby("found").agg(curves=("P", "size"), inside90=("inside 90 %", "mean"))
     write(total.reset_index(), "breaks_places", "Place inside its 90 % interval")
@@ -162,19 +208,35 @@ def metric(many, scale: float) -> None:
             s = np.log(N / 1e9)
             loss = 0.7 * np.exp(-0.25 * (s + change * np.maximum(s, 0)))
             loss *= np.exp(0.01 * rng.standard_normal(20))
-            table = pd.DataFrame({"N": N, "loss": loss,
-                                  "accuracy": rng.binomial(1000, np.exp(-tokens * loss)) / 1000})
+            table = pd.DataFrame(
+                {
+                    "N": N,
+                    "loss": loss,
+                    "accuracy": rng.binomial(1000, np.exp(-tokens * loss)) / 1000,
+                }
+            )
             rows.append((table, change, tokens, i))
     said = list(many(_tested, rows))
-    table = pd.DataFrame(said).groupby(["change", "tokens", "verdict"]).agg(
-        curves=("P(bend) loss", "size"), power=("power", "mean")).reset_index()
+    table = (
+        pd.DataFrame(said)
+        .groupby(["change", "tokens", "verdict"])
+        .agg(curves=("P(bend) loss", "size"), power=("power", "mean"))
+        .reset_index()
+    )
     write(table, "breaks_metric", "Exact match of several tokens against loss per token")
 
 
 def _tested(job) -> dict:
     table, change, tokens, i = job
-    said = bs.metric_test(table, "N", continuous="loss", n_questions=1000, chance=0.0,
-                          random_seed=i, progressbar=False)
+    said = bs.metric_test(
+        table,
+        "N",
+        continuous="loss",
+        n_questions=1000,
+        chance=0.0,
+        random_seed=i,
+        progressbar=False,
+    )
     return dict(change=change, tokens=tokens, **said.table.iloc[0])
 
 
@@ -188,10 +250,14 @@ def calibration(many, scale: float) -> None:
             if not len(u):
                 continue
             for_ = {f"inside {q} %": float((abs(u - 0.5) < q / 200).mean()) for q in (50, 80, 90)}
-            rows.append(dict(metric=kind, quantity=name, curves=len(u), **for_,
-                             kolmogorov=_kolmogorov(u)))
-    write(pd.DataFrame(rows), "breaks_calibration",
-          "Broken curves from the priors: truth inside its intervals, and P of so uneven ranks")
+            rows.append(
+                dict(metric=kind, quantity=name, curves=len(u), **for_, kolmogorov=_kolmogorov(u))
+            )
+    write(
+        pd.DataFrame(rows),
+        "breaks_calibration",
+        "Broken curves from the priors: truth inside its intervals, and P of so uneven ranks",
+    )
 
 
 def _kolmogorov(u: np.ndarray) -> float:
@@ -207,8 +273,9 @@ def _ranked(job) -> dict:
     n = 30
     s = np.linspace(-3.5, 3.5, n)
     blank = np.full(n, 0.5)
-    metric = (Loss(blank, np.zeros(n)) if kind == "loss"
-              else Accuracy(blank, np.full(n, 1000.0), 0.25))
+    metric = (
+        Loss(blank, np.zeros(n)) if kind == "loss" else Accuracy(blank, np.full(n, 1000.0), 0.25)
+    )
     curve = Curve(s, metric, np.full(n, -1))
     law = Bends(curve, 1)
     at = law.draw(1, rng)
@@ -227,8 +294,14 @@ def _ranked(job) -> dict:
         before, change = law.slopes(at, normals)
         h = law.scalars(at)
         end = law.eta(at, normals, s[-1:], np.full(1, -1))[:, 0]
-        facts = {"place": law.places(at)[:, 0], "width": law.widths(at)[:, 0], "before": before,
-                 "change": change[:, 0], "drift": h["drift"][:, 0], "end of the curve": end}
+        facts = {
+            "place": law.places(at)[:, 0],
+            "width": law.widths(at)[:, 0],
+            "before": before,
+            "change": change[:, 0],
+            "drift": h["drift"][:, 0],
+            "end of the curve": end,
+        }
         return facts | {name: h[name][:, 0] for name in metric.priors}
 
     truth, ours = said(law, at, normals), said(law2, cloud.places, cloud.kept)
@@ -249,8 +322,10 @@ def tasks(many, scale: float) -> None:
     table = table[table["excluded_by_authors"].astype(str) != "True"].dropna(subset=["flops"])
     options = dict(x="flops", groups="task", family="family")
     executor = None if many is map else _Mapper(many)
-    said = {y: bs.breaks(table, y=y, metric=y, executor=executor, **options)
-            for y in ("accuracy", "brier")}
+    said = {
+        y: bs.breaks(table, y=y, metric=y, executor=executor, **options)
+        for y in ("accuracy", "brier")
+    }
     tested = bs.metric_test(table, executor=executor, **options).table
     published = table.groupby("task")["published_class"].first()
     rows = []
@@ -258,9 +333,11 @@ def tasks(many, scale: float) -> None:
         row = dict(task=task, published=published[task])
         for y, found in said.items():
             where = found.places(task)
-            row |= {f"P(break) {y}": found.probability(task),
-                    f"place {y}": where["x"].median() if len(where) else np.nan,
-                    f"kind {y}": where["kind"].mode().iloc[0] if len(where) else ""}
+            row |= {
+                f"P(break) {y}": found.probability(task),
+                f"place {y}": where["x"].median() if len(where) else np.nan,
+                f"kind {y}": where["kind"].mode().iloc[0] if len(where) else "",
+            }
         rows.append(row | dict(tested.loc[task]))
     write(pd.DataFrame(rows), "breaks_tasks", "Nine tasks: breaks by metric")
 
@@ -280,12 +357,20 @@ def addition(many, scale: float) -> None:
     y = said.forecast(last["unique_examples"].to_numpy())["y"].to_numpy()[0]
     where = said.places()["x"]
     low, high = np.quantile(y, [0.025, 0.975], axis=0)
-    rows = pd.DataFrame({
-        "examples": last["unique_examples"], "loss": last["loss"], "median": np.median(y, axis=0),
-        "low 95 %": low, "high 95 %": high,
-        "inside 95 %": (low <= last["loss"]) & (last["loss"] <= high),
-        "P(break)": said.probability(), "place": where.median(),
-        "place low 90 %": where.quantile(0.05), "place high 90 %": where.quantile(0.95)})
+    rows = pd.DataFrame(
+        {
+            "examples": last["unique_examples"],
+            "loss": last["loss"],
+            "median": np.median(y, axis=0),
+            "low 95 %": low,
+            "high 95 %": high,
+            "inside 95 %": (low <= last["loss"]) & (last["loss"] <= high),
+            "P(break)": said.probability(),
+            "place": where.median(),
+            "place low 90 %": where.quantile(0.05),
+            "place high 90 %": where.quantile(0.95),
+        }
+    )
     write(rows, "breaks_addition", "Four-digit addition, forecast from its first 14 points")
 
 
@@ -294,7 +379,7 @@ ONSET = 0.2  # of the way from chance to the best accuracy: a task's threshold i
 
 def emergent(many, scale: float) -> None:
     """Fitted below each task's threshold, forecast above."""
-    table = bs.scores("emergent")
+    table = bs.datasets.emergent_tasks()
     jobs = []
     for task, own in table.groupby("task"):
         chance = own["chance"].iloc[0]
@@ -304,12 +389,24 @@ def emergent(many, scale: float) -> None:
             jobs.append((task, own, threshold))
     rows = pd.concat(many(_across, jobs), ignore_index=True)
     every = rows.assign(task="all tasks")
-    table = pd.concat([rows, every]).groupby("task", sort=False).agg(
-        fitted=("fitted", "first"), models=("accuracy", "size"), threshold=("threshold", "first"),
-        inside50=("inside 50 %", "mean"), inside80=("inside 80 %", "mean"),
-        inside90=("inside 90 %", "mean"), width=("width", "mean"),
-        interval_score=("interval score", "mean"), CRPS=("CRPS", "mean"),
-        error=("error", "mean"), line_error=("line error", "mean")).reset_index()
+    table = (
+        pd.concat([rows, every])
+        .groupby("task", sort=False)
+        .agg(
+            fitted=("fitted", "first"),
+            models=("accuracy", "size"),
+            threshold=("threshold", "first"),
+            inside50=("inside 50 %", "mean"),
+            inside80=("inside 80 %", "mean"),
+            inside90=("inside 90 %", "mean"),
+            width=("width", "mean"),
+            interval_score=("interval score", "mean"),
+            CRPS=("CRPS", "mean"),
+            error=("error", "mean"),
+            line_error=("line error", "mean"),
+        )
+        .reset_index()
+    )
     write(table, "breaks_emergent", "Emergent tasks, forecast from below their thresholds")
 
 
@@ -318,12 +415,24 @@ def _across(job) -> pd.DataFrame:
     below, above = own[own["C"] < threshold], own[own["C"] >= threshold]
     said = bs.breaks(below, y="accuracy", groups="task", family="family", progressbar=False)
     known = [f if f in said.families else None for f in above["family"]]
-    draws = np.concatenate([said.forecast([c], task, f)["y"].to_numpy()[0]
-                            for c, f in zip(above["C"], known, strict=True)], axis=1)
+    draws = np.concatenate(
+        [
+            said.forecast([c], task, f)["y"].to_numpy()[0]
+            for c, f in zip(above["C"], known, strict=True)
+        ],
+        axis=1,
+    )
     truth = above["accuracy"].to_numpy()
-    out = pd.DataFrame({"task": task, "fitted": len(below), "threshold": threshold,
-                        "accuracy": truth, "CRPS": crps(truth, draws),
-                        "error": abs(np.median(draws, axis=0) - truth)})
+    out = pd.DataFrame(
+        {
+            "task": task,
+            "fitted": len(below),
+            "threshold": threshold,
+            "accuracy": truth,
+            "CRPS": crps(truth, draws),
+            "error": abs(np.median(draws, axis=0) - truth),
+        }
+    )
     for q in (50, 80, 90):
         low, high = np.quantile(draws, [0.5 - q / 200, 0.5 + q / 200], axis=0)
         out[f"inside {q} %"] = (low <= truth) & (truth <= high)
@@ -335,21 +444,38 @@ def _across(job) -> pd.DataFrame:
 
 def repeated(many, scale: float) -> None:
     seeds = range(max(int(8 * scale), 4))
-    curves = {f"{kind}, {n} points, change {change:g}": simulated(
-        kind, n, noise, change, 0.2, np.random.default_rng([n, int(change)]))[0]
+    curves = {
+        f"{kind}, {n} points, change {change:g}": simulated(
+            kind, n, noise, change, 0.2, np.random.default_rng([n, int(change)])
+        )[0]
         for kind, n, noise, change in (
-            ("loss", 8, 0.003, 0.0), ("loss", 40, 0.003, 0.0), ("loss", 40, 0.003, 1.5),
-            ("loss", 100, 0.003, 1.5), ("accuracy", 20, 2000, 1.5))}
-    table = bs.scores("emergent").query("task == 'word_unscrambling'")
+            ("loss", 8, 0.003, 0.0),
+            ("loss", 40, 0.003, 0.0),
+            ("loss", 40, 0.003, 1.5),
+            ("loss", 100, 0.003, 1.5),
+            ("accuracy", 20, 2000, 1.5),
+        )
+    }
+    table = bs.datasets.emergent_tasks().query("task == 'word_unscrambling'")
     for scale_ in ("odds", "plotted"):
         read = read_curves(table, x="C", y="accuracy", groups="task", scale=scale_, family="family")
         curves[f"word_unscrambling, {scale_}, families"] = next(iter(read.curves.values()))
     jobs = [(name, curve, seed) for name, curve in curves.items() for seed in seeds]
     each = pd.DataFrame(many(_evidence, jobs))
-    table = each.groupby("curve", sort=False).agg(
-        seeds=("seed", "size"), break_over_drift=("break_over_drift", "mean"),
-        sd=("break_over_drift", "std"), mcse=("mcse", "mean"), worst_mcse=("mcse", "max"),
-        lowest_P=("P", "min"), highest_P=("P", "max"), seconds=("seconds", "mean")).reset_index()
+    table = (
+        each.groupby("curve", sort=False)
+        .agg(
+            seeds=("seed", "size"),
+            break_over_drift=("break_over_drift", "mean"),
+            sd=("break_over_drift", "std"),
+            mcse=("mcse", "mean"),
+            worst_mcse=("mcse", "max"),
+            lowest_P=("P", "min"),
+            highest_P=("P", "max"),
+            seconds=("seconds", "mean"),
+        )
+        .reset_index()
+    )
     write(table, "breaks_repeated", "The evidence from seed to seed, and what it says of itself")
 
 
@@ -358,21 +484,32 @@ def _evidence(job) -> dict:
     started = time.perf_counter()
     said = found(curve, [seed, 7])
     shared = said._shared("curve")
-    return dict(curve=name, seed=seed, break_over_drift=shared["break_over_drift"],
-                mcse=shared["mcse"], P=said.probability(), seconds=time.perf_counter() - started)
+    return dict(
+        curve=name,
+        seed=seed,
+        break_over_drift=shared["break_over_drift"],
+        mcse=shared["mcse"],
+        P=said.probability(),
+        seconds=time.perf_counter() - started,
+    )
 
 
 def ahead(many, scale: float) -> None:
-    jobs = [(kind, noise, change, drift, i)
-            for kind, noise in (("loss", 0.003), ("loss", 0.03), ("accuracy", 2000))
-            for change, drift in ((0.0, 0.0), (0.0, 0.2), (0.0, 0.5), (1.5, 0.0), (1.5, 0.2))
-            for i in range(max(int(20 * scale), 4))]
+    jobs = [
+        (kind, noise, change, drift, i)
+        for kind, noise in (("loss", 0.003), ("loss", 0.03), ("accuracy", 2000))
+        for change, drift in ((0.0, 0.0), (0.0, 0.2), (0.0, 0.5), (1.5, 0.0), (1.5, 0.2))
+        for i in range(max(int(20 * scale), 4))
+    ]
     each = pd.concat(many(_continued, jobs), ignore_index=True)
     held = {f"inside{q}": (f"inside {q} %", "mean") for q in (50, 80, 90)}
     by = ["metric", "noise", "change", "drift"]
     table = pd.concat([each, each.assign(noise="all", drift="all")])
-    table = table.groupby(by, sort=False).agg(
-        curves=("curve", "nunique"), **held, width=("width", "median")).reset_index()
+    table = (
+        table.groupby(by, sort=False)
+        .agg(curves=("curve", "nunique"), **held, width=("width", "median"))
+        .reset_index()
+    )
     write(table, "breaks_ahead", "Simulated curves: their last quarter, forecast from the rest")
 
 
@@ -382,12 +519,21 @@ def _continued(job) -> pd.DataFrame:
     whole, _ = simulated(kind, 40, noise, change, drift, rng)
     seen = np.arange(40) < 30
     cut = {f: getattr(whole.metric, f)[seen] for f in ("y", "sd", "n") if hasattr(whole.metric, f)}
-    curve = replace(whole, s=whole.s[seen], family=whole.family[seen],
-                    metric=replace(whole.metric, **cut))
+    curve = replace(
+        whole, s=whole.s[seen], family=whole.family[seen], metric=replace(whole.metric, **cut)
+    )
     draws = found(curve, [i, 9]).forecast(np.exp(whole.s[~seen]))["y"].to_numpy()[0]
     truth = whole.metric.y[~seen]
-    out = pd.DataFrame({"metric": kind, "noise": noise, "change": change, "drift": drift,
-                        "curve": f"{job}", "truth": truth})
+    out = pd.DataFrame(
+        {
+            "metric": kind,
+            "noise": noise,
+            "change": change,
+            "drift": drift,
+            "curve": f"{job}",
+            "truth": truth,
+        }
+    )
     for q in (50, 80, 90):
         low, high = np.quantile(draws, [0.5 - q / 200, 0.5 + q / 200], axis=0)
         out[f"inside {q} %"] = (low <= truth) & (truth <= high)
@@ -407,18 +553,33 @@ def public(many, scale: float) -> None:
         said = bs.breaks(table, x="examples", y="loss", groups=groups, executor=executor)
         for curve in said.tasks:
             where = said.places(curve)
-            rows.append({"table": name, "curve": curve, "P(break)": said.probability(curve),
-                         "place": where["x"].median() if len(where) else np.nan,
-                         "kind": where["kind"].mode().iloc[0] if len(where) else "",
-                         "steeper": (abs(where["after"]) > abs(where["before"])).mean(),
-                         **said._shared(curve)})
+            rows.append(
+                {
+                    "table": name,
+                    "curve": curve,
+                    "P(break)": said.probability(curve),
+                    "place": where["x"].median() if len(where) else np.nan,
+                    "kind": where["kind"].mode().iloc[0] if len(where) else "",
+                    "steeper": (abs(where["after"]) > abs(where["before"])).mean(),
+                    **said._shared(curve),
+                }
+            )
     each = pd.DataFrame(rows)
     keep(each, "breaks_public_each")
-    table = each.groupby("table").agg(
-        curves=("curve", "size"), found=("P(break)", lambda p: (p > 0.5).sum()),
-        mean_P=("P(break)", "mean"), place=("place", "median"), steeper=("steeper", "mean"),
-        drift_over_law=("drift_over_law", "median"), break_over_law=("break_over_law", "median"),
-        break_over_drift=("break_over_drift", "median")).reset_index()
+    table = (
+        each.groupby("table")
+        .agg(
+            curves=("curve", "size"),
+            found=("P(break)", lambda p: (p > 0.5).sum()),
+            mean_P=("P(break)", "mean"),
+            place=("place", "median"),
+            steeper=("steeper", "mean"),
+            drift_over_law=("drift_over_law", "median"),
+            break_over_law=("break_over_law", "median"),
+            break_over_drift=("break_over_drift", "median"),
+        )
+        .reset_index()
+    )
     write(table, "breaks_public", "Public curves: how many are said to break")
 
 
@@ -431,9 +592,14 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="part", help=", ".join(names))
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--scale", type=float, default=1.0)
-    parser.add_argument("--points", type=int, nargs="+", choices=list(SIZES), default=list(SIZES),
-                        help="alarms, broken: only curves of so many, others stay as they were "
-                             "kept")
+    parser.add_argument(
+        "--points",
+        type=int,
+        nargs="+",
+        choices=list(SIZES),
+        default=list(SIZES),
+        help="alarms, broken: only curves of so many, others stay as they were kept",
+    )
     asked = parser.parse_args()
     POINTS[:] = asked.points
     if strange := set(asked.parts) - set(names):

@@ -65,24 +65,41 @@ def main(n: int = 200, only: str = "") -> None:
     for name, case in CASES.items():
         if only not in name:
             continue
-        design = (in_steps(openlm) if name == "kaplan_steps"
-                  else checkpoints() if name.startswith("curve")
-                  else openlm if "groups" in case
-                  else openlm.query("dataset == 'redpajama'"))
+        design = (
+            in_steps(openlm)
+            if name == "kaplan_steps"
+            else checkpoints()
+            if name.startswith("curve")
+            else openlm
+            if "groups" in case
+            else openlm.query("dataset == 'redpajama'")
+        )
         result = bs.calibrate(design, n=n, random_seed=7, **case)
         print(result, flush=True)
         table = result.summary()
-        rows.append({"case": name, "tables": n, "scalars": len(table),
-                     "inside 95 % envelope": int(table.inside.sum()),
-                     "50 % covers": table.coverage50.mean(), "90 % covers": table.coverage90.mean(),
-                     "lowest 90 %": table.coverage90.min(), "highest 90 %": table.coverage90.max(),
-                     "unconverged": result.unconverged})
+        rows.append(
+            {
+                "case": name,
+                "tables": n,
+                "scalars": len(table),
+                "inside 95 % envelope": int(table.inside.sum()),
+                "50 % covers": table.coverage50.mean(),
+                "90 % covers": table.coverage90.mean(),
+                "lowest 90 %": table.coverage90.min(),
+                "highest 90 %": table.coverage90.max(),
+                "unconverged": result.unconverged,
+            }
+        )
         each.append(table.assign(case=name).reset_index(names="scalar"))
-        bs.plot_ranks(result).figure.savefig(RESULTS / f"calibration_{name}.png", dpi=110)
-    write(with_others(pd.concat(each), "calibration_scalars"), "calibration_scalars",
-          "Every scalar")
-    write(with_others(pd.DataFrame(rows), "calibration"), "calibration",
-          "Simulation-based calibration")
+        bs.plot_sbc(result).figure.savefig(RESULTS / f"calibration_{name}.png", dpi=110)
+    write(
+        with_others(pd.concat(each), "calibration_scalars"), "calibration_scalars", "Every scalar"
+    )
+    write(
+        with_others(pd.DataFrame(rows), "calibration"),
+        "calibration",
+        "Simulation-based calibration",
+    )
 
 
 if __name__ == "__main__":

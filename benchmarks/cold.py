@@ -1,6 +1,6 @@
 """A whole process: from a csv file to a forecast with intervals, imports and compilation included.
 
-    python benchmarks/cold.py
+python benchmarks/cold.py
 """
 
 from __future__ import annotations
@@ -32,23 +32,36 @@ def main() -> None:
         seconds = []
         for seed in range(RUNS + 1):  # the first fills the operating system's and numba's caches
             started = time.perf_counter()
-            subprocess.run([sys.executable, "-c", SCRIPT.format(path=path, seed=seed)], check=True,
-                           capture_output=True)
+            subprocess.run(
+                [sys.executable, "-c", SCRIPT.format(path=path, seed=seed)],
+                check=True,
+                capture_output=True,
+            )
             seconds.append(time.perf_counter() - started)
         started = time.perf_counter()
         subprocess.run([sys.executable, "-c", "import pymc, nutpie, pandas"], check=True)
         imports = time.perf_counter() - started
         started = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "bayescale.cli", "--help"], check=True,
-                       capture_output=True)
+        subprocess.run(
+            [sys.executable, "-m", "bayescale", "--help"], check=True, capture_output=True
+        )
         helped = time.perf_counter() - started
-    rows = [("csv to forecast, first process", seconds[0], np.nan, np.nan),
-            ("csv to forecast, later processes", np.median(seconds[1:]), min(seconds[1:]),
-             max(seconds[1:])),
-            ("importing pymc, nutpie and pandas alone", imports, np.nan, np.nan),
-            ("bayescale --help", helped, np.nan, np.nan)]
-    write(pd.DataFrame(rows, columns=["process", "seconds", "least", "most"]), "cold",
-          "Whole processes")
+    rows = [
+        ("csv to forecast, first process", seconds[0], np.nan, np.nan),
+        (
+            "csv to forecast, later processes",
+            np.median(seconds[1:]),
+            min(seconds[1:]),
+            max(seconds[1:]),
+        ),
+        ("importing pymc, nutpie and pandas alone", imports, np.nan, np.nan),
+        ("bayescale --help", helped, np.nan, np.nan),
+    ]
+    write(
+        pd.DataFrame(rows, columns=["process", "seconds", "least", "most"]),
+        "cold",
+        "Whole processes",
+    )
 
 
 if __name__ == "__main__":

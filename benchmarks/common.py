@@ -14,15 +14,30 @@ import pandas as pd
 import xarray as xr
 
 import bayescale as bs
-from bayescale import drift as drifts
-from bayescale.averaging import stacking
-from bayescale.posterior import parameters, settle_groups
-from bayescale.predictive import WILD
-from bayescale.scoring import crps, interval_score
+from bayescale.evaluation.scores import crps, interval_score
+from bayescale.forecasting.averaging import stacking
+from bayescale.model import drift as drifts
+from bayescale.model.posterior import parameters, settle_groups
+from bayescale.model.predictive import WILD
 
-__all__ = ["HERE", "REFERENCE", "RESULTS", "along", "chinchilla240", "crps", "forms_of_drift",
-           "interval_score", "keep", "log_scores", "noise_of", "part", "reference", "stacked",
-           "workers", "write"]
+__all__ = [
+    "HERE",
+    "REFERENCE",
+    "RESULTS",
+    "along",
+    "chinchilla240",
+    "crps",
+    "forms_of_drift",
+    "interval_score",
+    "keep",
+    "log_scores",
+    "noise_of",
+    "part",
+    "reference",
+    "stacked",
+    "workers",
+    "write",
+]
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -48,8 +63,9 @@ def reference(name: str) -> Path:
     """The path of a table that is not part of the repository; says where it is from, if absent."""
     path = REFERENCE / name
     if not path.exists():
-        raise SystemExit(f"this benchmark needs {path}, which is not there: the data of "
-                         f"{SOURCES[name]}")
+        raise SystemExit(
+            f"this benchmark needs {path}, which is not there: the data of {SOURCES[name]}"
+        )
     return path
 
 
@@ -76,8 +92,9 @@ def part(rollout: bs.Rollout, where) -> bs.Rollout:
     """The points of a rollout that a mask picks; whole problems."""
     points = rollout.points[np.asarray(where)]
     there = set(points["problem"])
-    return replace(rollout, points=points,
-                   draws={k: d for k, d in rollout.draws.items() if k[1] in there})
+    return replace(
+        rollout, points=points, draws={k: d for k, d in rollout.draws.items() if k[1] in there}
+    )
 
 
 def stacked(points: pd.DataFrame, laws: Sequence[str]) -> dict[str, float]:
@@ -93,7 +110,8 @@ def log_scores(points: pd.DataFrame, laws: Sequence[str]) -> pd.DataFrame:
     """Log scores; a row per problem and run, a column per law."""
     ours = points[points["law"].isin(laws)]
     return ours.pivot(index=["problem", "run"], columns="law", values="log_score").reindex(
-        columns=list(laws))
+        columns=list(laws)
+    )
 
 
 # -- forms of drift ahead ----------------------------------------------------------------------
@@ -153,13 +171,23 @@ def along(fit: bs.Fit, problem, groups: Sequence[str], seed: int, moving: Sequen
     shape = (fit.posterior.sizes["chain"], fit.posterior.sizes["draw"], len(asked))
 
     def law(moved):
-        moved = np.broadcast_to(np.exp(np.asarray(moved) / len(moving)),
-                                (shape[0] * shape[1], shape[2])).reshape(shape)
-        there = {c: xr.DataArray(v * moved if c in moving else np.broadcast_to(v, shape),
-                                 dims=("chain", "draw", "point")) for c, v in columns.items()}
+        moved = np.broadcast_to(
+            np.exp(np.asarray(moved) / len(moving)), (shape[0] * shape[1], shape[2])
+        ).reshape(shape)
+        there = {
+            c: xr.DataArray(
+                v * moved if c in moving else np.broadcast_to(v, shape),
+                dims=("chain", "draw", "point"),
+            )
+            for c, v in columns.items()
+        }
         said = np.log(fit.law(there, fit.plan.scales, values))
-        return said.broadcast_like(there[fit.law.columns[0]]).transpose(
-            "chain", "draw", "point").to_numpy().reshape(-1, shape[2])
+        return (
+            said.broadcast_like(there[fit.law.columns[0]])
+            .transpose("chain", "draw", "point")
+            .to_numpy()
+            .reshape(-1, shape[2])
+        )
 
     return law, distance, labels.to_numpy()
 
@@ -176,14 +204,19 @@ def forms_of_drift(fit: bs.Fit, problem, groups: Sequence[str], spread: float, s
     shape = noise["scale"].shape
     together = [along(fit, problem, groups, seed)]
     apart = [along(fit, problem, groups, seed, (c,)) for c in fit.law.columns]
-    forms = [(name, *how, paths) for of, paths in ((FORMS, together), (APART, apart))
-             for name, how in of.items()]
+    forms = [
+        (name, *how, paths)
+        for of, paths in ((FORMS, together), (APART, apart))
+        for name, how in of.items()
+    ]
     for name, off, sizes, paths in forms:
         for size in sizes:
             rng = np.random.default_rng(seed)
             drawn = size * spread ** rng.standard_normal(shape[0] * shape[1])
-            moved = sum(off(law, distance, _walk(distance, labels, drawn, rng))
-                        for law, distance, labels in paths)
+            moved = sum(
+                off(law, distance, _walk(distance, labels, drawn, rng))
+                for law, distance, labels in paths
+            )
             centre = noise["centre"] + moved.reshape(shape)
             ahead = replace(plain, noise=plain.noise.assign(centre=centre))
             scatter = noise["scale"] * rng.standard_t(noise["nu"])

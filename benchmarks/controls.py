@@ -21,14 +21,21 @@ import pandas as pd
 from common import reference, write
 
 import bayescale as bs
-from bayescale.scoring import score
+from bayescale.evaluation.scores import score
 
 LAWS = ("delayed_power(D)", "power(D)")
 SETTINGS = dict(draws=1000, tune=500, target_accept=0.95, progressbar=False)
 
 
-def judged(control: str, name: str, law: str, seen: bs.Runs, later: pd.DataFrame, seed: int,
-           group: str | None = None) -> dict:
+def judged(
+    control: str,
+    name: str,
+    law: str,
+    seen: bs.Runs,
+    later: pd.DataFrame,
+    seed: int,
+    group: str | None = None,
+) -> dict:
     """Fit, forecast, and what was said and held."""
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
@@ -39,20 +46,34 @@ def judged(control: str, name: str, law: str, seen: bs.Runs, later: pd.DataFrame
         truth = later["loss"].to_numpy(float)
         scores = score(truth, draws.reshape(-1, len(later)), ahead.log_density(truth))
         check = fit.check()
-    found = {level: [f.name for f in check.problems if f.level == level]
-             for level in ("failed", "caution")}
+    found = {
+        level: [f.name for f in check.problems if f.level == level]
+        for level in ("failed", "caution")
+    }
     return {
-        "control": control, "table": name, "law": law, "fitted": len(seen), "held": len(later),
+        "control": control,
+        "table": name,
+        "law": law,
+        "fitted": len(seen),
+        "held": len(later),
         "reach": float(ahead.data["extrapolation"].max()),
-        "coverage50": scores["inside50"].mean(), "coverage90": scores["inside90"].mean(),
+        "coverage50": scores["inside50"].mean(),
+        "coverage90": scores["inside90"].mean(),
         "coverage95": scores["inside95"].mean(),
-        "width90": scores["width90"].mean(), "rmsle": np.sqrt((scores["log_error"] ** 2).mean()),
-        "interval_score": scores["interval_score"].mean(), "log_score": scores["log_score"].mean(),
-        "failed": " ".join(found["failed"]), "cautions": " ".join(found["caution"]),
-        "warnings": " ".join(dict.fromkeys(w.category.__name__ for w in told
-                                           if w.category.__module__.startswith("bayescale"))),
-        "confidently wrong": bool(scores["inside95"].mean() < 0.5
-                                  and not found["failed"] and not found["caution"]),
+        "width90": scores["width90"].mean(),
+        "rmsle": np.sqrt((scores["log_error"] ** 2).mean()),
+        "interval_score": scores["interval_score"].mean(),
+        "log_score": scores["log_score"].mean(),
+        "failed": " ".join(found["failed"]),
+        "cautions": " ".join(found["caution"]),
+        "warnings": " ".join(
+            dict.fromkeys(
+                w.category.__name__ for w in told if w.category.__module__.startswith("bayescale")
+            )
+        ),
+        "confidently wrong": bool(
+            scores["inside95"].mean() < 0.5 and not found["failed"] and not found["caution"]
+        ),
     }
 
 
@@ -63,7 +84,9 @@ def double_descent(most: int | None, seed: int) -> list[dict]:
         curve = curve.drop_duplicates("x").sort_values("x")
         runs = bs.Runs.from_frame(
             pd.DataFrame({"D": curve["x"], "loss": curve["value"], "series": name}),
-            allow_small=True, source="double descent")
+            allow_small=True,
+            source="double descent",
+        )
         first = np.arange(len(runs)) < len(runs) // 2
         for law in LAWS:
             rows.append(judged("double descent", name, law, runs[first], runs[~first].table, seed))
@@ -77,11 +100,17 @@ def broken(seed: int) -> list[dict]:
         truth = dict(E=1.5, A=2.0 * 1e18**0.15, alpha0=0.15, alpha1=later, d=1e20, f=0.3)
         runs = bs.simulate("broken_power", pd.DataFrame({"C": C}), truth, random_seed=seed)
         for what, law in (("table", "power"), ("series", "power")):
-            own = runs if what == "table" else bs.Runs.from_frame(
-                runs.table.assign(series="one")[["C", "loss", "series"]])
+            own = (
+                runs
+                if what == "table"
+                else bs.Runs.from_frame(runs.table.assign(series="one")[["C", "loss", "series"]])
+            )
             first = own.table["C"].to_numpy() < 1e20
-            rows.append(judged("another law", f"{name}, as a {what}", law, own[first],
-                               own[~first].table, seed))
+            rows.append(
+                judged(
+                    "another law", f"{name}, as a {what}", law, own[first], own[~first].table, seed
+                )
+            )
     return rows
 
 
@@ -94,12 +123,16 @@ def little(seed: int) -> list[dict]:
         smallest = np.argsort(own.table["C"].to_numpy())[:6]
         six = np.isin(np.arange(len(own)), smallest)
         optimal = (own.table["tokens_per_param"] == 20).to_numpy() & small
-        for control, fitted, held in (("six runs", six, ~six),
-                                      ("compute-optimal only, to larger runs", optimal, ~small),
-                                      ("compute-optimal only, to other ratios", optimal,
-                                       small & ~optimal)):
-            rows.append(judged(control, f"openlm {corpus}", "chinchilla", own[fitted],
-                               own[held].table, seed))
+        for control, fitted, held in (
+            ("six runs", six, ~six),
+            ("compute-optimal only, to larger runs", optimal, ~small),
+            ("compute-optimal only, to other ratios", optimal, small & ~optimal),
+        ):
+            rows.append(
+                judged(
+                    control, f"openlm {corpus}", "chinchilla", own[fitted], own[held].table, seed
+                )
+            )
     return rows
 
 

@@ -26,8 +26,8 @@ from sizes import ITSELF
 from sizes import population as of_forecasts
 
 import bayescale as bs
-from bayescale.drift import THROUGH
-from bayescale.scoring import score
+from bayescale.evaluation.scores import score
+from bayescale.model.drift import THROUGH
 
 CHOOSES = "delayed_power(D)"  # the law whose drift is learnt
 VAGUE = bs.Positive(0.3, spread=4.0)
@@ -40,44 +40,84 @@ BY_THEMSELVES = (0.05, 0.1, 0.2, 0.4, 0.6, 1.0)
 LAWS = (CHOOSES, "power(D)", "broken_power(D)")
 IMAGES = ("birds", "caltech101", "cifar100", "imagenet")
 INSIDE = ["inside50", "inside80", "inside90", "inside95"]
-FIGURES = ["coverage50", "coverage80", "coverage90", "coverage95", "msce", "log_score",
-           "log_score_se", "rmsle", "rmsle_se", "interval_score", "crps", "width90"]
+FIGURES = [
+    "coverage50",
+    "coverage80",
+    "coverage90",
+    "coverage95",
+    "msce",
+    "log_score",
+    "log_score_se",
+    "rmsle",
+    "rmsle_se",
+    "interval_score",
+    "crps",
+    "width90",
+]
 
 # From the protocols of their papers, which may choose the points to fit otherwise.
 PUBLISHED = [
-    {"domain": "IC", "method": method, "log_score": density, "rmsle": error,
-     "seconds a curve": seconds, "source": "published"}
-    for method, density, error, seconds in (("M4 by MCMC", 3.02, 0.0422, 155),
-                                            ("BNSL by MCMC", 2.92, 0.0645, 281),
-                                            ("NSL-PFN", 3.33, 0.0280, 0.02))
+    {
+        "domain": "IC",
+        "method": method,
+        "log_score": density,
+        "rmsle": error,
+        "seconds a curve": seconds,
+        "source": "published",
+    }
+    for method, density, error, seconds in (
+        ("M4 by MCMC", 3.02, 0.0422, 155),
+        ("BNSL by MCMC", 2.92, 0.0645, 281),
+        ("NSL-PFN", 3.33, 0.0280, 0.02),
+    )
 ]
 
 
 def curves(every: int = 1) -> bs.Runs:
     """Every so many curves, as series of one table of runs."""
     images = pd.read_csv(reference("vision_learning_curves.csv"))
-    images["curve"] = (images["dataset"] + ", " + images["shots"].astype(str) + " shots, "
-                       + images["architecture"])
+    images["curve"] = (
+        images["dataset"] + ", " + images["shots"].astype(str) + " shots, " + images["architecture"]
+    )
     texts = pd.read_csv(reference("language_learning_curves.csv"))
     texts["curve"] = texts["domain"] + ", " + texts["task"] + ", " + texts["architecture"]
     texts["dataset"] = texts["domain"]
     both = pd.concat([images, texts], ignore_index=True)
     kept = both["curve"].isin(both["curve"].unique()[::every])
     both = both.loc[kept, ["domain", "dataset", "curve", "examples", "loss", "is_train"]]
-    return bs.Runs.from_frame(both.assign(series=both["curve"]), D="examples", loss="loss",
-                              series="series", allow_small=True, source="learning curves")
+    return bs.Runs.from_frame(
+        both.assign(series=both["curve"]),
+        D="examples",
+        loss="loss",
+        series="series",
+        allow_small=True,
+        source="learning curves",
+    )
 
 
 def rolled(runs: bs.Runs, laws, size: bs.Positive, executor, asked, baselines=True) -> bs.Rollout:
     """A rollout with drift of one size; points know their data set."""
     out = bs.rollout(
-        runs, laws, split="is_train", each="curve", draws=asked.draws, tune=asked.tune,
-        priors={"drift": size}, target_accept=asked.target_accept, executor=executor,
-        baselines=baselines, random_seed=asked.seed)
+        runs,
+        laws,
+        split="is_train",
+        each="curve",
+        draws=asked.draws,
+        tune=asked.tune,
+        priors={"drift": size},
+        target_accept=asked.target_accept,
+        executor=executor,
+        baselines=baselines,
+        random_seed=asked.seed,
+    )
     of = runs.table.drop_duplicates("curve").set_index("curve")
     curve = out.points["curve"]
-    return replace(out, points=out.points.assign(
-        domain=curve.map(of["domain"]), dataset=curve.map(of["dataset"]), size=size.median))
+    return replace(
+        out,
+        points=out.points.assign(
+            domain=curve.map(of["domain"]), dataset=curve.map(of["dataset"]), size=size.median
+        ),
+    )
 
 
 def posteriors(runs: bs.Runs, asked) -> pd.DataFrame:
@@ -90,9 +130,16 @@ def posteriors(runs: bs.Runs, asked) -> pd.DataFrame:
         bins = (WHOLE * (order - order.min()) / (np.ptp(order) or 1)).astype(int)
         kept = order.index[~bins.duplicated()]
         whole = runs[runs.table.index.isin(kept)]
-        fit = bs.fit(whole, CHOOSES, priors={"drift": VAGUE},
-                     draws=asked.draws, tune=asked.tune, target_accept=asked.target_accept,
-                     random_seed=asked.seed, progressbar=False)
+        fit = bs.fit(
+            whole,
+            CHOOSES,
+            priors={"drift": VAGUE},
+            draws=asked.draws,
+            tune=asked.tune,
+            target_accept=asked.target_accept,
+            random_seed=asked.seed,
+            progressbar=False,
+        )
         draws = np.log(fit.posterior["drift"].to_numpy().ravel())
         rows[table["dataset"].iloc[0], curve] = draws
     return pd.DataFrame(rows).T.rename_axis(["dataset", "curve"])
@@ -107,9 +154,12 @@ def population(draws: pd.DataFrame) -> bs.Positive:
 
     means, spreads = np.linspace(np.log(0.02), np.log(4.0), 60), np.linspace(0.1, 2.0, 40)
     vague = norm.logpdf(draws.to_numpy(), VAGUE.centre, VAGUE.width)
-    evidence = np.array([[
-        logsumexp(norm.logpdf(draws.to_numpy(), m, t) - vague, axis=1).sum()
-        for t in spreads] for m in means])
+    evidence = np.array(
+        [
+            [logsumexp(norm.logpdf(draws.to_numpy(), m, t) - vague, axis=1).sum() for t in spreads]
+            for m in means
+        ]
+    )
     weight = np.exp(evidence - logsumexp(evidence))
     mean = (weight.sum(1) * means).sum()
     variance = (weight * ((means[:, None] - mean) ** 2 + spreads**2)).sum()
@@ -121,8 +171,17 @@ def drift_sizes(runs: bs.Runs, executor, asked) -> tuple[pd.DataFrame, dict[str,
     Also what the whole curves of the others say, and of the images all together."""
     draws = posteriors(runs, asked)
     of = draws.index.get_level_values("dataset")
-    scored = [rolled(runs, (CHOOSES,), bs.Positive(size, spread=THROUGH.spread), executor, asked,
-                     baselines=False).points for size in SIZES]
+    scored = [
+        rolled(
+            runs,
+            (CHOOSES,),
+            bs.Positive(size, spread=THROUGH.spread),
+            executor,
+            asked,
+            baselines=False,
+        ).points
+        for size in SIZES
+    ]
     by = pd.concat(scored).groupby(["size", "dataset", "curve"])["interval_score"].mean()
     by = by.groupby(["size", "dataset"]).mean().unstack()
     images = [d for d in IMAGES if d in by]
@@ -131,10 +190,16 @@ def drift_sizes(runs: bs.Runs, executor, asked) -> tuple[pd.DataFrame, dict[str,
         others = by[[d for d in images if d != name]].mean(axis=1)
         best = float(others.idxmin()) if len(images) > 1 else THROUGH.median
         whole = population(draws[of != name])
-        rows.append({"dataset": name, "curves": int((of == name).sum()) or len(of),
-                     "chosen by forecasts": best,
-                     **{f"interval score at {s:g}": by.get(name, others)[s] for s in SIZES},
-                     "whole curves say": whole.median, "give or take a factor": whole.spread})
+        rows.append(
+            {
+                "dataset": name,
+                "curves": int((of == name).sum()) or len(of),
+                "chosen by forecasts": best,
+                **{f"interval score at {s:g}": by.get(name, others)[s] for s in SIZES},
+                "whole curves say": whole.median,
+                "give or take a factor": whole.spread,
+            }
+        )
         chosen[name] = bs.Positive(best, spread=THROUGH.spread)
     chosen.pop("all")
     return pd.DataFrame(rows), chosen
@@ -156,33 +221,64 @@ def larger_sizes(runs: bs.Runs, executor, asked) -> tuple[pd.DataFrame, pd.DataF
     alone = [scored(images, bs.Positive(s, spread=ITSELF), f"{s:g}, given") for s in BY_THEMSELVES]
     says = pd.concat(alone).groupby(["dataset", "curve", "size"])["log_score"].mean().unstack()
     of = says.index.get_level_values("dataset")
-    learnt = {name: of_forecasts(says[of != name].to_numpy(), BY_THEMSELVES)
-              for name in (*of.unique(), "none")}
-    populations = pd.DataFrame([
-        {"without": name, "curves": p.tables, "mu": p.mu, "mu_sd": p.mu_sd, "tau": p.tau,
-         "median": p.size.median, "spread": p.size.spread} for name, p in learnt.items()])
-    points = pd.concat([
-        *alone, *(scored(images, bs.Positive(s, spread=THROUGH.spread), f"{s:g}") for s in LARGER),
-        *(scored(images[images.table["dataset"] == name], p.size, "hierarchical")
-          for name, p in learnt.items() if name != "none")])
+    learnt = {
+        name: of_forecasts(says[of != name].to_numpy(), BY_THEMSELVES)
+        for name in (*of.unique(), "none")
+    }
+    populations = pd.DataFrame(
+        [
+            {
+                "without": name,
+                "curves": p.tables,
+                "mu": p.mu,
+                "mu_sd": p.mu_sd,
+                "tau": p.tau,
+                "median": p.size.median,
+                "spread": p.size.spread,
+            }
+            for name, p in learnt.items()
+        ]
+    )
+    points = pd.concat(
+        [
+            *alone,
+            *(scored(images, bs.Positive(s, spread=THROUGH.spread), f"{s:g}") for s in LARGER),
+            *(
+                scored(images[images.table["dataset"] == name], p.size, "hierarchical")
+                for name, p in learnt.items()
+                if name != "none"
+            ),
+        ]
+    )
     curve = points.groupby(["drift", "dataset", "curve"], sort=False)[
-        [*INSIDE, "log_score", "interval_score"]].mean()
+        [*INSIDE, "log_score", "interval_score"]
+    ].mean()
     by = curve.groupby(["drift", "dataset"], sort=False).mean()
-    every = curve.groupby("drift", sort=False).mean().assign(dataset="all").set_index(
-        "dataset", append=True)
+    every = (
+        curve.groupby("drift", sort=False)
+        .mean()
+        .assign(dataset="all")
+        .set_index("dataset", append=True)
+    )
     return pd.concat([by, every]).reset_index(), populations
 
 
 def spreads(runs: bs.Runs, executor, asked) -> pd.DataFrame:
     """Scores of forecasts by size and spread of the prior and by data set, a curve counting as one;
     and of the images all together."""
-    points = pd.concat([
-        rolled(runs, (CHOOSES,), bs.Positive(size, spread=spread), executor, asked,
-               baselines=False).points.assign(spread=spread)
-        for size in (*SIZES, 0.8) for spread in SPREADS])
+    points = pd.concat(
+        [
+            rolled(
+                runs, (CHOOSES,), bs.Positive(size, spread=spread), executor, asked, baselines=False
+            ).points.assign(spread=spread)
+            for size in (*SIZES, 0.8)
+            for spread in SPREADS
+        ]
+    )
     by = ["size", "spread"]
     curve = points.groupby([*by, "dataset", "curve"], sort=False)[
-        [*INSIDE, "log_score", "interval_score", "converged"]].mean()
+        [*INSIDE, "log_score", "interval_score", "converged"]
+    ].mean()
     images = curve[curve.index.isin(IMAGES, level="dataset")].groupby(by, sort=False).mean()
     every = images.assign(dataset="images").set_index("dataset", append=True)
     each = curve.groupby([*by, "dataset"], sort=False).mean()
@@ -207,21 +303,34 @@ def scatters(runs: bs.Runs) -> pd.DataFrame:
     the first later points stand beside the line through the last fitted ones, in log loss."""
     rows = []
     for (dataset, _), table in runs.table.sort_values("D").groupby(["dataset", "curve"]):
-        before, after = (np.log(table["loss"][part].to_numpy())
-                         for part in (fitted(table), ~fitted(table)))
+        before, after = (
+            np.log(table["loss"][part].to_numpy()) for part in (fitted(table), ~fitted(table))
+        )
         at = np.log(table["D"].to_numpy() / table["D"][fitted(table)].max())
-        at, beyond = at[:len(before)], at[len(before):]
+        at, beyond = at[: len(before)], at[len(before) :]
         above = after - np.polyval(np.polyfit(at[-LAST:], before[-LAST:], 1), beyond)
-        rows.append({"dataset": dataset, "never rises": bool((np.diff(before) <= 0).all()),
-                     "repeated": int((np.diff(before) == 0).sum()),
-                     "steps up later": (np.diff(after) > 0).mean() if len(after) > 1 else np.nan,
-                     "scatter": scatter(before[len(before) // 2:]),
-                     "scatter later": scatter(after),
-                     "first later above": pd.Series(above[beyond < NEAR]).mean()})
+        rows.append(
+            {
+                "dataset": dataset,
+                "never rises": bool((np.diff(before) <= 0).all()),
+                "repeated": int((np.diff(before) == 0).sum()),
+                "steps up later": (np.diff(after) > 0).mean() if len(after) > 1 else np.nan,
+                "scatter": scatter(before[len(before) // 2 :]),
+                "scatter later": scatter(after),
+                "first later above": pd.Series(above[beyond < NEAR]).mean(),
+            }
+        )
     each = pd.DataFrame(rows)
     out = each.groupby("dataset", sort=False).agg(
-        {"never rises": "mean", "repeated": "median", "steps up later": "mean",
-         "scatter": "median", "scatter later": "median", "first later above": "median"})
+        {
+            "never rises": "mean",
+            "repeated": "median",
+            "steps up later": "mean",
+            "scatter": "median",
+            "scatter later": "median",
+            "first later above": "median",
+        }
+    )
     out.insert(0, "curves", each.groupby("dataset").size())
     return out.reset_index()
 
@@ -240,8 +349,9 @@ def against_means(out: bs.Rollout, runs: bs.Runs) -> pd.DataFrame:
         middle = [own[np.argsort(x[own])[len(own) // 2]] for own in stretches]
         means = np.exp([y[own].mean() for own in stretches])
         scores = score(means, draws[:, middle].astype(float), np.zeros(len(means)))
-        rows.append({"dataset": points["dataset"].iloc[0],
-                     **scores[[*INSIDE, "interval_score"]].mean()})
+        rows.append(
+            {"dataset": points["dataset"].iloc[0], **scores[[*INSIDE, "interval_score"]].mean()}
+        )
     return pd.DataFrame(rows)
 
 
@@ -250,10 +360,19 @@ def held_by_scatter(runs: bs.Runs, executor, asked) -> pd.DataFrame:
     images = runs[runs.table["dataset"].isin(IMAGES)]
     rows = []
     for size in SIZES:
-        out = rolled(images, (CHOOSES,), bs.Positive(size, spread=THROUGH.spread), executor, asked,
-                     baselines=False)
-        single = out.points.groupby(["dataset", "curve"], sort=False)[
-            [*INSIDE, "interval_score"]].mean().reset_index(0)
+        out = rolled(
+            images,
+            (CHOOSES,),
+            bs.Positive(size, spread=THROUGH.spread),
+            executor,
+            asked,
+            baselines=False,
+        )
+        single = (
+            out.points.groupby(["dataset", "curve"], sort=False)[[*INSIDE, "interval_score"]]
+            .mean()
+            .reset_index(0)
+        )
         for what, each in (("points", single), ("means", against_means(out, images))):
             by = each.groupby("dataset", sort=False).mean()
             by.loc["all"] = each.drop(columns="dataset").mean()
@@ -270,11 +389,16 @@ def seconds_a_curve(points: pd.DataFrame) -> float:
 
 def everything(runs: bs.Runs, sizes: dict[str, bs.Positive], executor, asked) -> bs.Rollout:
     """All laws and the baselines, every data set with the size that the others taught."""
-    parts = [rolled(runs[runs.table["dataset"] == name], asked.laws, size, executor, asked)
-             for name, size in sizes.items()]
-    return replace(parts[0], points=pd.concat([p.points for p in parts], ignore_index=True),
-                   draws={k: d for p in parts for k, d in p.draws.items()},
-                   notes=tuple(n for p in parts for n in p.notes))
+    parts = [
+        rolled(runs[runs.table["dataset"] == name], asked.laws, size, executor, asked)
+        for name, size in sizes.items()
+    ]
+    return replace(
+        parts[0],
+        points=pd.concat([p.points for p in parts], ignore_index=True),
+        draws={k: d for p in parts for k, d in p.draws.items()},
+        notes=tuple(n for p in parts for n in p.notes),
+    )
 
 
 def averaged(out: bs.Rollout) -> tuple[bs.Rollout, pd.DataFrame]:
@@ -300,14 +424,20 @@ def by_domain(out: bs.Rollout) -> pd.DataFrame:
     for (domain, law), points in out.points.groupby(["domain", "law"], sort=False):
         cover = points.groupby("curve", sort=False)["inside90"].mean()
         worst = points.groupby("curve", sort=False)["log_score"].mean()
-        facts.append({
-            "domain": domain, "method": law,
-            "drift": " ".join(f"{s:g}" for s in sorted(points["size"].unique())),
-            "seconds a curve": seconds_a_curve(points),
-            "seconds in all": seconds_a_curve(points) * len(cover),
-            "unconverged": int((~points.groupby("curve")["converged"].all()).sum()),
-            "curves below 50 % at 90": int((cover < 0.5).sum()),
-            "worst log score": worst.min(), "worst curve": worst.idxmin(), "source": "this run"})
+        facts.append(
+            {
+                "domain": domain,
+                "method": law,
+                "drift": " ".join(f"{s:g}" for s in sorted(points["size"].unique())),
+                "seconds a curve": seconds_a_curve(points),
+                "seconds in all": seconds_a_curve(points) * len(cover),
+                "unconverged": int((~points.groupby("curve")["converged"].all()).sum()),
+                "curves below 50 % at 90": int((cover < 0.5).sum()),
+                "worst log score": worst.min(),
+                "worst curve": worst.idxmin(),
+                "source": "this run",
+            }
+        )
     table = table.merge(pd.DataFrame(facts), on=["domain", "method"])
     columns = ["domain", "method", "n_series", *FIGURES, *facts[0]]
     return pd.concat([table[list(dict.fromkeys(columns))], pd.DataFrame(PUBLISHED)])
@@ -325,18 +455,29 @@ def by_curve(out: bs.Rollout) -> pd.DataFrame:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--every", type=int, default=1, help="take every so many curves")
-    parser.add_argument("--sizes", action="store_true",
-                        help="try larger sizes of drift on every fourth curve, and no more")
-    parser.add_argument("--spreads", action="store_true",
-                        help="try narrower priors of the drift's size, and no more")
-    parser.add_argument("--scatter", action="store_true",
-                        help="tell how later points scatter, and no more")
+    parser.add_argument(
+        "--sizes",
+        action="store_true",
+        help="try larger sizes of drift on every fourth curve, and no more",
+    )
+    parser.add_argument(
+        "--spreads",
+        action="store_true",
+        help="try narrower priors of the drift's size, and no more",
+    )
+    parser.add_argument(
+        "--scatter", action="store_true", help="tell how later points scatter, and no more"
+    )
     parser.add_argument("--learn-every", type=int, default=1, help="likewise to learn sizes")
     parser.add_argument("--laws", nargs="+", default=list(LAWS))
     parser.add_argument("--draws", type=int, default=500)
     parser.add_argument("--tune", type=int, default=300)
-    parser.add_argument("--target-accept", type=float, default=0.95,
-                        help="without sampling again where chains disagree; 0: as bs.fit does")
+    parser.add_argument(
+        "--target-accept",
+        type=float,
+        default=0.95,
+        help="without sampling again where chains disagree; 0: as bs.fit does",
+    )
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
@@ -350,8 +491,11 @@ def main() -> None:
         return
     if asked.spreads:
         with workers(asked.workers) as executor:
-            write(spreads(runs, executor, asked), "drift_size_curves_spreads",
-                  f"Sizes and spreads of the drift's prior, {CHOOSES}")
+            write(
+                spreads(runs, executor, asked),
+                "drift_size_curves_spreads",
+                f"Sizes and spreads of the drift's prior, {CHOOSES}",
+            )
         return
     if asked.scatter:
         write(scatters(runs), "curves_scatter", "How points scatter, before the split and after")

@@ -17,8 +17,8 @@ import pandas as pd
 from common import keep, write
 
 import bayescale as bs
-from bayescale.design import design, draw_prior
-from bayescale.simulation import simulate_design
+from bayescale.model.design import design, draw_prior
+from bayescale.model.simulation import simulate_design
 
 FAMILIES = ("kaplan", "chinchilla")
 SETTINGS = dict(draws=500, progressbar=False, random_seed=1)
@@ -37,11 +37,19 @@ def one(law: str, i: int, seed: int) -> dict:
     true_q = 1.0 if law == "chinchilla" else float(truth["alpha_D"])
     low, high = float(q.quantile(0.05)), float(q.quantile(0.95))
     loo = between.table
-    return {"truth": law, "table": i, "weight": between.weights[law],
-            "elpd_diff": float(loo["elpd_diff"].min()), "diff_se": float(loo["diff_se"].max()),
-            "right": between.weights[law] > 0.5, "q": true_q, "q_low": low, "q_high": high,
-            "covered": low <= true_q <= high,
-            "converged": all(f.convergence.passed for f in fits.values())}
+    return {
+        "truth": law,
+        "table": i,
+        "weight": between.weights[law],
+        "elpd_diff": float(loo["elpd_diff"].min()),
+        "diff_se": float(loo["diff_se"].max()),
+        "right": between.weights[law] > 0.5,
+        "q": true_q,
+        "q_low": low,
+        "q_high": high,
+        "covered": low <= true_q <= high,
+        "converged": all(f.convergence.passed for f in fits.values()),
+    }
 
 
 def main() -> None:
@@ -52,9 +60,17 @@ def main() -> None:
     asked = parser.parse_args()
     each = pd.DataFrame([one(law, i, asked.seed) for law in FAMILIES for i in range(asked.tables)])
     keep(each, "hypotheses_each")
-    table = each.groupby("truth").agg(
-        tables=("table", "size"), right=("right", "sum"), median_weight=("weight", "median"),
-        q_covered=("covered", "mean"), converged=("converged", "mean")).reset_index()
+    table = (
+        each.groupby("truth")
+        .agg(
+            tables=("table", "size"),
+            right=("right", "sum"),
+            median_weight=("weight", "median"),
+            q_covered=("covered", "mean"),
+            converged=("converged", "mean"),
+        )
+        .reset_index()
+    )
     write(table, "hypotheses", "Simulated tables: the right family, and q of skaling (90 %)")
 
 

@@ -36,10 +36,19 @@ def known(fit: bs.Fit) -> pd.DataFrame:
     rows = []
     for name, (value, low, high) in PUBLISHED.items():
         d = draws[name]
-        rows.append({"quantity": name, "posterior mean": float(d.mean()), "sd": float(d.std()),
-                     "2.5 %": float(d.quantile(0.025)), "97.5 %": float(d.quantile(0.975)),
-                     "published": value, "bootstrap 2.5 %": low, "bootstrap 97.5 %": high,
-                     "mean inside": low < float(d.mean()) < high})
+        rows.append(
+            {
+                "quantity": name,
+                "posterior mean": float(d.mean()),
+                "sd": float(d.std()),
+                "2.5 %": float(d.quantile(0.025)),
+                "97.5 %": float(d.quantile(0.975)),
+                "published": value,
+                "bootstrap 2.5 %": low,
+                "bootstrap 97.5 %": high,
+                "mean inside": low < float(d.mean()) < high,
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -64,8 +73,11 @@ def main(seed: int = 1) -> None:
     write(known(said.fits["chinchilla"]), "known", "Chinchilla, 240 runs")
     print(said)
     write(said.summary(0.95, "eti").reset_index(), "known_laws", "The same runs, four laws")
-    write(itself({name: said.fits[name] for name in DISAGREEING}), "known_itself",
-          "70B parameters on 1.4T tokens, from these runs")
+    write(
+        itself({name: said.fits[name] for name in DISAGREEING}),
+        "known_itself",
+        "70B parameters on 1.4T tokens, from these runs",
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Do the posteriors of a link hold the truth as often as they say? Simulation-based calibration.
 
-Four tasks and forty runs of two corpora, everything drawn from the priors of `bayescale.linking`:
+Four tasks and forty runs of two corpora, everything drawn from the priors of
+`bayescale.capabilities.link_model`:
 parameters, walks and moves, then accuracies. Ranks of the truth among draws of its posterior, for
 the parameters of the tasks and for the accuracy at the best run and half a unit beyond it. Chains
 are short: tables on which they did not agree are counted.
@@ -19,8 +20,8 @@ import pandas as pd
 from common import workers, write
 from scipy.stats import kstest
 
-from bayescale import sampler
-from bayescale.linking import FORMS, LinkPlan, build, cell, walks
+from bayescale.capabilities.link_model import FORMS, LinkPlan, build, cell, target, walks
+from bayescale.inference import nuts
 
 TASKS = {"a": (0.0, 1000), "b": (0.25, 4000), "c": (0.25, 1000), "d": (0.5, 2000)}
 CORPORA = ("one", "two")
@@ -31,17 +32,24 @@ SAMPLING = dict(draws=500, tune=1000, chains=2, target_accept=0.95, cores=1, pro
 def design(kind: str) -> pd.DataFrame:
     """The table without its accuracies."""
     loss = np.linspace(4.2, 2.2, 20)
-    rows = [dict(task=t, member=m, loss=x + 0.01 * i, C=np.exp(-8 * x), n_questions=n, chance=c)
-            for t, (c, n) in TASKS.items() for i, m in enumerate(CORPORA) for x in loss]
+    rows = [
+        dict(task=t, member=m, loss=x + 0.01 * i, C=np.exp(-8 * x), n_questions=n, chance=c)
+        for t, (c, n) in TASKS.items()
+        for i, m in enumerate(CORPORA)
+        for x in loss
+    ]
     return pd.DataFrame(rows).assign(y=0.5)
 
 
 def means(plan: LinkPlan, values, u, task: str, member: str):
     """What the link says of one task and corpus at `u`; draws in front."""
-    own = {p.name: values[f"{p.name}_task"].sel(task=task).to_numpy()[..., None]
-           for p in plan.parameters}
-    move = (values["move_member"].sel(member=member)
-            + values["move_cell"].sel(cell=cell(task, member))).to_numpy()[..., None]
+    own = {
+        p.name: values[f"{p.name}_task"].sel(task=task).to_numpy()[..., None]
+        for p in plan.parameters
+    }
+    move = (
+        values["move_member"].sel(member=member) + values["move_cell"].sel(cell=cell(task, member))
+    ).to_numpy()[..., None]
     steps = walks(values).sel(task=task).transpose(..., "component").to_numpy()
     return plan.form(u + move + steps @ plan.walk(u).T, own, TASKS[task][0])
 
@@ -57,8 +65,10 @@ def simulated(kind: str, i: int) -> dict[str, float]:
         names = [v.name for v in model.free_RVs]
         drawn = pm.draw(model.free_RVs, random_seed=i)
         dims = {v.name: model.named_vars_to_dims.get(v.name, ()) for v in model.free_RVs}
-    truth = xr.Dataset({n: (dims[n], v) for n, v in zip(names, drawn, strict=True)},
-                       coords={k: list(v) for k, v in plan.levels.items()})
+    truth = xr.Dataset(
+        {n: (dims[n], v) for n, v in zip(names, drawn, strict=True)},
+        coords={k: list(v) for k, v in plan.levels.items()},
+    )
     rng = np.random.default_rng([i, 1])
     table = plan.table.copy()
     for (task, member), rows in table.groupby(["task", "member"]):
@@ -68,15 +78,19 @@ def simulated(kind: str, i: int) -> dict[str, float]:
         n = TASKS[task][1]
         table.loc[rows.index, "y"] = rng.binomial(n, share) / n
     seen = LinkPlan(plan.form, table, plan.groups)
-    found = sampler.sample(seen, seed=i, **SAMPLING)
+    found = nuts.sample(target(seen), seed=i, **SAMPLING)
     out = {"R-hat": found.convergence.r_hat, "table": i}
     for task in TASKS:
         for p in plan.parameters:
-            out[f"{p.name} {task}"] = _rank(found.posterior[f"{p.name}_task"].sel(task=task),
-                                            truth[f"{p.name}_task"].sel(task=task), rng)
+            out[f"{p.name} {task}"] = _rank(
+                found.posterior[f"{p.name}_task"].sel(task=task),
+                truth[f"{p.name}_task"].sel(task=task),
+                rng,
+            )
         for j, where in enumerate(("at the best run", "beyond it")):
-            theirs, ours = (means(plan, v, BEYOND, task, "one")[0][..., j]
-                            for v in (truth, found.posterior))
+            theirs, ours = (
+                means(plan, v, BEYOND, task, "one")[0][..., j] for v in (truth, found.posterior)
+            )
             out[f"accuracy {where} {task}"] = _rank(ours, theirs, rng)
     return out
 
@@ -89,8 +103,9 @@ def _rank(draws, value, rng) -> float:
 
 def main(n: int = 100, jobs: int = 1, kind: str = "logistic") -> None:
     with workers(jobs) as pool:
-        ranks = pd.DataFrame((map if pool is None else pool.map)(partial(simulated, kind),
-                                                                 range(n)))
+        ranks = pd.DataFrame(
+            (map if pool is None else pool.map)(partial(simulated, kind), range(n))
+        )
     rows = []
     names = dict.fromkeys(c.rsplit(" ", 1)[0] for c in ranks.columns.drop(["R-hat", "table"]))
     for name in names:
@@ -98,10 +113,16 @@ def main(n: int = 100, jobs: int = 1, kind: str = "logistic") -> None:
         u = each.to_numpy().ravel()
         # Tasks of one table are not independent: one of each is.
         one = each.to_numpy()[np.arange(n), np.arange(n) % len(TASKS)]
-        rows.append({"kind": kind, "quantity": name, "tables": n,
-                     **{f"inside {q} %": (abs(u - 0.5) < q / 200).mean() for q in (50, 80, 90)},
-                     "kolmogorov": kstest(one, "uniform").pvalue,
-                     "R-hat above 1.05": (ranks["R-hat"] > 1.05).sum()})
+        rows.append(
+            {
+                "kind": kind,
+                "quantity": name,
+                "tables": n,
+                **{f"inside {q} %": (abs(u - 0.5) < q / 200).mean() for q in (50, 80, 90)},
+                "kolmogorov": kstest(one, "uniform").pvalue,
+                "R-hat above 1.05": (ranks["R-hat"] > 1.05).sum(),
+            }
+        )
     write(pd.DataFrame(rows), "links_calibration", "Links from the priors: truth inside intervals")
 
 

@@ -31,7 +31,7 @@ SETTINGS = dict(draws=800, tune=1000, chains=3, target_accept=0.95, cores=1)
 
 def table() -> pd.DataFrame:
     """Task results with a number per run."""
-    frame = bs.scores("openlm")
+    frame = bs.datasets.openlm_tasks()
     return frame.assign(run=frame.groupby(["dataset", "N", "D"]).ngroup())
 
 
@@ -54,13 +54,20 @@ def curve_errors(frame: pd.DataFrame, seen, held: pd.DataFrame) -> np.ndarray:
     """Relative errors of the mean error over tasks, of least-squares curves per corpus."""
     from scipy.optimize import curve_fit
 
-    mean = frame.groupby("run").agg(dataset=("dataset", "first"), loss=("loss", "first"),
-                                    error=("accuracy", lambda a: 1 - a.mean()))
+    mean = frame.groupby("run").agg(
+        dataset=("dataset", "first"),
+        loss=("loss", "first"),
+        error=("accuracy", lambda a: 1 - a.mean()),
+    )
     out = []
     for run in held.index:
         own = mean[(mean["dataset"] == mean.loc[run, "dataset"]) & mean.index.isin(seen)]
-        (eps, k, gamma), _ = curve_fit(lambda x, eps, k, gamma: eps - k * np.exp(-gamma * x),
-                                       own["loss"], own["error"], p0=(0.85, 2.0, 0.75))
+        (eps, k, gamma), _ = curve_fit(
+            lambda x, eps, k, gamma: eps - k * np.exp(-gamma * x),
+            own["loss"],
+            own["error"],
+            p0=(0.85, 2.0, 0.75),
+        )
         said = eps - k * np.exp(-gamma * mean.loc[run, "loss"])
         out.append(said / mean.loc[run, "error"] - 1)
     return np.array(out)
@@ -85,12 +92,16 @@ def main(seed: int = 1) -> None:
         truth = accuracy.loc[held.index].to_numpy()
         names = set(zip(wide["dataset"][seen], wide["N"][seen], wide["D"][seen], strict=True))
         keys = zip(runs.table["dataset"].astype(str), runs.table["N"], runs.table["D"], strict=True)
-        fit = bs.fit(runs[np.array([k in names for k in keys])], groups="dataset",
-                     random_seed=seed)
+        fit = bs.fit(runs[np.array([k in names for k in keys])], groups="dataset", random_seed=seed)
         for kind in KINDS:
             started = time.perf_counter()
-            link = bs.link(fit, frame[frame["run"].isin(wide.index[seen])], kind=kind,
-                           random_seed=seed, **SETTINGS)
+            link = bs.link(
+                fit,
+                frame[frame["run"].isin(wide.index[seen])],
+                kind=kind,
+                random_seed=seed,
+                **SETTINGS,
+            )
             seconds = time.perf_counter() - started
             asked = {"N and D": held[["N", "D", "dataset"]]}
             if kind != "direct":
@@ -98,35 +109,73 @@ def main(seed: int = 1) -> None:
             for known, points in asked.items():
                 for drift in (False, True):
                     said = bs.forecast_tasks(link, points, drift=drift, random_seed=seed).data
-                    here = {v: said[v].to_numpy().reshape(-1, *truth.shape)
-                            for v in ("mean", "accuracy")}
-                    drifts.append({"problem": problem, "kind": kind, "known": known,
-                                   "walk goes on": drift, **measures(here["accuracy"], truth)})
+                    here = {
+                        v: said[v].to_numpy().reshape(-1, *truth.shape)
+                        for v in ("mean", "accuracy")
+                    }
+                    drifts.append(
+                        {
+                            "problem": problem,
+                            "kind": kind,
+                            "known": known,
+                            "walk goes on": drift,
+                            **measures(here["accuracy"], truth),
+                        }
+                    )
                 tag = {"problem": problem, "kind": kind, "known": known}
-                rows.append({**tag, **measures(here["accuracy"], truth),
-                             "walk": float(link.posterior["walk"].median()),
-                             "R-hat": link.convergence.r_hat, "ESS": link.convergence.ess,
-                             "divergences": link.convergence.divergences, "seconds": seconds})
-                per_task += [{**tag, "task": t, **measures(here["accuracy"][..., i], truth[:, i]),
-                              "walk": float(link.posterior["walk_task"][..., i].median())}
-                             for i, t in enumerate(link.tasks)]
+                rows.append(
+                    {
+                        **tag,
+                        **measures(here["accuracy"], truth),
+                        "walk": float(link.posterior["walk"].median()),
+                        "R-hat": link.convergence.r_hat,
+                        "ESS": link.convergence.ess,
+                        "divergences": link.convergence.divergences,
+                        "seconds": seconds,
+                    }
+                )
+                per_task += [
+                    {
+                        **tag,
+                        "task": t,
+                        **measures(here["accuracy"][..., i], truth[:, i]),
+                        "walk": float(link.posterior["walk_task"][..., i].median()),
+                    }
+                    for i, t in enumerate(link.tasks)
+                ]
                 error = 1 - np.median(here["mean"].mean(axis=-1), axis=0)
                 relative = error / (1 - truth.mean(axis=1)) - 1
-                means.append({**tag, "mean |relative error| %": 100 * np.abs(relative).mean(),
-                              "worst %": 100 * np.abs(relative).max(),
-                              **measures(here["accuracy"].mean(axis=-1), truth.mean(axis=1))})
+                means.append(
+                    {
+                        **tag,
+                        "mean |relative error| %": 100 * np.abs(relative).mean(),
+                        "worst %": 100 * np.abs(relative).max(),
+                        **measures(here["accuracy"].mean(axis=-1), truth.mean(axis=1)),
+                    }
+                )
             print(f"{problem}, {kind}: {seconds:.0f} s, {link.convergence}", file=sys.stderr)
         relative = curve_errors(frame, wide.index[seen], held)
-        means.append({"problem": problem, "kind": "Gadre's curve", "known": "measured loss",
-                      "mean |relative error| %": 100 * np.abs(relative).mean(),
-                      "worst %": 100 * np.abs(relative).max()})
+        means.append(
+            {
+                "problem": problem,
+                "kind": "Gadre's curve",
+                "known": "measured loss",
+                "mean |relative error| %": 100 * np.abs(relative).mean(),
+                "worst %": 100 * np.abs(relative).max(),
+            }
+        )
         keep(pd.DataFrame(drifts), "links_drift")
         write(pd.DataFrame(rows), "links", "accuracies, all tasks pooled")
         keep(pd.DataFrame(per_task), "links_tasks")
         write(pd.DataFrame(means), "links_means", "the mean error over the tasks of each run")
     pooled = pd.DataFrame(drifts).query("problem.str.startswith('rollout')")
-    pooled = pooled.groupby(["kind", "known", "walk goes on"])[
-        ["interval score", "CRPS", "inside 90 %", "mean |error|"]].mean().reset_index()
+    pooled = (
+        pooled.groupby(["kind", "known", "walk goes on"])[
+            ["interval score", "CRPS", "inside 90 %", "mean |error|"]
+        ]
+        .mean()
+        .reset_index()
+    )
     write(pooled, "links_choice", "what the kind is chosen by: both rollouts")
 
 

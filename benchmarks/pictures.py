@@ -1,6 +1,6 @@
 """Draw the README's pictures.
 
-    python benchmarks/pictures.py
+python benchmarks/pictures.py
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from common import RESULTS
 from scipy.stats import beta
 
 import bayescale as bs
-from bayescale.style import COLOURS, GREY, MARKERS, STYLE
+from bayescale.plots.style import COLOURS, GREY, MARKERS, STYLE
 
 TABLES = {
     ("average", "learnt"): ("average of two laws, with drift", "black", "-"),
@@ -44,8 +44,14 @@ def reliability() -> None:
     for method, how in CURVES.items():
         row = curves[curves["method"] == method].iloc[0]
         _line(panels[1], levels, [100 * row[f"coverage{k}"] for k in levels], *how)
-    for ax, title in zip(panels, ("13 tables: 368 runs larger than those fitted",
-                                  "72 learning curves, twice as far as fitted"), strict=True):
+    for ax, title in zip(
+        panels,
+        (
+            "13 tables: 368 runs larger than those fitted",
+            "72 learning curves, twice as far as fitted",
+        ),
+        strict=True,
+    ):
         ax.plot([0, 100], [0, 100], color="black", linewidth=0.8)
         ax.set(title=title, xlabel="what the interval says (%)", xlim=(45, 100), ylim=(0, 102))
         ax.legend(loc="lower right")
@@ -57,24 +63,47 @@ def power() -> None:
     """How often breaks of one size are found, as breaks.py measured it."""
     each = pd.read_csv(RESULTS / "breaks_broken_each.csv")
     each["found"] = each["P"] > 0.5
-    titles = {("loss", 0.003): "losses, 0.3 % noise", ("loss", 0.03): "losses, 3 % noise",
-              ("accuracy", 2000): "accuracies, 2000 questions"}
+    titles = {
+        ("loss", 0.003): "losses, 0.3 % noise",
+        ("loss", 0.03): "losses, 3 % noise",
+        ("accuracy", 2000): "accuracies, 2000 questions",
+    }
     figure, panels = plt.subplots(1, 3, figsize=(13, 4.6), sharey=True)
     for ax, ((metric, noise), title) in zip(panels, titles.items(), strict=True):
         own = each[(each["metric"] == metric) & (each["noise"] == noise)]
-        by = (own["found"].groupby(1 + own["change"]).agg(["sum", "size"]).astype(float)
-              .reindex(sorted({*(1 + own["change"]), 1.0})))  # without a change, no break
+        by = (
+            own["found"]
+            .groupby(1 + own["change"])
+            .agg(["sum", "size"])
+            .astype(float)
+            .reindex(sorted({*(1 + own["change"]), 1.0}))
+        )  # without a change, no break
         low, high = beta.ppf([[0.05], [0.95]], by["sum"] + 0.5, by["size"] - by["sum"] + 0.5)
         middle = by["sum"] / by["size"]
         ax.fill_between(by.index, 100 * low, 100 * high, color=COLOURS[0], alpha=0.2, lw=0)
-        ax.errorbar(by.index, 100 * middle, 100 * np.abs([low - middle, high - middle]), lw=2,
-                    elinewidth=1, color=COLOURS[0], label="all, and 90 %")
+        ax.errorbar(
+            by.index,
+            100 * middle,
+            100 * np.abs([low - middle, high - middle]),
+            lw=2,
+            elinewidth=1,
+            color=COLOURS[0],
+            label="all, and 90 %",
+        )
         for i, (points, some) in enumerate(own.groupby("points")):
             share = some.groupby(1 + some["change"])["found"].mean()
-            ax.plot(share.index * 1.06 ** (i - 1), 100 * share, MARKERS[i], ms=8,
-                    color=COLOURS[i + 1], mec="white", label=f"{points} points")
-        ax.set(title=title, xscale="log", xlabel="slope after the break / slope before",
-               ylim=(-2, 102))
+            ax.plot(
+                share.index * 1.06 ** (i - 1),
+                100 * share,
+                MARKERS[i],
+                ms=8,
+                color=COLOURS[i + 1],
+                mec="white",
+                label=f"{points} points",
+            )
+        ax.set(
+            title=title, xscale="log", xlabel="slope after the break / slope before", ylim=(-2, 102)
+        )
         ticks = sorted({1 + c for c in own["change"]})
         ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
         ax.minorticks_off()
@@ -100,10 +129,14 @@ def main(seed: int = 1) -> None:
             held = runs.query(f"dataset == '{corpus}' and tokens_per_param == 20 and N > 1e9")
             bs.plot_forecast(ahead, x="N", observed=held, ci_prob=0.9, ax=ax)
             seen = runs.query(f"dataset == '{corpus}' and tokens_per_param == 20 and N < 1e9")
-            ax.scatter(seen.table["N"], seen.table["loss"], color="black", s=26, zorder=4,
-                       label="fitted")
-            ax.set(title=corpus, ylabel=panels[0].get_ylabel() if ax is panels[0] else "",
-                   xlim=(8e6, 1.1e10))
+            ax.scatter(
+                seen.table["N"], seen.table["loss"], color="black", s=26, zorder=4, label="fitted"
+            )
+            ax.set(
+                title=corpus,
+                ylabel=panels[0].get_ylabel() if ax is panels[0] else "",
+                xlim=(8e6, 1.1e10),
+            )
             ax.legend(loc="upper right")
         figure.savefig(RESULTS / "held_back.png", dpi=90)
         whole = bs.fit(runs, groups="dataset", random_seed=seed)

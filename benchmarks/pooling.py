@@ -17,8 +17,9 @@ from common import crps, interval_score, write
 import bayescale as bs
 
 POOLINGS = {
-    "complete": dict(groups="dataset",
-                     pool=dict.fromkeys(bs.laws.chinchilla.parameters, "complete")),
+    "complete": dict(
+        groups="dataset", pool=dict.fromkeys(bs.laws.chinchilla.parameters, "complete")
+    ),
     "partial (default)": dict(groups="dataset"),
     "none": dict(groups="dataset", pool=dict.fromkeys(bs.laws.chinchilla.parameters, "none")),
 }
@@ -42,8 +43,10 @@ def score(fit: bs.Fit, held: bs.Runs, seed: int) -> tuple[dict[str, float], np.n
     truth = np.log(held.table["loss"].to_numpy())
     draws = np.log(ahead.data["loss"].to_numpy().reshape(-1, len(held)))
     point = np.median(np.log(ahead.data["mean"].to_numpy().reshape(-1, len(held))), axis=0)
-    out = {"mean |error| %": 100 * float(np.abs(np.expm1(truth - point)).mean()),
-           "worst |error| %": 100 * float(np.abs(np.expm1(truth - point)).max())}
+    out = {
+        "mean |error| %": 100 * float(np.abs(np.expm1(truth - point)).mean()),
+        "worst |error| %": 100 * float(np.abs(np.expm1(truth - point)).max()),
+    }
     for prob in (0.5, 0.8, 0.9, 0.95):
         low, high = np.quantile(draws, [(1 - prob) / 2, (1 + prob) / 2], axis=0)
         out[f"inside {100 * prob:.0f} %"] = float(((low <= truth) & (truth <= high)).mean())
@@ -61,21 +64,38 @@ def main(seed: int = 1) -> None:
     big = runs.table["N"] > 1e9
     for name in runs.table["dataset"].unique():
         own = runs.table["dataset"] == name
-        cases.append((f"{name} up to 154M, other corpora whole",
-                      runs[~own | (runs.table["N"] < 2e8)], runs[own & (runs.table["N"] > 2e8)]))
+        cases.append(
+            (
+                f"{name} up to 154M, other corpora whole",
+                runs[~own | (runs.table["N"] < 2e8)],
+                runs[own & (runs.table["N"] > 2e8)],
+            )
+        )
         rungs = ladders(runs)["five rungs per corpus"].table.index
-        cases.append((f"{name} by five rungs, other corpora whole",
-                      runs[~own | runs.table.index.isin(rungs)], runs[own & big]))
+        cases.append(
+            (
+                f"{name} by five rungs, other corpora whole",
+                runs[~own | runs.table.index.isin(rungs)],
+                runs[own & big],
+            )
+        )
     rows = []
     for ladder, seen, held in cases:
         scores = {}
         for pooling, how in POOLINGS.items():
             fit = bs.fit(seen, "chinchilla", random_seed=seed, **how)
             row, scores[pooling] = score(fit, held, seed)
-            rows.append({"fitted": f"{ladder} ({len(seen)})", "held": len(held), "pooling": pooling,
-                         **row, "check": fit.check().passed})
+            rows.append(
+                {
+                    "fitted": f"{ladder} ({len(seen)})",
+                    "held": len(held),
+                    "pooling": pooling,
+                    **row,
+                    "check": fit.check().passed,
+                }
+            )
             print(".", end="", flush=True, file=sys.stderr)
-        for row in rows[-len(POOLINGS):]:
+        for row in rows[-len(POOLINGS) :]:
             worse = scores["partial (default)"] - scores[row["pooling"]]
             row["CRPS % of partial less this"] = float(worse.mean())
             row["+-"] = float(worse.std(ddof=1) / np.sqrt(len(worse)))
@@ -83,13 +103,24 @@ def main(seed: int = 1) -> None:
     for pooling in POOLINGS:
         mine = pd.DataFrame([r for r in across if r["pooling"] == pooling])
         held = mine["held"]
-        rows.append({"fitted": "mean of the six above, by run", "held": held.sum(),
-                     "pooling": pooling, **{c: np.average(mine[c], weights=held) for c in mine
-                                            if c not in ("fitted", "held", "pooling", "check", "+-",
-                                                         "worst |error| %")}})
+        rows.append(
+            {
+                "fitted": "mean of the six above, by run",
+                "held": held.sum(),
+                "pooling": pooling,
+                **{
+                    c: np.average(mine[c], weights=held)
+                    for c in mine
+                    if c not in ("fitted", "held", "pooling", "check", "+-", "worst |error| %")
+                },
+            }
+        )
     write(pd.DataFrame(rows), "pooling", "OpenLM: large runs forecast from small ones, by pooling")
-    write(pd.DataFrame(few_rungs(runs, seed)), "few_rungs",
-          "OpenLM: 1.4B at 640 tokens per parameter on RedPajama, from RedPajama's own runs alone")
+    write(
+        pd.DataFrame(few_rungs(runs, seed)),
+        "few_rungs",
+        "OpenLM: 1.4B at 640 tokens per parameter on RedPajama, from RedPajama's own runs alone",
+    )
 
 
 def few_rungs(runs: bs.Runs, seed: int) -> list[dict]:
@@ -100,10 +131,17 @@ def few_rungs(runs: bs.Runs, seed: int) -> list[dict]:
     for ladder, seen in ladders(runs).items():
         fit = bs.fit(seen.query("dataset == 'redpajama'"), "chinchilla", random_seed=seed)
         ahead = bs.forecast(fit, target.table[["N", "D"]], drift=False).summary(0.9).iloc[0]
-        rows.append({"fitted": ladder, "runs": len(fit.runs), "measured": measured,
-                     "forecast": ahead["loss"], "90 % lower": ahead["loss_eti90_lb"],
-                     "90 % upper": ahead["loss_eti90_ub"],
-                     "|error| %": 100 * abs(measured / ahead["mean"] - 1)})
+        rows.append(
+            {
+                "fitted": ladder,
+                "runs": len(fit.runs),
+                "measured": measured,
+                "forecast": ahead["loss"],
+                "90 % lower": ahead["loss_eti90_lb"],
+                "90 % upper": ahead["loss_eti90_ub"],
+                "|error| %": 100 * abs(measured / ahead["mean"] - 1),
+            }
+        )
     return rows
 
 

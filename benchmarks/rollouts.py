@@ -37,9 +37,9 @@ from sizes import (
 from sizes import SIZES as ASKED
 
 import bayescale as bs
-from bayescale import holdout
-from bayescale.drift import AHEAD
-from bayescale.tasks import BASELINE, OURS, Task, by_huber, scored
+from bayescale.evaluation import splits as holdout
+from bayescale.evaluation.jobs import BASELINE, OURS, Task, by_huber, scored
+from bayescale.model.drift import AHEAD
 
 SIZES = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3)
 LAWS = ("chinchilla", "kaplan_floor")
@@ -74,7 +74,8 @@ def tables() -> list[tuple[holdout.Problem, tuple[str, ...]]]:
     add("misfitting", runs, runs.table["C"] < runs.table["C"].median())
     frame = pd.read_csv(reference("xlstm_isoflop.csv"))
     for (architecture, context), own in frame[frame["loss"] < 4.5].groupby(
-            ["architecture", "context"]):
+        ["architecture", "context"]
+    ):
         if len(own) > 25:
             runs = bs.Runs.from_frame(own)
             fitted = runs.table["C"] <= runs.table["C"].quantile(0.66)
@@ -115,8 +116,15 @@ class Fitted:
         return self.scored(drawn, density)
 
     def scored(self, drawn, density) -> tuple[pd.DataFrame, np.ndarray]:
-        frame = scored(self.fit.law.name, OURS, self.problem.places, drawn, density,
-                       converged=self.fit.convergence.passed, seconds=self.seconds)
+        frame = scored(
+            self.fit.law.name,
+            OURS,
+            self.problem.places,
+            drawn,
+            density,
+            converged=self.fit.convergence.passed,
+            seconds=self.seconds,
+        )
         return frame, drawn[:: max(1, len(drawn) // 1000)]
 
 
@@ -130,22 +138,45 @@ def points_of(problem, groups, seed: int, draws: int) -> tuple[list, dict, dict]
 
     for i, name in enumerate(LAWS):
         started, law = time.perf_counter(), bs.laws.get(name)
-        fit = bs.fit(problem.seen, law, groups=groups or None, draws=draws, random_seed=seed,
-                     progressbar=False)
+        fit = bs.fit(
+            problem.seen,
+            law,
+            groups=groups or None,
+            draws=draws,
+            random_seed=seed,
+            progressbar=False,
+        )
         fits[name] = Fitted(fit, problem, groups, time.perf_counter() - started, seed)
         for size in (0.0, *SIZES):
-            add(name, "ours", size,
-                *fits[name].points(bs.Positive(size, spread=SPREAD) if size else None))
+            add(
+                name,
+                "ours",
+                size,
+                *fits[name].points(bs.Positive(size, spread=SPREAD) if size else None),
+            )
         for form, size, drawn, density in forms_of_drift(fit, problem, groups, SPREAD, seed):
             add(name, form, size, *fits[name].scored(drawn, density))
-        task = Task(name, by_huber, problem, law, "C", groups, {},
-                    np.random.SeedSequence([seed, i]))
+        task = Task(
+            name, by_huber, problem, law, "C", groups, {}, np.random.SeedSequence([seed, i])
+        )
         started = time.perf_counter()
         drawn, density, *_ = by_huber(task)
         label = f"log-Huber bootstrap ({name})"
-        add(label, "baseline", 0.0,
-            scored(label, BASELINE, problem.places, drawn, density, converged=True,
-                   seconds=time.perf_counter() - started), drawn[:: max(1, len(drawn) // 1000)])
+        add(
+            label,
+            "baseline",
+            0.0,
+            scored(
+                label,
+                BASELINE,
+                problem.places,
+                drawn,
+                density,
+                converged=True,
+                seconds=time.perf_counter() - started,
+            ),
+            drawn[:: max(1, len(drawn) // 1000)],
+        )
     return points, kept, fits
 
 
@@ -158,11 +189,16 @@ def rollouts(chosen, seed: int, draws: int) -> tuple[dict[tuple[str, float], bs.
         points += more
         for (form, size, law), d in drawn.items():
             kept.setdefault((form, size), {})[law, problem.name] = d
-        print(f"{problem.name}: {len(problem.seen)} fitted, {len(problem.later)} predicted, "
-              f"{time.perf_counter() - started:.0f} s", flush=True)
+        print(
+            f"{problem.name}: {len(problem.seen)} fitted, {len(problem.later)} predicted, "
+            f"{time.perf_counter() - started:.0f} s",
+            flush=True,
+        )
     every = pd.concat(points, ignore_index=True)
-    return {(form, float(size)): bs.Rollout(frame.reset_index(drop=True), kept[form, size], seed)
-            for (form, size), frame in every.groupby(["form", "size"])}, fits
+    return {
+        (form, float(size)): bs.Rollout(frame.reset_index(drop=True), kept[form, size], seed)
+        for (form, size), frame in every.groupby(["form", "size"])
+    }, fits
 
 
 # -- what is learnt from the other tables ------------------------------------------------------
@@ -180,8 +216,9 @@ def learn(rolled, form: str, laws, table: str | None, leave: str) -> tuple[float
                 return AHEAD.median if form == "ours" else size, best[2]
             weights = stacked(rollout.points[others], laws)
             mixed = pd.Series(logsumexp(scores, axis=1, b=list(weights.values())), scores.index)
-            best = max(best, (mixed.groupby("problem").mean().mean(), size, weights),
-                       key=lambda b: b[0])
+            best = max(
+                best, (mixed.groupby("problem").mean().mean(), size, weights), key=lambda b: b[0]
+            )
     return best[1], best[2]
 
 
@@ -216,9 +253,11 @@ class Hierarchy:
             if (name, law, size) not in self.made:
                 self.made[name, law, size] = self.fits[name][law].points(size)
         made = {(n, law): self.made[n, law, size] for n in names for law in laws}
-        every = bs.Rollout(pd.concat([f for f, _ in made.values()], ignore_index=True),
-                           {(law, n): d for (n, law), (_, d) in made.items()},
-                           self.plain.random_seed)
+        every = bs.Rollout(
+            pd.concat([f for f, _ in made.values()], ignore_index=True),
+            {(law, n): d for (n, law), (_, d) in made.items()},
+            self.plain.random_seed,
+        )
         mine = part(every, every.points["problem"] == table)
         if len(laws) == 1:
             return mine.points
@@ -233,13 +272,21 @@ class Hierarchy:
                 found = self.learnt(laws, kind, table)
                 if found is None:
                     continue
-                rows.append({"method": method, "likelihood": kind, "without": table or "none",
-                             **{k: v for k, v in vars(found).items() if k != "size"},
-                             "median": found.size.median, "spread": found.size.spread})
+                rows.append(
+                    {
+                        "method": method,
+                        "likelihood": kind,
+                        "without": table or "none",
+                        **{k: v for k, v in vars(found).items() if k != "size"},
+                        "median": found.size.median,
+                        "spread": found.size.spread,
+                    }
+                )
                 if table is not None:
                     points = self.points(laws, table, found.size)
-                    out.append(points.assign(drift=HIERARCHICAL[kind], size=found.size.median,
-                                             form="ours"))
+                    out.append(
+                        points.assign(drift=HIERARCHICAL[kind], size=found.size.median, form="ours")
+                    )
         return out, rows
 
     def likelihoods(self) -> pd.DataFrame:
@@ -248,11 +295,20 @@ class Hierarchy:
         for (method, laws), table in itertools.product(METHODS.items(), self.fits):
             weights, says = self.weights(self.plain.points, laws, None), self.evidence(table)
             scores, counts = run_by_run(says, weights)
-            rows.append(pd.DataFrame({
-                "method": method, "table": table, "n": says[LAWS[0]].scores.shape[1],
-                "size": ASKED, "log score": scores, "worth": np.append(counts, np.nan),
-                "log likelihood": likelihood(says, weights, "runs"),
-                "log likelihood jointly": likelihood(says, weights, "jointly")}))
+            rows.append(
+                pd.DataFrame(
+                    {
+                        "method": method,
+                        "table": table,
+                        "n": says[LAWS[0]].scores.shape[1],
+                        "size": ASKED,
+                        "log score": scores,
+                        "worth": np.append(counts, np.nan),
+                        "log likelihood": likelihood(says, weights, "runs"),
+                        "log likelihood jointly": likelihood(says, weights, "jointly"),
+                    }
+                )
+            )
         return pd.concat(rows, ignore_index=True)
 
 
@@ -267,17 +323,26 @@ def judged(rolled, leave: str) -> tuple[pd.DataFrame, list]:
                 continue
             for table in [*baseline.points["problem"].unique(), None]:
                 size, weights = learn(rolled, form, laws, table, leave)
-                learnt.append({"form": form, "method": method, "without": table or "none",
-                               "size": size,
-                               **{f"weight {k}": w for k, w in weights.items() if len(laws) > 1}})
+                learnt.append(
+                    {
+                        "form": form,
+                        "method": method,
+                        "without": table or "none",
+                        "size": size,
+                        **{f"weight {k}": w for k, w in weights.items() if len(laws) > 1},
+                    }
+                )
                 if table is None:
                     continue
                 sizes = sorted(s for f, s in rolled if f == form)
                 for at in sizes:
                     mine = part(rolled[form, at], rolled[form, at].points["problem"] == table)
                     if method == "average":
-                        others = rolled[form, at].points["problem"].map(
-                            lambda n, t=table: apart(t, n, leave))
+                        others = (
+                            rolled[form, at]
+                            .points["problem"]
+                            .map(lambda n, t=table: apart(t, n, leave))
+                        )
                         mine = mine.mixed(stacked(rolled[form, at].points[others], laws))
                     points = mine.points[mine.points["law"] == method]
                     labels = [f"{at:g}" if at else "off"] + ["learnt"] * (at == size)
@@ -295,7 +360,8 @@ def by_table(points: pd.DataFrame) -> pd.DataFrame:
     much worse the interval score is than that of the plain posterior of Chinchilla's law; its
     error takes runs as independent."""
     points = points.rename(columns={"law": "law_", "method": "kind"}).rename(
-        columns={"law_": "method", "problem": "table"})
+        columns={"law_": "method", "problem": "table"}
+    )
     inside = [f"inside{k}" for k in LEVELS]
     scores = ["interval_score", "crps", "log_score", "width95", "width95_loss"]
     groups = points.groupby([*BY, "table"], sort=False)
@@ -306,16 +372,21 @@ def by_table(points: pd.DataFrame) -> pd.DataFrame:
     out["median error"] = groups["log_error"].median()
     run = ["table", "run"]
     plain = points[(points["method"] == LAWS[0]) & (points["drift"] == "off")]
-    worse = points["interval_score"] - plain.set_index(run)["interval_score"].reindex(
-        pd.MultiIndex.from_frame(points[run])).to_numpy()
+    worse = (
+        points["interval_score"]
+        - plain.set_index(run)["interval_score"]
+        .reindex(pd.MultiIndex.from_frame(points[run]))
+        .to_numpy()
+    )
     by = worse.groupby([points[c] for c in (*BY, "table")], sort=False)
     out["worse than plain by"], out["its error"] = by.mean(), by.sem()
     out = out.reset_index()
     base = out[out["form"] == "baseline"].copy()
     base["method"] = base["method"].str.extract(r"\((.*)\)")[0]
     mean = base.groupby("table", as_index=False)[["interval_score", "crps"]].mean()
-    base = pd.concat([base, mean.assign(method="average")])[["method", "table", "interval_score",
-                                                             "crps"]]
+    base = pd.concat([base, mean.assign(method="average")])[
+        ["method", "table", "interval_score", "crps"]
+    ]
     return out.merge(base, "left", on=["method", "table"], suffixes=("", " of log-Huber"))
 
 
@@ -327,8 +398,10 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
         row |= {f"pooled{k}": np.average(own[f"coverage{k}"], weights=own["n"]) for k in LEVELS}
         row |= {f"mean{k}": own[f"coverage{k}"].mean() for k in LEVELS}
         row |= {s: own[s].mean() for s in ("interval_score", "crps", "log_score", "width95")}
-        row |= {f"{s}_ratio": own[s].mean() / own[f"{s} of log-Huber"].mean()
-                for s in ("interval_score", "crps")}
+        row |= {
+            f"{s}_ratio": own[s].mean() / own[f"{s} of log-Huber"].mean()
+            for s in ("interval_score", "crps")
+        }
         worst = own.loc[own["coverage95"].idxmin()]
         row |= {"worst95": worst["coverage95"], "worst table": worst["table"]}
         worse, error = own["worse than plain by"], own["its error"]
@@ -368,14 +441,23 @@ def main() -> None:
     keep(rows[named & forms], "rollouts_tables")
     sizes = rows[ours & (~named | (rows["drift"] == "off"))]
     keep(sizes.drop(columns=["form", "drift"]), "drift_size_tables")
-    write(both(rows[forms]).drop(columns="form"), "rollouts",
-          "Large runs forecast from small ones; learnt from the other tables")
+    write(
+        both(rows[forms]).drop(columns="form"),
+        "rollouts",
+        "Large runs forecast from small ones; learnt from the other tables",
+    )
     write(both(rows[named & (rows["method"] != "average")]), "drift_forms", "Forms of drift")
-    write(pd.DataFrame(learnt).query("form == 'ours'").drop(columns="form"), "rollouts_learnt",
-          f"What the tables leave to each other (--leave {asked.leave})")
+    write(
+        pd.DataFrame(learnt).query("form == 'ours'").drop(columns="form"),
+        "rollouts_learnt",
+        f"What the tables leave to each other (--leave {asked.leave})",
+    )
     keep(hierarchy.likelihoods(), "drift_size_likelihoods")
-    write(pd.DataFrame(populations), "drift_size_populations",
-          "Sizes of the drift in a table that nobody has seen")
+    write(
+        pd.DataFrame(populations),
+        "drift_size_populations",
+        "Sizes of the drift in a table that nobody has seen",
+    )
 
 
 if __name__ == "__main__":

@@ -20,11 +20,11 @@ import pandas as pd
 from common import keep, workers, write
 
 import bayescale as bs
-from bayescale import drift as drifts
-from bayescale.design import Design, design, draw_prior
-from bayescale.fitting import fit_design
-from bayescale.scoring import score, summarise
-from bayescale.simulation import simulate_design
+from bayescale.evaluation.scores import score, summarise
+from bayescale.model import drift as drifts
+from bayescale.model.design import Design, design, draw_prior
+from bayescale.model.fitting import fit_design
+from bayescale.model.simulation import simulate_design
 
 STEPS = 400  # of a simulated random walk through a curve
 POINTS = 60
@@ -84,8 +84,11 @@ def one(case: str, i: int, seed: int) -> pd.DataFrame:
     truth = {name: v[0] for name, v in draw_prior(plan, 1, rng).items()}
     whole = replace(plan, runs=runs)
     fake = simulate_design(replace(whole, drift="off"), truth, rng)
-    off = (through(whole, plan.log_scale.max(), truth, rng) if plan.drift == "through"
-           else ahead(whole, np.quantile(plan.log_scale, drifts.STARTS_AT), truth, rng))
+    off = (
+        through(whole, plan.log_scale.max(), truth, rng)
+        if plan.drift == "through"
+        else ahead(whole, np.quantile(plan.log_scale, drifts.STARTS_AT), truth, rng)
+    )
     table = fake.runs.table.assign(loss=fake.runs.table["loss"] * np.exp(off))
     made = replace(runs, table=table)
     seen, later = replace(plan, runs=made[fitted]), table[~fitted]
@@ -96,8 +99,13 @@ def one(case: str, i: int, seed: int) -> pd.DataFrame:
     loss = said.data["loss"].transpose("chain", "draw", "point").to_numpy()
     scores = score(later["loss"], loss.reshape(-1, len(later)), said.log_density(later["loss"]))
     return scores.assign(
-        case=case, table=i, off=off[~fitted], drift=truth.get("drift", np.nan),
-        converged=fit.convergence.passed, seconds=time.perf_counter() - started)
+        case=case,
+        table=i,
+        off=off[~fitted],
+        drift=truth.get("drift", np.nan),
+        converged=fit.convergence.passed,
+        seconds=time.perf_counter() - started,
+    )
 
 
 def main() -> None:
@@ -115,7 +123,8 @@ def main() -> None:
     per = points.groupby(["case", "table"])
     facts = pd.DataFrame({"converged": per["converged"].first(), "seconds": per["seconds"].first()})
     table = summarise(points, "case", series="table").merge(
-        facts.groupby("case").mean().reset_index(), on="case")
+        facts.groupby("case").mean().reset_index(), on="case"
+    )
     shown = [c for c in table if not c.endswith("_mc") and c not in ("rmsle", "rmsle_se")]
     write(table[shown], "simulated", "Forecasts of simulated tables and curves")
     inside = [c for c in points if c.startswith("inside")]

@@ -51,8 +51,9 @@ FINE = np.geomspace(0.002, 5.0, 50)
 NOISES = 24
 
 
-def forecast(fit: bs.Fit, asked: pd.DataFrame, truth: np.ndarray, size: bs.Positive | None,
-             seed: int) -> tuple[np.ndarray, np.ndarray]:
+def forecast(
+    fit: bs.Fit, asked: pd.DataFrame, truth: np.ndarray, size: bs.Positive | None, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Draws of the losses to predict, (draw, point), and the log density of what they were, under
     drift of some size or none."""
     fit = replace(fit, plan=replace(fit.plan, ahead=size or fit.plan.ahead))
@@ -100,12 +101,17 @@ class Later:
 
 def evidence(fit: bs.Fit, problem, groups: Sequence[str], seed: int) -> Evidence:
     asked = problem.points(fit.law, groups)
-    scores = [forecast(fit, asked, problem.truth, bs.Positive(s, spread=ITSELF) if s else None,
-                       seed)[1] for s in SIZES]
+    scores = [
+        forecast(fit, asked, problem.truth, bs.Positive(s, spread=ITSELF) if s else None, seed)[1]
+        for s in SIZES
+    ]
     later = _later(fit, problem, groups, seed)
     between = np.sqrt(np.maximum(SIZES[:-1], SIZES[1] / 4) * SIZES[1:])
-    return Evidence(np.array(scores), np.array([worth(later, s) for s in between]),
-                    np.array([joint(later, s) for s in SIZES]))
+    return Evidence(
+        np.array(scores),
+        np.array([worth(later, s) for s in between]),
+        np.array([joint(later, s) for s in SIZES]),
+    )
 
 
 def _later(fit: bs.Fit, problem, groups: Sequence[str], seed: int) -> Later:
@@ -117,13 +123,18 @@ def _later(fit: bs.Fit, problem, groups: Sequence[str], seed: int) -> Later:
     gap = np.abs(np.subtract.outer(distance, distance))
     area = np.maximum(np.outer(distance, distance), 1e-12)
     kept = (1 + (near**3 / 3 + gap * near**2 / 2) / area) * (labels[:, None] == labels)
-    noise = noise_of(bs.forecast(fit, problem.points(fit.law, groups), drift=False,
-                                 random_seed=seed))
+    noise = noise_of(
+        bs.forecast(fit, problem.points(fit.law, groups), drift=False, random_seed=seed)
+    )
     size = len(distance)
     scale, nu = (noise[v].to_numpy().reshape(-1, size) for v in ("scale", "nu"))
-    return Later(np.log(problem.truth) - log_law.mean(axis=0),
-                 np.cov(log_law.T).reshape(size, size),
-                 promise.T @ promise / len(promise) * kept, scale, nu)
+    return Later(
+        np.log(problem.truth) - log_law.mean(axis=0),
+        np.cov(log_law.T).reshape(size, size),
+        promise.T @ promise / len(promise) * kept,
+        scale,
+        nu,
+    )
 
 
 def worth(later: Later, size: float) -> float:
@@ -148,8 +159,10 @@ def joint(later: Later, size: float) -> float:
     """
     covariance = later.law + size**2 * later.drift
     some = np.linspace(0, len(later.scale) - 1, NOISES).astype(int)
-    return float(logsumexp([_marginal(later.off, covariance, later.scale[i], later.nu[i])
-                            for i in some]) - np.log(NOISES))
+    return float(
+        logsumexp([_marginal(later.off, covariance, later.scale[i], later.nu[i]) for i in some])
+        - np.log(NOISES)
+    )
 
 
 def _information(scale: np.ndarray, nu: np.ndarray) -> np.ndarray:
@@ -169,8 +182,7 @@ def _marginal(off, covariance, scale, nu, steps: int = 200) -> float:
             break
     root = np.sqrt(_information(scale, nu))
     inside = np.eye(len(off)) + root[:, None] * covariance * root
-    return (t.logpdf(off, nu, mode, scale).sum() - pull @ mode / 2
-            - np.linalg.slogdet(inside)[1] / 2)
+    return t.logpdf(off, nu, mode, scale).sum() - pull @ mode / 2 - np.linalg.slogdet(inside)[1] / 2
 
 
 # -- what many tables say ----------------------------------------------------------------------
@@ -206,12 +218,17 @@ class Population:
     size: bs.Positive
 
 
-def population(likelihoods: Sequence[np.ndarray], sizes: Sequence[float] = SIZES,
-               typical: bs.Positive = TYPICAL, between: float = BETWEEN) -> Population:
+def population(
+    likelihoods: Sequence[np.ndarray],
+    sizes: Sequence[float] = SIZES,
+    typical: bs.Positive = TYPICAL,
+    between: float = BETWEEN,
+) -> Population:
     """The posterior of typical size and spread on a grid, from log likelihoods of some sizes."""
     known, fine = np.log(np.maximum(sizes, FINE[0] / 2)), np.log(FINE)
-    table = np.array([np.interp(np.concatenate([known[:1], fine]), known, one)
-                      for one in likelihoods])
+    table = np.array(
+        [np.interp(np.concatenate([known[:1], fine]), known, one) for one in likelihoods]
+    )
     # Beyond the largest size that was tried a likelihood goes on as it went, below the smallest it
     # stays as it was.
     rise = np.array([(one[-1] - one[-2]) / (known[-1] - known[-2]) for one in likelihoods])
@@ -221,8 +238,11 @@ def population(likelihoods: Sequence[np.ndarray], sizes: Sequence[float] = SIZES
     edges = np.concatenate([[-np.inf], fine - step / 2, [np.inf]])
     share = np.maximum(np.diff(norm.cdf(edges, mean, spread), axis=-1), 1e-300)
     evidence = sum(logsumexp(one + np.log(share), axis=-1) for one in table)
-    evidence = (evidence + norm.logpdf(MEANS, typical.centre, typical.width)[:, None]
-                + halfnorm.logpdf(SPREADS, scale=between))
+    evidence = (
+        evidence
+        + norm.logpdf(MEANS, typical.centre, typical.width)[:, None]
+        + halfnorm.logpdf(SPREADS, scale=between)
+    )
     weight = np.exp(evidence - logsumexp(evidence))
     mu, tau = float(weight.sum(1) @ MEANS), float(weight.sum(0) @ SPREADS)
     mu_variance = float(weight.sum(1) @ (MEANS - mu) ** 2)
@@ -235,19 +255,37 @@ def priors(kept: pd.DataFrame) -> pd.DataFrame:
     """Populations of the tables of a method under other priors than those above."""
     rows = []
     for method, own in kept[~kept["table"].isin(COPIES)].groupby("method", sort=False):
-        said = list(own.pivot(index="table", columns="size",
-                              values="log likelihood").to_numpy())
-        for centre, spread, factor in ((0.1, 5, 2), (0.03, 5, 2), (0.3, 5, 2), (0.1, 20, 2),
-                                       (0.1, 5, 1.3), (0.1, 5, 4)):
-            found = population(said, typical=bs.Positive(centre, spread=spread),
-                               between=np.log(factor))
-            rows.append({"method": method, "typical size": centre, "give or take": spread,
-                         "factor between tables": factor, "mu": found.mu, "mu_sd": found.mu_sd,
-                         "tau": found.tau, "median": found.size.median,
-                         "spread": found.size.spread})
+        said = list(own.pivot(index="table", columns="size", values="log likelihood").to_numpy())
+        for centre, spread, factor in (
+            (0.1, 5, 2),
+            (0.03, 5, 2),
+            (0.3, 5, 2),
+            (0.1, 20, 2),
+            (0.1, 5, 1.3),
+            (0.1, 5, 4),
+        ):
+            found = population(
+                said, typical=bs.Positive(centre, spread=spread), between=np.log(factor)
+            )
+            rows.append(
+                {
+                    "method": method,
+                    "typical size": centre,
+                    "give or take": spread,
+                    "factor between tables": factor,
+                    "mu": found.mu,
+                    "mu_sd": found.mu_sd,
+                    "tau": found.tau,
+                    "median": found.size.median,
+                    "spread": found.size.spread,
+                }
+            )
     return pd.DataFrame(rows)
 
 
 if __name__ == "__main__":
-    write(priors(pd.read_csv(RESULTS / "drift_size_likelihoods.csv")), "drift_size_priors",
-          "Sizes of the drift in a table that nobody has seen, under other priors")
+    write(
+        priors(pd.read_csv(RESULTS / "drift_size_likelihoods.csv")),
+        "drift_size_priors",
+        "Sizes of the drift in a table that nobody has seen, under other priors",
+    )

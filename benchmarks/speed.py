@@ -20,7 +20,7 @@ from common import chinchilla240, write
 from scipy.optimize import minimize
 
 import bayescale as bs
-from bayescale.diagnostics import convergence
+from bayescale.inference.diagnostics import convergence
 
 DRAWS, CHAINS, REPEATS = 1000, 4, 3
 GROUPS, RUNS_PER_GROUP = 20, 30
@@ -42,8 +42,7 @@ def textbook(runs: bs.Runs, group: str | None = None) -> pm.Model:
                 mean = mean + spread * pm.Normal(f"{name}_offset", 0, 1, dims="group")
                 mean = mean[index]
             values[name] = pm.math.exp(mean)
-        law = (values["E"] + values["A"] * N ** -values["alpha"]
-               + values["B"] * D ** -values["beta"])
+        law = values["E"] + values["A"] * N ** -values["alpha"] + values["B"] * D ** -values["beta"]
         sigma = pm.HalfNormal("sigma", 0.05)
         nu = pm.Gamma("nu", 2, 0.1)
         pm.StudentT("log_loss", nu=nu, mu=pm.math.log(law), sigma=sigma, observed=np.log(y))
@@ -53,8 +52,9 @@ def textbook(runs: bs.Runs, group: str | None = None) -> pm.Model:
 def sampled(model, **settings) -> tuple[float, float, int]:
     """Seconds, smallest effective sample, divergences."""
     started = time.perf_counter()
-    tree = nutpie.sample(model, chains=CHAINS, cores=2, progress_bar=False, save_warmup=False,
-                         **settings)
+    tree = nutpie.sample(
+        model, chains=CHAINS, cores=2, progress_bar=False, save_warmup=False, **settings
+    )
     seconds = time.perf_counter() - started
     found = convergence(tree["posterior"].to_dataset(), tree["sample_stats"].to_dataset())
     return seconds, found.ess, found.divergences
@@ -97,14 +97,18 @@ def twenty_groups() -> bs.Runs:
     for g in range(GROUPS):
         N = np.geomspace(5e7, 5e9, RUNS_PER_GROUP) * rng.lognormal(0, 0.2, RUNS_PER_GROUP)
         D = N * rng.choice([5, 10, 20, 40, 80, 160], RUNS_PER_GROUP)
-        own = {k: v * rng.lognormal(0, 0.03 if k in ("alpha", "beta") else 0.1)
-               for k, v in base.items()}
+        own = {
+            k: v * rng.lognormal(0, 0.03 if k in ("alpha", "beta") else 0.1)
+            for k, v in base.items()
+        }
         frame = pd.DataFrame({"N": N, "D": D, "loss": 1.0, "sweep": f"s{g:02d}"})
-        fake = bs.simulate("chinchilla", bs.Runs.from_frame(frame, groups="sweep"), own,
-                           random_seed=g)
+        fake = bs.simulate(
+            "chinchilla", bs.Runs.from_frame(frame, groups="sweep"), own, random_seed=g
+        )
         frames.append(fake.table)
-    return bs.Runs.from_frame(pd.concat(frames, ignore_index=True), groups="sweep", N="N", D="D",
-                              C="C")
+    return bs.Runs.from_frame(
+        pd.concat(frames, ignore_index=True), groups="sweep", N="N", D="D", C="C"
+    )
 
 
 def main() -> None:
@@ -113,8 +117,16 @@ def main() -> None:
     rows = []
 
     def row(job, what, seconds, ess=np.nan, divergences=np.nan):
-        rows.append({"job": job, "method": what, "seconds": seconds, "min ESS": ess,
-                     "ESS per second": ess / seconds, "divergences": divergences})
+        rows.append(
+            {
+                "job": job,
+                "method": what,
+                "seconds": seconds,
+                "min ESS": ess,
+                "ESS per second": ess / seconds,
+                "divergences": divergences,
+            }
+        )
 
     job = f"Chinchilla-240, {CHAINS} x {DRAWS} draws"
     raw = nutpie.compile_pymc_model(textbook(runs))
@@ -125,8 +137,11 @@ def main() -> None:
     started = time.perf_counter()
     fit = bs.fit(runs, random_seed=9, progressbar=False)
     bs.forecast(fit, N=np.geomspace(1e9, 1e11, 50), D=1e12).summary()
-    row("uncertainty of the same fit", "bayescale, refit, check and forecast of 50 points",
-        time.perf_counter() - started)
+    row(
+        "uncertainty of the same fit",
+        "bayescale, refit, check and forecast of 50 points",
+        time.perf_counter() - started,
+    )
 
     runs = twenty_groups()
     job = f"hierarchy, {GROUPS} groups x {RUNS_PER_GROUP} runs"
@@ -140,8 +155,10 @@ def main() -> None:
         slow = jobs.iloc[0]
         for at, fast in jobs.iloc[1:].iterrows():
             table.loc[at, "times faster"] = (
-                fast["ESS per second"] / slow["ESS per second"] if np.isfinite(fast["min ESS"])
-                else slow["seconds"] / fast["seconds"])
+                fast["ESS per second"] / slow["ESS per second"]
+                if np.isfinite(fast["min ESS"])
+                else slow["seconds"] / fast["seconds"]
+            )
     write(table, "speed", "Speed, side by side")
 
 

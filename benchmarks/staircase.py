@@ -18,19 +18,26 @@ import pandas as pd
 from common import RESULTS, reference, write
 
 import bayescale as bs
-from bayescale.landmarks import STAIRCASE
+from bayescale.laws.published import STAIRCASE
 
 CORPORA = {"refinedweb": "RefinedWeb", "openwebtext2": "OpenWebText2"}
 SEPARATE = "4_cosine_decay"
 HIGHEST = 7.0
-SETTINGS = dict(groups="profile", noise="by_loss", drift="off", pool={"sigma": "complete"},
-                progressbar=False)
+SETTINGS = dict(
+    groups="profile", noise="by_loss", drift="off", pool={"sigma": "complete"}, progressbar=False
+)
 
 
 def profiles(points: pd.DataFrame, separate: bool) -> bs.Runs:
     """The runs of one step, each labelled with its budget, checkpoints with their run."""
-    frame = pd.DataFrame({"N": points["params"], "C": points["flops"], "loss": points["loss"],
-                          "profile": points["flops"].map("{:.3g}".format)})
+    frame = pd.DataFrame(
+        {
+            "N": points["params"],
+            "C": points["flops"],
+            "loss": points["loss"],
+            "profile": points["flops"].map("{:.3g}".format),
+        }
+    )
     if not separate:
         frame["series"] = points["width"].astype(str)
     return bs.Runs.from_frame(frame, groups="profile", allow_small=True)
@@ -39,12 +46,21 @@ def profiles(points: pd.DataFrame, separate: bool) -> bs.Runs:
 def step(fit: bs.Fit, corpus: str, claim) -> dict:
     a = fit.posterior["a"]
     low, high = (float(a.quantile(q)) for q in (0.025, 0.975))
-    return {"corpus": corpus, "step": claim.name, "runs": len(fit.runs), "a": float(a.median()),
-            "low": low, "high": high, "published": claim.a, "published_low": claim.low,
-            "published_high": claim.high, "inside": low <= claim.a <= high,
-            "width_ratio": (high - low) / (claim.high - claim.low),
-            "scatter_of_optima": float(fit.posterior["n_profile_scale"].median()),
-            "converged": fit.convergence.passed}
+    return {
+        "corpus": corpus,
+        "step": claim.name,
+        "runs": len(fit.runs),
+        "a": float(a.median()),
+        "low": low,
+        "high": high,
+        "published": claim.a,
+        "published_low": claim.low,
+        "published_high": claim.high,
+        "inside": low <= claim.a <= high,
+        "width_ratio": (high - low) / (claim.high - claim.low),
+        "scatter_of_optima": float(fit.posterior["n_profile_scale"].median()),
+        "converged": fit.convergence.passed,
+    }
 
 
 def main() -> None:
@@ -57,8 +73,9 @@ def main() -> None:
     rows = []
     for key, corpus in CORPORA.items():
         own = table[table["dataset"] == key]
-        for name, claim in zip(np.sort(own["experiment"].unique()), STAIRCASE[corpus],
-                               strict=False):
+        for name, claim in zip(
+            np.sort(own["experiment"].unique()), STAIRCASE[corpus], strict=False
+        ):
             runs = profiles(own[own["experiment"] == name], name == SEPARATE)
             fit = bs.fit(runs, "isoflop", draws=asked.draws, random_seed=asked.seed, **SETTINGS)
             rows.append(step(fit, corpus, claim))

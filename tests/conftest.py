@@ -12,7 +12,7 @@ import xarray as xr
 
 import bayescale as bs
 from bayescale import laws
-from bayescale.design import design
+from bayescale.model.design import design
 
 matplotlib.use("Agg")
 os.environ.setdefault("BAYESCALE_PROGRESS", "0")
@@ -76,10 +76,16 @@ def by_hand():
             shape = (chains, draws, *(len(plan.levels[d]) for d in dims))
             array = np.broadcast_to(np.asarray(values[name], float), shape).copy()
             variables[name] = (("chain", "draw", *dims), array)
-        coords = {"chain": range(chains), "draw": range(draws),
-                  **{g: list(v) for g, v in plan.levels.items()}}
-        coords = {k: v for k, v in coords.items()
-                  if k in ("chain", "draw") or any(k in d for d, _ in variables.values())}
+        coords = {
+            "chain": range(chains),
+            "draw": range(draws),
+            **{g: list(v) for g, v in plan.levels.items()},
+        }
+        coords = {
+            k: v
+            for k, v in coords.items()
+            if k in ("chain", "draw") or any(k in d for d, _ in variables.values())
+        }
         stats = xr.Dataset({"diverging": (("chain", "draw"), np.zeros((chains, draws), bool))})
         return bs.Fit(plan, xr.Dataset(variables, coords=coords), stats, random_seed=0)
 

@@ -45,8 +45,11 @@ def test_intervals_of_many_draws_are_those_of_the_distribution(kind):
 
 @pytest.mark.parametrize("kind", ["eti", "hdi"])
 def test_chains_are_put_together_and_other_dims_kept(kind):
-    draws = xr.DataArray(np.stack([SQUARES[:100], -SQUARES[:100]]).reshape(2, 4, 25),
-                         dims=("corpus", "chain", "draw"), coords={"corpus": ["a", "b"]})
+    draws = xr.DataArray(
+        np.stack([SQUARES[:100], -SQUARES[:100]]).reshape(2, 4, 25),
+        dims=("corpus", "chain", "draw"),
+        coords={"corpus": ["a", "b"]},
+    )
     low, high = interval(draws, 0.8, kind)
     assert low.dims == high.dims == ("corpus",)
     for sign, corpus in ((1, "a"), (-1, "b")):
@@ -74,8 +77,12 @@ def test_every_summary_follows_arviz(c4_fit):
     ahead = bs.forecast(c4_fit, N=1e9, D=2e10)
     split = bs.allocate(c4_fit, 1e21)
     with rc_context({"stats.ci_prob": 0.5, "stats.ci_kind": "hdi"}):
-        frames = [c4_fit.summary(), ahead.summary(), split.summary(),
-                  bs.regret(c4_fit, 1e9, 1e12).summary()]
+        frames = [
+            c4_fit.summary(),
+            ahead.summary(),
+            split.summary(),
+            bs.regret(c4_fit, 1e9, 1e12).summary(),
+        ]
     for frame, name in zip(frames, ("median", "loss", "N", "excess_loss"), strict=True):
         assert f"{name}_hdi50_lb" in frame
     low, high = interval(ahead.data["loss"].isel(point=0), 0.5, "hdi")
@@ -105,4 +112,5 @@ def test_a_table_names_its_bounds_by_kind_and_probability(prob, stem):
 def test_a_table_has_a_row_per_point():
     draws = drawn(STEPS).expand_dims(point=3) + xr.DataArray([0.0, 100.0, 200.0], dims="point")
     assert table(draws, "x", 0.9, "eti").to_numpy().tolist() == [
-        pytest.approx([50 + s, 5 + s, 95 + s]) for s in (0, 100, 200)]
+        pytest.approx([50 + s, 5 + s, 95 + s]) for s in (0, 100, 200)
+    ]

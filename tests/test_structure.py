@@ -16,23 +16,49 @@ import bayescale as bs
 
 PACKAGE = Path(bs.__file__).parent
 
-#: From the ground up: a room may use those named before it, and none named after it.
-ROOMS = (
-    "errors", "units", "priors", "law", "laws", "intervals", "progress", "examples", "table",
-    "sheet", "counting", "runs", "metric", "particles", "bends", "curves", "diagnostics", "drift",
-    "design", "model", "linking", "compiling", "sampler", "posterior", "predictive", "check",
-    "store", "fitting", "averaging", "simulation", "calibration", "allocation", "forecasting",
-    "downstream", "taskcasting", "emergence", "critique", "scoring", "baselines", "holdout",
-    "tasks", "rollouts", "comparison", "verdict", "landmarks", "style", "plots", "reliability",
-    "forest", "panels", "tables", "reporting", "terminal", "cli",
-)
+#: Wings from the ground up, and the rooms of each from the ground up: a file may import rooms of
+#: its own wing named before it, and wings named before its own, through their faces. The rooms of
+#: the ground are files of the package itself.
+WINGS = {
+    "functions": (),
+    "errors": (), "units": (), "priors": (), "intervals": (), "progress": (),
+    "data": ("datasets", "reading", "task_table", "counting", "runs"),
+    "laws": ("base", "broken_power", "chance_power", "chinchilla", "isoflop", "kaplan",
+             "kaplan_steps", "multiplicative", "power", "shifted_power", "skaling", "published"),
+    "inference": ("diagnostics", "nutpie_callbacks", "nuts", "smc"),
+    "model": ("drift", "design", "pymc_model", "posterior", "predictive", "simulation", "checks",
+              "storage", "fitting"),
+    "forecasting": ("averaging", "allocation", "forecasts"),
+    "capabilities": ("likelihoods", "break_model", "break_evidence", "break_search",
+                     "metric_comparison", "link_model", "links", "task_forecasts"),
+    "evaluation": ("scores", "baselines", "splits", "jobs", "rollouts", "comparison",
+                   "hypothesis_comparison", "sbc"),
+    "plots": ("style", "fits", "coverage", "exponents", "tasks"),
+    "reporting": ("tables", "page"),
+    "cli": ("console", "commands"),
+}  # fmt: skip
+ORDER = tuple(WINGS)
+GROUND = ("functions", "errors", "units", "priors", "intervals", "progress")
 FILES = sorted(PACKAGE.rglob("*.py"))
-LAWS = sorted(set((PACKAGE / "laws").glob("*.py")) - {PACKAGE / "laws" / "__init__.py"})
+LAWS = sorted(
+    set((PACKAGE / "laws").glob("*.py"))
+    - {PACKAGE / "laws" / f"{name}.py" for name in ("__init__", "base", "published")}
+)
 SAMPLING = {"pymc", "pytensor", "nutpie", "numba"}
 DRAWING = {"matplotlib"}
 #: Loaded where they are needed, never when a room is entered.
-HEAVY = {*SAMPLING, *DRAWING, "arviz", "arviz_base", "arviz_stats", "arviz_plots", "scipy",
-         "jinja2", "pooch", "rich"}
+HEAVY = {
+    *SAMPLING,
+    *DRAWING,
+    "arviz",
+    "arviz_base",
+    "arviz_stats",
+    "arviz_plots",
+    "scipy",
+    "jinja2",
+    "pooch",
+    "rich",
+}
 LONGEST = 450
 
 FUNCTIONS = [n for n in bs.__all__ if inspect.isfunction(getattr(bs, n))]
@@ -44,8 +70,13 @@ def name_of(file: Path) -> str:
     return ".".join(file.relative_to(PACKAGE).with_suffix("").parts)
 
 
-def room_of(file: Path) -> str:
+def wing_of(file: Path) -> str:
     return name_of(file).split(".")[0]
+
+
+def is_for_types(node: ast.AST) -> bool:
+    """Whether a block is read by type checkers only."""
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
 @cache
@@ -58,9 +89,9 @@ def imports(file: Path, *, top: bool = False) -> frozenset[str]:
             found.update(a.name for a in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file.name}: imports are absolute"
-            within = node.module == "bayescale"
-            found.update(f"bayescale.{a.name}" if within else node.module for a in node.names)
-        if not (top and isinstance(node, (ast.FunctionDef, ast.Lambda))):
+            within = node.module.split(".")[0] == "bayescale"
+            found.update(f"{node.module}.{a.name}" if within else node.module for a in node.names)
+        if not (top and (isinstance(node, (ast.FunctionDef, ast.Lambda)) or is_for_types(node))):
             for child in ast.iter_child_nodes(node):
                 visit(child)
 
@@ -82,41 +113,87 @@ def loaded_by(statement: str) -> set[str]:
 # -- rooms -------------------------------------------------------------------------------------
 
 
-def test_every_file_is_a_room_of_the_house():
-    assert {room_of(f) for f in FILES} - {"__init__"} == set(ROOMS)
+def test_the_folders_are_the_wings():
+    here = {p.name.removesuffix(".py") for p in PACKAGE.iterdir() if p.suffix in ("", ".py")}
+    assert here - {"__init__", "__main__", "__pycache__", "_datasets"} == set(WINGS)
+    for wing, rooms in WINGS.items():
+        files = {f.stem for f in (PACKAGE / wing).glob("*.py")} - {"__init__"}
+        assert files == set(rooms), wing
+
+
+@pytest.mark.parametrize(
+    "file", [f for f in FILES if name_of(f) not in ("__init__", "__main__")], ids=name_of
+)
+def test_imports_run_down(file):
+    wing, room = wing_of(file), file.stem
+    for name in imports(file):
+        package, *path = name.split(".")
+        if package != "bayescale":
+            continue
+        assert path, f"{name_of(file)} imports the whole package: name the wing"
+        other = path[0]
+        if other != wing:
+            assert ORDER.index(other) < ORDER.index(wing), f"{name_of(file)} imports {other}, above"
+        elif room != "__init__":
+            rooms = WINGS[wing]
+            assert path[1] in rooms, f"{name_of(file)} imports its own wing's face"
+            assert rooms.index(path[1]) < rooms.index(room), f"{name_of(file)} imports {name}"
 
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)
-def test_imports_run_down(file):
-    here = len(ROOMS) if room_of(file) == "__init__" else ROOMS.index(room_of(file))
+def test_other_wings_are_entered_by_their_face(file):
+    """What another wing uses of a wing is listed in the wing's ``__all__``."""
     for name in imports(file):
-        package, _, rest = name.partition(".")
-        if package != "bayescale":
-            continue
-        assert rest, f"{name_of(file)} imports the whole house: name the room"
-        room = rest.split(".")[0]
-        inside = room == room_of(file) == "laws"
-        assert inside or ROOMS.index(room) < here, f"{name_of(file)} imports {room}, above it"
+        package, *path = name.split(".")
+        if package == "bayescale" and path[0] != wing_of(file) and path[0] not in GROUND:
+            face = import_module(f"bayescale.{path[0]}")
+            if len(path) > 1:
+                assert len(path) == 2, f"{name_of(file)} imports {name}: use the wing's face"
+                assert path[1] in face.__all__, f"{name_of(file)}: {name} is not public"
 
 
-def test_no_public_name_is_that_of_a_room():
-    """Importing a room sets its name on the package, and would hide a function called alike."""
-    assert not set(bs.__all__) - {"laws"} & set(ROOMS)
+@pytest.mark.parametrize("wing", [w for w, rooms in WINGS.items() if rooms])
+def test_a_face_lists_what_is_used(wing):
+    """No name is exported that neither another wing nor the public API uses."""
+    used = {
+        n.split(".")[2]
+        for f in FILES
+        if wing_of(f) != wing
+        for n in imports(f)
+        if n.startswith(f"bayescale.{wing}.")
+    }
+    face = import_module(f"bayescale.{wing}")
+    assert face.__doc__
+    extra = set(face.__all__) - used - set(bs.__all__)
+    assert wing in ("laws", "cli") or not extra, (
+        f"bayescale.{wing} exports {sorted(extra)} for nobody"
+    )
+
+
+def test_no_folder_has_the_name_of_a_public_verb():
+    """Importing a wing sets its name on the package, and would hide a function of that name."""
+    assert not set(bs.__all__) - {"laws"} & set(WINGS)
 
 
 @pytest.mark.parametrize("file", LAWS, ids=name_of)
 def test_a_law_needs_a_formula_and_priors_only(file):
-    assert imports(file) <= {"bayescale.law", "bayescale.priors", "numpy"}
+    allowed = ("bayescale.laws.base.", "bayescale.priors.", "bayescale.functions.", "numpy")
+    assert all(name.startswith(allowed) for name in imports(file))
 
 
 def test_only_the_sampling_rooms_know_the_sampler():
-    knowing = {room_of(f) for f in FILES if packages(f) & SAMPLING}
-    assert knowing == {"model", "linking", "compiling", "sampler"}
+    knowing = {name_of(f) for f in FILES if packages(f) & SAMPLING}
+    assert knowing == {
+        "model.pymc_model",
+        "capabilities.link_model",
+        "inference.nuts",
+        "inference.nutpie_callbacks",
+    }
 
 
-def test_only_the_drawing_rooms_know_matplotlib():
-    knowing = {room_of(f) for f in FILES if packages(f) & DRAWING}
-    assert knowing == {"style", "plots", "reliability", "reporting"}
+def test_only_pictures_know_matplotlib():
+    knowing = {name_of(f) for f in FILES if packages(f) & DRAWING}
+    assert knowing == {"plots.style", "plots.fits", "plots.coverage", "reporting.page"}
 
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)
@@ -145,13 +222,13 @@ def test_reading_runs_loads_no_sampler_and_no_plots():
 
 def test_public_names_resolve_and_are_listed_once():
     assert len(set(bs.__all__)) == len(bs.__all__)
-    assert dir(bs) == bs.__all__
+    assert dir(bs) == sorted(bs.__all__)
     for name in bs.__all__:
         assert getattr(bs, name) is getattr(bs, name)
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="no attribute 'forcast'"):
+    with pytest.raises(AttributeError, match="attribute forcast"):
         _ = bs.forcast
 
 
@@ -187,7 +264,8 @@ def test_public_functions_tell_every_parameter_and_what_they_return(name):
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in (*FUNCTIONS, *MADE_BY_HAND) if not n.startswith("plot_")])
+    "name", [n for n in (*FUNCTIONS, *MADE_BY_HAND) if not n.startswith("plot_")]
+)
 def test_what_users_call_has_a_runnable_example(name):
     assert ">>> " in sections(getattr(bs, name))["Examples"]
 
@@ -195,21 +273,27 @@ def test_what_users_call_has_a_runnable_example(name):
 @pytest.mark.parametrize("name", CLASSES)
 def test_public_methods_have_docstrings(name):
     own = {k: v for k, v in vars(getattr(bs, name)).items() if not k.startswith("_")}
-    methods = {k: getattr(getattr(bs, name), k) for k, v in own.items()
-               if callable(v) or isinstance(v, (property, classmethod))}
+    methods = {
+        k: getattr(getattr(bs, name), k)
+        for k, v in own.items()
+        if callable(v) or isinstance(v, (property, classmethod))
+    }
     assert not [k for k, v in methods.items() if not inspect.getdoc(v)]
 
 
 def with_ci_prob():
     for file in FILES:
-        if name_of(file).endswith("__init__"):
+        if file.stem in ("__init__", "__main__"):
             continue
         module = import_module(f"bayescale.{name_of(file)}")
         for owner in (module, *(c for c in vars(module).values() if inspect.isclass(c))):
             for f in vars(owner).values():
-                if (inspect.isfunction(f) and f.__module__ == module.__name__
-                        and not f.__name__.startswith("_")
-                        and "ci_prob" in inspect.signature(f).parameters):
+                if (
+                    inspect.isfunction(f)
+                    and f.__module__ == module.__name__
+                    and not f.__name__.startswith("_")
+                    and "ci_prob" in inspect.signature(f).parameters
+                ):
                     yield pytest.param(f, id=f"{name_of(file)}.{f.__qualname__}")
 
 

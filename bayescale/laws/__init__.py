@@ -6,17 +6,18 @@ import copyreg
 import re
 
 from bayescale.errors import LawError, unknown
-from bayescale.law import Law
-from bayescale.laws.broken import broken_power, delayed_power
-from bayescale.laws.chance import chance_power
+from bayescale.laws.base import Law, Published
+from bayescale.laws.broken_power import broken_power, delayed_power
+from bayescale.laws.chance_power import chance_power
 from bayescale.laws.chinchilla import chinchilla
 from bayescale.laws.isoflop import isoflop
 from bayescale.laws.kaplan import kaplan, kaplan_floor
+from bayescale.laws.kaplan_steps import kaplan_steps
 from bayescale.laws.multiplicative import multiplicative
 from bayescale.laws.power import power, pure_power
-from bayescale.laws.shifted import shifted_power
+from bayescale.laws.published import CLAIMS, MODELS, SPLITS, STAIRCASE, Claim
+from bayescale.laws.shifted_power import shifted_power
 from bayescale.laws.skaling import skaling
-from bayescale.laws.steps import kaplan_steps
 
 #: Every law by its name. A law of one column may name it: ``power(D)``.
 REGISTRY: dict[str, Law] = {
@@ -28,9 +29,10 @@ REGISTRY: dict[str, Law] = {
 }  # fmt: skip
 
 __all__ = [
-    "REGISTRY", "broken_power", "chance_power", "chinchilla", "delayed_power", "get", "isoflop",
-    "kaplan", "kaplan_floor", "kaplan_steps", "multiplicative", "power", "pure_power",
-    "shifted_power", "skaling",
+    "CLAIMS", "MODELS", "REGISTRY", "SPLITS", "STAIRCASE", "Claim", "Law", "Published",
+    "broken_power", "chance_power", "chinchilla", "delayed_power", "get", "isoflop", "kaplan",
+    "kaplan_floor", "kaplan_steps", "multiplicative", "power", "pure_power", "shifted_power",
+    "skaling",
 ]  # fmt: skip
 
 

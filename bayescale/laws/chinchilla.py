@@ -1,6 +1,6 @@
 """Hoffmann et al. 2022: an irreducible loss, and one power law each in parameters and tokens."""
 
-from bayescale.law import Law, Published
+from bayescale.laws.base import Law, Published
 from bayescale.priors import Positive
 
 

@@ -5,7 +5,7 @@ level and an optimum of its own, which scatter around the power laws. With train
 ``series`` the same law is their approach 1: the envelope of the curves is its lowest point.
 """
 
-from bayescale.law import Law
+from bayescale.laws.base import Law
 from bayescale.priors import Fraction, Positive
 
 

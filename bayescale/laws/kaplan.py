@@ -1,6 +1,6 @@
 """Kaplan et al. 2020: a pure power law in which the scarcer of model and data sets the loss."""
 
-from bayescale.law import Law, Published
+from bayescale.laws.base import Law, Published
 from bayescale.priors import Positive
 
 

@@ -1,6 +1,6 @@
 """A product of powers, as popular accounts quote it: more of either always helps as much."""
 
-from bayescale.law import Law
+from bayescale.laws.base import Law
 from bayescale.priors import Positive
 
 

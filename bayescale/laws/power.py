@@ -1,6 +1,6 @@
 """Power laws in one column, with and without a limit: Hestness et al. 2017."""
 
-from bayescale.law import Law
+from bayescale.laws.base import Law
 from bayescale.priors import Positive
 
 

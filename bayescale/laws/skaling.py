@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bayescale.law import Law
+from bayescale.laws.base import Law
 from bayescale.priors import Positive
 
 

@@ -1,0 +1,5 @@
+"""``python -m bayescale``: the command without its script."""
+
+from bayescale.cli import main
+
+main()

@@ -1,0 +1,17 @@
+"""Tasks: from loss to accuracy, and breaks (emergence) in curves of scores."""
+
+from bayescale.capabilities.break_search import Breaks, breaks
+from bayescale.capabilities.links import Link, link
+from bayescale.capabilities.metric_comparison import MetricTest, metric_test
+from bayescale.capabilities.task_forecasts import TaskForecast, forecast_tasks
+
+__all__ = [
+    "Breaks",
+    "Link",
+    "MetricTest",
+    "TaskForecast",
+    "breaks",
+    "forecast_tasks",
+    "link",
+    "metric_test",
+]

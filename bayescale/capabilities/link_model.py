@@ -1,0 +1,409 @@
+"""From loss to accuracy: the forms of a link, its plan, and its model.
+
+accuracy of a run on a task = form(how far the run is beyond the best one fitted) + noise
+
+* A run's place is ``u``: how far its loss (for the direct form, the log of its compute) is beyond
+  that of the best run of the table, in standard deviations of the table. It is negative for all
+  fitted runs but one, and what is to be forecast is positive.
+* Every parameter of a form varies over tasks around a population, on the link scale of its prior.
+* No form is quite true: the slope of every task walks at random along u, by a size of its own.
+  Beyond the best run the walk goes on.
+* Corpora give different accuracies at one loss: each group is moved along ``u``, for all tasks
+  and for each task. A move in loss means the same for every form, task and level of accuracy.
+* A task is not guessed at exactly its nominal chance: models that always give one answer stand
+  above or below it, so the floor has log odds of its own. Where chance is 0, some answers are
+  right by accident (`ACCIDENT`): a floor of exactly 0 would make a slope of them.
+* The noise is beta-binomial: the number of questions is known, and runs of equal loss scatter by
+  more than it, for two reasons with a size per task: guesses that differ (`precision`), anywhere;
+  and skill that differs (`jitter`, in log odds of what is won), where there is some to win or lose.
+
+Everything enters as ``pm.Data``, so tables of one shape share a compilation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from bayescale.functions import softplus
+from bayescale.inference import nuts
+from bayescale.model import SCALE_SPREAD, Effect, Parameter
+from bayescale.priors import Fraction, Positive, Prior, Real, to_link
+
+#: How sharply a rise that would go on bends where it reaches all that can be won: the higher, the
+#: more exactly the form is what its authors wrote, up to there.
+CAP = 4.0
+
+#: Log odds by which always giving one answer differs from guessing: by a few hundredths of
+#: accuracy on most tasks, by a tenth on some.
+OFFSET = Real(0.0, sd=0.1, between=0.2)
+
+#: Accuracy of answers without a choice that are right by accident, and what a log odds of an
+#: offset counts there: a standard deviation is then a factor of seven.
+ACCIDENT, LOOSE = 3e-4, 10.0
+
+#: Precision of the beta noise between runs wherever they stand: 1000 is a standard deviation of
+#: 0.016 at an accuracy of one half. Tasks differ by several times.
+PRECISION = Positive(1000.0, spread=4.0, between=3.0)
+
+#: Standard deviation, between runs of one loss, of the log odds of what is won.
+JITTER = Positive(0.1, spread=2.0, between=2.0)
+
+#: Random walk of a task's slope along u, in units of the slope, per root of a unit of u. OpenLM's
+#: tasks, of runs up to 154M parameters, say 1.1 for the typical task and .5 to 3.5 for single ones
+#: (`benchmarks/links.py`).
+WALK = Positive(1.0, spread=2.0, between=2.0)
+#: Components that are kept of its integral, which is smooth.
+COMPONENTS = 5
+
+#: Typical move of a group along u, for all tasks and for single ones, and a factor on it. Corpora
+#: of OpenLM differ by some tenths of a nat.
+MOVE, MOVE_SPREAD = 0.1, 0.8
+
+#: Whose differences between tasks are taken as said, not learnt. Most tasks only tell that their
+#: scatter or walk is small, or nothing of their top, and would make a funnel of how much it
+#: differs; one task that creeps up from chance would let slopes differ so much that a rise says
+#: nothing.
+SAID = ("slope", "top", "precision", "jitter", "walk")
+
+#: The precision that chains start from. Thousands of questions make slopes of the density so steep
+#: at a bad start that the first steps end where every accuracy is 0 or 1 and nothing leads back;
+#: among much scatter they are gentle.
+GENTLE = 5.0
+
+#: Keeps the beta distribution proper where a form says 0 or 1.
+NEVER = 1e-7
+
+
+# -- forms: numpy, xarray and PyTensor alike ---------------------------------------------------
+
+
+def cap(log_rise):
+    """A share that rises as exp(`log_rise`) and bends just below 1."""
+    return np.exp(-softplus(-CAP * log_rise) / CAP)
+
+
+def logistic(u, *, floor, level, slope, top):
+    """accuracy = floor + (1 - floor) top sigmoid(level + slope u)."""
+    return floor + (1 - floor) * top * np.exp(-softplus(-(level + slope * u)))
+
+
+def gadre(u, *, floor, level, slope):
+    """accuracy = floor + (1 - floor) exp(level + slope u): an error of eps - k exp(-gamma loss)."""
+    return floor + (1 - floor) * cap(level + slope * u)
+
+
+def hinge(u, *, floor, start, slope, width):
+    """accuracy = floor until u = -start, then on by slope u, around a corner of some width."""
+    return floor + (1 - floor) * cap(np.log(slope * width * softplus((u + start) / width) + NEVER))
+
+
+def floor_of(chance, offset):
+    """Chance with its log odds moved, or what is right by accident where there is no choice."""
+    free = (chance <= 0) * 1.0
+    chance = chance + free * ACCIDENT
+    odds = np.exp(offset * (1 + free * (LOOSE - 1)))
+    return chance * odds / (1 - chance + chance * odds)
+
+
+def precision_of(mean, floor, *, precision, jitter):
+    """Precision of the beta noise of accuracies around `mean`."""
+    won = (mean - floor) / (1 - floor)
+    return 1 / (1 / precision + jitter**2 * (1 - floor) * won**2 * (1 - won) / mean)
+
+
+@dataclass(frozen=True)
+class Form:
+    """A formula from ``u`` to accuracy, and the priors of its parameters."""
+
+    name: str
+    formula: Callable
+    priors: Mapping[str, Prior]
+    along: str = "loss"
+
+    def __call__(self, u, values: Mapping[str, object], chance):
+        """Accuracy and the precision of its noise, given values by parameter."""
+        own = {p: values[p] for p in self.priors}
+        floor = floor_of(chance, values["offset"])
+        mean = NEVER + (1 - 2 * NEVER) * self.formula(u, floor=floor, **own)
+        return mean, precision_of(
+            mean, floor, precision=values["precision"], jitter=values["jitter"]
+        )
+
+
+#: Of the accuracy that can be won, best runs have won anything from next to nothing to most; a
+#: standard deviation of the loss multiplies the odds of it by ten or so.
+LEVEL = Real(-1.5, sd=1.5, between=1.5)
+SLOPE = Positive(2.5, spread=1.8, between=1.6)
+#: Wrong and ambiguous questions keep the best model from 1; without a top, a rise that slows down
+#: early is taken to go on.
+TOP = Fraction(0.9, spread=1.2, between=1.5)
+
+FORMS: dict[str, Form] = {
+    "logistic": Form("logistic", logistic, {"level": LEVEL, "slope": SLOPE, "top": TOP}),
+    "gadre": Form(
+        "gadre", gadre, {"level": LEVEL, "slope": Positive(1.5, spread=1.8, between=1.6)}
+    ),
+    "hinge": Form(
+        "hinge",
+        hinge,
+        {
+            # The threshold lies within the table for most tasks, and beyond it for some.
+            "start": Real(0.5, sd=1.0, between=0.7),
+            "slope": Positive(0.4, spread=2.0, between=1.6),
+            "width": Positive(0.2, spread=2.0, between=1.3),
+        },
+    ),
+    "direct": Form("direct", logistic, {"level": LEVEL, "slope": SLOPE, "top": TOP}, along="C"),
+}
+
+
+# -- plan --------------------------------------------------------------------------------------
+
+
+def cell(task: str, member: str) -> str:
+    """The label of a task and a group."""
+    return f"{task} | {member}"
+
+
+@dataclass(frozen=True, eq=False)
+class LinkPlan:
+    """Everything a link's model is built from, and all that is needed to read its posterior.
+
+    Attributes
+    ----------
+    form : Form
+    table : pandas.DataFrame
+        As `bayescale.data.task_table.sheet` returns it, with ``member``, the group of each row.
+    groups : tuple of str
+        Columns that ``member`` stands for.
+    """
+
+    form: Form
+    table: pd.DataFrame
+    groups: tuple[str, ...] = ()
+
+    @cached_property
+    def facts(self) -> pd.DataFrame:
+        """Number of questions and chance, by task."""
+        return self.table.groupby("task", sort=True)[["n_questions", "chance"]].first()
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return tuple(self.facts.index)
+
+    @cached_property
+    def members(self) -> tuple[str, ...]:
+        return tuple(sorted(set(self.table["member"]))) if self.groups else ()
+
+    def position(self, value):
+        """Where a loss, or a compute, lies: higher is better."""
+        return np.log(value) if self.form.along == "C" else -1.0 * value
+
+    @cached_property
+    def best(self) -> float:
+        """The position of the best run."""
+        return float(self.position(self.table[self.form.along].to_numpy(float)).max())
+
+    @cached_property
+    def spread(self) -> float:
+        """One unit of u."""
+        return float(self.position(self.table[self.form.along].to_numpy(float)).std())
+
+    def u(self, value):
+        """How far beyond the best run, in units of `spread`."""
+        return (self.position(value) - self.best) / self.spread
+
+    @cached_property
+    def fitted(self) -> np.ndarray:
+        """Where the rows of the table lie, in u."""
+        return self.u(self.table[self.form.along].to_numpy(float))
+
+    @cached_property
+    def _trend(self) -> np.ndarray:
+        """Level and slope of each component over the table, where better runs count for more."""
+        weight = np.exp(self.fitted / 2)[:, None]
+        line = np.stack([np.ones_like(self.fitted), self.fitted], axis=1)
+        return np.linalg.lstsq(weight * line, weight * self._components(self.fitted))[0]
+
+    def _components(self, u):
+        """Integrals of the principal components of a Wiener process from the best run back."""
+        length = -self.fitted.min()
+        k = (np.arange(COMPONENTS) + 0.5) * np.pi
+        back = np.clip(-u / length, 0, 1)[..., None]
+        return length**1.5 * np.sqrt(2) * (1 - np.cos(k * back)) / k**2
+
+    def walk(self, u):
+        """What each component of a walk of unit size adds to u; (..., component).
+
+        Level and slope over the table are taken out, for they are the form's own: chains that have
+        to find out which is whose get on slowly.
+        """
+        level, slope = self._trend
+        return self._components(u) - level - slope * u[..., None]
+
+    @cached_property
+    def parameters(self) -> tuple[Parameter, ...]:
+        priors = {
+            **self.form.priors,
+            "offset": OFFSET,
+            "precision": PRECISION,
+            "jitter": JITTER,
+            "walk": WALK,
+        }
+        return tuple(Parameter(n, p, (Effect("task", "partial"),)) for n, p in priors.items())
+
+    @cached_property
+    def levels(self) -> dict[str, tuple[str, ...]]:
+        """Labels of the posterior's dims."""
+        return {
+            "task": self.tasks,
+            "component": tuple(range(COMPONENTS)),
+            **({"member": self.members, "cell": self.cells} if self.members else {}),
+        }
+
+    @cached_property
+    def cells(self) -> tuple[str, ...]:
+        """The pairs of task and group that have rows: of others nothing is to be learnt."""
+        return (
+            tuple(
+                sorted(
+                    {
+                        cell(t, m)
+                        for t, m in zip(self.table["task"], self.table["member"], strict=True)
+                    }
+                )
+            )
+            if self.members
+            else ()
+        )
+
+    @property
+    def shape(self) -> tuple:
+        """What a compiled model depends on."""
+        return ("link", self.form.name, len(self.tasks), len(self.members), len(self.cells))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The model's ``pm.Data``."""
+        task = self.table["task"].map({t: i for i, t in enumerate(self.tasks)}).to_numpy(int)
+        right = np.round(self.table["y"] * self.table["n_questions"]).to_numpy(float)
+        out = dict(
+            u=self.fitted,
+            walk_at=self.walk(self.fitted),
+            right=right,
+            wrong=self.table["n_questions"].to_numpy(float) - right,
+            task_index=task,
+            chance=self.facts["chance"].to_numpy(float),
+            prior=np.array(
+                [
+                    [p.prior.centre, p.prior.width, np.log(p.prior.between_width)]
+                    for p in self.parameters
+                ]
+            ),
+        )
+        if self.members:
+            member = self.table["member"].map({m: i for i, m in enumerate(self.members)})
+            out["member_index"] = member.to_numpy(int)
+            place = {c: i for i, c in enumerate(self.cells)}
+            out["cell_index"] = np.array(
+                [
+                    place[cell(t, m)]
+                    for t, m in zip(self.table["task"], self.table["member"], strict=True)
+                ]
+            )
+        return out
+
+
+# -- model -------------------------------------------------------------------------------------
+
+#: Tasks and corpora of little scatter leave a few divergences at 0.9, and random walks of a task's
+#: slope mix slowly. Ten times the draws would take many minutes for three tasks already.
+STAGES = (nuts.Stage(0.97, 2), nuts.Stage(0.98, 6))
+
+
+def target(plan: LinkPlan) -> nuts.Target:
+    """The posterior of a link, as the sampler takes it."""
+    # Tasks that start apart by whole units of log odds, and corpora by whole units of loss, leave
+    # chains where every accuracy is 0 or 1, which no gradient leads out of: population values
+    # alone are scattered.
+    names = tuple(p.name for p in plan.parameters)
+    return nuts.Target(
+        shape=plan.shape,
+        build=lambda: build(plan),
+        arrays=plan.arrays(),
+        levels=plan.levels,
+        names=names,
+        scattered=names,
+        stages=STAGES,
+    )
+
+
+def build(plan: LinkPlan):
+    """The PyMC model of a link.
+
+    Returns
+    -------
+    pymc.Model
+        Variables: each parameter's population value under its own name, ``level_task`` per task
+        and ``level_task_scale`` between tasks; ``walk_step``, which the components of each task's
+        walk are made of (`walks`); ``move_member`` and ``move_cell`` for the moves of groups, with
+        their scales.
+    """
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    coords = {k: list(v) for k, v in plan.levels.items()}
+    with pm.Model(coords=coords) as model:
+        data = {name: pm.Data(name, values) for name, values in plan.arrays().items()}
+        task = data["task_index"]
+        values = {
+            p.name: _per_task(p, data["prior"][i], len(plan.tasks))
+            for i, p in enumerate(plan.parameters)
+        }
+        u = data["u"]
+        for dim in ("member", "cell") if plan.members else ():
+            scale = pm.LogNormal(f"move_{dim}_scale", np.log(MOVE), MOVE_SPREAD)
+            u = u + pm.Normal(f"move_{dim}", 0.0, scale, dims=dim)[data[f"{dim}_index"]]
+        # Accuracies tell how far a task strays, not how often its slope that is. Half of the size
+        # is taken out: tasks that tell little of their walk would make a funnel of it otherwise,
+        # and those that tell much a ridge.
+        half = pt.sqrt(values["walk"] * values["slope"])[:, None]
+        steps = half * pm.Normal("walk_step", 0.0, half, dims=("task", "component"))
+        u = u + (data["walk_at"] * steps[task]).sum(axis=1) / values["slope"][task]
+        at_rows = {n: v[task] for n, v in values.items()}
+        mean, total = plan.form(u, at_rows, data["chance"][task])
+        a, b = mean * total, (1 - mean) * total
+        pm.Potential(
+            "accuracy",
+            (
+                pt.gammaln(data["right"] + a)
+                - pt.gammaln(a)
+                + pt.gammaln(data["wrong"] + b)
+                - pt.gammaln(b)
+                + pt.gammaln(total)
+                - pt.gammaln(data["right"] + data["wrong"] + total)
+            ).sum(),
+        )
+    return model
+
+
+def walks(posterior):
+    """The components of each task's walk, in units of u."""
+    return posterior["walk_step"] * np.sqrt(posterior["walk_task"] / posterior["slope_task"])
+
+
+def _per_task(p: Parameter, prior, size: int):
+    """A parameter's value for every task, declaring its variables on the way."""
+    import pymc as pm
+
+    kinds = {"log": pm.LogNormal, "logit": pm.LogitNormal, "identity": pm.Normal}
+    variable, link, (effect,) = kinds[p.prior.link], p.prior.link, p.effects
+    one, each = (GENTLE, np.full(size, GENTLE)) if p.name == "precision" else (None, None)
+    base = to_link(link, variable(p.name, prior[0], prior[1], initval=one))
+    said = p.name in SAID
+    scale = np.exp(prior[2]) if said else pm.LogNormal(p.scale(effect), prior[2], SCALE_SPREAD)
+    return variable(p.member(effect), base, scale, dims="task", initval=each)

@@ -1,0 +1,252 @@
+"""How parameters and FLOP are counted: one model, several numbers, and other exponents for each.
+
+Much of the distance between Kaplan et al. (N* ~ C^0.73) and Hoffmann et al. (C^0.5) is in what was
+counted (Pearce & Song 2024, arXiv:2406.12907; Porian et al. 2024, arXiv:2406.19146), so a count is
+part of a model's assumptions.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from bayescale.errors import RunsError, unknown
+from bayescale.units import FLOP_PER_PARAMETER_TOKEN
+
+PARAMETERS = ("non_embedding", "with_head", "total")
+FLOPS = ("6N", "kaplan", "deepseek", "full")
+
+#: N total = N non-embedding + OMEGA (N non-embedding)^(1/3), over Hoffmann's configurations (Pearce
+#: & Song 2024).
+OMEGA = 47491.0
+
+
+@dataclass(frozen=True)
+class Count:
+    """Parameters of decoder-only transformers and their training FLOP per token.
+
+    Attributes
+    ----------
+    non_embedding : numpy.ndarray
+        Weights of the layers alone (Kaplan et al. 2020, arXiv:2001.08361).
+    with_head : numpy.ndarray
+        These and the output head: all that multiplies (Porian et al. 2024).
+    total : numpy.ndarray
+        These and the embeddings, where they are not tied to the head.
+    attention : numpy.ndarray
+        Layers x context x width: multiplications per token inside attention, over half the context
+        on average (a causal mask) or half of those over all of it.
+    """
+
+    non_embedding: np.ndarray
+    with_head: np.ndarray
+    total: np.ndarray
+    attention: np.ndarray
+
+    def parameters(self, convention: str) -> np.ndarray:
+        """Parameters by name of the convention: ``non_embedding``, ``with_head``, ``total``."""
+        if convention not in PARAMETERS:
+            raise RunsError(unknown("way to count parameters", convention, PARAMETERS))
+        return getattr(self, convention)
+
+    def flop_per_token(self, convention: str = "6N", parameters: str = "total") -> np.ndarray:
+        """Training FLOP per token: three times those of the forward pass.
+
+        Parameters
+        ----------
+        convention : {"6N", "kaplan", "deepseek", "full"}
+            ``"6N"``: six per parameter, as `parameters` counts them. ``"kaplan"``: six per
+            non-embedding parameter and attention over half the context on average, 6 x layers x
+            context x width (arXiv:2001.08361, section 2.1). ``"deepseek"``: the same with attention
+            over all of it, 12 x layers x context x width (arXiv:2401.02954). ``"full"``: that and
+            the head (Hoffmann et al. 2022, arXiv:2203.15556, appendix F, but for looking up
+            embeddings, which multiplies nothing, and the softmax).
+        """
+        if convention == "6N":
+            return FLOP_PER_PARAMETER_TOKEN * self.parameters(parameters)
+        of_layers = FLOP_PER_PARAMETER_TOKEN * self.non_embedding
+        if convention == "kaplan":
+            return of_layers + 6 * self.attention
+        if convention == "deepseek":
+            return of_layers + 12 * self.attention
+        if convention == "full":
+            return FLOP_PER_PARAMETER_TOKEN * self.with_head + 12 * self.attention
+        raise RunsError(unknown("way to count FLOP", convention, FLOPS))
+
+
+def count(width, depth, vocab, *, context=2048, feed_forward=None, tied: bool = False) -> Count:
+    """Count the parameters of decoder-only transformers.
+
+    Parameters
+    ----------
+    width, depth, vocab : int or array_like
+        Model dimension, number of layers, size of the vocabulary.
+    context : int or array_like
+        Tokens a sequence has.
+    feed_forward : int or array_like, optional
+        Inner dimension of the feed-forward blocks (two matrices); 4 x width if not given. For a
+        gated block (three matrices) give 1.5 times its inner dimension.
+    tied : bool
+        Whether embeddings and head are one matrix.
+
+    Returns
+    -------
+    Count
+
+    Raises
+    ------
+    RunsError
+        For sizes that are not positive.
+
+    Examples
+    --------
+    >>> gpt2 = count(width=768, depth=12, vocab=50257, context=1024, tied=True)
+    >>> int(gpt2.non_embedding), int(gpt2.total)
+    (84934656, 123532032)
+    >>> round(float(gpt2.flop_per_token("full") / gpt2.flop_per_token("kaplan")), 2)
+    1.51
+    """
+    sizes = dict(width=width, depth=depth, vocab=vocab, context=context)
+    sizes["feed_forward"] = 4 * np.asarray(width, float) if feed_forward is None else feed_forward
+    derived = ("feed_forward",) if feed_forward is None else ()
+    sizes = {k: np.asarray(v, dtype=float) for k, v in sizes.items()}
+    if wrong := [
+        k for k, v in sizes.items() if k not in derived and not (np.isfinite(v) & (v > 0)).all()
+    ]:
+        raise RunsError([f"{k} must be positive and finite" for k in wrong], where="count")
+    width, depth, vocab, context, inner = sizes.values()
+    layers = depth * (4 * width**2 + 2 * width * inner)
+    head = vocab * width
+    return Count(layers, layers + head, layers + head * (1 if tied else 2), depth * context * width)
+
+
+def restated(frame: pd.DataFrame, mapping, parameters: str, flops: str, sizes):
+    """A table of runs with other N and C, what they were read from, the convention in words, and
+    cautions.
+
+    `sizes` are the keywords of `count`, each a number or the name of a column.
+    """
+    sizes = {"width": "width", "depth": "depth", "vocab": None, **sizes}
+    problems = []
+    if "D" not in frame:
+        problems.append("these runs have no tokens D, without which C cannot be restated")
+    if parameters not in PARAMETERS and parameters not in frame:
+        problems.append(unknown("way to count parameters, or column,", parameters, PARAMETERS))
+    if flops not in FLOPS:
+        problems.append(unknown("way to count FLOP", flops, FLOPS))
+    needed = parameters in PARAMETERS or flops != "6N"
+    if parameters == "non_embedding" and flops != "full":
+        sizes = {**sizes, "vocab": 1}  # which none of these counts uses
+    known, keywords = {}, inspect.signature(count).parameters
+    problems += [unknown("size", name, keywords) for name in sizes if name not in keywords]
+    for name, said in sizes.items() if needed else ():
+        if isinstance(said, str) and said not in frame:
+            problems.append(f"{name}: {unknown('column', said, frame.columns)} Or give a number.")
+        elif said is None and name == "vocab":
+            problems.append("vocab is needed: a number, or the name of a column")
+        elif said is not None:
+            known[name] = frame[said].to_numpy(float) if isinstance(said, str) else said
+    if problems:
+        raise RunsError(problems, where="recount")
+    counted = count(**known) if needed else None
+    N = (
+        frame[parameters].to_numpy(float)
+        if parameters not in PARAMETERS
+        else counted.parameters(parameters)
+    )
+    per_token = FLOP_PER_PARAMETER_TOKEN * N if flops == "6N" else counted.flop_per_token(flops)
+    if (wrong := ~(np.isfinite(N) & (N > 0))).any():
+        raise RunsError(
+            f"{parameters!r} is not a positive count in {int(wrong.sum())} row(s), the "
+            f"first is {frame.index[wrong][0]}",
+            where="recount",
+        )
+    how = {
+        "non_embedding": "without embeddings",
+        "with_head": "with the head, without embeddings",
+        "total": "with embeddings and head",
+    }.get(parameters, f"as in {parameters!r}")
+    what = "6ND" if flops == "6N" else f"D times FLOP per token as {flops!r} counts them"
+    read = {**mapping, "N": parameters}
+    if flops == "6N":
+        read.pop("C", None)
+    else:
+        read |= {"D": mapping.get("D", "D"), "C": flops}
+    return (
+        frame.assign(N=N, C=per_token * frame["D"]),
+        read,
+        f"N is counted {how}, C = {what}",
+        uneven(per_token / N),
+    )
+
+
+def uneven(per_parameter: np.ndarray) -> list[str]:
+    """What a table's budgets mean where FLOP per parameter and token differ from run to run."""
+    low, high = float(per_parameter.min()), float(per_parameter.max())
+    if high < 1.05 * low:
+        return []
+    return [
+        f"C / (N D) runs from {low:.3g} to {high:.3g}: forecasts and splits by budget hold for "
+        f"its median, C = {np.median(per_parameter):.3g} N D, and exponents of laws in N and D "
+        "do not change with it"
+    ]
+
+
+def total_of(non_embedding, omega: float = OMEGA):
+    """Total parameters of Hoffmann-like models from those without embeddings.
+
+    Parameters
+    ----------
+    non_embedding : float or array_like
+    omega : float
+        Pearce & Song 2024, arXiv:2406.12907, section 3.
+
+    Examples
+    --------
+    >>> round(float(total_of(1e9)) / 1e9, 3)
+    1.047
+    """
+    return non_embedding + omega * non_embedding ** (1 / 3)
+
+
+def local_exponent(alpha, beta, non_embedding, omega: float = OMEGA):
+    """The exponent a of N* ~ C^a that is seen where embeddings are not counted.
+
+    The world is Hoffmann's, L = E + A N^-alpha + B D^-beta in total parameters; budgets C = 6ND
+    and sizes are counted without embeddings, as in Kaplan et al. 2020. Then no power law holds, and
+    the exponent depends on the size.
+
+    Parameters
+    ----------
+    alpha, beta : float or array_like
+        Exponents of the law; draws of a posterior, say.
+    non_embedding : float or array_like
+        Where: parameters without embeddings.
+    omega : float
+        As in `total_of`.
+
+    Returns
+    -------
+    numpy.ndarray
+        beta / (alpha / 3 + beta) for the smallest models, more where embeddings lose their lead
+        (about 1M parameters), beta / (alpha + beta) for the largest.
+
+    Notes
+    -----
+    With s = d log N_total / d log N the best N at a budget has alpha A N_total^-alpha s = beta B
+    D^-beta; its logarithm's derivative along the budget gives a = beta / (alpha s + beta - d log s
+    / d log N). Pearce & Song 2024, arXiv:2406.12907, section 3.
+
+    Examples
+    --------
+    >>> [round(float(local_exponent(0.35, 0.37, n)), 2) for n in (1e4, 1e6, 1e8, 1e10)]
+    [0.78, 0.96, 0.61, 0.52]
+    """
+    N = np.asarray(non_embedding, float)
+    embedding = omega * N ** (1 / 3)
+    s = (N + embedding / 3) / (N + embedding)
+    bend = (N + embedding / 9) / (N + embedding) - s**2
+    return beta / (alpha * s + beta - bend / s)

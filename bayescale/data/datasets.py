@@ -1,0 +1,144 @@
+"""Tables that come with the package, and one that it fetches from its public source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bayescale.errors import RunsError, unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BUNDLED = ("openlm",)
+NAMES = (*BUNDLED, "chinchilla")
+
+EPOCH_COMMIT = "92258837425e1b5f2851d624287f0120583a3d0e"
+EPOCH_SHA256 = "193478df4e90f040016431996c45682659306840ecdadf83cfb9cd5ca0aa1b30"
+EPOCH_URL = (
+    "https://raw.githubusercontent.com/epoch-research/analyzing-chinchilla/"
+    f"{EPOCH_COMMIT}/data/svg_extracted_data.csv"
+)
+
+
+def bundled(file: str) -> Path:
+    """Where a bundled file lies: inside the installed package, or in the checkout's ``data/``."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "_datasets", package.parent / "data"):
+        if (folder / file).exists():
+            return folder / file
+    raise RunsError(f"the bundled file {file} is missing: reinstall bayescale", where=str(package))
+
+
+def fetch_chinchilla(progressbar: bool = False) -> Path:
+    """Fetch Epoch AI's digitised Chinchilla points once, check them, keep them in the cache.
+
+    Returns
+    -------
+    Path
+        The file in the cache (``BAYESCALE_CACHE``, else the system's cache folder).
+
+    Raises
+    ------
+    RunsError
+        Without a network, or if the file is not the one that was expected.
+    """
+    import pooch
+
+    try:
+        return Path(
+            pooch.retrieve(
+                EPOCH_URL,
+                known_hash=f"sha256:{EPOCH_SHA256}",
+                fname="chinchilla_svg_extracted_data.csv",
+                path=cache(),
+                progressbar=progressbar,
+            )
+        )
+    except Exception as error:  # pooch raises whatever the network library does
+        raise RunsError(
+            f"could not download {EPOCH_URL} ({type(error).__name__}: {str(error)[:120]}). Without "
+            f"a network, put that file into {cache()} as chinchilla_svg_extracted_data.csv, or use "
+            "Runs.example('openlm'), which needs none",
+            where="Runs.example('chinchilla')",
+        ) from error
+
+
+def cache() -> Path:
+    """The folder that downloads are kept in."""
+    import os
+
+    import pooch
+
+    return Path(os.environ.get("BAYESCALE_CACHE") or pooch.os_cache("bayescale"))
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that is no example."""
+    if name not in NAMES:
+        raise RunsError(unknown("example", name, NAMES))
+
+
+def openlm_tasks() -> pd.DataFrame:
+    """Accuracies of the OpenLM runs: 104 runs on 15 tasks (Gadre et al. 2024, arXiv:2403.08540).
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per run and task: ``dataset``, ``architecture``, ``N``, ``D``, ``C`` = 6ND, ``loss``
+        (nats per token on the C4 validation set), ``task``, ``accuracy`` in [0, 1],
+        ``n_questions`` and ``chance``, the accuracy of guessing.
+
+    Examples
+    --------
+    >>> import bayescale as bs
+    >>> table = bs.datasets.openlm_tasks()
+    >>> len(table) == 104 * 15
+    True
+    >>> table.query("task == 'hellaswag' and N > 5e9")[["dataset", "loss", "n_questions"]].shape
+    (3, 3)
+    """
+    import pandas as pd
+
+    keys = ["dataset", "architecture", "tokens_per_param"]
+    wide = pd.read_csv(bundled("openlm_tasks.csv")).merge(
+        pd.read_csv(bundled("openlm.csv")), on=keys, validate="one_to_one"
+    )
+    return _long(wide, "openlm", ["dataset", "architecture"], ["loss"])
+
+
+def emergent_tasks() -> pd.DataFrame:
+    """Scores of base language models on 7 tasks reported as emergent (Ruan et al. 2024,
+    arXiv:2405.10938).
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per model and task: ``model``, ``family``, ``N``, ``D``, ``C`` = 6ND, ``task``,
+        ``accuracy`` in [0, 1], ``n_questions`` and ``chance``, the accuracy of guessing. Models
+        without D or C, or without an accuracy, are left out. Families count compute differently.
+
+    Examples
+    --------
+    >>> import bayescale as bs
+    >>> bs.datasets.emergent_tasks()["task"].nunique()
+    7
+    """
+    import pandas as pd
+
+    wide = pd.read_csv(bundled("emergent.csv"))
+    facts = pd.read_csv(bundled("emergent_task_facts.csv"))
+    wide = wide.rename(columns=dict(zip(facts["column"], facts["task"], strict=True)))
+    return _long(wide.dropna(subset=["tokens", "flops"]), "emergent", ["model", "family"], [])
+
+
+def _long(wide: pd.DataFrame, name: str, labels: list[str], measured: list[str]) -> pd.DataFrame:
+    """One row per model and task, with the facts of each task."""
+    import pandas as pd
+
+    facts = pd.read_csv(bundled(f"{name}_task_facts.csv"))
+    wide = wide.rename(columns={"params": "N", "tokens": "D"}).astype({"N": float, "D": float})
+    wide["C"] = 6.0 * wide["N"] * wide["D"]
+    known = [*labels, "N", "D", "C", *measured]
+    long = wide.melt(known, list(facts["task"]), "task", "accuracy").dropna(subset="accuracy")
+    return long.merge(facts[["task", "n_questions", "chance"]], on="task", how="left")

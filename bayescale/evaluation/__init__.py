@@ -1,0 +1,26 @@
+"""Did the intervals hold, and which law do the runs support."""
+
+from bayescale.evaluation import scores
+from bayescale.evaluation.comparison import Comparison, average, compare
+from bayescale.evaluation.hypothesis_comparison import LARGE, Hypotheses, hypotheses
+from bayescale.evaluation.jobs import OURS
+from bayescale.evaluation.rollouts import AVERAGE, DISTANCES, Rollout, rollout
+from bayescale.evaluation.sbc import Calibration, calibrate, envelope
+
+__all__ = [
+    "AVERAGE",
+    "DISTANCES",
+    "LARGE",
+    "OURS",
+    "Calibration",
+    "Comparison",
+    "Hypotheses",
+    "Rollout",
+    "average",
+    "calibrate",
+    "compare",
+    "envelope",
+    "hypotheses",
+    "rollout",
+    "scores",
+]

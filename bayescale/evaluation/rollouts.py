@@ -1,0 +1,441 @@
+"""Rollouts: fit the small runs, predict the large ones, and see whether the intervals held."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+
+from bayescale import laws as gallery
+from bayescale.data import Runs, as_names
+from bayescale.errors import BayescaleError, ConvergenceWarning, FitError, LawError, unknown
+from bayescale.evaluation import scores as scoring
+from bayescale.evaluation.jobs import (
+    AVERAGED,
+    BOUNDS,
+    OURS,
+    Answer,
+    Task,
+    by_huber,
+    by_last_value,
+    by_posterior,
+    do_all,
+    scored,
+)
+from bayescale.evaluation.splits import cuts, is_curve, problems, unseen
+from bayescale.forecasting import shares
+from bayescale.laws import Law
+from bayescale.priors import Prior
+
+AVERAGE, PERSISTENCE = "average", "persistence"
+#: Bins of how far a forecast reached, in multiples of the largest fitted run.
+DISTANCES = {"<=2x": 2.0, "2-10x": 10.0, "10-100x": 100.0, ">100x": np.inf}
+#: Columns of `Rollout.points` that no group may be called like.
+TAKEN = (
+    "law",
+    "method",
+    "problem",
+    "threshold",
+    "run",
+    "loss",
+    "extrapolation",
+    "distance",
+    *BOUNDS,
+    "pit",
+    "crps",
+    "log_score",
+    "log_error",
+    "interval_score",
+    "converged",
+    "seconds",
+    AVERAGED,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Rollout:
+    """Forecasts of runs that were held out, and how good they were.
+
+    Attributes
+    ----------
+    points : pandas.DataFrame
+        A row per law and held-out run: ``law``; ``method``, ``"bayescale"`` or ``"baseline"``;
+        ``problem``; ``threshold`` (nan for a split); the columns of `each` and of groups;
+        ``series``; ``run``, its label in the table; ``N``, ``D``, ``C``; the measured ``loss``;
+        ``extrapolation``, in multiples of the largest fitted run; the forecast's ``median`` and
+        ``low50``, ``high50`` ... ``high95``, in the unit of the loss; the scores of
+        `bayescale.evaluation.scores.score`; ``converged``, and the ``seconds`` that its problem
+        took;
+        ``log_score_averaged``, the log score as a member of an average (see `members`).
+    draws : dict of (law, problem) to array, dims (draw, point)
+        At most 1000 predictive draws of the loss, points in the order of `points`. Those of the
+        baselines are not kept.
+    random_seed : int
+    notes : tuple of str
+        What a reader should know: groups without a fitted run, baselines that could not be made.
+    each : str, optional
+        The column whose labels were problems of their own.
+    members : dict of (law, problem) to array, dims (draw, point)
+        As `draws`, but of a law as a member of an average, where its drift is then another: laws
+        that are averaged drift less than one alone.
+    """
+
+    points: pd.DataFrame = field(repr=False)
+    draws: Mapping[tuple[str, str], np.ndarray] = field(repr=False)
+    random_seed: int
+    notes: tuple[str, ...] = ()
+    each: str | None = None
+    members: Mapping[tuple[str, str], np.ndarray] = field(default_factory=dict, repr=False)
+
+    @property
+    def laws(self) -> tuple[str, ...]:
+        """Names of the laws that were fitted; neither the baselines nor an average."""
+        ours = self.points["law"][self.points["method"] == OURS]
+        return tuple(name for name in ours.unique() if name != AVERAGE)
+
+    def summary(self, by: str | Sequence[str] = ("law",)) -> pd.DataFrame:
+        """Scores, averaged.
+
+        Parameters
+        ----------
+        by : str or sequence of str
+            A row for every combination of these columns of `points`; also ``"distance"``, how far
+            a forecast reached: up to 2, 10 or 100 times the largest fitted run, or beyond.
+
+        Returns
+        -------
+        pandas.DataFrame
+            As `bayescale.evaluation.scores.summarise`: coverage of the 50, 80, 90 and 95 %
+            intervals, ``msce``, ``crps``, ``interval_score``, ``log_score``, ``rmsle``, their
+            standard errors and widths. The labels of `each` (without it, the problems) are its
+            series. Where there are log-Huber baselines, ``interval_score_ratio`` and ``crps_ratio``
+            compare with the same law's; what has none of its own is compared with the mean of all.
+
+        Raises
+        ------
+        BayescaleError
+            For columns that are not there.
+        """
+        by, points = list(as_names(by)), _with_distance(self.points)
+        if strange := [c for c in by if c not in points]:
+            raise BayescaleError([unknown("column", c, points) for c in strange], where="summary")
+        if "distance" in by:
+            points = points.sort_values("distance", kind="stable")
+        series = self.each or "problem"
+        table = scoring.summarise(points, by, series)
+        huber = _huber_scores(points)
+        beside = huber.notna().all(axis=1)
+        if beside.any():
+            ours, theirs = (
+                scoring.summarise(p, by, series).set_index(by)
+                for p in (points[beside], points[beside].assign(**huber[beside]))
+            )
+            ratios = pd.DataFrame({f"{s}_ratio": ours[s] / theirs[s] for s in huber})
+            table = table.merge(ratios.reset_index(), how="left", on=by)
+        return table
+
+    def mixed(self, weights: Mapping[str, float]) -> Rollout:
+        """The same rollout with the weighted average of its laws added, as the law ``"average"``.
+
+        Parameters
+        ----------
+        weights : mapping of str to float
+            Per law, not negative, summing to 1.
+
+        Returns
+        -------
+        Rollout
+            The average's draws are draws of the laws in proportion to their weights, each with the
+            drift it has in `bayescale.average`; its log score is the log density of that mixture.
+
+        Raises
+        ------
+        BayescaleError
+            For laws that are not in the rollout, or weights that are not weights.
+        """
+        there = self.laws
+        wrong = [unknown("law in this rollout", law, there) for law in weights if law not in there]
+        given = np.array(list(weights.values()), dtype=float)
+        if not ((given >= 0).all() and abs(given.sum() - 1) < 1e-6):
+            wrong.append(f"the weights are {dict(weights)}: give numbers >= 0 that sum to 1")
+        if wrong:
+            raise BayescaleError(wrong, where="mixed")
+        weights = {law: w for law, w in weights.items() if w > 0}
+        kept = self.points[self.points["law"] != AVERAGE]
+        points, draws = [kept], {k: d for k, d in self.draws.items() if k[0] != AVERAGE}
+        several = len(weights) > 1
+        said = {**draws, **self.members} if several else draws
+        for problem in kept["problem"].unique():
+            here = kept[kept["problem"] == problem]
+            mixture = _mixture({law: said[law, problem] for law in weights}, weights)
+            points.append(
+                _average(
+                    {law: here[here["law"] == law] for law in weights},
+                    mixture,
+                    weights,
+                    AVERAGED if several else "log_score",
+                )
+            )
+            draws[AVERAGE, problem] = mixture
+        return replace(self, points=pd.concat(points, ignore_index=True), draws=draws)
+
+    def __repr__(self) -> str:
+        problems, first = self.points["problem"].nunique(), self.points["law"].iloc[0]
+        runs = int((self.points["law"] == first).sum())
+        lines = [
+            f"<Rollout of {', '.join(self.laws)}: {runs} held-out runs in {problems} problem"
+            f"{'s' * (problems > 1)}>"
+        ]
+        for row in self.summary().to_dict("records"):
+            hold = "/".join(f"{100 * row[f'coverage{k}']:.0f}" for k in (95, 90, 80, 50))
+            ratio = row.get("interval_score_ratio", np.nan)
+            beside = "" if np.isnan(ratio) else f" ({ratio:.2f} of log-Huber)"
+            lines.append(
+                f"  {row['law']}: 95/90/80/50 % intervals hold {hold} %, interval score "
+                f"{row['interval_score']:.3g}{beside}"
+            )
+        more = ["  ..."] if len(self.notes) > 6 else []
+        return "\n".join([*lines, *(f"  note: {n}" for n in self.notes[:6]), *more])
+
+
+def _with_distance(points: pd.DataFrame) -> pd.DataFrame:
+    bins = pd.cut(points["extrapolation"], [-np.inf, *DISTANCES.values()], labels=list(DISTANCES))
+    return points.assign(distance=bins)
+
+
+def _huber_name(law: str) -> str:
+    return f"log-Huber bootstrap ({law})"
+
+
+def _huber_scores(points: pd.DataFrame) -> pd.DataFrame:
+    """The scores of the log-Huber baseline at every point; nan where there is none."""
+    scores, run = ["interval_score", "crps"], ["problem", "run"]
+    huber = points[points["law"].isin([_huber_name(law) for law in points["law"].unique()])]
+    law = points["law"].where(
+        points["law"].isin(huber["law"].unique()), points["law"].map(_huber_name)
+    )
+    own = points[run].assign(law=law).merge(huber[[*run, "law", *scores]], "left")
+    mean = points[run].merge(huber.groupby(run)[scores].mean().reset_index(), "left")
+    return own[scores].fillna(mean[scores]).set_axis(points.index)
+
+
+def _mixture(draws: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> np.ndarray:
+    """Draws of several forecasts in proportion to their weights, chain still after chain."""
+    counts = shares(weights, min(len(d) for d in draws.values()))
+    taken = [draws[law][np.arange(n) * len(draws[law]) // n] for law, n in counts.items() if n]
+    place = np.concatenate([(np.arange(n) + 0.5) / n for n in counts.values() if n])
+    return np.concatenate(taken)[np.argsort(place, kind="stable")]
+
+
+def _average(of: Mapping[str, pd.DataFrame], mixture: np.ndarray, weights, score) -> pd.DataFrame:
+    """The points of a mixture, from those of its laws."""
+    from scipy.special import logsumexp
+
+    log_scores = np.stack([p[score if score in p else "log_score"] for p in of.values()])
+    shares = np.array(list(weights.values()))[:, None]
+    places = next(iter(of.values())).loc[:, "problem":"extrapolation"]
+    return scored(
+        AVERAGE,
+        OURS,
+        places,
+        mixture.astype(float),
+        logsumexp(log_scores, axis=0, b=shares),
+        converged=all(p["converged"].all() for p in of.values()),
+        seconds=sum(p["seconds"].iloc[0] for p in of.values()),
+    )
+
+
+def rollout(
+    runs: Runs,
+    laws: str | Law | Sequence[str | Law],
+    *,
+    above: float | str | Sequence[float | str] | None = None,
+    column: str = "C",
+    split: str | None = None,
+    each: str | None = None,
+    groups: str | Sequence[str] | None = None,
+    pool: Mapping[str, str | Mapping[str, str]] | None = None,
+    priors: Mapping[str, Prior] | None = None,
+    drift: str = "auto",
+    noise: str = "even",
+    draws: int = 500,
+    tune: int = 500,
+    target_accept: float | None = None,
+    baselines: bool = True,
+    executor=None,
+    random_seed: int | None = None,
+    progressbar: bool | None = None,
+) -> Rollout:
+    """Fit the small runs, predict the large ones, and score the predictions.
+
+    Parameters
+    ----------
+    runs : Runs
+    laws : str, Law, or sequence of them
+    above : float, str, or sequence of them, optional
+        Thresholds in `column` (``1e20``, ``"70B"``): for each, the runs below it are fitted, the
+        others predicted.
+    column : str
+        Where the thresholds lie, and along which it is told how far a forecast reached.
+    split : str, optional
+        Instead of `above`, a column that is true for the runs to fit and false for the others.
+    each : str, optional
+        A column whose every label is a problem of its own, as for many learning curves.
+    groups, pool, priors, drift, noise, draws, tune, target_accept
+        As in `bayescale.fit`. `pool` and `priors` reach those laws that have the parameter.
+    baselines : bool
+        Make today's forecasts too: of each law the log-Huber fit with a bootstrap, for every group
+        by itself; of learning curves the last value.
+    executor : optional
+        Anything with the interface of ``concurrent.futures``: a process pool, or
+        ``dask.distributed.Client(...).get_executor()``. By default this process does it all. The
+        seeds do not depend on it.
+    random_seed : int, optional
+        The one used is kept on the rollout.
+    progressbar : bool, optional
+        By default on a terminal and in notebooks only.
+
+    Returns
+    -------
+    Rollout
+
+    Raises
+    ------
+    FitError
+        Naming every column, law, threshold and label that makes no sense, or the laws that cannot
+        be sent to another process.
+
+    Warns
+    -----
+    ConvergenceWarning
+        Once, if chains did not agree in some fits; their points have ``converged`` false.
+
+    Examples
+    --------
+    >>> import bayescale as bs
+    >>> c4 = bs.Runs.example("openlm").query("dataset == 'c4'")
+    >>> rolled = bs.rollout(c4, "chinchilla", above="1e20", draws=400, random_seed=1)
+    >>> rolled.summary()[["law", "n"]].values.tolist()
+    [['chinchilla', 5], ['log-Huber bootstrap (chinchilla)', 5]]
+    """
+    if not isinstance(runs, Runs):
+        raise FitError(f"expected Runs, got {type(runs).__name__}: make them with Runs.read(path)")
+    groups, wrong = as_names(groups), []
+    chosen = _laws(laws, runs, wrong)
+    labelled = _can_label(runs, each, groups, wrong)
+    if split is not None and column == "C" and column not in runs and chosen:
+        column = chosen[0].columns[0]
+    cut_by = cuts(runs, above, column, split, wrong)
+    held_out = problems(runs, cut_by, column, each, groups, wrong) if labelled else []
+    if wrong:
+        raise FitError(wrong, where="rollout")
+    if random_seed is None:
+        random_seed = int(np.random.SeedSequence().entropy % 2**31)
+    forecasts = [
+        (
+            law.name,
+            by_posterior,
+            law,
+            problem,
+            dict(
+                drift=drift,
+                noise=noise,
+                draws=draws,
+                tune=tune,
+                target_accept=target_accept,
+                pool=_meant_for(law, chosen, pool),
+                priors=_meant_for(law, chosen, priors),
+            ),
+        )
+        for law in chosen
+        for problem in held_out
+    ]
+    if baselines:  # behind the others, whose seeds thus stay the same without them
+        forecasts += [
+            (_huber_name(law.name), by_huber, law, problem, {})
+            for law in chosen
+            for problem in held_out
+        ]
+        forecasts += [
+            (PERSISTENCE, by_last_value, chosen[0], problem, {})
+            for problem in held_out
+            if is_curve(problem, each, chosen)
+        ]
+    along = next((law.columns[0] for law in chosen if len(law.columns) == 1), column)
+    seeds = np.random.SeedSequence(random_seed).spawn(len(forecasts))
+    tasks = [
+        Task(name, predict, problem, law, along, groups, options, seed, len(chosen) > 1)
+        for (name, predict, law, problem, options), seed in zip(forecasts, seeds, strict=True)
+    ]
+    answers = do_all(tasks, executor, progressbar)
+    _warn_of_chains(tasks, answers)
+    made = [(t, a) for t, a in zip(tasks, answers, strict=True) if a.points is not None]
+    notes = [n for problem in held_out for n in unseen(problem, groups)]
+    return Rollout(
+        points=pd.concat([a.points for _, a in made], ignore_index=True),
+        draws={(t.name, t.problem.name): a.draws for t, a in made if a.draws is not None},
+        members={(t.name, t.problem.name): a.member for t, a in made if a.member is not None},
+        random_seed=int(random_seed),
+        notes=(*notes, *(a.note for a in answers if a.note)),
+        each=each,
+    )
+
+
+def _laws(laws, runs: Runs, wrong: list[str]) -> list[Law]:
+    """The laws by name; what is wrong with them is added to `wrong`."""
+    chosen = []
+    for law in [laws] if isinstance(laws, (str, Law)) else laws:
+        try:
+            chosen.append(gallery.get(law))
+        except LawError as error:
+            wrong += error.problems
+    names = [law.name for law in chosen]
+    wrong += [
+        f"{names.count(n)} laws are called {n!r}: give each a name of its own"
+        for n in dict.fromkeys(names)
+        if names.count(n) > 1
+    ]
+    wrong += [
+        f"law {law.name!r} needs the column {c!r}, which these runs lack"
+        for law in chosen
+        for c in law.columns
+        if c not in runs
+    ]
+    if not chosen and not wrong:
+        wrong.append("there is no law to fit: name at least one")
+    return chosen
+
+
+def _can_label(runs: Runs, each: str | None, groups: Sequence[str], wrong: list[str]) -> bool:
+    """Whether columns can label problems and groups; what is wrong is added to `wrong`."""
+    before = len(wrong)
+    for what, name in [("each", each)] * (each is not None) + [("group", g) for g in groups]:
+        if name not in runs:
+            wrong.append(unknown(f"{what} column", name, runs.table.columns))
+        elif name in TAKEN:
+            wrong.append(f"{what} column {name!r} has a name that the scores need: rename it")
+        elif missing := int(runs.table[name].isna().sum()):
+            wrong.append(f"{what} column {name!r} has {missing} missing label(s)")
+    return len(wrong) == before
+
+
+def _meant_for(law: Law, laws: Sequence[Law], said: Mapping[str, object] | None):
+    """What was said of parameters, without those that only other laws have."""
+    elsewhere = {p for other in laws for p in other.parameters} - set(law.parameters)
+    return {p: v for p, v in (said or {}).items() if p not in elsewhere} or None
+
+
+def _warn_of_chains(tasks: Sequence[Task], answers: Sequence[Answer]) -> None:
+    fits = [(t, a) for t, a in zip(tasks, answers, strict=True) if not t.is_baseline]
+    failed = [f"{t.name} on {t.problem.name}" for t, a in fits if not a.points["converged"].all()]
+    if failed:
+        shown = "; ".join(failed[:6]) + ("; ..." if len(failed) > 6 else "")
+        warnings.warn(
+            f"the chains of {len(failed)} of {len(fits)} fits do not agree ({shown}): "
+            "see points['converged'], and give more draws and tune",
+            ConvergenceWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,31 @@
+"""Losses of runs not yet made, averages of laws, and budgets split between N and D."""
+
+from bayescale.forecasting.allocation import Allocation, allocate, as_counts, best_split, regret
+from bayescale.forecasting.averaging import (
+    Average,
+    mix,
+    named,
+    other_runs,
+    shares,
+    stacking,
+    warn_if_any_failed,
+)
+from bayescale.forecasting.forecasts import Forecast, ahead_in_average, forecast
+
+__all__ = [
+    "Allocation",
+    "Average",
+    "Forecast",
+    "ahead_in_average",
+    "allocate",
+    "as_counts",
+    "best_split",
+    "forecast",
+    "mix",
+    "named",
+    "other_runs",
+    "regret",
+    "shares",
+    "stacking",
+    "warn_if_any_failed",
+]

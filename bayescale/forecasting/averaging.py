@@ -1,0 +1,378 @@
+"""Several laws as one: fits of the same runs, each with the weight it has earned."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import xarray as xr
+
+from bayescale.data import Runs
+from bayescale.errors import ConvergenceWarning, FitError
+from bayescale.model import Fit
+
+#: Weights may miss a sum of one by this much.
+ROUNDING = 1e-9
+#: A member of less weight cannot move an interval by much: its failed check is not warned of.
+MATTERS = 0.01
+#: Stacking stops when no weight moves further than this, or after so many steps.
+STILL, STEPS = 1e-10, 50_000
+
+
+@dataclass(frozen=True)
+class MixedLaw:
+    """The laws of an average, described as one law is.
+
+    ``name`` is as ``"average of chinchilla (62 %) and kaplan_floor (38 %)"``, ``columns`` are all
+    that one of the laws needs, and ``allocates`` says whether all of them can split a budget.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    allocates: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Average:
+    """Fits of different laws to the same runs, weighted: forecasts and allocates like one fit.
+
+    Its posterior is the mixture of theirs, so where the laws disagree its intervals span the
+    disagreement.
+
+    Parameters
+    ----------
+    fits : mapping of str to Fit
+        Fits of the same runs with the same group columns, by the name of their law.
+    weights : mapping of str to float
+        One per fit, not negative, with the sum 1; `bayescale.average` makes them.
+
+    Raises
+    ------
+    FitError
+        Naming everything in which fits and weights do not belong together.
+
+    Notes
+    -----
+    Stacking of predictive distributions: Yao, Vehtari, Simpson & Gelman 2018, arXiv:1704.02030.
+
+    Examples
+    --------
+    >>> import bayescale as bs
+    >>> runs = bs.Runs.example("openlm").query("dataset == 'c4'")
+    >>> fit = bs.fit(runs, "kaplan_floor", random_seed=1)
+    >>> bs.Average({"kaplan_floor": fit}, {"kaplan_floor": 1.0}).law.name
+    'average of kaplan_floor (100 %)'
+    """
+
+    fits: Mapping[str, Fit]
+    weights: Mapping[str, float] = field(repr=False)
+
+    def __post_init__(self):
+        if problems := _problems(self.fits, self.weights):
+            raise FitError(problems, where="an average")
+        object.__setattr__(self, "fits", dict(self.fits))
+        object.__setattr__(self, "weights", {n: float(self.weights[n]) for n in self.fits})
+
+    @property
+    def _first(self) -> Fit:
+        return next(iter(self.fits.values()))
+
+    @property
+    def runs(self) -> Runs:
+        """The runs that were fitted."""
+        return self._first.runs
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The group columns."""
+        return self._first.groups
+
+    @property
+    def random_seed(self) -> int:
+        """The seed of the first fit."""
+        return self._first.random_seed
+
+    @property
+    def used(self) -> dict[str, Fit]:
+        """The fits that have any weight, the heaviest first."""
+        heaviest = sorted(self.fits, key=lambda name: -self.weights[name])
+        return {name: self.fits[name] for name in heaviest if self.weights[name] > 0}
+
+    @cached_property
+    def law(self) -> MixedLaw:
+        """The laws and their weights in words."""
+        *before, last = [f"{name} ({_percent(self.weights[name])})" for name in self.used]
+        listed = f"{', '.join(before)} and {last}" if before else last
+        members = [fit.law for fit in self.used.values()]
+        columns = tuple(dict.fromkeys(c for law in members for c in law.columns))
+        return MixedLaw(f"average of {listed}", columns, all(law.allocates for law in members))
+
+    def members(self) -> list[dict[str, str]]:
+        """Every combination of group labels among the runs, or one empty one without groups."""
+        return self._first.members()
+
+    def warn_if_failed(self, stacklevel: int = 3) -> None:
+        """Warn, in one sentence, of fits of more than 1 % weight that failed their check."""
+        heavy = {name: fit for name, fit in self.fits.items() if self.weights[name] > MATTERS}
+        warn_if_any_failed(heavy, "an average of", stacklevel + 1)
+
+    def __repr__(self) -> str:
+        over = f" over {', '.join(self.groups)}" if self.groups else ""
+        lines = [f"<Average of {len(self.fits)} laws for {len(self.runs)} runs{over}>"]
+        for name in sorted(self.fits, key=lambda name: -self.weights[name]):
+            verdict = "check passed" if self.fits[name].check().passed else "CHECK FAILED"
+            lines.append(f"  {_percent(self.weights[name]):>5}  {name}: {verdict}")
+        return "\n".join(lines)
+
+
+def warn_if_any_failed(fits: Mapping[str, Fit], what: str, stacklevel: int) -> None:
+    """Warn once of all fits that failed their check, by name."""
+    failed = {
+        name: [f.name for f in fit.check().problems if f.level == "failed"]
+        for name, fit in fits.items()
+    }
+    if said := [f"{name} ({', '.join(why)})" for name, why in failed.items() if why]:
+        warnings.warn(
+            f"{what} fits that failed their check: {'; '.join(said)}: do not rely on "
+            "its figures; see check() of each fit",
+            ConvergenceWarning,
+            stacklevel=stacklevel,
+        )
+
+
+def _percent(weight: float) -> str:
+    return "<1 %" if 0 < weight < 0.005 else f"{100 * weight:.0f} %"
+
+
+# -- who belongs together ----------------------------------------------------------------------
+
+
+def named(fits: Mapping[str, Fit] | Sequence[Fit]) -> dict[str, Fit]:
+    """Fits by name: those of a sequence by the names of their laws.
+
+    None at all, what is no fit, or two of one name are a `FitError`.
+    """
+    if isinstance(fits, Mapping):
+        members = {str(name): fit for name, fit in fits.items()}
+        problems = _not_fits(members)
+    elif isinstance(fits, Sequence) and not isinstance(fits, str):
+        problems = _not_fits({f"number {i}": fit for i, fit in enumerate(fits)})
+        names = [fit.law.name for fit in fits if isinstance(fit, Fit)]
+        problems += [
+            f"{names.count(name)} fits are of law {name!r}: give them names, as in "
+            "{'mine': fit, 'theirs': other}"
+            for name in dict.fromkeys(names)
+            if names.count(name) > 1
+        ]
+        members = {} if problems else dict(zip(names, fits, strict=True))
+    else:
+        raise FitError(
+            f"expected several fits, got {type(fits).__name__}: give a mapping from "
+            "names to fits, or a list of fits"
+        )
+    if not problems and not members:
+        problems = ["there is no fit: give one or more"]
+    if problems:
+        raise FitError(problems)
+    return members
+
+
+def other_runs(fits: Mapping[str, Fit]) -> list[str]:
+    """Say which fits did not see the runs of the first one."""
+    (reference, first), *rest = fits.items()
+    return [
+        f"{name} was fitted to {len(fit.runs)} runs from {fit.runs.source}, which are not the "
+        f"{len(first.runs)} runs from {first.runs.source} that {reference} was fitted to: fit "
+        "all of them to the same table, rows in the same order"
+        for name, fit in rest
+        if fit.runs.fingerprint != first.runs.fingerprint
+    ]
+
+
+def _not_fits(fits: Mapping[str, object]) -> list[str]:
+    return [
+        f"{name} is {type(fit).__name__}, not a fit: make one with bs.fit(runs, law)"
+        for name, fit in fits.items()
+        if not isinstance(fit, Fit)
+    ]
+
+
+def _problems(fits: Mapping[str, Fit], weights: Mapping[str, float]) -> list[str]:
+    if not isinstance(fits, Mapping) or not isinstance(weights, Mapping):
+        return [
+            f"fits are {type(fits).__name__} and weights {type(weights).__name__}: give two "
+            "mappings from the names of the laws"
+        ]
+    problems = _wrong_weights(fits, weights)
+    if not fits:
+        return ["there is no fit: give one or more", *problems]
+    if strangers := _not_fits(fits):
+        return [*strangers, *problems]
+    (reference, first), *rest = fits.items()
+    problems += other_runs(fits)
+    problems += [
+        f"{name} has groups {', '.join(fit.groups) or '(none)'}, {reference} has "
+        f"{', '.join(first.groups) or '(none)'}: fit both with the same groups="
+        for name, fit in rest
+        if fit.groups != first.groups
+    ]
+    return problems
+
+
+def _wrong_weights(names: Iterable[str], weights: Mapping[str, float]) -> list[str]:
+    problems = [f"{name} has no weight" for name in names if name not in weights]
+    problems += [
+        f"there is a weight for {name!r}, but no such fit: the fits are "
+        f"{', '.join(names) or 'none'}"
+        for name in weights
+        if name not in names
+    ]
+    values = np.array([weights[name] for name in names if name in weights], dtype=float)
+    shown = ", ".join(f"{v:.6g}" for v in values)
+    if not (np.isfinite(values) & (values >= 0)).all():
+        problems.append(f"the weights are {shown}: none may be negative")
+    elif len(values) and not problems and abs(values.sum() - 1) > ROUNDING:
+        problems.append(f"the weights are {shown}, in sum {values.sum():.10g}: they must sum to 1")
+    return problems
+
+
+# -- weights, and draws of the mixture ---------------------------------------------------------
+
+
+def stacking(log_density: np.ndarray, problem: Sequence | None = None) -> np.ndarray:
+    """Weights under which a mixture predicts what happened best.
+
+    Parameters
+    ----------
+    log_density : array_like, dims (point, law)
+        Log predictive density of each outcome under each law.
+    problem : array_like, dims (point,), optional
+        Points of one problem come from one fit and err together, so a problem counts once however
+        many points it has. By default every point is a problem.
+
+    Returns
+    -------
+    numpy.ndarray, dims (law,)
+        Not negative, with the sum 1. Points that no law thinks possible are a `FitError`.
+
+    Notes
+    -----
+    Maximised is the sum over problems of the mean over points of log sum_k w_k p_k (Yao, Vehtari,
+    Simpson & Gelman 2018, arXiv:1704.02030), plus sum_k log(w_k) / K for K laws: one more problem,
+    which all laws would solve equally well. It keeps weights that few problems determine away from
+    0 and 1. The function is concave, and expectation maximisation climbs it monotonically.
+
+    Examples
+    --------
+    >>> always_better = np.tile([0.0, -50.0], (99, 1))
+    >>> stacking(always_better).round(3).tolist(), stacking(always_better[:1]).round(3).tolist()
+    ([0.995, 0.005], [0.75, 0.25])
+    """
+    log_density = np.asarray(log_density, dtype=float)
+    best = log_density.max(axis=1, keepdims=True)
+    if lost := int((~np.isfinite(best)).sum()):
+        raise FitError(
+            f"{lost} of {len(best)} points have no finite log score under any law, or "
+            "one that is not a number: they cannot weigh laws"
+        )
+    _, index, size = np.unique(
+        np.arange(len(best)) if problem is None else np.asarray(problem),
+        return_inverse=True,
+        return_counts=True,
+    )
+    density, share = np.exp(log_density - best), 1 / size[index]
+    laws = density.shape[1]
+    weights = np.full(laws, 1 / laws)
+    for _ in range(STEPS):
+        claimed = weights * density
+        solved = share @ (claimed / claimed.sum(axis=1, keepdims=True))
+        before, weights = weights, (solved + 1 / laws) / (len(size) + 1)
+        if np.abs(weights - before).max() < STILL:
+            break
+    return weights / weights.sum()
+
+
+def shares(weights: Mapping[str, float], total: int) -> dict[str, int]:
+    """How many of `total` draws each member gives: its weight, by largest remainders.
+
+    Counts sum to `total`, and none is as far as one from its exact share.
+
+    Examples
+    --------
+    >>> shares({"chinchilla": 0.62, "kaplan": 0.38, "power": 0.0}, 10)
+    {'chinchilla': 6, 'kaplan': 4, 'power': 0}
+    """
+    whole = sum(weights.values())
+    exact = {name: total * weight / whole for name, weight in weights.items()}
+    # A share of 3 may come out of the division as 2.9999999999999996.
+    counts = {name: int(share + ROUNDING) for name, share in exact.items()}
+    by_remainder = sorted(exact, key=lambda name: counts[name] - exact[name])
+    for name in by_remainder[: total - sum(counts.values())]:
+        counts[name] += 1
+    return counts
+
+
+def mix(
+    datasets: Mapping[str, xr.Dataset],
+    weights: Mapping[str, float],
+    draws: int | None = None,
+) -> xr.Dataset:
+    """Draws of a mixture: from each member its share.
+
+    Parameters
+    ----------
+    datasets : mapping of str to xarray.Dataset
+        Per member, dims (chain, draw, ...); all other dims and coordinates must be equal.
+    weights : mapping of str to float
+        One per member.
+    draws : int, optional
+        Draws *per chain* of the mixture; by default as many as the longest member has.
+
+    Returns
+    -------
+    xarray.Dataset
+        The variables that all members have; dims (chain, draw, ...), with as many chains as the
+        member of fewest chains. Every chain mixes all members, interleaved, so that chains can be
+        compared and cut into blocks. A single member that keeps its draws comes back unchanged.
+
+    Raises
+    ------
+    xarray.MergeError
+        If coordinates, or variables without draws, differ between members.
+
+    Examples
+    --------
+    >>> one = xr.Dataset({"loss": (("chain", "draw"), [[1.0, 1.0, 1.0, 1.0]])})
+    >>> mix({"a": one, "b": 3 * one}, {"a": 0.25, "b": 0.75})["loss"].values.tolist()
+    [[3.0, 1.0, 3.0, 3.0]]
+    """
+    members = list(datasets.values())
+    chains = min(d.sizes["chain"] for d in members)
+    draws = max(d.sizes["draw"] for d in members) if draws is None else int(draws)
+    counts = shares({name: weights[name] for name in datasets}, draws)
+    common = [v for v in members[0].data_vars if all(v in d for d in members)]
+    parts = [_spaced(datasets[name][common], chains, n) for name, n in counts.items() if n]
+    mixed = xr.concat(
+        parts, "draw", data_vars="minimal", coords="minimal", compat="equals", join="exact"
+    )
+    # Draw i of n stands at (i + 1/2) / n of its chain, whichever member it comes from.
+    place = np.concatenate([(np.arange(n) + 0.5) / n for n in counts.values() if n])
+    mixed = mixed.isel(draw=np.argsort(place, kind="stable"))
+    return mixed.assign_coords(chain=range(chains), draw=range(draws))
+
+
+def _spaced(data: xr.Dataset, chains: int, draws: int) -> xr.Dataset:
+    """Evenly spaced draws, `draws` for each of `chains` chains, out of all chains there are."""
+    places = []
+    for own in np.array_split(np.arange(data.sizes["chain"]), chains):
+        here = len(own) * data.sizes["draw"]
+        place = ((np.arange(draws) + 0.5) * here / draws).astype(int)
+        places.append(own[0] * data.sizes["draw"] + place)
+    chain, draw = np.divmod(np.array(places), data.sizes["draw"])
+    dims = ("chain", "draw")
+    data = data.drop_vars(dims, errors="ignore")
+    picked = data.isel(chain=xr.DataArray(chain, dims=dims), draw=xr.DataArray(draw, dims=dims))
+    return picked.transpose(*dims, ...)

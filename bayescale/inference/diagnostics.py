@@ -1,0 +1,93 @@
+"""Whether the chains agree: R-hat, effective sample sizes, divergences and energy.
+
+Vehtari et al. 2021, arXiv:1903.08008, give the rank-normalised forms and the thresholds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import xarray as xr
+
+R_HAT_BELOW = 1.01
+ESS_ABOVE = 400
+BFMI_ABOVE = 0.3
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """The worst figures of a set of chains, and the variables that have them."""
+
+    r_hat: float
+    r_hat_of: str
+    ess: float
+    ess_of: str
+    divergences: int
+    bfmi: float
+
+    @property
+    def passed(self) -> bool:
+        return (
+            self.r_hat <= R_HAT_BELOW
+            and self.ess >= ESS_ABOVE
+            and self.divergences == 0
+            and not self.bfmi < BFMI_ABOVE
+        )
+
+    def __str__(self) -> str:
+        return f"R-hat <= {self.r_hat:.3f}, ESS >= {self.ess:.0f}, {self.divergences} divergences"
+
+
+def flatten(posterior: xr.Dataset) -> tuple[list[str], np.ndarray]:
+    """Every scalar of a posterior: names such as ``E_dataset[c4]``, and (chain, draw, scalar)."""
+    names: list[str] = []
+    columns = []
+    for name, variable in posterior.data_vars.items():
+        values = variable.transpose("chain", "draw", ...)
+        flat = values.to_numpy().reshape(*values.shape[:2], -1)
+        columns.append(flat)
+        if values.ndim == 2:
+            names.append(str(name))
+        else:
+            labels = product(*(values.coords[d].to_numpy() for d in values.dims[2:]))
+            names += [f"{name}[{', '.join(map(str, label))}]" for label in labels]
+    return names, np.concatenate(columns, axis=2)
+
+
+def scalars(posterior: xr.Dataset) -> dict[str, dict[str, float]]:
+    """R-hat and effective sample sizes of every scalar, by the names of `flatten`."""
+    from arviz_stats.base import array_stats
+
+    names, values = flatten(posterior)
+    axes = dict(chain_axis=0, draw_axis=1)
+    figures = dict(
+        ess_bulk=array_stats.ess(values, **axes),
+        ess_tail=array_stats.ess(values, method="tail", prob=0.9, **axes),
+        r_hat=array_stats.rhat(values, **axes)
+        if values.shape[0] > 1
+        else np.full(values.shape[2], np.nan),
+    )
+    return {n: {k: float(v[i]) for k, v in figures.items()} for i, n in enumerate(names)}
+
+
+def convergence(posterior: xr.Dataset, stats: xr.Dataset) -> Convergence:
+    """The worst figures over all variables."""
+    from arviz_stats.base import array_stats
+
+    each = scalars(posterior)
+    by_ess = min(each, key=lambda n: min(each[n]["ess_bulk"], each[n]["ess_tail"]))
+    by_r_hat = max(each, key=lambda n: np.nan_to_num(each[n]["r_hat"]))
+    bfmi = np.nan
+    if "energy" in stats:
+        energy = stats["energy"].transpose("chain", "draw").to_numpy()
+        bfmi = float(np.min(array_stats.bfmi(energy, chain_axis=0, draw_axis=1)))
+    return Convergence(
+        r_hat=each[by_r_hat]["r_hat"],
+        r_hat_of=by_r_hat,
+        ess=min(each[by_ess]["ess_bulk"], each[by_ess]["ess_tail"]),
+        ess_of=by_ess,
+        divergences=int(stats["diverging"].sum()) if "diverging" in stats else 0,
+        bfmi=bfmi,
+    )

@@ -1,0 +1,261 @@
+"""A scaling law: a formula, what is believed of its parameters, and where it was published."""
+
+from __future__ import annotations
+
+import inspect
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from types import MappingProxyType
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from bayescale.errors import LawError, unknown
+from bayescale.priors import Positive, Prior
+
+#: Laws that went through a pickle, by their marks: compiled models are kept by a law's identity.
+_met: WeakValueDictionary[str, Law] = WeakValueDictionary()
+
+
+@dataclass(frozen=True)
+class Published:
+    """A law's constants as a paper states them, in raw units (scales of 1).
+
+    Parameters
+    ----------
+    label : str
+        How a legend names them.
+    values : mapping of str to float
+        One value per parameter of the law.
+    reference : str
+        The paper.
+
+    Examples
+    --------
+    >>> mine = Published("Ours", dict(E=1.8, A=480.0, B=2100.0, alpha=0.35, beta=0.37), "in prep.")
+    >>> mine.values["alpha"]
+    0.35
+    """
+
+    label: str
+    values: Mapping[str, float]
+    reference: str
+
+
+@dataclass(frozen=True, eq=False)
+class Law:
+    """A scaling law.
+
+    The formula's signature is the declaration: positional arguments are columns of the table of
+    runs, keyword-only arguments are parameters. The columns reach it divided by reference scales
+    (the geometric means of the runs that were fitted), so an amplitude is the loss still to be won
+    at the centre of the data. It is written once and evaluated on numpy arrays, xarray objects and
+    PyTensor graphs alike, so it may use operators and unary numpy functions only (``np.where``,
+    ``np.maximum`` and ``np.logaddexp`` do not work on graphs).
+
+    Parameters
+    ----------
+    name : str
+        What users call it, and what a saved fit remembers it by.
+    loss : callable
+        ``loss(N, D, *, E, A, ...)``; returns the loss in the unit of the runs (nats per token).
+    priors : mapping of str to Prior
+        One per parameter, in the unit of the formula at reference scales.
+    reference : str
+        The paper.
+    optimum : callable, optional
+        ``optimum(ND, *, E, A, ...)``: the N that minimises the loss when N times D is `ND`, all at
+        reference scales. Without it, allocation searches.
+    constants : callable, optional
+        ``constants(N, D, *, E, A, ...)``: the constants that papers quote, as a dict, given the
+        reference scales.
+    falling : tuple of str
+        Columns in which the loss must not rise.
+    poolable : tuple of str, optional
+        Parameters that differ between groups by default; all of them if not given.
+    columns : tuple of str, optional
+        Names of the columns, where they are not the formula's own argument names.
+    published : mapping of str to Published
+        Constants from the literature, by a short name.
+    amplitude, floor : str, optional
+        Parameters in which the loss is linear, as `floor` + `amplitude` times a curve (or without
+        a floor). Learning curves are sampled better where they are declared.
+
+    Raises
+    ------
+    LawError
+        If signature and priors disagree, or a name refers to nothing.
+
+    Examples
+    --------
+    >>> from bayescale.priors import Positive
+    >>> def loss(D, *, A, alpha):
+    ...     return A * D**-alpha
+    >>> law = Law("pure", loss, dict(A=Positive(3), alpha=Positive(0.1)), "example")
+    >>> law.columns, law.parameters
+    (('D',), ('A', 'alpha'))
+    """
+
+    name: str
+    loss: Callable
+    priors: Mapping[str, Prior]
+    reference: str
+    optimum: Callable | None = None
+    constants: Callable | None = None
+    falling: tuple[str, ...] = ()
+    poolable: tuple[str, ...] | None = None
+    columns: tuple[str, ...] | None = None
+    published: Mapping[str, Published] = field(default_factory=dict)
+    amplitude: str | None = None
+    floor: str | None = None
+
+    def __post_init__(self):
+        signature = inspect.signature(self.loss).parameters.values()
+        arguments = tuple(p.name for p in signature if p.kind is not p.KEYWORD_ONLY)
+        parameters = tuple(p.name for p in signature if p.kind is p.KEYWORD_ONLY)
+        columns = arguments if self.columns is None else tuple(self.columns)
+        poolable = parameters if self.poolable is None else tuple(self.poolable)
+        problems = []
+        if not arguments:
+            problems.append("the formula takes no column: give it positional arguments, N, D, ...")
+        if not parameters:
+            problems.append("the formula has no parameters: declare them keyword-only, after a *")
+        if len(columns) != len(arguments):
+            problems.append(f"columns={columns} names {len(columns)} of {len(arguments)} arguments")
+        if missing := set(parameters) - set(self.priors):
+            problems.append(f"no prior for {', '.join(sorted(missing))}")
+        if extra := set(self.priors) - set(parameters):
+            problems.append(f"priors for {', '.join(sorted(extra))}, not taken by the formula")
+        for name, prior in self.priors.items():
+            if not isinstance(prior, Prior):
+                problems.append(f"the prior of {name} is {prior!r}: use Positive, Fraction or Real")
+        for what, names, known in (
+            ("falling", self.falling, columns),
+            ("poolable", poolable, parameters),
+            ("amplitude and floor", {self.amplitude, self.floor} - {None}, parameters),
+        ):
+            if strange := set(names) - set(known):
+                problems.append(f"{what} names {', '.join(sorted(strange))}, not among {known}")
+        if self.floor and not self.amplitude:
+            problems.append("a floor needs an amplitude above it")
+        problems += [
+            f"the prior of {name} must be Positive, as amplitude or floor"
+            for name in (self.amplitude, self.floor)
+            if name in self.priors and not isinstance(self.priors[name], Positive)
+        ]
+        for key, point in self.published.items():
+            if set(point.values) != set(parameters):
+                problems.append(f"published[{key!r}] must give exactly {', '.join(parameters)}")
+        taken = {"sigma", "nu", "trend", "memory", "drift", "mean", "loss"}
+        if clash := set(parameters) & {*taken, *columns}:
+            problems.append(f"parameter names {', '.join(sorted(clash))} are reserved: rename them")
+        if problems:
+            raise LawError(problems, where=f"law {self.name!r}")
+        frozen = dict(
+            priors=MappingProxyType({p: self.priors[p] for p in parameters}),
+            published=MappingProxyType(dict(self.published)),
+            falling=tuple(self.falling),
+            poolable=poolable,
+            columns=columns,
+        )
+        for attribute, value in frozen.items():
+            object.__setattr__(self, attribute, value)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the parameters, in the order of the formula."""
+        return tuple(self.priors)
+
+    @property
+    def allocates(self) -> bool:
+        """Whether a budget can be split between the columns (there are both N and D)."""
+        return set(self.columns) == {"N", "D"}
+
+    def __call__(self, columns: Mapping[str, object], scales: Mapping[str, float], parameters):
+        """The loss at raw `columns`, for `parameters` that hold at the reference `scales`."""
+        scaled = (columns[c] / scales[c] for c in self.columns)
+        return self.loss(*scaled, **{p: parameters[p] for p in self.parameters})
+
+    def at(self, point: str, **columns):
+        """The loss that published constants predict, in the paper's unit.
+
+        Parameters
+        ----------
+        point : str
+            A key of `published`.
+        **columns : array_like
+            Raw values of the law's columns (absolute counts).
+
+        Raises
+        ------
+        LawError
+            If the law has no such point; the message lists those it has.
+
+        Examples
+        --------
+        >>> from bayescale.laws import chinchilla
+        >>> round(float(chinchilla.at("besiroglu2024", N=70e9, D=1.4e12)), 3)
+        1.974
+        """
+        if point not in self.published:
+            raise LawError(
+                unknown("published point", point, self.published), where=f"law {self.name!r}"
+            )
+        raw = {c: np.asarray(columns[c], dtype=float) for c in self.columns}
+        return self(raw, dict.fromkeys(self.columns, 1.0), self.published[point].values)
+
+    def with_priors(self, **priors: Prior) -> Law:
+        """The same law with other priors on some parameters."""
+        return replace(self, priors={**self.priors, **priors})
+
+    def on(self, column: str) -> Law:
+        """The same one-column law, read along another column; one object per column.
+
+        Examples
+        --------
+        >>> from bayescale.laws import power
+        >>> power.on("D").name
+        'power(D)'
+        """
+        if len(self.columns) != 1:
+            raise LawError(
+                f"law {self.name!r} has the columns {self.columns}: only a law of one "
+                "column can be read along another"
+            )
+        if column not in self._along:
+            base = self.name.split("(")[0]
+            falling = (column,) if self.falling else ()
+            self._along[column] = replace(
+                self, name=f"{base}({column})", columns=(column,), falling=falling
+            )
+        return self._along[column]
+
+    @cached_property
+    def _along(self) -> dict[str, Law]:
+        return {}
+
+    @cached_property
+    def _mark(self) -> str:
+        return uuid.uuid4().hex
+
+    def __reduce__(self):
+        # Pickled by its functions, which must be importable; read twice, it is still one law.
+        _met[self._mark] = self
+        state = {f.name: getattr(self, f.name) for f in fields(self)}
+        state |= {name: dict(state[name]) for name in ("priors", "published")}
+        return _unpickled, (self._mark, state)
+
+    def __repr__(self) -> str:
+        inside = ", ".join((*self.columns, "*", *self.parameters))
+        return f"<Law {self.name}: loss({inside}); {self.reference}>"
+
+
+def _unpickled(mark: str, state: Mapping[str, object]) -> Law:
+    """The law that was pickled, if this process knows it; else one that it will know."""
+    law = _met.get(mark)
+    if law is None:
+        law = Law(**state)
+        law.__dict__["_mark"] = mark
+    return _met.setdefault(mark, law)

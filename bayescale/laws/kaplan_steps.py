@@ -1,0 +1,58 @@
+"""Kaplan et al. 2020 in parameters and steps: where their N* ~ C^0.73 comes from."""
+
+from bayescale.laws.base import Law, Published
+from bayescale.priors import Positive
+
+
+def loss(N, S, *, A, B, alpha_N, alpha_S):
+    """`S` is the least number of optimiser steps, as if every batch were far above critical: S /
+    (1 + B_crit / batch). There is no limit but that of the model."""
+    return A * N**-alpha_N + B * S**-alpha_S
+
+
+def constants(N, S, *, A, B, alpha_N, alpha_S):
+    return {"N_c": N * A ** (1 / alpha_N), "S_c": S * B ** (1 / alpha_S)}
+
+
+def minimal_steps(steps, batch, loss, *, B_star=2.1e8, alpha_B=0.21):
+    """Steps that the same loss would have taken in the limit of large batches: the column ``S``.
+
+    `batch` in tokens; the critical batch is ``B_star`` / loss^(1 / alpha_B) tokens (their section
+    5.1, with the constants of their Table 3).
+    """
+    return steps / (1 + B_star / loss ** (1 / alpha_B) / batch)
+
+
+def allocation_exponent(*, alpha_N, alpha_S, alpha_B=0.21, **_):
+    """The a of N* ~ C^a when every batch is critical, B_crit ~ L^(-1 / alpha_B): parameters take
+    what steps and batch leave (their appendix B). 0.68 with the published constants."""
+    return 1 / alpha_N / (1 / alpha_N + 1 / alpha_S + 1 / alpha_B)
+
+
+REFERENCE = "Kaplan et al. 2020, arXiv:2001.08361"
+N_C, S_C, ALPHA_N, ALPHA_S = 6.5e13, 2.1e3, 0.077, 0.76  # their Table 3, N without embeddings
+
+kaplan_steps = Law(
+    name="kaplan_steps",
+    loss=loss,
+    constants=constants,
+    priors=dict(
+        # The loss of a model at the centre that trains for ever: 1.2 to 5.4 nats at 90 %.
+        A=Positive(2.5, spread=1.6, between=1.1),
+        # What more steps would still win at the centre of the runs.
+        B=Positive(0.2, spread=2.5, between=1.2),
+        alpha_N=Positive(0.09, spread=1.5, between=1.1),
+        # Published: 0.76; a factor 1.4 is one sd.
+        alpha_S=Positive(0.76, spread=1.4, between=1.1),
+    ),
+    columns=("N", "S"),
+    falling=("N", "S"),
+    reference=REFERENCE,
+    published=dict(
+        kaplan2020=Published(
+            "Kaplan et al. 2020, L(N, S)",
+            dict(A=N_C**ALPHA_N, B=S_C**ALPHA_S, alpha_N=ALPHA_N, alpha_S=ALPHA_S),
+            REFERENCE,
+        )
+    ),
+)

@@ -1,0 +1,32 @@
+"""A power law that levels off by a shift of 1/x: M3 of Alabdulmohsin et al. 2022."""
+
+from bayescale.laws.base import Law
+from bayescale.priors import Positive
+
+
+def loss(x, *, A, alpha, gamma):
+    """`A` is the whole loss at the reference scale; it levels off where x is about 1 / `gamma`."""
+    return A * ((1 / x + gamma) / (1 + gamma)) ** alpha
+
+
+def constants(x, *, A, alpha, gamma):
+    return {"A": loss(1 / x, A=A, alpha=alpha, gamma=gamma), "gamma": gamma / x}
+
+
+shifted_power = Law(
+    name="shifted_power",
+    loss=loss,
+    constants=constants,
+    priors=dict(
+        A=Positive(1.0, spread=2.0, between=1.1, of="loss"),
+        # The exponent while 1/x still leads, as in `power`.
+        alpha=Positive(0.35, spread=2.0, between=1.2),
+        # At the medians the limit is 0.53 of the loss at the centre, about as `power` expects
+        # (0.56). The spread reaches from no limit in sight (0.014) to one nearly met (2.8).
+        gamma=Positive(0.2, spread=5.0, between=1.5),
+    ),
+    columns=("C",),
+    falling=("C",),
+    amplitude="A",
+    reference="Alabdulmohsin et al. 2022, arXiv:2209.06640",
+)

@@ -1,0 +1,178 @@
+"""Exponents beside each other: ours, and those that papers claim."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from bayescale.errors import BayescaleError, unknown
+from bayescale.evaluation import Hypotheses
+from bayescale.intervals import defaults, interval
+from bayescale.laws import CLAIMS, STAIRCASE, Claim
+from bayescale.plots import style
+
+
+def plot_exponents(
+    said: Hypotheses | Mapping[str, object],
+    claims: Sequence[Claim] = CLAIMS,
+    *,
+    ci_prob: float | None = None,
+    ax=None,
+):
+    """Forest plot of the exponent a in N* ~ C^a.
+
+    Parameters
+    ----------
+    said : Hypotheses, or mapping of str to xarray.DataArray
+        What was found: of hypotheses every law and the average; else draws (chain, draw) by name.
+    claims : sequence of Claim
+        What papers state, with their own intervals where they give any; those of
+        ``bayescale.laws.published.CLAIMS`` by default.
+    ci_prob : float, optional
+        Probability of our intervals.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import bayescale as bs
+    >>> fit = bs.fit(bs.Runs.example("openlm").query("dataset == 'c4'"), random_seed=1)
+    >>> a = bs.allocate(fit, "1e21").data["a"].isel(budget=0)
+    >>> bs.plot_exponents({"C4": a}).get_xlabel()
+    'exponent a of the best size, N* ~ C^a'
+    """
+    draws = dict(said.exponents) if isinstance(said, Hypotheses) else dict(said)
+    if not draws:
+        raise BayescaleError("there is no exponent to draw: none of the laws has an optimum")
+    weights = said.comparison.weights if isinstance(said, Hypotheses) else {}
+    prob, _ = defaults(ci_prob)
+    rows = len(draws) + len(claims)
+    ax = style.figure(size=(8.2, 1.4 + 0.36 * rows))[1] if ax is None else ax
+    names, y = [], 0
+    for name, values in draws.items():
+        low, high = (float(v) for v in interval(values, prob))
+        inner = [float(v) for v in interval(values, 0.5)]
+        ink = style.COLOURS[1] if name == "average" else style.COLOURS[0]
+        ax.plot([low, high], [y, y], color=ink, lw=2.2, solid_capstyle="butt")
+        ax.plot(inner, [y, y], color=ink, lw=6, solid_capstyle="butt")
+        ax.plot(float(values.median()), y, "o", color="white", mec=ink, ms=6, mew=1.8)
+        names.append(f"{name} ({100 * weights[name]:.0f} %)" if name in weights else name)
+        y += 1
+    for claim in claims:
+        _claim(ax, claim, y)
+        names.append(claim.name)
+        y += 1
+    if claims:
+        ax.axhline(len(draws) - 0.5, color=style.GREY, lw=0.8)
+    ax.set_yticks(range(rows), names)
+    ax.set_ylim(rows - 0.4, -0.6)
+    ax.grid(axis="y", visible=False)
+    ax.set_xlabel("exponent a of the best size, N* ~ C^a")
+    ax.set_title(
+        f"{100 * prob:g} % and 50 % intervals" + ("; below, as published" if claims else "")
+    )
+    return ax
+
+
+def _claim(ax, claim: Claim, y: float, ink: str = style.GREY) -> None:
+    if claim.low is not None:
+        ax.plot([claim.low, claim.high], [y, y], color=ink, lw=2, solid_capstyle="butt")
+    ax.plot(claim.a, y, "D", color=ink, ms=5.5)
+
+
+STEPS = ("step", "corpus", "a", "low", "high")
+
+
+def plot_staircase(
+    steps: pd.DataFrame, claims: Mapping[str, Sequence[Claim]] = STAIRCASE, *, axes=None
+):
+    """The exponent as one difference after another between two procedures is removed.
+
+    Parameters
+    ----------
+    steps : pandas.DataFrame
+        One row per step and corpus, in order: ``step``, ``corpus``, ``a`` and its interval ``low``
+        to ``high``.
+    claims : mapping of corpus to sequence of Claim
+        Published values by the same names; by default those of Porian et al. 2024,
+        arXiv:2406.19146, Table 1.
+    axes : sequence of matplotlib.axes.Axes, optional
+        One per corpus.
+
+    Returns
+    -------
+    numpy.ndarray of matplotlib.axes.Axes
+
+    Raises
+    ------
+    BayescaleError
+        For columns that are missing.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> steps = pd.DataFrame({"step": ["as Kaplan et al.", "tuned, no decay"], "a": [0.83, 0.5],
+    ...                       "low": [0.81, 0.48], "high": [0.85, 0.51], "corpus": "RefinedWeb"})
+    >>> len(plot_staircase(steps))
+    1
+    """
+    if missing := [c for c in STEPS if c not in steps]:
+        raise BayescaleError(
+            [unknown("column", c, steps.columns) for c in missing], where="plot_staircase"
+        )
+    corpora = list(dict.fromkeys(steps["corpus"]))
+    if axes is None:
+        axes = style.figure(1, len(corpora), size=(5.6 * len(corpora) + 0.6, 4.8), sharey=True)[1]
+    axes = np.atleast_1d(axes)
+    for ax, corpus in zip(axes, corpora, strict=True):
+        own = steps[steps["corpus"] == corpus].reset_index(drop=True)
+        x = np.arange(len(own))
+        ax.step(x, own["a"], where="mid", color=style.COLOURS[0], lw=1.2, alpha=0.5)
+        ax.errorbar(
+            x - 0.1,
+            own["a"],
+            [own["a"] - own["low"], own["high"] - own["a"]],
+            fmt="o",
+            color=style.COLOURS[0],
+            lw=2.5,
+            ms=6,
+            label="these posteriors",
+        )
+        known = {c.name: c for c in claims.get(corpus, ())}
+        for i, step in enumerate(own["step"]):
+            if step in known:
+                claim, first = known[step], step == next(s for s in own["step"] if s in known)
+                reach = (
+                    None if claim.low is None else [[claim.a - claim.low], [claim.high - claim.a]]
+                )
+                ax.errorbar(
+                    i + 0.1,
+                    claim.a,
+                    reach,
+                    fmt="D",
+                    color=style.GREY,
+                    lw=1.6,
+                    ms=5,
+                    label="as published" if first else None,
+                )
+        for value, name in ((0.73, "Kaplan et al."), (0.5, "Hoffmann et al.")):
+            ax.axhline(value, color=style.GREY, lw=0.9, ls=style.DASHES[0])
+            ax.annotate(
+                name,
+                (0.01, value),
+                xycoords=("axes fraction", "data"),
+                fontsize=9.5,
+                ha="left",
+                va="bottom",
+                color=style.GREY,
+            )
+        ax.set_xticks(x, own["step"], rotation=28, ha="right")
+        ax.set_title(corpus)
+        ax.legend(loc="upper right", bbox_to_anchor=(1, 0.98))
+    axes[0].set_ylabel("exponent a, N* ~ C^a")
+    return axes

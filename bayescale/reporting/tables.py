@@ -1,0 +1,263 @@
+"""Results as tables a person reads, for the terminal and the report alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from bayescale.capabilities import Breaks, Link
+from bayescale.evaluation import LARGE, Hypotheses, Rollout
+from bayescale.forecasting import Allocation, Forecast
+from bayescale.intervals import defaults, interval
+from bayescale.model import Fit
+from bayescale.units import format_count, format_flop
+
+#: Densities that are rarer than this among a few thousand draws are not known better.
+RARE = 0.001
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, column heads, and cells that are already text."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def posterior(fit: Fit, ci_prob: float | None = None) -> Table:
+    """Parameters in rows; the population and the groups in columns."""
+    prob, kind = defaults(ci_prob)
+    frame = fit.summary(prob, kind)
+    bounds = [c for c in frame if c.endswith(("_lb", "_ub"))]
+
+    def cell(key: str) -> str:
+        if key not in frame.index:
+            return ""
+        row = frame.loc[key]
+        return f"{row['median']:.4g} ({row[bounds[0]]:.4g} to {row[bounds[1]]:.4g})"
+
+    columns = {"population" if fit.groups else "posterior": lambda p: p.name}
+    for g in fit.groups:
+        for level in fit.plan.levels[g]:
+            columns[level] = lambda p, g=g, level=level: f"{p.name}_{g}[{level}]"
+    rows = [(p.name, *(cell(key(p)) for key in columns.values())) for p in fit.plan.parameters]
+    if fit.law.constants is not None and len(fit.groups) <= 1:
+        for name in dict.fromkeys(k.split(" (raw)")[0] for k in frame.index if " (raw)" in k):
+            levels = fit.plan.levels[fit.groups[0]] if fit.groups else ()
+            suffixes = [f"[{x}]" for x in levels] or [""]
+            cells = [cell(f"{name} (raw){s}") for s in suffixes]
+            rows.append((f"{name} (raw)", *([""] if fit.groups else []), *cells))
+    title = f"Posterior: median ({100 * prob:g} % {kind})"
+    return Table(title, ("parameter", *columns), tuple(rows))
+
+
+def forecasts(results: list[Forecast], ci_prob: float | None = None) -> Table:
+    """Points in rows; where they are, what a new run would measure, and where the law lies."""
+    prob, kind = defaults(ci_prob)
+    frames = [f.summary(prob, kind) for f in results]
+    frame = pd.concat(frames, ignore_index=True)
+    places = [c for c in frame.columns[: list(frame.columns).index("mean")] if c != "extrapolation"]
+    rows = tuple(
+        (
+            *(_place(c, row[c]) for c in places),
+            _interval(row, "loss"),
+            _interval(row, "mean"),
+            f"{row['extrapolation']:.3g}x",
+        )
+        for _, row in frame.iterrows()
+    )
+    header = (*places, "loss of a new run", "where the law lies", "of the largest run's compute")
+    return Table(f"Forecast: median ({100 * prob:g} % {kind}), nats per token", header, rows)
+
+
+def allocations(results: list[Allocation], ci_prob: float | None = None) -> Table:
+    """Budgets in rows; the decision, the optimum and what is wasted by not knowing it."""
+    prob, kind = defaults(ci_prob)
+    rows = []
+    for result in results:
+        for _, row in result.summary(prob, kind).iterrows():
+            rows.append(
+                (
+                    result.group.removeprefix(" for ") or "a new group"
+                    if result.fit.groups
+                    else "all",
+                    format_flop(row["C"]),
+                    f"{format_count(row['N_decision'])} on {format_count(row['D_decision'])}",
+                    _interval(row, "N", format_count),
+                    _interval(row, "D", format_count),
+                    _interval(row, "tokens_per_param", "{:.3g}".format),
+                    _interval(row, "loss"),
+                    _interval(row, "a", "{:.2f}".format),
+                    f"{row['expected_regret']:.4f}",
+                )
+            )
+    header = (
+        "group",
+        "C",
+        "train",
+        "best N",
+        "best D",
+        "tokens per parameter",
+        "loss there",
+        "a in N* ~ C^a",
+        "expected regret",
+    )
+    return Table(f"Allocation: median ({100 * prob:g} % {kind})", header, tuple(rows))
+
+
+def coverage(rolled: Rollout) -> Table:
+    """Laws and baselines in rows; the share of held-out runs inside their intervals, and scores."""
+    frame = rolled.summary()
+    rows = tuple(
+        (
+            row["law"],
+            str(int(row["n"])),
+            *(f"{100 * row[f'coverage{k}']:.0f} %" for k in (95, 90, 80, 50)),
+            f"{row['interval_score']:.4f}",
+            f"{row['crps']:.4f}",
+            ""
+            if np.isnan(row.get("interval_score_ratio", np.nan))
+            else f"{row['interval_score_ratio']:.2f}",
+        )
+        for row in frame.to_dict("records")
+    )
+    header = (
+        "law",
+        "held-out runs",
+        "inside 95 %",
+        "90 %",
+        "80 %",
+        "50 %",
+        "interval score (90 %)",
+        "CRPS",
+        "interval score beside log-Huber",
+    )
+    return Table("Held-out runs inside their intervals; scores on log loss", header, rows)
+
+
+def hypotheses(said: Hypotheses, ci_prob: float | None = None) -> Table:
+    """Laws in rows, and their average; evidence, and what each says of the exponent a."""
+    prob, kind = defaults(ci_prob)
+    frame = said.summary(prob, kind)
+    scored = "log_score" in frame
+
+    def cell(row: pd.Series, name: str, write) -> str:
+        return write(row[name]) if name in row and not np.isnan(row[name]) else ""
+
+    rows = tuple(
+        (
+            name,
+            cell(row, "weight", "{:.0%}".format),
+            f"{row['elpd_diff']:.1f} ± {row['diff_se']:.1f}"
+            if not np.isnan(row["elpd_diff"])
+            else "",
+            *([cell(row, "log_score", "{:.3f}".format)] if scored else []),
+            _interval(row, "a", "{:.2f}".format) if "a" in row and not np.isnan(row["a"]) else "",
+            cell(row, f"P(a > {LARGE})", "{:.2f}".format),
+            cell(row, "E", "{:.2f}".format),
+        )
+        for name, row in frame.iterrows()
+    )
+    header = (
+        "law",
+        "weight",
+        "elpd below the best",
+        *(["rollout log score"] if scored else []),
+        "a in N* ~ C^a",
+        f"P(a > {LARGE})",
+        "E (nats)",
+    )
+    return Table(f"Laws compared: a is median ({100 * prob:g} % {kind})", header, rows)
+
+
+def claims(said: Hypotheses, ci_prob: float | None = None) -> Table:
+    """The questions between the laws, and how sure the runs make their answers."""
+    rows = [(f"P({what})", f"{p:.2f}") for what, p in said.probabilities.items()]
+    if "skaling" in said.fits:
+        q = said.fits["skaling"].parameters()["q"]
+        low, high = (float(v) for v in interval(q, ci_prob))
+        rows += [
+            (
+                "q of skaling (1: Hoffmann et al., about 0.1: Kaplan et al.)",
+                f"{float(q.median()):.2f} ({low:.2f} to {high:.2f})",
+            )
+        ]
+    if not np.isnan(said.q_density_ratio):
+        ratio = said.q_density_ratio
+        rows.append(
+            (
+                "density of q = 1 against its prior",
+                f"{ratio:.2g}" if ratio > RARE else f"less than {RARE:g}",
+            )
+        )
+    return Table("Claims", ("what", "how sure"), tuple(rows))
+
+
+def breaks(said: Breaks, ci_prob: float | None = None) -> Table:
+    """Curves in rows: whether they break, where, and what is left of it beside drift."""
+    prob, kind = defaults(ci_prob)
+    frame = said.summary(prob, kind)
+    rows = tuple(
+        (
+            task,
+            str(row["n"]),
+            f"{row['P(break)']:.2f}",
+            *(
+                "" if np.isnan(row["x"]) else cell
+                for cell in (
+                    _interval(row, "x", "{:.3g}".format),
+                    _interval(row, "before", "{:.2f}".format),
+                    _interval(row, "after", "{:.2f}".format),
+                    f"{row['kind']} ({row['P(kind)']:.2f})",
+                )
+            ),
+            *(
+                "" if np.isnan(row[name]) else f"{row[name]:.1f}"
+                for name in ("drift_over_law", "break_over_law", "break_over_drift")
+            ),
+            f"{100 * row['false_alarms']:.0f} %",
+        )
+        for task, row in frame.iterrows()
+    )
+    header = (
+        "curve",
+        "points",
+        "P(break)",
+        f"at {said.x}, if there is one",
+        "slope before",
+        "slope after",
+        "kind",
+        "drift over law",
+        "break over law",
+        "break over drift",
+        "false alarms",
+    )
+    return Table(
+        f"Breaks of {said.y}: medians ({100 * prob:g} % {kind}); log Bayes factors", header, rows
+    )
+
+
+def links(link: Link, ci_prob: float | None = None) -> Table:
+    """Tasks in rows: floor, threshold, slope and scatter of the link."""
+    prob, kind = defaults(ci_prob)
+    frame = link.summary(prob, kind)
+    names = ("floor", "threshold", "slope", "scatter")
+    rows = tuple(
+        (task, *(_interval(row, n, "{:.3g}".format) for n in names))
+        for task, row in frame.iterrows()
+    )
+    return Table(f"Link ({link.kind}): medians ({100 * prob:g} % {kind})", ("task", *names), rows)
+
+
+def _place(column: str, value) -> str:
+    if column == "C":
+        return format_flop(value)
+    return format_count(value) if isinstance(value, (float, np.floating)) else str(value)
+
+
+def _interval(row: pd.Series, name: str, write="{:.3f}".format) -> str:
+    at = list(row.index).index(name)
+    return f"{write(row.iloc[at])} ({write(row.iloc[at + 1])} to {write(row.iloc[at + 2])})"

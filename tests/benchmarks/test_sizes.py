@@ -1,0 +1,105 @@
+"""Sizes of drift beyond tables: as shipped, and the hierarchical model they are judged beside."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import multivariate_normal, norm
+
+from bayescale.model import drift
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+RESULTS = BENCHMARKS / "results"
+
+
+@pytest.fixture
+def sizes(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import sizes
+
+    yield sizes
+    for name in ("sizes", "common"):
+        sys.modules.pop(name)
+
+
+def later(sizes, size, rng):
+    """Runs that lie off their law as a drift of some size makes them, and their evidence."""
+    runs = rng.integers(3, 40)
+    distance = np.sort(rng.uniform(0.2, 5, runs))
+    near = np.minimum.outer(distance, distance)
+    gap = np.abs(np.subtract.outer(distance, distance))
+    area = np.outer(distance, distance)
+    walk = 0.05**2 * (area + near**3 / 3 + gap * near**2 / 2)
+    basis = np.column_stack([np.full(runs, 0.005), 0.002 * distance])
+    law, scale = basis @ basis.T, np.full(runs, 0.005)
+    covariance = law + size**2 * walk + np.diag(scale**2)
+    off = rng.multivariate_normal(np.zeros(runs), covariance)
+    one = sizes.Later(off, law, walk, scale[None], np.full((1, runs), np.inf))
+    between = np.sqrt(np.maximum(sizes.SIZES[:-1], sizes.SIZES[1] / 4) * sizes.SIZES[1:])
+    scores = [
+        norm.logpdf(off, 0, np.sqrt(np.diag(law + s**2 * walk) + scale**2)) for s in sizes.SIZES
+    ]
+    joint = [
+        multivariate_normal.logpdf(off, None, law + s**2 * walk + np.diag(scale**2))
+        for s in sizes.SIZES
+    ]
+    worth = [sizes.worth(one, s) for s in between]
+    return one, sizes.Evidence(np.array(scores), np.array(worth), np.array(joint))
+
+
+def test_sizes_of_drift_are_those_of_the_benchmark():
+    best = pd.read_csv(RESULTS / "rollouts_learnt.csv").query("without == 'none'")
+    best = best.set_index("method")["size"]
+    assert (drift.AHEAD.median, drift.AHEAD_AVERAGED.median) == (
+        best["chinchilla"],
+        best["average"],
+    )
+
+
+def test_what_is_shipped_scores_best_of_all_that_was_learnt():
+    rows = pd.read_csv(RESULTS / "rollouts.csv").query("over == 'all'")
+    for method in ("chinchilla", "average"):
+        own = rows[rows["method"] == method].set_index("drift")
+        others = own.loc[["hierarchical", "hierarchical, jointly"]]
+        assert (own.loc["learnt", "interval_score"] < others["interval_score"]).all()
+        assert (own.loc["learnt", "log_score"] > others["log_score"]).all()
+
+
+def test_a_joint_density_without_tails_is_that_of_the_normal(sizes, monkeypatch):
+    monkeypatch.setattr(sizes, "NOISES", 1)
+    one, evidence = later(sizes, 0.2, np.random.default_rng(1))
+    found = [sizes.joint(one, s) for s in sizes.SIZES]
+    np.testing.assert_allclose(found, evidence.joint, atol=1e-6)
+
+
+def test_runs_are_worth_what_is_new_in_them(sizes):
+    nothing, apart = np.zeros((5, 5)), np.eye(5)
+    scale, nu = np.full((1, 5), 0.01), np.full((1, 5), np.inf)
+    one = sizes.Later(np.zeros(5), nothing, apart, scale, nu)
+    assert sizes.worth(one, 0.1) == pytest.approx(5)
+    together = sizes.Later(np.zeros(5), nothing, np.ones((5, 5)), scale, nu)
+    assert sizes.worth(together, 100.0) == pytest.approx(1, rel=1e-4)
+    assert 1 < sizes.worth(together, 0.01) < 5
+
+
+@pytest.mark.parametrize("kind", ["runs", "jointly"])
+def test_a_population_of_sizes_is_found_again(sizes, kind):
+    rng = np.random.default_rng(3)
+    truth = np.exp(np.log(0.1) + 0.5 * rng.standard_normal(60))
+    evidence = [later(sizes, size, rng)[1] for size in truth]
+    found = sizes.population([sizes.likelihood({"law": e}, {"law": 1.0}, kind) for e in evidence])
+    assert abs(found.mu - np.log(truth).mean()) < 3 * found.mu_sd < 0.75
+    assert 0.25 < found.tau < 1.0
+    assert found.size.median == pytest.approx(np.exp(found.mu))
+    assert np.log(found.size.spread) > found.tau
+
+
+def test_a_table_that_says_nothing_changes_nothing(sizes):
+    silent = np.zeros(len(sizes.SIZES))
+    assert sizes.population([silent]).mu == pytest.approx(sizes.TYPICAL.centre, abs=0.1)
+    spoken = -5 * sizes.SIZES
+    one, two = sizes.population([spoken]), sizes.population([spoken, silent])
+    assert one.mu == pytest.approx(two.mu)
+    assert one.tau == pytest.approx(two.tau)

@@ -1,0 +1,477 @@
+"""Links from loss to accuracy: forms, recovery, chained forecasts, and what is refused."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import bayescale as bs
+from bayescale.capabilities.link_model import FORMS, floor_of, precision_of, walks
+from bayescale.functions import softplus
+
+TRUE = {
+    "easy": (2.6, 3.0, 0.25, 2000),
+    "hard": (2.1, 4.0, 0.0, 1000),
+    "two": (2.8, 2.0, 0.5, 1500),
+    "late": (2.4, 5.0, 0.25, 4000),
+}  # threshold, slope per nat, chance, questions
+TOP = 0.92
+CORPORA = {"web": 0.0, "books": 0.15}  # nats that a corpus is worth on every task
+SAMPLING = dict(draws=500, tune=500, chains=2, target_accept=0.97, random_seed=1, progressbar=False)
+
+
+def accuracy(task, loss, corpus="web"):
+    threshold, slope, chance, _ = TRUE[task]
+    won = 1 / (1 + np.exp(-slope * (threshold - loss + CORPORA[corpus])))
+    return chance + (1 - chance) * TOP * won
+
+
+@pytest.fixture(scope="module")
+def runs() -> bs.Runs:
+    grid = [
+        (n, d, c) for n in (3e7, 1e8, 3e8, 1e9) for d in (1e9, 4e9, 16e9, 6e10) for c in CORPORA
+    ]
+    frame = pd.DataFrame(grid, columns=["N", "D", "corpus"])
+    rng = np.random.default_rng(0)
+    law = 1.7 + 400 * frame["N"] ** -0.34 + 400 * frame["D"] ** -0.28
+    frame["loss"] = law * np.exp(0.004 * rng.standard_normal(len(frame)))
+    return bs.Runs.from_frame(frame)
+
+
+@pytest.fixture(scope="module")
+def results(runs) -> pd.DataFrame:
+    """Accuracies on four tasks, from known links."""
+    rng = np.random.default_rng(1)
+    rows = []
+    for run in runs.table.itertuples():
+        for task, (_, _, chance, n) in TRUE.items():
+            p = rng.beta(800 * (a := accuracy(task, run.loss, run.corpus)), 800 * (1 - a))
+            rows.append(
+                dict(
+                    N=run.N,
+                    D=run.D,
+                    C=6 * run.N * run.D,
+                    corpus=run.corpus,
+                    loss=run.loss,
+                    task=task,
+                    accuracy=rng.binomial(n, p) / n,
+                    n_questions=n,
+                    chance=chance,
+                )
+            )
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="module")
+def fit(runs) -> bs.Fit:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", bs.ConvergenceWarning)
+        return bs.fit(runs, groups="corpus", draws=500, chains=2, random_seed=1)
+
+
+def linked(*args, **options) -> bs.Link:
+    """Short chains are not asked to agree to the last digit."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", bs.ConvergenceWarning)
+        made = bs.link(*args, **{**SAMPLING, **options})
+    return made
+
+
+@pytest.fixture(scope="module")
+def link(fit, results) -> bs.Link:
+    made = linked(fit, results)
+    assert made.convergence.r_hat < 1.06
+    assert made.convergence.divergences == 0
+    return made
+
+
+@pytest.fixture
+def quiet(monkeypatch):
+    """Forecasts by short chains, without the warning of it."""
+    monkeypatch.setattr(bs.Link, "warn_if_failed", lambda self, stacklevel=3: None)
+
+
+# -- forms -------------------------------------------------------------------------------------
+
+VALUES = dict(
+    level=-0.7, slope=2.0, top=0.97, start=0.4, width=0.2, offset=0.1, precision=300.0, jitter=0.2
+)
+
+
+@pytest.mark.parametrize("kind", FORMS)
+@pytest.mark.parametrize("chance", [0.0, 0.25])
+def test_a_form_is_the_same_in_numpy_xarray_and_pytensor(kind, chance):
+    import pytensor.tensor as pt
+
+    u = np.linspace(-4, 1.5, 23)
+    mean, precision = FORMS[kind](u, VALUES, np.full_like(u, chance))
+    labelled = FORMS[kind](xr.DataArray(u, dims="point"), VALUES, chance)
+    graph = FORMS[kind](pt.as_tensor(u), VALUES, pt.as_tensor(np.full_like(u, chance)))
+    for ours, array, node in zip((mean, precision), labelled, graph, strict=True):
+        np.testing.assert_allclose(array.to_numpy(), ours, rtol=1e-12)
+        np.testing.assert_allclose(node.eval(), ours, rtol=1e-10)
+
+
+@pytest.mark.parametrize("kind", FORMS)
+def test_accuracy_rises_from_the_floor_to_one_at_most(kind):
+    u = np.linspace(-30, 60, 400)
+    mean, precision = FORMS[kind](u, VALUES, 0.25)
+    assert (np.diff(mean) >= 0).all()
+    assert mean[0] == pytest.approx(floor_of(0.25, 0.1), abs=1e-4)
+    assert mean[-1] < 1
+    assert mean[-1] > (0.97 if kind in ("logistic", "direct") else 0.99)
+    assert ((precision > 0) & (precision <= 300 * (1 + 1e-9))).all()
+
+
+def test_gadre_is_an_exponential_and_hinge_a_line_until_they_bend():
+    u = np.linspace(-3, -1, 9)
+    own = {**VALUES, "offset": 0.0}
+    mean, _ = FORMS["gadre"](u, own, 0.25)
+    np.testing.assert_allclose((mean - 0.25) / 0.75, np.exp(-0.7 + 2 * u), rtol=1e-3)
+    u = np.linspace(0.8, 1.2, 5)
+    mean, _ = FORMS["hinge"](u, {**own, "slope": 0.2, "width": 0.05}, 0.25)
+    np.testing.assert_allclose((mean - 0.25) / 0.75, 0.2 * (u + 0.4), rtol=5e-3)
+
+
+def test_softplus_holds_at_both_ends():
+    np.testing.assert_allclose(softplus(np.array([-800.0, 0.0, 800.0])), [0, np.log(2), 800])
+
+
+def test_floors_follow_chance_and_are_small_without_a_choice():
+    assert floor_of(0.25, 0.0) == pytest.approx(0.25)
+    assert floor_of(0.5, 0.2) > 0.5 > floor_of(0.5, -0.2)
+    assert 0 < floor_of(0.0, 0.0) < 1e-3
+
+
+def test_skill_scatters_where_there_is_some_to_win_or_lose():
+    at = precision_of(np.array([0.2501, 0.6, 0.9999]), 0.25, precision=1e4, jitter=0.5)
+    assert at[0] == pytest.approx(1e4, rel=1e-3)
+    assert at[1] < 100
+    assert at[2] > 1e3
+
+
+# -- walks -------------------------------------------------------------------------------------
+
+
+def test_walks_leave_level_and_slope_of_the_table_to_the_form(link):
+    plan = link.plan
+    u = plan.fitted
+    line = np.stack([np.ones_like(u), u], axis=1)
+    np.testing.assert_allclose(line.T @ (np.exp(u)[:, None] * plan.walk(u)), 0, atol=1e-9)
+
+
+def test_components_of_a_walk_have_the_variance_of_its_integral(link):
+    plan = link.plan
+    u = np.linspace(plan.fitted.min(), 0, 50)
+    # Against the line through the best run, where a walk starts.
+    back = plan._components(u)
+    np.testing.assert_allclose((back**2).sum(axis=1), abs(u) ** 3 / 3, atol=0.01 * abs(u[0]) ** 3)
+
+
+def test_walks_beyond_the_best_run_are_integrated_wiener_processes():
+    from bayescale.capabilities.task_forecasts import _beyond
+
+    u = np.tile([0.7, -1.0, 2.0, 0.0, 0.7], (40_000, 1))
+    drawn = _beyond(u, 2, np.random.default_rng(0))
+    assert (drawn[:, [1, 3]] == 0).all()
+    assert (drawn[:, 0] == drawn[:, 4]).all()
+    first, far = drawn[:, 0, 0], drawn[:, 2, 0]
+    assert first.var() == pytest.approx(0.7**3 / 3, rel=0.03)
+    assert far.var() == pytest.approx(2.0**3 / 3, rel=0.03)
+    assert np.cov(first, far)[0, 1] == pytest.approx(0.7**2 * (3 * 2.0 - 0.7) / 6, rel=0.03)
+    assert abs(np.corrcoef(drawn[:, 2].T)[0, 1]) < 0.02  # every task has its own
+
+
+def test_summaries_follow_the_walk_to_where_half_is_won(link, quiet):
+    found = link._pictured()
+    post, plan = link.posterior.isel(chain=0, draw=7), link.plan
+    for i, task in enumerate(link.tasks):
+        own = {p.name: float(post[f"{p.name}_task"][i]) for p in plan.parameters}
+        u = plan.u(float(found["threshold"].isel(chain=0, draw=7).sel(task=task)))
+        steps = walks(post)[i].to_numpy()
+
+        def odds(u, own=own, steps=steps):
+            return own["level"] + own["slope"] * (u + plan.walk(np.array(u)) @ steps)
+
+        assert odds(u) == pytest.approx(0, abs=0.02)
+        slope = float(found["slope"].isel(chain=0, draw=7).sel(task=task)) * plan.spread
+        assert (odds(u + 0.02) - odds(u - 0.02)) / 0.04 == pytest.approx(slope, rel=0.05)
+
+
+@pytest.mark.slow
+def test_a_task_that_leaves_its_form_walks_and_the_others_less(quiet):
+    rng = np.random.default_rng(3)
+    loss = np.sort(rng.uniform(2.2, 4.0, 60))[::-1]
+    rows = []
+    for task, bent in (("a", 0.0), ("b", 0.0), ("c", 0.0), ("bent", 4.0)):
+        odds = 1.5 * (3.2 - loss) + bent * np.maximum(2.8 - loss, 0)
+        share = 0.25 + 0.75 / (1 + np.exp(-odds))
+        rows.append(
+            pd.DataFrame(
+                {
+                    "loss": loss,
+                    "task": task,
+                    "share": share,
+                    "accuracy": rng.binomial(3000, share) / 3000,
+                }
+            )
+        )
+    table = pd.concat(rows).assign(n_questions=3000, chance=0.25)
+    made = linked(None, table)
+    walk = made.posterior["walk_task"].median(("chain", "draw")).to_series()
+    assert walk["bent"] > 1.5 * walk[["a", "b", "c"]].max()
+    ahead = bs.forecast_tasks(made, loss=[3.5, 2.6, 2.3])
+    low, high = ahead.data["mean"].sel(task="bent").quantile([0.005, 0.995], ("chain", "draw"))
+    truth = np.interp([3.5, 2.6, 2.3], loss[::-1], rows[-1]["share"].to_numpy()[::-1])
+    assert ((low < truth) & (truth < high)).all()
+
+
+# -- posterior ---------------------------------------------------------------------------------
+
+
+def test_known_links_are_recovered(link):
+    found, post = link._pictured(), link.posterior
+    for task, (threshold, slope, _, _) in TRUE.items():
+        low, high = found["slope"].sel(task=task).quantile([0.005, 0.995])
+        assert low < slope < high, task
+        for corpus, worth in CORPORA.items():
+            move = post["move_member"].sel(member=corpus, drop=True) + post["move_cell"].sel(
+                cell=f"{task} | {corpus}", drop=True
+            )
+            there = found["threshold"].sel(task=task) + link.plan.spread * move
+            low, high = there.quantile([0.005, 0.995])
+            assert low < threshold + worth < high, (task, corpus)
+
+
+def test_forecasts_at_a_known_loss_hold_the_truth(link, quiet):
+    ahead = bs.forecast_tasks(link, loss=[2.6, 2.9], group="web")
+    low, high = ahead.data["mean"].quantile([0.005, 0.995], ("chain", "draw"))
+    truth = np.array([[accuracy(t, x) for t in link.tasks] for x in (2.6, 2.9)])
+    assert ((low <= truth) & (truth <= high)).all()
+
+
+def test_summary_has_a_row_per_task_and_honours_the_interval(link, quiet):
+    table = link.summary(ci_prob=0.8, ci_kind="hdi")
+    assert list(table.index) == sorted(TRUE)
+    for name in ("floor", "threshold", "slope", "top", "scatter", "walk"):
+        assert (table[f"{name}_hdi80_lb"] <= table[name]).all()
+        assert (table[name] <= table[f"{name}_hdi80_ub"]).all()
+    assert {"r_hat", "ess_bulk"} <= set(table.columns)
+
+
+def test_a_link_tells_what_it_is(link):
+    said = repr(link)
+    assert "Link (logistic) of 4 tasks over corpus, 32 runs" in said
+    assert "easy: threshold loss" in said
+    assert link.kind == "logistic"
+    assert link.groups == ("corpus",)
+    assert set(link.data.children) == {"posterior", "sample_stats"}
+
+
+def test_every_scalar_of_the_walks_has_a_name_of_its_own(link):
+    from bayescale.inference.diagnostics import flatten
+
+    names, values = flatten(link.posterior)
+    assert len(set(names)) == len(names) == values.shape[2]
+    at = names.index("walk_step[hard, 2]")
+    np.testing.assert_array_equal(
+        values[..., at], link.posterior["walk_step"].sel(task="hard", component=2).to_numpy()
+    )
+
+
+def test_links_of_one_shape_share_a_compilation(fit, results, monkeypatch):
+    from bayescale.inference import nuts
+
+    def again(*args):
+        raise AssertionError("compiled again")
+
+    monkeypatch.setattr(nuts, "compile_model", again)
+    linked(fit, results[results["N"] < 5e8], draws=20, tune=200, target_accept=0.9)
+
+
+def test_chains_that_disagree_warn(fit, results):
+    with pytest.warns(bs.ConvergenceWarning, match="chains of this link do not agree"):
+        bs.link(fit, results, **{**SAMPLING, "draws": 20, "tune": 60})
+
+
+# -- forecasts ---------------------------------------------------------------------------------
+
+
+def width(data):
+    low, high = data.quantile([0.05, 0.95], ("chain", "draw"))
+    return (high - low).to_numpy()
+
+
+def test_a_forecast_loss_widens_what_a_known_one_leaves(link, quiet):
+    chained = bs.forecast_tasks(link, N=3e9, D=6e10, group="web")
+    median = float(chained.data["loss"].median())
+    known = bs.forecast_tasks(link, loss=median, group="web")
+    assert (width(chained.data["mean"]) > width(known.data["mean"])).all()
+    assert (width(known.data["accuracy"]) > width(known.data["mean"])).all()
+    np.testing.assert_allclose(
+        chained.data["at_loss"].median(("chain", "draw")),
+        known.data["mean"].median(("chain", "draw")),
+        atol=0.02,
+    )
+
+
+def test_the_loss_that_goes_in_is_the_forecast_of_the_fit(link, fit, quiet):
+    chained = bs.forecast_tasks(link, N=1e9, D=6e10, group="books", random_seed=4)
+    plain = bs.forecast(fit, N=1e9, D=6e10, group="books", random_seed=4)
+    np.testing.assert_allclose(
+        np.sort(chained.data["loss"].to_numpy().ravel()),
+        np.sort(plain.data["loss"].to_numpy().ravel()),
+    )
+
+
+def test_shares_of_the_width_sum_to_one_and_follow_the_question(link, quiet):
+    known = bs.forecast_tasks(link, loss=2.4, group="web").decompose()
+    chained = bs.forecast_tasks(link, N=3e9, D=6e10, group="web").decompose()
+    for table in (known, chained):
+        np.testing.assert_allclose(table[["loss", "link", "measurement"]].sum(axis=1), 1)
+    assert (known["loss"] == 0).all()
+    assert (chained["loss"] > 0).all()
+
+
+def test_links_drift_beyond_the_best_run_only(link, quiet):
+    best = -link.plan.best
+    for loss, wider in ((best + 0.3, False), (best - 0.4, True)):
+        plain, drifting = (
+            width(bs.forecast_tasks(link, loss=loss, group="web", drift=d).data["mean"])
+            for d in (False, True)
+        )
+        assert (drifting > 1.1 * plain).all() == wider
+        assert wider or np.allclose(plain, drifting)
+
+
+def test_a_new_group_is_wider_than_one_that_was_fitted(link, quiet):
+    there = bs.forecast_tasks(link, loss=2.6, group="web").data["mean"]
+    new = bs.forecast_tasks(link, loss=2.6).data["mean"]
+    assert (width(new) > width(there)).all()
+
+
+def test_points_may_be_a_table(link, results, quiet):
+    points = results.query("task == 'easy'")[["N", "D", "corpus", "loss"]].head(3)
+    known = bs.forecast_tasks(link, points[["loss", "corpus"]], tasks=["hard", "easy"])
+    chained = bs.forecast_tasks(link, points[["N", "D", "corpus"]])
+    assert dict(known.data.sizes)["point"] == chained.data.sizes["point"] == 3
+    assert list(known.data["task"].to_numpy()) == ["hard", "easy"]
+    assert list(chained.data["corpus"].to_numpy()) == list(points["corpus"])
+    table = chained.summary()
+    assert len(table) == 3 * len(TRUE)
+    assert {"N", "D", "C", "corpus", "task", "mean", "accuracy"} <= set(table.columns)
+    assert "TaskForecast by logistic link, 3 point(s), 4 task(s)" in repr(chained)
+
+
+def test_one_point_may_be_asked_of_several_groups(link, quiet):
+    ahead = bs.forecast_tasks(link, loss=2.6, group=["web", "books"])
+    assert list(ahead.data["group"].to_numpy()) == ["web", "books"]
+    web, books = ahead.data["mean"].mean(("chain", "draw")).to_numpy()
+    assert (books > web).all()
+
+
+def test_accuracies_are_shares_of_the_questions(link, quiet):
+    drawn = bs.forecast_tasks(link, loss=2.6, group="web", tasks="hard").data["accuracy"]
+    right = drawn.to_numpy() * TRUE["hard"][3]
+    np.testing.assert_allclose(right, np.round(right), atol=1e-6)
+
+
+def test_a_direct_link_goes_from_compute(results, quiet):
+    gap = (results["task"] == "late") & (results["corpus"] == "books")
+    link = linked(None, results[~gap], kind="direct", groups="corpus")
+    assert "late | books" not in link.posterior["cell"]  # no rows, nothing to sample
+    there, gone = (
+        width(bs.forecast_tasks(link, C=1e20, group=g, tasks="late").data["mean"])
+        for g in ("web", "books")
+    )
+    assert gone > there
+    few, much = (
+        bs.forecast_tasks(link, C=c, group="web").data["mean"].median(("chain", "draw"))
+        for c in (1e18, 1e22)
+    )
+    assert (much > few).all()
+    asked = bs.forecast_tasks(link, N="1B", D="20B", group="web")
+    assert float(asked.data["C"][0]) == pytest.approx(1.2e20)
+    assert "threshold C" in repr(link)
+    with pytest.raises(bs.FitError, match="a direct link knows no loss"):
+        bs.forecast_tasks(link, loss=2.5)
+    with pytest.raises(bs.FitError, match=r"without a fit: give C=, or N= and D="):
+        bs.forecast_tasks(link, N=1e9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["gadre", "hinge"])
+def test_every_form_samples(results, kind, quiet):
+    made = linked(None, results, kind=kind, groups="corpus", draws=500, tune=800)
+    assert made.summary().notna().all().all()
+
+
+# -- what is refused ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (dict(loss=-1.0), "give a positive number"),
+        (dict(loss="low"), "give a positive number"),
+        (dict(loss=2.5, N=1e9), "loss= needs no N"),
+        (dict(loss=2.5, tasks="esy"), "no task 'esy'. Did you mean 'easy'"),
+        (dict(loss=2.5, group="webb"), "no corpus 'webb'. Did you mean 'web'"),
+        (dict(loss=2.5, group={"corpsu": "web"}), "no group column 'corpsu'"),
+        (dict(loss=[2.5, 2.6], group=["web"] * 3), "3 labels of corpus for 2 points"),
+        (dict(points=[1, 2]), "points must be a DataFrame"),
+        (dict(points=pd.DataFrame({"loss": [2.5]}), loss=2.5), "the loss is given twice"),
+        (
+            dict(points=pd.DataFrame({"loss": [2.5], "corpus": ["web"]}), group="web"),
+            "groups are given twice",
+        ),
+    ],
+)
+def test_unclear_questions_are_refused(link, asked, said):
+    with pytest.raises(bs.FitError, match=said.replace("(", r"\(")):
+        bs.forecast_tasks(link, **asked)
+
+
+def test_a_link_without_a_fit_needs_the_loss(link):
+    alone = bs.Link(link.plan, link.posterior, link.stats)
+    with pytest.raises(bs.FitError, match="made without a fit: give loss="):
+        bs.forecast_tasks(alone, N=1e9, D=1e10)
+
+
+def test_bad_links_are_refused(fit, results):
+    with pytest.raises(bs.FitError, match="no kind of link 'logstic'"):
+        bs.link(fit, results, kind="logstic")
+    with pytest.raises(bs.FitError, match="fit is str"):
+        bs.link("fit", results)
+    with pytest.raises(bs.RunsError, match="no column 'corpsu'"):
+        bs.link(fit, results, groups="corpsu")
+    with pytest.raises(bs.RunsError, match="divide by 100"):
+        bs.link(fit, results.assign(accuracy=results["accuracy"] * 100))
+    with pytest.raises(bs.RunsError, match="expected a DataFrame"):
+        bs.link(fit, None)
+
+
+def test_groups_default_to_those_of_the_fit_that_the_table_has(link, fit, results, monkeypatch):
+    from bayescale.capabilities import links
+
+    plans = []
+
+    def noted(plan):
+        plans.append(plan)
+        raise InterruptedError
+
+    monkeypatch.setattr(links, "target", noted)
+    for given, table in (
+        ({}, results),
+        ({}, results.drop(columns="corpus")),
+        ({"groups": ()}, results),
+    ):
+        with pytest.raises(InterruptedError):
+            bs.link(fit, table, **given)
+    assert [p.groups for p in plans] == [("corpus",), (), ()]
+    assert plans[0].members == ("books", "web")
+    assert plans[1].members == ()

@@ -1,0 +1,359 @@
+"""Comparisons: leave-one-out against ArviZ, rollouts against arithmetic, and what is refused."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayescale as bs
+from bayescale.evaluation.comparison import average, compare
+from bayescale.evaluation.rollouts import Rollout
+from bayescale.forecasting.averaging import Average, stacking
+from bayescale.model.design import design
+
+VALUES = {
+    "E": 1.8,
+    "A": 1.0,
+    "B": 0.8,
+    "alpha": 0.28,
+    "beta": 0.25,
+    "alpha_N": 0.28,
+    "alpha_D": 0.25,
+    "sigma": 0.02,
+    "nu": 5.0,
+    "memory": 0.1,
+    "drift": 0.1,
+}
+
+
+@pytest.fixture(scope="module")
+def real(c4_fit) -> dict[str, bs.Fit]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", bs.ConvergenceWarning)  # of few draws
+        floor = bs.fit(c4_fit.runs, "kaplan_floor", draws=300, chains=4, random_seed=1)
+    return {"chinchilla": c4_fit, "kaplan_floor": floor}
+
+
+@pytest.fixture(scope="module")
+def by_loo(real):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return compare(real)
+
+
+@pytest.fixture
+def draws(by_hand):
+    """A fit with some spread, so that leave-one-out has something to reweight."""
+
+    def make(runs, law="chinchilla", seed=0, **options) -> bs.Fit:
+        names = [p.name for p in design(runs, bs.laws.get(law), **options).parameters]
+        rng = np.random.default_rng(seed)
+        values = {n: VALUES[n] * np.exp(0.002 * rng.standard_normal((4, 100))) for n in names}
+        return by_hand(runs, law, values, draws=100, chains=4, **options)
+
+    return make
+
+
+@pytest.fixture
+def checkpoints() -> bs.Runs:
+    frame = pd.DataFrame(
+        {
+            "N": np.repeat([1e8, 1e9, 1e10], 40),
+            "series": np.repeat([1, 2, 3], 40),
+            "D": np.tile(np.geomspace(1e9, 1e11, 40), 3),
+        }
+    )
+    loss = 1.8 + (frame["N"] / 1e9) ** -0.28 + (frame["D"] / 1e10) ** -0.25
+    return bs.Runs.from_frame(frame.assign(loss=loss))
+
+
+def fake_rollout(scores: dict, method="bayescale", run="run", **more) -> Rollout:
+    """``scores[law][problem]``: log scores of the held-out runs of a problem."""
+    points = [
+        {
+            "law": law,
+            "method": method,
+            "problem": problem,
+            run: str(i),
+            "log_score": score,
+            **{k: v[law] for k, v in more.items()},
+        }
+        for law, problems in scores.items()
+        for problem, each in enumerate(problems)
+        for i, score in enumerate(each)
+    ]
+    return Rollout(pd.DataFrame(points), {}, random_seed=1)
+
+
+SCORES = {"chinchilla": [[1.0, 2.0], [0.5], [1.0]], "kaplan_floor": [[1.5, 3.0], [1.5], [0.5]]}
+
+
+# -- leave-one-out -----------------------------------------------------------------------------
+
+
+def test_leave_one_out_is_that_of_arviz(real, by_loo):
+    import arviz as az
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        theirs = az.compare({k: f.data for k, f in real.items()}, round_to="none")
+    ours = by_loo.table
+    assert list(ours.index) == list(theirs.index)
+    for name, called in dict(
+        elpd_loo="elpd", se="se", p_loo="p", elpd_diff="elpd_diff", diff_se="dse"
+    ).items():
+        assert ours[name].to_numpy(float) == pytest.approx(theirs[called].to_numpy(float)), name
+
+
+def test_the_weights_are_those_of_stacking_over_runs(real, by_loo):
+    at_run = np.stack([by_loo.loo[name].elpd_i for name in real], axis=1)
+    assert by_loo.method == "loo"
+    assert [by_loo.weights[name] for name in real] == pytest.approx(stacking(at_run))
+    assert by_loo.table["weight"].equals(by_loo.table["weight_loo"].rename("weight"))
+    assert sum(by_loo.weights.values()) == pytest.approx(1, abs=1e-12)
+
+
+def test_bad_pareto_k_is_counted(by_loo):
+    for name, row in by_loo.table.iterrows():
+        assert row["k_above_0.7"] == int((by_loo.loo[name].pareto_k > 0.7).sum())
+
+
+def test_the_summary_has_a_row_per_law_best_first(by_loo):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", bs.ConvergenceWarning)
+        frame = by_loo.summary()
+    assert list(frame.columns) == [
+        "elpd_loo",
+        "se",
+        "elpd_diff",
+        "diff_se",
+        "p_loo",
+        "k_above_0.7",
+        "weight_loo",
+        "weight",
+    ]
+    assert frame["elpd_loo"].is_monotonic_decreasing
+    assert frame["elpd_diff"].iloc[0] == frame["diff_se"].iloc[0] == 0
+    frame["weight"] = 0.0
+    assert by_loo.table["weight"].sum() == pytest.approx(1)
+
+
+def test_few_runs_are_warned_of(real):
+    with pytest.warns() as caught:
+        compared = compare(real)
+    said = [str(w.message) for w in caught]
+    assert set(compared.notes) == set(said)
+    assert any("with 34 runs, fewer than 100" in s for s in said)
+    assert all(w.filename == __file__ for w in caught)
+
+
+def test_unreliable_laws_are_named(real, by_loo):
+    bad = by_loo.table["k_above_0.7"]
+    unreliable = [n for n in by_loo.notes if "LOO is unreliable" in n]
+    assert bool(unreliable) == bool(bad.any())
+    for name in bad.index[bad > 0]:
+        assert f"{name}: {bad[name]}" in unreliable[0]
+
+
+def test_enough_runs_and_a_good_fit_raise_no_doubt(openlm, draws):
+    compared = compare([draws(openlm), draws(openlm, "kaplan_floor")])
+    assert compared.notes == ()
+
+
+def test_a_comparison_describes_itself(by_loo):
+    lines = repr(by_loo).splitlines()
+    assert lines[0] == "<Comparison of 2 laws on 34 runs, weights by LOO>"
+    assert f"{by_loo.table.index[0]}: elpd" in lines[1]
+    assert "against the highest" in lines[2]
+    assert lines[3].strip() == by_loo.verdict
+    assert all(line.startswith("  note: ") for line in lines[4:])
+
+
+def test_a_law_alone_has_nothing_to_beat(openlm, draws):
+    compared = compare([draws(openlm)])
+    assert compared.weights == {"chinchilla": 1.0}
+    assert "nothing to compare" in compared.verdict
+
+
+# -- strength, in words ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("difference", "se", "said"),
+    [
+        (
+            1.0,
+            0.1,
+            "LOO cannot tell a from b: the difference in elpd is 1 ± 0.1, and below 4 is noise",
+        ),
+        (8.0, 6.0, "LOO leans to a over b, which settles nothing: the difference in elpd is 8 ± 6"),
+        (8.0, 3.0, "LOO favours a over b: the difference in elpd is 8 ± 3"),
+        (30.0, 3.0, "LOO clearly favours a over b: the difference in elpd is 30 ± 3"),
+    ],
+)
+def test_the_verdict_says_how_strong_it_is(difference, se, said):
+    from bayescale.evaluation.comparison import _verdict
+
+    table = pd.DataFrame({"elpd_diff": [0.0, -difference], "diff_se": [0.0, se]}, index=["a", "b"])
+    assert _verdict(table, "loo").startswith(said)
+
+
+# -- rollouts ----------------------------------------------------------------------------------
+
+
+def test_a_rollout_gives_the_weights_by_default(real):
+    compared = compare(real, fake_rollout(SCORES))
+    points = np.array([[1.0, 1.5], [2.0, 3.0], [0.5, 1.5], [1.0, 0.5]])
+    expected = stacking(points, [0, 0, 1, 2])
+    assert compared.method == "rollout"
+    assert [compared.weights[n] for n in SCORES] == pytest.approx(expected)
+    assert compared.table["weight"].equals(compared.table["weight_rollout"].rename("weight"))
+
+
+def test_weights_come_from_what_laws_score_as_members_of_an_average(real):
+    rolled = fake_rollout(SCORES)
+    turned = {name: [[-x for x in problem] for problem in of] for name, of in SCORES.items()}
+    members = fake_rollout(turned).points["log_score"]
+    rolled = replace(rolled, points=rolled.points.assign(log_score_averaged=members))
+    compared = compare(real, rolled)
+    assert compared.weights == pytest.approx(compare(real, fake_rollout(turned)).weights)
+    assert compared.table["log_score"].max() > 0, "scores are those of laws alone"
+
+
+def test_scores_are_means_over_problems(real):
+    more = dict(
+        crps={"chinchilla": 0.1, "kaplan_floor": 0.2},
+        interval_score={"chinchilla": 1.0, "kaplan_floor": 2.0},
+        inside90={"chinchilla": True, "kaplan_floor": False},
+    )
+    table = compare(real, fake_rollout(SCORES, **more)).table
+    assert list(table.index) == ["kaplan_floor", "chinchilla"], "best first"
+    assert table["log_score"].tolist() == pytest.approx([(2.25 + 1.5 + 0.5) / 3, 1.0])
+    below = np.array([1.5 - 2.25, 0.5 - 1.5, 1.0 - 0.5])
+    assert table["log_score_diff"].tolist() == pytest.approx([0, below.mean()])
+    assert table["log_score_diff_se"].tolist() == pytest.approx([0, below.std(ddof=1) / np.sqrt(3)])
+    assert table["crps"].tolist() == pytest.approx([0.2, 0.1])
+    assert table["interval_score"].tolist() == pytest.approx([2.0, 1.0])
+    assert table["coverage90"].tolist() == [0.0, 1.0]
+
+
+def test_with_a_rollout_leave_one_out_is_only_noted(real):
+    compared = compare(real, fake_rollout(SCORES))  # warnings are errors here
+    assert any("fewer than 100" in n for n in compared.notes)
+    with pytest.warns() as caught:
+        by_loo = compare(real, fake_rollout(SCORES), method="loo")
+    assert {str(w.message) for w in caught} == set(by_loo.notes) == set(compared.notes)
+    assert by_loo.method == "loo"
+    assert "weight_rollout" in by_loo.table
+
+
+def test_baselines_of_a_rollout_are_left_out(real):
+    ours, theirs = fake_rollout(SCORES), fake_rollout({"huber": [[9.0]]}, method="baseline")
+    points = pd.concat([ours.points, theirs.points], ignore_index=True)
+    both = Rollout(points, {}, random_seed=1)
+    assert compare(real, both).table.equals(compare(real, ours).table)
+
+
+def test_laws_of_a_rollout_that_were_not_fitted_are_left_out(real):
+    more = {**SCORES, "power": [[0.0, 0.0], [0.0], [0.0]]}
+    assert compare(real, fake_rollout(more)).table.equals(compare(real, fake_rollout(SCORES)).table)
+
+
+def test_fits_are_found_by_the_names_of_their_laws(real):
+    mine = {"mine": real["chinchilla"], "theirs": real["kaplan_floor"]}
+    compared, plain = compare(mine, fake_rollout(SCORES)), compare(real, fake_rollout(SCORES))
+    assert compared.weights["mine"] == plain.weights["chinchilla"]
+    assert compare(real, fake_rollout(SCORES, run="row")).weights == plain.weights
+
+
+def test_the_verdict_of_a_single_problem_is_modest(real):
+    one = {"chinchilla": [[1.0, 1.0]], "kaplan_floor": [[0.0, 0.0]]}
+    compared = compare(real, fake_rollout(one))
+    assert "on a single problem" in compared.verdict
+    assert "prefers chinchilla to kaplan_floor by 1 in log score" in compared.verdict
+    many = compare(real, fake_rollout({k: v * 30 for k, v in one.items()}))
+    assert many.weights["chinchilla"] > compared.weights["chinchilla"] > 0.5
+    assert "rollout clearly favours chinchilla" in many.verdict
+    assert "rollout log score 1.000" in repr(many)
+
+
+# -- what is refused ---------------------------------------------------------------------------
+
+
+def test_fits_of_other_runs_are_refused_with_every_other_problem(c4_fit, draws, openlm):
+    fits = {"chinchilla": c4_fit, "kaplan_floor": draws(openlm, "kaplan_floor")}
+    with pytest.raises(bs.FitError) as caught:
+        compare(fits, fake_rollout({"kaplan": [[0.0]]}), method="waic")
+    runs, method, one, two = caught.value.problems
+    assert "kaplan_floor was fitted to 104 runs" in runs
+    assert "no method 'waic'" in method
+    assert "the rollout: there is no law 'chinchilla'" in one
+    assert "'kaplan_floor'. Did you mean 'kaplan'?" in two
+
+
+def test_reordered_runs_are_other_runs(draws, openlm):
+    backwards = replace(openlm, table=openlm.table[::-1])
+    with pytest.raises(bs.FitError, match="rows in the same order"):
+        compare({"a": draws(openlm), "b": draws(backwards)})
+
+
+def test_a_rollout_is_needed_for_its_method(draws, openlm):
+    with pytest.raises(bs.FitError, match="method='rollout' needs rollout="):
+        compare([draws(openlm)], method="rollout")
+
+
+def test_all_laws_must_forecast_the_same_runs(real):
+    uneven = {"chinchilla": [[1.0, 2.0], [1.0]], "kaplan_floor": [[1.5], [1.0]]}
+    with pytest.raises(bs.FitError, match=r"lacks 1 log score\(s\) of kaplan_floor"):
+        compare(real, fake_rollout(uneven))
+
+
+def test_a_rollout_must_tell_the_fits_apart(real):
+    twice = {"wide": real["chinchilla"], "narrow": real["chinchilla"]}
+    with pytest.raises(bs.FitError, match="several fits by one name"):
+        compare(twice, fake_rollout(SCORES))
+
+
+def test_checkpoints_must_drift_alike(draws, checkpoints):
+    fits = {d: draws(checkpoints, drift=d) for d in ("ahead", "off", "through")}
+    with pytest.raises(bs.FitError, match=r"ahead: 'ahead', through: 'through'.*same drift="):
+        compare({d: fits[d] for d in ("ahead", "through")})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert len(compare({d: fits[d] for d in ("ahead", "off")}).fits) == 2
+
+
+def test_leaving_out_a_checkpoint_is_said_to_be_no_forecast(draws, checkpoints):
+    fits = [draws(checkpoints, drift="off"), draws(checkpoints, "kaplan_floor", drift="off")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", bs.ConvergenceWarning)
+        with pytest.warns(bs.RunsWarning, match="leaving out one leaves its neighbours in"):
+            compare(fits)
+
+
+# -- averages ----------------------------------------------------------------------------------
+
+
+def test_an_average_takes_the_weights_of_a_comparison(by_loo, real):
+    both = average(by_loo)
+    assert isinstance(both, Average)
+    assert both.weights == {name: by_loo.weights[name] for name in real}
+
+
+def test_weights_can_be_given_and_are_equal_otherwise(by_loo, real):
+    given = {"chinchilla": 0.9, "kaplan_floor": 0.1}
+    assert average(by_loo, given).weights == average(real, given).weights == given
+    assert average(list(real.values())).weights == {"chinchilla": 0.5, "kaplan_floor": 0.5}
+    with pytest.raises(bs.FitError, match="kaplan_floor has no weight"):
+        average(real, {"chinchilla": 1.0})
+
+
+def test_a_real_average_allocates_between_its_laws(by_loo, real):
+    both, *each = (
+        float(bs.allocate(f, 1e23).data["N_decision"][0]) for f in (average(by_loo), *real.values())
+    )
+    assert min(each) <= both <= max(each)

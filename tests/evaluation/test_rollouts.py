@@ -1,0 +1,628 @@
+"""Rollouts: what is held out, what is told of it, and that no process changes a number."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import warnings
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from scipy.special import logsumexp
+
+import bayescale as bs
+from bayescale import laws
+from bayescale.data.runs import Runs
+from bayescale.errors import BayescaleError, ConvergenceWarning, FitError
+from bayescale.evaluation import jobs as tasks
+from bayescale.evaluation.rollouts import DISTANCES, Rollout, rollout
+from bayescale.laws.base import Law
+from bayescale.priors import Positive
+
+HUBER = "log-Huber bootstrap (chinchilla)"
+
+
+def line(C, *, A, alpha):
+    return A * C**-alpha
+
+
+#: A law of one's own, at the top level of a module.
+OWN = Law("own", line, dict(A=Positive(3), alpha=Positive(0.1)), "test")
+
+
+class Inline:
+    """The interface of an executor, in this process: tasks and answers go through a pickle."""
+
+    def __init__(self):
+        self.sent = []
+
+    def submit(self, function, *arguments):
+        self.sent.append(pickle.dumps((function, arguments)))
+        function, arguments = pickle.loads(self.sent[-1])
+        future = Future()
+        try:
+            future.set_result(pickle.loads(pickle.dumps(function(*arguments))))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+@pytest.fixture
+def fitted(monkeypatch):
+    """Fits and forecasts that cost nothing; returns what they were asked.
+
+    The draws of a law lie a third of a percent per letter of its name above 3 nats.
+    """
+    asked = SimpleNamespace(fits=[], points=[], converged=lambda runs, law: True)
+
+    def design(runs, law, groups, **said):
+        return SimpleNamespace(runs=runs, law=law, groups=groups, **said)
+
+    def fit_design(plan, *, random_seed, progressbar, **sampling):
+        asked.fits.append(SimpleNamespace(**vars(plan), seed=random_seed, **sampling))
+        passed = bool(asked.converged(plan.runs, plan.law))
+        return SimpleNamespace(law=plan.law, convergence=SimpleNamespace(passed=passed))
+
+    def forecast(fit, points, *, random_seed):
+        asked.points.append(points)
+        rng = np.random.default_rng(random_seed)
+        centre = np.log(3) + len(fit.law.name) / 300
+        noise = 0.05 * rng.standard_normal((4, 500, len(points)))
+        loss = xr.DataArray(np.exp(centre + noise), dims=("chain", "draw", "point"))
+
+        def log_density(y):
+            z = (np.log(y) - centre) / 0.05
+            return -0.5 * z**2 - np.log(0.05 * np.sqrt(2 * np.pi) * np.asarray(y))
+
+        return SimpleNamespace(data=xr.Dataset({"loss": loss}), log_density=log_density)
+
+    monkeypatch.setattr(tasks, "design", design)
+    monkeypatch.setattr(tasks, "fit_design", fit_design)
+    monkeypatch.setattr(tasks, "forecast", forecast)
+    return asked
+
+
+@pytest.fixture(scope="module")
+def curves() -> Runs:
+    """Three learning curves in D, each to be continued."""
+    D = np.geomspace(1e6, 1e9, 30)
+    parts = [
+        pd.DataFrame(dict(D=D, loss=1 + k * (D / 1e6) ** -0.3, curve=name, is_train=D < 1e8))
+        for k, name in enumerate("abc", 1)
+    ]
+    return Runs.from_frame(pd.concat(parts, ignore_index=True), D="D", loss="loss", series="curve")
+
+
+# -- what is held out --------------------------------------------------------------------------
+
+
+def test_runs_below_a_threshold_are_fitted_and_the_others_predicted(openlm, fitted):
+    rolled = rollout(openlm, "chinchilla", above=["1e20", 1e21], baselines=False, random_seed=1)
+    C = openlm.table["C"]
+    assert [len(f.runs) for f in fitted.fits] == [(C < 1e20).sum(), (C < 1e21).sum()]
+    assert rolled.points["problem"].unique().tolist() == ["C >= 1e20", "C >= 1e21"]
+    first = rolled.points[rolled.points["threshold"] == 1e20]
+    held_out = openlm.table.loc[first["run"]]
+    assert sorted(first["run"]) == sorted(openlm.table.index[C >= 1e20])
+    for column in ("N", "D", "C", "loss", "dataset"):
+        assert (held_out[column].to_numpy() == first[column].to_numpy()).all()
+    assert first["extrapolation"].to_numpy() == pytest.approx(first["C"] / C[C < 1e20].max())
+    assert (first["low95"] < first["low50"]).all()
+    assert (first["low50"] < first["median"]).all()
+    assert (first["median"] < first["high50"]).all()
+    inside = (first["low90"] <= first["loss"]) & (first["loss"] <= first["high90"])
+    assert (inside == first["inside90"]).all()
+
+
+def test_thresholds_lie_in_any_column_and_are_written_as_people_write(openlm, fitted):
+    rolled = rollout(openlm, "chinchilla", above="1B", column="N", baselines=False)
+    assert (rolled.points["N"] >= 1e9).all()
+    assert len(rolled.points) == (openlm.table["N"] >= 1e9).sum()
+    assert rolled.points["extrapolation"].max() == pytest.approx(
+        openlm.table["N"].max() / fitted.fits[0].runs.table["N"].max()
+    )
+
+
+def test_every_label_of_a_column_is_a_problem(openlm, fitted):
+    rolled = rollout(openlm, "chinchilla", above=1e21, each="dataset", baselines=False)
+    assert [f.runs.table["dataset"].unique().tolist() for f in fitted.fits] == [
+        [name] for name in openlm.table["dataset"].unique()
+    ]
+    assert set(rolled.points["problem"]) == {
+        f"{name}, C >= 1e21" for name in ("c4", "redpajama", "refinedweb")
+    }
+    assert rolled.summary()["n_series"].tolist() == [3]
+    assert len(rolled.summary("dataset")) == 3
+
+
+@pytest.mark.parametrize("write", [bool, str, int, lambda v: str(v).lower()])
+def test_a_split_is_read_as_people_write_it(curves, fitted, write):
+    table = curves.table.assign(mine=[write(v) for v in curves.table["D"] < 1e8])
+    rolled = rollout(bs.Runs(table), "power(D)", split="mine", baselines=False)
+    assert len(fitted.fits[0].runs) == (curves.table["D"] < 1e8).sum()
+    assert rolled.points["threshold"].isna().all()
+    assert rolled.points["extrapolation"].to_numpy() == pytest.approx(
+        rolled.points["D"] / curves.table["D"][curves.table["D"] < 1e8].max()
+    )
+
+
+def test_forecasts_know_the_columns_groups_and_series(openlm, curves, fitted):
+    rollout(openlm, "chinchilla", above=1e21, groups="dataset", baselines=False)
+    assert list(fitted.points[0]) == ["N", "D", "C", "dataset"]
+    assert fitted.fits[0].groups == ("dataset",)
+    rollout(curves, "power(D)", split="is_train", each="series", baselines=False)
+    assert list(fitted.points[1]) == ["D", "series"]
+    assert fitted.fits[1].groups == ()
+
+
+def test_an_unseen_group_is_a_new_one_and_said(openlm, fitted):
+    large = openlm.table["C"] >= 1e21
+    runs = openlm[large | (openlm.table["dataset"] != "c4")]
+    rolled = rollout(runs, "chinchilla", above=1e21, groups="dataset", baselines=False)
+    new = (rolled.points["dataset"] == "c4").to_numpy()
+    asked = fitted.points[0]["dataset"]
+    assert asked[new].isna().all()
+    assert (asked[~new] == rolled.points["dataset"][~new].to_numpy()).all()
+    assert rolled.notes == (
+        "C >= 1e21: no run of dataset 'c4' is fitted; predicted as a new group",
+    )
+
+
+def test_an_unseen_series_is_a_new_run_and_said(curves, fitted):
+    D = curves.table["D"]
+    runs = curves[(curves.table["series"] != "b") | (D >= 1e8)]
+    rolled = rollout(runs, "power(D)", above=1e8, column="D", baselines=False)
+    new = (rolled.points["series"] == "b").to_numpy()
+    assert fitted.points[0]["series"][new].isna().all()
+    assert set(fitted.points[0]["series"][~new]) == {"a", "c"}
+    assert rolled.notes == ("D >= 1e8: no run of series 'b' is fitted; predicted as a new run",)
+
+
+def test_what_is_said_of_a_parameter_reaches_the_laws_that_have_it(openlm, fitted):
+    narrow = Positive(0.4, spread=1.1)
+    rollout(
+        openlm,
+        ["chinchilla", "power"],
+        above=1e21,
+        baselines=False,
+        groups="dataset",
+        priors=dict(beta=narrow, alpha=narrow, sigma=narrow),
+        pool=dict(beta="none"),
+        drift="off",
+        noise="by_loss",
+        draws=70,
+        tune=80,
+    )
+    first, second = fitted.fits
+    assert first.priors == dict(beta=narrow, alpha=narrow, sigma=narrow)
+    assert second.priors == dict(alpha=narrow, sigma=narrow)
+    assert (first.pool, second.pool) == (dict(beta="none"), None)
+    assert (first.drift, first.noise, first.draws, first.tune) == ("off", "by_loss", 70, 80)
+
+
+# -- what is refused ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("options", "problems"), [
+    (dict(), ["give either above="]),
+    (dict(above=1e20, split="dataset"), ["give either above="]),
+    (dict(above=1e20, column="Q"), ["no column 'Q'"]),
+    (dict(above="many"), ["'many' is not a count"]),
+    (dict(above=[1e10, 1e20]), ["C >= 1e10: 0 run"]),
+    (dict(above=1e30), ["C >= 1e30: there is no run to predict"]),
+    (dict(split="dataset"), ["104 value.s. that are neither true nor false"]),
+    (dict(split="nothing"), ["no split column 'nothing'"]),
+    (dict(above=1e20, each="data"), ["no each column 'data'. Did you mean 'dataset'"]),
+    (dict(above=1e20, groups=["loss", "x"]), ["'loss' has a name", "no group column 'x'"]),
+    (dict(above=1e20, laws=["chinchila", "power", "power"]), ["no law", "2 laws are called"]),
+    (dict(above=1e20, laws="power(U)"), ["needs the column 'U'"]),
+    (dict(above=1e20, laws=[]), ["there is no law"]),
+    (dict(above=["1e30", "x"], laws="y", each="z"), ["no law 'y'", "column 'z'", "'x' is not"]),
+])  # fmt: skip
+def test_nonsense_is_refused_all_at_once(openlm, fitted, options, problems):
+    options = dict(options)
+    with pytest.raises(FitError) as caught:
+        rollout(openlm, options.pop("laws", "chinchilla"), **options)
+    assert len(caught.value.problems) == len(problems)
+    for said, expected in zip(sorted(caught.value.problems), sorted(problems), strict=True):
+        assert any(pd.Series(said).str.contains(p)[0] for p in problems), (said, expected)
+    assert not fitted.fits
+
+
+def test_a_frame_is_not_runs(openlm):
+    with pytest.raises(FitError, match=r"Runs.read"):
+        rollout(openlm.table, "chinchilla", above=1e20)
+
+
+# -- baselines ---------------------------------------------------------------------------------
+
+
+def test_todays_forecasts_stand_beside(openlm, fitted):
+    rolled = rollout(openlm, "chinchilla", above=1e21, random_seed=1)
+    assert rolled.points.groupby("law", sort=False)["method"].first().to_dict() == {
+        "chinchilla": "bayescale",
+        HUBER: "baseline",
+    }
+    summary = rolled.summary().set_index("law")
+    ratio = summary["interval_score"] / summary.loc[HUBER, "interval_score"]
+    assert summary["interval_score_ratio"].tolist() == pytest.approx(ratio.tolist())
+    assert summary.loc[HUBER, "crps_ratio"] == 1
+    assert rolled.laws == ("chinchilla",)
+    assert set(rolled.draws) == {("chinchilla", "C >= 1e21")}
+    alone = rollout(openlm, "chinchilla", above=1e21, random_seed=1, baselines=False)
+    assert "crps_ratio" not in alone.summary()
+    same = rolled.points[rolled.points["method"] == "bayescale"].drop(columns="seconds")
+    pd.testing.assert_frame_equal(same, alone.points.drop(columns="seconds"))
+
+
+def test_the_log_huber_fit_is_made_for_every_group_by_itself(openlm, fitted):
+    grouped = rollout(openlm, "chinchilla", above=1e21, groups="dataset", random_seed=1)
+    c4 = openlm.query("dataset == 'c4'")
+    alone = rollout(c4, "chinchilla", above=1e21, random_seed=2)
+    both = [
+        r.points[(r.points["law"] == HUBER) & (r.points["dataset"] == "c4")]
+        for r in (grouped, alone)
+    ]
+    assert both[0]["run"].tolist() == both[1]["run"].tolist()
+    assert both[0]["median"].to_numpy() == pytest.approx(both[1]["median"], rel=2e-3)
+    pooled = rollout(openlm, "chinchilla", above=1e21, random_seed=1).points
+    pooled = pooled[(pooled["law"] == HUBER) & (pooled["dataset"] == "c4")]
+    assert np.abs(np.log(pooled["median"].to_numpy() / both[0]["median"].to_numpy())).max() > 0.01
+
+
+def test_an_unseen_group_has_the_log_huber_fit_of_all(openlm, fitted):
+    large = openlm.table["C"] >= 1e21
+    runs = openlm[large | (openlm.table["dataset"] != "c4")]
+    grouped, pooled = (
+        rollout(runs, "chinchilla", above=1e21, groups=g, random_seed=1).points
+        for g in ("dataset", None)
+    )
+    both = [p[(p["law"] == HUBER) & (p["dataset"] == "c4")]["median"] for p in (grouped, pooled)]
+    assert both[0].to_numpy() == pytest.approx(both[1].to_numpy(), rel=2e-3)
+
+
+def test_learning_curves_are_also_predicted_by_their_last_value(curves, fitted):
+    rolled = rollout(curves, ["power(D)", "pure_power(D)"], split="is_train", each="series")
+    last = rolled.points[rolled.points["law"] == "persistence"]
+    assert len(last) == (curves.table["D"] >= 1e8).sum()
+    for name, part in last.groupby("series"):
+        own = curves.table[(curves.table["series"] == name) & (curves.table["D"] < 1e8)]
+        assert part["median"].to_numpy() == pytest.approx(own["loss"].iloc[-1], rel=0.02)
+    summary = rolled.summary().set_index("law")
+    huber = summary.loc[[f"log-Huber bootstrap ({law})" for law in rolled.laws], "interval_score"]
+    assert summary.loc["persistence", "interval_score_ratio"] == pytest.approx(
+        summary.loc["persistence", "interval_score"] / huber.mean()
+    )
+
+
+def test_tables_of_runs_are_not_predicted_by_their_last_value(openlm, fitted):
+    rolled = rollout(openlm, "chinchilla", above=1e21, each="dataset")
+    assert "persistence" not in set(rolled.points["law"])
+
+
+def test_a_baseline_that_cannot_be_made_leaves_a_note(openlm, fitted, monkeypatch):
+    def fails(*_):
+        raise FitError("no start")
+
+    monkeypatch.setattr(tasks, "huber_bootstrap", fails)
+    rolled = rollout(openlm, "chinchilla", above=1e21)
+    assert rolled.notes == (f"no {HUBER} for C >= 1e21: no start",)
+    assert "crps_ratio" not in rolled.summary()
+
+
+# -- what is told ------------------------------------------------------------------------------
+
+
+def test_summaries_go_by_law_threshold_group_and_distance(openlm, fitted):
+    rolled = rollout(openlm, ["chinchilla", "kaplan"], above=[1e19, 1e21], groups="dataset")
+    by = rolled.summary(by=("law", "threshold"))
+    assert len(by) == 4 * 2
+    assert rolled.summary(by=["law", "dataset"])["n"].sum() == len(rolled.points)
+    by = rolled.summary(by=("law", "distance"))
+    assert set(by["distance"]) <= set(DISTANCES)
+    near = rolled.points[(rolled.points["law"] == "kaplan") & (rolled.points["extrapolation"] <= 2)]
+    row = by[(by["law"] == "kaplan") & (by["distance"] == "<=2x")].iloc[0]
+    assert row["n"] == len(near)
+    assert {"coverage95", "msce", "crps_se", "log_score", "rmsle", "width95"} <= set(by)
+    with pytest.raises(BayescaleError, match="Did you mean 'threshold'"):
+        rolled.summary(by="treshold")
+
+
+def test_a_rollout_says_in_a_few_lines_how_it_went(openlm, fitted):
+    rolled = rollout(openlm, "chinchilla", above=1e21)
+    first, second, third = repr(rolled).splitlines()
+    assert first == f"<Rollout of chinchilla: {len(rolled.points) // 2} held-out runs in 1 problem>"
+    assert second.startswith("  chinchilla: 95/90/80/50 % intervals hold ")
+    assert third.endswith("(1.00 of log-Huber)")
+
+
+def test_fits_that_did_not_converge_are_told_of_once(openlm, fitted):
+    fitted.converged = lambda runs, law: len(runs) > 90
+    said = r"of 1 of 2 fits do not agree \(chinchilla on C >= 1e20\)"
+    with pytest.warns(ConvergenceWarning, match=said) as w:
+        rolled = rollout(openlm, "chinchilla", above=[1e20, 5e21], baselines=False)
+    assert len(w) == 1
+    assert w[0].filename == __file__
+    assert not rolled.points["converged"][rolled.points["threshold"] == 1e20].any()
+    assert rolled.points["converged"][rolled.points["threshold"] == 5e21].all()
+
+
+def test_tasks_keep_quiet_of_what_the_points_tell(openlm, fitted, monkeypatch):
+    fit = tasks.fit_design
+
+    def loud(*args, **options):
+        warnings.warn("chains", ConvergenceWarning)
+        return fit(*args, **options)
+
+    monkeypatch.setattr(tasks, "fit_design", loud)
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(3) as pool:
+        rollout(
+            openlm, "chinchilla", above=[1e18, 1e19, 1e20, 1e21], executor=pool, baselines=False
+        )
+    assert warnings.filters == before
+
+
+def test_draws_are_kept_thinned_in_the_order_of_the_points(openlm, fitted):
+    rolled = rollout(openlm, "chinchilla", above=1e21, baselines=False)
+    draws = rolled.draws["chinchilla", "C >= 1e21"]
+    assert (draws.dtype, draws.shape) == (np.float32, (1000, len(rolled.points)))
+    assert np.median(draws, axis=0) == pytest.approx(rolled.points["median"].to_numpy(), rel=0.01)
+
+
+# -- the average -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two(openlm, fitted) -> Rollout:
+    return rollout(openlm, ["chinchilla", "kaplan"], above=[1e20, 1e21], random_seed=3)
+
+
+def test_the_average_mixes_draws_and_densities(two):
+    mixed = two.mixed(dict(chinchilla=0.25, kaplan=0.75))
+    points = mixed.points.groupby("law")
+    a, b, both = (points.get_group(name) for name in ("chinchilla", "kaplan", "average"))
+    log_score = logsumexp([a["log_score"], b["log_score"]], axis=0, b=[[0.25], [0.75]])
+    assert both["log_score"].to_numpy() == pytest.approx(log_score)
+    for column in ("problem", "threshold", "run", "dataset", "loss", "extrapolation"):
+        assert (both[column].to_numpy() == a[column].to_numpy()).all()
+    draws = mixed.draws["average", "C >= 1e21"]
+    ours = [
+        np.isin(draws[:, 0], mixed.draws[law, "C >= 1e21"][:, 0])
+        for law in ("chinchilla", "kaplan")
+    ]
+    assert [o.sum() for o in ours] == [250, 750]
+    assert [o[:250].sum() for o in ours] == pytest.approx([62, 188], abs=2)
+    assert (both["method"] == "bayescale").all()
+    assert mixed.laws == two.laws
+    assert mixed.summary().set_index("law").loc["average", "crps_ratio"] > 0
+    assert "average" not in set(two.points["law"])
+
+
+def test_the_average_of_one_law_is_that_law(two):
+    mixed = two.mixed(dict(chinchilla=1.0, kaplan=0.0)).points.groupby("law")
+    one, average = mixed.get_group("chinchilla"), mixed.get_group("average")
+    assert average["log_score"].to_numpy() == pytest.approx(one["log_score"].to_numpy())
+    assert average["crps"].to_numpy() == pytest.approx(one["crps"].to_numpy(), rel=0.05)
+
+
+def test_another_average_replaces_the_first(two):
+    again = two.mixed(dict(chinchilla=1.0)).mixed(dict(kaplan=1.0))
+    once = two.mixed(dict(kaplan=1.0))
+    pd.testing.assert_frame_equal(again.points, once.points)
+
+
+@pytest.mark.parametrize(("weights", "said"), [
+    ({"chinchilla": 0.5, "power": 0.5}, "no law in this rollout 'power'"),
+    ({HUBER: 1.0}, "no law in this rollout"),
+    ({"chinchilla": 0.5, "kaplan": 0.6}, "sum to 1"),
+    ({"chinchilla": 1.5, "kaplan": -0.5}, "numbers >= 0"),
+    ({}, "sum to 1"),
+])  # fmt: skip
+def test_weights_that_are_none_are_refused(two, weights, said):
+    with pytest.raises(BayescaleError, match=said):
+        two.mixed(weights)
+
+
+# -- executors ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("executor", [Inline, lambda: ThreadPoolExecutor(3)])
+def test_no_executor_changes_a_number(openlm, fitted, executor):
+    ask = dict(above=[1e20, 1e21], groups="dataset", random_seed=5)
+    here = rollout(openlm, ["chinchilla", "kaplan"], **ask)
+    there = rollout(openlm, ["chinchilla", "kaplan"], executor=executor(), **ask)
+    pd.testing.assert_frame_equal(
+        here.points.drop(columns="seconds"), there.points.drop(columns="seconds")
+    )
+    assert here.notes == there.notes
+    assert all((here.draws[k] == there.draws[k]).all() for k in here.draws)
+
+
+def test_every_task_has_its_own_seed(openlm, fitted):
+    rollout(openlm, ["chinchilla", "kaplan"], above=[1e20, 1e21], random_seed=5, baselines=False)
+    assert len({f.seed for f in fitted.fits}) == 4
+    again = rollout(openlm, "kaplan", above=1e20, baselines=False)
+    assert again.random_seed != rollout(openlm, "kaplan", above=1e20, baselines=False).random_seed
+
+
+@pytest.mark.parametrize("executor", [None, Inline()])
+def test_an_error_in_a_task_says_where(openlm, monkeypatch, executor):
+    def fails(*_, **__):
+        raise FitError("draws is 1")
+
+    monkeypatch.setattr(tasks, "fit_design", fails)
+    with pytest.raises(FitError, match="draws is 1") as caught:
+        rollout(openlm, "chinchilla", above=1e21, executor=executor)
+    assert caught.value.__notes__ == ["while predicting C >= 1e21 with chinchilla"]
+
+
+def test_a_law_that_no_other_process_can_find_is_named(openlm, fitted):
+    local = Law("local", lambda C, *, A: A * C**-0.1, dict(A=Positive(3)), "test")
+    with pytest.raises(FitError, match="law 'local' cannot be sent to another process"):
+        rollout(openlm, [local, "power"], above=1e21, executor=Inline(), baselines=False)
+    assert len(rollout(openlm, local, above=1e21, baselines=False).points)
+
+
+def test_workers_that_die_of_something_else_are_told_as_it_is(openlm, fitted):
+    class Dead(Inline):
+        def submit(self, function, *arguments):
+            raise BrokenExecutor("out of memory")
+
+    with pytest.raises(BrokenExecutor, match="out of memory"):
+        rollout(openlm, "chinchilla", above=1e21, executor=Dead())
+
+
+def test_the_bar_says_which_problem_of_how_many(openlm, fitted, monkeypatch):
+    from contextlib import contextmanager
+
+    said = []
+
+    @contextmanager
+    def bar(_):
+        yield lambda text, done=0, total=None: said.append((text, done, total))
+
+    monkeypatch.setattr(tasks, "bar", bar)
+    rollout(openlm, "chinchilla", above=[1e20, 1e21], baselines=False)
+    assert said == [("chinchilla, problem 1 of 2", 0, 2), ("chinchilla, problem 2 of 2", 1, 2)]
+
+
+# -- pickles -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*laws.REGISTRY, "power(D)", "broken_power(N)"])
+def test_a_law_of_the_gallery_arrives_as_the_same_object(name):
+    law = laws.get(name)
+    assert pickle.loads(pickle.dumps(law)) is law
+    assert laws.get(name) is law
+    assert b"loss" not in pickle.dumps(law)
+
+
+def test_a_law_read_along_a_column_is_one_object():
+    assert laws.get("power(D)") is laws.power.on("D")
+    assert OWN.on("D") is OWN.on("D")
+    assert OWN.on("D") is not OWN.on("N")
+
+
+@pytest.mark.parametrize("law", [OWN, laws.chinchilla.with_priors(alpha=Positive(0.3))])
+def test_a_law_of_ones_own_arrives_once(law):
+    assert pickle.loads(pickle.dumps(law)) is law
+
+
+def test_a_process_that_meets_a_law_twice_knows_one(monkeypatch):
+    from bayescale.laws import base as room
+
+    sent = [pickle.dumps(OWN), pickle.dumps(OWN)]
+    monkeypatch.setattr(room, "_met", room.WeakValueDictionary())
+    first, second = map(pickle.loads, sent)
+    assert first is second
+    assert first is not OWN
+    assert (first.loss, first.priors, first.columns) == (OWN.loss, OWN.priors, OWN.columns)
+    with pytest.raises(TypeError):
+        first.priors["A"] = Positive(1)
+
+
+def test_runs_arrive_whole(openlm):
+    runs = pickle.loads(pickle.dumps(openlm))
+    pd.testing.assert_frame_equal(runs.table, openlm.table)
+    for attribute in ("groups", "mapping", "convention", "source", "notes", "fingerprint"):
+        assert getattr(runs, attribute) == getattr(openlm, attribute)
+    with pytest.raises(TypeError):
+        runs.mapping["N"] = "x"
+
+
+# -- the real thing ----------------------------------------------------------------------------
+
+ASK = dict(above="1e20", draws=400, random_seed=1, progressbar=False)
+
+
+@pytest.fixture(scope="module")
+def c4(openlm) -> Runs:
+    return openlm.query("dataset == 'c4'")
+
+
+@pytest.fixture(scope="module")
+def here(c4) -> Rollout:
+    return rollout(c4, ["chinchilla", "power(D)"], **ASK)
+
+
+def test_a_rollout_of_openlm(here):
+    summary = here.summary().set_index("law")
+    assert here.points["converged"].all()
+    assert summary.loc["chinchilla", "rmsle"] < 0.05
+    assert summary.loc["chinchilla", "log_score"] > 0
+    assert np.isfinite(here.points.select_dtypes("number").drop(columns="threshold")).all(axis=None)
+
+
+def test_laws_drift_less_in_the_average_than_alone(c4, here):
+    weights = {"chinchilla": 0.5, "power(D)": 0.5}
+    [alone], [member] = (
+        [v for k, v in of.items() if k[0] == "chinchilla"] for of in (here.draws, here.members)
+    )
+    assert np.log(member).std(axis=0).max() < np.log(alone).std(axis=0).max()
+
+    mixed = here.mixed(weights).points.groupby("law").get_group("average")
+    later = c4.table.loc[mixed["run"], ["N", "D"]]
+    seen = c4[~c4.table.index.isin(later.index)]
+    both = bs.average([bs.fit(seen, law, draws=400, random_seed=2) for law in weights])
+    said = bs.forecast(both, later).summary(ci_prob=0.9)
+    widths = np.log(said["loss_eti90_ub"] / said["loss_eti90_lb"]).to_numpy()
+    assert np.log(mixed["high90"] / mixed["low90"]).to_numpy() == pytest.approx(widths, rel=0.25)
+    density = bs.forecast(both, later).log_density(mixed["loss"])
+    assert mixed["log_score"].to_numpy() == pytest.approx(density, abs=0.2)
+
+
+@pytest.mark.slow
+def test_a_process_pool_gives_the_same(c4, here):
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        there = rollout(c4, ["chinchilla", "power(D)"], executor=pool, **ASK)
+        own = rollout(c4, OWN, executor=pool, **ASK)
+    assert alike(here, there)
+    assert own.laws == ("own",)
+
+
+@pytest.mark.slow
+def test_a_process_pool_names_a_law_that_it_cannot_find(c4):
+    local = Law("local", lambda C, *, A: A * C**-0.1, dict(A=Positive(3)), "test")
+    with (
+        ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
+        pytest.raises(FitError, match="law 'local' cannot be sent"),
+    ):
+        rollout(c4, local, executor=pool, **ASK)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("processes", [True, False])
+def test_a_dask_cluster_gives_the_same(c4, here, processes):
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(
+            1, processes=processes, threads_per_worker=1, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        there = rollout(c4, ["chinchilla", "power(D)"], executor=client.get_executor(), **ASK)
+        local = Law(
+            "local",
+            lambda C, *, A, alpha: A * C**-alpha,
+            dict(A=Positive(3), alpha=Positive(0.1)),
+            "test",
+        )
+        own = rollout(c4, local, executor=client.get_executor(), **ASK)
+    assert alike(here, there)
+    assert own.laws == ("local",)
+
+
+def alike(a: Rollout, b: Rollout) -> bool:
+    """Equal where nothing is sampled, and within its error where the compiler may differ."""
+    today = [r.points[r.points["method"] == "baseline"].drop(columns="seconds") for r in (a, b)]
+    pd.testing.assert_frame_equal(*today)
+    ours = [r.points[r.points["method"] == "bayescale"] for r in (a, b)]
+    np.testing.assert_allclose(ours[0]["median"], ours[1]["median"], rtol=0.005)
+    return (ours[0]["run"] == ours[1]["run"]).all()

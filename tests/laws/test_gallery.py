@@ -1,0 +1,484 @@
+"""What every law must keep: its declaration, its values and slopes, its optimum, its sources."""
+
+import inspect
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+import pytest
+import xarray as xr
+
+from bayescale import Fraction, Law, LawError, Positive, Published, Real, laws
+from bayescale.laws import (
+    broken_power,
+    chance_power,
+    chinchilla,
+    delayed_power,
+    isoflop,
+    kaplan,
+    kaplan_floor,
+    kaplan_steps,
+    multiplicative,
+    power,
+    pure_power,
+    shifted_power,
+    skaling,
+)
+from bayescale.laws.kaplan_steps import allocation_exponent, minimal_steps
+from bayescale.priors import from_link
+
+
+def pure(D, *, A, alpha):
+    return A * D**-alpha
+
+
+PRIORS = {"A": Positive(3), "alpha": Positive(0.1)}
+
+
+def declare(loss=pure, priors=PRIORS, **options):
+    return Law("pure", loss, priors, "a test", **options)
+
+
+# -- declaring a law -----------------------------------------------------------------------------
+
+
+def test_the_signature_is_the_declaration():
+    law = declare()
+    assert law.columns == ("D",)
+    assert law.parameters == law.poolable == ("A", "alpha")
+    assert not law.allocates
+    assert repr(law) == "<Law pure: loss(D, *, A, alpha); a test>"
+
+
+def test_priors_are_kept_in_the_order_of_the_formula_and_cannot_be_changed():
+    law = declare(priors=dict(reversed(PRIORS.items())))
+    assert law.parameters == ("A", "alpha")
+    with pytest.raises(TypeError):
+        law.priors["A"] = Positive(1)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"loss": lambda *, A, alpha: A}, "the formula takes no column: give it positional"),
+        ({"loss": lambda D: D, "priors": {}}, "the formula has no parameters: declare them"),
+        ({"columns": ("N", "D")}, r"columns=\('N', 'D'\) names 2 of 1 arguments"),
+        ({"priors": {"A": Positive(3)}}, "no prior for alpha"),
+        ({"priors": {**PRIORS, "E": Positive(1)}}, "priors for E, not taken by the formula"),
+        ({"priors": {**PRIORS, "A": 3.0}}, "the prior of A is 3.0: use Positive, Fraction or Real"),
+        ({"falling": ("N",)}, r"falling names N, not among \('D',\)"),
+        ({"poolable": ("E",)}, r"poolable names E, not among \('A', 'alpha'\)"),
+        (
+            {"published": {"paper": Published("a paper", {"A": 1.0}, "a paper")}},
+            r"published\['paper'\] must give exactly A, alpha",
+        ),
+        (
+            {"loss": lambda D, *, sigma: D, "priors": {"sigma": Positive(1)}},
+            "parameter names sigma are reserved: rename them",
+        ),
+        ({"columns": ("A",)}, "parameter names A are reserved: rename them"),
+        ({"amplitude": "B"}, r"amplitude and floor names B, not among \('A', 'alpha'\)"),
+        ({"floor": "alpha"}, "a floor needs an amplitude above it"),
+        (
+            {"amplitude": "A", "priors": {**PRIORS, "A": Real(1, sd=1)}},
+            "the prior of A must be Positive, as amplitude or floor",
+        ),
+    ],
+)
+def test_a_law_that_contradicts_itself_is_refused(options, problem):
+    with pytest.raises(LawError, match=problem) as caught:
+        declare(**options)
+    assert len(caught.value.problems) == 1
+    assert caught.value.where == "law 'pure'"
+
+
+def test_every_contradiction_is_reported_at_once():
+    with pytest.raises(LawError) as caught:
+        declare(priors={"A": 3.0, "B": Positive(1)}, falling=("N",), poolable=("E",))
+    assert len(caught.value.problems) == 5
+
+
+# -- changing and asking a law -------------------------------------------------------------------
+
+
+def test_other_priors_replace_some_and_leave_the_law_as_it_was():
+    narrow = Positive(0.35, spread=1.1)
+    law = chinchilla.with_priors(alpha=narrow)
+    assert law.priors["alpha"] is narrow
+    assert law.priors["beta"] == chinchilla.priors["beta"]
+    assert law.parameters == chinchilla.parameters
+    assert chinchilla.priors["alpha"] != narrow
+    assert law.published == chinchilla.published
+
+
+@pytest.mark.parametrize("priors", [{"gamma": Positive(1)}, {"alpha": 0.35}])
+def test_a_prior_that_does_not_fit_the_law_is_refused(priors):
+    with pytest.raises(LawError, match=next(iter(priors))):
+        chinchilla.with_priors(**priors)
+
+
+def test_a_law_of_one_column_reads_along_another():
+    law = power.on("D")
+    assert (law.name, law.columns, law.falling) == ("power(D)", ("D",), ("D",))
+    assert law.on("N").name == "power(N)"
+    assert declare().on("C").falling == ()
+    assert power.columns == ("C",)
+
+
+def test_a_law_of_two_columns_does_not_read_along_another():
+    with pytest.raises(LawError, match="only a law of one column can be read along another"):
+        chinchilla.on("D")
+
+
+def test_a_law_is_found_by_its_name():
+    assert laws.get("kaplan_floor") is kaplan_floor
+    assert laws.get(kaplan) is kaplan
+    assert laws.get(" power(N) ").columns == ("N",)
+    assert all(laws.get(name) is law for name, law in laws.REGISTRY.items())
+
+
+@pytest.mark.parametrize("name", ["chinchila", "Chinchilla", "chinchilla_law", "chinchilla()"])
+def test_an_unknown_law_is_answered_with_the_closest_one(name):
+    with pytest.raises(LawError, match=r"Did you mean 'chinchilla'\? There are: chinchilla, kapl"):
+        laws.get(name)
+
+
+def test_published_constants_answer_at_raw_columns():
+    N, D = np.array([1e9, 70e9]), np.array([20e9, 1.4e12])
+    np.testing.assert_allclose(
+        chinchilla.at("hoffmann2022", N=N, D=D),
+        1.69 + 406.4 / N**0.34 + 410.7 / D**0.28,
+        rtol=1e-14,
+    )
+
+
+def test_an_unpublished_point_is_answered_with_those_there_are():
+    with pytest.raises(LawError, match=r"no published point 'besiroglu'\. Did you mean 'besir"):
+        chinchilla.at("besiroglu", N=1e9, D=2e10)
+
+
+# -- the contract that every law keeps -----------------------------------------------------------
+
+SCALES = {"N": 1.3e9, "D": 2.6e10, "C": 2e9, "S": 4e4}
+DRAWS = 200
+LAWS = {law.name: law for law in (*laws.REGISTRY.values(), laws.get("power(D)"))}
+every_law = pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
+
+
+def parameters(law, draws=DRAWS):
+    """Prior draws of every parameter, on the natural scale."""
+    rng = np.random.default_rng(20220329)
+    return {
+        name: from_link(prior.link, prior.centre + prior.width * rng.standard_normal(draws))
+        for name, prior in law.priors.items()
+    }
+
+
+def columns(law, runs=60):
+    """Raw columns from 1e6 to 1e13, in no particular combination, with both ends."""
+    rng = np.random.default_rng(1)
+    ends = [[1e6, 1e6, 1e13, 1e13], [1e6, 1e13, 1e6, 1e13]]
+    return {
+        c: np.append(10 ** rng.uniform(6, 13, runs), end)
+        for c, end in zip(law.columns, ends, strict=False)
+    }
+
+
+def numpy_losses(law):
+    draws = {name: values[:, None] for name, values in parameters(law).items()}
+    return law(columns(law), SCALES, draws)
+
+
+@every_law
+def test_there_is_one_prior_per_parameter_of_the_formula(law):
+    arguments = {
+        formula: list(inspect.signature(formula).parameters.values())
+        for formula in (law.loss, law.optimum, law.constants)
+        if formula is not None
+    }
+    for formula, declared in arguments.items():
+        named = tuple(p.name for p in declared if p.kind is p.KEYWORD_ONLY)
+        assert named == law.parameters == tuple(law.priors), formula
+        assert all(p.default is p.empty for p in declared), formula
+    assert len(arguments[law.loss]) == len(law.columns) + len(law.parameters)
+    # Profiles of budgets fall and rise along either column.
+    assert set(law.falling) == (set() if law is isoflop else set(law.columns))
+
+
+@every_law
+def test_numpy_and_xarray_agree(law):
+    runs = {c: xr.DataArray(v, dims="run") for c, v in columns(law).items()}
+    draws = {p: xr.DataArray(v, dims="draw") for p, v in parameters(law).items()}
+    losses = law(runs, SCALES, draws).transpose("draw", "run")
+    np.testing.assert_allclose(losses.values, numpy_losses(law), rtol=1e-12)
+
+
+@every_law
+def test_graphs_agree_with_numpy_and_every_slope_is_finite(law):
+    runs = {c: pt.vector(c) for c in law.columns}
+    draws = {p: pt.vector(p) for p in law.parameters}
+    losses = law(runs, SCALES, {p: v[:, None] for p, v in draws.items()})
+    slopes = pt.grad(losses.sum(), list(draws.values()))
+    compiled = pytensor.function(
+        [*runs.values(), *draws.values()], [losses, *slopes], mode="FAST_COMPILE"
+    )
+    values, *gradients = compiled(*columns(law).values(), *parameters(law).values())
+    assert values.shape == (DRAWS, 64)
+    assert np.isfinite(values).all()
+    np.testing.assert_allclose(values, numpy_losses(law), rtol=1e-12)
+    for name, gradient in zip(law.parameters, gradients, strict=True):
+        assert gradient.shape == (DRAWS,), name
+        assert np.isfinite(gradient).all(), name
+        assert (gradient != 0).all(), name
+
+
+@every_law
+def test_the_loss_is_positive_and_falls_in_every_column(law):
+    draws = {name: values[:, None] for name, values in parameters(law).items()}
+    for column in law.falling:
+        runs = dict.fromkeys(law.columns, np.float64(3e9))
+        runs[column] = np.geomspace(1e6, 1e13, 71)
+        losses = law(runs, SCALES, draws)
+        assert (losses > 0).all()
+        assert (np.diff(losses) <= 1e-13 * losses[:, 1:]).all()
+        assert (losses[:, 0] > losses[:, -1]).all()
+
+
+@pytest.mark.parametrize("name", [name for name, law in LAWS.items() if law.optimum])
+def test_no_split_of_a_budget_beats_the_optimum(name):
+    law = LAWS[name]
+    draws = {name: values[:, None] for name, values in parameters(law).items()}
+    for budget in (1e17, 1e20, 1e23, 1e26):
+        ND = budget / 6
+
+        def loss(N, ND=ND):
+            return law({"N": N, "D": ND / N}, SCALES, draws)
+
+        best = law.optimum(ND / (SCALES["N"] * SCALES["D"]), **draws) * SCALES["N"]
+        grid = best * np.geomspace(1e-3, 1e3, 1201)
+        assert (loss(best) <= loss(grid).min(axis=1, keepdims=True) * (1 + 1e-9)).all()
+        elsewhere = np.geomspace(1e2, 1e16, 1401)[None, :]
+        assert (loss(best) <= loss(elsewhere).min(axis=1, keepdims=True) * (1 + 1e-9)).all()
+
+
+@pytest.mark.parametrize("law", [law for law in LAWS.values() if law is not chance_power],
+                         ids=[name for name in LAWS if name != "chance_power"])  # fmt: skip
+def test_quoted_constants_do_not_depend_on_the_reference_scales(law):
+    """A formula at its reference scales is the published one, with constants in raw units."""
+    draws = parameters(law)
+    quoted = law.constants(*(SCALES[c] for c in law.columns), **draws)
+    raw = dict(draws)
+    if "N_c" in quoted:
+        raw["A"] = quoted["N_c"] ** draws["alpha_N"]
+        other = "D" if "D_c" in quoted else "S"
+        raw["B"] = quoted[f"{other}_c"] ** draws[f"alpha_{other}"]
+    else:
+        raw |= quoted
+    point = {"N": 7e9, "D": 3e11, "C": 5e10, "S": 1e5}
+    np.testing.assert_allclose(
+        law(point, dict.fromkeys(SCALES, 1.0), raw), law(point, SCALES, draws), rtol=1e-10
+    )
+
+
+in_any_unit = {n for n, law in LAWS.items()
+               if any(getattr(p, "of", None) == "loss" for p in law.priors.values())}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name in LAWS if name not in in_any_unit])
+def test_priors_expect_losses_that_language_models_have(name):
+    law = LAWS[name]
+    losses = law(SCALES, SCALES, parameters(law, 1000))
+    assert np.mean((losses > 0.3) & (losses < 20)) > 0.98
+    assert 1.5 < np.median(losses) < 4
+    low, high = np.quantile(losses, [0.05, 0.95])
+    assert high / low > 2  # and they do not pretend to know
+
+
+@pytest.mark.parametrize("name", sorted(in_any_unit))
+def test_priors_of_a_law_in_any_unit_expect_about_the_typical_loss(name):
+    law = LAWS[name]
+    losses = law(SCALES, SCALES, parameters(law, 1000))
+    assert 0.7 < np.median(losses) < 1.4
+    assert np.mean((losses > 0.2) & (losses < 5)) > 0.95
+
+
+def test_a_fraction_may_be_a_parameter():
+    def share(N, *, E, f):
+        return E * (f + (1 - f) / N)
+
+    law = Law("share", share, {"E": Positive(2), "f": Fraction(0.3)}, "a test")
+    draws = parameters(law)
+    assert ((draws["f"] > 0) & (draws["f"] < 1)).all()
+    np.testing.assert_allclose(law({"N": 1e9}, {"N": 1e9}, draws), draws["E"], rtol=1e-14)
+
+
+# -- between Kaplan and Hoffmann -----------------------------------------------------------------
+
+N, D = (v.ravel() for v in np.meshgrid(np.geomspace(1e-2, 1e2, 9), np.geomspace(1e-2, 1e2, 9)))
+
+
+def test_skaling_holds_hoffmann_and_kaplan():
+    known = dict(E=1.7, A=0.5, B=0.3, alpha=0.34, beta=0.28)
+    np.testing.assert_allclose(
+        skaling.loss(N, D, q=1.0, **known), chinchilla.loss(N, D, **known), rtol=1e-12
+    )
+    ours = skaling.loss(N, D, E=0.0, A=2.5, B=2.2, alpha=0.076, beta=0.103, q=0.103)
+    theirs = kaplan.loss(N, D, A=2.5, B=2.2, alpha_N=0.076, alpha_D=0.103)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
+def test_without_a_blend_the_greater_shortage_counts_alone():
+    one = skaling.loss(N, D, E=1.0, A=0.5, B=0.3, alpha=0.3, beta=0.3, q=1e-4)
+    np.testing.assert_allclose(one, 1 + np.maximum(0.5 * N**-0.3, 0.3 * D**-0.3), rtol=1e-4)
+
+
+def test_isoflop_profiles_hold_hoffmann_and_turn_at_the_best_size():
+    E, A, B, alpha, beta = 1.7, 0.5, 0.3, 0.34, 0.28
+    a = beta / (alpha + beta)
+    n = (alpha * A / (beta * B)) ** (1 / (alpha + beta))
+    # At N = n the two terms are in the ratio beta to alpha and K is their sum.
+    K = A * n**-alpha + B * n**beta
+    ours = isoflop.loss(N, D, E=E, K=K, gamma=alpha * a, n=n, a=a, alpha=alpha, beta=beta)
+    theirs = chinchilla.loss(N, D, E=E, A=A, B=B, alpha=alpha, beta=beta)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
+def test_steps_with_the_published_constants_give_kaplans_exponent():
+    """0.68 to 0.71 by analysis of their constants, 0.73 by their fit."""
+    point = kaplan_steps.published["kaplan2020"].values
+    assert allocation_exponent(**point) == pytest.approx(0.681, abs=0.001)
+    law = kaplan_steps.at("kaplan2020", N=1e8, S=[1e4, 1e30])
+    assert law[1] == pytest.approx((6.5e13 / 1e8) ** 0.077)
+    assert law[0] > law[1]
+
+
+def test_steps_at_the_critical_batch_are_twice_the_least():
+    critical = 2.1e8 / 3.0 ** (1 / 0.21)
+    assert minimal_steps(1e5, critical, 3.0) == pytest.approx(5e4)
+    assert minimal_steps(1e5, 1e15, 3.0) == pytest.approx(1e5)
+    assert minimal_steps(1e5, critical, 2.5) < 5e4  # lower losses want larger batches
+
+
+def test_a_product_of_powers_leaves_nothing_to_split():
+    known = dict(E=1.7, A=0.5, alpha=0.3, beta=0.2)
+    along = multiplicative.loss(np.geomspace(1e-3, 1e3, 7), 1 / np.geomspace(1e-3, 1e3, 7), **known)
+    assert (np.diff(along) < 0).all()
+
+
+# -- the family of learning curves ---------------------------------------------------------------
+
+X = np.geomspace(1e-3, 1e4, 36)  # relative to the reference scale
+
+
+def at(law, **values):
+    """A law at X, for one value of each parameter; those it does not take are left out."""
+    usual = dict(E=0.4, A=0.5, alpha=0.3, d=0.05, k=2.0, alpha0=0.2, alpha1=0.7, f=0.5)
+    return law.loss(X, **{p: v for p, v in (usual | values).items() if p in law.parameters})
+
+
+@pytest.mark.parametrize("law", [law for law in laws.REGISTRY.values() if law.columns == ("C",)])
+def test_an_amplitude_is_the_reducible_loss_at_the_reference_scale(law):
+    draws = parameters(law)
+    np.testing.assert_allclose(law.loss(1.0, **draws), draws.get("E", 0) + draws["A"], rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("law", "fixed", "same"),
+    [
+        (power, dict(E=0), pure_power),
+        (shifted_power, dict(gamma=0), pure_power),
+        (chance_power, dict(kappa=0, headroom=1e12), power),
+        (delayed_power, dict(d=1e-300, k=0.5), power),
+        (broken_power, dict(alpha0=0.3, alpha1=0.3), power),
+        (broken_power, dict(alpha0=0.3, d=1e200), power),
+        (broken_power, dict(alpha1=0.3, d=1e-200), power),
+        (broken_power, dict(alpha0=0, alpha1=0.3, f=2 / 0.3), delayed_power),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_what_a_law_becomes_at_its_limit(law, fixed, same):
+    np.testing.assert_allclose(at(law, **fixed), at(same), rtol=1e-12)
+
+
+def test_a_shifted_power_law_ends_at_the_power_of_its_shift():
+    draws = parameters(shifted_power)
+    limit = draws["A"] * (draws["gamma"] / (1 + draws["gamma"])) ** draws["alpha"]
+    np.testing.assert_allclose(shifted_power.loss(1e30, **draws), limit, rtol=1e-12)
+
+
+def test_learning_from_chance_satisfies_its_implicit_equation():
+    """As published, with the constants that are quoted in raw units."""
+    draws = {p: v[:, None] for p, v in parameters(chance_power).items()}
+    quoted = chance_power.constants(SCALES["C"], **draws)
+    C = SCALES["C"] * X
+    won = chance_power({"C": C}, SCALES, draws) - draws["E"]
+    lost = quoted["chance"] - draws["E"] - won
+    told = (won > 1e-4 * draws["A"]) & (lost > 1e-4 * draws["A"])  # not lost to rounding
+    assert told.mean() > 0.9
+    published = quoted["beta"] * C ** -draws["alpha"] * lost ** draws["kappa"]
+    np.testing.assert_allclose(won[told], published[told], rtol=1e-9)
+
+
+def test_before_the_start_the_loss_is_at_chance():
+    delayed = dict(E=0.4, A=0.5, alpha=0.4, d=2.0, k=1.3)
+    from_chance = dict(E=0.4, A=0.5, alpha=0.4, kappa=0.7, headroom=2.0)
+    level = 0.4 + delayed_power.constants(1e100, **delayed)["A"]
+    assert delayed_power.loss(1e-60, **delayed) == pytest.approx(level, rel=1e-12)
+    level = chance_power.constants(1.0, **from_chance)["chance"]
+    assert chance_power.loss(1e-60, **from_chance) == pytest.approx(level, rel=1e-12)
+
+
+# -- what the papers say -------------------------------------------------------------------------
+
+CHINCHILLA_BUDGET = 5.76e23
+
+
+def optimal_split(point, budget):
+    """N and D that published Chinchilla constants choose for a budget under C = 6ND."""
+    N = chinchilla.optimum(budget / 6, **chinchilla.published[point].values)
+    return N, budget / 6 / N
+
+
+def test_besiroglu_2024_would_have_trained_chinchilla_as_it_was():
+    N, D = optimal_split("besiroglu2024", CHINCHILLA_BUDGET)
+    np.testing.assert_allclose(N, 72.2e9, rtol=0.015)
+    assert chinchilla.at("besiroglu2024", N=N, D=D) == pytest.approx(1.974, abs=1e-3)
+    assert chinchilla.at("besiroglu2024", N=70e9, D=1.4e12) == pytest.approx(1.974, abs=5e-4)
+
+
+def test_hoffmann_2022_as_rounded_asks_for_far_more_tokens():
+    N, D = optimal_split("hoffmann2022", CHINCHILLA_BUDGET)
+    np.testing.assert_allclose([N, D / N], [32.2e9, 92.6], rtol=5e-3)
+
+
+def test_hoffmann_2022_grows_the_model_with_the_exponent_it_states():
+    small, large = (optimal_split("hoffmann2022", c)[0] for c in (1e20, 1e24))
+    assert np.log10(large / small) / 4 == pytest.approx(0.28 / (0.34 + 0.28), rel=1e-12)
+
+
+def test_kaplan_2020_is_the_formula_of_the_paper():
+    N, D = np.array([1e8, 1e9, 1e11]), np.array([1e10, 3e11, 1e9])
+    paper = ((6.4e13 / N) ** (0.076 / 0.103) + 1.8e13 / D) ** 0.103
+    np.testing.assert_allclose(kaplan.at("kaplan2020", N=N, D=D), paper, rtol=1e-12)
+
+
+def test_kaplan_2020_grows_the_model_with_the_power_0_575_of_compute():
+    values = kaplan.published["kaplan2020"].values
+    small, large = (kaplan.optimum(c / 6, **values) for c in (1e20, 1e24))
+    exponent = np.log10(large / small) / 4
+    assert exponent == pytest.approx(1 / (1 + 0.076 / 0.103), rel=1e-12)
+    assert exponent == pytest.approx(0.575, abs=5e-4)
+
+
+def test_kaplan_2020_quotes_its_own_constants():
+    constants = kaplan.constants(1.0, 1.0, **kaplan.published["kaplan2020"].values)
+    assert constants == pytest.approx({"N_c": 6.4e13, "D_c": 1.8e13}, rel=1e-12)
+
+
+def test_a_floor_of_nothing_is_no_floor():
+    draws = parameters(kaplan)
+    floored = kaplan_floor(SCALES, SCALES, {**draws, "E": 0.0})
+    np.testing.assert_array_equal(floored, kaplan(SCALES, SCALES, draws))
+    np.testing.assert_array_equal(
+        kaplan_floor.optimum(3.0, **draws, E=1.7), kaplan.optimum(3.0, **draws)
+    )

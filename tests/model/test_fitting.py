@@ -1,0 +1,459 @@
+"""Fits of real and simulated runs: what they find, and what they say when they cannot."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayescale as bs
+from bayescale import laws
+from bayescale.inference import nuts
+from bayescale.inference.diagnostics import convergence
+from bayescale.model.checks import _not_as_measured
+from bayescale.model.design import design
+
+
+def quantiles(fit, name, *probs):
+    return [float(fit.posterior[name].quantile(p)) for p in probs]
+
+
+@pytest.fixture(scope="module")
+def fit(chinchilla240):
+    return bs.fit(chinchilla240, "chinchilla", random_seed=1)
+
+
+class TestChinchilla:
+    """Against the refit of Besiroglu et al. 2024 and its bootstrap."""
+
+    def test_converges_with_default_settings(self, fit):
+        assert fit.convergence.r_hat <= 1.01
+        assert fit.convergence.ess >= 400
+        assert fit.convergence.divergences == 0
+        assert fit.check().passed
+
+    @pytest.mark.parametrize(
+        ("name", "low", "high"),
+        [("E", 1.768, 1.872), ("alpha", 0.317, 0.371), ("beta", 0.332, 0.416)],
+    )
+    def test_posterior_lies_inside_the_published_bootstrap(self, fit, name, low, high):
+        lower, upper = quantiles(fit, name, 0.025, 0.975)
+        assert low < float(fit.posterior[name].mean()) < high
+        assert low - 0.01 < lower < upper < high + 0.01
+
+    def test_allocation_exponent_and_optimum_agree_with_the_refit(self, fit):
+        best = bs.allocate(fit, C=5.76e23)
+        assert float(best.data["a"].mean()) == pytest.approx(0.513, abs=0.02)
+        assert 50e9 < float(best.data["N"].median()) < 111e9
+
+    def test_amplitudes_return_to_raw_units(self, fit):
+        table = fit.summary()
+        assert table.loc["A (raw)", "median"] == pytest.approx(480, rel=0.25)
+        assert table.loc["B (raw)", "median"] == pytest.approx(2100, rel=0.35)
+
+
+class TestHierarchy:
+    """OpenLM: three corpora that are nearly alike, the hard case for a hierarchy."""
+
+    def test_converges_with_default_settings(self, openlm_fit):
+        assert openlm_fit.convergence.r_hat <= 1.01
+        assert openlm_fit.convergence.ess >= 400
+        assert openlm_fit.convergence.divergences == 0
+
+    def test_groups_lie_around_their_population(self, openlm_fit):
+        population = float(openlm_fit.posterior["alpha"].median())
+        groups = openlm_fit.posterior["alpha_dataset"].median(("chain", "draw"))
+        assert groups.min() <= population <= groups.max()
+
+    def test_second_site_runs_are_among_the_surprising(self, openlm_fit):
+        """Known from the published run files; the fit is told nothing of them."""
+        second_site = {
+            (d, n, t)
+            for d, n, ts in [
+                ("c4", 154, (160, 320)),
+                ("c4", 412, (80, 320)),
+                ("c4", 1440, (80,)),
+                ("redpajama", 412, (320, 640)),
+                ("redpajama", 1440, (640,)),
+                ("refinedweb", 412, (320, 640)),
+                ("refinedweb", 79, (640,)),
+                ("refinedweb", 1440, (320,)),
+            ]
+            for t in ts
+        }
+        surprising = openlm_fit.check().surprising
+        named = openlm_fit.runs.table.loc[surprising.index[surprising.percent < 0]]
+        keys = set(zip(named.dataset, (named.N / 1e6).round(), named.tokens_per_param, strict=True))
+        megas = {(d, 1e3 * n if n < 2 else n, t) for d, n, t in keys}
+        assert len(second_site & megas) >= 2
+
+    def test_group_posteriors_are_narrower_than_without_pooling(self, openlm, openlm_fit):
+        alone = bs.fit(
+            openlm,
+            groups="dataset",
+            pool=dict.fromkeys("EAB", "none") | {"alpha": "none", "beta": "none"},
+            random_seed=1,
+        )
+        pooled = openlm_fit.posterior["alpha_dataset"].std(("chain", "draw"))
+        unpooled = alone.posterior["alpha_dataset"].std(("chain", "draw"))
+        assert (pooled.mean() < unpooled.mean()).item()
+
+    def test_crossed_columns_add_on_the_link_scale(self, openlm):
+        seen = openlm.query("N < 1e9")
+        fit = bs.fit(
+            seen,
+            "power(D)",
+            groups=["dataset", "architecture"],
+            random_seed=1,
+            pool={"alpha": "complete", "sigma": "complete"},
+            target_accept=0.9,
+        )
+        whole = {"dataset": "c4", "architecture": "d=512_l=8_h=4"}
+        E = fit.parameters(whole)["E"]
+        expected = (
+            np.log(fit.posterior["E_dataset"].sel(dataset="c4"))
+            + np.log(fit.posterior["E_architecture"].sel(architecture="d=512_l=8_h=4"))
+            - np.log(fit.posterior["E"])
+        )
+        assert np.allclose(np.log(E), expected)
+
+
+class TestFewRuns:
+    def test_three_runs_are_fitted_and_the_priors_are_named(self, openlm):
+        three = openlm.query("dataset == 'c4' and tokens_per_param == 20 and N < 2e8")
+        assert len(three) == 3
+        fit = bs.fit(three, random_seed=1)
+        said = str(fit.check())
+        assert "priors speak louder than the data" in said
+        assert fit.convergence.passed
+
+    def test_ladder_of_five_small_runs_holds_the_large_ones(self, openlm):
+        table = openlm.table
+        rungs = openlm[
+            ((table.tokens_per_param == 20) & (table.N < 5e8))
+            | ((table.tokens_per_param == 320) & (table.N < 2e7))
+        ]
+        held = openlm.query("N > 1e9")
+        fit = bs.fit(rungs, groups="dataset", random_seed=1)
+        with pytest.warns(bs.ExtrapolationWarning):  # up to 392 times the largest rung
+            ahead = bs.forecast(fit, held.table[["N", "D", "dataset"]])
+        frame = ahead.summary(0.95)
+        truth = held.table["loss"].to_numpy()
+        inside = (frame["loss_eti95_lb"] <= truth) & (truth <= frame["loss_eti95_ub"])
+        assert inside.all()
+
+
+class TestStuckChains:
+    """With an acceptance target of the caller's there is one try, but for a chain that is lost."""
+
+    def tried(self, openlm, monkeypatch, apart):
+        """Seeds of all tries, where a chain of the first stands `apart` from the others."""
+        seeds, run = [], nuts._run
+
+        def first_apart(*args, seed, **settings):
+            posterior, stats = run(*args, seed=seed, **settings)
+            seeds.append(seed)
+            if len(seeds) == 1:
+                lost = posterior["sigma"] * np.exp(apart * (posterior["chain"] == 0))
+                posterior = posterior.assign(sigma=lost)
+            return posterior, stats
+
+        monkeypatch.setattr(nuts, "_run", first_apart)
+        fit = bs.fit(
+            openlm.query("dataset == 'c4'"), draws=100, tune=200, random_seed=7, target_accept=0.9
+        )
+        return seeds, fit
+
+    @pytest.mark.filterwarnings("ignore::bayescale.errors.ConvergenceWarning")
+    def test_a_lost_chain_is_sampled_again_with_another_seed(self, openlm, monkeypatch):
+        seeds, fit = self.tried(openlm, monkeypatch, apart=50.0)
+        assert seeds == [7, 8]
+        assert fit.convergence.r_hat < nuts.STUCK
+        assert (fit.facts["target_accept"], fit.facts["length"]) == (0.9, 400)
+
+    @pytest.mark.filterwarnings("ignore::bayescale.errors.ConvergenceWarning")
+    def test_chains_that_merely_disagree_are_not(self, openlm, monkeypatch):
+        seeds, fit = self.tried(openlm, monkeypatch, apart=0.1)
+        assert seeds == [7]
+        assert not fit.convergence.passed
+
+
+class TestRefusals:
+    def test_every_mistake_is_named_at_once(self, openlm):
+        with pytest.raises(bs.FitError) as caught:
+            bs.fit(openlm, groups="corpus", pool={"gamma": "partial"}, priors={"zeta": 3})
+        said = str(caught.value)
+        assert "'corpus'" in said
+        assert "'gamma'" in said
+        assert "'zeta'" in said
+
+    def test_unknown_law_names_the_closest(self, openlm):
+        with pytest.raises(bs.LawError, match="Did you mean 'chinchilla'"):
+            bs.fit(openlm, "chinchila")
+
+    def test_pooling_without_groups_is_refused(self, openlm):
+        with pytest.raises(bs.FitError, match="no groups"):
+            bs.fit(openlm, pool={"E": "partial"})
+
+    def test_a_missing_column_is_named(self):
+        import pandas as pd
+
+        runs = bs.Runs.from_frame(pd.DataFrame({"C": [1e18, 1e19, 1e20], "loss": [3.5, 3, 2.7]}))
+        with pytest.raises(bs.FitError, match="needs the column 'N'"):
+            bs.fit(runs, "chinchilla")
+
+    def test_a_law_that_is_not_finite_is_refused(self, openlm):
+        def loss(N, D, *, E):
+            return np.log(E - N)
+
+        law = bs.Law("broken", loss, dict(E=bs.Positive(1)), "example")
+        with np.errstate(invalid="ignore"), pytest.raises(bs.LawError, match="not finite"):
+            bs.fit(openlm, law)
+
+
+class TestOwnLaw:
+    def test_works_wherever_a_name_does(self, openlm, tmp_path):
+        def loss(N, D, *, E, A, alpha):
+            return E + A * (N * D) ** -alpha
+
+        law = bs.Law(
+            "joint",
+            loss,
+            dict(E=bs.Positive(1.7, spread=1.4), A=bs.Positive(1.0), alpha=bs.Positive(0.2)),
+            "example",
+            falling=("N", "D"),
+        )
+        runs = openlm.query("dataset == 'c4' and tokens_per_param > 5")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", bs.ConvergenceWarning)
+            fit = bs.fit(runs, law, random_seed=1)
+            ahead = bs.forecast(fit, N=1e9, D=2e10).summary()
+            fit.save(tmp_path / "own.nc")
+        assert 2 < ahead["loss"][0] < 4
+        with pytest.raises(bs.FitError, match="pass it"):
+            bs.Fit.load(tmp_path / "own.nc")
+        again = bs.Fit.load(tmp_path / "own.nc", law=law)
+        assert np.array_equal(again.posterior["E"], fit.posterior["E"])
+
+
+class TestReuse:
+    def test_a_second_table_of_the_same_shape_does_not_compile(self, openlm, c4_fit, monkeypatch):
+        def refuse(model):
+            raise AssertionError("compiled again")
+
+        monkeypatch.setattr(nuts, "compile_model", refuse)
+        other = bs.fit(openlm.query("dataset == 'redpajama'"), random_seed=2)
+        assert len(other.runs) != len(c4_fit.runs)
+        assert other.runs.fingerprint != c4_fit.runs.fingerprint
+        assert not np.allclose(other.posterior["E"].mean(), c4_fit.posterior["E"].mean(), rtol=1e-6)
+
+    def test_other_priors_do_not_compile_either(self, openlm, c4_fit, monkeypatch):
+        monkeypatch.setattr(nuts, "compile_model", None)
+        priors = {"E": bs.Positive(1.0, spread=1.02)}
+        fit = bs.fit(openlm.query("dataset == 'c4'"), priors=priors, random_seed=1)
+        assert float(fit.posterior["E"].mean()) < float(c4_fit.posterior["E"].mean()) - 0.3
+
+    def test_short_callbacks_give_the_density_of_pymc(self, openlm_fit):
+        """The compiled density and gradient agree with PyMC's own."""
+        from bayescale.inference.nuts import compiled
+        from bayescale.model.pymc_model import target
+
+        model = openlm_fit.model
+        ours = compiled(target(openlm_fit.plan))
+        point = model.initial_point()
+        x = np.concatenate([np.ravel(point[v.name]) for v in model.value_vars])
+        shared = {v.name: ours.shared_data[k] for v, k in ours.shared_var_keys.items()}
+        for variable in ours.logp_func.get_shared():
+            variable.set_value(shared[variable.name])
+        value, gradient = ours.logp_func(x)
+        assert float(value) == pytest.approx(float(model.compile_logp()(point)), rel=1e-10)
+        assert np.allclose(gradient, model.compile_dlogp()(point), rtol=1e-8)
+
+
+class TestModel:
+    def test_prior_draws_agree_with_pymc(self, openlm_fit):
+        import pymc as pm
+
+        with openlm_fit.model:
+            theirs = pm.sample_prior_predictive(draws=2000, random_seed=1).prior
+        ours = openlm_fit.data["prior"]
+        assert set(ours.data_vars) <= set(theirs.data_vars)
+        for name in ours.data_vars:
+            a, b = (np.log(np.ravel(x[name])) for x in (ours, theirs))
+            error = 4 * np.hypot(a.std() / np.sqrt(2000), b.std() / np.sqrt(2000))
+            assert abs(np.median(a) - np.median(b)) < 1.3 * error, name
+            assert np.std(a) == pytest.approx(np.std(b), rel=0.12), name
+
+    def test_prior_predictive_losses_are_sane(self, openlm_fit):
+        import pymc as pm
+
+        with openlm_fit.model:
+            tree = pm.sample_prior_predictive(draws=500, random_seed=1)
+        loss = np.exp(tree.prior_predictive["log_loss"].to_numpy())
+        assert ((loss > 0.5) & (loss < 15)).mean() > 0.9
+
+    def test_log_likelihood_agrees_with_pymc(self, c4_fit):
+        import pymc as pm
+        import xarray as xr
+
+        thinned = c4_fit.posterior.isel(draw=slice(0, 20))
+        tree = xr.DataTree.from_dict({"posterior": thinned})
+        with c4_fit.model:
+            theirs = pm.compute_log_likelihood(tree, progressbar=False).log_likelihood["log_loss"]
+        ours = c4_fit.data["log_likelihood"]["log_loss"].isel(draw=slice(0, 20))
+        assert np.allclose(ours.to_numpy(), theirs.to_numpy(), rtol=1e-8)
+
+    def test_arviz_reads_the_data(self, c4_fit):
+        import arviz as az
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of the runs that stand far off
+            elpd = az.loo(c4_fit.data)
+        assert np.isfinite(elpd.elpd)
+        assert elpd.pareto_k.sizes == {"run": len(c4_fit.runs)}
+
+    @pytest.mark.parametrize("law", ["chinchilla", "kaplan", "kaplan_floor", "power(D)"])
+    def test_few_and_many_runs_choose_their_parametrisation(self, openlm, law):
+        from bayescale.model.design import design
+
+        def centred(runs):
+            plan = design(runs, laws.get(law), "dataset")
+            return sum(e.centred for p in plan.parameters for e in p.effects)
+
+        assert centred(openlm) > centred(
+            openlm.query(
+                "N < 1e8 and tokens_per_param == 20 or tokens_per_param == 320 and N < 1e8"
+            )
+        )
+
+
+class TestCheck:
+    def test_disagreeing_chains_fail_and_warn_in_every_summary(self, by_hand, openlm):
+        runs = openlm.query("dataset == 'c4'")
+        rng = np.random.default_rng(1)
+        values = dict(
+            E=np.array([[1.6], [1.9]]) + 0.001 * rng.standard_normal((2, 500)),
+            A=1.0,
+            B=0.6,
+            alpha=0.25,
+            beta=0.27,
+            sigma=0.02,
+            nu=3.0,
+        )
+        values = {k: v * np.exp(1e-4 * rng.standard_normal((2, 500))) for k, v in values.items()}
+        fit = by_hand(runs, "chinchilla", values, draws=500)
+        assert not fit.check().passed
+        assert "R-hat of E" in str(fit.check())
+        for summary in (
+            fit.summary,
+            bs.forecast(fit, N=1e9, D=2e10).summary,
+            bs.allocate(fit, C=1e21).summary,
+        ):
+            with pytest.warns(bs.ConvergenceWarning, match="failed its check"):
+                summary()
+
+    def test_misfit_along_compute_is_found(self, by_hand, openlm):
+        """A law that bends the wrong way leaves a bend in its residuals."""
+        runs = openlm.query("dataset == 'c4' and tokens_per_param > 5")
+        rng = np.random.default_rng(1)
+        values = dict(E=2.9, A=0.25, B=0.2, alpha=0.6, beta=0.6, sigma=0.05, nu=30.0)
+        values = {k: v * np.exp(1e-3 * rng.standard_normal((2, 400))) for k, v in values.items()}
+        fit = by_hand(runs, "chinchilla", values, draws=400)
+        misfit = [f for f in fit.check().findings if f.name == "misfit"]
+        assert any(f.level == "failed" for f in misfit)
+
+    def test_a_design_with_two_sizes_of_data_is_called_out(self, openlm):
+        table = openlm.table
+        grid = openlm[(table.dataset == "c4") & (table.N < 5e8) & table.tokens_per_param.isin([20])]
+        frame = grid.table.assign(D=lambda t: np.where(t.index % 2, 1e9, 8e9)).drop(columns="C")
+        runs = bs.simulate(
+            "chinchilla", bs.Runs.from_frame(frame, N="N", D="D"), "besiroglu2024", random_seed=1
+        )
+        said = str(bs.fit(runs, random_seed=1).check())
+        assert "distinct value" in said
+
+    def test_compute_optimal_runs_only_are_called_out(self, openlm):
+        ladder = openlm.query("tokens_per_param == 20 and dataset == 'redpajama'")
+        said = str(bs.fit(ladder, random_seed=1).check())
+        assert "compute-optimal" in said
+
+    def test_a_loss_in_another_unit_is_suspected(self, openlm):
+        runs = openlm.query("dataset == 'c4'")
+        tiny = runs.table.assign(loss=runs.table.loss / 50, loss_sd=runs.table.loss_sd / 50)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", bs.ConvergenceWarning)
+            fit = bs.fit(bs.Runs.from_frame(tiny.drop(columns="dataset")), random_seed=1)
+        assert any(f.name == "prior" for f in fit.check().problems)
+
+    def test_a_run_that_decides_the_fit_is_named(self, openlm):
+        """Five runs, one of which alone says what over-training does."""
+        rungs = openlm.query(
+            "dataset == 'c4' and (tokens_per_param == 20 and N < 5e8 or "
+            "tokens_per_param == 320 and N < 2e7)"
+        )
+        found = bs.fit(rungs, random_seed=1).check()
+        influence = [f for f in found.findings if f.name == "influence"]
+        assert influence[0].level == "caution"
+        assert "10.6M N" in influence[0].text
+
+    def test_convergence_ignores_missing_energy(self, c4_fit):
+        stats = c4_fit.stats[["diverging"]]
+        assert np.isnan(convergence(c4_fit.posterior, stats).bfmi)
+
+
+class TestSharedScatter:
+    """Runs of one size that depart from the law together are not as many independent runs."""
+
+    def found(self, by_hand, runs):
+        rng = np.random.default_rng(1)
+        point = bs.laws.chinchilla.published["besiroglu2024"].values
+        scales = runs.scales
+        values = dict(
+            point,
+            A=point["A"] * scales["N"] ** -point["alpha"],
+            B=point["B"] * scales["D"] ** -point["beta"],
+            sigma=0.01,
+            nu=30.0,
+        )
+        values = {k: v * np.exp(1e-4 * rng.standard_normal((2, 400))) for k, v in values.items()}
+        fit = by_hand(runs, "chinchilla", values, draws=400)
+        return [f for f in fit.check().findings if f.name == "dependence"]
+
+    def test_is_called_out(self, by_hand, openlm):
+        fake = bs.simulate("chinchilla", openlm, "besiroglu2024", sigma=0.005, nu=30, random_seed=1)
+        factors = (0.98, 1.02, 0.985, 1.02, 0.98, 1)
+        shifts = dict(zip(sorted(set(fake.table.N)), factors, strict=True))
+        odd = bs.Runs(fake.table.assign(loss=fake.table.loss * fake.table.N.map(shifts)))
+        assert self.found(by_hand, odd)[0].level == "caution"
+
+    def test_is_not_seen_where_runs_are_independent(self, by_hand, openlm):
+        fake = bs.simulate("chinchilla", openlm, "besiroglu2024", sigma=0.01, nu=30, random_seed=1)
+        assert not self.found(by_hand, fake)
+
+
+def test_checkpoints_of_one_run_are_not_taken_for_runs(openlm):
+    c4 = openlm.query("dataset == 'c4'").table
+    marked = c4.assign(series=c4.N.astype(int).astype(str)).drop(columns=["C", "dataset"])
+    runs = bs.Runs.from_frame(marked, N="N", D="D", loss="loss", loss_sd="loss_sd")
+    fit = bs.fit(runs, drift="off", random_seed=1)
+    assert "34 checkpoints of 6 runs are taken as correlated" in str(fit.check())
+    assert 0.01 < float(fit.posterior["memory"].median()) < 10
+
+
+@pytest.mark.parametrize(("made", "told"), [
+    (lambda y: y, False),
+    (np.minimum.accumulate, True),
+    (lambda y: np.round(y, 1), False),  # ties, but it rises too
+    (lambda y: np.sort(y)[::-1], False),  # never rises, but smoothly
+])  # fmt: skip
+def test_a_series_that_is_not_as_measured_is_told(made, told):
+    D = np.geomspace(1e7, 1e9, 40)
+    noise = np.exp(0.05 * np.random.default_rng(1).standard_normal(40))
+    runs = bs.Runs.from_frame(
+        pd.DataFrame({"D": D, "loss": made(0.2 + (D / 1e7) ** -0.3 * noise), "series": "one"})
+    )
+    found = _not_as_measured(design(runs, laws.get("power(D)")))
+    assert len(found) == told
+    assert all("series 'one' never rises" in f.text and f.level == "caution" for f in found)

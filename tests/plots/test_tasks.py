@@ -1,0 +1,86 @@
+"""Panels of tasks: what is drawn is what was found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayescale as bs
+
+C = np.geomspace(1e18, 1e22, 20)
+S = np.log(C / 1e20)
+
+
+@pytest.fixture(scope="module")
+def found() -> bs.Breaks:
+    rows = [
+        pd.DataFrame({"task": name, "C": C, "loss": 0.5 + np.exp(eta)})
+        for name, eta in (("straight", -0.2 * S), ("broken", -0.6 * np.maximum(S, 0)))
+    ]
+    noise = np.exp(0.01 * np.random.default_rng(1).standard_normal(40))
+    table = pd.concat(rows, ignore_index=True)
+    return bs.breaks(
+        table.assign(loss=table["loss"] * noise), groups="task", particles=96, progressbar=False
+    )
+
+
+def test_every_curve_has_its_panel_with_its_points_and_how_sure_it_is(found):
+    axes = bs.plot_breaks(found)
+    assert len(axes) == 2
+    for task, ax in zip(found.tasks, axes, strict=True):
+        assert f"{task}: P(break) {found.probability(task):.2f}" == ax.get_title()
+        points = next(line for line in ax.lines if line.get_marker() == "o")
+        assert points.get_xdata() == pytest.approx(C)
+        assert ax.get_xscale() == ax.get_yscale() == "log"
+    assert axes[0].get_xlabel() == "training compute C (FLOP)"
+
+
+def test_the_density_of_a_break_stands_where_the_break_is(found):
+    ax = bs.plot_breaks(found, ["broken"])[0]
+    (twin,) = [a for a in ax.figure.axes if a is not ax and a.patches]
+    values, edges, _ = twin.patches[0].get_data()
+    middle = np.sqrt(edges[:-1] * edges[1:])
+    assert values.sum() == pytest.approx(found.probability("broken"), abs=0.02)
+    assert abs(np.log(middle[values.argmax()] / 1e20)) < 1
+
+
+def test_curves_can_be_drawn_on(found):
+    ax = bs.plot_breaks(found, ["straight"], upto=1e24)[0]
+    assert max(line.get_xdata().max() for line in ax.lines) == pytest.approx(1e24)
+
+
+def test_axes_of_ones_own_are_used(found):
+    from bayescale.plots import style
+
+    _, mine = style.figure(1, 2)
+    assert bs.plot_breaks(found, axes=mine)[1] is mine[1]
+
+
+@pytest.fixture(scope="module")
+def link() -> bs.Link:
+    tasks = bs.datasets.openlm_tasks().query("task in ['hellaswag', 'piqa'] and dataset == 'c4'")
+    return bs.link(None, tasks[tasks["N"] < 5e8], draws=500, tune=500, random_seed=1)
+
+
+def test_a_link_is_drawn_with_its_runs_and_what_came_later(link):
+    tasks = bs.datasets.openlm_tasks().query("dataset == 'c4' and N > 5e8")
+    ahead = bs.forecast_tasks(link, loss=tasks.query("task == 'piqa'")["loss"].to_numpy())
+    axes = bs.plot_link(link, ahead=ahead, truth=tasks)
+    assert [ax.get_title() for ax in axes] == ["hellaswag", "piqa"]
+    for ax, name in zip(axes, link.tasks, strict=True):
+        own = link.plan.table[link.plan.table["task"] == name]
+        drawn = [line for line in ax.lines if len(line.get_xdata()) == len(own)]
+        assert sorted(drawn[0].get_ydata()) == pytest.approx(sorted(own["y"]))
+        (bars,) = [c for c in ax.collections if hasattr(c, "get_segments")]
+        assert len(bars.get_segments()) == ahead.data.sizes["point"]
+        assert all(low[1] < high[1] for low, high in bars.get_segments())
+        assert ax.xaxis_inverted()  # better to the right
+
+
+def test_breaks_and_links_have_sections_in_a_report(found, link, tmp_path):
+    fit = bs.fit(bs.Runs.example("openlm").query("dataset == 'c4'"), draws=200, random_seed=1)
+    page = bs.report(fit, tmp_path, breaks=found, link=link).read_text()
+    assert "Where curves break" in page
+    assert "What a loss buys" in page
+    assert "P(break)" in page
