@@ -23,7 +23,7 @@ from bayescale.capabilities.break_evidence import (
     read_curves,
     search,
 )
-from bayescale.capabilities.break_model import CHANGE, PARTICLES, Bends, Curve
+from bayescale.capabilities.break_model import PARTICLES, Bends, Curve
 from bayescale.data import Runs
 from bayescale.errors import RunsError, unknown
 from bayescale.inference import Cloud
@@ -349,11 +349,11 @@ class Breaks:
         far = np.maximum(s - curve.end, 0.0)
         slope = h["slope"][:, 0]
         left_out = np.sqrt(curve.walk[1]) * rng.standard_normal(len(slope))
-        walk = drifts.wander(far, np.ones(len(slope)), rng, left_out) * far
+        paths = np.broadcast_to(far, (len(slope), len(far)))
+        walk = drifts.integrated_walk(paths, rng, start=left_out)
         shape, length = self.rate
-        first = rng.exponential(1 / rng.gamma(shape, 1 / length, len(slope)))
-        jump = CHANGE * rng.standard_normal(len(slope))
-        break_ = jump[:, None] * np.maximum(far - first[:, None], 0.0)
+        rate = rng.gamma(shape, 1 / length, len(slope))
+        break_ = drifts.future_break(far, rate, len(slope), rng)
         return slope[:, None] * (h["drift"] * walk + break_)
 
     def _members(self, task: str, family, size: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from bayescale.errors import ExtrapolationWarning, FitError, unknown
 from bayescale.forecasting.allocation import as_counts, best_split, said_group
 from bayescale.forecasting.averaging import Average, mix
 from bayescale.intervals import SAMPLE, interval, table
-from bayescale.model import AHEAD, AHEAD_AVERAGED, Fit, predict, settle_groups
+from bayescale.model import AHEAD_AVERAGED, Fit, predict, settle_groups
 from bayescale.priors import Positive
 from bayescale.units import format_count, format_flop
 
@@ -236,7 +236,7 @@ def forecast(
     asked = dict(N=N, D=D, C=C, group=group, series=series, random_seed=random_seed, **columns)
     if isinstance(fit, Average):
         return _averaged(fit, points, asked, drift)
-    return _forecast(fit, points, asked, fit.plan.ahead if drift else None)
+    return _forecast(fit, points, asked, fit.plan.drift_ahead if drift else None)
 
 
 def _forecast(fit: Fit, points, asked: dict, ahead: Positive | None) -> Forecast:
@@ -304,7 +304,7 @@ def _averaged(average: Average, points, asked: dict, drift: bool) -> Forecast:
         asked["N"], asked["D"] = best_split(average, budgets, asked["group"])
     parts = {}
     for name, fit in average.used.items():
-        ahead = ahead_in_average(fit) if len(average.used) > 1 else fit.plan.ahead
+        ahead = ahead_in_average(fit) if len(average.used) > 1 else fit.plan.drift_ahead
         parts[name] = _forecast(fit, points, dict(asked), ahead if drift else None)
     data, noise = (
         mix({n: getattr(f, v) for n, f in parts.items()}, average.weights)
@@ -317,7 +317,7 @@ def _averaged(average: Average, points, asked: dict, drift: bool) -> Forecast:
 def ahead_in_average(fit: Fit) -> Positive:
     """The size of a law's drift beyond the runs where others are averaged with it: smaller than
     alone, as long as nobody said another."""
-    return AHEAD_AVERAGED if fit.plan.ahead == AHEAD else fit.plan.ahead
+    return AHEAD_AVERAGED if fit.plan.ahead is None else fit.plan.ahead
 
 
 def _settled_series(fit: Fit, series, size: int) -> list[str | None] | None:
