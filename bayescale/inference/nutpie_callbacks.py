@@ -1,10 +1,11 @@
-"""Compile a PyMC model for nutpie, in half the time.
+"""Compilation of a PyMC model for nutpie, with shorter callbacks.
 
-What nutpie compiles for every model is the density and its gradient, and around it a C callback
-that unpacks the data and copies the results. In nutpie 0.16 that callback costs numba more time
-than small models do themselves, nearly all of it for the message of an array assignment that
-cannot fail. Here the same callbacks are written out, one line per data array, with plain loops.
-Should nutpie's inside change, its own compilation is used.
+For every model nutpie compiles the log density and its gradient, and around them two C callbacks
+that unpack the model's data and copy the results. In nutpie 0.16 numba spends more time on the
+callbacks than on the density of a small model, mostly on the error message of an array assignment
+that cannot fail. Here the same callbacks are generated with one line per data array and plain
+loops. `benchmarks/results/callbacks.csv` has the seconds that this saves. With any other version of
+nutpie its own callbacks are used.
 """
 
 from __future__ import annotations
@@ -15,19 +16,25 @@ from contextlib import contextmanager
 
 import numpy as np
 
+#: Versions of nutpie whose callbacks these are equivalent to.
+KNOWN_VERSIONS = ("0.16.",)
+
 _lock = threading.Lock()
 
 _LOGP = """
 def logp(dim, x_, out_, logp_, user_):
+    if dim != n_dim:
+        return -1
     try:
         x = numba.carray(x_, (n_dim,))
 {unpacked}
         value, gradient = inner(x{arguments})
         logp_[0] = value[()]
         for i in range(n_dim):
-            if not np.isfinite(gradient[i]):
-                return 3
             out_[i] = gradient[i]
+        for i in range(n_dim):
+            if not np.isfinite(out_[i]):
+                return 3
         if not np.isfinite(logp_[0]):
             return 4
     except Exception:
@@ -37,6 +44,8 @@ def logp(dim, x_, out_, logp_, user_):
 
 _EXPAND = """
 def expand(dim, expanded, x_, out_, user_):
+    if dim != n_dim or expanded != n_expanded:
+        return -1
     try:
         x = numba.carray(x_, (n_dim,))
 {unpacked}
@@ -52,7 +61,8 @@ def expand(dim, expanded, x_, out_, user_):
 def compile_model(model, scattered: Collection[str] | None = None):
     """nutpie's compiled form of a ``pymc.Model``.
 
-    Chains start around the medians of the prior, all variables or only those `scattered`.
+    Starting values are scattered around the medians of the prior: of all variables, or of those
+    named in `scattered`.
     """
     import nutpie
 
@@ -63,18 +73,19 @@ def compile_model(model, scattered: Collection[str] | None = None):
 
 @contextmanager
 def _short_callbacks():
+    import nutpie
     import nutpie.compile_pymc as inside
 
-    names = ("_make_c_logp_func", "_make_c_expand_func", "address_as_void_pointer")
-    if not all(hasattr(inside, name) for name in names):
+    if not nutpie.__version__.startswith(KNOWN_VERSIONS):
         yield
         return
-    theirs = {name: getattr(inside, name) for name in names[:2]}
+    names = ("_make_c_logp_func", "_make_c_expand_func")
+    originals = {name: getattr(inside, name) for name in names}
     inside._make_c_logp_func, inside._make_c_expand_func = _logp, _expand
     try:
         yield
     finally:
-        for name, function in theirs.items():
+        for name, function in originals.items():
             setattr(inside, name, function)
 
 
@@ -82,7 +93,7 @@ def _logp(n_dim, inner, user_data, keys, shared):
     from numba import types as t
 
     double = t.CPointer(t.double)
-    function = _written(_LOGP, "logp", inner, user_data, keys, shared, n_dim=n_dim)
+    function = _generated(_LOGP, "logp", inner, user_data, keys, shared, n_dim=n_dim)
     return function, t.int64(t.uint64, double, double, double, t.voidptr)
 
 
@@ -90,18 +101,18 @@ def _expand(n_dim, n_expanded, inner, user_data, keys, shared):
     from numba import types as t
 
     double = t.CPointer(t.double)
-    function = _written(
+    function = _generated(
         _EXPAND, "expand", inner, user_data, keys, shared, n_dim=n_dim, n_expanded=n_expanded
     )
     return function, t.int64(t.uint64, t.uint64, double, double, t.voidptr)
 
 
-def _written(template: str, name: str, inner, user_data, keys, shared, **sizes):
-    """The source of a callback for these data arrays, as a function."""
+def _generated(template: str, name: str, inner, user_data, keys, shared, **sizes):
+    """A callback for these data arrays, from its source."""
     import numba
     from nutpie.compile_pymc import address_as_void_pointer
 
-    known = dict(
+    namespace = dict(
         numba=numba,
         np=np,
         inner=inner,
@@ -111,12 +122,12 @@ def _written(template: str, name: str, inner, user_data, keys, shared, **sizes):
     )
     lines = ["user = numba.carray(user_, (), record)['shared']"] if keys else []
     for i, key in enumerate(keys):
-        known[f"type{i}"] = np.dtype(shared[key].dtype)
+        namespace[f"type{i}"] = np.dtype(shared[key].dtype)
         shape = "".join(f"int(user['shape']['{key}'][{d}])," for d in range(shared[key].ndim))
         lines.append(f"a{i} = numba.carray(pointer(user['data']['{key}'][()]), ({shape}), type{i})")
     source = template.format(
         unpacked="\n".join(f"        {line}" for line in lines),
         arguments="".join(f", a{i}" for i in range(len(keys))),
     )
-    exec(source, known)
-    return known[name]
+    exec(source, namespace)
+    return namespace[name]

@@ -255,22 +255,6 @@ class TestReuse:
         fit = bs.fit(openlm.query("dataset == 'c4'"), priors=priors, random_seed=1)
         assert float(fit.posterior["E"].mean()) < float(c4_fit.posterior["E"].mean()) - 0.3
 
-    def test_short_callbacks_give_the_density_of_pymc(self, openlm_fit):
-        """The compiled density and gradient agree with PyMC's own."""
-        from bayescale.inference.nuts import compiled
-        from bayescale.model.pymc_model import target
-
-        model = openlm_fit.model
-        ours = compiled(target(openlm_fit.plan))
-        point = model.initial_point()
-        x = np.concatenate([np.ravel(point[v.name]) for v in model.value_vars])
-        shared = {v.name: ours.shared_data[k] for v, k in ours.shared_var_keys.items()}
-        for variable in ours.logp_func.get_shared():
-            variable.set_value(shared[variable.name])
-        value, gradient = ours.logp_func(x)
-        assert float(value) == pytest.approx(float(model.compile_logp()(point)), rel=1e-10)
-        assert np.allclose(gradient, model.compile_dlogp()(point), rtol=1e-8)
-
 
 class TestModel:
     def test_prior_draws_agree_with_pymc(self, openlm_fit):

@@ -8,8 +8,8 @@ import pytest
 
 import bayescale as bs
 from bayescale.evaluation.sbc import envelope, envelope_level, extremeness
-from bayescale.model.design import design as plan_of
 from bayescale.model.simulation import draw_prior, simulate_design
+from bayescale.model.specify import design as plan_of
 
 ONE_CORPUS = "dataset == 'redpajama'"
 
