@@ -55,7 +55,7 @@ def table(rng: np.random.Generator, kind: str) -> pd.DataFrame:
 
 
 def whole_path(frame: pd.DataFrame, kind: str, seed: int) -> str:
-    """What becomes of a table: ``"fitted"``, or the first words of the sentence it is refused by."""
+    """What becomes of a table: ``"fitted"``, or the beginning of the sentence that refuses it."""
     groups = "corpus" if "group" in kind else None
     law = "power(D)" if kind == "curve" else "chinchilla"
     try:
@@ -69,7 +69,6 @@ def whole_path(frame: pd.DataFrame, kind: str, seed: int) -> str:
         assert (ahead.data["loss"] > 0).all()
         assert repr(ahead)
     except BayescaleError as error:
-        assert str(error)
         return str(error)[:40]
     return "fitted"
 
