@@ -87,7 +87,8 @@ def own_law() -> None:
             "alpha": bs.Positive(0.2),
         },
     )
-    simulated: bs.Runs = bs.simulate(law, bs.Runs.example("openlm"), {"E": 1.7}, random_seed=1)
+    runs: bs.Runs = bs.Runs.example("openlm")
+    simulated: bs.Runs = bs.simulate(law, runs, {"E": 1.7, "A": 1.0, "alpha": 0.2}, random_seed=1)
     page: Path = bs.report(bs.fit(simulated, law), "report")
     print(page, bs.parse_count("70B"), bs.format_count(7e10))
 
