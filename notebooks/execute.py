@@ -1,8 +1,8 @@
-"""Run every notebook top to bottom and keep its outputs.
+"""Run every notebook from top to bottom and store its outputs.
 
     python notebooks/execute.py [--check]
 
-With --check nothing is written: a notebook that fails, or takes longer than two minutes, fails.
+With --check nothing is written. A notebook fails if a cell raises an error or takes over two minutes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SECONDS = 120
 
 
 def execute(path: Path) -> tuple[nbformat.NotebookNode, float]:
-    """The notebook with fresh outputs, and how long it took."""
+    """Return the notebook with fresh outputs, and the seconds it took."""
     notebook = nbformat.read(path, as_version=4)
     started = time.perf_counter()
     NotebookClient(

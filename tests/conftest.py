@@ -1,4 +1,4 @@
-"""Fixtures that tests share: real fits are made once, and posteriors can be made by hand."""
+"""Shared fixtures: fits made once per session, posteriors made by hand, and the marker `unit`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,57 @@ matplotlib.use("Agg")
 os.environ.setdefault("BAYESCALE_PROGRESS", "0")
 
 REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "data" / "reference"
+
+#: Test files that never compile a model. Their tests are marked `unit`, except those that are slow
+#: or use one of the `FITS`.
+UNIT = (
+    "data/test_broken_tables.py",
+    "data/test_counting.py",
+    "data/test_runs.py",
+    "data/test_task_table.py",
+    "evaluation/test_scores.py",
+    "forecasting/test_allocation.py",
+    "forecasting/test_averaging.py",
+    "forecasting/test_forecasts.py",
+    "laws/test_gallery.py",
+    "model/test_drift.py",
+    "model/test_posterior.py",
+    "model/test_simulation.py",
+    "plots/test_coverage.py",
+    "plots/test_exponents.py",
+    "plots/test_fits.py",
+    "test_documents.py",
+    "test_errors.py",
+    "test_intervals.py",
+    "test_markers.py",
+    "test_priors.py",
+    "test_structure.py",
+    "test_typing.py",
+    "test_units.py",
+)
+FITS = ("c4_fit", "openlm_fit")
+
+
+def pytest_collection_modifyitems(items):
+    files = [Path(__file__).parent / name for name in UNIT]
+    assert all(file.is_file() for file in files), "UNIT names a file that does not exist"
+    for item in items:
+        sampled = set(FITS) & set(getattr(item, "fixturenames", ()))
+        if item.path in files and not sampled and not item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.unit)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """While a test marked `unit` and its fixtures run, NUTS fails before anything is compiled."""
+
+    def refuse(target):
+        raise AssertionError("a test marked `unit` compiles a model: remove its file from UNIT")
+
+    with pytest.MonkeyPatch.context() as patch:
+        if item.get_closest_marker("unit"):
+            patch.setattr("bayescale.inference.nuts.compiled", refuse)
+        return (yield)
 
 
 @pytest.fixture(scope="session")

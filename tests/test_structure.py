@@ -1,4 +1,4 @@
-"""The house rules: who may import whom, what loads when, and what a public name must tell."""
+"""Rules of the code: imports between folders, what is loaded when, documentation of public names."""
 
 from __future__ import annotations
 
@@ -255,12 +255,12 @@ def test_public_names_open_with_one_sentence(name):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_public_functions_tell_every_parameter_and_what_they_return(name):
-    function, told = getattr(bs, name), sections(getattr(bs, name))
-    heads = [line for line in told["Parameters"].splitlines() if line and line[0] != " "]
+def test_public_functions_document_every_parameter_and_the_result(name):
+    function, documented = getattr(bs, name), sections(getattr(bs, name))
+    heads = [line for line in documented["Parameters"].splitlines() if line and line[0] != " "]
     named = [word.strip("*") for head in heads for word in head.split(" : ")[0].split(", ")]
     assert set(named) == set(inspect.signature(function).parameters)
-    assert "Returns" in told
+    assert "Returns" in documented
 
 
 @pytest.mark.parametrize(
