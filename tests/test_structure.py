@@ -298,6 +298,7 @@ def with_ci_prob():
 
 
 @pytest.mark.parametrize("function", list(with_ci_prob()))
-def test_intervals_are_arviz_defaults_unless_said(function):
-    said = inspect.signature(function).parameters
-    assert all(said[p].default is None for p in ("ci_prob", "ci_kind") if p in said)
+def test_the_default_interval_is_set_in_one_place(function):
+    """Every function takes None, which `bayescale.intervals.defaults` fills in."""
+    parameters = inspect.signature(function).parameters
+    assert all(parameters[p].default is None for p in ("ci_prob", "ci_kind") if p in parameters)
