@@ -38,8 +38,8 @@ for command in COMMANDS:
     app.command()(command)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         typer.echo(f"bayescale {version('bayescale')}")
