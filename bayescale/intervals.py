@@ -1,4 +1,4 @@
-"""Credible intervals over posterior draws, with ArviZ's defaults for probability and kind."""
+"""Credible intervals over posterior draws, of 90 % unless another probability is given."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from bayescale.errors import BayescaleError
 
 SAMPLE = ("chain", "draw")
 KINDS = ("eti", "hdi")
+CI_PROB = 0.9  # of every interval in results, tables and plots
 
 
 def defaults(ci_prob: float | None = None, ci_kind: str | None = None) -> tuple[float, str]:
-    """What is not said comes from ArviZ's ``stats.ci_prob`` and ``stats.ci_kind``."""
+    """Fill in what is None: `CI_PROB`, and the kind in ArviZ's ``stats.ci_kind``."""
     from arviz_base import rcParams
 
-    prob = rcParams["stats.ci_prob"] if ci_prob is None else ci_prob
+    prob = CI_PROB if ci_prob is None else ci_prob
     kind = rcParams["stats.ci_kind"] if ci_kind is None else ci_kind
     if not (isinstance(prob, Real) and 0 < prob < 1):
         raise BayescaleError(f"ci_prob is {prob!r}: give a probability between 0 and 1, as 0.9")

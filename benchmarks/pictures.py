@@ -1,4 +1,4 @@
-"""Draw the README's pictures.
+"""Draw the plots of the README.
 
 python benchmarks/pictures.py
 """
@@ -21,7 +21,7 @@ from bayescale.plots.style import COLOURS, GREY, MARKERS, STYLE
 TABLES = {
     ("average", "learnt"): ("average of two laws, with drift", "black", "-"),
     ("chinchilla", "learnt"): ("Chinchilla's law, with drift", COLOURS[0], "-"),
-    ("chinchilla", "off"): ("the same without drift", COLOURS[1], "-"),
+    ("chinchilla", "off"): ("Chinchilla's law, without drift", COLOURS[1], "-"),
     ("log-Huber bootstrap (chinchilla)", None): ("log-Huber, bootstrap", GREY, "--"),
 }
 CURVES = {
@@ -32,18 +32,18 @@ CURVES = {
 
 
 def reliability() -> None:
-    """How often intervals held, as rollouts.py and curves.py measured it."""
+    """Coverage of intervals, from the results of rollouts.py and curves.py."""
     levels = (50, 80, 90, 95)
     tables, curves = (pd.read_csv(RESULTS / f"{n}.csv") for n in ("rollouts", "curves"))
     tables, curves = tables[tables["over"] == "all"], curves[curves["domain"] == "IC"]
     figure, panels = plt.subplots(1, 2, figsize=(12, 5))
-    for (method, drift), how in TABLES.items():
-        here = tables["drift"].isna() if drift is None else tables["drift"] == drift
-        row = tables[(tables["method"] == method) & here].iloc[0]
-        _line(panels[0], levels, [100 * row[f"pooled{k}"] for k in levels], *how)
-    for method, how in CURVES.items():
+    for (method, drift), look in TABLES.items():
+        same_drift = tables["drift"].isna() if drift is None else tables["drift"] == drift
+        row = tables[(tables["method"] == method) & same_drift].iloc[0]
+        _line(panels[0], levels, [100 * row[f"pooled{k}"] for k in levels], *look)
+    for method, look in CURVES.items():
         row = curves[curves["method"] == method].iloc[0]
-        _line(panels[1], levels, [100 * row[f"coverage{k}"] for k in levels], *how)
+        _line(panels[1], levels, [100 * row[f"coverage{k}"] for k in levels], *look)
     for ax, title in zip(
         panels,
         (
@@ -53,14 +53,14 @@ def reliability() -> None:
         strict=True,
     ):
         ax.plot([0, 100], [0, 100], color="black", linewidth=0.8)
-        ax.set(title=title, xlabel="what the interval says (%)", xlim=(45, 100), ylim=(0, 102))
+        ax.set(title=title, xlabel="probability of the interval (%)", xlim=(45, 100), ylim=(0, 102))
         ax.legend(loc="lower right")
     panels[0].set_ylabel("held-out runs inside (%)")
     figure.savefig(RESULTS / "reliability.png", dpi=90)
 
 
 def power() -> None:
-    """How often breaks of one size are found, as breaks.py measured it."""
+    """The share of breaks that are found, by their size, from the results of breaks.py."""
     each = pd.read_csv(RESULTS / "breaks_broken_each.csv")
     each["found"] = each["P"] > 0.5
     titles = {
@@ -77,7 +77,7 @@ def power() -> None:
             .agg(["sum", "size"])
             .astype(float)
             .reindex(sorted({*(1 + own["change"]), 1.0}))
-        )  # without a change, no break
+        )
         low, high = beta.ppf([[0.05], [0.95]], by["sum"] + 0.5, by["size"] - by["sum"] + 0.5)
         middle = by["sum"] / by["size"]
         ax.fill_between(by.index, 100 * low, 100 * high, color=COLOURS[0], alpha=0.2, lw=0)
@@ -88,7 +88,7 @@ def power() -> None:
             lw=2,
             elinewidth=1,
             color=COLOURS[0],
-            label="all, and 90 %",
+            label="all, with 90 % intervals",
         )
         for i, (points, some) in enumerate(own.groupby("points")):
             share = some.groupby(1 + some["change"])["found"].mean()
@@ -113,8 +113,8 @@ def power() -> None:
     figure.savefig(RESULTS / "breaks_power.png", dpi=90)
 
 
-def _line(ax, levels, held, label, colour, dash) -> None:
-    ax.plot(levels, held, dash, color=colour, marker="o", label=label)
+def _line(ax, levels, coverage, label, colour, dash) -> None:
+    ax.plot(levels, coverage, dash, color=colour, marker="o", label=label)
 
 
 def main(seed: int = 1) -> None:
@@ -127,7 +127,7 @@ def main(seed: int = 1) -> None:
         for ax, corpus in zip(panels, ("c4", "redpajama", "refinedweb"), strict=True):
             ahead = bs.forecast(small, N=sizes, D=20 * sizes, group=corpus)
             held = runs.query(f"dataset == '{corpus}' and tokens_per_param == 20 and N > 1e9")
-            bs.plot_forecast(ahead, x="N", observed=held, ci_prob=0.9, ax=ax)
+            bs.plot_forecast(ahead, x="N", observed=held, ax=ax)
             seen = runs.query(f"dataset == '{corpus}' and tokens_per_param == 20 and N < 1e9")
             ax.scatter(
                 seen.table["N"], seen.table["loss"], color="black", s=26, zorder=4, label="fitted"

@@ -1,4 +1,4 @@
-"""Credible intervals, exact on draws that are known."""
+"""Credible intervals, exact on known draws."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import xarray as xr
 from arviz_base import rc_context, rcParams
 
 from bayescale.errors import BayescaleError
-from bayescale.intervals import defaults, interval, table
+from bayescale.intervals import CI_PROB, defaults, interval, table
 
-#: 0, 1, ..., 100 in no order.
+#: 0, 1, ..., 100, shuffled.
 STEPS = np.random.default_rng(1).permutation(np.arange(101.0))
 #: Squares: the narrowest interval lies at the lower end.
 SQUARES = STEPS**2
@@ -20,12 +20,12 @@ def drawn(values, *, chains: int = 1) -> xr.DataArray:
     return xr.DataArray(np.reshape(values, (chains, -1)), dims=("chain", "draw"))
 
 
-def bounds(draws, *said) -> tuple[float, ...]:
-    return tuple(map(float, interval(draws, *said)))
+def bounds(draws, *options) -> tuple[float, ...]:
+    return tuple(map(float, interval(draws, *options)))
 
 
 @pytest.mark.parametrize(("prob", "low", "high"), [(0.9, 5, 95), (0.5, 25, 75), (0.98, 1, 99)])
-def test_an_equal_tailed_interval_leaves_as_much_on_each_side(prob, low, high):
+def test_an_equal_tailed_interval_has_equal_probability_in_both_tails(prob, low, high):
     assert bounds(drawn(STEPS), prob, "eti") == pytest.approx((low, high))
     assert bounds(drawn(SQUARES), prob, "eti") == pytest.approx((low**2, high**2))
 
@@ -44,7 +44,7 @@ def test_intervals_of_many_draws_are_those_of_the_distribution(kind):
 
 
 @pytest.mark.parametrize("kind", ["eti", "hdi"])
-def test_chains_are_put_together_and_other_dims_kept(kind):
+def test_chains_are_pooled_and_other_dims_kept(kind):
     draws = xr.DataArray(
         np.stack([SQUARES[:100], -SQUARES[:100]]).reshape(2, 4, 25),
         dims=("corpus", "chain", "draw"),
@@ -57,47 +57,46 @@ def test_chains_are_put_together_and_other_dims_kept(kind):
         assert (float(low.sel(corpus=corpus)), float(high.sel(corpus=corpus))) == alone
 
 
-def test_draws_that_agree_have_an_interval_of_no_width():
+def test_identical_draws_have_an_interval_of_zero_width():
     for kind in ("eti", "hdi"):
         assert bounds(drawn(np.full(50, 2.5)), 0.9, kind) == (2.5, 2.5)
 
 
-def test_what_is_not_said_comes_from_arviz():
-    assert defaults() == (rcParams["stats.ci_prob"], rcParams["stats.ci_kind"])
+def test_the_default_is_ninety_percent_of_the_kind_that_arviz_uses():
+    assert defaults() == (0.9, rcParams["stats.ci_kind"])
     with rc_context({"stats.ci_prob": 0.5, "stats.ci_kind": "hdi"}):
-        assert defaults() == (0.5, "hdi")
-        assert defaults(0.9) == (0.9, "hdi")
-        assert defaults(ci_kind="eti") == (0.5, "eti")
-        assert bounds(drawn(SQUARES)) == (0, 50**2)
+        assert defaults() == (0.9, "hdi")
+        assert defaults(0.8) == (0.8, "hdi")
+        assert defaults(ci_kind="eti") == (0.9, "eti")
+        assert bounds(drawn(SQUARES)) == (0, 90**2)
 
 
-def test_every_summary_follows_arviz(c4_fit):
+def test_every_summary_has_the_default_interval(c4_fit):
     import bayescale as bs
 
     ahead = bs.forecast(c4_fit, N=1e9, D=2e10)
-    split = bs.allocate(c4_fit, 1e21)
     with rc_context({"stats.ci_prob": 0.5, "stats.ci_kind": "hdi"}):
         frames = [
             c4_fit.summary(),
             ahead.summary(),
-            split.summary(),
+            bs.allocate(c4_fit, 1e21).summary(),
             bs.regret(c4_fit, 1e9, 1e12).summary(),
         ]
     for frame, name in zip(frames, ("median", "loss", "N", "excess_loss"), strict=True):
-        assert f"{name}_hdi50_lb" in frame
-    low, high = interval(ahead.data["loss"].isel(point=0), 0.5, "hdi")
-    assert frames[1]["loss_hdi50_lb"].tolist() == [float(low)]
-    assert frames[1]["loss_hdi50_ub"].tolist() == [float(high)]
+        assert f"{name}_hdi{100 * CI_PROB:g}_lb" in frame
+    low, high = interval(ahead.data["loss"].isel(point=0), 0.9, "hdi")
+    assert frames[1]["loss_hdi90_lb"].tolist() == [float(low)]
+    assert frames[1]["loss_hdi90_ub"].tolist() == [float(high)]
 
 
 @pytest.mark.parametrize("prob", [0, 1, -0.1, 1.5, 90, float("nan"), "0.9x", "many", [0.9]])
-def test_what_is_no_probability_is_refused(prob):
+def test_an_invalid_probability_is_refused(prob):
     with pytest.raises(BayescaleError, match="give a probability between 0 and 1"):
         interval(drawn(STEPS), prob, "eti")
 
 
 @pytest.mark.parametrize("kind", ["ETI", "quantile", "", 3])
-def test_what_is_no_kind_is_refused(kind):
+def test_an_invalid_kind_is_refused(kind):
     with pytest.raises(BayescaleError, match="it may be 'eti' or 'hdi'"):
         interval(drawn(STEPS), 0.9, kind)
 

@@ -1,5 +1,5 @@
 """The command ``bayescale``."""
 
-from bayescale.cli.commands import app, main
+from bayescale.cli.command import app, main
 
 __all__ = ["app", "main"]

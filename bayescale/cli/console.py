@@ -1,119 +1,147 @@
-"""What a person types after a command, and what it prints: tables for people, or JSON."""
+"""How every command ends: its result printed as text or as JSON, and the exit code."""
 
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bayescale.model import Fit
+    from bayescale.reporting import Table
+
+WIDTH = 220  # of tables that are written to a file or a pipe
+COLOURS = {"passed": "green", "caution": "yellow", "failed": "bold red"}
 
 
-def names(text: str | None) -> tuple[str, ...] | None:
-    return tuple(name.strip() for name in text.split(",")) if text else None
+def progress(quiet: bool, as_json: bool) -> bool | None:
+    """Silence warnings if `quiet`; return the `progressbar` of the verbs."""
+    if quiet:
+        warnings.showwarning = lambda *_, **__: None
+    return False if quiet or as_json else None
 
 
-def number(text: str) -> str | float:
-    """A number where one was written, else the name of a column."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
+def finish(
+    tables: Sequence[Table],
+    data: Mapping[str, Any],
+    *,
+    seed: int | None,
+    as_json: bool,
+    headline: str = "",
+    fits: Iterable[Fit] = (),
+    show_passed: bool = False,
+    notes: Iterable[str] = (),
+    files: Mapping[str, Path] | None = None,
+    strict: bool = False,
+) -> None:
+    """Print the result of a command.
 
-
-def counts(text: str | None, option: str) -> list[float]:
-    from bayescale.errors import BayescaleError
-    from bayescale.units import parse_count
-
-    values, problems = [], []
-    for part in (text or "").split(",") if text else []:
-        try:
-            values.append(parse_count(part))
-        except ValueError as error:
-            problems.append(str(error))
-        else:
-            if not 0 < values[-1] < float("inf"):
-                problems.append(f"{part.strip()} is not a positive, finite count")
-    if problems:
-        raise BayescaleError(problems, where=option)
-    return values
-
-
-def pairs(text: str | None, option: str) -> dict[str, str]:
-    from bayescale.errors import BayescaleError
-
-    parts = [p.partition("=") for p in text.split(",")] if text else []
-    if bad := ["".join(p) for p in parts if not (p[0].strip() and p[1] and p[2].strip())]:
-        raise BayescaleError(
-            f"{', '.join(map(repr, bad))}: write name=value,name=value", where=option
-        )
-    keys = [p[0].strip() for p in parts]
-    known = ("N", "D", "C", "loss", "loss_sd", "loss_lower", "loss_upper", "series")
-    if option == "--columns" and (strange := [k for k in keys if k not in known]):
-        raise BayescaleError(
-            f"{', '.join(strange)} is no quantity: use {', '.join(known)}", where=option
-        )
-    return {k: p[2].strip() for k, p in zip(keys, parts, strict=True)}
-
-
-def mapping(group: str | None, columns):
-    if group is None or len(columns) <= 1:
-        return group
-    return pairs(group, "--group")
-
-
-def say(fitted, tables, as_json: bool, extra: dict, notes=(), check: bool = True) -> None:
-    """Print results: for people, or for machines."""
-    found = fitted.check()
+    Parameters
+    ----------
+    tables : sequence of Table
+    data : mapping
+        Further entries of the JSON object.
+    seed : int or None
+        The random seed that was used.
+    as_json : bool
+        Print one JSON object instead of text.
+    headline : str
+        Printed first, without JSON.
+    fits : iterable of Fit
+        The fits behind the result. Failed checks are always printed.
+    show_passed : bool
+        Print checks that passed too.
+    notes : iterable of str
+        Cautions.
+    files : mapping of str to Path
+        The files that were written, by what they are.
+    strict : bool
+        Exit with code 1 if a check failed.
+    """
+    fits, notes, files = list(fits), list(notes), dict(files or {})
     if as_json:
         body = {
-            "check": {"passed": found.passed, "findings": [vars(f) for f in found.findings]},
-            "law": fitted.law.name,
-            "runs": len(fitted.runs),
-            "seed": fitted.random_seed,
-            **({"posterior": fitted.summary().T.to_dict()} if check else {}),
-            "tables": [vars(t) for t in tables],
-            "notes": list(notes),
-            **extra,
+            **_checks(fits),
+            "seed": seed,
+            "tables": [vars(table) for table in tables],
+            "notes": notes,
+            **{name: str(path) for name, path in files.items()},
+            **data,
         }
-        print(json.dumps(without_nan(body), indent=1, default=float))
-        return
-    from rich.text import Text
+        typer.echo(json.dumps(_without_nan(body), indent=1, default=float))
+    else:
+        console = _console()
+        if headline:
+            typer.echo(headline)
+        for fit in fits:
+            if show_passed or not fit.check().passed:
+                _show_check(console, fit, named=len(fits) > 1)
+        for table in tables:
+            _show_table(console, table)
+        for note in notes:
+            typer.echo(f"note: {note}")
+        for name, path in files.items():
+            typer.echo(f"{name}: {path}")
+    if strict and not all(fit.check().passed for fit in fits):
+        raise typer.Exit(1)
 
-    console = _console()
-    if check or not found.passed:
-        ink = {"passed": "green", "caution": "yellow", "failed": "bold red"}
-        for i, line in enumerate(repr(found).splitlines()):
-            level = found.findings[i - 1].level if i else "passed" if found.passed else "failed"
-            console.print(Text(line, style=ink[level] if level != "passed" or not i else ""))
-    show(tables)
-    for note in notes:
-        console.print(Text(f"warning: {note}", style="yellow"))
-    for what, where in extra.items():
-        if isinstance(where, str):
-            console.print(Text(f"{what}: {where}"))
+
+def _checks(fits: list[Fit]) -> dict[str, Any]:
+    """The check of one fit with its law and size, or the checks of several by law."""
+    checks = {
+        fit.law.name: {
+            "passed": fit.check().passed,
+            "findings": [vars(finding) for finding in fit.check().findings],
+        }
+        for fit in fits
+    }
+    if len(fits) != 1:
+        return {"checks": checks} if fits else {}
+    (fit,) = fits
+    return {"check": checks[fit.law.name], "law": fit.law.name, "runs": len(fit.runs)}
 
 
-def _console():
+def _console() -> Console:
     from rich.console import Console
 
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=220)
+    return console if console.is_terminal else Console(highlight=False, width=WIDTH)
 
 
-def show(tables) -> None:
-    from rich.table import Table
+def _show_check(console: Console, fit: Fit, named: bool) -> None:
+    from rich.text import Text
 
-    console = _console()
-    for table in tables:
-        shown = Table(title=table.title, title_justify="left", box=None, pad_edge=False)
-        for i, head in enumerate(table.header):
-            shown.add_column(head, overflow="fold", no_wrap=i == 0)
-        for row in table.rows:
-            shown.add_row(*row)
-        console.print()
-        console.print(shown)
+    check = fit.check()
+    head = repr(check).splitlines()[0]
+    head = f"{fit.law.name}: {head}" if named else head
+    console.print(Text(head, style=COLOURS["passed" if check.passed else "failed"]))
+    for finding in check.findings:
+        ink = "" if finding.level == "passed" else COLOURS[finding.level]
+        console.print(Text(f"  {finding}", style=ink))
 
 
-def without_nan(value):
+def _show_table(console: Console, table: Table) -> None:
+    from rich.table import Table as RichTable
+
+    grid = RichTable(title=table.title, title_justify="left", box=None, pad_edge=False)
+    for i, head in enumerate(table.header):
+        grid.add_column(head, overflow="fold", no_wrap=i == 0)
+    for row in table.rows:
+        grid.add_row(*row)
+    console.print()
+    console.print(grid)
+
+
+def _without_nan(value: Any) -> Any:
+    """The same with null in place of nan, which JSON does not have."""
     if isinstance(value, dict):
-        return {k: without_nan(v) for k, v in value.items()}
+        return {k: _without_nan(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [without_nan(v) for v in value]
+        return [_without_nan(v) for v in value]
     return None if isinstance(value, float) and value != value else value

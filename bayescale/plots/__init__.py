@@ -1,22 +1,16 @@
-"""Pictures: each function takes a result and returns matplotlib axes."""
+"""Plots: each function draws one result and returns matplotlib axes."""
 
-from bayescale.plots import exponents, fits, style, tasks
-from bayescale.plots.coverage import plot_coverage, plot_rollout
+from bayescale.plots.coverage import plot_coverage
 from bayescale.plots.exponents import plot_exponents, plot_staircase
-from bayescale.plots.fits import (
-    plot_allocation,
-    plot_fit,
-    plot_forecast,
-    plot_posterior,
-    plot_residuals,
-    plot_runs,
-    plot_sbc,
-)
+from bayescale.plots.fits import plot_fit, plot_posterior, plot_residuals
+from bayescale.plots.forecasts import plot_allocation, plot_forecast
+from bayescale.plots.rollouts import plot_rollout
+from bayescale.plots.runs import plot_runs
+from bayescale.plots.sbc import plot_sbc
+from bayescale.plots.style import png
 from bayescale.plots.tasks import plot_breaks, plot_link
 
 __all__ = [
-    "exponents",
-    "fits",
     "plot_allocation",
     "plot_breaks",
     "plot_coverage",
@@ -30,6 +24,5 @@ __all__ = [
     "plot_runs",
     "plot_sbc",
     "plot_staircase",
-    "style",
-    "tasks",
+    "png",
 ]

@@ -1,8 +1,9 @@
-"""Exponents beside each other: ours, and those that papers claim."""
+"""Exponents of the compute-optimal size: estimates, and published values."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,43 +14,62 @@ from bayescale.intervals import defaults, interval
 from bayescale.laws import CLAIMS, STAIRCASE, Claim
 from bayescale.plots import style
 
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+
 
 def plot_exponents(
-    said: Hypotheses | Mapping[str, object],
+    exponents: Hypotheses | Mapping[str, xr.DataArray],
     claims: Sequence[Claim] = CLAIMS,
     *,
     ci_prob: float | None = None,
-    ax=None,
-):
+    ax: Axes | None = None,
+) -> Axes:
     """Forest plot of the exponent a in N* ~ C^a.
 
     Parameters
     ----------
-    said : Hypotheses, or mapping of str to xarray.DataArray
-        What was found: of hypotheses every law and the average; else draws (chain, draw) by name.
+    exponents : Hypotheses, or mapping of str to xarray.DataArray
+        Hypotheses, of which every law and the average are drawn; or draws of a by name, with dims
+        (chain, draw).
     claims : sequence of Claim
-        What papers state, with their own intervals where they give any; those of
-        ``bayescale.laws.published.CLAIMS`` by default.
+        Published values, with the intervals of their authors if there are any; by default
+        ``bayescale.laws.CLAIMS``.
     ci_prob : float, optional
-        Probability of our intervals.
+        Probability of the thin bars; 90 % by default. Thick bars are 50 % intervals.
     ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a new figure.
 
     Returns
     -------
     matplotlib.axes.Axes
+        A row for each exponent, estimates above and published values below. Laws are labelled with
+        their weight.
+
+    Raises
+    ------
+    BayescaleError
+        If there is no exponent.
 
     Examples
     --------
+    >>> import numpy as np, xarray as xr
     >>> import bayescale as bs
-    >>> fit = bs.fit(bs.Runs.example("openlm").query("dataset == 'c4'"), random_seed=1)
-    >>> a = bs.allocate(fit, "1e21").data["a"].isel(budget=0)
+    >>> values = np.random.default_rng(1).normal(0.5, 0.02, (4, 500))
+    >>> a = xr.DataArray(values, dims=("chain", "draw"))
     >>> bs.plot_exponents({"C4": a}).get_xlabel()
-    'exponent a of the best size, N* ~ C^a'
+    'exponent a of the optimal size, N* ~ C^a'
     """
-    draws = dict(said.exponents) if isinstance(said, Hypotheses) else dict(said)
+    if isinstance(exponents, Hypotheses):
+        draws, weights = dict(exponents.exponents), exponents.comparison.weights
+    else:
+        draws, weights = dict(exponents), {}
     if not draws:
-        raise BayescaleError("there is no exponent to draw: none of the laws has an optimum")
-    weights = said.comparison.weights if isinstance(said, Hypotheses) else {}
+        raise BayescaleError(
+            "there is no exponent to draw: none of the laws has a compute-optimal N and D",
+            where="plot_exponents",
+        )
     prob, _ = defaults(ci_prob)
     rows = len(draws) + len(claims)
     ax = style.figure(size=(8.2, 1.4 + 0.36 * rows))[1] if ax is None else ax
@@ -72,46 +92,50 @@ def plot_exponents(
     ax.set_yticks(range(rows), names)
     ax.set_ylim(rows - 0.4, -0.6)
     ax.grid(axis="y", visible=False)
-    ax.set_xlabel("exponent a of the best size, N* ~ C^a")
+    ax.set_xlabel("exponent a of the optimal size, N* ~ C^a")
     ax.set_title(
         f"{100 * prob:g} % and 50 % intervals" + ("; below, as published" if claims else "")
     )
     return ax
 
 
-def _claim(ax, claim: Claim, y: float, ink: str = style.GREY) -> None:
+def _claim(ax: Axes, claim: Claim, y: float, ink: str = style.GREY) -> None:
     if claim.low is not None:
         ax.plot([claim.low, claim.high], [y, y], color=ink, lw=2, solid_capstyle="butt")
     ax.plot(claim.a, y, "D", color=ink, ms=5.5)
 
 
-STEPS = ("step", "corpus", "a", "low", "high")
+STEPS = ("step", "corpus", "a", "low", "high")  # columns that plot_staircase needs
 
 
 def plot_staircase(
-    steps: pd.DataFrame, claims: Mapping[str, Sequence[Claim]] = STAIRCASE, *, axes=None
-):
-    """The exponent as one difference after another between two procedures is removed.
+    steps: pd.DataFrame,
+    claims: Mapping[str, Sequence[Claim]] = STAIRCASE,
+    *,
+    axes: Sequence[Axes] | None = None,
+) -> np.ndarray:
+    """The exponent a in N* ~ C^a as the differences between two procedures are removed in turn.
 
     Parameters
     ----------
     steps : pandas.DataFrame
-        One row per step and corpus, in order: ``step``, ``corpus``, ``a`` and its interval ``low``
-        to ``high``.
-    claims : mapping of corpus to sequence of Claim
-        Published values by the same names; by default those of Porian et al. 2024,
-        arXiv:2406.19146, Table 1.
+        One row per step and corpus, in order, with the columns ``step``, ``corpus``, ``a`` and its
+        interval, ``low`` to ``high``.
+    claims : mapping of str to sequence of Claim
+        Published values of each corpus, matched to `steps` by name; by default those of Porian et
+        al. 2024, arXiv:2406.19146, Table 1.
     axes : sequence of matplotlib.axes.Axes, optional
-        One per corpus.
+        One for each corpus; by default a new figure.
 
     Returns
     -------
     numpy.ndarray of matplotlib.axes.Axes
+        A panel for each corpus.
 
     Raises
     ------
     BayescaleError
-        For columns that are missing.
+        If a column is missing.
 
     Examples
     --------
@@ -141,12 +165,15 @@ def plot_staircase(
             color=style.COLOURS[0],
             lw=2.5,
             ms=6,
-            label="these posteriors",
+            label="estimated",
         )
-        known = {c.name: c for c in claims.get(corpus, ())}
+        published = {c.name: c for c in claims.get(corpus, ())}
         for i, step in enumerate(own["step"]):
-            if step in known:
-                claim, first = known[step], step == next(s for s in own["step"] if s in known)
+            if step in published:
+                claim, first = (
+                    published[step],
+                    step == next(s for s in own["step"] if s in published),
+                )
                 reach = (
                     None if claim.low is None else [[claim.a - claim.low], [claim.high - claim.a]]
                 )

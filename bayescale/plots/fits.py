@@ -1,118 +1,78 @@
-"""Pictures of runs, fits, forecasts and allocations: each takes a result and returns its Axes."""
+"""A fit: the law through its runs, its posterior, and its residuals."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from bayescale.data import Runs, as_names
-from bayescale.errors import FitError, LawError, unknown
-from bayescale.evaluation import Calibration, envelope
-from bayescale.forecasting import Allocation, Forecast, best_split
+from bayescale.data import as_names
+from bayescale.errors import LawError, unknown
+from bayescale.forecasting import best_split
 from bayescale.intervals import SAMPLE, defaults, interval
-from bayescale.laws import MODELS, SPLITS
 from bayescale.model import PRIOR_DRAWS, Fit, at_runs, draw_prior, parameters, settle_groups
 from bayescale.plots import style
+from bayescale.plots.runs import group_labels
 from bayescale.plots.style import colour, label_for, log_axis, loss_axis, marker
 from bayescale.priors import to_link
 
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+
 CURVE_POINTS = 60
-REACH = 30.0  # how far plot_fit looks beyond the largest run, in multiples of its compute
+REACH = 30.0  # how far plot_fit extends beyond the largest run, as a factor
 
 
-def plot_runs(runs: Runs, *, ax=None):
-    """The design of a table: where its runs lie in N and D, and the loss they reached.
-
-    Parameters
-    ----------
-    runs : Runs
-        With N and D.
-    ax : matplotlib Axes, optional
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-    """
-    if not {"N", "D"} <= set(runs.table):
-        raise FitError("plot_runs needs runs with N and D")
-    ax = style.axes(ax)
-    table = runs.table
-    labels = _group_labels(runs)
-    norm = _log_norm(table["loss"])
-    names = sorted(set(labels))
-    for i, name in enumerate(names):
-        here = labels == name
-        aside = 1.13 ** (i - (len(names) - 1) / 2)  # groups often share a design: side by side
-        points = ax.scatter(
-            table["D"][here] * aside,
-            table["N"][here],
-            c=table["loss"][here],
-            norm=norm,
-            cmap="cividis_r",
-            marker=marker(i),
-            s=52,
-            edgecolor="white",
-            linewidth=0.7,
-            label=name or None,
-            zorder=3,
-        )
-    log_axis(ax.xaxis, "D")
-    log_axis(ax.yaxis, "N")
-    _isoflops(ax, runs)
-    bar = ax.figure.colorbar(points, ax=ax, label=label_for("loss"), pad=0.02)
-    loss_axis(bar.ax.yaxis)
-    ax.set(xlabel=label_for("D"), ylabel=label_for("N"))
-    ax.set_title(f"{len(runs)} runs", pad=18)
-    if any(labels):
-        legend = ax.legend(loc="upper left")
-        for handle in legend.legend_handles:
-            handle.set_facecolor(style.GREY)
-    return ax
-
-
-def _isoflops(ax, runs: Runs) -> None:
-    """Faint lines of equal compute, named along the upper edge."""
-    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
-    lowest, highest = (round(np.log10(edge(runs.table["C"]))) for edge in (min, max))
-    for exponent in range(lowest, highest + 2, 2):
-        D = np.array([left, right])
-        N = 10.0**exponent / (runs.flop_factor * D)
-        ax.plot(D, N, color="#cccccc", linewidth=0.9, zorder=1)
-        at = 10.0**exponent / (runs.flop_factor * top)
-        if left < at < right:
-            ax.text(
-                at,
-                top,
-                f"1e{exponent} FLOP",
-                color=style.GREY,
-                fontsize=8.5,
-                ha="center",
-                va="bottom",
-                zorder=2,
-            )
-    ax.set(xlim=(left, right), ylim=(bottom, top))
-
-
-def plot_fit(fit: Fit, *, references=(), ci_prob: float | None = None, ax=None):
-    """Loss against compute: runs, and the law along the compute-optimal path of each group.
+def plot_fit(
+    fit: Fit,
+    *,
+    references: str | Sequence[str] = (),
+    ci_prob: float | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Loss against compute: the runs, and the law at the compute-optimal N and D.
 
     Parameters
     ----------
     fit : Fit
-    references : sequence of str
-        Published points of the law to draw as lines, such as ``"hoffmann2022"``; ``"all"`` for all.
+    references : str or sequence of str
+        Published constants of the law to draw as lines, such as ``"hoffmann2022"``; ``"all"`` for
+        all of them.
     ci_prob : float, optional
-        Probability of the bands; ArviZ's default.
-    ax : matplotlib Axes, optional
+        Probability of the bands; 90 % by default.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a new figure.
 
     Returns
     -------
     matplotlib.axes.Axes
-        For a law of one column, that column is the x axis.
+        A colour for each group. The x axis is C; for a law of one column, that column. The bands
+        are of the law, without drift and without the noise of a run. The region beyond the runs is
+        shaded.
+
+    Raises
+    ------
+    LawError
+        For constants that are not published for this law.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the fit failed its check.
+
+    Examples
+    --------
+    >>> import bayescale as bs
+    >>> runs = bs.Runs.example("openlm").query("dataset == 'c4'")
+    >>> bs.plot_fit(bs.fit(runs, random_seed=1)).get_xlabel()
+    'training compute C (FLOP)'
     """
     chosen = tuple(fit.law.published) if references == "all" else as_names(references)
-    if strange := [p for p in chosen if p not in fit.law.published]:
+    if invalid := [p for p in chosen if p not in fit.law.published]:
         raise LawError(
-            [unknown("published point", p, fit.law.published) for p in strange],
+            [unknown("published point", p, fit.law.published) for p in invalid],
             where=f"law {fit.law.name!r}",
         )
     fit.warn_if_failed()
@@ -121,17 +81,17 @@ def plot_fit(fit: Fit, *, references=(), ci_prob: float | None = None, ax=None):
     column = "C" if fit.law.allocates else fit.law.columns[0]
     seen = fit.runs.table[column]
     grid = np.geomspace(seen.min(), seen.max() * REACH, CURVE_POINTS)
-    labels = _group_labels(fit.runs, fit.groups)
+    labels = group_labels(fit.runs, fit.groups)
     for i, member in enumerate(fit.members()):
         name = ", ".join(member.values())
         mean = _along(fit, column, grid, member or None)
         lower, upper = interval(mean, prob, kind)
         ax.fill_between(grid, lower, upper, color=colour(i), alpha=0.22, linewidth=0)
         ax.plot(grid, mean.median(SAMPLE), color=colour(i))
-        here = labels == name if fit.groups else np.ones(len(fit.runs), bool)
+        own = labels == name if fit.groups else np.ones(len(fit.runs), bool)
         ax.scatter(
-            seen[here],
-            fit.runs.table["loss"][here],
+            seen[own],
+            fit.runs.table["loss"][own],
             color=colour(i),
             marker=marker(i),
             s=30,
@@ -157,15 +117,15 @@ def plot_fit(fit: Fit, *, references=(), ci_prob: float | None = None, ax=None):
         xlabel=label_for(column),
         ylabel=label_for("loss"),
         xlim=(grid[0] / 1.3, grid[-1]),
-        title=f"{fit.law.name}: the law{' at its best split' if fit.law.allocates else ''}, "
-        f"{100 * prob:.0f} % bands (shaded: beyond the runs)",
+        title=f"{fit.law.name}{' at the optimal N and D' if fit.law.allocates else ''}, "
+        f"{100 * prob:g} % bands (shaded: beyond the runs)",
     )
     ax.legend()
     return ax
 
 
-def _along(fit: Fit, column: str, grid: np.ndarray, group):
-    """The law's mean along one column, at the best split where there is one to make."""
+def _along(fit: Fit, column: str, grid: np.ndarray, group) -> xr.DataArray:
+    """Draws of the law along one column, at the optimal N and D if the law has an optimum."""
     import xarray as xr
 
     place = {column: grid}
@@ -180,6 +140,7 @@ def _along(fit: Fit, column: str, grid: np.ndarray, group):
 
 
 def _published_path(fit: Fit, point: str, grid: np.ndarray) -> np.ndarray:
+    """The law with published constants along `grid`, at the N and D that these call optimal."""
     values = fit.law.published[point].values
     if not fit.law.allocates:
         return fit.law.at(point, **{fit.law.columns[0]: grid})
@@ -188,8 +149,8 @@ def _published_path(fit: Fit, point: str, grid: np.ndarray) -> np.ndarray:
     return fit.law.at(point, N=N, D=product / N)
 
 
-def plot_posterior(fit: Fit, *, ncols: int = 3):
-    """Posterior densities of the law's parameters, population and groups, over their priors.
+def plot_posterior(fit: Fit, *, ncols: int = 3) -> np.ndarray:
+    """Posterior densities of the law's parameters, with the priors of the population in grey.
 
     Parameters
     ----------
@@ -200,7 +161,13 @@ def plot_posterior(fit: Fit, *, ncols: int = 3):
     Returns
     -------
     numpy.ndarray of matplotlib.axes.Axes
-        One panel per parameter, at the reference scales.
+        (row, column), a panel for each parameter of the law, at the reference scales, with a line
+        for the population and for each group. Every density is scaled to a height of one.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the fit failed its check.
     """
     fit.warn_if_failed()
     names = fit.law.parameters
@@ -210,7 +177,7 @@ def plot_posterior(fit: Fit, *, ncols: int = 3):
     for ax, name in zip(grid.flat, names, strict=False):
         p = fit.plan.parameter(name)
         log = p.prior.link == "log"
-        shown = (
+        lines = (
             [(fit.posterior[name].to_numpy().ravel(), style.COLOURS[6], "population", 2.4)]
             if p.has_population
             else []
@@ -218,20 +185,20 @@ def plot_posterior(fit: Fit, *, ncols: int = 3):
         for effect in p.effects:
             for i, level in enumerate(fit.plan.levels[effect.column]):
                 draws = fit.posterior[p.member(effect)].sel({effect.column: level})
-                shown.append((draws.to_numpy().ravel(), colour(i), level, 1.7))
+                lines.append((draws.to_numpy().ravel(), colour(i), level, 1.7))
         if p.has_population:
             x, y = _density(prior[name], log)
             ax.fill_between(x, y / y.max(), color="#d9d9d9", linewidth=0, label="prior")
-        for draws, ink, text, width in shown:
+        for draws, ink, text, width in lines:
             x, y = _density(draws, log)
             ax.plot(
                 x,
                 y / y.max(),
                 color=ink,
                 linewidth=width,
-                label="posterior" if len(shown) == 1 else text,
+                label="posterior" if len(lines) == 1 else text,
             )
-        widest = np.concatenate([d for d, *_ in shown])
+        widest = np.concatenate([d for d, *_ in lines])
         reach = np.quantile(widest, [0.001, 0.999])
         if p.has_population:
             reach = _toward(reach, np.quantile(prior[name], [0.1, 0.9]))
@@ -251,6 +218,7 @@ def plot_posterior(fit: Fit, *, ncols: int = 3):
 
 
 def _meaning(name: str) -> str:
+    """The title of a parameter's panel: its name, and its meaning and unit if it is a loss."""
     return {
         "E": "E (irreducible loss, nats)",
         "A": "A (nats, at the centre)",
@@ -259,12 +227,13 @@ def _meaning(name: str) -> str:
 
 
 def _toward(inner, outer):
-    """Widen an interval toward another, but at most to three times its own width."""
+    """Extend an interval toward another one, at each end by at most its own width."""
     width = inner[1] - inner[0]
     return max(outer[0], inner[0] - width), min(max(outer[1], inner[1]), inner[1] + width)
 
 
 def _density(draws: np.ndarray, log: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Places and a kernel density; estimated on the log scale for parameters with a log link."""
     from scipy.stats import gaussian_kde
 
     draws = np.asarray(draws).ravel()[:: max(1, draws.size // 4000)]
@@ -274,176 +243,25 @@ def _density(draws: np.ndarray, log: bool) -> tuple[np.ndarray, np.ndarray]:
     return (np.exp(at), density / np.exp(at)) if log else (at, density)
 
 
-def plot_forecast(
-    forecast: Forecast,
-    *,
-    x: str | None = None,
-    observed: Runs | None = None,
-    ci_prob: float | None = None,
-    ax=None,
-):
-    """Forecast losses along N, D or C: where the law lies, and what a new run would measure.
-
-    Parameters
-    ----------
-    forecast : Forecast
-    x : {"N", "D", "C"}, optional
-        The x axis; by default whichever of them varies most.
-    observed : Runs, optional
-        Runs to draw on top, such as ones that were held back.
-    ci_prob : float, optional
-        Probability of the bands; ArviZ's default.
-    ax : matplotlib Axes, optional
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-    """
-    data = forecast.data
-    candidates = [c for c in ("C", "N", "D", *forecast.fit.law.columns) if c in data.coords]
-    if x is not None and x not in candidates:
-        raise FitError(unknown("column", x, dict.fromkeys(candidates)))
-    forecast.fit.warn_if_failed()
-    ax = style.axes(ax)
-    prob, kind = defaults(ci_prob)
-    x = x or max(candidates, key=lambda c: np.ptp(np.log(data[c].to_numpy())))
-    data = data.sortby(x)
-    at = data[x].to_numpy()
-    shades = (
-        ("loss", 0.18, f"a new run, {100 * prob:.0f} %"),
-        ("mean", 0.4, f"the law, {100 * prob:.0f} %"),
-    )
-    if len(at) > 2:
-        for name, alpha, text in shades:
-            lower, upper = interval(data[name], prob, kind)
-            ax.fill_between(at, lower, upper, color=colour(0), alpha=alpha, linewidth=0, label=text)
-        ax.plot(at, data["mean"].median(SAMPLE), color=colour(0))
-    else:
-        for name, width, text in (("loss", 3, shades[0][2]), ("mean", 8, shades[1][2])):
-            lower, upper = interval(data[name], prob, kind)
-            ax.vlines(
-                at,
-                lower,
-                upper,
-                color=colour(0),
-                linewidth=width,
-                label=text,
-                alpha=0.5 if name == "mean" else 1,
-            )
-        ax.plot(at, data["mean"].median(SAMPLE), "o", color=colour(0))
-    if observed is not None:
-        ax.scatter(
-            observed.table[x],
-            observed.table["loss"],
-            color=colour(1),
-            s=46,
-            edgecolor="white",
-            linewidth=0.8,
-            zorder=4,
-            label="observed",
-        )
-    largest = float(forecast.fit.runs.table[x].max()) if x in forecast.fit.runs else np.inf
-    log_axis(ax.xaxis, x)
-    loss_axis(ax.yaxis)
-    left, right = ax.get_xlim()
-    if left < largest < right:
-        ax.axvspan(largest, right, color="#f4f1ea", zorder=0, linewidth=0)
-        ax.set_xlim(left, right)
-    ax.set(
-        xlabel=label_for(x),
-        ylabel=label_for("loss"),
-        title=f"Forecast by {forecast.law}"
-        + forecast.group
-        + (" (shaded: beyond the runs)" if left < largest < right else ""),
-    )
-    ax.legend()
-    return ax
-
-
-def plot_allocation(
-    allocation: Allocation, *, ci_prob: float | None = None, landmarks: bool = True
-):
-    """The compute-optimal N and D against the budget, beside published rules and known models.
-
-    Parameters
-    ----------
-    allocation : Allocation
-        Of several budgets, such as ``bs.allocate(fit, bs.grid(1e19, 1e26))``.
-    ci_prob : float, optional
-        Probability of the bands; ArviZ's default.
-    landmarks : bool
-        Draw Kaplan's and Hoffmann's lines, and well-known models as points.
-
-    Returns
-    -------
-    numpy.ndarray of matplotlib.axes.Axes
-        The panels of N and D.
-    """
-    if len(np.unique(allocation.data["C"])) < 2:
-        raise FitError("plot_allocation needs two budgets or more, such as bs.grid(1e20, 1e25)")
-    allocation.fit.warn_if_failed()
-    prob, kind = defaults(ci_prob)
-    _, panels = style.figure(1, 2, (12, 4.8))
-    data = allocation.data.sortby("C")
-    C = data["C"].to_numpy()
-    models = [m for m in MODELS if C.min() <= m.C <= C.max()] if landmarks else []
-    for k, (ax, column) in enumerate(zip(panels, "ND", strict=True)):
-        lower, upper = interval(data[column], prob, kind)
-        ax.fill_between(
-            C,
-            lower,
-            upper,
-            color=colour(0),
-            alpha=0.25,
-            linewidth=0,
-            label=f"optimum, {100 * prob:.0f} %",
-        )
-        ax.plot(
-            C, data[f"{column}_decision"], color=colour(0), label="decision (least expected loss)"
-        )
-        if landmarks:
-            for (name, split), dash in zip(SPLITS.items(), style.DASHES, strict=False):
-                ax.plot(C, split(C)[k], color=style.GREY, linestyle=dash, linewidth=1.6, label=name)
-        for i, m in enumerate(models):
-            value = getattr(m, column)
-            ax.plot(m.C, value, "o", color=colour(1), markersize=6, zorder=4)
-            side = -1 if i % 2 == 0 else 1  # neighbours in compute are named on opposite sides
-            ax.annotate(
-                m.name,
-                (m.C, value),
-                xytext=(5 * side, 10 * side),
-                textcoords="offset points",
-                ha="right" if side < 0 else "left",
-                va="center",
-                fontsize=9,
-                color=colour(1),
-            )
-        ax.plot([], [], "o", color=colour(1), label="models as trained") if models else None
-        ax.axvline(float(allocation.fit.runs.table["C"].max()), color="#bbbbbb", linewidth=1)
-        log_axis(ax.xaxis, "C")
-        log_axis(ax.yaxis, column)
-        ax.set(
-            xlabel=label_for("C"),
-            ylabel=label_for(column),
-            xlim=(C.min(), C.max()),
-            title=f"Best {label_for(column)}{allocation.group}",
-        )
-    panels[0].legend(loc="upper left")
-    return panels
-
-
-def plot_residuals(fit: Fit, *, label: int = 4):
-    """Residuals of log loss along N, D and C, in percent, with the most surprising runs named.
+def plot_residuals(fit: Fit, *, label: int = 4) -> np.ndarray:
+    """Residuals in percent of the loss against N, D and C, with the largest ones labelled.
 
     Parameters
     ----------
     fit : Fit
     label : int
-        How many of the most surprising runs to name.
+        Number of the most surprising runs to label with their row in the table.
 
     Returns
     -------
     numpy.ndarray of matplotlib.axes.Axes
+        (column,), a panel for each of N, D and C that the runs have. Points are posterior medians.
+        The band is one noise scale on either side of zero.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the fit failed its check.
     """
     fit.warn_if_failed()
     columns = [c for c in "NDC" if c in fit.runs]
@@ -453,17 +271,17 @@ def plot_residuals(fit: Fit, *, label: int = 4):
     sigma = 100 * float(
         fit.posterior["sigma" if "sigma" in fit.posterior else f"sigma_{fit.groups[0]}"].median()
     )
-    labels = _group_labels(fit.runs, fit.groups)
+    labels = group_labels(fit.runs, fit.groups)
     rows = list(fit.runs.table.index)
     for ax, column in zip(panels.flat, columns, strict=True):
         values = fit.runs.table[column].to_numpy()
         ax.axhspan(-sigma, sigma, color="#e8eef4", zorder=0, linewidth=0)
         ax.axhline(0, color=style.GREY, linewidth=1)
         for i, name in enumerate(sorted(set(labels))):
-            here = labels == name
+            own = labels == name
             ax.scatter(
-                values[here],
-                residual[here],
+                values[own],
+                residual[own],
                 color=colour(i),
                 marker=marker(i),
                 s=30,
@@ -484,69 +302,8 @@ def plot_residuals(fit: Fit, *, label: int = 4):
             )
         log_axis(ax.xaxis, column)
         ax.set(xlabel=label_for(column))
-    panels.flat[0].set(ylabel="observed above the law (%)")
-    panels.flat[0].set_title(f"band: one noise scale, {sigma:.1f} %", fontsize=11)
+    panels.flat[0].set(ylabel="residual: observed loss / law - 1 (%)")
+    panels.flat[0].set_title(f"band: noise scale, ±{sigma:.1f} %", fontsize=11)
     if any(labels):
         panels.flat[-1].legend()
     return panels.ravel()
-
-
-def plot_sbc(calibration: Calibration, *, prob: float = 0.95, ax=None):
-    """Ranks of the truth in simulated tables: their distribution less the uniform one.
-
-    Parameters
-    ----------
-    calibration : Calibration
-    prob : float
-        Probability of the simultaneous envelope.
-    ax : matplotlib Axes, optional
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        Lines inside the envelope: posteriors hold the truth as often as they say.
-    """
-    ax = style.axes(ax)
-    n = len(calibration.pit)
-    at, lower, upper = envelope(n, prob)
-    ax.fill_between(
-        at,
-        lower - at,
-        upper - at,
-        color="#dddddd",
-        linewidth=0,
-        label=f"{100 * prob:.0f} % envelope",
-    )
-    many = calibration.pit.shape[1] > len(style.COLOURS)
-    for i, name in enumerate(calibration.pit):
-        count = np.searchsorted(np.sort(calibration.pit[name]), at, side="right")
-        ax.plot(
-            at,
-            count / n - at,
-            color=colour(i),
-            linewidth=1.0 if many else 1.8,
-            alpha=0.6 if many else 1,
-            label=None if many else name,
-        )
-    ax.axhline(0, color=style.GREY, linewidth=0.8)
-    ax.set(
-        xlabel="rank of the truth in its posterior",
-        ylabel="share below, less uniform",
-        title=f"{calibration.law}: {n} simulated tables, {calibration.pit.shape[1]} scalars",
-    )
-    ax.legend(ncols=2, fontsize=9.5)
-    return ax
-
-
-def _group_labels(runs: Runs, groups=None) -> np.ndarray:
-    groups = runs.groups if groups is None else groups
-    if not groups:
-        return np.array([""] * len(runs), dtype=object)
-    rows = zip(*(runs.table[g].astype(str) for g in groups), strict=True)
-    return np.array([", ".join(row) for row in rows], dtype=object)
-
-
-def _log_norm(values):
-    from matplotlib.colors import LogNorm
-
-    return LogNorm(float(values.min()), float(values.max()))

@@ -1,14 +1,21 @@
-"""How every picture looks: colours that all can tell apart, ticks that people can read."""
+"""The style of all plots: colours, labels and ticks."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bayescale.units import format_count
 
-#: Okabe & Ito's colours, safe for colour-blind readers, the readable ones first.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
+#: The colour-blind safe palette of Okabe & Ito, high contrast first.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#B2A300")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
@@ -40,23 +47,37 @@ UNITS = {
 }
 
 
-def figure(rows: int = 1, columns: int = 1, size=None, **options):
-    """A figure and its axes, in this style."""
+def figure(
+    rows: int = 1, columns: int = 1, size: tuple[float, float] | None = None, **options
+) -> tuple[Figure, Any]:
+    """A figure and its axes, as `matplotlib.pyplot.subplots`, in this style."""
     import matplotlib.pyplot as plt
 
     size = size or (7.2 * columns if columns == 1 else 4.9 * columns, 4.6 * rows)
     with plt.rc_context(STYLE):
         made = plt.subplots(rows, columns, figsize=size, **options)
         interactive = plt.isinteractive()
-    # A notebook's backend is loaded by its first figure and turns interaction on; leaving the
-    # context would turn it off again, and later figures would not be shown.
+    # The first figure in a notebook loads its backend, which turns interactive mode on. Leaving
+    # rc_context turns it off again, and then later figures would not be shown.
     plt.interactive(interactive)
     return made
 
 
-def axes(ax=None):
-    """The axes that were given, or new ones."""
+def axes(ax: Axes | None = None) -> Axes:
+    """The given axes, or new ones."""
     return figure()[1] if ax is None else ax
+
+
+def png(axes: Axes | np.ndarray, dpi: int = 130) -> bytes:
+    """The figure of these axes as png. The figure is closed."""
+    import matplotlib.pyplot as plt
+
+    of = np.ravel(np.asarray(axes, object))[0].figure
+    buffer = io.BytesIO()
+    with plt.rc_context(STYLE):
+        of.savefig(buffer, format="png", dpi=dpi)
+    plt.close(of)
+    return buffer.getvalue()
 
 
 def colour(i: int) -> str:
@@ -68,12 +89,12 @@ def marker(i: int) -> str:
 
 
 def label_for(column: str) -> str:
-    """Axis label with its unit; a column of one's own is its own label."""
+    """The axis label with its unit; for an unknown column its name."""
     return UNITS.get(column, column)
 
 
-def log_axis(axis, column: str) -> None:
-    """A logarithmic axis with ticks such as 1B, 10B or 1e22."""
+def log_axis(axis: Axis, column: str) -> None:
+    """Make an axis logarithmic, with ticks such as 1B, 10B or 1e22."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     which = axis.axis_name
@@ -96,11 +117,11 @@ def _scientific(value: float) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
-TICKS = 8  # of a loss axis, at most
+TICKS = 8  # most ticks on a loss axis
 
 
-def loss_axis(axis) -> None:
-    """A logarithmic loss axis with plain numbers, few enough not to touch."""
+def loss_axis(axis: Axis) -> None:
+    """Make a loss axis logarithmic, with ticks that are plain numbers and do not collide."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
     which = axis.axis_name
@@ -108,7 +129,7 @@ def loss_axis(axis) -> None:
     low, high = sorted(axis.get_view_interval())
     apart = np.log(high / low) / TICKS
     ticks: list[float] = []
-    # Round numbers first, less round ones where there is room left.
+    # Round numbers first, then less round ones where there is room.
     top = np.floor(np.log10(high))
     for step in (10 ** (top - np.arange(4))[:, None] * np.array([5, 2, 1])).ravel():
         for tick in np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step:

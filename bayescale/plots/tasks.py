@@ -1,86 +1,98 @@
-"""Pictures of tasks, one panel each: where curves break, and what a loss is worth."""
+"""Tasks: curves with their breaks, and accuracy against loss, a panel for each."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bayescale.capabilities import Breaks, Link, TaskForecast, forecast_tasks
-from bayescale.errors import BayescaleError
+from bayescale.errors import BayescaleError, unknown
 from bayescale.intervals import defaults, interval
 from bayescale.plots import style
 
-ACROSS = 3  # panels in a row
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+PANELS_PER_ROW = 3
 POINTS = 80
 MOST_PANELS = 12
+BINS = 40  # of the density of a break
+LEAST_PLACES = 20  # draws of a break that its density needs
 
 
 def plot_breaks(
     breaks: Breaks,
-    tasks: Sequence[str] | None = None,
+    group: str | Sequence[str] | None = None,
     *,
     upto: float | None = None,
     ci_prob: float | None = None,
-    axes=None,
-):
-    """Each curve with its interval, and where it breaks, as a density along x.
+    axes: Sequence[Axes] | None = None,
+) -> np.ndarray:
+    """Curves with credible bands, and the posterior of where each one breaks.
 
     Parameters
     ----------
     breaks : Breaks
-    tasks : sequence of str, optional
-        The first twelve by default.
+    group : str or sequence of str, optional
+        Labels of the curves to draw; by default the first twelve.
     upto : float, optional
-        Draw the curve on to this x, with what may come: drift, and a break at any time.
+        Extend the curves to this x. The band then contains drift and breaks beyond the points.
     ci_prob : float, optional
-        Probability of the band; ArviZ's default.
-    axes : array of matplotlib Axes, optional
-        One for each task.
+        Probability of the bands; 90 % by default.
+    axes : sequence of matplotlib.axes.Axes, optional
+        One for each curve; by default a new figure.
 
     Returns
     -------
     numpy.ndarray of matplotlib.axes.Axes
-        One for each task.
+        A panel for each curve. The title gives the probability of a break. The filled histogram on
+        the x axis is the posterior of the place of the largest break; its area is that probability.
+
+    Raises
+    ------
+    BayescaleError
+        For a label that no curve has, or a wrong number of axes.
     """
-    tasks = list(breaks.tasks[:MOST_PANELS] if tasks is None else tasks)
-    axes = _panels(len(tasks), axes)
+    labels = _chosen(group, tuple(breaks.curves), "curve", "plot_breaks")
+    panels = _panels(len(labels), axes, "plot_breaks")
     prob, _ = defaults(ci_prob)
-    for i, (task, ax) in enumerate(zip(tasks, axes, strict=True)):
-        curve = breaks.curves[task]
+    for i, (label, ax) in enumerate(zip(labels, panels, strict=True)):
+        curve = breaks.curves[label]
         x = np.exp(curve.s + curve.middle)
-        seen = np.geomspace(x.min(), upto or x.max(), POINTS)
-        mean = breaks.forecast(seen, task)["mean"]
+        grid = np.geomspace(x.min(), upto or x.max(), POINTS)
+        mean = breaks.forecast(grid, label)["mean"]
         low, high = interval(mean, prob)
-        ax.fill_between(seen, low, high, color=style.COLOURS[0], alpha=0.22, lw=0)
-        ax.plot(seen, mean.median(("chain", "draw")), color=style.COLOURS[0])
+        ax.fill_between(grid, low, high, color=style.COLOURS[0], alpha=0.22, lw=0)
+        ax.plot(grid, mean.median(("chain", "draw")), color=style.COLOURS[0])
         ax.plot(x, curve.metric.y, "o", ms=4.5, color=style.COLOURS[0], mec="white", mew=0.6)
         style.log_axis(ax.xaxis, breaks.x if breaks.x in style.UNITS else "C")
-        p = breaks.probability(task)
-        where = breaks.places(task)
-        if len(where) >= 20:
-            _density(ax, np.log(where["x"].to_numpy()), p, (x.min(), x.max()))
+        p = breaks.probability(label)
+        places = breaks.places(label)
+        if len(places) >= LEAST_PLACES:
+            _density(ax, np.log(places["x"].to_numpy()), p, (x.min(), x.max()))
         if breaks.metric == "accuracy":
-            chance = curve.metric.chance
-            ax.axhline(chance, color=style.GREY, lw=1, ls=(0, (2, 2)))
+            ax.axhline(curve.metric.chance, color=style.GREY, lw=1, ls=(0, (2, 2)))
         else:
             style.loss_axis(ax.yaxis)
-        ax.set_title(f"{task}: P(break) {p:.2f}", fontsize=11.5)
-        if i % ACROSS == 0:
+        ax.set_title(f"{label}: P(break) {p:.2f}", fontsize=11.5)
+        if i % PANELS_PER_ROW == 0:
             ax.set_ylabel(style.label_for(breaks.y))
-        if i >= len(tasks) - ACROSS:
+        if i >= len(labels) - PANELS_PER_ROW:
             ax.set_xlabel(style.label_for(breaks.x))
-    return axes
+    return panels
 
 
-def _density(ax, log_x: np.ndarray, p: float, ends) -> None:
-    """The posterior of a break's place, standing on the x axis; as high as the break is sure."""
-    edges = np.linspace(*np.log(ends), 41)
-    share = np.histogram(log_x, edges)[0] / len(log_x)
+def _density(ax: Axes, log_x: np.ndarray, p: float, ends: tuple[float, float]) -> None:
+    """Draw the posterior of a break's place as a histogram on the x axis, with area `p`."""
+    edges = np.linspace(*np.log(ends), BINS + 1)
+    share = p * np.histogram(log_x, edges)[0] / len(log_x)
     top = ax.twinx()
-    # A curve that hardly breaks shows a low hill: height is probability, per fortieth of the axis.
-    top.stairs(p * share, np.exp(edges), fill=True, color=style.COLOURS[1], alpha=0.45)
-    top.set_ylim(0, max(1.15, 0.0) * max(3 * (p * share).max(), 0.5))
+    top.stairs(share, np.exp(edges), fill=True, color=style.COLOURS[1], alpha=0.45)
+    # At most a third of the panel, and low where a break is improbable.
+    top.set_ylim(0, 1.15 * max(3 * share.max(), 0.5))
     top.set_yticks([])
     top.grid(visible=False)
     top.spines["right"].set_visible(False)
@@ -90,57 +102,65 @@ def _density(ax, log_x: np.ndarray, p: float, ends) -> None:
 
 def plot_link(
     link: Link,
-    tasks: Sequence[str] | None = None,
+    tasks: str | Sequence[str] | None = None,
     *,
-    ahead: TaskForecast | None = None,
-    truth=None,
+    forecast: TaskForecast | None = None,
+    observed: pd.DataFrame | None = None,
     ci_prob: float | None = None,
-    axes=None,
-):
-    """Accuracy against loss (of a direct link: compute), one panel for each task.
+    axes: Sequence[Axes] | None = None,
+) -> np.ndarray:
+    """Accuracy against loss for each task; for a direct link, against compute.
 
     Parameters
     ----------
     link : Link
-    tasks : sequence of str, optional
-        The first twelve by default.
-    ahead : TaskForecast, optional
-        Forecasts to be drawn as error bars, at their median loss.
-    truth : DataFrame, optional
-        Measured accuracies of runs that were not fitted, to be drawn as open circles: the columns
+    tasks : str or sequence of str, optional
+        Names of the tasks to draw; by default the first twelve.
+    forecast : TaskForecast, optional
+        Forecasts to draw as vertical bars, at their median loss.
+    observed : pandas.DataFrame, optional
+        Measured accuracies of runs that were not fitted, drawn as open circles: the columns
         ``task``, ``accuracy``, and ``loss`` or ``C``.
     ci_prob : float, optional
-        Probability of bands and bars; ArviZ's default.
-    axes : array of matplotlib Axes, optional
+        Probability of bands and bars; 90 % by default.
+    axes : sequence of matplotlib.axes.Axes, optional
+        One for each task; by default a new figure.
 
     Returns
     -------
     numpy.ndarray of matplotlib.axes.Axes
-        One for each task.
+        A panel for each task. Bands are of the mean accuracy. Dashed lines mark chance. The axis of
+        the loss is inverted: better models are to the right.
+
+    Raises
+    ------
+    BayescaleError
+        For a task that the link or the forecast does not have, or a wrong number of axes.
     """
-    tasks = list(link.tasks[:MOST_PANELS] if tasks is None else tasks)
-    axes = _panels(len(tasks), axes)
+    names = _chosen(tasks, tuple(link.tasks), "task", "plot_link")
+    if forecast is not None:
+        _chosen(names, tuple(forecast.data["task"].to_numpy()), "task in the forecast", "plot_link")
+    panels = _panels(len(names), axes, "plot_link")
     along = link.plan.form.along
     table = link.plan.table
     x = table[along].to_numpy(float)
     ends = [x.min(), x.max()]
-    if truth is not None:
-        ends = [min(ends[0], truth[along].min()), max(ends[1], truth[along].max())]
+    if observed is not None:
+        ends = [min(ends[0], observed[along].min()), max(ends[1], observed[along].max())]
     grid = np.geomspace(*ends, POINTS)
     members = link.plan.members or ("",)
-    for i, (task, ax) in enumerate(zip(tasks, axes, strict=True)):
-        own = table[table["task"] == task]
+    for i, (task, ax) in enumerate(zip(names, panels, strict=True)):
+        fitted = table[table["task"] == task]
         for j, member in enumerate(members):
             group = dict(zip(link.groups, member.split(", "), strict=True)) if member else None
-            asked = {along: grid}
-            said = forecast_tasks(link, group=group, tasks=task, **asked).data["mean"]
-            low, high = interval(said.isel(task=0), ci_prob)
+            mean = forecast_tasks(link, group=group, tasks=task, **{along: grid}).data["mean"]
+            low, high = interval(mean.isel(task=0), ci_prob)
             ink = style.colour(j)
             ax.fill_between(grid, low, high, color=ink, alpha=0.18, lw=0)
-            here = own[own["member"] == member] if member else own
+            own = fitted[fitted["member"] == member] if member else fitted
             ax.plot(
-                here[along],
-                here["y"],
+                own[along],
+                own["y"],
                 style.marker(j),
                 ms=4,
                 color=ink,
@@ -148,10 +168,10 @@ def plot_link(
                 mew=0.5,
                 label=member or None,
             )
-        if ahead is not None:
-            _bars(ax, ahead, task, along, ci_prob)
-        if truth is not None:
-            later = truth[truth["task"] == task]
+        if forecast is not None:
+            _bars(ax, forecast, task, along, ci_prob)
+        if observed is not None:
+            later = observed[observed["task"] == task]
             ax.plot(
                 later[along],
                 later["accuracy"],
@@ -162,36 +182,52 @@ def plot_link(
                 mew=1.4,
                 label="not fitted",
             )
-        ax.axhline(
-            float(link.plan.facts.loc[task, "chance"]), color=style.GREY, lw=1, ls=(0, (2, 2))
-        )
+        chance = float(link.plan.facts.loc[task, "chance"])
+        ax.axhline(chance, color=style.GREY, lw=1, ls=(0, (2, 2)))
         if along == "C":
             style.log_axis(ax.xaxis, "C")
         else:
             ax.invert_xaxis()
         ax.set_title(task, fontsize=11.5)
-        if i % ACROSS == 0:
+        if i % PANELS_PER_ROW == 0:
             ax.set_ylabel("accuracy")
-        if i >= len(tasks) - ACROSS:
+        if i >= len(names) - PANELS_PER_ROW:
             ax.set_xlabel(style.label_for(along))
-    if len(members) > 1 or truth is not None:
-        axes[0].legend(fontsize=9, loc="upper left")
-    return axes
+    if len(members) > 1 or observed is not None:
+        panels[0].legend(fontsize=9, loc="upper left")
+    return panels
 
 
-def _bars(ax, ahead: TaskForecast, task: str, along: str, ci_prob) -> None:
-    if task not in ahead.data["task"].to_numpy():
-        raise BayescaleError(f"the forecast says nothing of {task!r}")
-    accuracy = ahead.data["accuracy"].sel(task=task)
-    low, high = interval(accuracy, ci_prob)
-    at = ahead.data["loss"].median(("chain", "draw")) if along == "loss" else ahead.data["C"]
+def _bars(ax: Axes, forecast: TaskForecast, task: str, along: str, ci_prob: float | None) -> None:
+    """Draw the intervals of forecast accuracies."""
+    low, high = interval(forecast.data["accuracy"].sel(task=task), ci_prob)
+    loss = along == "loss"
+    at = forecast.data["loss"].median(("chain", "draw")) if loss else forecast.data["C"]
     ax.vlines(at, low, high, color="black", lw=1.6, alpha=0.75)
 
 
-def _panels(n: int, axes):
+def _chosen(
+    names: str | Sequence[str] | None, available: tuple[str, ...], kind: str, where: str
+) -> list[str]:
+    """The names to draw, by default the first of the available ones."""
+    if names is None:
+        return list(available[:MOST_PANELS])
+    names = [names] if isinstance(names, str) else list(names)
+    if not names:
+        raise BayescaleError(f"no {kind} is given: give one or more names, or None", where=where)
+    if invalid := [name for name in names if name not in available]:
+        raise BayescaleError([unknown(kind, name, available) for name in invalid], where=where)
+    return names
+
+
+def _panels(n: int, axes: Sequence[Axes] | None, where: str) -> np.ndarray:
+    """The given axes, or a new figure with `n` panels."""
     if axes is not None:
-        return np.ravel(axes)
-    columns = min(n, ACROSS)
+        given = np.ravel(np.asarray(axes, object))
+        if len(given) != n:
+            raise BayescaleError(f"axes has {len(given)}, but {n} are needed", where=where)
+        return given
+    columns = min(n, PANELS_PER_ROW)
     rows = -(-n // columns)
     _, made = style.figure(rows, columns, size=(4.2 * columns, 3.1 * rows), squeeze=False)
     made = np.ravel(made)

@@ -1,17 +1,7 @@
-"""Results as text: tables, a page, lines on a terminal."""
+"""Results as text: tables for a terminal, and a page."""
 
 from bayescale.reporting import tables
 from bayescale.reporting.page import findings, report, save_picture
-from bayescale.reporting.tables import Table, allocations, coverage, forecasts, posterior
+from bayescale.reporting.tables import Table
 
-__all__ = [
-    "Table",
-    "allocations",
-    "coverage",
-    "findings",
-    "forecasts",
-    "posterior",
-    "report",
-    "save_picture",
-    "tables",
-]
+__all__ = ["Table", "findings", "report", "save_picture", "tables"]

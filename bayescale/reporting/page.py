@@ -1,13 +1,13 @@
-"""One self-contained page from a fit: tables, pictures, warnings, and how to read them."""
+"""One self-contained HTML page about a fit: tables, pictures, cautions, and how to read them."""
 
 from __future__ import annotations
 
 import base64
-import io
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bayescale.capabilities import Breaks, Link
 from bayescale.errors import ConvergenceWarning, LawError
@@ -15,24 +15,36 @@ from bayescale.evaluation import Hypotheses
 from bayescale.forecasting import allocate, forecast
 from bayescale.intervals import defaults
 from bayescale.model import Fit, atomically
-from bayescale.plots import exponents as forest
-from bayescale.plots import fits as plots
-from bayescale.plots import style
-from bayescale.plots import tasks as panels
+from bayescale.plots import (
+    plot_allocation,
+    plot_breaks,
+    plot_exponents,
+    plot_fit,
+    plot_forecast,
+    plot_link,
+    plot_posterior,
+    plot_residuals,
+    plot_runs,
+    png,
+)
 from bayescale.reporting import tables
 from bayescale.units import grid
 
-MOST_GROUPS = 12  # groups that get rows and pictures of their own
+MOST_GROUPS = 12  # groups with rows of their own in the tables of forecasts and allocations
 
 
 @dataclass(frozen=True)
 class Picture:
+    """A caption, and a png in base64."""
+
     caption: str
     png: str
 
 
 @dataclass(frozen=True)
 class Section:
+    """A part of the page; `how` says how to read its tables."""
+
     title: str
     how: str
     tables: Sequence[tables.Table] = ()
@@ -41,7 +53,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a report says, before it is laid out."""
+    """The tables of a report, and its cautions."""
 
     posterior: tables.Table
     forecasts: tables.Table | None
@@ -50,9 +62,21 @@ class Findings:
 
 
 def findings(fit: Fit, budgets: Sequence[float] = (), ci_prob: float | None = None) -> Findings:
-    """The tables of a fit: its posterior, and forecasts and allocations of the budgets.
+    """The tables of a fit: its posterior, and forecasts and allocations for the budgets.
 
-    Warnings raised on the way become notes.
+    Parameters
+    ----------
+    fit : Fit
+    budgets : sequence of float
+        In FLOP.
+    ci_prob : float, optional
+        Probability of all intervals; 90 % by default.
+
+    Returns
+    -------
+    Findings
+        Warnings are not raised: their messages are in ``notes``. Those about convergence are left
+        out, since the check of the fit is shown with the tables.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -68,8 +92,8 @@ def findings(fit: Fit, budgets: Sequence[float] = (), ci_prob: float | None = No
             except LawError as error:
                 warnings.warn(str(error))
         posterior = tables.posterior(fit, ci_prob)
-    said = [str(w.message) for w in caught if not issubclass(w.category, ConvergenceWarning)]
-    return Findings(posterior, ahead, split, tuple(dict.fromkeys(said)))
+    notes = [str(w.message) for w in caught if not issubclass(w.category, ConvergenceWarning)]
+    return Findings(posterior, ahead, split, tuple(dict.fromkeys(notes)))
 
 
 def report(
@@ -90,26 +114,26 @@ def report(
     ----------
     fit : Fit
     folder : str or Path
-        Made if it does not exist; files of the same names are replaced, each whole.
+        Created if it does not exist. Existing files of these names are replaced atomically.
     C : sequence of float
-        Budgets in FLOP to forecast and to allocate.
+        Budgets in FLOP. The page has a forecast and an allocation for each.
     ci_prob : float, optional
-        Probability of all intervals; ArviZ's default.
+        Probability of all intervals; 90 % by default.
     command : str, optional
-        The command line that led here, to be shown.
+        The command line that made the report, to be shown on the page.
     found : Findings, optional
-        The tables, if they are made already.
+        The tables, if they have been computed already.
     hypotheses : Hypotheses, optional
-        What the same runs say of this law and others, for a section of its own.
+        A comparison of laws on the same runs, shown in its own section.
     breaks : Breaks, optional
-        Where curves of the same models break, for a section of its own.
+        Breaks in curves of the same models, shown in their own section.
     link : Link, optional
-        What the loss is worth on tasks, for a section of its own.
+        Accuracy on tasks against loss, shown in its own section.
 
     Returns
     -------
     Path
-        The page.
+        Of the page.
 
     Examples
     --------
@@ -124,14 +148,14 @@ def report(
 
     found = found or findings(fit, C, ci_prob)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they are on the page, from `findings`
+        warnings.simplefilter("ignore")  # `findings` has put them on the page
         sections = _sections(fit, found, C, ci_prob)
         if hypotheses is not None:
-            sections.insert(-1, _compared(hypotheses, ci_prob))
+            sections.insert(-1, _hypotheses(hypotheses, ci_prob))
         if link is not None:
-            sections.insert(-1, _linked(link, ci_prob))
+            sections.insert(-1, _link(link, ci_prob))
         if breaks is not None:
-            sections.insert(-1, _broken(breaks, ci_prob))
+            sections.insert(-1, _breaks(breaks, ci_prob))
     environment = Environment(loader=PackageLoader("bayescale.reporting"), autoescape=True)
     facts = fit.facts
     html = environment.get_template("report.html").render(
@@ -155,9 +179,10 @@ def report(
 
 
 def _sections(fit: Fit, found: Findings, budgets, ci_prob) -> list[Section]:
+    """The sections about the fit alone."""
     prob, _ = defaults(ci_prob)
     first = fit.members()[0] or None
-    named = ", ".join(first.values()) if first else "these runs"
+    name = ", ".join(first.values()) if first else "these runs"
     out = []
     if found.forecasts is not None:
         pictures = []
@@ -167,16 +192,19 @@ def _sections(fit: Fit, found: Findings, budgets, ci_prob) -> list[Section]:
             ahead = forecast(fit, C=grid(float(seen.median()), top, 40), group=first)
             pictures = [
                 _picture(
-                    plots.plot_forecast(ahead, ci_prob=ci_prob),
-                    f"Forecast along the compute-optimal path for {named}.",
+                    plot_forecast(ahead, ci_prob=ci_prob),
+                    f"Forecast for {name}"
+                    + (" at the compute-optimal N and D." if fit.law.allocates else "."),
                 )
             ]
         out.append(
             Section(
-                "What larger runs would reach",
-                f"With {100 * prob:g} % probability a run made like the fitted ones would measure "
-                "a loss inside 'loss of a new run'. 'Where the law lies' leaves out the scatter of "
-                "single runs. The last column tells how far out the question is.",
+                "Forecast losses",
+                f"The loss of a new run, trained like the fitted ones, lies in its interval with "
+                f"{100 * prob:g} % probability. 'mean loss' is the average over repeated runs, "
+                "without the scatter of a single one. The last column is the compute as a multiple "
+                "of the largest fitted run's: the larger it is, the more the forecast depends on "
+                "the law.",
                 [found.forecasts],
                 pictures,
             )
@@ -187,38 +215,42 @@ def _sections(fit: Fit, found: Findings, budgets, ci_prob) -> list[Section]:
         wide = allocate(fit, grid(low, max(*budgets, 10 * low), 30), group=first)
         pictures = [
             _picture(
-                plots.plot_allocation(wide, ci_prob=ci_prob),
-                f"Best split for {named}; the grey upright line is the largest run.",
+                plot_allocation(wide, ci_prob=ci_prob),
+                f"Optimal N and D for {name}. The vertical line marks the largest fitted run.",
             )
         ]
         out.append(
             Section(
-                "How to spend a budget",
-                "'train' is the split that minimises the expected loss given all that is "
-                "uncertain; 'expected regret' is the loss it is still expected to waste, in nats "
-                "per token, against knowing the true optimum. Intervals of best N and D may be "
-                "wide while the regret is small: near the optimum the loss is flat.",
+                "Compute-optimal allocation",
+                "'train' is the model size and the number of tokens with the lowest expected loss. "
+                "'expected regret' is how much higher its loss is, on average, than at the true "
+                "optimum, in nats per token. The optimal N and D can be uncertain although the "
+                "regret is small, because the loss is flat near the optimum.",
                 [found.allocations],
                 pictures,
             )
         )
-    fitted = [plots.plot_fit(fit, references="all", ci_prob=ci_prob)]
     pictures = [
-        _picture(fitted[0], "The runs, and the law along its best split."),
-        _picture(plots.plot_posterior(fit), "Posteriors over their priors (grey)."),
         _picture(
-            plots.plot_residuals(fit),
-            "What the law leaves unexplained. Numbers name the most surprising rows of the table.",
+            plot_fit(fit, references="all", ci_prob=ci_prob),
+            "The runs, and the fitted law"
+            + (" at the compute-optimal N and D." if fit.law.allocates else "."),
+        ),
+        _picture(plot_posterior(fit), "Posterior densities, with the priors in grey."),
+        _picture(
+            plot_residuals(fit),
+            "Residuals. Numbers are the rows of the most surprising runs.",
         ),
     ]
     if {"N", "D"} <= set(fit.runs.table):
-        pictures.append(_picture(plots.plot_runs(fit.runs), "The design of the table."))
+        pictures.append(_picture(plot_runs(fit.runs), "The fitted runs."))
     out.append(
         Section(
-            "What was learnt",
-            "Amplitudes A and B hold at the centre of the runs (the geometric means of N and D): "
-            "the loss still to be won there. Rows marked (raw) are the constants papers quote. "
-            "sigma and nu are the scale and tail of the noise on log loss.",
+            "Parameters of the law",
+            "E is the irreducible loss. The amplitudes A and B are the reducible loss at the "
+            "geometric means of N and D over the runs. Rows marked (raw) are the constants as "
+            "papers print them. sigma is the scale of the noise on log loss, and nu its degrees of "
+            "freedom: a small nu means occasional outliers.",
             [found.posterior],
             pictures,
         )
@@ -226,72 +258,64 @@ def _sections(fit: Fit, found: Findings, budgets, ci_prob) -> list[Section]:
     return out
 
 
-def _compared(said: Hypotheses, ci_prob) -> Section:
-    notes = " ".join(f"Note: {n}." for n in said.notes)
-    return Section(
-        "Which law?",
-        f"{said.verdict} Weights are by stacking: those of the best mixture for forecasts, not "
-        f"chances that a law is true. {notes}",
-        [tables.hypotheses(said, ci_prob), tables.claims(said, ci_prob)],
-        [
+def _hypotheses(hypotheses: Hypotheses, ci_prob) -> Section:
+    pictures = []
+    if hypotheses.exponents:
+        pictures = [
             _picture(
-                forest.plot_exponents(said, ci_prob=ci_prob),
-                "The exponent of the best size under each law, averaged, and as papers claim.",
+                plot_exponents(hypotheses, ci_prob=ci_prob),
+                "The exponent of the optimal size under each law, their average, and published "
+                "values.",
             )
         ]
-        if said.exponents
-        else [],
+    return Section(
+        "Comparison of laws",
+        f"{hypotheses.verdict} The weights are stacking weights: they make the best mixture for "
+        f"prediction and are not probabilities that a law is true.{_noted(hypotheses.notes)}",
+        [tables.hypotheses(hypotheses, ci_prob), tables.claims(hypotheses, ci_prob)],
+        pictures,
     )
 
 
-def _broken(said: Breaks, ci_prob) -> Section:
-    notes = " ".join(f"Note: {n}." for n in said.notes)
+def _breaks(breaks: Breaks, ci_prob) -> Section:
     return Section(
-        "Where curves break",
-        "P(break) is the probability that a curve has a break that says more than drift, a slope "
-        "that wanders by itself; how common breaks are is learnt from all curves. The last column "
-        "is how often simulated curves without a break, of as many points, were said to break. "
-        "Bayes factors are logs: 'break over law' is what one would claim without drift, 'break "
-        f"over drift' what is left of it. {notes}",
-        [tables.breaks(said, ci_prob)],
+        "Breaks",
+        "P(break) is the probability that the slope of a curve changes at a break, rather than by "
+        "drift, a gradual random walk of the slope. The frequency of breaks is estimated from all "
+        "curves together. The last column is the rate of false alarms: how often a break was found "
+        "in simulated curves without one, with about as many points. Bayes factors are natural "
+        "logarithms. 'break over law' compares a break with a straight law and ignores drift; "
+        f"'break over drift' allows for it.{_noted(breaks.notes)}",
+        [tables.breaks(breaks, ci_prob)],
         [
             _picture(
-                panels.plot_breaks(said, ci_prob=ci_prob),
-                "Curves with their intervals; hills show where a break would lie.",
+                plot_breaks(breaks, ci_prob=ci_prob),
+                "Curves with credible bands. Histograms show where a break would be.",
             )
         ],
     )
 
 
-def _linked(link: Link, ci_prob) -> Section:
-    notes = " ".join(f"Note: {n}." for n in link.notes)
+def _link(link: Link, ci_prob) -> Section:
     return Section(
-        "What a loss buys",
-        "Accuracy on each task against the loss, fitted to all tasks together. 'threshold' is "
-        "where half of what is above the floor is won; 'scatter' the standard deviation between "
-        f"runs of one loss, beyond the binomial noise. {notes}",
+        "Accuracy on tasks",
+        "Accuracy against loss, with partial pooling across tasks. 'threshold' is the loss (in a "
+        "direct link, the compute) at which accuracy is halfway between its floor and its maximum; "
+        "in a hinge link, at which it begins to rise. 'scatter' is the standard deviation between "
+        f"runs of equal loss, beyond binomial noise.{_noted(link.notes)}",
         [tables.links(link, ci_prob)],
-        [_picture(panels.plot_link(link, ci_prob=ci_prob), "Tasks, and the link through them.")],
+        [_picture(plot_link(link, ci_prob=ci_prob), "Accuracy of the runs, and the fitted link.")],
     )
 
 
-def _drawn(axes) -> bytes:
-    """The picture that axes are part of, as png; it is closed."""
-    import matplotlib.pyplot as plt
-    import numpy as np
-
-    figure = np.ravel(axes)[0].figure
-    buffer = io.BytesIO()
-    with plt.rc_context(style.STYLE):
-        figure.savefig(buffer, format="png", dpi=130)
-    plt.close(figure)
-    return buffer.getvalue()
+def _noted(notes: Sequence[str]) -> str:
+    return "".join(f" Note: {note}." for note in notes)
 
 
-def _picture(axes, caption: str) -> Picture:
-    return Picture(caption, base64.b64encode(_drawn(axes)).decode())
+def _picture(axes: Any, caption: str) -> Picture:
+    return Picture(caption, base64.b64encode(png(axes)).decode())
 
 
-def save_picture(axes, path: Path) -> None:
-    """Write the picture that axes are part of as png, whole or not at all."""
-    atomically(path, lambda temporary: temporary.write_bytes(_drawn(axes)))
+def save_picture(axes: Any, path: Path) -> None:
+    """Write the figure of these axes as png, atomically. The figure is closed."""
+    atomically(path, lambda temporary: temporary.write_bytes(png(axes)))

@@ -1,4 +1,4 @@
-"""Results as tables a person reads, for the terminal and the report alike."""
+"""Results as tables of text, for the terminal and the report."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from bayescale.intervals import defaults, interval
 from bayescale.model import Fit
 from bayescale.units import format_count, format_flop
 
-#: Densities that are rarer than this among a few thousand draws are not known better.
+#: The smallest density ratio that a few thousand draws can resolve.
 RARE = 0.001
 
 
 @dataclass(frozen=True)
 class Table:
-    """A title, column heads, and cells that are already text."""
+    """A title, column heads, and cells as text."""
 
     title: str
     header: tuple[str, ...]
@@ -28,7 +28,7 @@ class Table:
 
 
 def posterior(fit: Fit, ci_prob: float | None = None) -> Table:
-    """Parameters in rows; the population and the groups in columns."""
+    """A row for each parameter, a column for the population and for each group."""
     prob, kind = defaults(ci_prob)
     frame = fit.summary(prob, kind)
     bounds = [c for c in frame if c.endswith(("_lb", "_ub"))]
@@ -55,7 +55,7 @@ def posterior(fit: Fit, ci_prob: float | None = None) -> Table:
 
 
 def forecasts(results: list[Forecast], ci_prob: float | None = None) -> Table:
-    """Points in rows; where they are, what a new run would measure, and where the law lies."""
+    """A row for each point: N, D and C, the loss of a new run, and the mean loss."""
     prob, kind = defaults(ci_prob)
     frames = [f.summary(prob, kind) for f in results]
     frame = pd.concat(frames, ignore_index=True)
@@ -69,12 +69,12 @@ def forecasts(results: list[Forecast], ci_prob: float | None = None) -> Table:
         )
         for _, row in frame.iterrows()
     )
-    header = (*places, "loss of a new run", "where the law lies", "of the largest run's compute")
+    header = (*places, "loss of a new run", "mean loss", "multiple of the largest run")
     return Table(f"Forecast: median ({100 * prob:g} % {kind}), nats per token", header, rows)
 
 
 def allocations(results: list[Allocation], ci_prob: float | None = None) -> Table:
-    """Budgets in rows; the decision, the optimum and what is wasted by not knowing it."""
+    """A row for each budget: what to train, the optimum, and the expected regret."""
     prob, kind = defaults(ci_prob)
     rows = []
     for result in results:
@@ -98,19 +98,19 @@ def allocations(results: list[Allocation], ci_prob: float | None = None) -> Tabl
         "group",
         "C",
         "train",
-        "best N",
-        "best D",
+        "optimal N",
+        "optimal D",
         "tokens per parameter",
-        "loss there",
+        "loss at the optimum",
         "a in N* ~ C^a",
         "expected regret",
     )
     return Table(f"Allocation: median ({100 * prob:g} % {kind})", header, tuple(rows))
 
 
-def coverage(rolled: Rollout) -> Table:
-    """Laws and baselines in rows; the share of held-out runs inside their intervals, and scores."""
-    frame = rolled.summary()
+def coverage(rollout: Rollout) -> Table:
+    """A row for each law and baseline: coverage of held-out runs, and scores."""
+    frame = rollout.summary()
     rows = tuple(
         (
             row["law"],
@@ -133,15 +133,15 @@ def coverage(rolled: Rollout) -> Table:
         "50 %",
         "interval score (90 %)",
         "CRPS",
-        "interval score beside log-Huber",
+        "interval score / log-Huber's",
     )
-    return Table("Held-out runs inside their intervals; scores on log loss", header, rows)
+    return Table("Coverage of held-out runs; scores of log loss", header, rows)
 
 
-def hypotheses(said: Hypotheses, ci_prob: float | None = None) -> Table:
-    """Laws in rows, and their average; evidence, and what each says of the exponent a."""
+def hypotheses(result: Hypotheses, ci_prob: float | None = None) -> Table:
+    """A row for each law and for their average: weight, scores, and the exponent a."""
     prob, kind = defaults(ci_prob)
-    frame = said.summary(prob, kind)
+    frame = result.summary(prob, kind)
     scored = "log_score" in frame
 
     def cell(row: pd.Series, name: str, write) -> str:
@@ -164,7 +164,7 @@ def hypotheses(said: Hypotheses, ci_prob: float | None = None) -> Table:
     header = (
         "law",
         "weight",
-        "elpd below the best",
+        "elpd - best elpd",
         *(["rollout log score"] if scored else []),
         "a in N* ~ C^a",
         f"P(a > {LARGE})",
@@ -173,11 +173,11 @@ def hypotheses(said: Hypotheses, ci_prob: float | None = None) -> Table:
     return Table(f"Laws compared: a is median ({100 * prob:g} % {kind})", header, rows)
 
 
-def claims(said: Hypotheses, ci_prob: float | None = None) -> Table:
-    """The questions between the laws, and how sure the runs make their answers."""
-    rows = [(f"P({what})", f"{p:.2f}") for what, p in said.probabilities.items()]
-    if "skaling" in said.fits:
-        q = said.fits["skaling"].parameters()["q"]
+def claims(result: Hypotheses, ci_prob: float | None = None) -> Table:
+    """A row for each claim on which the laws differ, with its probability."""
+    rows = [(f"P({what})", f"{p:.2f}") for what, p in result.probabilities.items()]
+    if "skaling" in result.fits:
+        q = result.fits["skaling"].parameters()["q"]
         low, high = (float(v) for v in interval(q, ci_prob))
         rows += [
             (
@@ -185,24 +185,24 @@ def claims(said: Hypotheses, ci_prob: float | None = None) -> Table:
                 f"{float(q.median()):.2f} ({low:.2f} to {high:.2f})",
             )
         ]
-    if not np.isnan(said.q_density_ratio):
-        ratio = said.q_density_ratio
+    if not np.isnan(result.q_density_ratio):
+        ratio = result.q_density_ratio
         rows.append(
             (
-                "density of q = 1 against its prior",
+                "posterior / prior density at q = 1",
                 f"{ratio:.2g}" if ratio > RARE else f"less than {RARE:g}",
             )
         )
-    return Table("Claims", ("what", "how sure"), tuple(rows))
+    return Table("Claims", ("claim", "result"), tuple(rows))
 
 
-def breaks(said: Breaks, ci_prob: float | None = None) -> Table:
-    """Curves in rows: whether they break, where, and what is left of it beside drift."""
+def breaks(result: Breaks, ci_prob: float | None = None) -> Table:
+    """A row for each curve: the probability of a break, its place and slopes, and evidence."""
     prob, kind = defaults(ci_prob)
-    frame = said.summary(prob, kind)
+    frame = result.summary(prob, kind)
     rows = tuple(
         (
-            task,
+            label,
             str(row["n"]),
             f"{row['P(break)']:.2f}",
             *(
@@ -220,13 +220,13 @@ def breaks(said: Breaks, ci_prob: float | None = None) -> Table:
             ),
             f"{100 * row['false_alarms']:.0f} %",
         )
-        for task, row in frame.iterrows()
+        for label, row in frame.iterrows()
     )
     header = (
         "curve",
         "points",
         "P(break)",
-        f"at {said.x}, if there is one",
+        f"{result.x} of the break",
         "slope before",
         "slope after",
         "kind",
@@ -236,12 +236,12 @@ def breaks(said: Breaks, ci_prob: float | None = None) -> Table:
         "false alarms",
     )
     return Table(
-        f"Breaks of {said.y}: medians ({100 * prob:g} % {kind}); log Bayes factors", header, rows
+        f"Breaks of {result.y}: medians ({100 * prob:g} % {kind}); log Bayes factors", header, rows
     )
 
 
 def links(link: Link, ci_prob: float | None = None) -> Table:
-    """Tasks in rows: floor, threshold, slope and scatter of the link."""
+    """A row for each task: floor, threshold, slope and scatter of the link."""
     prob, kind = defaults(ci_prob)
     frame = link.summary(prob, kind)
     names = ("floor", "threshold", "slope", "scatter")

@@ -1,6 +1,5 @@
-"""Pictures of exponents: what is drawn where, and what is refused."""
+"""Plots of exponents: estimates, published values, and errors."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,24 +10,18 @@ from bayescale.errors import BayescaleError
 from bayescale.laws.published import CLAIMS, STAIRCASE
 
 
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
 def draws(median, sd=0.02):
     rng = np.random.default_rng(1)
     return xr.DataArray(median + sd * rng.standard_normal((4, 500)), dims=("chain", "draw"))
 
 
 def test_every_exponent_has_a_row_with_its_interval():
-    said = {"kaplan": draws(0.7), "average": draws(0.5)}
-    ax = bs.plot_exponents(said, ci_prob=0.9)
+    estimates = {"kaplan": draws(0.7), "average": draws(0.5)}
+    ax = bs.plot_exponents(estimates)
     names = [t.get_text() for t in ax.get_yticklabels()]
     assert names == ["kaplan", "average", *(c.name for c in CLAIMS)]
     low, high = ax.lines[0].get_xdata()
-    np.testing.assert_allclose([low, high], np.quantile(said["kaplan"], [0.05, 0.95]))
+    np.testing.assert_allclose([low, high], np.quantile(estimates["kaplan"], [0.05, 0.95]))
     assert ax.get_ylim()[0] > ax.get_ylim()[1]  # first row on top
     assert "90 %" in ax.get_title()
 
@@ -41,8 +34,8 @@ def test_claims_can_be_left_out_and_their_own_intervals_are_drawn():
     assert (0.488, 0.502) in spans
 
 
-def test_nothing_to_draw_is_said():
-    with pytest.raises(BayescaleError, match="none of the laws has an optimum"):
+def test_no_exponents_are_refused():
+    with pytest.raises(BayescaleError, match="none of the laws has a compute-optimal N and D"):
         bs.plot_exponents({})
 
 
@@ -75,15 +68,15 @@ def test_a_staircase_has_a_panel_per_corpus_with_its_steps():
     assert [ax.get_title() for ax in axes] == ["RefinedWeb", "OpenWebText2"]
     labels = [t.get_text() for t in axes[0].get_xticklabels()]
     assert labels == [c.name for c in STAIRCASE["RefinedWeb"]]
-    ours = axes[0].lines[0].get_ydata()
-    np.testing.assert_allclose(ours, [c.a + 0.01 for c in STAIRCASE["RefinedWeb"]])
+    estimated = axes[0].lines[0].get_ydata()
+    np.testing.assert_allclose(estimated, [c.a + 0.01 for c in STAIRCASE["RefinedWeb"]])
     assert "as published" in axes[0].get_legend_handles_labels()[1]
 
 
-def test_steps_nobody_published_are_drawn_alone():
+def test_steps_without_published_values_are_drawn_alone():
     own = steps(("RefinedWeb",)).assign(corpus="mine")
     axes = bs.plot_staircase(own)
-    assert axes[0].get_legend_handles_labels()[1] == ["these posteriors"]
+    assert axes[0].get_legend_handles_labels()[1] == ["estimated"]
 
 
 def test_missing_columns_are_named():

@@ -1,4 +1,4 @@
-"""Panels of tasks: what is drawn is what was found."""
+"""Plots of breaks and links, and their sections in a report."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import bayescale as bs
+from bayescale.errors import BayescaleError
 
 C = np.geomspace(1e18, 1e22, 20)
 S = np.log(C / 1e20)
@@ -25,19 +26,19 @@ def found() -> bs.Breaks:
     )
 
 
-def test_every_curve_has_its_panel_with_its_points_and_how_sure_it_is(found):
+def test_every_curve_has_a_panel_with_its_points_and_probability(found):
     axes = bs.plot_breaks(found)
     assert len(axes) == 2
-    for task, ax in zip(found.tasks, axes, strict=True):
-        assert f"{task}: P(break) {found.probability(task):.2f}" == ax.get_title()
+    for label, ax in zip(found.curves, axes, strict=True):
+        assert f"{label}: P(break) {found.probability(label):.2f}" == ax.get_title()
         points = next(line for line in ax.lines if line.get_marker() == "o")
         assert points.get_xdata() == pytest.approx(C)
         assert ax.get_xscale() == ax.get_yscale() == "log"
     assert axes[0].get_xlabel() == "training compute C (FLOP)"
 
 
-def test_the_density_of_a_break_stands_where_the_break_is(found):
-    ax = bs.plot_breaks(found, ["broken"])[0]
+def test_the_histogram_of_a_break_is_at_the_break(found):
+    ax = bs.plot_breaks(found, "broken")[0]
     (twin,) = [a for a in ax.figure.axes if a is not ax and a.patches]
     values, edges, _ = twin.patches[0].get_data()
     middle = np.sqrt(edges[:-1] * edges[1:])
@@ -45,16 +46,25 @@ def test_the_density_of_a_break_stands_where_the_break_is(found):
     assert abs(np.log(middle[values.argmax()] / 1e20)) < 1
 
 
-def test_curves_can_be_drawn_on(found):
+def test_curves_can_be_extended(found):
     ax = bs.plot_breaks(found, ["straight"], upto=1e24)[0]
     assert max(line.get_xdata().max() for line in ax.lines) == pytest.approx(1e24)
 
 
-def test_axes_of_ones_own_are_used(found):
+def test_given_axes_are_drawn_on(found):
     from bayescale.plots import style
 
-    _, mine = style.figure(1, 2)
-    assert bs.plot_breaks(found, axes=mine)[1] is mine[1]
+    _, panels = style.figure(1, 2)
+    assert list(bs.plot_breaks(found, axes=panels)) == list(panels)
+    with pytest.raises(BayescaleError, match="axes has 2, but 1 are needed"):
+        bs.plot_breaks(found, "straight", axes=panels)
+
+
+def test_unknown_and_missing_labels_are_refused(found):
+    with pytest.raises(BayescaleError, match=r"no curve 'brokn'\. Did you mean 'broken'"):
+        bs.plot_breaks(found, ["brokn"])
+    with pytest.raises(BayescaleError, match="no curve is given"):
+        bs.plot_breaks(found, [])
 
 
 @pytest.fixture(scope="module")
@@ -63,24 +73,23 @@ def link() -> bs.Link:
     return bs.link(None, tasks[tasks["N"] < 5e8], draws=500, tune=500, random_seed=1)
 
 
-def test_a_link_is_drawn_with_its_runs_and_what_came_later(link):
-    tasks = bs.datasets.openlm_tasks().query("dataset == 'c4' and N > 5e8")
-    ahead = bs.forecast_tasks(link, loss=tasks.query("task == 'piqa'")["loss"].to_numpy())
-    axes = bs.plot_link(link, ahead=ahead, truth=tasks)
+def test_a_link_is_drawn_with_its_runs_forecasts_and_later_runs(link):
+    later = bs.datasets.openlm_tasks().query("dataset == 'c4' and N > 5e8")
+    forecast = bs.forecast_tasks(link, loss=later.query("task == 'piqa'")["loss"].to_numpy())
+    axes = bs.plot_link(link, forecast=forecast, observed=later)
     assert [ax.get_title() for ax in axes] == ["hellaswag", "piqa"]
     for ax, name in zip(axes, link.tasks, strict=True):
         own = link.plan.table[link.plan.table["task"] == name]
         drawn = [line for line in ax.lines if len(line.get_xdata()) == len(own)]
         assert sorted(drawn[0].get_ydata()) == pytest.approx(sorted(own["y"]))
         (bars,) = [c for c in ax.collections if hasattr(c, "get_segments")]
-        assert len(bars.get_segments()) == ahead.data.sizes["point"]
+        assert len(bars.get_segments()) == forecast.data.sizes["point"]
         assert all(low[1] < high[1] for low, high in bars.get_segments())
-        assert ax.xaxis_inverted()  # better to the right
+        assert ax.xaxis_inverted()  # better models to the right
 
 
-def test_breaks_and_links_have_sections_in_a_report(found, link, tmp_path):
-    fit = bs.fit(bs.Runs.example("openlm").query("dataset == 'c4'"), draws=200, random_seed=1)
-    page = bs.report(fit, tmp_path, breaks=found, link=link).read_text()
-    assert "Where curves break" in page
-    assert "What a loss buys" in page
+def test_breaks_and_links_have_sections_in_a_report(found, link, c4_fit, tmp_path):
+    page = bs.report(c4_fit, tmp_path, breaks=found, link=link).read_text()
+    assert "<h2>Breaks</h2>" in page
+    assert "<h2>Accuracy on tasks</h2>" in page
     assert "P(break)" in page

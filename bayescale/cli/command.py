@@ -1,0 +1,78 @@
+"""The command ``bayescale``: the list of its commands, and how errors and warnings are printed.
+
+Exit codes: 0 for success; 1 if a check failed and ``--strict`` was given; 2 for invalid input.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Annotated
+
+import typer
+
+from bayescale.cli import evaluation, examples, fits, tasks
+from bayescale.errors import BayescaleError, ConvergenceWarning, ExtrapolationWarning, RunsWarning
+
+#: In the order of the help text.
+COMMANDS = (
+    fits.report,
+    fits.fit,
+    fits.forecast,
+    fits.allocate,
+    evaluation.rollout,
+    evaluation.hypotheses,
+    tasks.breaks,
+    examples.example,
+)
+SHOWN = (RunsWarning, ConvergenceWarning, ExtrapolationWarning)
+
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Bayesian neural scaling laws: forecasts and allocations with credible intervals.",
+)
+for command in COMMANDS:
+    app.command()(command)
+
+
+def _version(requested: bool) -> None:
+    if requested:
+        from importlib.metadata import version
+
+        typer.echo(f"bayescale {version('bayescale')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="print the version"),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command. Errors of the package become one message and exit code 2."""
+    warnings.simplefilter("ignore")
+    for category in SHOWN:
+        warnings.simplefilter("always", category)
+    printed: set[str] = set()
+
+    def show(message, category, *rest) -> None:
+        if str(message) not in printed:
+            printed.add(str(message))
+            print(f"warning: {message}", file=sys.stderr)
+
+    warnings.showwarning = show
+    try:
+        app()
+    except BayescaleError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except BrokenPipeError:
+        raise SystemExit(0) from None

@@ -1,0 +1,261 @@
+"""The commands report, fit, forecast and allocate."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bayescale.cli import console, options
+from bayescale.cli.options import (
+    AsJson,
+    CiProb,
+    Columns,
+    Draws,
+    FitFile,
+    Flops,
+    Group,
+    Groups,
+    LawName,
+    Pool,
+    Quiet,
+    RunsFile,
+    Seed,
+    Strict,
+)
+from bayescale.errors import BayescaleError
+
+if TYPE_CHECKING:
+    from bayescale.evaluation import Hypotheses
+    from bayescale.model import Fit
+
+
+def report(
+    table: RunsFile,
+    groups: Groups = None,
+    flops: Flops = None,
+    law: LawName = "chinchilla",
+    columns: Columns = None,
+    pool: Pool = None,
+    against: Annotated[
+        str | None, typer.Option(help="other laws to compare this one with, comma-separated")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="folder for index.html and fit.nc")] = Path("report"),
+    seed: Seed = 1,
+    draws: Draws = 1000,
+    ci_prob: CiProb = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    strict: Strict = False,
+) -> None:
+    """Fit runs, forecast and allocate budgets, and write an HTML page with the results."""
+    budgets = options.counts(flops, "--flops")
+    others = _others(law, against, pool)
+    progressbar = console.progress(quiet, as_json)
+    fitted = _fit(table, groups, law, columns, pool, seed, draws, progressbar)
+    from bayescale.progress import bar
+    from bayescale.reporting import findings
+    from bayescale.reporting import report as write
+
+    found = findings(fitted, budgets, ci_prob)
+    compared = _compare(fitted, others, seed, draws, progressbar)
+    with bar(progressbar) as step:
+        step("drawing the report")
+        page = write(
+            fitted,
+            out,
+            C=budgets,
+            ci_prob=ci_prob,
+            found=found,
+            hypotheses=compared,
+            command="bayescale " + shlex.join(sys.argv[1:]),
+        )
+    data = {"posterior": fitted.summary(ci_prob).T.to_dict()}
+    if compared is not None:
+        data["verdict"] = compared.verdict
+    console.finish(
+        [t for t in (found.posterior, found.forecasts, found.allocations) if t],
+        data,
+        seed=fitted.random_seed,
+        as_json=as_json,
+        headline=compared.verdict if compared is not None else "",
+        fits=[fitted],
+        show_passed=True,
+        notes=found.notes,
+        files={"report": page, "fit": out / "fit.nc"},
+        strict=strict,
+    )
+
+
+def fit(
+    table: RunsFile,
+    groups: Groups = None,
+    law: LawName = "chinchilla",
+    columns: Columns = None,
+    pool: Pool = None,
+    out: Annotated[Path, typer.Option(help="file for the posterior")] = Path("fit.nc"),
+    seed: Seed = 1,
+    draws: Draws = 1000,
+    ci_prob: CiProb = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    strict: Strict = False,
+) -> None:
+    """Fit a table of runs and save the posterior."""
+    progressbar = console.progress(quiet, as_json)
+    fitted = _fit(table, groups, law, columns, pool, seed, draws, progressbar)
+    from bayescale.reporting import tables
+
+    fitted.save(out)
+    console.finish(
+        [tables.posterior(fitted, ci_prob)],
+        {"posterior": fitted.summary(ci_prob).T.to_dict()},
+        seed=fitted.random_seed,
+        as_json=as_json,
+        fits=[fitted],
+        show_passed=True,
+        files={"fit": out},
+        strict=strict,
+    )
+
+
+def forecast(
+    fit: FitFile,
+    N: Annotated[str | None, typer.Option("--N", help="parameters: 7B,70B")] = None,
+    D: Annotated[str | None, typer.Option("--D", help="tokens: 140B,1.4T")] = None,
+    flops: Annotated[
+        str | None, typer.Option(help="FLOP; without --N and --D, at the optimal N and D")
+    ] = None,
+    group: Group = None,
+    below: Annotated[
+        float | None, typer.Option(help="also give the probability of a loss below this")
+    ] = None,
+    seed: Seed = None,
+    ci_prob: CiProb = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    strict: Strict = False,
+) -> None:
+    """Forecast the losses of new runs."""
+    points = {
+        "N": options.counts(N, "--N"),
+        "D": options.counts(D, "--D"),
+        "C": options.counts(flops, "--flops"),
+    }
+    console.progress(quiet, as_json)
+    from bayescale.forecasting import forecast as predict
+    from bayescale.model import Fit
+    from bayescale.reporting import Table, tables
+
+    fitted = Fit.load(fit)
+    result = predict(
+        fitted,
+        **{column: values for column, values in points.items() if values},
+        group=options.group_label(group, fitted.groups),
+        random_seed=seed,
+    )
+    shown = tables.forecasts([result], ci_prob)
+    frame = result.summary(ci_prob)
+    if below is not None:
+        chance = result.beats(below)
+        frame[f"p_below_{below:g}"] = chance
+        rows = tuple((*r, f"{p:.3f}") for r, p in zip(shown.rows, chance, strict=True))
+        shown = Table(shown.title, (*shown.header, f"P(loss < {below:g})"), rows)
+    console.finish(
+        [shown],
+        {"forecast": frame.to_dict("records")},
+        seed=fitted.random_seed if seed is None else seed,
+        as_json=as_json,
+        fits=[fitted],
+        strict=strict,
+    )
+
+
+def allocate(
+    fit: FitFile,
+    flops: Annotated[str, typer.Option(help="budgets in FLOP, comma-separated: 1e22,1e24")],
+    group: Group = None,
+    ci_prob: CiProb = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    strict: Strict = False,
+) -> None:
+    """Split training budgets between parameters and tokens."""
+    budgets = options.counts(flops, "--flops")
+    console.progress(quiet, as_json)
+    from bayescale.forecasting import allocate as split
+    from bayescale.model import Fit
+    from bayescale.reporting import tables
+
+    fitted = Fit.load(fit)
+    result = split(fitted, budgets, group=options.group_label(group, fitted.groups))
+    console.finish(
+        [tables.allocations([result], ci_prob)],
+        {"allocation": result.summary(ci_prob).to_dict("records")},
+        seed=fitted.random_seed,
+        as_json=as_json,
+        fits=[fitted],
+        strict=strict,
+    )
+
+
+def _fit(
+    table: Path,
+    groups: str | None,
+    law: str,
+    columns: str | None,
+    pool: str | None,
+    seed: int | None,
+    draws: int,
+    progressbar: bool | None,
+) -> Fit:
+    """Read a table of runs and fit a law."""
+    from bayescale.model import fit
+
+    labels = options.names(groups)
+    return fit(
+        options.read_runs(table, labels, columns),
+        law,
+        groups=labels,
+        pool=options.pairs(pool, "--pool"),
+        draws=draws,
+        random_seed=seed,
+        progressbar=progressbar,
+    )
+
+
+def _others(law: str, against: str | None, pool: str | None) -> list[str]:
+    """The other laws that a report compares its law with."""
+    if against is None:
+        return []
+    from bayescale import laws
+
+    names = options.names(against) or ()
+    problems = [f"{name} is the law of the report: name others" for name in names if name == law]
+    if pool is not None:
+        problems.append("--pool applies to a single law: leave it out to compare laws")
+    if problems:
+        raise BayescaleError(problems, where="--against")
+    return [laws.get(name).name for name in names]
+
+
+def _compare(
+    fitted: Fit, others: Sequence[str], seed: int | None, draws: int, progressbar: bool | None
+) -> Hypotheses | None:
+    """The comparison of a fit's law with others on the same runs; None without others."""
+    if not others:
+        return None
+    from bayescale.evaluation import hypotheses
+
+    return hypotheses(
+        fitted.runs,
+        [fitted.law, *others],
+        groups=fitted.groups or None,
+        draws=draws,
+        random_seed=seed,
+        progressbar=progressbar,
+    )

@@ -1,0 +1,108 @@
+"""The options that several commands share, and how their text is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bayescale.errors import BayescaleError, unknown
+
+if TYPE_CHECKING:
+    from bayescale.data import Runs
+
+RunsFile = Annotated[Path, typer.Argument(help="csv or parquet table with one row per run")]
+FitFile = Annotated[Path, typer.Argument(help="fit.nc, as written by `fit` or `report`")]
+Groups = Annotated[str | None, typer.Option(help="group columns, comma-separated")]
+LawName = Annotated[
+    str, typer.Option(help="chinchilla, kaplan, kaplan_floor, power, delayed_power(D), ...")
+]
+Columns = Annotated[
+    str | None,
+    typer.Option(help="columns with other names, as quantity=column: N=size,loss=val_loss"),
+]
+Pool = Annotated[
+    str | None, typer.Option(help="pooling of single parameters: alpha=none,E=complete")
+]
+Flops = Annotated[str | None, typer.Option(help="budgets in FLOP, comma-separated: 1e22,1e24")]
+Seed = Annotated[int | None, typer.Option(help="random seed")]
+Draws = Annotated[int, typer.Option(help="posterior draws per chain")]
+CiProb = Annotated[
+    float | None, typer.Option("--ci-prob", help="probability of the intervals, 0.9 by default")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object instead of tables")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress bar, no warnings")]
+Strict = Annotated[bool, typer.Option("--strict", help="exit with code 1 if a check fails")]
+Group = Annotated[
+    str | None,
+    typer.Option(
+        help="label of a fitted group, or column=label,column=label with several group columns; "
+        "a new group by default"
+    ),
+]
+
+QUANTITIES = ("N", "D", "C", "loss", "loss_sd", "loss_lower", "loss_upper", "series")
+
+
+def names(text: str | None) -> tuple[str, ...] | None:
+    """The names in a comma-separated list; None if there are none."""
+    return tuple(name.strip() for name in text.split(",")) if text else None
+
+
+def number(text: str) -> str | float:
+    """A number, or the name of a column."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def counts(text: str | None, option: str) -> list[float]:
+    """The counts in a comma-separated list such as ``7B,1.4T``; all positive and finite."""
+    from bayescale.units import parse_count
+
+    values, problems = [], []
+    for part in text.split(",") if text else ():
+        try:
+            value = parse_count(part)
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        values.append(value)
+        if not 0 < value < float("inf"):
+            problems.append(f"{part.strip()} is not a positive, finite count")
+    if problems:
+        raise BayescaleError(problems, where=option)
+    return values
+
+
+def pairs(text: str | None, option: str) -> dict[str, str]:
+    """The pairs in a comma-separated list of ``name=value``."""
+    parts = [part.partition("=") for part in text.split(",")] if text else []
+    parts = [(name.strip(), equals, value.strip()) for name, equals, value in parts]
+    if bad := [name + equals + value for name, equals, value in parts if not (name and value)]:
+        raise BayescaleError(
+            f"{', '.join(map(repr, bad))}: write name=value,name=value", where=option
+        )
+    given = [name for name, *_ in parts]
+    if twice := sorted({name for name in given if given.count(name) > 1}):
+        raise BayescaleError(f"{', '.join(twice)} is given more than once", where=option)
+    return {name: value for name, _, value in parts}
+
+
+def group_label(text: str | None, groups: Sequence[str]) -> str | dict[str, str] | None:
+    """A label; with several group columns, the label in each of them."""
+    return text if text is None or len(groups) <= 1 else pairs(text, "--group")
+
+
+def read_runs(table: Path, labels: tuple[str, ...] | None, columns: str | None) -> Runs:
+    """The runs in a file, with the columns that ``--columns`` names."""
+    from bayescale.data import Runs
+
+    named = pairs(columns, "--columns")
+    if invalid := [name for name in named if name not in QUANTITIES]:
+        problems = [unknown("quantity", name, QUANTITIES) for name in invalid]
+        raise BayescaleError(problems, where="--columns")
+    return Runs.read(table, groups=labels, **named)

@@ -1,0 +1,74 @@
+"""The command breaks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bayescale.cli import console, options
+from bayescale.cli.options import AsJson, CiProb, Quiet, Seed
+
+
+def breaks(
+    table: Annotated[
+        Path, typer.Argument(help="csv or parquet table with one row per model and curve")
+    ],
+    x: Annotated[str, typer.Option("--x", help="column of the scale")] = "C",
+    y: Annotated[str, typer.Option("--y", help="column of the metric")] = "loss",
+    groups: Annotated[
+        str | None, typer.Option(help="column that labels curves, such as task")
+    ] = None,
+    family: Annotated[str | None, typer.Option(help="column of the model families")] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="loss, brier or accuracy; by default from the name of the column"),
+    ] = None,
+    scale: Annotated[str, typer.Option(help="scale of accuracies: odds or plotted")] = "odds",
+    questions: Annotated[
+        str, typer.Option(help="number of questions: a column or a number")
+    ] = "n_questions",
+    chance: Annotated[
+        str, typer.Option(help="accuracy of guessing: a column or a number")
+    ] = "chance",
+    out: Annotated[Path | None, typer.Option(help="png file for a plot of the curves")] = None,
+    seed: Seed = 1,
+    ci_prob: CiProb = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find breaks in curves of losses or accuracies, with their probabilities."""
+    progressbar = console.progress(quiet, as_json)
+    from bayescale.capabilities import breaks as find
+    from bayescale.data import frame
+    from bayescale.reporting import tables
+
+    result = find(
+        frame(table),
+        x,
+        y,
+        groups,
+        metric=metric,
+        scale=scale,
+        family=family,
+        n_questions=options.number(questions),
+        chance=options.number(chance),
+        random_seed=seed,
+        progressbar=progressbar,
+    )
+    files = {}
+    if out is not None:
+        from bayescale.plots import plot_breaks
+        from bayescale.reporting import save_picture
+
+        save_picture(plot_breaks(result, ci_prob=ci_prob), out)
+        files["picture"] = out
+    console.finish(
+        [tables.breaks(result, ci_prob)],
+        {"breaks": result.summary(ci_prob).reset_index().to_dict("records")},
+        seed=result.random_seed,
+        as_json=as_json,
+        notes=result.notes,
+        files=files,
+    )

@@ -1,0 +1,208 @@
+"""Forecast losses and compute-optimal allocations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bayescale.data import Runs
+from bayescale.errors import FitError, unknown
+from bayescale.forecasting import Allocation, Forecast
+from bayescale.intervals import SAMPLE, defaults, interval
+from bayescale.laws import MODELS, SPLITS
+from bayescale.plots import style
+from bayescale.plots.style import colour, label_for, log_axis, loss_axis
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def plot_forecast(
+    forecast: Forecast,
+    *,
+    x: str | None = None,
+    observed: Runs | None = None,
+    ci_prob: float | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Forecast losses along N, D or C: the mean, and the measured loss of a new run.
+
+    Parameters
+    ----------
+    forecast : Forecast
+    x : {"N", "D", "C"}, optional
+        The x axis, or a column of the law's own; by default the one with the widest range.
+    observed : Runs, optional
+        Runs to draw on top, such as held-out ones.
+    ci_prob : float, optional
+        Probability of the intervals; 90 % by default.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Bands of ``mean``, where law and drift lie, and of ``loss``, what a new run would measure;
+        bars for one or two points. The region beyond the fitted runs is shaded.
+
+    Raises
+    ------
+    FitError
+        If `x` is not a column of the forecast.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the fit failed its check.
+
+    Examples
+    --------
+    >>> import bayescale as bs
+    >>> fit = bs.fit(bs.Runs.example("openlm").query("dataset == 'c4'"), random_seed=1)
+    >>> bs.plot_forecast(bs.forecast(fit, C=bs.grid("1e19", "1e22", 20))).get_xlabel()
+    'training compute C (FLOP)'
+    """
+    data = forecast.data
+    candidates = [c for c in ("C", "N", "D", *forecast.fit.law.columns) if c in data.coords]
+    if x is not None and x not in candidates:
+        raise FitError(unknown("column", x, dict.fromkeys(candidates)), where="plot_forecast")
+    forecast.fit.warn_if_failed()
+    ax = style.axes(ax)
+    prob, kind = defaults(ci_prob)
+    x = x or max(candidates, key=lambda c: np.ptp(np.log(data[c].to_numpy())))
+    data = data.sortby(x)
+    at = data[x].to_numpy()
+    shades = (
+        ("loss", 0.18, f"loss of a new run, {100 * prob:g} %"),
+        ("mean", 0.4, f"mean, {100 * prob:g} %"),
+    )
+    if len(at) > 2:
+        for name, alpha, text in shades:
+            lower, upper = interval(data[name], prob, kind)
+            ax.fill_between(at, lower, upper, color=colour(0), alpha=alpha, linewidth=0, label=text)
+        ax.plot(at, data["mean"].median(SAMPLE), color=colour(0))
+    else:
+        for name, width, text in (("loss", 3, shades[0][2]), ("mean", 8, shades[1][2])):
+            lower, upper = interval(data[name], prob, kind)
+            ax.vlines(
+                at,
+                lower,
+                upper,
+                color=colour(0),
+                linewidth=width,
+                label=text,
+                alpha=0.5 if name == "mean" else 1,
+            )
+        ax.plot(at, data["mean"].median(SAMPLE), "o", color=colour(0))
+    if observed is not None:
+        ax.scatter(
+            observed.table[x],
+            observed.table["loss"],
+            color=colour(1),
+            s=46,
+            edgecolor="white",
+            linewidth=0.8,
+            zorder=4,
+            label="observed",
+        )
+    largest = float(forecast.fit.runs.table[x].max()) if x in forecast.fit.runs else np.inf
+    log_axis(ax.xaxis, x)
+    loss_axis(ax.yaxis)
+    left, right = ax.get_xlim()
+    if left < largest < right:
+        ax.axvspan(largest, right, color="#f4f1ea", zorder=0, linewidth=0)
+        ax.set_xlim(left, right)
+    ax.set(
+        xlabel=label_for(x),
+        ylabel=label_for("loss"),
+        title=f"Forecast by {forecast.law}"
+        + forecast.group
+        + (" (shaded: beyond the runs)" if left < largest < right else ""),
+    )
+    ax.legend()
+    return ax
+
+
+def plot_allocation(
+    allocation: Allocation, *, ci_prob: float | None = None, landmarks: bool = True
+) -> np.ndarray:
+    """The compute-optimal N and D against the budget, with published rules and known models.
+
+    Parameters
+    ----------
+    allocation : Allocation
+        Of two or more budgets, such as ``bs.allocate(fit, bs.grid(1e19, 1e26))``.
+    ci_prob : float, optional
+        Probability of the bands; 90 % by default.
+    landmarks : bool
+        Whether to draw the rules of Kaplan et al. 2020 and Hoffmann et al. 2022 as lines, and
+        well-known models as points.
+
+    Returns
+    -------
+    numpy.ndarray of matplotlib.axes.Axes
+        The panels of N and of D. The vertical line marks the largest fitted run.
+
+    Raises
+    ------
+    FitError
+        For a single budget.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the fit failed its check.
+    """
+    if len(np.unique(allocation.data["C"])) < 2:
+        raise FitError(
+            "plot_allocation needs two or more budgets, but this allocation has one: give "
+            "bs.allocate a range such as C=bs.grid(1e20, 1e25)"
+        )
+    allocation.fit.warn_if_failed()
+    prob, kind = defaults(ci_prob)
+    _, panels = style.figure(1, 2, (12, 4.8))
+    data = allocation.data.sortby("C")
+    C = data["C"].to_numpy()
+    models = [m for m in MODELS if C.min() <= m.C <= C.max()] if landmarks else []
+    for k, (ax, column) in enumerate(zip(panels, "ND", strict=True)):
+        lower, upper = interval(data[column], prob, kind)
+        ax.fill_between(
+            C,
+            lower,
+            upper,
+            color=colour(0),
+            alpha=0.25,
+            linewidth=0,
+            label=f"optimum, {100 * prob:g} %",
+        )
+        ax.plot(C, data[f"{column}_decision"], color=colour(0), label="lowest expected loss")
+        if landmarks:
+            for (name, split), dash in zip(SPLITS.items(), style.DASHES, strict=False):
+                ax.plot(C, split(C)[k], color=style.GREY, linestyle=dash, linewidth=1.6, label=name)
+        for i, m in enumerate(models):
+            value = getattr(m, column)
+            ax.plot(m.C, value, "o", color=colour(1), markersize=6, zorder=4)
+            side = -1 if i % 2 == 0 else 1  # so that labels of neighbours do not collide
+            ax.annotate(
+                m.name,
+                (m.C, value),
+                xytext=(5 * side, 10 * side),
+                textcoords="offset points",
+                ha="right" if side < 0 else "left",
+                va="center",
+                fontsize=9,
+                color=colour(1),
+            )
+        ax.plot([], [], "o", color=colour(1), label="models as trained") if models else None
+        ax.axvline(float(allocation.fit.runs.table["C"].max()), color="#bbbbbb", linewidth=1)
+        log_axis(ax.xaxis, "C")
+        log_axis(ax.yaxis, column)
+        ax.set(
+            xlabel=label_for("C"),
+            ylabel=label_for(column),
+            xlim=(C.min(), C.max()),
+            title=f"Optimal {label_for(column)}{allocation.group}",
+        )
+    panels[0].legend(loc="upper left")
+    return panels

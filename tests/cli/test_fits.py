@@ -1,0 +1,248 @@
+"""The commands report, fit, forecast and allocate."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from importlib.metadata import version
+
+import numpy as np
+import pytest
+
+import bayescale as bs
+
+
+def test_a_report_prints_its_check_tables_and_files(reported, folder):
+    assert reported.code == 0
+    for text in (
+        "check passed",
+        "Posterior: median",
+        "A (raw)",
+        "Forecast: median",
+        "Allocation: median",
+        f"fit: {folder / "it's a report" / 'fit.nc'}",
+        f"report: {folder / "it's a report" / 'index.html'}",
+    ):
+        assert text in reported.out
+
+
+def test_output_to_a_pipe_has_no_progress_bar_and_no_colours(reported):
+    assert reported.err == ""
+    assert "\x1b" not in reported.out
+
+
+def test_the_page_loads_nothing_from_elsewhere(page):
+    assert not re.search(r"""(src|href)\s*=\s*["']?\s*(https?:)?//""", page)
+    assert not re.search(r"<(script|link|iframe)\b|@import|url\(", page)
+    pictures = re.findall(r'<img alt="[^"]+" src="([^"]+)">', page)
+    assert len(pictures) == 6
+    assert all(p.startswith("data:image/png;base64,iVBOR") for p in pictures)
+
+
+def test_the_page_tells_how_it_was_made(page, table):
+    command = f"bayescale report {table} --flops 1e21,1e22 --out "
+    assert command in html.unescape(page)
+    assert "--seed 3 --draws 200</pre>" in page
+    assert "Seed 3." in page
+    for package in ("bayescale", "pymc", "nutpie", "arviz", "numpy"):
+        assert f"{package} {version(package)}" in page
+
+
+def test_the_page_has_the_tables_that_were_printed(page, reported):
+    cells = [html.unescape(c) for c in re.findall(r"<td>(.*?)</td>", page)]
+    assert len(cells) > 30
+    assert all(cell in reported.out for cell in cells)
+    assert "The fit passed its checks." in page
+
+
+def test_the_default_interval_is_of_90_percent(reported, page, kept):
+    assert reported.out.count("(90 % eti)") == 3
+    assert "in its interval with 90 % probability" in page
+    forecast, fit = bs.forecast(bs.Fit.load(kept), C=[1e21, 1e22]), bs.Fit.load(kept)
+    low, high = np.quantile(fit.posterior["E"], [0.05, 0.95])
+    assert f"({low:.4g} to {high:.4g})" in reported.out
+    low, high = np.quantile(forecast.data["mean"].isel(point=0), [0.05, 0.95])
+    assert f"({low:.3f} to {high:.3f})" in reported.out
+
+
+def test_the_fit_is_saved_beside_the_page(kept, openlm):
+    fit = bs.Fit.load(kept)
+    assert (fit.random_seed, fit.facts["draws"], fit.posterior.sizes["draw"]) == (3, 200, 200)
+    c4 = openlm.query("dataset == 'c4'").table
+    assert np.array_equal(fit.runs.table["loss"], c4["loss"])
+
+
+def test_a_fit_as_json_is_the_fit(table, folder, run):
+    ended = run(
+        "fit",
+        table,
+        "--out",
+        folder / "own.nc",
+        "--draws",
+        200,
+        "--json",
+        "--columns",
+        "N=N,loss=loss",
+        "--ci-prob",
+        "0.8",
+    )
+    printed, fit = json.loads(ended.out), bs.Fit.load(folder / "own.nc")
+    assert ended.code == 0
+    assert printed["check"]["passed"] is True
+    assert (printed["law"], printed["runs"], printed["seed"]) == ("chinchilla", 34, 1)
+    assert printed["fit"] == str(folder / "own.nc")
+    assert printed["posterior"] == fit.summary(0.8).T.to_dict()
+    assert printed["posterior"]["E"]["median"] == float(fit.posterior["E"].median())
+    assert printed["tables"][0]["title"] == "Posterior: median (80 % eti)"
+
+
+def test_forecasts_are_those_of_the_package(kept, run):
+    ended = run(
+        "forecast",
+        kept,
+        "--N",
+        "1B,7B",
+        "--D",
+        "140B",
+        "--below",
+        "2.5",
+        "--json",
+        "--ci-prob",
+        "0.8",
+    )
+    ahead = bs.forecast(bs.Fit.load(kept), N=[1e9, 7e9], D=1.4e11)
+    expected = ahead.summary(0.8).assign(**{"p_below_2.5": ahead.beats(2.5)})
+    assert ended.code == 0
+    assert json.loads(ended.out)["forecast"] == expected.to_dict("records")
+
+
+def test_allocations_are_those_of_the_package(kept, run):
+    ended = run("allocate", kept, "--flops", "1e22, 1e23", "--json")
+    expected = bs.allocate(bs.Fit.load(kept), [1e22, 1e23]).summary()
+    assert ended.code == 0
+    assert json.loads(ended.out)["allocation"] == expected.to_dict("records")
+
+
+def test_results_are_printed_as_tables(kept, run):
+    ahead = run("forecast", kept, "--flops", "1e21", "--below", "2.5")
+    split = run("allocate", kept, "--flops", "1e21")
+    assert (ahead.code, ahead.err, split.code, split.err) == (0, "", 0, "")
+    assert ahead.out.strip().startswith("Forecast: median (")
+    assert "P(loss < 2.5)" in ahead.out
+    assert split.out.strip().startswith("Allocation: median (")
+    assert "1e21" in split.out
+
+
+def test_a_far_forecast_warns_on_standard_error(kept, run):
+    ended = run("forecast", kept, "--flops", "1e24", "--json")
+    assert ended.code == 0
+    assert ended.err.startswith("warning: 1 point(s) lie beyond 100 times")
+    assert json.loads(ended.out)["forecast"][0]["C"] == 1e24
+
+
+def test_groups_are_named_by_label_or_by_column(by_hand, openlm, tmp_path, run):
+    runs, columns = openlm.query("tokens_per_param == 20"), ["dataset", "architecture"]
+    values = {"E": 1.7, "A": 0.4, "B": 0.4, "alpha": 0.3, "beta": 0.3, "sigma": 0.01, "nu": 5.0}
+    labels = {"dataset": "c4", "architecture": "d=96_l=8_h=4"}
+    both = ",".join(map("=".join, labels.items()))
+    for groups, text, group in ((columns[:1], "c4", "c4"), (columns, both, labels)):
+        pool = dict.fromkeys(values, "complete") | {"E": "partial"}
+        more = {f"E_{g}_scale": 0.1 for g in groups} | {
+            f"E_{g}": np.linspace(1.5, 1.9, runs.table[g].nunique()) for g in groups
+        }
+        fit = by_hand(runs, "chinchilla", values | more, groups=groups, pool=pool)
+        fit.save(tmp_path / "fit.nc")
+        ended = run(
+            "forecast", tmp_path / "fit.nc", "--N", "1B", "--D", "20B", "--json", "--group", text
+        )
+        (point,) = json.loads(ended.out)["forecast"]
+        law = bs.forecast(fit, N=1e9, D=2e10, group=group).data["mean"]
+        assert point["mean"] == float(law.median())
+        assert [point[g] for g in groups] == [labels[g] for g in groups]
+
+
+def test_a_seed_fixes_the_noise_of_a_forecast(kept, run):
+    words = ("forecast", kept, "--N", "1B", "--D", "20B", "--json", "--seed")
+    first, again, other = (run(*words, seed).out for seed in (5, 5, 6))
+    assert first == again != other
+
+
+@pytest.mark.parametrize("command", ["allocate", "forecast"])
+def test_a_failed_check_is_printed_and_ends_with_one_if_strict(failing, command, run):
+    ended = run(command, failing, "--flops", "1e21")
+    assert ended.code == 0
+    assert "CHECK FAILED: do not rely on this fit" in ended.out
+    assert ended.err.startswith("warning: this fit failed its check (convergence: R-hat of E is")
+    assert ended.err.count("failed its check") == 1
+    assert run(command, failing, "--flops", "1e21", "--strict").code == 1
+
+
+def test_a_passed_check_ends_with_zero_if_strict(kept, run):
+    assert run("allocate", kept, "--flops", "1e21", "--strict").code == 0
+
+
+@pytest.mark.parametrize("command", ["report", "fit"])
+def test_tables_that_cannot_be_read_end_with_two(command, tmp_path, refused):
+    assert "runs.csv: there is no such file" in refused(command, tmp_path / "runs.csv")
+    assert "this is a directory" in refused(command, tmp_path)
+    (tmp_path / "runs.csv").write_text("")
+    assert "runs.csv: the file is empty" in refused(command, tmp_path / "runs.csv")
+    (tmp_path / "runs.csv").write_text("N,D,loss\n1e9,2e9,x\n1e9,-1,3\n2e9,1e9,3\n")
+    message = refused(command, tmp_path / "runs.csv")
+    assert "2 problems" in message
+    assert "(line 2)" in message
+    assert "(line 3)" in message
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["runs.csv"]
+
+
+@pytest.mark.parametrize("command", ["allocate", "forecast"])
+def test_fits_that_cannot_be_read_end_with_two(command, tmp_path, table, refused):
+    options = ("--flops", "1e21")
+    assert "there is no such file" in refused(command, tmp_path / "fit.nc", *options)
+    assert "this is a directory" in refused(command, tmp_path, *options)
+    assert "this is not a netCDF file" in refused(command, table, *options)
+    (tmp_path / "fit.nc").touch()
+    assert "the file is empty" in refused(command, tmp_path / "fit.nc", *options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--flops", "1e22,lots"), "--flops: 'lots' is not a count"),
+        (("--flops", "-1,inf"), "--flops: 2 problems\n  - -1 is not a positive, finite count\n"),
+        (("--columns", "N"), "--columns: 'N': write name=value,name=value"),
+        (("--columns", "N=params,=x"), "--columns: '=x': write name=value"),
+        (
+            ("--columns", "size=params"),
+            "there is no quantity 'size'. There are: N, D, C, loss",
+        ),
+        (("--columns", "N=params,N=size"), "--columns: N is given more than once"),
+        (("--columns", "N=parms"), "no column 'parms'"),
+        (("--pool", "alpha"), "--pool: 'alpha': write name=value"),
+        (("--pool", "alpha=some"), "pool['alpha']: there are no groups to pool over"),
+        (("--groups", "corpus"), "no group column 'corpus'"),
+        (("--law", "chinchila"), "Did you mean 'chinchilla'?"),
+        (("--draws", "0"), "draws is 0: at least 10"),
+    ],
+)
+def test_invalid_options_end_with_two(table, tmp_path, options, message, refused):
+    assert message in refused("report", table, "--out", tmp_path / "new", *options)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("forecast", "--N", "1B"), "D cannot be told from N"),
+        (("forecast", "--N", "0", "--D", "1B"), "--N: 0 is not a positive, finite count"),
+        (("forecast", "--N", "1B,2B", "--D", "1B,2B,3B"), "differ in length"),
+        (("forecast", "--flops", "1e21", "--group", "c4"), "this fit has no groups"),
+        (("forecast", "--flops", "1e21", "--ci-prob", "90"), "ci_prob is 90.0"),
+        (("allocate", "--flops", ""), "C must be positive"),
+        (("allocate", "--flops", "1e21", "--ci-prob", "0"), "ci_prob is 0.0"),
+    ],
+)
+def test_invalid_points_and_budgets_end_with_two(kept, words, message, refused):
+    command, *options = words
+    assert message in refused(command, kept, *options)

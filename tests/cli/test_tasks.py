@@ -1,0 +1,30 @@
+"""The command breaks."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+
+
+def test_breaks_are_printed_as_a_table_as_json_and_drawn(tmp_path, run):
+    x = np.geomspace(1e18, 1e22, 16)
+    table = tmp_path / "curves.csv"
+    pd.DataFrame({"C": x, "loss": 0.5 + np.minimum(1, (x / 1e20) ** -0.4)}).to_csv(table)
+    done = run("breaks", table, "--quiet", "--out", tmp_path / "breaks.png")
+    assert "P(break)" in done.out
+    assert (tmp_path / "breaks.png").read_bytes().startswith(b"\x89PNG")
+    printed = json.loads(run("breaks", table, "--quiet", "--json").out)
+    assert printed["breaks"][0]["P(break)"] > 0.5
+
+
+def test_invalid_accuracies_end_with_two(tmp_path, run):
+    table = tmp_path / "tasks.csv"
+    table.write_text("task,C,accuracy\na,1e18,0.1\na,1e19,1.2\nb,1e18,0.3\n")
+    done = run(
+        "breaks", table, "--y", "accuracy", "--groups", "task", "--questions", 100, "--chance", 0
+    )
+    assert done.code == 2
+    assert "outside [0, 1] (row 3)" in done.err
+    assert "only one row" in done.err

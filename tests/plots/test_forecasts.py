@@ -1,0 +1,68 @@
+"""Plots of forecasts and allocations."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+import bayescale as bs
+from bayescale.plots import style
+
+COUNT = r"\d+(\.\d+)?[KMBT]"
+FLOP = r"\de\d+"
+NUMBER = r"\d+(\.\d+)?"
+PARAMETERS = "parameters N"
+TOKENS = "training tokens D"
+COMPUTE = "training compute C (FLOP)"
+LOSS = "loss (nats per token)"
+
+
+def test_a_forecast_is_drawn_against_the_column_with_the_widest_range(c4_fit, check_axis, legend):
+    ahead = bs.forecast(c4_fit, N=bs.grid("100M", "10B", 20), D="20B")
+    ax = bs.plot_forecast(ahead, ci_prob=0.8)
+    check_axis(ax.xaxis, COMPUTE, FLOP)
+    check_axis(ax.yaxis, LOSS, NUMBER)
+    assert legend(ax) == ["loss of a new run, 80 %", "mean, 80 %"]
+    check_axis(bs.plot_forecast(ahead, x="N").xaxis, PARAMETERS, COUNT)
+    with pytest.raises(bs.FitError, match="no column 'E'"):
+        bs.plot_forecast(ahead, x="E")
+
+
+@pytest.mark.parametrize("budgets", [[1e21], [1e21, 1e22]])
+def test_single_points_are_drawn_as_bars(c4_fit, budgets, check_axis, ticks):
+    ax = bs.plot_forecast(bs.forecast(c4_fit, C=budgets))
+    check_axis(ax.yaxis, LOSS, NUMBER)
+    assert ax.get_xlabel() == COMPUTE
+    assert ticks(ax.xaxis)
+    assert [len(c.get_segments()) for c in ax.collections[:2]] == [len(budgets)] * 2
+
+
+def test_observed_runs_are_drawn_on_top_in_another_colour(c4_fit, openlm, clouds, colours, legend):
+    held = openlm.query("dataset == 'c4' and N > 5e8")
+    ahead = bs.forecast(c4_fit, N=bs.grid("100M", "10B", 20), D="20B")
+    ax = bs.plot_forecast(ahead, observed=held, x="N")
+    (cloud,) = clouds(ax)
+    assert np.array_equal(cloud.get_offsets(), held.table[["N", "loss"]])
+    assert colours(ax) == [style.COLOURS[1].lower()]
+    assert legend(ax)[-1] == "observed"
+
+
+def test_an_allocation_has_two_panels_with_known_models(c4_fit, check_axis, legend):
+    split = bs.allocate(c4_fit, bs.grid(1e22, 1e26, 12))
+    panels = bs.plot_allocation(split)
+    for ax, column, label in zip(panels, "ND", (PARAMETERS, TOKENS), strict=True):
+        check_axis(ax.xaxis, COMPUTE, FLOP)
+        check_axis(ax.yaxis, label, COUNT)
+        assert "Chinchilla" in [t.get_text() for t in ax.texts]
+        assert np.array_equal(ax.lines[0].get_ydata(), split.data[f"{column}_decision"])
+    assert {"Kaplan et al. 2020", "Hoffmann et al. 2022"} < set(legend(panels[0]))
+    bare = bs.plot_allocation(split, landmarks=False)
+    assert not any(ax.texts for ax in bare)
+    assert legend(bare[0])[-1] == "lowest expected loss"
+
+
+def test_one_budget_is_refused(c4_fit):
+    with pytest.raises(bs.FitError, match="plot_allocation needs two or more budgets"):
+        bs.plot_allocation(bs.allocate(c4_fit, [1e22, 1e22]))
+    assert not plt.get_fignums()
