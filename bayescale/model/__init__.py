@@ -1,7 +1,7 @@
 """The statistical model: from options to a specification, a posterior, and what it predicts."""
 
 from bayescale.model import drift
-from bayescale.model.design import SCALE_SPREAD, Effect, Parameter, design, draw_prior
+from bayescale.model.design import SCALE_SPREAD, Design, Effect, Parameter, design, draw_prior
 from bayescale.model.drift import AHEAD, AHEAD_AVERAGED, walked
 from bayescale.model.fitting import PRIOR_DRAWS, Fit, fit, fit_design
 from bayescale.model.posterior import NEW, at_runs, parameters, settle_groups
@@ -16,6 +16,7 @@ __all__ = [
     "NEW",
     "PRIOR_DRAWS",
     "SCALE_SPREAD",
+    "Design",
     "Effect",
     "Fit",
     "Parameter",
