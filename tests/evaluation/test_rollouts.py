@@ -7,6 +7,7 @@ import pickle
 import re
 import warnings
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -85,6 +86,12 @@ def fitted(monkeypatch):
     monkeypatch.setattr(jobs, "fit_design", fit_design)
     monkeypatch.setattr(jobs, "forecast", forecast)
     return calls
+
+
+@pytest.fixture
+def few_resamples(monkeypatch):
+    """Log-Huber baselines with forty resamples, where their precision does not matter."""
+    monkeypatch.setattr(jobs, "huber_bootstrap", partial(jobs.huber_bootstrap, resamples=40))
 
 
 @pytest.fixture(scope="module")
@@ -338,7 +345,7 @@ def test_a_baseline_that_cannot_be_made_leaves_a_note(openlm, fitted, monkeypatc
 # -- summaries ---------------------------------------------------------------------------------
 
 
-def test_summaries_by_law_threshold_group_and_distance(openlm, fitted):
+def test_summaries_by_law_threshold_group_and_distance(openlm, fitted, few_resamples):
     rolled = rollout(openlm, ["chinchilla", "kaplan"], above=[1e19, 1e21], groups="dataset")
     by = rolled.summary(by=("law", "threshold"))
     assert len(by) == 4 * 2
@@ -353,7 +360,7 @@ def test_summaries_by_law_threshold_group_and_distance(openlm, fitted):
         rolled.summary(by="treshold")
 
 
-def test_the_repr_has_coverage_and_relative_score(openlm, fitted):
+def test_the_repr_has_coverage_and_relative_score(openlm, fitted, few_resamples):
     rolled = rollout(openlm, "chinchilla", above=1e21)
     first, second, third = repr(rolled).splitlines()
     assert first == f"<Rollout of chinchilla: {len(rolled.points) // 2} held-out runs in 1 problem>"
@@ -399,7 +406,7 @@ def test_draws_are_thinned_and_in_the_order_of_the_points(openlm, fitted):
 
 
 @pytest.fixture
-def two(openlm, fitted) -> Rollout:
+def two(openlm, fitted, few_resamples) -> Rollout:
     return rollout(openlm, ["chinchilla", "kaplan"], above=[1e20, 1e21], random_seed=3)
 
 
@@ -453,7 +460,7 @@ def test_invalid_weights_are_refused(two, weights, message):
 
 
 @pytest.mark.parametrize("executor", [Inline, lambda: ThreadPoolExecutor(3)])
-def test_results_do_not_depend_on_the_executor(openlm, fitted, executor):
+def test_results_do_not_depend_on_the_executor(openlm, fitted, few_resamples, executor):
     options = dict(above=[1e20, 1e21], groups="dataset", random_seed=5)
     local = rollout(openlm, ["chinchilla", "kaplan"], **options)
     remote = rollout(openlm, ["chinchilla", "kaplan"], executor=executor(), **options)
