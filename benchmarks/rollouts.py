@@ -38,7 +38,7 @@ from sizes import SIZES as ASKED
 
 import bayescale as bs
 from bayescale.evaluation import splits as holdout
-from bayescale.evaluation.jobs import BASELINE, OURS, Task, by_huber, scored
+from bayescale.evaluation.jobs import BASELINE, OURS, Job, by_huber, scored
 from bayescale.model.drift import AHEAD
 
 SIZES = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3)
@@ -156,9 +156,7 @@ def points_of(problem, groups, seed: int, draws: int) -> tuple[list, dict, dict]
             )
         for form, size, drawn, density in forms_of_drift(fit, problem, groups, SPREAD, seed):
             add(name, form, size, *fits[name].scored(drawn, density))
-        task = Task(
-            name, by_huber, problem, law, "C", groups, {}, np.random.SeedSequence([seed, i])
-        )
+        task = Job(name, by_huber, problem, law, "C", groups, {}, np.random.SeedSequence([seed, i]))
         started = time.perf_counter()
         drawn, density, *_ = by_huber(task)
         label = f"log-Huber bootstrap ({name})"

@@ -1,16 +1,22 @@
-"""Posterior draws per second, beside the textbook PyMC model and the bootstrap, in one run.
+"""Effective draws per second, compared with the textbook PyMC model and the bootstrap.
 
-    python benchmarks/speed.py
+    python benchmarks/speed.py [--callbacks]
 
-The textbook model has raw A and B, groups non-centred, and a diagonal mass matrix; it is sampled by
-the same nutpie, so the ratios measure the model and the mass matrix alone. Compilation is not
-counted on either side; `cold.py` times whole processes.
+The textbook model has raw A and B, non-centred groups and a diagonal mass matrix. It is sampled by
+the same nutpie, so the ratios measure the parametrisation and the mass matrix alone. Compilation is
+not counted on either side; `cold.py` measures whole processes. With ``--callbacks``, only the
+seconds of compilation are measured, with nutpie's own callbacks and with the shorter ones of
+`bayescale.inference.nutpie_callbacks`.
 """
 
 from __future__ import annotations
 
+import argparse
 import time
 import warnings
+from contextlib import nullcontext
+from importlib.metadata import version
+from unittest.mock import patch
 
 import numpy as np
 import nutpie
@@ -20,16 +26,20 @@ from common import chinchilla240, write
 from scipy.optimize import minimize
 
 import bayescale as bs
+from bayescale.inference import nutpie_callbacks
 from bayescale.inference.diagnostics import convergence
+from bayescale.model.pymc_model import target
+from bayescale.model.specify import design
 
 DRAWS, CHAINS, REPEATS = 1000, 4, 3
 GROUPS, RUNS_PER_GROUP = 20, 30
 TEXTBOOK_HIERARCHY = dict(draws=300, tune=300)  # more would take hours
 BOOTSTRAPS = 40  # timed, then scaled to 4000
+COMPILATIONS = 3
 
 
 def textbook(runs: bs.Runs, group: str | None = None) -> pm.Model:
-    """The model as one would write it at first."""
+    """The Chinchilla model in its raw constants."""
     N, D, y = (runs.table[c].to_numpy() for c in ("N", "D", "loss"))
     index, levels = pd.factorize(runs.table[group], sort=True) if group else (None, None)
     with pm.Model(coords={"group": levels} if group else None) as model:
@@ -50,7 +60,7 @@ def textbook(runs: bs.Runs, group: str | None = None) -> pm.Model:
 
 
 def sampled(model, **settings) -> tuple[float, float, int]:
-    """Seconds, smallest effective sample, divergences."""
+    """Seconds, smallest effective sample size, divergences."""
     started = time.perf_counter()
     tree = nutpie.sample(
         model, chains=CHAINS, cores=2, progress_bar=False, save_warmup=False, **settings
@@ -60,8 +70,10 @@ def sampled(model, **settings) -> tuple[float, float, int]:
     return seconds, found.ess, found.divergences
 
 
-def ours(runs: bs.Runs, groups: str | None = None, draws: int = DRAWS) -> tuple[float, float, int]:
-    """The same figures for a refit of this package, checks included; medians of several seeds."""
+def refits(
+    runs: bs.Runs, groups: str | None = None, draws: int = DRAWS
+) -> tuple[float, float, int]:
+    """As `sampled`, for refits with this package; medians of several seeds."""
     bs.fit(runs, groups=groups, random_seed=0, progressbar=False)
     figures = []
     for seed in range(REPEATS):
@@ -89,6 +101,46 @@ def bootstrap(runs: bs.Runs) -> float:
     return (time.perf_counter() - started) / BOOTSTRAPS * 4000
 
 
+def compile_seconds(runs: bs.Runs, groups: str | None, short: bool) -> list[float]:
+    """Seconds that nutpie takes to compile a fresh Chinchilla model, for several repetitions.
+
+    With `short` false, nutpie's own callbacks are compiled.
+    """
+    plan = target(design(runs, bs.laws.chinchilla, groups))
+    seconds = []
+    for _ in range(COMPILATIONS):
+        model = plan.build()
+        started = time.perf_counter()
+        if short:
+            nutpie_callbacks.compile_model(model, plan.scattered)
+        else:
+            with patch.object(nutpie_callbacks, "_short_callbacks", nullcontext):
+                nutpie_callbacks.compile_model(model, plan.scattered)
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def callbacks() -> pd.DataFrame:
+    """Seconds of compilation with both kinds of callbacks, for a flat and a grouped model."""
+    openlm = bs.Runs.example("openlm")
+    compile_seconds(openlm, None, short=True)  # imports and numba's own start are not counted
+    rows = []
+    for name, groups in (("chinchilla", None), ("chinchilla, grouped", "dataset")):
+        own, short = (compile_seconds(openlm, groups, short=s) for s in (False, True))
+        rows.append(
+            {
+                "model": name,
+                "nutpie's callbacks (s)": np.median(own),
+                "short callbacks (s)": np.median(short),
+                "saved (s)": np.median(own) - np.median(short),
+                "saved (%)": 100 * (1 - np.median(short) / np.median(own)),
+                "repetitions": COMPILATIONS,
+                "nutpie": version("nutpie"),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
 def twenty_groups() -> bs.Runs:
     """Twenty sweeps of thirty runs that differ by about a tenth in every parameter."""
     rng = np.random.default_rng(1)
@@ -113,14 +165,19 @@ def twenty_groups() -> bs.Runs:
 
 def main() -> None:
     warnings.simplefilter("ignore")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--callbacks", action="store_true", help="measure compilation only")
+    if parser.parse_args().callbacks:
+        write(callbacks(), "callbacks", "Seconds of compilation, medians")
+        return
     runs = chinchilla240()
     rows = []
 
-    def row(job, what, seconds, ess=np.nan, divergences=np.nan):
+    def row(job, method, seconds, ess=np.nan, divergences=np.nan):
         rows.append(
             {
                 "job": job,
-                "method": what,
+                "method": method,
                 "seconds": seconds,
                 "min ESS": ess,
                 "ESS per second": ess / seconds,
@@ -131,7 +188,7 @@ def main() -> None:
     job = f"Chinchilla-240, {CHAINS} x {DRAWS} draws"
     raw = nutpie.compile_pymc_model(textbook(runs))
     row(job, "textbook PyMC", *sampled(raw, draws=DRAWS, tune=1000, seed=1))
-    row(job, "bayescale, refit", *ours(runs))
+    row(job, "bayescale, refit", *refits(runs))
     row("uncertainty of the same fit", "case bootstrap, 4000 draws", bootstrap(runs))
 
     started = time.perf_counter()
@@ -147,8 +204,8 @@ def main() -> None:
     job = f"hierarchy, {GROUPS} groups x {RUNS_PER_GROUP} runs"
     raw = nutpie.compile_pymc_model(textbook(runs, "sweep"))
     row(job, "textbook PyMC", *sampled(raw, seed=1, **TEXTBOOK_HIERARCHY))
-    row(job, "bayescale, refit", *ours(runs, "sweep"))
-    row(job, f"bayescale, refit, {CHAINS} x 4000 draws", *ours(runs, "sweep", 4000))
+    row(job, "bayescale, refit", *refits(runs, "sweep"))
+    row(job, f"bayescale, refit, {CHAINS} x 4000 draws", *refits(runs, "sweep", 4000))
 
     table = pd.DataFrame(rows)
     for _, jobs in table.groupby("job", sort=False):

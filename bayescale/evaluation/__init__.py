@@ -1,8 +1,9 @@
-"""Did the intervals hold, and which law do the runs support."""
+"""Coverage and scores of forecasts, and which law the runs support."""
 
 from bayescale.evaluation import scores
+from bayescale.evaluation.claims import LARGE
 from bayescale.evaluation.comparison import Comparison, average, compare
-from bayescale.evaluation.hypothesis_comparison import LARGE, Hypotheses, hypotheses
+from bayescale.evaluation.hypothesis_comparison import Hypotheses, hypotheses
 from bayescale.evaluation.jobs import OURS
 from bayescale.evaluation.rollouts import AVERAGE, DISTANCES, Rollout, rollout
 from bayescale.evaluation.sbc import Calibration, calibrate, envelope

@@ -1,4 +1,4 @@
-"""What people do today, to compare with: a log-Huber fit with a bootstrap, and the last value."""
+"""Forecasts in use today, as baselines: a log-Huber fit with a bootstrap, and the last value."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from bayescale.errors import FitError
 from bayescale.laws import Law
 from bayescale.priors import Positive, Prior, from_link
 
-#: Where the Huber loss of a residual of log loss turns from square to linear (Hoffmann et al.).
+#: Residual of log loss at which the Huber loss turns from square to linear (Hoffmann et al.).
 DELTA = 1e-3
-#: How far a parameter may wander from its prior's centre, in the prior's widths.
+#: Bound on the distance of a parameter from its prior's centre, in widths of the prior.
 REACH = 6.0
+#: Starting points of the fit.
 STARTS = 48
 #: Residuals drawn for every refit.
 RESIDUALS = 10
 #: Probability that a normal variable lies within one standard deviation.
 WITHIN_ONE_SD = 0.6827
-#: Losses are published with about six digits, so no density is sharper.
+#: Least width of a kernel on log loss: losses are published with about six digits.
 SHARPEST = 1e-6
 
 
@@ -41,8 +42,8 @@ class Baseline:
         """Log predictive density of `loss` (not of its log) at each point; dims (point,).
 
         A Gaussian kernel density of the draws' log loss with Silverman's bandwidth, divided by
-        the loss for the change of variable. Beyond the outermost draw it falls like one kernel,
-        so a forecast that missed is punished hard, as its intervals deserve.
+        the loss for the change of variable. Beyond the outermost draw the density falls as one
+        kernel does.
         """
         from scipy.special import logsumexp
 
@@ -67,7 +68,7 @@ def silverman(draws: np.ndarray) -> np.ndarray:
 
 
 def persistence(x, log_loss, ahead_x, rng: np.random.Generator, draws: int = 4000) -> Baseline:
-    """A learning curve stays at its last value, and wanders as a random walk in log x.
+    """Predict that a learning curve stays at its last value, plus a random walk in log x.
 
     Parameters
     ----------
@@ -75,16 +76,16 @@ def persistence(x, log_loss, ahead_x, rng: np.random.Generator, draws: int = 400
         Tokens, steps or examples; positive.
     log_loss : array_like, dims (checkpoint,)
     ahead_x : array_like, dims (point,)
-        Where to forecast.
+        Where to forecast, in the unit of `x`.
     rng : numpy.random.Generator
     draws : int
 
     Returns
     -------
     Baseline
-        The walk's standard deviation over one e-fold of x is the size that 68 % of the curve's
-        own increments do not exceed, each over the root of its step in log x: neither a spike nor
-        a long plateau moves it.
+        The walk's standard deviation over one e-fold of x is the 68 % quantile of the absolute
+        increments of the curve, each divided by the root of its step in log x. The quantile is
+        robust to spikes and plateaus.
 
     Raises
     ------
@@ -109,13 +110,15 @@ def _walk_scale(log_x: np.ndarray, log_loss: np.ndarray) -> float:
     """Standard deviation of a random walk over one unit of `log_x`."""
     over, change = np.diff(log_x), np.diff(log_loss)
     if not (over > 0).any():
-        raise FitError("persistence needs two checkpoints at different x to tell how a curve moves")
+        raise FitError("persistence needs two checkpoints at different x to estimate a random walk")
     sizes = np.abs(change[over > 0]) / np.sqrt(over[over > 0])
     return float(np.quantile(sizes, WITHIN_ONE_SD))
 
 
 def _walks(distance: np.ndarray, rng, draws: int) -> np.ndarray:
-    """Standard Brownian paths at `distance` from their start; dims (draw, point)."""
+    """Paths of a Wiener process at each `distance` from its start; dims (draw, point)."""
+    # Drift (`bayescale.model.drift`) is the mean of such a walk over each distance, and draws walk
+    # and integral jointly, point by point. The walk alone is one cumulative sum.
     order = np.argsort(distance)
     steps = np.sqrt(np.diff(distance[order], prepend=0.0))
     paths = np.empty((draws, len(distance)))
@@ -134,7 +137,7 @@ def huber_bootstrap(
     rng: np.random.Generator,
     resamples: int = 400,
 ) -> Baseline:
-    """The log-Huber fit of a law, refitted to resampled runs, plus resampled residuals.
+    """Bootstrap the log-Huber fit of a law: refits to resampled runs plus resampled residuals.
 
     Hoffmann et al. 2022, arXiv:2203.15556 (the fit); Besiroglu et al. 2024, arXiv:2404.10102 (the
     bootstrap).
@@ -143,22 +146,22 @@ def huber_bootstrap(
     ----------
     law : Law
     columns : mapping of str to array, dims (run,)
-        Raw columns of the law at the runs to fit.
+        Columns of the law at the runs to fit, in raw units.
     log_loss : array_like, dims (run,)
     ahead : mapping of str to array, dims (point,)
-        The same columns where to forecast.
+        The same columns at the points to forecast.
     rng : numpy.random.Generator
     resamples : int
 
     Returns
     -------
     Baseline
-        ``10 * resamples`` draws: each refit with ten residuals of the point fit at every point.
+        ``10 * resamples`` draws: at every point each refit, plus ten residuals of the point fit.
 
     Raises
     ------
     FitError
-        If no start gives a finite loss at every run.
+        If the law has a finite loss at every run from none of the starting points.
 
     Examples
     --------
@@ -184,9 +187,10 @@ def huber_bootstrap(
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A law to fit to one table, many fits at once.
+    """A law and the table to fit, for many fits at once.
 
-    Parameters are arrays `z`, dims (fit, parameter): link scale, in widths from the prior's centre.
+    Parameters are arrays `z`, dims (fit, parameter), on the link scale: the distance from the
+    prior's centre in widths of the prior.
     """
 
     law: Law
@@ -214,17 +218,17 @@ class Problem:
         }
 
     def log_mean(self, z: np.ndarray, columns=None) -> np.ndarray:
-        """Log loss that the law predicts at the runs or at other `columns`; dims (fit, run)."""
+        """Predicted log loss at the runs or at other `columns`; dims (fit, run)."""
         values = {name: v[:, None] for name, v in self.values(z).items()}
         with np.errstate(all="ignore"):
             return np.log(self.law(columns or self.columns, self.scales, values))
 
     def residual(self, z: np.ndarray) -> np.ndarray:
-        """Observed less predicted log loss; dims (fit, run)."""
+        """Observed minus predicted log loss; dims (fit, run)."""
         return self.log_loss - self.log_mean(z)
 
     def slopes(self, z: np.ndarray, residual: np.ndarray, step: float = 1e-6) -> np.ndarray:
-        """Derivative of the prediction by each parameter; dims (fit, parameter, run)."""
+        """Derivatives of the predicted log loss by each parameter; dims (fit, parameter, run)."""
         nudges = step * np.eye(z.shape[1])
         return np.stack([(residual - self.residual(z + by)) / step for by in nudges], axis=1)
 
@@ -232,19 +236,20 @@ class Problem:
 def huber_fits(problem: Problem, rng, resamples: int) -> tuple[np.ndarray, np.ndarray]:
     """The best of many fits, dims (1, parameter), and its refits to resampled runs.
 
-    Starts are drawn from the priors, which do not enter the objective.
+    Starting points are drawn from the priors, which do not enter the objective. Refits have dims
+    (resample, parameter).
     """
     runs = len(problem.log_loss)
     starts = rng.standard_normal((STARTS, len(problem.priors)))
     starts[0] = 0.0
     fits, every = starts, np.ones((STARTS, runs))
-    # A narrow delta sees only the few runs that a far start happens to meet.
+    # With a small delta, a fit that starts far away is drawn to the few runs near its curve.
     for delta in (1.0, 0.1, 0.01, DELTA):
         fits, costs = descend(problem, fits, every, 30, delta)
     if not np.isfinite(costs).any():
         raise FitError(
             f"law {problem.law.name!r} is finite and positive at these runs for none of "
-            f"{STARTS} starts from its priors: look at the priors and the columns"
+            f"{STARTS} starting points from its priors: check the priors and the columns"
         )
     best, _ = descend(problem, fits[[np.argmin(costs)]], np.ones((1, runs)), iterations=500)
     counts = rng.multinomial(runs, np.full(runs, 1 / runs), size=resamples).astype(float)
@@ -262,23 +267,39 @@ def descend(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Minimise the summed Huber loss of many fits at once, by damped and reweighted Gauss-Newton.
 
-    Fits start at `z` and count each run as `counts` says, dims (fit, run). A fit rests when its
-    step is shorter than `tolerance`. Returns parameters, dims (fit, parameter), and losses (fit,).
+    Parameters
+    ----------
+    problem : Problem
+    z : array, dims (fit, parameter)
+        Starting points.
+    counts : array, dims (fit, run)
+        Weight of each run in each fit.
+    iterations : int
+    delta : float
+        Of the Huber loss.
+    tolerance : float
+        A fit stops when its step is shorter.
+
+    Returns
+    -------
+    z : array, dims (fit, parameter)
+    cost : array, dims (fit,)
     """
     z, damping, live = z.copy(), np.full(len(z), 1e-3), np.arange(len(z))
     residual = problem.residual(z)
     cost = _huber_loss(residual, counts, delta)
     for _ in range(iterations):
-        here = z[live]
-        step = _step(problem, here, residual[live], counts[live], damping[live], delta)
-        there = np.clip(here + step, -REACH, REACH)
-        trial = problem.residual(there)
-        trial_cost = _huber_loss(trial, counts[live], delta)
+        current = z[live]
+        step = _step(problem, current, residual[live], counts[live], damping[live], delta)
+        trial = np.clip(current + step, -REACH, REACH)
+        trial_residual = problem.residual(trial)
+        trial_cost = _huber_loss(trial_residual, counts[live], delta)
         better = trial_cost < cost[live]
         moved = live[better]
-        z[moved], residual[moved], cost[moved] = there[better], trial[better], trial_cost[better]
+        z[moved], residual[moved] = trial[better], trial_residual[better]
+        cost[moved] = trial_cost[better]
         damping[live] *= np.where(better, 0.2, 8.0)
-        live = live[np.abs(there - here).max(axis=1) > tolerance]
+        live = live[np.abs(trial - current).max(axis=1) > tolerance]
         if not live.size:
             break
     return z, cost
@@ -296,7 +317,7 @@ def _step(problem: Problem, z, residual, counts, damping, delta: float) -> np.nd
     slopes = problem.slopes(z, residual)
     weights = counts * delta / np.maximum(np.abs(residual), delta)
     downhill = (slopes @ (weights * residual)[..., None])[..., 0]
-    # A parameter that presses against its bound stays there, and the others go on without it.
+    # A parameter at its bound, with a gradient that points outwards, is held fixed.
     slopes[(np.abs(z) >= REACH) & (downhill * z > 0)] = 0.0
     downhill = (slopes @ (weights * residual)[..., None])[..., 0]
     curvature = (slopes * weights[:, None]) @ slopes.transpose(0, 2, 1)
@@ -304,7 +325,7 @@ def _step(problem: Problem, z, residual, counts, damping, delta: float) -> np.nd
     floor = 1e-9 * diagonal.max(axis=1, keepdims=True) + 1e-300
     diagonal += damping[:, None] * diagonal + floor
     step = np.linalg.solve(curvature, downhill[..., None])[..., 0]
-    # The Huber loss curves within delta only, so the weights overstate its curvature; up to twice
-    # the step still goes down.
+    # The Huber loss has curvature within delta only, so the weights overstate it. Up to twice the
+    # step still lowers the loss.
     curving = (counts * (np.abs(residual) < delta)).sum(axis=1) / weights.sum(axis=1)
     return step / np.clip(curving, 0.5, 1.0)[:, None]

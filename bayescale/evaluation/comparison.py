@@ -1,4 +1,4 @@
-"""Which law the runs speak for, how strongly, and the weights that an average gives them."""
+"""Which law the runs support, how strongly, and the weights of an average over laws."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.errors import ConvergenceWarning, FitError, RunsWarning, unknown
-from bayescale.evaluation.jobs import AVERAGED
+from bayescale.evaluation.jobs import AVERAGED, OURS
 from bayescale.forecasting import Average, named, other_runs, stacking, warn_if_any_failed
 from bayescale.model import Fit
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from bayescale.evaluation.rollouts import Rollout
 
 METHODS = ("rollout", "loo")
-#: Above this Pareto k a run's leave-one-out density cannot be had by reweighting draws.
+#: Above this Pareto k, reweighted draws do not give a run's leave-one-out density.
 PARETO_K = 0.7
 #: With fewer runs, standard errors of LOO differences are too small, and differences in elpd below
 #: `SMALL` are noise whatever their standard error (Sivula et al. 2020, arXiv:2008.10296).
 ENOUGH_RUNS, SMALL = 100, 4.0
-#: A difference of fewer standard errors is not settled; one of more than twice as many is clear.
-SETTLED = 2.0
+#: A difference of fewer standard errors is not decided; one of more than twice as many is clear.
+DECIDED = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,17 +35,18 @@ class Comparison:
     Attributes
     ----------
     fits : mapping of str to Fit
-        What was compared, by name.
+        The fits that were compared, by name.
     table : pandas.DataFrame
-        What `summary` shows.
+        The table that `summary` returns.
     method : {"rollout", "loo"}
-        What the weights come from.
+        The source of the weights.
     verdict : str
-        One sentence on the best two laws and how firmly they can be told apart.
+        Whether the best law can be told from the second, and how strong the evidence is; or that
+        no verdict can be drawn, with the fits that did not converge.
     notes : tuple of str
-        Why not to lean on these figures.
+        Cautions on these figures.
     loo : dict of str to arviz_stats.ELPDData
-        Per fit: ``elpd_i`` and ``pareto_k`` per run, and their sums, as ArviZ computes them.
+        By fit: ``elpd_i`` and ``pareto_k`` of every run, and their sums, as ArviZ computes them.
     rollout : Rollout, optional
     """
 
@@ -69,14 +70,15 @@ class Comparison:
         -------
         pandas.DataFrame
             ``elpd_loo``, the sum over runs of leave-one-out log densities of log loss, and its
-            ``se``; ``elpd_diff`` to the highest (0 or less) and its ``diff_se``; ``p_loo``, the
-            effective number of parameters; ``k_above_0.7``, the runs whose leave-one-out density
-            is unreliable; ``weight_loo``. With a rollout, means over its problems: ``log_score``
-            (per run, higher is better), ``log_score_diff`` to the highest and ``log_score_diff_se``
-            between problems (labels of the rollout's
-            `each`), ``crps`` and ``interval_score`` of log loss, ``coverage90``;
-            ``weight_rollout``, from the log scores of laws that drift as they do in an average.
-            ``weight`` is the one that `bayescale.average` takes.
+            standard error ``se``; ``elpd_diff``, the difference to the highest (0 or less), and
+            its standard error ``diff_se``; ``p_loo``, the effective number of parameters;
+            ``k_above_0.7``, the number of runs whose leave-one-out density is unreliable;
+            ``weight_loo``. With a rollout, means over its problems: ``log_score`` (per run, higher
+            is better), ``log_score_diff`` to the highest and its standard error
+            ``log_score_diff_se`` between problems (between labels, if the rollout has `each`),
+            ``crps`` and ``interval_score`` of log loss, ``coverage90``; ``weight_rollout``, from
+            the log scores with the drift that laws have in an average. ``weight`` is the one that
+            `bayescale.average` takes.
 
         Warns
         -----
@@ -106,13 +108,12 @@ def compare(
     Parameters
     ----------
     fits : mapping of str to Fit, or sequence of Fit
-        By name; those of a sequence are called as their laws are.
+        By name; fits in a sequence have the names of their laws.
     rollout : Rollout, optional
-        Of the same laws, from `bayescale.rollout`; it knows the fits by these names, or by those
-        of their laws.
+        Of the same laws, from `bayescale.rollout`, under the same names or those of the laws.
     method : {"rollout", "loo"}, optional
-        What the weights come from: by default the rollout if there is one. Extrapolation is what
-        laws are for, and leave-one-out does not test it.
+        The source of the weights: by default the rollout if there is one, because laws are used for
+        extrapolation, which leave-one-out does not test.
 
     Returns
     -------
@@ -121,20 +122,21 @@ def compare(
     Raises
     ------
     FitError
-        Naming everything that keeps the fits from being compared: other runs, another drift through
+        Naming everything that prevents a comparison: different runs, different drift through
         checkpoints, a rollout of other laws.
 
     Warns
     -----
     ConvergenceWarning, RunsWarning
-        If weights come from leave-one-out, and runs of high Pareto k, fewer than 100 runs, or
-        checkpoints of one run make it unreliable.
+        If weights come from leave-one-out and it is unreliable: runs of high Pareto k, fewer than
+        100 runs, or checkpoints of one run.
 
     Notes
     -----
     Leave-one-out by Pareto-smoothed importance sampling: Vehtari, Gelman & Gabry 2017,
-    arXiv:1507.04544. Weights by stacking (`stacking`): they maximise the log score of the mixture,
-    not the probability that a law is true, so two laws that err alike share one law's weight.
+    arXiv:1507.04544. Weights are by stacking (`stacking`): they maximise the log score of the
+    mixture and are not probabilities that a law is true. Two laws with the same errors share the
+    weight of one.
 
     Examples
     --------
@@ -147,14 +149,14 @@ def compare(
     """
     fits = named(fits)
     method = method or ("loo" if rollout is None else "rollout")
-    aliases, problems = {}, other_runs(fits) + _other_drift(fits)
+    aliases, problems = {}, other_runs(fits) + _different_drifts(fits)
     if method not in METHODS:
         problems.append(unknown("method", method, METHODS))
     if method == "rollout" and rollout is None:
         problems.append("method='rollout' needs rollout=: make one with bs.rollout(runs, laws)")
     if rollout is not None:
-        aliases, strangers = _in_rollout(fits, rollout)
-        problems += strangers
+        aliases, missing = _in_rollout(fits, rollout)
+        problems += missing
     if problems:
         raise FitError(problems, where="compare")
 
@@ -165,25 +167,37 @@ def compare(
     table["weight"] = table[f"weight_{method}"]
     score = "elpd_loo" if method == "loo" else "log_score"
     table = table.sort_values(score, ascending=False, kind="stable")
-    doubts = _doubts(fits, table)
+    cautions = _cautions(fits, table)
     if method == "loo":
-        for text, category in doubts:
+        for text, category in cautions:
             warnings.warn(text, category, stacklevel=2)
-    notes = tuple(text for text, _ in doubts)
-    return Comparison(fits, table, method, _verdict(table, method), notes, loo, rollout)
+        failed = not_converged(fits)
+    else:
+        failed = _not_converged_in_rollout(rollout.points, aliases)
+    notes = tuple(text for text, _ in cautions)
+    return Comparison(fits, table, method, _verdict(table, method, failed), notes, loo, rollout)
+
+
+def not_converged(fits: Mapping[str, Fit]) -> dict[str, str]:
+    """Fits whose chains did not converge: by name, a phrase with the name and the diagnostics."""
+    return {
+        name: f"{name} ({fit.convergence})"
+        for name, fit in fits.items()
+        if not fit.convergence.passed
+    }
 
 
 def average(
     fits: Comparison | Mapping[str, Fit] | Sequence[Fit],
     weights: Mapping[str, float] | None = None,
 ) -> Average:
-    """Average over laws: forecasts and allocates like one fit.
+    """Average over laws: the result forecasts and allocates as one fit does.
 
     Parameters
     ----------
     fits : Comparison, mapping of str to Fit, or sequence of Fit
     weights : mapping of str to float, optional
-        One per fit, with the sum 1. By default those of the comparison; equal ones without it.
+        One per fit, with the sum 1. By default those of the comparison, or equal ones.
 
     Returns
     -------
@@ -192,7 +206,7 @@ def average(
     Raises
     ------
     FitError
-        Naming everything in which fits and weights do not belong together.
+        Naming everything in which fits and weights do not match.
 
     Examples
     --------
@@ -219,14 +233,14 @@ def _loo(fit: Fit):
     from arviz_stats import loo
 
     with warnings.catch_warnings():
-        # Of high Pareto k, which is said of all fits at once.
+        # ArviZ warns of high Pareto k fit by fit; `compare` warns once.
         warnings.simplefilter("ignore", UserWarning)
         return loo(fit.data, pointwise=True, var_name="log_loss")
 
 
 def _loo_table(loo: Mapping[str, object]) -> pd.DataFrame:
-    at_run = np.stack([np.asarray(each.elpd_i) for each in loo.values()], axis=1)
-    below = at_run - at_run[:, [at_run.sum(axis=0).argmax()]]
+    elpd_i = np.stack([np.asarray(each.elpd_i) for each in loo.values()], axis=1)
+    below = elpd_i - elpd_i[:, [elpd_i.sum(axis=0).argmax()]]
     return pd.DataFrame(
         {
             "elpd_loo": [each.elpd for each in loo.values()],
@@ -234,60 +248,62 @@ def _loo_table(loo: Mapping[str, object]) -> pd.DataFrame:
             "elpd_diff": below.sum(axis=0),
             "diff_se": np.sqrt(len(below)) * below.std(axis=0),
             "p_loo": [each.p for each in loo.values()],
-            # A k that is not a number is no good one either.
+            # A k that is not a number counts as high.
             "k_above_0.7": [
                 int((~(np.asarray(each.pareto_k) <= PARETO_K)).sum()) for each in loo.values()
             ],
-            "weight_loo": stacking(at_run),
+            "weight_loo": stacking(elpd_i),
         },
         index=pd.Index(loo, name="law"),
     )
 
 
-def _other_drift(fits: Mapping[str, Fit]) -> list[str]:
-    """Drift through checkpoints predicts each from its neighbours, whatever the law."""
+def _different_drifts(fits: Mapping[str, Fit]) -> list[str]:
+    """Refuse fits of which some have drift through checkpoints and others do not.
+
+    With drift through the runs, each checkpoint is predicted from its neighbours, whatever the law.
+    """
     drifts = {name: fit.plan.drift for name, fit in fits.items() if fit.plan.has_series}
     if len({drift == "through" for drift in drifts.values()}) < 2:
         return []
-    said = ", ".join(f"{name}: {drift!r}" for name, drift in drifts.items())
+    listed = ", ".join(f"{name}: {drift!r}" for name, drift in drifts.items())
     return [
-        f"the fits do not let checkpoints drift alike ({said}), so LOO would compare drifts, "
-        "not laws: fit all with the same drift="
+        f"the fits differ in the drift through checkpoints ({listed}), so LOO would compare "
+        "drifts, not laws: fit all with the same drift="
     ]
 
 
-def _doubts(fits: Mapping[str, Fit], table: pd.DataFrame) -> list[tuple[str, type[Warning]]]:
-    """Why leave-one-out may not be relied on, and the kind of warning each reason deserves."""
+def _cautions(fits: Mapping[str, Fit], table: pd.DataFrame) -> list[tuple[str, type[Warning]]]:
+    """The reasons why leave-one-out may be unreliable, each with its category of warning."""
     first = next(iter(fits.values()))
     n, high = len(first.runs), table["k_above_0.7"]
-    doubts = []
+    cautions = []
     if (high > 0).any():
         laws = ", ".join(f"{name}: {k}" for name, k in high.items() if k)
-        doubts.append(
+        cautions.append(
             (
-                f"LOO is unreliable where single runs decide a fit ({laws} of {n} runs with "
+                f"LOO is unreliable, because single runs determine a fit ({laws} of {n} runs with "
                 f"Pareto k above {PARETO_K}): compare by a rollout",
                 ConvergenceWarning,
             )
         )
     if n < ENOUGH_RUNS:
-        doubts.append(
+        cautions.append(
             (
                 f"with {n} runs, fewer than {ENOUGH_RUNS}, LOO differences are less certain "
-                "than their standard errors say",
+                "than their standard errors suggest",
                 RunsWarning,
             )
         )
     if first.plan.has_series:
-        doubts.append(
+        cautions.append(
             (
                 "rows are checkpoints of one run (series): leaving out one leaves its "
-                "neighbours in, so LOO tells how laws interpolate, not how they forecast: "
-                "compare by a rollout",
+                "neighbours in, so LOO measures interpolation, not forecasts: compare by a rollout",
                 RunsWarning,
             )
         )
-    return doubts
+    return cautions
 
 
 # -- rollouts ----------------------------------------------------------------------------------
@@ -296,10 +312,10 @@ SCORES = {"crps": "crps", "interval_score": "interval_score", "inside90": "cover
 
 
 def _in_rollout(fits: Mapping[str, Fit], rollout) -> tuple[dict[str, str], list[str]]:
-    """What the rollout calls each fit, and which it does not know or not at all points."""
+    """The name of each fit in the rollout, and the fits that it lacks, wholly or at some points."""
     points = rollout.points
-    ours = points[points["method"] == "bayescale"]
-    laws = list(ours["law"].unique())
+    forecasts = points[points["method"] == OURS]
+    laws = list(forecasts["law"].unique())
     aliases = {name: name if name in laws else fit.law.name for name, fit in fits.items()}
     problems = [
         f"the rollout: {unknown('law', alias, laws)}"
@@ -308,11 +324,11 @@ def _in_rollout(fits: Mapping[str, Fit], rollout) -> tuple[dict[str, str], list[
     ]
     if len(set(aliases.values())) < len(aliases):
         problems.append(
-            "the rollout knows several fits by one name: give them the names that the "
+            "several fits have one name in the rollout: give them the names that the "
             "rollout has for them"
         )
     if not problems:
-        missing = _by_law(ours, "log_score", aliases).isna().sum()
+        missing = _by_law(forecasts, "log_score", aliases).isna().sum()
         problems = [
             f"the rollout lacks {n} log score(s) of {name}: all laws must forecast the same runs"
             for name, n in missing.items()
@@ -322,18 +338,34 @@ def _in_rollout(fits: Mapping[str, Fit], rollout) -> tuple[dict[str, str], list[
 
 
 def _by_law(points: pd.DataFrame, score: str, aliases: Mapping[str, str]) -> pd.DataFrame:
-    """A score with a column per fit and a row per problem and held-out run."""
+    """One score, with a column per fit and a row per problem and held-out run."""
     run = "run" if "run" in points else "row"
-    ours = points[points["method"] == "bayescale"]
-    wide = ours.pivot(index=["problem", run], columns="law", values=score)
+    forecasts = points[points["method"] == OURS]
+    wide = forecasts.pivot(index=["problem", run], columns="law", values=score)
     return wide[list(aliases.values())].set_axis(list(aliases), axis=1)
+
+
+def _not_converged_in_rollout(points: pd.DataFrame, aliases: Mapping[str, str]) -> dict[str, str]:
+    """As `not_converged`, for the fits of a rollout."""
+    if "converged" not in points:
+        return {}
+    forecasts = points[points["method"] == OURS]
+    converged = forecasts.groupby(["law", "problem"])["converged"].all()
+    return {
+        name: f"{name} (in {(~converged[alias]).sum()} of {len(converged[alias])} problems)"
+        for name, alias in aliases.items()
+        if not converged[alias].all()
+    }
 
 
 def _rollout_table(
     points: pd.DataFrame, aliases: Mapping[str, str], series: str | None
 ) -> pd.DataFrame:
-    """Scores of the laws, as means over problems; errors between the labels of `series`, whose
-    problems (several thresholds) forecast the same runs again."""
+    """Scores of the laws, as means over problems.
+
+    Standard errors are between the labels of `series`: the problems of one label (several
+    thresholds) forecast partly the same runs.
+    """
     log_score = _by_law(points, "log_score", aliases)
     problem = log_score.index.get_level_values("problem")
     each = log_score.groupby(problem).mean()
@@ -367,27 +399,44 @@ def _line(name: str, row: Mapping[str, float]) -> str:
     return line + (f", rollout log score {row['log_score']:.3f}" if "log_score" in row else "")
 
 
-def _verdict(table: pd.DataFrame, method: str) -> str:
-    """How firmly the best law can be told from the second; ± is one standard error."""
+def _verdict(table: pd.DataFrame, method: str, failed: Mapping[str, str]) -> str:
+    """How strongly the evidence favours the best law over the second; ± is one standard error.
+
+    `failed` has a phrase for each fit that did not converge. If one of the best two did not, no
+    verdict is drawn. Another one might have been best, which is stated.
+    """
     if len(table) == 1:
         return f"{table.index[0]} is alone: there is nothing to compare it with."
+    best, second = table.index[:2]
+    if best in failed or second in failed:
+        return (
+            "No verdict can be drawn, because chains did not converge: "
+            f"{'; '.join(failed.values())}. Sample these fits again with more draws and tune."
+        )
+    sentence = _evidence(table, method)
+    if failed:
+        listed = "; ".join(failed.values())
+        sentence += f" Other ranks are unreliable, because chains did not converge: {listed}."
+    return sentence
+
+
+def _evidence(table: pd.DataFrame, method: str) -> str:
     best, second = table.index[:2]
     column, error, what, judge = (
         ("elpd_diff", "diff_se", "elpd", "LOO")
         if method == "loo"
-        else ("log_score_diff", "log_score_diff_se", "log score per run", "the rollout")
+        else ("log_score_diff", "log_score_diff_se", "log score per run", "The rollout")
     )
     difference, se = -table[column].iloc[1], table[error].iloc[1]
     shown = f"the difference in {what} is {difference:.3g} ± {se:.2g}"
-    judge = judge[0].upper() + judge[1:]
     if np.isnan(se):
         return (
             f"{judge} prefers {best} to {second} by {difference:.3g} in {what}, on a single "
-            "problem: how that would scatter is not known."
+            "problem, so its standard error is not known."
         )
     if method == "loo" and difference < SMALL:
         return f"{judge} cannot tell {best} from {second}: {shown}, and below {SMALL:.0f} is noise."
-    if difference < SETTLED * se:
-        return f"{judge} leans to {best} over {second}, which settles nothing: {shown}."
-    strongly = "clearly favours" if difference > 2 * SETTLED * se else "favours"
+    if difference < DECIDED * se:
+        return f"{judge} weakly favours {best} over {second}, without deciding: {shown}."
+    strongly = "clearly favours" if difference > 2 * DECIDED * se else "favours"
     return f"{judge} {strongly} {best} over {second}: {shown}."

@@ -1,4 +1,4 @@
-"""Rollouts: fit the small runs, predict the large ones, and see whether the intervals held."""
+"""Rollouts: fit the small runs, predict the large ones, and measure the coverage."""
 
 from __future__ import annotations
 
@@ -9,31 +9,36 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from bayescale import laws as gallery
 from bayescale.data import Runs, as_names
-from bayescale.errors import BayescaleError, ConvergenceWarning, FitError, LawError, unknown
+from bayescale.errors import BayescaleError, ConvergenceWarning, FitError, unknown
 from bayescale.evaluation import scores as scoring
+from bayescale.evaluation.contenders import (
+    Priors,
+    check_priors,
+    contenders,
+    options_of,
+    priors_of,
+)
 from bayescale.evaluation.jobs import (
     AVERAGED,
     BOUNDS,
     OURS,
-    Answer,
-    Task,
+    Job,
+    JobResult,
     by_huber,
     by_last_value,
     by_posterior,
-    do_all,
+    run_jobs,
     scored,
 )
 from bayescale.evaluation.splits import cuts, is_curve, problems, unseen
 from bayescale.forecasting import shares
 from bayescale.laws import Law
-from bayescale.priors import Prior
 
 AVERAGE, PERSISTENCE = "average", "persistence"
-#: Bins of how far a forecast reached, in multiples of the largest fitted run.
+#: Bins of the distance of extrapolation, in multiples of the largest fitted run.
 DISTANCES = {"<=2x": 2.0, "2-10x": 10.0, "10-100x": 100.0, ">100x": np.inf}
-#: Columns of `Rollout.points` that no group may be called like.
+#: Columns of `Rollout.points`, whose names no group column may have.
 TAKEN = (
     "law",
     "method",
@@ -67,20 +72,21 @@ class Rollout:
         ``series``; ``run``, its label in the table; ``N``, ``D``, ``C``; the measured ``loss``;
         ``extrapolation``, in multiples of the largest fitted run; the forecast's ``median`` and
         ``low50``, ``high50`` ... ``high95``, in the unit of the loss; the scores of
-        `bayescale.evaluation.scores.score`; ``converged``, and the ``seconds`` that its problem
-        took;
-        ``log_score_averaged``, the log score as a member of an average (see `members`).
+        `bayescale.evaluation.scores.score`; ``converged``, whether the chains of the fit
+        converged; ``seconds``, the time that its problem took; ``log_score_averaged``, the log
+        score as a member of an average (see `members`).
     draws : dict of (law, problem) to array, dims (draw, point)
-        At most 1000 predictive draws of the loss, points in the order of `points`. Those of the
+        At most 1000 predictive draws of the loss, points in the order of `points`. Draws of the
         baselines are not kept.
     random_seed : int
+        The seed that was used.
     notes : tuple of str
-        What a reader should know: groups without a fitted run, baselines that could not be made.
+        Cautions: groups without a fitted run, baselines that could not be made.
     each : str, optional
-        The column whose labels were problems of their own.
+        The column whose every label was a problem.
     members : dict of (law, problem) to array, dims (draw, point)
-        As `draws`, but of a law as a member of an average, where its drift is then another: laws
-        that are averaged drift less than one alone.
+        As `draws`, of a law as a member of an average, where its drift is smaller than alone.
+        Empty for laws whose draws are the same in both cases.
     """
 
     points: pd.DataFrame = field(repr=False)
@@ -92,48 +98,49 @@ class Rollout:
 
     @property
     def laws(self) -> tuple[str, ...]:
-        """Names of the laws that were fitted; neither the baselines nor an average."""
-        ours = self.points["law"][self.points["method"] == OURS]
-        return tuple(name for name in ours.unique() if name != AVERAGE)
+        """Names of the laws that were fitted, without the baselines and the average."""
+        fitted = self.points["law"][self.points["method"] == OURS]
+        return tuple(name for name in fitted.unique() if name != AVERAGE)
 
     def summary(self, by: str | Sequence[str] = ("law",)) -> pd.DataFrame:
-        """Scores, averaged.
+        """Mean scores.
 
         Parameters
         ----------
         by : str or sequence of str
-            A row for every combination of these columns of `points`; also ``"distance"``, how far
-            a forecast reached: up to 2, 10 or 100 times the largest fitted run, or beyond.
+            Columns of `points`; the result has a row for every combination of their values. Also
+            ``"distance"``: up to 2, 10 or 100 times the largest fitted run, or beyond.
 
         Returns
         -------
         pandas.DataFrame
             As `bayescale.evaluation.scores.summarise`: coverage of the 50, 80, 90 and 95 %
             intervals, ``msce``, ``crps``, ``interval_score``, ``log_score``, ``rmsle``, their
-            standard errors and widths. The labels of `each` (without it, the problems) are its
-            series. Where there are log-Huber baselines, ``interval_score_ratio`` and ``crps_ratio``
-            compare with the same law's; what has none of its own is compared with the mean of all.
+            standard errors and widths. Series are the labels of `each`, or the problems without
+            it. Where there are log-Huber baselines, ``interval_score_ratio`` and ``crps_ratio``
+            divide by the score of the same law's baseline, or by the mean over all baselines
+            where the law has none.
 
         Raises
         ------
         BayescaleError
-            For columns that are not there.
+            For columns that `points` does not have.
         """
         by, points = list(as_names(by)), _with_distance(self.points)
-        if strange := [c for c in by if c not in points]:
-            raise BayescaleError([unknown("column", c, points) for c in strange], where="summary")
+        if missing := [c for c in by if c not in points]:
+            raise BayescaleError([unknown("column", c, points) for c in missing], where="summary")
         if "distance" in by:
             points = points.sort_values("distance", kind="stable")
         series = self.each or "problem"
         table = scoring.summarise(points, by, series)
         huber = _huber_scores(points)
-        beside = huber.notna().all(axis=1)
-        if beside.any():
-            ours, theirs = (
+        compared = huber.notna().all(axis=1)
+        if compared.any():
+            own, baseline = (
                 scoring.summarise(p, by, series).set_index(by)
-                for p in (points[beside], points[beside].assign(**huber[beside]))
+                for p in (points[compared], points[compared].assign(**huber[compared]))
             )
-            ratios = pd.DataFrame({f"{s}_ratio": ours[s] / theirs[s] for s in huber})
+            ratios = pd.DataFrame({f"{s}_ratio": own[s] / baseline[s] for s in huber})
             table = table.merge(ratios.reset_index(), how="left", on=by)
         return table
 
@@ -143,37 +150,38 @@ class Rollout:
         Parameters
         ----------
         weights : mapping of str to float
-            Per law, not negative, summing to 1.
+            One per law, not negative, with the sum 1.
 
         Returns
         -------
         Rollout
-            The average's draws are draws of the laws in proportion to their weights, each with the
-            drift it has in `bayescale.average`; its log score is the log density of that mixture.
+            The draws of the average are draws of the laws in proportion to their weights, each
+            with the drift it has in `bayescale.average`. Its log score is the log density of that
+            mixture.
 
         Raises
         ------
         BayescaleError
-            For laws that are not in the rollout, or weights that are not weights.
+            For laws that are not in the rollout, and weights that are negative or do not sum to 1.
         """
-        there = self.laws
-        wrong = [unknown("law in this rollout", law, there) for law in weights if law not in there]
-        given = np.array(list(weights.values()), dtype=float)
-        if not ((given >= 0).all() and abs(given.sum() - 1) < 1e-6):
-            wrong.append(f"the weights are {dict(weights)}: give numbers >= 0 that sum to 1")
-        if wrong:
-            raise BayescaleError(wrong, where="mixed")
+        laws = self.laws
+        problems = [unknown("law in this rollout", law, laws) for law in weights if law not in laws]
+        values = np.array(list(weights.values()), dtype=float)
+        if not ((values >= 0).all() and abs(values.sum() - 1) < 1e-6):
+            problems.append(f"the weights are {dict(weights)}: give numbers >= 0 that sum to 1")
+        if problems:
+            raise BayescaleError(problems, where="mixed")
         weights = {law: w for law, w in weights.items() if w > 0}
         kept = self.points[self.points["law"] != AVERAGE]
         points, draws = [kept], {k: d for k, d in self.draws.items() if k[0] != AVERAGE}
         several = len(weights) > 1
-        said = {**draws, **self.members} if several else draws
+        members = {**draws, **self.members} if several else draws
         for problem in kept["problem"].unique():
-            here = kept[kept["problem"] == problem]
-            mixture = _mixture({law: said[law, problem] for law in weights}, weights)
+            own = kept[kept["problem"] == problem]
+            mixture = _mixture({law: members[law, problem] for law in weights}, weights)
             points.append(
                 _average(
-                    {law: here[here["law"] == law] for law in weights},
+                    {law: own[own["law"] == law] for law in weights},
                     mixture,
                     weights,
                     AVERAGED if several else "log_score",
@@ -190,12 +198,12 @@ class Rollout:
             f"{'s' * (problems > 1)}>"
         ]
         for row in self.summary().to_dict("records"):
-            hold = "/".join(f"{100 * row[f'coverage{k}']:.0f}" for k in (95, 90, 80, 50))
+            coverage = "/".join(f"{100 * row[f'coverage{k}']:.0f}" for k in (95, 90, 80, 50))
             ratio = row.get("interval_score_ratio", np.nan)
-            beside = "" if np.isnan(ratio) else f" ({ratio:.2f} of log-Huber)"
+            relative = "" if np.isnan(ratio) else f" ({ratio:.2f} of log-Huber)"
             lines.append(
-                f"  {row['law']}: 95/90/80/50 % intervals hold {hold} %, interval score "
-                f"{row['interval_score']:.3g}{beside}"
+                f"  {row['law']}: coverage of 95/90/80/50 % intervals {coverage} %, interval score "
+                f"{row['interval_score']:.3g}{relative}"
             )
         more = ["  ..."] if len(self.notes) > 6 else []
         return "\n".join([*lines, *(f"  note: {n}" for n in self.notes[:6]), *more])
@@ -211,7 +219,7 @@ def _huber_name(law: str) -> str:
 
 
 def _huber_scores(points: pd.DataFrame) -> pd.DataFrame:
-    """The scores of the log-Huber baseline at every point; nan where there is none."""
+    """Scores of the log-Huber baseline at every point, nan where there is none."""
     scores, run = ["interval_score", "crps"], ["problem", "run"]
     huber = points[points["law"].isin([_huber_name(law) for law in points["law"].unique()])]
     law = points["law"].where(
@@ -223,7 +231,10 @@ def _huber_scores(points: pd.DataFrame) -> pd.DataFrame:
 
 
 def _mixture(draws: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> np.ndarray:
-    """Draws of several forecasts in proportion to their weights, chain still after chain."""
+    """Draws of several forecasts in proportion to their weights.
+
+    Draws stay in order, so blocks of consecutive draws are still nearly independent.
+    """
     counts = shares(weights, min(len(d) for d in draws.values()))
     taken = [draws[law][np.arange(n) * len(draws[law]) // n] for law, n in counts.items() if n]
     place = np.concatenate([(np.arange(n) + 0.5) / n for n in counts.values() if n])
@@ -231,7 +242,7 @@ def _mixture(draws: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> n
 
 
 def _average(of: Mapping[str, pd.DataFrame], mixture: np.ndarray, weights, score) -> pd.DataFrame:
-    """The points of a mixture, from those of its laws."""
+    """Points of a mixture, from the points of its laws."""
     from scipy.special import logsumexp
 
     log_scores = np.stack([p[score if score in p else "log_score"] for p in of.values()])
@@ -258,11 +269,13 @@ def rollout(
     each: str | None = None,
     groups: str | Sequence[str] | None = None,
     pool: Mapping[str, str | Mapping[str, str]] | None = None,
-    priors: Mapping[str, Prior] | None = None,
+    priors: Priors | None = None,
     drift: str = "auto",
     noise: str = "even",
     draws: int = 500,
     tune: int = 500,
+    chains: int = 4,
+    cores: int | None = None,
     target_accept: float | None = None,
     baselines: bool = True,
     executor=None,
@@ -276,25 +289,30 @@ def rollout(
     runs : Runs
     laws : str, Law, or sequence of them
     above : float, str, or sequence of them, optional
-        Thresholds in `column` (``1e20``, ``"70B"``): for each, the runs below it are fitted, the
-        others predicted.
+        Thresholds in `column` (``1e20``, ``"70B"``). For each, the runs below it are fitted and
+        the others predicted.
     column : str
-        Where the thresholds lie, and along which it is told how far a forecast reached.
+        The column of the thresholds, along which the distance of extrapolation is measured.
     split : str, optional
         Instead of `above`, a column that is true for the runs to fit and false for the others.
     each : str, optional
         A column whose every label is a problem of its own, as for many learning curves.
-    groups, pool, priors, drift, noise, draws, tune, target_accept
-        As in `bayescale.fit`. `pool` and `priors` reach those laws that have the parameter.
+    groups, noise, drift, draws, tune, chains, cores, target_accept
+        As in `bayescale.fit`.
+    pool : mapping, optional
+        As in `bayescale.fit`, for all laws that have the parameter.
+    priors : mapping, optional
+        From the name of a parameter to its prior, as in `bayescale.fit`, for all laws that have
+        the parameter. The name of a law may be a key too: its value maps parameters to priors of
+        this law alone, and overrides the others.
     baselines : bool
-        Make today's forecasts too: of each law the log-Huber fit with a bootstrap, for every group
-        by itself; of learning curves the last value.
-    executor : optional
-        Anything with the interface of ``concurrent.futures``: a process pool, or
-        ``dask.distributed.Client(...).get_executor()``. By default this process does it all. The
-        seeds do not depend on it.
+        Also make the forecasts in use today: for each law the log-Huber fit with a bootstrap, each
+        group by itself; for learning curves the last value.
+    executor : concurrent.futures.Executor, optional
+        Makes the fits; a process pool, or ``dask.distributed.Client(...).get_executor()``. By
+        default this process makes them one after another. Results do not depend on it.
     random_seed : int, optional
-        The one used is kept on the rollout.
+        The one used is stored on the rollout; None draws a fresh one.
     progressbar : bool, optional
         By default on a terminal and in notebooks only.
 
@@ -305,13 +323,13 @@ def rollout(
     Raises
     ------
     FitError
-        Naming every column, law, threshold and label that makes no sense, or the laws that cannot
+        Naming every column, law, threshold and label that is not valid, or the laws that cannot
         be sent to another process.
 
     Warns
     -----
     ConvergenceWarning
-        Once, if chains did not agree in some fits; their points have ``converged`` false.
+        Once, if the chains of some fits did not converge; their points have ``converged`` false.
 
     Examples
     --------
@@ -324,36 +342,35 @@ def rollout(
     if not isinstance(runs, Runs):
         raise FitError(f"expected Runs, got {type(runs).__name__}: make them with Runs.read(path)")
     groups, wrong = as_names(groups), []
-    chosen = _laws(laws, runs, wrong)
-    labelled = _can_label(runs, each, groups, wrong)
+    chosen = contenders(laws, runs, wrong)
+    check_priors(priors, chosen, wrong)
+    labels_are_valid = _can_label(runs, each, groups, wrong)
     if split is not None and column == "C" and column not in runs and chosen:
         column = chosen[0].columns[0]
     cut_by = cuts(runs, above, column, split, wrong)
-    held_out = problems(runs, cut_by, column, each, groups, wrong) if labelled else []
+    held_out = problems(runs, cut_by, column, each, groups, wrong) if labels_are_valid else []
     if wrong:
         raise FitError(wrong, where="rollout")
     if random_seed is None:
         random_seed = int(np.random.SeedSequence().entropy % 2**31)
-    forecasts = [
-        (
-            law.name,
-            by_posterior,
-            law,
-            problem,
-            dict(
-                drift=drift,
-                noise=noise,
-                draws=draws,
-                tune=tune,
-                target_accept=target_accept,
-                pool=_meant_for(law, chosen, pool),
-                priors=_meant_for(law, chosen, priors),
-            ),
-        )
-        for law in chosen
-        for problem in held_out
-    ]
-    if baselines:  # behind the others, whose seeds thus stay the same without them
+    settings = dict(
+        drift=drift,
+        noise=noise,
+        draws=draws,
+        tune=tune,
+        chains=chains,
+        cores=cores,
+        target_accept=target_accept,
+    )
+    forecasts = []
+    for law in chosen:
+        options = {
+            **settings,
+            "pool": options_of(law, chosen, pool),
+            "priors": priors_of(law, chosen, priors),
+        }
+        forecasts += [(law.name, by_posterior, law, problem, options) for problem in held_out]
+    if baselines:  # last, so that the seeds of the posteriors are the same without them
         forecasts += [
             (_huber_name(law.name), by_huber, law, problem, {})
             for law in chosen
@@ -366,51 +383,26 @@ def rollout(
         ]
     along = next((law.columns[0] for law in chosen if len(law.columns) == 1), column)
     seeds = np.random.SeedSequence(random_seed).spawn(len(forecasts))
-    tasks = [
-        Task(name, predict, problem, law, along, groups, options, seed, len(chosen) > 1)
+    jobs = [
+        Job(name, predict, problem, law, along, groups, options, seed, len(chosen) > 1)
         for (name, predict, law, problem, options), seed in zip(forecasts, seeds, strict=True)
     ]
-    answers = do_all(tasks, executor, progressbar)
-    _warn_of_chains(tasks, answers)
-    made = [(t, a) for t, a in zip(tasks, answers, strict=True) if a.points is not None]
+    results = run_jobs(jobs, executor, progressbar)
+    _warn_of_convergence(jobs, results)
+    made = [(j, r) for j, r in zip(jobs, results, strict=True) if r.points is not None]
     notes = [n for problem in held_out for n in unseen(problem, groups)]
     return Rollout(
-        points=pd.concat([a.points for _, a in made], ignore_index=True),
-        draws={(t.name, t.problem.name): a.draws for t, a in made if a.draws is not None},
-        members={(t.name, t.problem.name): a.member for t, a in made if a.member is not None},
+        points=pd.concat([r.points for _, r in made], ignore_index=True),
+        draws={(j.name, j.problem.name): r.draws for j, r in made if r.draws is not None},
+        members={(j.name, j.problem.name): r.member for j, r in made if r.member is not None},
         random_seed=int(random_seed),
-        notes=(*notes, *(a.note for a in answers if a.note)),
+        notes=(*notes, *(r.note for r in results if r.note)),
         each=each,
     )
 
 
-def _laws(laws, runs: Runs, wrong: list[str]) -> list[Law]:
-    """The laws by name; what is wrong with them is added to `wrong`."""
-    chosen = []
-    for law in [laws] if isinstance(laws, (str, Law)) else laws:
-        try:
-            chosen.append(gallery.get(law))
-        except LawError as error:
-            wrong += error.problems
-    names = [law.name for law in chosen]
-    wrong += [
-        f"{names.count(n)} laws are called {n!r}: give each a name of its own"
-        for n in dict.fromkeys(names)
-        if names.count(n) > 1
-    ]
-    wrong += [
-        f"law {law.name!r} needs the column {c!r}, which these runs lack"
-        for law in chosen
-        for c in law.columns
-        if c not in runs
-    ]
-    if not chosen and not wrong:
-        wrong.append("there is no law to fit: name at least one")
-    return chosen
-
-
 def _can_label(runs: Runs, each: str | None, groups: Sequence[str], wrong: list[str]) -> bool:
-    """Whether columns can label problems and groups; what is wrong is added to `wrong`."""
+    """Whether columns can label problems and groups; problems are added to `wrong`."""
     before = len(wrong)
     for what, name in [("each", each)] * (each is not None) + [("group", g) for g in groups]:
         if name not in runs:
@@ -422,19 +414,13 @@ def _can_label(runs: Runs, each: str | None, groups: Sequence[str], wrong: list[
     return len(wrong) == before
 
 
-def _meant_for(law: Law, laws: Sequence[Law], said: Mapping[str, object] | None):
-    """What was said of parameters, without those that only other laws have."""
-    elsewhere = {p for other in laws for p in other.parameters} - set(law.parameters)
-    return {p: v for p, v in (said or {}).items() if p not in elsewhere} or None
-
-
-def _warn_of_chains(tasks: Sequence[Task], answers: Sequence[Answer]) -> None:
-    fits = [(t, a) for t, a in zip(tasks, answers, strict=True) if not t.is_baseline]
-    failed = [f"{t.name} on {t.problem.name}" for t, a in fits if not a.points["converged"].all()]
+def _warn_of_convergence(jobs: Sequence[Job], results: Sequence[JobResult]) -> None:
+    fits = [(j, r) for j, r in zip(jobs, results, strict=True) if not j.is_baseline]
+    failed = [f"{j.name} on {j.problem.name}" for j, r in fits if not r.points["converged"].all()]
     if failed:
         shown = "; ".join(failed[:6]) + ("; ..." if len(failed) > 6 else "")
         warnings.warn(
-            f"the chains of {len(failed)} of {len(fits)} fits do not agree ({shown}): "
+            f"the chains of {len(failed)} of {len(fits)} fits did not converge ({shown}): "
             "see points['converged'], and give more draws and tune",
             ConvergenceWarning,
             stacklevel=3,

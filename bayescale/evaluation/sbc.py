@@ -1,44 +1,51 @@
-"""Simulation-based calibration: do posteriors hold the truth as often as they say?
+"""Simulation-based calibration: the coverage of posteriors for truths drawn from the prior.
 
-Talts et al. 2018, arXiv:1804.06788: draw parameters from the prior, simulate runs, fit them; over
-many repetitions the rank of the truth among its posterior draws is uniform, or the model, its
-sampler or its code is wrong. The envelope of the empirical distribution is simultaneous (Säilynoja,
-Bürkner & Vehtari 2022, arXiv:2103.10522).
+Talts et al. 2018, arXiv:1804.06788: draw parameters from the prior, simulate runs, fit them. Over
+many repetitions the rank of the truth among its posterior draws is uniform, unless the model, the
+sampler or the code is wrong. Bands of the empirical distribution of the ranks are simultaneous
+(Säilynoja, Bürkner & Vehtari 2022, arXiv:2103.10522).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from bayescale import laws
 from bayescale.data import Runs
+from bayescale.errors import FitError
+from bayescale.evaluation.execution import run_all
 from bayescale.inference import flatten, nuts
 from bayescale.laws import Law
-from bayescale.model import design, draw_prior, simulate_design, target
+from bayescale.model import Design, design, draw_prior, simulate_design, target
 from bayescale.priors import Prior
-from bayescale.progress import bar
 
-RANK_DRAWS = 500  # posterior draws the truth is ranked among: thinned, so nearly independent
-ENVELOPE_SIMULATIONS = 4000
+#: Posterior draws among which the truth is ranked; thinned, so that they are nearly independent.
+RANK_DRAWS = 500
+#: Simulations behind a simultaneous band.
+BAND_SIMULATIONS = 2000
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Where the truth lay in its posteriors.
+    """Ranks of true parameters in their posteriors.
 
     Attributes
     ----------
     pit : pandas.DataFrame
         One row per simulated table, one column per scalar (``E``, ``E_dataset[c4]``): the share of
-        posterior draws below the truth. Uniform on 0 to 1 if all is right.
+        posterior draws below the truth. Uniform on 0 to 1 for correct posteriors.
     law : str
     unconverged : int
-        Tables whose chains did not agree even after being run longer; kept, not dropped.
+        Number of tables whose chains did not converge even after longer runs. They are kept.
     random_seed : int
+        The seed that was used.
     """
 
     pit: pd.DataFrame = field(repr=False)
@@ -47,21 +54,35 @@ class Calibration:
     random_seed: int
 
     def coverage(self, prob: float = 0.9) -> pd.Series:
-        """Share of tables whose central interval of probability `prob` holds the truth."""
+        """The share of tables whose central interval of probability `prob` contains the truth.
+
+        Returns
+        -------
+        pandas.Series
+            One value per scalar.
+        """
         return ((self.pit - 0.5).abs() <= prob / 2).mean()
 
     def summary(self, prob: float = 0.95) -> pd.DataFrame:
-        """Per scalar: coverage of 50 and 90 % intervals, and whether its ranks look uniform.
+        """Coverage and uniformity of the ranks.
 
-        ``inside`` tells whether the empirical distribution of the ranks stays inside its
-        simultaneous envelope of probability `prob`; one scalar in twenty will not at 95 %.
+        Parameters
+        ----------
+        prob : float
+            Probability of the simultaneous band.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per scalar: ``coverage50`` and ``coverage90``, the coverage of 50 and 90 %
+            intervals, and ``inside``, whether the empirical distribution of the ranks lies inside
+            the band. With correct posteriors, one scalar in twenty leaves a band of 95 %.
         """
-        limit = envelope_level(len(self.pit), prob)
         return pd.DataFrame(
             {
                 "coverage50": self.coverage(0.5),
                 "coverage90": self.coverage(0.9),
-                "inside": {c: extremeness(self.pit[c].to_numpy()) >= limit for c in self.pit},
+                "inside": {c: is_inside(self.pit[c].to_numpy(), prob) for c in self.pit},
             }
         )
 
@@ -69,10 +90,22 @@ class Calibration:
         table = self.summary()
         return (
             f"<Calibration of {self.law} on {len(self.pit)} simulated tables: "
-            f"{int(table.inside.sum())} of {len(table)} scalars inside their 95 % envelope, "
+            f"{int(table.inside.sum())} of {len(table)} scalars inside their 95 % band, "
             f"90 % intervals cover {100 * table.coverage90.mean():.1f} % on average, "
             f"{self.unconverged} unconverged>"
         )
+
+
+class _Table(NamedTuple):
+    """One table to simulate and fit, with all that another process needs for it.
+
+    `truth` is one draw from the prior, by name of the variable; `seed` is this table's own.
+    """
+
+    plan: Design
+    truth: Mapping[str, np.ndarray]
+    seed: np.random.SeedSequence
+    sampling: Mapping[str, object]
 
 
 def calibrate(
@@ -86,24 +119,39 @@ def calibrate(
     n: int = 200,
     draws: int = 500,
     tune: int = 500,
+    chains: int = 4,
+    cores: int | None = None,
+    target_accept: float | None = None,
+    executor=None,
     random_seed: int | None = None,
     progressbar: bool | None = None,
 ) -> Calibration:
-    """Simulate `n` tables from the prior on the design of `runs`, fit each, and rank the truths.
+    """Simulate tables from the prior on the design of `runs`, fit each, and rank the truths.
 
     Parameters
     ----------
     runs : Runs
         The design: sizes and groups are kept, losses are simulated.
-    law, groups, pool, priors, drift, draws, tune, progressbar
+    law, groups, pool, priors, drift, draws, tune, chains, cores, target_accept
         As in `bayescale.fit`.
     n : int
-        Number of simulated tables; 200 or more for a verdict.
+        Number of simulated tables, 2 or more; a verdict needs 200 or more.
+    executor : concurrent.futures.Executor, optional
+        Makes the fits, as in `bayescale.rollout`. Results do not depend on it.
     random_seed : int, optional
+        The one used is stored on the result; None draws a fresh one.
+    progressbar : bool, optional
+        By default on a terminal and in notebooks only.
 
     Returns
     -------
     Calibration
+
+    Raises
+    ------
+    FitError, LawError
+        For fewer than two tables, a law that cannot be sent to another process, or what
+        `bayescale.fit` refuses.
 
     Examples
     --------
@@ -112,31 +160,46 @@ def calibrate(
     >>> bs.calibrate(runs, "power(D)", n=2, random_seed=1).pit.shape
     (2, 5)
     """
+    if n < 2:
+        raise FitError(f"n is {n}: at least 2 tables are needed", where="calibrate")
     if random_seed is None:
         random_seed = int(np.random.SeedSequence().entropy % 2**31)
     plan = design(runs, laws.get(law), groups, pool, priors, drift)
-    rng = np.random.default_rng(random_seed)
-    truths = draw_prior(plan, n, rng)
-    rows, unconverged = [], 0
-    with bar(progressbar) as step:
-        for i in range(n):
-            step(f"table {i + 1} of {n}", i, n)
-            truth = {name: values[i] for name, values in truths.items()}
-            fake = simulate_design(plan, truth, rng)
-            drawn = nuts.sample(
-                target(fake),
-                draws=draws,
-                tune=tune,
-                chains=4,
-                progressbar=False,
-                seed=int(rng.integers(2**31)),
-            )
-            unconverged += not drawn.convergence.passed
-            rows.append(_ranks(drawn.posterior, truth, rng))
-    return Calibration(pd.DataFrame(rows), plan.law.name, unconverged, random_seed)
+    truths = draw_prior(plan, n, np.random.default_rng(random_seed))
+    sampling = dict(draws=draws, tune=tune, chains=chains, cores=cores, target_accept=target_accept)
+    tables = [
+        _Table(plan, {name: values[i] for name, values in truths.items()}, seed, sampling)
+        for i, seed in enumerate(np.random.SeedSequence(random_seed).spawn(n))
+    ]
+    results = run_all(
+        _ranks_of_table,
+        tables,
+        [f"table {i + 1} of {n}" for i in range(n)],
+        [plan.law],
+        executor=executor,
+        progressbar=progressbar,
+    )
+    ranks, converged = zip(*results, strict=True)
+    return Calibration(
+        pd.DataFrame(list(ranks)), plan.law.name, n - sum(converged), int(random_seed)
+    )
 
 
-def _ranks(posterior, truth, rng) -> dict[str, float]:
+def _ranks_of_table(table: _Table) -> tuple[dict[str, float], bool]:
+    """Simulate and fit one table; the ranks of its truth, and whether the chains converged."""
+    rng = np.random.default_rng(table.seed)
+    simulated = simulate_design(table.plan, table.truth, rng)
+    drawn = nuts.sample(
+        target(simulated), seed=int(rng.integers(2**31)), progressbar=False, **table.sampling
+    )
+    return _ranks(drawn.posterior, table.truth, rng), drawn.convergence.passed
+
+
+def _ranks(posterior: xr.Dataset, truth: Mapping[str, np.ndarray], rng) -> dict[str, float]:
+    """The share of thinned draws below the truth, per scalar.
+
+    Ranks are jittered within their cell, so that they are uniform on 0 to 1 and not discrete.
+    """
     posterior = posterior[[name for name in posterior.data_vars if name in truth]]
     names, values = flatten(posterior)
     thin = max(1, values.shape[0] * values.shape[1] // RANK_DRAWS)
@@ -146,36 +209,34 @@ def _ranks(posterior, truth, rng) -> dict[str, float]:
     return dict(zip(names, below / (len(values) + 1), strict=True))
 
 
-def extremeness(pit: np.ndarray) -> float:
-    """The smallest pointwise tail probability of the empirical distribution of `pit`."""
-    from scipy.stats import binom
-
-    n = len(pit)
-    at = np.arange(1, n) / n
-    count = (pit[:, None] <= at).sum(axis=0)
-    return float(2 * np.minimum(binom.cdf(count, n, at), binom.sf(count - 1, n, at)).min())
-
-
-def envelope_level(n: int, prob: float = 0.95) -> float:
-    """The `extremeness` that uniform samples of size `n` fall below with probability 1 - `prob`."""
-    from scipy.stats import binom
-
-    rng = np.random.default_rng(0)
-    at = np.arange(1, n) / n
-    counts = np.arange(n + 1)[:, None]
-    tails = 2 * np.minimum(binom.cdf(counts, n, at), binom.sf(counts - 1, n, at))
-    column = np.arange(n - 1)
-    smallest = []
-    for _ in range(ENVELOPE_SIMULATIONS):
-        count = np.searchsorted(np.sort(rng.random(n)), at, side="right")
-        smallest.append(tails[count, column].min())
-    return float(np.quantile(smallest, 1 - prob))
-
-
+@lru_cache(maxsize=16)
 def envelope(n: int, prob: float = 0.95) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points on 0 to 1, and the lower and upper bound of a uniform sample's distribution there."""
-    from scipy.stats import binom
+    """The simultaneous band of the empirical distribution of a uniform sample, by ArviZ.
 
-    level = envelope_level(n, prob)
-    at = np.linspace(0, 1, 201)[1:-1]
-    return at, binom.ppf(level / 2, n, at) / n, binom.ppf(1 - level / 2, n, at) / n
+    Parameters
+    ----------
+    n : int
+        Size of the sample.
+    prob : float
+        Probability that the whole empirical distribution lies inside.
+
+    Returns
+    -------
+    at, lower, upper : array, dims (n + 1,)
+        Points from 0 to 1, and the bounds at each.
+    """
+    from arviz_stats.ecdf_utils import ecdf_pit
+
+    # The band depends on the size of the sample only.
+    at, _, lower, upper = ecdf_pit(
+        np.full(n, 0.5), prob, BAND_SIMULATIONS, rng=np.random.default_rng(0)
+    )
+    return at, lower, upper
+
+
+def is_inside(pit: np.ndarray, prob: float = 0.95) -> bool:
+    """Whether the empirical distribution of `pit`, dims (table,), lies inside its band."""
+    at, lower, upper = envelope(len(pit), prob)
+    below = np.searchsorted(np.sort(pit), at, side="right") / len(pit)
+    # Bounds and shares are ratios of counts: equal ones may differ in the last bit.
+    return bool(((below >= lower - 1e-9) & (below <= upper + 1e-9)).all())

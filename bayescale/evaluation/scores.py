@@ -1,7 +1,7 @@
-"""How good forecasts were, given what happened: coverage, sharpness and proper scores.
+"""Coverage, sharpness and proper scores of forecasts, given the measured losses.
 
-Intervals are central (equal-tailed). Scores are on log loss, where a forecast of 4 nats and one of
-0.4 count alike, except for the log score, which is the density of the loss itself.
+Intervals are central (equal-tailed). Scores are on log loss, so that they do not depend on the unit
+of the loss, except for the log score, which is the log density of the loss itself.
 Gneiting & Raftery 2007, doi:10.1198/016214506000001437.
 """
 
@@ -16,21 +16,36 @@ from bayescale.errors import BayescaleError
 
 #: Probabilities of the intervals that a table of scores shows.
 LEVELS = (0.5, 0.8, 0.9, 0.95)
-#: Probabilities that the mean squared calibration error averages over.
+#: Probabilities over which the mean squared calibration error is averaged.
 MSCE_LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
-#: Probability of the intervals that the interval score judges.
-JUDGED = 0.9
+#: Probability of the intervals of the interval score.
+INTERVAL = 0.9
 
 _NAMES = {f"{100 * q:.0f}": q for q in LEVELS}
 
 
 # -- one forecast, one outcome -----------------------------------------------------------------
 
+# `scoringrules` has the interval score and the CRPS too, but would replace only five lines here,
+# and could not share the sorted draws from which intervals, medians and the CRPS are computed.
+
 
 def interval_score(truth, low, high, alpha: float) -> np.ndarray:
     """Width of a central interval of probability 1 - `alpha`, plus a penalty for misses.
 
-    Winkler 1972; lower is better, and quoting the true quantiles is best.
+    Winkler 1972. Lower is better; the expected score is least for the true quantiles.
+
+    Parameters
+    ----------
+    truth, low, high : array_like, dims (point,)
+        Measured values and the bounds of the intervals.
+    alpha : float
+        Probability outside the interval.
+
+    Returns
+    -------
+    array, dims (point,)
+        In the unit of `truth`.
 
     Examples
     --------
@@ -42,7 +57,7 @@ def interval_score(truth, low, high, alpha: float) -> np.ndarray:
 
 
 def crps(truth: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """Continuous ranked probability score per point; lower is better.
+    """Continuous ranked probability score of each point; lower is better.
 
     Parameters
     ----------
@@ -59,36 +74,38 @@ def crps(truth: np.ndarray, draws: np.ndarray) -> np.ndarray:
     >>> crps(np.array([1.0]), np.array([[0.0], [2.0]]))
     array([0.5])
     """
-    return _crps(truth, _ordered(draws))
+    return _crps(truth, _sorted(draws))
 
 
 def score(truth, draws, log_density, parts: int = 4) -> pd.DataFrame:
-    """Every score of every held-out point.
+    """All scores of every held-out point.
 
     Parameters
     ----------
     truth : array_like, dims (point,)
-        Losses that were measured.
+        Measured losses.
     draws : array_like, dims (draw, point)
-        Predictive draws of the loss; chain after chain, so that blocks of draws are independent.
+        Predictive draws of the loss, chain after chain, so that blocks of draws are independent.
     log_density : array_like, dims (point,)
         Log predictive density of the loss (not of its log) at the truth.
     parts : int
-        Equal blocks of draws, from whose scatter the Monte Carlo errors come: the chains.
+        Number of equal blocks of draws (the chains). Monte Carlo errors are computed from the
+        scatter between blocks.
 
     Returns
     -------
     pandas.DataFrame
         A row per point: ``pit``, the share of draws below the truth (half of those equal to it);
-        ``inside50`` ... ``inside95``; ``width50`` ... ``width95`` of log loss and
-        ``width95_loss`` in the unit of the loss; ``interval_score`` (90 %) and ``crps`` of log
-        loss, with their Monte Carlo standard errors ``interval_score_mc`` and ``crps_mc``;
-        ``log_score``; ``log_error``, the log of median over truth.
+        ``inside50`` ... ``inside95``, whether an interval contains the truth; ``width50`` ...
+        ``width95``, widths of the intervals of log loss, and ``width95_loss``, in the unit of the
+        loss; ``interval_score`` (90 %) and ``crps`` of log loss, with their Monte Carlo standard
+        errors ``interval_score_mc`` and ``crps_mc``; ``log_score``; ``log_error``, the log of
+        median over truth.
 
     Raises
     ------
     BayescaleError
-        If shapes disagree, draws are fewer than `parts`, or losses are not finite and positive.
+        If shapes do not match, draws are fewer than `parts`, or losses are not finite and positive.
 
     Examples
     --------
@@ -98,8 +115,8 @@ def score(truth, draws, log_density, parts: int = 4) -> pd.DataFrame:
     (0.5, 1.8, True)
     """
     y, log_draws, log_density = _checked(truth, draws, log_density, parts)
-    x = _ordered(log_draws)
-    blocks = [_ordered(b) for b in np.array_split(log_draws, parts)] if parts > 1 else []
+    x = _sorted(log_draws)
+    blocks = [_sorted(b) for b in np.array_split(log_draws, parts)] if parts > 1 else []
     below, equal = (x < y).mean(axis=0), (x == y).mean(axis=0)
     bounds = {name: _central(x, q) for name, q in _NAMES.items()}
     low95, high95 = np.exp(bounds["95"])
@@ -109,8 +126,8 @@ def score(truth, draws, log_density, parts: int = 4) -> pd.DataFrame:
             **{f"inside{k}": (low <= y) & (y <= high) for k, (low, high) in bounds.items()},
             **{f"width{k}": high - low for k, (low, high) in bounds.items()},
             "width95_loss": high95 - low95,
-            "interval_score": _judged(y, x),
-            "interval_score_mc": _monte_carlo_error(_judged, y, blocks),
+            "interval_score": _interval_score(y, x),
+            "interval_score_mc": _monte_carlo_error(_interval_score, y, blocks),
             "crps": _crps(y, x),
             "crps_mc": _monte_carlo_error(_crps, y, blocks),
             "log_score": log_density,
@@ -120,7 +137,7 @@ def score(truth, draws, log_density, parts: int = 4) -> pd.DataFrame:
 
 
 def _checked(truth, draws, log_density, parts: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Log of truth and draws, and the log density, if they can be scored at all."""
+    """Logs of truth and draws, and the log density; raises what `score` does."""
     truth, draws, log_density = (np.asarray(a, dtype=float) for a in (truth, draws, log_density))
     problems = []
     if truth.ndim != 1 or log_density.shape != truth.shape or draws.shape[1:] != truth.shape:
@@ -138,72 +155,72 @@ def _checked(truth, draws, log_density, parts: int) -> tuple[np.ndarray, np.ndar
     return np.log(truth), np.log(draws), log_density
 
 
-def _ordered(draws: np.ndarray) -> np.ndarray:
-    """Draws of each point in ascending order, sorted once for all that is asked of them."""
+def _sorted(draws: np.ndarray) -> np.ndarray:
+    """Draws of each point in ascending order: sorted once, used for all scores."""
     return np.sort(np.ascontiguousarray(np.transpose(draws)), axis=1).T
 
 
-def _quantiles(ordered: np.ndarray, probs) -> np.ndarray:
-    """Quantiles of ordered draws, interpolated as ``np.quantile`` does; dims (prob, point)."""
-    place = np.asarray(probs) * (len(ordered) - 1)
-    below = np.floor(place).astype(int)
-    above = np.minimum(below + 1, len(ordered) - 1)
-    return ordered[below] + (place - below)[:, None] * (ordered[above] - ordered[below])
+def _quantiles(draws: np.ndarray, probs) -> np.ndarray:
+    """Quantiles of sorted draws, interpolated as ``np.quantile`` does; dims (prob, point)."""
+    position = np.asarray(probs) * (len(draws) - 1)
+    below = np.floor(position).astype(int)
+    above = np.minimum(below + 1, len(draws) - 1)
+    return draws[below] + (position - below)[:, None] * (draws[above] - draws[below])
 
 
-def _central(ordered: np.ndarray, prob: float) -> np.ndarray:
-    return _quantiles(ordered, [(1 - prob) / 2, (1 + prob) / 2])
+def _central(draws: np.ndarray, prob: float) -> np.ndarray:
+    return _quantiles(draws, [(1 - prob) / 2, (1 + prob) / 2])
 
 
-def _judged(truth: np.ndarray, ordered: np.ndarray) -> np.ndarray:
-    return interval_score(truth, *_central(ordered, JUDGED), alpha=1 - JUDGED)
+def _interval_score(truth: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    return interval_score(truth, *_central(draws, INTERVAL), alpha=1 - INTERVAL)
 
 
-def _crps(truth: np.ndarray, ordered: np.ndarray) -> np.ndarray:
-    """Mean distance to the truth, less half the mean distance between two draws."""
-    n = len(ordered)
+def _crps(truth: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """From sorted draws: mean distance to the truth, less half the mean distance of two draws."""
+    n = len(draws)
     rank = 2 * np.arange(1, n + 1) - n - 1
-    return np.abs(ordered - truth).mean(axis=0) - rank @ ordered / n**2
+    return np.abs(draws - truth).mean(axis=0) - rank @ draws / n**2
 
 
 def _monte_carlo_error(scored, truth, blocks) -> np.ndarray:
-    """Standard error of a score, from the scatter of the scores of blocks of draws."""
+    """Standard error of a score, from its scatter between blocks of draws."""
     if len(blocks) < 2:
         return np.full(len(truth), np.nan)
     return np.std([scored(truth, b) for b in blocks], axis=0, ddof=1) / np.sqrt(len(blocks))
 
 
-# -- many --------------------------------------------------------------------------------------
+# -- many points -------------------------------------------------------------------------------
 
 
 def summarise(
     points: pd.DataFrame, by: str | Sequence[str], series: str | None = None
 ) -> pd.DataFrame:
-    """Scores of many points, averaged within each series and then over series.
+    """Mean scores of many points, averaged within each series and then over series.
 
-    A curve with a thousand checkpoints thus counts as much as one with ten, and what scatters
-    between series, not between the checkpoints of one, makes the standard errors.
+    A curve with a thousand checkpoints thus has the same weight as one with ten, and standard
+    errors come from the scatter between series, not between the checkpoints of one.
 
     Parameters
     ----------
     points : pandas.DataFrame
-        Rows of `score`, and columns that say where they belong.
+        Rows of `score`, with columns of labels.
     by : str or sequence of str
-        A row of the result for every combination of these columns.
+        Columns of labels; the result has a row for every combination.
     series : str, optional
-        The column that names the series: a curve, a table, a group. Without it all points of a
-        row are one series.
+        The column with the label of the series: a curve, a table, a group. Without it all points of
+        a row of the result are one series.
 
     Returns
     -------
     pandas.DataFrame
         The columns `by`; ``n`` points and ``n_series``; ``coverage50`` ... ``coverage95`` and
-        their standard errors ``*_se`` (binomial where there is one series); ``msce``, the mean
-        squared calibration error over `MSCE_LEVELS` of all points together; ``crps``,
-        ``interval_score``, ``log_score`` and ``rmsle`` (root mean square of ``log_error``) with
-        standard errors ``*_se`` between series, nan where there is one; the Monte Carlo errors
-        ``crps_mc`` and ``interval_score_mc``, added up within a series (its points share draws:
-        an upper bound) and in quadrature over series; the mean widths.
+        their standard errors ``*_se`` (binomial for a single series); ``msce``, the mean squared
+        calibration error over `MSCE_LEVELS` of all points together; ``crps``, ``interval_score``,
+        ``log_score`` and ``rmsle`` (root mean square of ``log_error``) with standard errors
+        ``*_se`` between series, nan for a single series; the Monte Carlo errors ``crps_mc`` and
+        ``interval_score_mc``, averaged within a series (its points share draws, so this is an upper
+        bound) and combined in quadrature over series; the mean widths.
 
     Examples
     --------
@@ -237,7 +254,7 @@ def _summary(points: pd.DataFrame, series: str | None) -> dict[str, float]:
 
 
 def _per_series(points: pd.DataFrame, series: str | None) -> pd.DataFrame:
-    """A row of mean scores for every series."""
+    """Mean scores, a row per series."""
     label = np.zeros(len(points)) if series is None else points[series].to_numpy()
     scores = points.select_dtypes(["number", "bool"]).astype(float)
     scores["rmsle"] = points["log_error"] ** 2
@@ -247,7 +264,18 @@ def _per_series(points: pd.DataFrame, series: str | None) -> pd.DataFrame:
 
 
 def msce(pit, levels: Sequence[float] = MSCE_LEVELS) -> float:
-    """Mean squared calibration error: how far coverage is from nominal, over `levels`.
+    """Mean squared calibration error: the squared error of coverage, averaged over `levels`.
+
+    Parameters
+    ----------
+    pit : array_like, dims (point,)
+        From `score`.
+    levels : sequence of float
+        Nominal probabilities of central intervals.
+
+    Returns
+    -------
+    float
 
     Examples
     --------
@@ -260,7 +288,7 @@ def msce(pit, levels: Sequence[float] = MSCE_LEVELS) -> float:
 def reliability(
     pit, levels: Sequence[float] = MSCE_LEVELS, series: Sequence | None = None
 ) -> pd.DataFrame:
-    """Coverage against nominal probability, and where it should lie.
+    """Coverage against nominal probability, with limits for calibrated forecasts.
 
     Parameters
     ----------
@@ -269,14 +297,14 @@ def reliability(
     levels : sequence of float
         Nominal probabilities of central intervals.
     series : array_like, dims (point,), optional
-        The series of each point. The points of one series miss together, so their number does
-        not narrow the band: that of the series does.
+        The series of each point. Points of one series are dependent, so the limits are those
+        of as many independent points as there are series.
 
     Returns
     -------
     pandas.DataFrame
-        Per level ``nominal``, ``coverage``, and ``low`` and ``high``: pointwise 95 % limits of
-        the coverage of a calibrated forecaster.
+        A row per level: ``nominal``, ``coverage``, and ``low`` and ``high``, pointwise 95 %
+        limits of the coverage of calibrated forecasts.
 
     Examples
     --------
@@ -292,7 +320,8 @@ def reliability(
 
 
 def _coverage(pit, levels) -> np.ndarray:
-    """Share of the truths inside central intervals of each probability."""
+    """Coverage of central intervals of each probability."""
     off_centre = np.abs(np.asarray(pit, dtype=float) - 0.5)
-    # A pit is a ratio of counts and a level a decimal: equal ones may differ in the last bit.
+    # A pit is a ratio of counts and a level a decimal fraction: equal ones may differ in the last
+    # bit.
     return (off_centre[:, None] <= np.asarray(levels) / 2 + 1e-12).mean(axis=0)

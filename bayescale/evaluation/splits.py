@@ -1,4 +1,4 @@
-"""Which runs are fitted and which are predicted: a table cut into problems."""
+"""Splits of a table into problems: runs to fit and runs to predict."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ class Problem:
     ----------
     name : str
     seen : Runs
-        To fit.
+        The runs to fit.
     later : pandas.DataFrame
-        Rows of the same table, to predict.
+        The rows of the same table to predict.
     places : pandas.DataFrame
-        What the result says of each of those, beside forecast and scores.
+        One row per run to predict: problem, threshold, labels, sizes, loss and extrapolation, as
+        the result shows them.
     """
 
     name: str
@@ -37,9 +38,12 @@ class Problem:
     places: pd.DataFrame
 
     def points(self, law: Law, groups: Sequence[str]) -> pd.DataFrame:
-        """The runs to predict, as a forecast takes them: unseen groups and series are new ones."""
-        asked = dict.fromkeys((*"NDC", *law.columns, *groups, "series"))
-        frame = self.later[[c for c in asked if c in self.later]].copy()
+        """The runs to predict, as `forecast` takes them.
+
+        Labels of groups and series without a fitted run are None, which stands for a new one.
+        """
+        columns = dict.fromkeys((*"NDC", *law.columns, *groups, "series"))
+        frame = self.later[[c for c in columns if c in self.later]].copy()
         for label in [c for c in (*groups, "series") if c in frame]:
             labels = frame[label].astype(str).astype(object)
             frame[label] = labels.where(labels.isin(self.seen.table[label].astype(str)), None)
@@ -47,13 +51,13 @@ class Problem:
 
     @property
     def truth(self) -> np.ndarray:
-        """The losses to predict."""
+        """The measured losses of the runs to predict; dims (point,)."""
         return self.later["loss"].to_numpy(float)
 
 
 @dataclass(frozen=True, eq=False)
 class Cut:
-    """A rule that tells the runs to fit from the others.
+    """A rule that separates the runs to fit from the others.
 
     Attributes
     ----------
@@ -61,6 +65,7 @@ class Cut:
     threshold : float
         In the column of the thresholds; nan for a split.
     fitted : array of bool, dims (run,)
+        True for the runs to fit.
     """
 
     name: str
@@ -69,7 +74,7 @@ class Cut:
 
 
 def cuts(runs: Runs, above, column: str, split: str | None, wrong: list[str]) -> list[Cut]:
-    """The cuts that were asked for; what is wrong with them is added to `wrong`."""
+    """The requested cuts; problems with them are added to `wrong`."""
     if (above is None) == (split is None):
         wrong.append(
             "give either above=, one or several thresholds, or split=, a column that is "
@@ -81,13 +86,13 @@ def cuts(runs: Runs, above, column: str, split: str | None, wrong: list[str]) ->
         return []
     place = pd.to_numeric(runs.table[column], errors="coerce")
     if missing := int(place.isna().sum()):
-        wrong.append(f"column {column!r} has {missing} value(s) that are no numbers")
+        wrong.append(f"column {column!r} has {missing} value(s) that are not numbers")
         return []
     if split is not None:
         return _split(runs, split, wrong)
     return [
-        Cut(f"{column} >= {said}", value, (place < value).to_numpy())
-        for said, value in _thresholds(above, wrong).items()
+        Cut(f"{column} >= {text}", value, (place < value).to_numpy())
+        for text, value in _thresholds(above, wrong).items()
     ]
 
 
@@ -105,15 +110,15 @@ def _split(runs: Runs, split: str, wrong: list[str]) -> list[Cut]:
 
 
 def _thresholds(above, wrong: list[str]) -> dict[str, float]:
-    """Thresholds by how they are said."""
+    """Thresholds by their text."""
     values = {}
-    for said in [above] if isinstance(above, str) or np.ndim(above) == 0 else above:
+    for given in [above] if isinstance(above, str) or np.ndim(above) == 0 else above:
         try:
-            value = parse_count(said)
+            value = parse_count(given)
         except ValueError as error:
             wrong.append(f"above: {error}")
             continue
-        values[said if isinstance(said, str) else format_flop(value, digits=6)] = value
+        values[given if isinstance(given, str) else format_flop(value, digits=6)] = value
     return values
 
 
@@ -125,14 +130,14 @@ def problems(
     groups: Sequence[str],
     wrong: list[str],
 ) -> list[Problem]:
-    """A problem for every cut and every label of `each`."""
+    """A problem for every cut and every label of `each`; invalid ones are added to `wrong`."""
     labels = None if each is None else runs.table[each].astype(str)
     found = []
     for cut in cut_by:
         for label in [None] if labels is None else labels.unique():
-            here = np.ones(len(runs), bool) if label is None else (labels == label).to_numpy()
+            own = np.ones(len(runs), bool) if label is None else (labels == label).to_numpy()
             name = cut.name if label is None else f"{label}, {cut.name}"
-            seen, later = runs[here & cut.fitted], runs[here & ~cut.fitted].table
+            seen, later = runs[own & cut.fitted], runs[own & ~cut.fitted].table
             if len(seen) < FEWEST_RUNS:
                 wrong.append(
                     f"{name}: {len(seen)} run(s) to fit, but at least {FEWEST_RUNS} are needed"
@@ -140,14 +145,14 @@ def problems(
             elif len(later) == 0:
                 wrong.append(f"{name}: there is no run to predict")
             else:
-                named = dict.fromkeys(c for c in (each, *groups, *runs.groups) if c is not None)
-                places = _places(name, cut.threshold, seen, later, column, named)
+                columns = dict.fromkeys(c for c in (each, *groups, *runs.groups) if c is not None)
+                places = _places(name, cut.threshold, seen, later, column, columns)
                 found.append(Problem(name, seen, later, places))
     return found
 
 
 def _places(name: str, threshold: float, seen: Runs, later: pd.DataFrame, column: str, labels):
-    """Where the runs to predict are, as the rollout's points say it."""
+    """See `Problem.places`."""
     largest = float(pd.to_numeric(seen.table[column]).max())
     labels = dict.fromkeys((*labels, "series"))
     return pd.DataFrame(
@@ -177,9 +182,9 @@ def unseen(problem: Problem, groups: Sequence[str]) -> list[str]:
 
 
 def is_curve(problem: Problem, each: str | None, laws: Sequence[Law]) -> bool:
-    """Whether what is predicted continues the one series that is fitted.
+    """Whether the runs to predict continue the one series that is fitted.
 
-    Without a ``series`` column that is so where every label of `each` is read along one column.
+    Without a ``series`` column, the labels of `each` are curves if all laws have one column.
     """
     if "series" in problem.later:
         both = pd.concat([problem.seen.table["series"], problem.later["series"]])

@@ -1,6 +1,7 @@
 """The statistical model: from options to a specification, a posterior, and what it predicts."""
 
 from bayescale.model import drift
+from bayescale.model.design import Design
 from bayescale.model.drift import AHEAD_AVERAGED
 from bayescale.model.fitting import PRIOR_DRAWS, Fit, fit, fit_design
 from bayescale.model.hierarchy import SCALE_SPREAD, Effect, Parameter
@@ -17,6 +18,7 @@ __all__ = [
     "NEW",
     "PRIOR_DRAWS",
     "SCALE_SPREAD",
+    "Design",
     "Effect",
     "Fit",
     "Parameter",

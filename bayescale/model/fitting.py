@@ -286,6 +286,7 @@ def fit(
     draws: int = 1000,
     tune: int = 500,
     chains: int = 4,
+    cores: int | None = None,
     target_accept: float | None = None,
     random_seed: int | None = None,
     progressbar: bool | None = None,
@@ -318,6 +319,9 @@ def fit(
         inferred; beyond the observed losses it stays what it was at their end.
     draws, tune, chains : int
         Per chain: draws kept, and tuning steps.
+    cores : int, optional
+        Chains sampled at once; by default as many as there are processors. Draws do not depend
+        on it.
     target_accept : float, optional
         Acceptance rate the step size is tuned to. By default 0.9 (0.95 with drift through the
         runs), and if the chains then disagree or diverge, higher and longer, thinned back to
@@ -361,6 +365,7 @@ def fit(
         draws=draws,
         tune=tune,
         chains=chains,
+        cores=cores,
         target_accept=target_accept,
         random_seed=random_seed,
         progressbar=progressbar,
@@ -375,6 +380,7 @@ def fit_design(
     draws: int,
     tune: int,
     chains: int = 4,
+    cores: int | None = None,
     target_accept: float | None = None,
     random_seed: int | None = None,
     progressbar: bool | None = None,
@@ -389,6 +395,7 @@ def fit_design(
         chains=chains,
         seed=int(random_seed),
         target_accept=target_accept,
+        cores=cores,
         progressbar=progressbar,
     )
     facts = dict(

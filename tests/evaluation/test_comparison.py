@@ -1,4 +1,4 @@
-"""Comparisons: leave-one-out against ArviZ, rollouts against arithmetic, and what is refused."""
+"""Comparisons: leave-one-out as ArviZ computes it, scores of rollouts, and errors."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import bayescale as bs
 from bayescale.evaluation.comparison import average, compare
 from bayescale.evaluation.rollouts import Rollout
 from bayescale.forecasting.averaging import Average, stacking
+from bayescale.inference.diagnostics import Convergence
 from bayescale.model.specify import design
 
 VALUES = {
@@ -100,13 +101,13 @@ def test_leave_one_out_is_that_of_arviz(real, by_loo):
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        theirs = az.compare({k: f.data for k, f in real.items()}, round_to="none")
-    ours = by_loo.table
-    assert list(ours.index) == list(theirs.index)
+        reference = az.compare({k: f.data for k, f in real.items()}, round_to="none")
+    table = by_loo.table
+    assert list(table.index) == list(reference.index)
     for name, called in dict(
         elpd_loo="elpd", se="se", p_loo="p", elpd_diff="elpd_diff", diff_se="dse"
     ).items():
-        assert ours[name].to_numpy(float) == pytest.approx(theirs[called].to_numpy(float)), name
+        assert table[name].to_numpy(float) == pytest.approx(reference[called].to_numpy(float)), name
 
 
 def test_the_weights_are_those_of_stacking_over_runs(real, by_loo):
@@ -145,9 +146,9 @@ def test_the_summary_has_a_row_per_law_best_first(by_loo):
 def test_few_runs_are_warned_of(real):
     with pytest.warns() as caught:
         compared = compare(real)
-    said = [str(w.message) for w in caught]
-    assert set(compared.notes) == set(said)
-    assert any("with 34 runs, fewer than 100" in s for s in said)
+    messages = [str(w.message) for w in caught]
+    assert set(compared.notes) == set(messages)
+    assert any("with 34 runs, fewer than 100" in m for m in messages)
     assert all(w.filename == __file__ for w in caught)
 
 
@@ -159,12 +160,12 @@ def test_unreliable_laws_are_named(real, by_loo):
         assert f"{name}: {bad[name]}" in unreliable[0]
 
 
-def test_enough_runs_and_a_good_fit_raise_no_doubt(openlm, draws):
+def test_enough_runs_and_a_good_fit_need_no_caution(openlm, draws):
     compared = compare([draws(openlm), draws(openlm, "kaplan_floor")])
     assert compared.notes == ()
 
 
-def test_a_comparison_describes_itself(by_loo):
+def test_the_repr_has_laws_verdict_and_notes(by_loo):
     lines = repr(by_loo).splitlines()
     assert lines[0] == "<Comparison of 2 laws on 34 runs, weights by LOO>"
     assert f"{by_loo.table.index[0]}: elpd" in lines[1]
@@ -173,39 +174,79 @@ def test_a_comparison_describes_itself(by_loo):
     assert all(line.startswith("  note: ") for line in lines[4:])
 
 
-def test_a_law_alone_has_nothing_to_beat(openlm, draws):
+def test_one_law_has_no_comparison(openlm, draws):
     compared = compare([draws(openlm)])
     assert compared.weights == {"chinchilla": 1.0}
     assert "nothing to compare" in compared.verdict
 
 
-# -- strength, in words ------------------------------------------------------------------------
+# -- verdicts ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("difference", "se", "said"),
+    ("difference", "se", "sentence"),
     [
         (
             1.0,
             0.1,
             "LOO cannot tell a from b: the difference in elpd is 1 ± 0.1, and below 4 is noise",
         ),
-        (8.0, 6.0, "LOO leans to a over b, which settles nothing: the difference in elpd is 8 ± 6"),
+        (
+            8.0,
+            6.0,
+            "LOO weakly favours a over b, without deciding: the difference in elpd is 8 ± 6",
+        ),
         (8.0, 3.0, "LOO favours a over b: the difference in elpd is 8 ± 3"),
         (30.0, 3.0, "LOO clearly favours a over b: the difference in elpd is 30 ± 3"),
     ],
 )
-def test_the_verdict_says_how_strong_it_is(difference, se, said):
+def test_the_verdict_states_the_strength_of_the_evidence(difference, se, sentence):
     from bayescale.evaluation.comparison import _verdict
 
     table = pd.DataFrame({"elpd_diff": [0.0, -difference], "diff_se": [0.0, se]}, index=["a", "b"])
-    assert _verdict(table, "loo").startswith(said)
+    assert _verdict(table, "loo", {}).startswith(sentence)
+
+
+@pytest.fixture
+def one_did_not_converge(draws, openlm):
+    """Three fits and one name; its chains did not converge, those of the others did."""
+
+    def make(failed):
+        fits = {law: draws(openlm, law) for law in ("chinchilla", "kaplan_floor", "multiplicative")}
+        for name, fit in fits.items():
+            r_hat = 1.3 if name in failed else 1.0
+            fit.__dict__["convergence"] = Convergence(r_hat, "E", 1000.0, "E", 0, 0.9)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return compare(fits)
+
+    return make
+
+
+def test_no_verdict_on_the_two_best_if_one_did_not_converge(one_did_not_converge):
+    best, second, third = one_did_not_converge(()).table.index
+    for failed in ({best}, {second}, {best, second}):
+        verdict = one_did_not_converge(failed).verdict
+        assert verdict.startswith("No verdict can be drawn, because chains did not converge: ")
+        assert "tell" not in verdict
+        assert "favours" not in verdict
+        for name in (best, second, third):
+            assert (f"{name} (R-hat <= 1.300" in verdict) == (name in failed)
+
+
+def test_a_third_fit_that_did_not_converge_is_named_in_the_verdict(one_did_not_converge):
+    converged = one_did_not_converge(())
+    third = converged.table.index[2]
+    verdict = one_did_not_converge({third}).verdict
+    assert verdict.startswith(converged.verdict)
+    assert f"Other ranks are unreliable, because chains did not converge: {third} (" in verdict
+    assert "did not converge" not in converged.verdict
 
 
 # -- rollouts ----------------------------------------------------------------------------------
 
 
-def test_a_rollout_gives_the_weights_by_default(real):
+def test_weights_come_from_a_rollout_by_default(real):
     compared = compare(real, fake_rollout(SCORES))
     points = np.array([[1.0, 1.5], [2.0, 3.0], [0.5, 1.5], [1.0, 0.5]])
     expected = stacking(points, [0, 0, 1, 2])
@@ -214,7 +255,7 @@ def test_a_rollout_gives_the_weights_by_default(real):
     assert compared.table["weight"].equals(compared.table["weight_rollout"].rename("weight"))
 
 
-def test_weights_come_from_what_laws_score_as_members_of_an_average(real):
+def test_weights_come_from_the_scores_as_members_of_an_average(real):
     rolled = fake_rollout(SCORES)
     turned = {name: [[-x for x in problem] for problem in of] for name, of in SCORES.items()}
     members = fake_rollout(turned).points["log_score"]
@@ -263,14 +304,14 @@ def test_laws_of_a_rollout_that_were_not_fitted_are_left_out(real):
     assert compare(real, fake_rollout(more)).table.equals(compare(real, fake_rollout(SCORES)).table)
 
 
-def test_fits_are_found_by_the_names_of_their_laws(real):
+def test_fits_are_found_in_the_rollout_by_the_names_of_their_laws(real):
     mine = {"mine": real["chinchilla"], "theirs": real["kaplan_floor"]}
     compared, plain = compare(mine, fake_rollout(SCORES)), compare(real, fake_rollout(SCORES))
     assert compared.weights["mine"] == plain.weights["chinchilla"]
     assert compare(real, fake_rollout(SCORES, run="row")).weights == plain.weights
 
 
-def test_the_verdict_of_a_single_problem_is_modest(real):
+def test_the_verdict_on_a_single_problem_has_no_standard_error(real):
     one = {"chinchilla": [[1.0, 1.0]], "kaplan_floor": [[0.0, 0.0]]}
     compared = compare(real, fake_rollout(one))
     assert "on a single problem" in compared.verdict
@@ -281,7 +322,18 @@ def test_the_verdict_of_a_single_problem_is_modest(real):
     assert "rollout log score 1.000" in repr(many)
 
 
-# -- what is refused ---------------------------------------------------------------------------
+def test_no_verdict_from_a_rollout_whose_fits_did_not_converge(real):
+    many = {"chinchilla": [[1.0, 1.0]] * 30, "kaplan_floor": [[0.0, 0.0]] * 30}
+    converged = {"chinchilla": True, "kaplan_floor": True}
+    assert "clearly favours" in compare(real, fake_rollout(many, converged=converged)).verdict
+    rolled = fake_rollout(many, converged={**converged, "kaplan_floor": False})
+    verdict = compare(real, rolled).verdict
+    assert verdict.startswith("No verdict can be drawn")
+    assert "kaplan_floor (in 30 of 30 problems)" in verdict
+    assert "chinchilla" not in verdict
+
+
+# -- errors ------------------------------------------------------------------------------------
 
 
 def test_fits_of_other_runs_are_refused_with_every_other_problem(c4_fit, draws, openlm):
@@ -312,13 +364,13 @@ def test_all_laws_must_forecast_the_same_runs(real):
         compare(real, fake_rollout(uneven))
 
 
-def test_a_rollout_must_tell_the_fits_apart(real):
+def test_two_fits_of_one_name_in_the_rollout_are_refused(real):
     twice = {"wide": real["chinchilla"], "narrow": real["chinchilla"]}
     with pytest.raises(bs.FitError, match="several fits by one name"):
         compare(twice, fake_rollout(SCORES))
 
 
-def test_checkpoints_must_drift_alike(draws, checkpoints):
+def test_drift_through_checkpoints_must_be_the_same(draws, checkpoints):
     fits = {d: draws(checkpoints, drift=d) for d in ("ahead", "off", "through")}
     with pytest.raises(bs.FitError, match=r"ahead: 'ahead', through: 'through'.*same drift="):
         compare({d: fits[d] for d in ("ahead", "through")})
@@ -327,11 +379,11 @@ def test_checkpoints_must_drift_alike(draws, checkpoints):
         assert len(compare({d: fits[d] for d in ("ahead", "off")}).fits) == 2
 
 
-def test_leaving_out_a_checkpoint_is_said_to_be_no_forecast(draws, checkpoints):
+def test_leave_one_out_of_checkpoints_is_cautioned(draws, checkpoints):
     fits = [draws(checkpoints, drift="off"), draws(checkpoints, "kaplan_floor", drift="off")]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", bs.ConvergenceWarning)
-        with pytest.warns(bs.RunsWarning, match="leaving out one leaves its neighbours in"):
+        with pytest.warns(bs.RunsWarning, match="LOO measures interpolation, not forecasts"):
             compare(fits)
 
 

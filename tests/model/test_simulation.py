@@ -1,17 +1,13 @@
-"""Simulated runs are what they claim, and posteriors find what was simulated."""
+"""Simulated runs follow their law, noise and groups."""
 
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import bayescale as bs
-from bayescale.evaluation.sbc import envelope, envelope_level, extremeness
 from bayescale.model.simulation import draw_prior, simulate_design
 from bayescale.model.specify import design as plan_of
-
-ONE_CORPUS = "dataset == 'redpajama'"
 
 
 class TestSimulate:
@@ -61,68 +57,3 @@ class TestSimulate:
             group = {p: truth[f"{p}_dataset"][i] for p in bs.laws.chinchilla.parameters}
             exact = plan.law({c: v[here] for c, v in plan.columns.items()}, plan.scales, group)
             assert np.allclose(fake.runs.table["loss"][here], exact, rtol=1e-6)
-
-
-class TestRecovery:
-    @pytest.mark.parametrize("law", ["chinchilla", "kaplan", "kaplan_floor", "power"])
-    def test_intervals_cover_the_truth_in_twenty_tables(self, openlm, law):
-        """Pooled over the law's parameters; each by itself, with 200 tables, in the slow suite."""
-        result = bs.calibrate(openlm.query(ONE_CORPUS), law, n=20, random_seed=11)
-        parameters = list(bs.laws.get(law).parameters)
-        covered = result.coverage(0.9)[parameters].mean()
-        assert 0.80 <= covered <= 0.97
-
-
-class TestRanks:
-    def test_uniform_ranks_stay_inside_their_envelope_as_often_as_said(self):
-        rng = np.random.default_rng(5)
-        limit = envelope_level(100)
-        inside = np.mean([extremeness(rng.random(100)) >= limit for _ in range(400)])
-        assert 0.92 < inside < 0.98
-
-    @pytest.mark.parametrize("bent", [lambda u: u**1.5, lambda u: 0.5 + (u - 0.5) * 0.7])
-    def test_biased_or_too_wide_posteriors_leave_it(self, bent):
-        u = np.random.default_rng(5).random(200)
-        assert extremeness(bent(u)) < envelope_level(200)
-
-    def test_envelope_narrows_at_the_ends(self):
-        at, lower, upper = envelope(200)
-        width = upper - lower
-        assert width[100] > 2 * width[1]
-        assert (lower <= at).all()
-        assert (at <= upper).all()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("law", "groups"),
-    [
-        ("chinchilla", None),
-        ("kaplan", None),
-        ("power", None),
-        ("kaplan_floor", None),
-        ("chinchilla", "dataset"),
-    ],
-)
-def test_ranks_of_the_truth_are_uniform(openlm, law, groups):
-    """Simulation-based calibration; the envelope is simultaneous over all scalars (Bonferroni)."""
-    runs = openlm if groups else openlm.query(ONE_CORPUS)
-    result = bs.calibrate(runs, law, groups=groups, n=200, random_seed=3)
-    assert result.unconverged <= 4
-    limit = envelope_level(200, 1 - 0.05 / result.pit.shape[1])
-    outside = [c for c in result.pit if extremeness(result.pit[c].to_numpy()) < limit]
-    assert not outside, result.summary().loc[outside]
-    coverage = result.coverage(0.9)
-    assert coverage.between(0.80, 0.97).all(), coverage
-
-
-@pytest.mark.slow
-def test_ranks_of_the_truth_are_uniform_with_drift_through_a_curve():
-    """Forty checkpoints over three decades, with correlated noise."""
-    frame = pd.DataFrame({"D": np.geomspace(1e7, 1e10, 40), "loss": 1.0, "series": "one"})
-    result = bs.calibrate(bs.Runs.from_frame(frame), "power(D)", n=200, random_seed=3)
-    assert result.unconverged <= 4
-    limit = envelope_level(200, 1 - 0.05 / result.pit.shape[1])
-    outside = [c for c in result.pit if extremeness(result.pit[c].to_numpy()) < limit]
-    assert not outside, result.summary().loc[outside]
-    assert result.coverage(0.9).between(0.80, 0.97).all()

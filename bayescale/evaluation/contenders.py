@@ -1,0 +1,69 @@
+"""Several laws for the same runs: found by name, with the options meant for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bayescale import laws as gallery
+from bayescale.data import Runs
+from bayescale.errors import LawError, unknown
+from bayescale.laws import Law
+from bayescale.priors import Prior
+
+Priors = Mapping[str, Prior | Mapping[str, Prior]]
+
+
+def contenders(laws: str | Law | Sequence[str | Law], runs: Runs, problems: list[str]) -> list[Law]:
+    """The laws, looked up by name.
+
+    Unknown laws, two of one name, and laws whose columns `runs` lack are added to `problems`.
+    """
+    chosen = []
+    for law in [laws] if isinstance(laws, (str, Law)) else laws:
+        try:
+            chosen.append(gallery.get(law))
+        except LawError as error:
+            problems += error.problems
+    names = [law.name for law in chosen]
+    problems += [
+        f"{names.count(n)} laws are called {n!r}: give each a name of its own"
+        for n in dict.fromkeys(names)
+        if names.count(n) > 1
+    ]
+    problems += [
+        f"law {law.name!r} needs the column {c!r}, which these runs lack"
+        for law in chosen
+        for c in law.columns
+        if c not in runs
+    ]
+    if not chosen and not problems:
+        problems.append("there is no law to fit: name at least one")
+    return chosen
+
+
+def check_priors(priors: Priors | None, laws: Sequence[Law], problems: list[str]) -> None:
+    """Add to `problems` the keys of `priors` that hold a mapping, but name none of the laws."""
+    names = [law.name for law in laws]
+    problems += [
+        f"priors: {unknown('law', key, names)}"
+        for key, value in (priors or {}).items()
+        if isinstance(value, Mapping) and key not in names
+    ]
+
+
+def priors_of(law: Law, laws: Sequence[Law], priors: Priors | None) -> dict[str, Prior] | None:
+    """The priors meant for one law: those by its name override those for all laws."""
+    shared = {k: v for k, v in (priors or {}).items() if not isinstance(v, Mapping)}
+    own = dict((priors or {}).get(law.name) or {})
+    return {**(options_of(law, laws, shared) or {}), **own} or None
+
+
+def options_of(
+    law: Law, laws: Sequence[Law], options: Mapping[str, object] | None
+) -> dict[str, object] | None:
+    """Options by parameter, without the parameters that only other laws have.
+
+    What no law has is kept: it belongs to noise or drift, or `bayescale.fit` refuses it.
+    """
+    elsewhere = {p for other in laws for p in other.parameters} - set(law.parameters)
+    return {p: v for p, v in (options or {}).items() if p not in elsewhere} or None

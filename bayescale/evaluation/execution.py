@@ -1,0 +1,115 @@
+"""Independent computations, made one after another in this process or by an executor."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import BrokenExecutor
+
+from bayescale.errors import ConvergenceWarning, ExtrapolationWarning, FitError
+from bayescale.laws import Law
+from bayescale.progress import bar
+
+
+def run_all[Job, Result](
+    function: Callable[[Job], Result],
+    jobs: Sequence[Job],
+    names: Sequence[str],
+    laws: Iterable[Law] = (),
+    *,
+    executor=None,
+    progressbar: bool | None = None,
+) -> list[Result]:
+    """Apply a function to every job.
+
+    Parameters
+    ----------
+    function : callable
+        Takes one job. With an executor of processes it must be defined at the top level of a
+        module, and jobs and results must be picklable.
+    jobs : sequence
+        Each carries its own random seed, so results depend neither on order nor on the executor.
+    names : sequence of str
+        What the progress bar shows of each job.
+    laws : iterable of Law
+        The laws that jobs carry, to name those that cannot be sent to another process.
+    executor : concurrent.futures.Executor, optional
+        Or anything with its ``submit``. By default this process makes all jobs.
+    progressbar : bool, optional
+
+    Returns
+    -------
+    list
+        Results in the order of the jobs.
+
+    Raises
+    ------
+    FitError
+        As the function raised it, or for a law that cannot be sent to another process.
+    """
+    futures, results = [], []
+    with bar(progressbar) as step:
+        try:
+            if executor is not None:
+                futures += (executor.submit(function, job) for job in jobs)
+            for i, (job, name) in enumerate(zip(jobs, names, strict=True)):
+                step(name, i, len(jobs))
+                results.append(futures[i].result() if futures else function(job))
+        except (pickle.PicklingError, AttributeError, TypeError, BrokenExecutor) as error:
+            if executor is not None and (problems := _not_sendable(laws, error)):
+                raise FitError(problems, where="executor") from error
+            raise
+        finally:
+            for future in futures:
+                future.cancel()
+    return results
+
+
+def _not_sendable(laws: Iterable[Law], error: Exception) -> list[str]:
+    """One sentence per law that cannot be unpickled in another process."""
+    problems = []
+    for law in dict.fromkeys(laws):
+        try:
+            pickle.dumps(law)
+            # Pickling succeeds here, but a process that died may have had another __main__.
+            unknown = isinstance(error, BrokenExecutor) and law.loss.__module__ == "__main__"
+        except (pickle.PicklingError, AttributeError, TypeError):
+            unknown = True
+        if unknown:
+            problems.append(
+                f"law {law.name!r} cannot be sent to another process, because its "
+                "functions are not found there by name: define them at the top level of "
+                "a module that can be imported, not in a notebook or a function"
+            )
+    return problems
+
+
+class _Quiet:
+    """Suppress warnings that the caller repeats once for all jobs.
+
+    Warning filters belong to the process. The first thread to enter saves them and the last one to
+    leave restores them, so that no thread restores them while another still computes.
+    """
+
+    def __init__(self):
+        self.lock, self.inside, self.saved = threading.Lock(), 0, None
+
+    def __enter__(self):
+        with self.lock:
+            if self.inside == 0:
+                self.saved = warnings.catch_warnings()
+                self.saved.__enter__()
+                for category in (ConvergenceWarning, ExtrapolationWarning):
+                    warnings.simplefilter("ignore", category)
+            self.inside += 1
+
+    def __exit__(self, *error):
+        with self.lock:
+            self.inside -= 1
+            if self.inside == 0:
+                self.saved.__exit__(*error)
+
+
+quiet = _Quiet()

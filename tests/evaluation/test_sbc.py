@@ -1,0 +1,174 @@
+"""Simulation-based calibration: ranks, their simultaneous band, and executors."""
+
+from __future__ import annotations
+
+import pickle
+from concurrent.futures import Future
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import bayescale as bs
+from bayescale.evaluation import sbc
+from bayescale.evaluation.sbc import Calibration, envelope, is_inside
+
+ONE_CORPUS = "dataset == 'redpajama'"
+
+
+# -- bands -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [20, 100])
+def test_uniform_ranks_stay_inside_their_band_with_its_probability(n):
+    rng = np.random.default_rng(5)
+    inside = np.mean([is_inside(rng.random(n)) for _ in range(1000)])
+    assert inside == pytest.approx(0.95, abs=0.03)
+
+
+@pytest.mark.parametrize("transform", [lambda u: u**1.5, lambda u: 0.5 + (u - 0.5) * 0.7])
+def test_ranks_of_biased_or_too_wide_posteriors_leave_the_band(transform):
+    u = np.random.default_rng(5).random(200)
+    assert is_inside(u)
+    assert not is_inside(transform(u))
+
+
+def test_the_band_narrows_at_the_ends():
+    at, lower, upper = envelope(200)
+    width = upper - lower
+    assert width[100] > 2 * width[1]
+    assert (lower <= at).all()
+    assert (at <= upper).all()
+
+
+def test_the_summary_names_the_scalars_that_leave_their_band():
+    u = np.random.default_rng(5).random(200)
+    table = Calibration(pd.DataFrame({"E": u, "A": u**2}), "power", 0, 1).summary()
+    assert table["inside"].to_dict() == {"E": True, "A": False}
+    assert table.loc["E", "coverage50"] == pytest.approx(np.mean(np.abs(u - 0.5) <= 0.25))
+
+
+# -- calibrate, without sampling ---------------------------------------------------------------
+
+
+class Pickling:
+    """An executor in this process that makes the last job first and pickles all."""
+
+    def __init__(self):
+        self.waiting = []
+
+    def submit(self, function, job):
+        future = Future()
+        self.waiting.append((future, pickle.dumps((function, job))))
+        future.result = lambda: self.result(future)
+        return future
+
+    def result(self, future):
+        while self.waiting:
+            last, data = self.waiting.pop()
+            function, job = pickle.loads(data)
+            last.set_result(function(job))
+        return Future.result(future)
+
+
+@pytest.fixture
+def sampler(monkeypatch):
+    """Replace NUTS by standard normal draws; returns the recorded settings."""
+    settings = []
+
+    def sample(target, *, seed, draws, chains, **options):
+        settings.append(dict(seed=seed, draws=draws, chains=chains, **options))
+        rng = np.random.default_rng(seed)
+        names = ("E", "A", "alpha", "sigma", "nu")
+        posterior = xr.Dataset(
+            {n: (("chain", "draw"), rng.lognormal(size=(chains, draws))) for n in names}
+        )
+        return SimpleNamespace(
+            posterior=posterior, convergence=SimpleNamespace(passed=len(settings) % 2 == 0)
+        )
+
+    monkeypatch.setattr(sbc.nuts, "sample", sample)
+    return settings
+
+
+def test_results_do_not_depend_on_the_executor(openlm, sampler):
+    one, other = (
+        bs.calibrate(openlm, "power", n=6, random_seed=3, executor=executor)
+        for executor in (None, Pickling())
+    )
+    pd.testing.assert_frame_equal(one.pit, other.pit)
+    assert one.unconverged == other.unconverged == 3
+    assert len({s["seed"] for s in sampler}) == 6
+    assert [s["seed"] for s in sampler[:6]] == [s["seed"] for s in sampler[:5:-1]]
+
+
+def test_settings_reach_the_sampler(openlm, sampler):
+    given = dict(draws=30, tune=60, chains=2, cores=1, target_accept=0.97)
+    bs.calibrate(openlm, "power", n=2, **given)
+    assert all({**s, **given} == s for s in sampler)
+
+
+def test_a_fresh_seed_is_drawn_and_stored(openlm, sampler):
+    one, other = (bs.calibrate(openlm, "power", n=2) for _ in range(2))
+    assert one.random_seed != other.random_seed
+    again = bs.calibrate(openlm, "power", n=2, random_seed=one.random_seed)
+    pd.testing.assert_frame_equal(one.pit, again.pit)
+
+
+def test_one_table_is_too_few(openlm):
+    with pytest.raises(bs.FitError, match="at least 2 tables"):
+        bs.calibrate(openlm, "power", n=1)
+
+
+def test_a_rank_is_the_share_of_draws_below_the_truth():
+    draws = np.arange(400.0).reshape(4, 100)
+    posterior = xr.Dataset({"E": (("chain", "draw"), draws), "other": (("chain", "draw"), draws)})
+    ranks = sbc._ranks(posterior, {"E": np.array(99.5)}, np.random.default_rng(1))
+    assert list(ranks) == ["E"]
+    assert 100 / 401 <= ranks["E"] <= 101 / 401
+
+
+# -- sampled -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("law", ["chinchilla", "kaplan", "kaplan_floor", "power"])
+@pytest.mark.slow
+def test_intervals_cover_the_truth_in_twenty_tables(openlm, law):
+    """Pooled over the parameters of the law."""
+    result = bs.calibrate(openlm.query(ONE_CORPUS), law, n=20, random_seed=11)
+    parameters = list(bs.laws.get(law).parameters)
+    covered = result.coverage(0.9)[parameters].mean()
+    assert 0.80 <= covered <= 0.97
+
+
+def assert_calibrated(result: Calibration) -> None:
+    """All scalars lie inside their bands, with a Bonferroni correction for their number."""
+    assert result.unconverged <= 4
+    table = result.summary(1 - 0.05 / result.pit.shape[1])
+    assert table["inside"].all(), table
+    assert table["coverage90"].between(0.80, 0.97).all(), table
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("law", "groups"),
+    [
+        ("chinchilla", None),
+        ("kaplan", None),
+        ("power", None),
+        ("kaplan_floor", None),
+        ("chinchilla", "dataset"),
+    ],
+)
+def test_ranks_of_the_truth_are_uniform(openlm, law, groups):
+    runs = openlm if groups else openlm.query(ONE_CORPUS)
+    assert_calibrated(bs.calibrate(runs, law, groups=groups, n=200, random_seed=3))
+
+
+@pytest.mark.slow
+def test_ranks_of_the_truth_are_uniform_with_drift_through_a_curve():
+    """Forty checkpoints over three decades, with correlated noise."""
+    frame = pd.DataFrame({"D": np.geomspace(1e7, 1e10, 40), "loss": 1.0, "series": "one"})
+    assert_calibrated(bs.calibrate(bs.Runs.from_frame(frame), "power(D)", n=200, random_seed=3))
