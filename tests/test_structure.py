@@ -27,7 +27,7 @@ WINGS = {
              "kaplan_steps", "multiplicative", "power", "shifted_power", "skaling", "published"),
     "inference": ("diagnostics", "nutpie_callbacks", "nuts", "smc"),
     "model": ("drift", "design", "pymc_model", "posterior", "predictive", "simulation", "checks",
-              "storage", "fitting"),
+              "files", "storage", "arviz_groups", "fitting"),
     "forecasting": ("averaging", "allocation", "forecasts"),
     "capabilities": ("likelihoods", "break_model", "break_evidence", "break_search",
                      "metric_comparison", "link_model", "links", "task_forecasts"),

@@ -14,11 +14,11 @@ from bayescale.capabilities.links import Link
 from bayescale.errors import FitError, unknown
 from bayescale.forecasting import as_counts, forecast
 from bayescale.intervals import SAMPLE, interval, table
-from bayescale.model import NEW, walked
+from bayescale.model import NEW, Storable, walked
 
 
 @dataclass(frozen=True, eq=False)
-class TaskForecast:
+class TaskForecast(Storable):
     """The posterior predictive of accuracies of runs not yet made.
 
     Attributes

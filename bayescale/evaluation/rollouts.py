@@ -28,6 +28,7 @@ from bayescale.evaluation.jobs import (
 from bayescale.evaluation.splits import cuts, is_curve, problems, unseen
 from bayescale.forecasting import shares
 from bayescale.laws import Law
+from bayescale.model import Storable
 from bayescale.priors import Prior
 
 AVERAGE, PERSISTENCE = "average", "persistence"
@@ -56,7 +57,7 @@ TAKEN = (
 
 
 @dataclass(frozen=True, eq=False)
-class Rollout:
+class Rollout(Storable):
     """Forecasts of runs that were held out, and how good they were.
 
     Attributes
