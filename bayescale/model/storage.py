@@ -46,7 +46,7 @@ class Storable:
     """A result that can be saved: a dataclass of numbers, arrays, tables, datasets and results.
 
     A subclass lists in `_parts` the other dataclasses that its fields hold, and objects that are
-    stored by their name; in `_kept`, cached properties that are stored with the fields.
+    stored by their name; in `_kept`, cached properties that are stored if they were computed.
     """
 
     _parts = ()
@@ -70,9 +70,10 @@ class Storable:
         Raises
         ------
         FitError
-            If the file cannot be written. An older file at `path` is then unchanged.
+            If the file cannot be written, or if two laws have one name. An older file at `path` is
+            then unchanged.
         """
-        tree = _to_tree(self)
+        tree = _to_tree(self, {})
         for name, group in self._arviz_groups().items():
             tree[name] = xr.DataTree(group)
         header = dict(format=FORMAT, version=version("bayescale"), **json.loads(tree.attrs[KEY]))
@@ -126,12 +127,16 @@ class Storable:
 # -- from results to trees and back ------------------------------------------------------------
 
 
-def _to_tree(result: Storable) -> xr.DataTree:
-    writer = _Writer(result._parts)
+def _to_tree(result: Storable, laws: dict[str, Law]) -> xr.DataTree:
+    writer = _Writer(result._parts, laws)
     header = dict(
         kind=type(result).__name__,
         fields={f.name: writer.pack(getattr(result, f.name), f.name) for f in fields(result)},
-        kept={name: writer.pack(getattr(result, name), name) for name in result._kept},
+        kept={
+            name: writer.pack(getattr(result, name), name)
+            for name in result._kept
+            if name in vars(result)
+        },
     )
     groups = dict(writer.groups)
     if writer.arrays:
@@ -154,8 +159,8 @@ def _from_tree(tree: xr.DataTree, header: dict, laws: _Laws):
 class _Writer:
     """Describes values in JSON and collects what JSON does not hold."""
 
-    def __init__(self, parts: tuple):
-        self.parts = (*parts, Convergence)
+    def __init__(self, parts: tuple, laws: dict[str, Law]):
+        self.parts, self.laws = (*parts, Convergence), laws
         self.groups: dict[str, xr.Dataset | xr.DataTree] = {}
         self.arrays: dict[str, list[np.ndarray]] = {}
 
@@ -182,9 +187,11 @@ class _Writer:
             pairs = ((k, v, f"{name}/{i}") for i, (k, v) in enumerate(value.items()))
             return {"map": [[self.pack(k, n), self.pack(v, n)] for k, v, n in pairs]}
         if isinstance(value, Storable):
-            self.groups[name] = _to_tree(value)
+            self.groups[name] = _to_tree(value, self.laws)
             return {"result": name}
         if isinstance(value, Design):
+            if self.laws.setdefault(value.law.name, value.law).loss is not value.law.loss:
+                raise FitError(f"two different laws are called {value.law.name!r}: rename one")
             return {"design": _described(value)}
         if any(value is part for part in self.parts):
             return {"named": value.name}
@@ -281,7 +288,7 @@ def _described(plan: Design) -> dict:
         ],
         groups=plan.groups,
         drift=plan.drift,
-        ahead=asdict(plan.ahead),
+        ahead=plan.ahead and asdict(plan.ahead),
         scales={c: float(v).hex() for c, v in plan.scales.items()},
         runs=plan.runs.to_json(),
     )
@@ -303,7 +310,7 @@ def _design(saved: dict, laws: _Laws) -> Design:
         scales={c: float.fromhex(v) for c, v in saved["scales"].items()},
         # Files of format 1 have no entry: drift entered their forecasts only.
         drift=saved.get("drift", "ahead"),
-        ahead=Positive(**saved["ahead"]) if "ahead" in saved else AHEAD,
+        ahead=(saved["ahead"] and Positive(**saved["ahead"])) if "ahead" in saved else AHEAD,
     )
     expected = {p.name for p in plan.parameters} - {*TERMS}
     if expected != set(plan.law.parameters):
@@ -335,9 +342,9 @@ class _Laws:
         if name in self.given:
             return self.given[name]
         try:
+            law, why = get(name), "a formula that is not the gallery's"
             if not own:
-                return get(name)
-            why = "a formula that is not the gallery's"
+                return law
         except LawError:
             why = "which is not in the gallery"
         raise FitError(f"a fit was made with the law {name!r}, {why}: pass it, load(path, law=...)")
