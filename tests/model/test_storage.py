@@ -427,7 +427,7 @@ def test_a_link_without_a_fit_survives(link, tmp_path):
 
 
 def test_a_task_forecast_survives(link, tmp_path):
-    forecast = bs.forecast_tasks(link, N=1e9, D=2e10, group=["web", None], random_seed=1)
+    forecast = bs.forecast_tasks(link, N=[1e9, 1e9], D=2e10, group=["web", None], random_seed=1)
     loaded = again(forecast, tmp_path)
     assert loaded.data.identical(forecast.data)
     same(loaded.summary(), forecast.summary())
