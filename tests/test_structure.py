@@ -1,4 +1,4 @@
-"""Rules of the code: imports between folders, what is loaded when, documentation of public names."""
+"""Rules of the code: imports between folders, what is loaded when, docstrings of public names."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ WINGS = {
              "kaplan_steps", "multiplicative", "power", "shifted_power", "skaling", "published"),
     "inference": ("diagnostics", "nutpie_callbacks", "nuts", "smc"),
     "model": ("drift", "noise", "labels", "hierarchy", "design", "specify", "pymc_model",
-              "posterior", "predictive", "simulation", "checks", "storage", "fitting"),
+              "posterior", "predictive", "simulation", "checks", "files", "storage",
+              "arviz_groups", "fitting"),
     "forecasting": ("averaging", "allocation", "forecasts"),
     "capabilities": ("likelihoods", "break_model", "break_evidence", "break_search",
                      "metric_comparison", "link_model", "links", "task_forecasts"),

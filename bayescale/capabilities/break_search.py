@@ -24,10 +24,12 @@ from bayescale.capabilities.break_evidence import (
     search,
 )
 from bayescale.capabilities.break_model import PARTICLES, Bends, Curve
+from bayescale.capabilities.likelihoods import Accuracy, Loss, Plotted
 from bayescale.data import Runs
 from bayescale.errors import RunsError, unknown
 from bayescale.inference import Cloud
 from bayescale.intervals import defaults, interval
+from bayescale.model import Storable
 from bayescale.model import drift as drifts
 from bayescale.progress import bar
 
@@ -35,7 +37,7 @@ DRAWS = 600  # of each curve
 
 
 @dataclass(frozen=True, eq=False)
-class Breaks:
+class Breaks(Storable):
     """What each curve says of breaks.
 
     Attributes
@@ -62,6 +64,8 @@ class Breaks:
     families: tuple[str, ...]
     notes: tuple[str, ...]
     random_seed: int
+
+    _parts = (Curve, Loss, Accuracy, Plotted, Cloud)
 
     @property
     def tasks(self) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from bayescale.errors import ConvergenceWarning, FitError, unknown
 from bayescale.forecasting import Average
 from bayescale.inference import Convergence, convergence, nuts, scalars
 from bayescale.intervals import SAMPLE, table
-from bayescale.model import Fit
+from bayescale.model import Fit, Storable
 
 #: Points at which walks are looked at to find where they have brought a task; slopes below this
 #: share of the form's own are taken as that.
@@ -25,7 +25,7 @@ GRID, SLOWEST = 100, 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class Link:
+class Link(Storable):
     """The posterior of what a loss is worth on each task.
 
     Attributes
@@ -50,6 +50,9 @@ class Link:
     fit: Fit | Average | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
     random_seed: int = 0
+
+    _parts = (LinkPlan, *FORMS.values())
+    _kept = ("convergence",)
 
     @property
     def kind(self) -> str:

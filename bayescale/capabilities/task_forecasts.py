@@ -14,12 +14,12 @@ from bayescale.capabilities.links import Link
 from bayescale.errors import FitError, unknown
 from bayescale.forecasting import as_counts, forecast
 from bayescale.intervals import SAMPLE, interval, table
-from bayescale.model import NEW
+from bayescale.model import NEW, Storable
 from bayescale.model import drift as drifts
 
 
 @dataclass(frozen=True, eq=False)
-class TaskForecast:
+class TaskForecast(Storable):
     """The posterior predictive of accuracies of runs not yet made.
 
     Attributes

@@ -34,6 +34,7 @@ from bayescale.evaluation.jobs import (
 from bayescale.evaluation.splits import cuts, is_curve, problems, unseen
 from bayescale.forecasting import shares
 from bayescale.laws import Law
+from bayescale.model import Storable
 
 AVERAGE, PERSISTENCE = "average", "persistence"
 #: Bins of the distance of extrapolation, in multiples of the largest fitted run.
@@ -61,7 +62,7 @@ TAKEN = (
 
 
 @dataclass(frozen=True, eq=False)
-class Rollout:
+class Rollout(Storable):
     """Forecasts of runs that were held out, and how good they were.
 
     Attributes

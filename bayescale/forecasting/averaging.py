@@ -12,7 +12,7 @@ import xarray as xr
 
 from bayescale.data import Runs
 from bayescale.errors import ConvergenceWarning, FitError
-from bayescale.model import Fit
+from bayescale.model import Fit, Storable
 
 #: Weights may miss a sum of one by this much.
 ROUNDING = 1e-9
@@ -36,7 +36,7 @@ class MixedLaw:
 
 
 @dataclass(frozen=True, eq=False)
-class Average:
+class Average(Storable):
     """Fits of different laws to the same runs, weighted: forecasts and allocates like one fit.
 
     Its posterior is the mixture of theirs, so where the laws disagree its intervals span the

@@ -14,7 +14,7 @@ from bayescale.errors import ExtrapolationWarning, FitError, unknown
 from bayescale.forecasting.allocation import as_counts, best_split, said_group
 from bayescale.forecasting.averaging import Average, mix
 from bayescale.intervals import SAMPLE, interval, table
-from bayescale.model import AHEAD_AVERAGED, Fit, predict, settle_groups
+from bayescale.model import AHEAD_AVERAGED, Fit, Storable, predict, settle_groups
 from bayescale.priors import Positive
 from bayescale.units import format_count, format_flop
 
@@ -23,7 +23,7 @@ FAR = 100.0
 
 
 @dataclass(frozen=True, eq=False)
-class Forecast:
+class Forecast(Storable):
     """The posterior predictive of runs not yet made.
 
     Attributes

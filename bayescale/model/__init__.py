@@ -1,9 +1,11 @@
 """The statistical model: from options to a specification, a posterior, and what it predicts."""
 
 from bayescale.model import drift
+from bayescale.model.arviz_groups import PRIOR_DRAWS
 from bayescale.model.design import Design
 from bayescale.model.drift import AHEAD_AVERAGED
-from bayescale.model.fitting import PRIOR_DRAWS, Fit, fit, fit_design
+from bayescale.model.files import atomically
+from bayescale.model.fitting import Fit, fit, fit_design
 from bayescale.model.hierarchy import SCALE_SPREAD, Effect, Parameter
 from bayescale.model.labels import NEW
 from bayescale.model.posterior import at_runs, parameters, settle_groups
@@ -11,7 +13,7 @@ from bayescale.model.predictive import predict
 from bayescale.model.pymc_model import target
 from bayescale.model.simulation import draw_prior, simulate, simulate_design
 from bayescale.model.specify import design
-from bayescale.model.storage import atomically
+from bayescale.model.storage import Storable
 
 __all__ = [
     "AHEAD_AVERAGED",
@@ -22,6 +24,7 @@ __all__ = [
     "Effect",
     "Fit",
     "Parameter",
+    "Storable",
     "at_runs",
     "atomically",
     "design",

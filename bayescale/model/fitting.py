@@ -1,4 +1,4 @@
-"""A fitted scaling law: sample it, check it, read it, keep it."""
+"""Fits: the posterior of a scaling law, its convergence, its parameters and its file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -19,36 +19,45 @@ from bayescale.errors import ConvergenceWarning
 from bayescale.inference import Convergence, convergence, nuts, scalars
 from bayescale.intervals import defaults, table
 from bayescale.laws import Law
-from bayescale.model import storage as store
+from bayescale.model.arviz_groups import arviz_groups
 from bayescale.model.checks import Check, check
 from bayescale.model.design import Design
 from bayescale.model.labels import NEW
-from bayescale.model.posterior import log_likelihood, parameters, settle_groups
+from bayescale.model.posterior import parameters, settle_groups
 from bayescale.model.pymc_model import build, target
-from bayescale.model.simulation import draw_prior
 from bayescale.model.specify import design
+from bayescale.model.storage import Storable
 from bayescale.priors import Prior
 
-PRIOR_DRAWS = 2000
+if TYPE_CHECKING:
+    import pymc as pm
+
+#: Values of the log likelihood that a file holds, at most (4 bytes each).
+SAVED_VALUES = 2_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class Fit:
+class Fit(Storable):
     """The posterior of a scaling law, given runs.
+
+    ``save(path)`` writes one netCDF file and ``Fit.load(path)`` reads it. ``az.from_netcdf(path)``
+    reads the groups of `data` from the same file: the posterior predictive and, for large fits, the
+    log likelihood with fewer draws, both in single precision.
 
     Attributes
     ----------
     plan : Design
         Law, runs, groups, pooling, priors and reference scales.
     posterior : xarray.Dataset
-        Draws on the natural scale; dims (chain, draw) and one per group column. ``A`` and ``B``
-        hold at the reference scales: the loss still to be won at the centre of the runs.
+        Draws of the parameters on their natural scale; dims (chain, draw) and one dim per group
+        column. The columns of the runs are divided by reference scales (their geometric means), so
+        ``A`` and ``B`` are the reducible losses, in nats per token, at the centre of the runs.
     stats : xarray.Dataset
-        What the sampler noted of each draw.
+        The sampler's statistics of each draw; dims (chain, draw).
     random_seed : int
         The seed that was used.
     facts : dict
-        Settings, timings and versions.
+        Settings of the sampler, run time in seconds, and versions of the packages.
     """
 
     plan: Design
@@ -56,6 +65,9 @@ class Fit:
     stats: xr.Dataset = field(repr=False)
     random_seed: int = 0
     facts: dict = field(default_factory=dict, repr=False)
+
+    # Convergence is judged on the whole run, the posterior may be thinned: a file holds both.
+    _kept = ("convergence",)
 
     @property
     def runs(self) -> Runs:
@@ -73,40 +85,33 @@ class Fit:
         return self.plan.groups
 
     @cached_property
-    def model(self):
-        """The ``pymc.Model``, with these runs as its data."""
+    def model(self) -> pm.Model:
+        """The PyMC model, with these runs as its data."""
         return build(self.plan)
 
     @cached_property
     def data(self) -> xr.DataTree:
-        """Everything ArviZ's functions ask for, as one tree.
+        """The fit as functions of ArviZ read it.
 
-        Groups ``posterior``, ``prior``, ``sample_stats``, ``log_likelihood`` and
-        ``observed_data``; log losses have the dim ``run``, labelled as the source labels rows.
+        Groups ``posterior``, ``prior``, ``sample_stats``, ``log_likelihood``,
+        ``posterior_predictive`` (50 draws per chain), ``observed_data`` and ``constant_data`` (the
+        columns of the runs). Losses are logs of nats per token; their dim ``run`` has the row
+        labels of the table.
         """
-        rng = np.random.default_rng(self.random_seed)
-        names = [str(i) for i in self.runs.table.index]
-        observed = xr.DataArray(self.plan.log_loss, dims="run", coords={"run": names})
-        prior = {}
-        for name, values in draw_prior(self.plan, PRIOR_DRAWS, rng).items():
-            dims = self.posterior[name].dims[2:]
-            coords = {d: self.posterior.coords[d] for d in dims}
-            prior[name] = xr.DataArray(values[None], dims=("chain", "draw", *dims), coords=coords)
+        groups = arviz_groups(self.posterior, self.plan, self.random_seed)
         return xr.DataTree.from_dict(
-            {
-                "posterior": self.posterior,
-                "prior": xr.Dataset(prior),
-                "sample_stats": self.stats,
-                "log_likelihood": xr.Dataset(
-                    {"log_loss": log_likelihood(self.posterior, self.plan)}
-                ),
-                "observed_data": xr.Dataset({"log_loss": observed}),
-            }
+            {"posterior": self.posterior, "sample_stats": self.stats, **groups}
         )
+
+    def _arviz_groups(self) -> dict[str, xr.Dataset]:
+        groups = arviz_groups(self.posterior, self.plan, self.random_seed, SAVED_VALUES)
+        for name in ("prior", "log_likelihood", "posterior_predictive"):
+            groups[name] = groups[name].astype(np.float32)
+        return groups
 
     @cached_property
     def convergence(self) -> Convergence:
-        """Whether the chains agree."""
+        """R-hat, effective sample size, divergences and energy of the run, before thinning."""
         return convergence(self.posterior, self.stats)
 
     @cached_property
@@ -114,77 +119,78 @@ class Fit:
         return check(self.posterior, self.plan, self.convergence)
 
     def check(self) -> Check:
-        """Find what is wrong with this fit and what its runs cannot tell.
+        """Check the chains, the model against the runs, and what the runs can identify.
 
         Returns
         -------
         Check
-            Its ``repr`` is sentences; ``passed`` is false if a finding failed. Looked at: R-hat,
-            effective sample sizes, divergences and energy; how far each parameter's posterior
-            contracted from its prior; whether the design can tell the parameters apart; structure
-            left in the residuals along log N, log D, log C and between groups, and scatter that
-            runs of one size share (posterior predictive p-values, Gelman, Meng & Stern 1996);
-            whether checkpoints are counted as runs; influential runs (Pareto k, Vehtari,
-            Gelman & Gabry 2017, arXiv:1507.04544) and the most surprising ones, by row.
+            Its ``repr`` is one sentence per finding; ``passed`` is false if a finding failed.
+            Checked are: R-hat, effective sample sizes, divergences and energy; how far the
+            posterior of each parameter contracted from its prior; whether the design can tell the
+            parameters apart; structure in the residuals along log N, log D, log C and between
+            groups, and scatter that runs of one size share (posterior predictive p-values, Gelman,
+            Meng & Stern 1996); whether checkpoints are counted as runs; influential runs (Pareto k,
+            Vehtari, Gelman & Gabry 2017, arXiv:1507.04544); and the most surprising runs, by row.
         """
         return self._check
 
     def warn_if_failed(self, stacklevel: int = 3) -> None:
-        """Warn, once per summary made, if this fit failed its check."""
+        """Warn if this fit failed its check."""
         failed = [f for f in self.check().problems if f.level == "failed"]
         if failed:
-            said = "; ".join(f"{f.name}: {f.text}" for f in failed)
+            findings = "; ".join(f"{f.name}: {f.text}" for f in failed)
             warnings.warn(
-                f"this fit failed its check ({said}): do not rely on its intervals; see "
+                f"this fit failed its check ({findings}): do not rely on its intervals; see "
                 "fit.check()",
                 ConvergenceWarning,
                 stacklevel=stacklevel,
             )
 
-    def parameters(self, group=None) -> xr.Dataset:
+    def parameters(self, group: str | Mapping[str, str] | None = None) -> xr.Dataset:
         """Parameters of one group on their natural scale.
 
         Parameters
         ----------
         group : str or mapping of column to str, optional
-            A group that was fitted; None draws a new one from the population.
+            A fitted group. By default a new group, drawn from the population.
 
         Returns
         -------
         xarray.Dataset
-            One variable per parameter, the noise's ``sigma`` and ``nu`` included; dims (chain,
+            One variable per parameter, including ``sigma`` and ``nu`` of the noise; dims (chain,
             draw).
 
         Raises
         ------
         FitError
-            For a group the fit does not know.
+            If the group was not fitted.
         """
         rng = np.random.default_rng(self.random_seed)
         settled = settle_groups(self.plan, group)
         return xr.Dataset(parameters(self.posterior, self.plan, settled, rng))
 
     def members(self) -> list[dict[str, str]]:
-        """Every combination of group labels among the runs, or one empty one without groups."""
-        if not self.groups:
-            return [{}]
-        frame = self.runs.table[list(self.groups)].astype(str).drop_duplicates()
-        return frame.sort_values(list(self.groups)).to_dict("records")
+        """Every combination of group labels among the runs; one empty mapping without groups."""
+        return list(self.plan.cells)
 
     def summary(self, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
         """The posterior in a table.
 
         Parameters
         ----------
-        ci_prob, ci_kind : optional
-            Probability and kind (``"eti"``, ``"hdi"``) of the intervals; ArviZ's defaults.
+        ci_prob : float, optional
+            Probability of the intervals; by default ArviZ's.
+        ci_kind : {"eti", "hdi"}, optional
+            Equal-tailed or highest-density intervals; by default ArviZ's.
 
         Returns
         -------
         pandas.DataFrame
             One row per parameter and group (``E``, ``E_dataset[c4]``), on the natural scale at the
-            reference scales; then the raw constants that papers quote, as ``A (raw)``. Columns
-            ``median``, its interval, ``mean``, ``sd``, ``ess_bulk``, ``ess_tail``, ``r_hat``.
+            reference scales; then the constants that papers quote, in raw units, as ``A (raw)``.
+            Columns ``median``, its interval, ``mean``, ``sd``, and ``ess_bulk``, ``ess_tail`` and
+            ``r_hat`` of the draws that were kept. If sampling was repeated, ``attrs["sampling"]``
+            says how.
 
         Warns
         -----
@@ -202,62 +208,44 @@ class Fit:
                 key = name if label is None else f"{name}[{label}]"
                 rows[key] = {**_described(draws, prob, kind), **figures[key]}
         rows |= {k: _described(v, prob, kind) for k, v in self._constants().items()}
-        return pd.DataFrame(rows).T.rename_axis("parameter")
+        out = pd.DataFrame(rows).T.rename_axis("parameter")
+        if self._repeated:
+            out.attrs["sampling"] = self._repeated
+        return out
+
+    @property
+    def _repeated(self) -> str:
+        """How the chains were sampled again after they had not converged; empty if they had."""
+        if self.facts.get("attempts", 1) < 2:
+            return ""
+        thinned = self.facts["length"] > self.facts["draws"]
+        return (
+            f"sampled again with target_accept {self.facts['target_accept']}, "
+            f"{self.facts['length']} draws per chain"
+            + (f", thinned to {self.facts['draws']}" if thinned else "")
+        )
 
     def _constants(self) -> dict[str, xr.DataArray]:
-        """Amplitudes in raw units, for the population or each group."""
+        """Amplitudes in raw units, of the population or of each group."""
         if self.law.constants is None:
             return {}
         out = {}
         for member in self.members():
             values = self.parameters(member or None)
-            said = f"[{', '.join(member.values())}]" if member else ""
+            labels = f"[{', '.join(member.values())}]" if member else ""
             raw = self.law.constants(
                 *(self.plan.scales[c] for c in self.law.columns),
                 **{p: values[p] for p in self.law.parameters},
             )
-            out |= {f"{name} (raw){said}": draws for name, draws in raw.items()}
+            out |= {f"{name} (raw){labels}": draws for name, draws in raw.items()}
         return out
-
-    def save(self, path: str | Path) -> None:
-        """Keep the fit in one netCDF file, written whole or not at all.
-
-        Draws, training table, law, priors, pooling, seed and versions are inside.
-
-        Raises
-        ------
-        FitError
-            If the file cannot be written; an older file at `path` is then untouched.
-        """
-        tree = xr.DataTree.from_dict({"posterior": self.posterior, "sample_stats": self.stats})
-        store.write(path, tree, self.plan, {**self.facts, "random_seed": self.random_seed})
-
-    @classmethod
-    def load(cls, path: str | Path, law: Law | None = None) -> Fit:
-        """Read a fit that `save` wrote.
-
-        Parameters
-        ----------
-        path : str or Path
-        law : Law, optional
-            Needed where the fit was made with a law of your own.
-
-        Raises
-        ------
-        FitError
-            For a file that is not a fit, is cut short, or was made with an unknown law.
-        """
-        tree, plan, facts = store.read(path, law)
-        seed = facts.pop("random_seed")
-        return cls(
-            plan, tree["posterior"].to_dataset(), tree["sample_stats"].to_dataset(), seed, facts
-        )
 
     def __repr__(self) -> str:
         over = f" over {', '.join(self.groups)}" if self.groups else ""
         problems = self.check().problems
         verdict = "check passed" if self.check().passed else "CHECK FAILED"
         lines = [f"<Fit of {self.law.name} to {len(self.runs)} runs{over}; {self.convergence}>"]
+        lines += [f"  {self._repeated}"] if self._repeated else []
         draws = self.parameters(self.members()[0]) if not self.groups else self.posterior
         shown = [
             f"{p} {float(draws[p].median()):.3g} ± {float(draws[p].std()):.2g}"
@@ -293,63 +281,85 @@ def fit(
 ) -> Fit:
     """Fit a scaling law to runs.
 
+    The result is not one best curve but a few thousand curves, the *draws*, each as plausible as
+    the others given the runs. An interval that holds 90 % of the draws holds the true value with a
+    probability of 90 %, if law and noise are as assumed. What is assumed before the runs are seen
+    are the *priors*: broad ranges of each parameter, from published fits.
+
     Parameters
     ----------
     runs : Runs
+        The table of training runs.
     law : str or Law
-        A name of the gallery (``"chinchilla"``, ``"kaplan"``, ``"kaplan_floor"``; of one column
-        ``"power"``, ``"delayed_power"``, ... or ``"power(D)"``) or a law of your own.
+        A law of the gallery by its name: ``"chinchilla"``, ``"kaplan"``, ``"kaplan_floor"``; laws
+        of one column as ``"power"`` (of compute) or ``"power(D)"`` (of tokens); all are listed in
+        `bayescale.laws`. Or a `Law` of your own.
     groups : str or sequence of str, optional
-        Columns over which parameters may vary. Effects of several columns add on the link scale.
+        Columns of labels, such as data sets or architectures, between which parameters may differ.
+        The effects of several columns add on the log (or log-odds) scale.
     pool : mapping, optional
-        Per parameter ``"complete"`` (one value for all), ``"partial"`` (values per group around a
-        population) or ``"none"`` (every group for itself), for all group columns or as a mapping
-        per column. By default the law's parameters and the noise's ``sigma`` are pooled partially,
-        its tail ``nu`` completely.
+        How a parameter varies between groups. ``"complete"``: one value for all. ``"none"``: each
+        group is fitted by itself. ``"partial"``: each group has its own value, and the values are
+        assumed to be similar; how similar they are is estimated, and groups of few runs are drawn
+        to the others. Per parameter, for all group columns or as a mapping per column. By default
+        ``"partial"`` for the parameters of the law and ``sigma``, the scale of the noise, and
+        ``"complete"`` for its tail ``nu``.
     priors : mapping of str to Prior, optional
-        Priors that replace those of the law, the noise, or the size of the ``drift``.
+        Replace the default priors of parameters of the law, of the noise, or of ``drift``, by
+        name: ``{"alpha": bs.Positive(0.3, spread=1.5)}``.
     drift : {"auto", "through", "ahead", "off"}
-        Where the law may be off. ``"ahead"``: the fit is that of the law alone, and forecasts
-        drift from it beyond the runs. ``"through"``: a drift from the first run on is inferred
-        with the law, with normal noise; the law's parameters then describe the curve that the
-        drift stands around, and are wider. ``"off"``: the law is taken to be true. By default
-        ``"through"`` where rows are checkpoints (``series``), else ``"ahead"``.
+        Where the exponent may depart from the law. ``"ahead"``: forecasts may drift from the law
+        beyond the runs; the fit is of the law alone. ``"through"``: the drift is estimated together
+        with the law, from the first run on; the law then describes the curve on average. ``"off"``:
+        the law is taken to be exact. By default ``"through"`` if rows are checkpoints of one run
+        (column ``series``), else ``"ahead"``.
     noise : {"even", "by_loss"}
-        ``"by_loss"``: the scale of the noise may grow or shrink with the loss, by a factor that is
-        inferred; beyond the observed losses it stays what it was at their end.
-    draws, tune, chains : int
-        Per chain: draws kept, and tuning steps.
+        Scatter of log loss between runs that the law says are alike. ``"even"``: the same
+        everywhere. ``"by_loss"``: it may grow or shrink with the loss, by a factor that is
+        estimated; beyond the observed losses it stays constant.
+    draws : int
+        Draws to keep of each chain; at least 10. Chains are at least 1600 draws long in sum and are
+        thinned, so convergence does not depend on `draws`.
+    tune : int
+        Steps of each chain that adapt the sampler and are discarded; at least 50.
+    chains : int
+        Independent chains, which are compared to see whether they have converged.
     cores : int, optional
-        Chains sampled at once; by default as many as there are processors. Draws do not depend
-        on it.
+        Chains that run at the same time; by default the number of processors.
     target_accept : float, optional
-        Acceptance rate the step size is tuned to. By default 0.9 (0.95 with drift through the
-        runs), and if the chains then disagree or diverge, higher and longer, thinned back to
-        `draws`. A given one is kept: a second try is made only where a chain got stuck.
+        Acceptance rate that the step size of the sampler is tuned to. By default 0.9 (0.95 with
+        drift ``"through"``); if the chains then do not converge, sampling is repeated with smaller
+        steps and longer chains. A given value is kept, and sampling is repeated only if a chain
+        was stuck.
     random_seed : int, optional
-        For the same draws again on the same machine. The one used is kept on the fit.
+        Gives the same draws again on the same machine. By default a fresh one is drawn; the fit
+        stores the one that was used.
     progressbar : bool, optional
-        By default on a terminal and in notebooks only.
+        By default on terminals and in notebooks only.
 
     Returns
     -------
     Fit
+        With ``summary()``, ``check()``, ``save(path)`` and the draws in ``posterior``.
 
     Raises
     ------
-    FitError, LawError
-        For columns, groups, poolings or priors that make no sense.
+    FitError
+        Naming every column, group, pooling, prior and option that is not valid.
+    LawError
+        If there is no law of that name, or its formula is not finite and positive.
 
     Warns
     -----
     ConvergenceWarning
-        If the chains do not agree, or the fit otherwise fails its check.
+        If the chains did not converge, or the fit failed another check.
 
     Notes
     -----
-    The model: the log loss of a run is the log of the law at the parameters of its groups, plus
-    drift and noise; see `bayescale.model` and `bayescale.model.drift`. Columns enter the law
-    divided by their geometric means over `runs`.
+    The log loss of a run is the log of the law at the parameters of its groups, plus drift and
+    noise (Student-t; normal with drift ``"through"``): see `bayescale.model.pymc_model` and
+    `bayescale.model.drift`. The columns enter the law divided by their geometric means. Draws are
+    made by the No-U-Turn Sampler (Hoffman & Gelman 2014, arXiv:1111.4246) of nutpie.
 
     Examples
     --------
@@ -385,7 +395,7 @@ def fit_design(
     random_seed: int | None = None,
     progressbar: bool | None = None,
 ) -> Fit:
-    """Sample a design. Nothing is checked but the chains, and nothing is said: see `Fit.check`."""
+    """Sample the posterior of a design, without a check and without warnings."""
     if random_seed is None:
         random_seed = int(np.random.SeedSequence().entropy % 2**31)
     drawn = nuts.sample(

@@ -1,33 +1,283 @@
-"""A fit as one netCDF file: written whole or not at all, read without executing anything."""
+"""Results as netCDF files: written whole or not at all, read without executing anything.
+
+A file is a tree of groups. Every group that stands for a result has the attribute `KEY`: JSON with
+the kind of the result and its fields. What JSON does not hold is stored next to it: datasets as
+groups, other results (the fit of a forecast) as groups with a `KEY` of their own, and all arrays
+of one type end to end in one variable of the group `ARRAYS`, because many small variables are slow
+to write and to read.
+
+A reader builds only what this package has registered: results (`Storable`), the parts that a
+result lists, and designs. A formula is stored as the name of its law.
+"""
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from importlib.metadata import version
 from pathlib import Path
+from typing import Self
 
+import numpy as np
+import pandas as pd
 import xarray as xr
 
 from bayescale.data import Runs
-from bayescale.errors import FitError, LawError
+from bayescale.errors import BayescaleError, FitError, LawError
+from bayescale.inference import Convergence
 from bayescale.laws import Law, get
 from bayescale.model.design import TERMS, Design
+from bayescale.model.files import atomically, opened
 from bayescale.model.hierarchy import Effect, Parameter
 from bayescale.priors import Fraction, Positive, Real
 
-FORMAT = 2
+FORMAT = 3
 KEY = "bayescale"
+ARRAYS = "arrays"
+#: Groups that have another name than the field they hold: ArviZ knows them by it.
+GROUPS = {"stats": "sample_stats"}
 PRIORS = {kind.__name__: kind for kind in (Positive, Fraction, Real)}
+#: Results by the name of their class.
+KINDS: dict[str, type[Storable]] = {}
 
 
-def write(path: str | Path, tree: xr.DataTree, plan: Design, facts: dict) -> None:
-    """Write draws and everything that explains them, atomically."""
+class Storable:
+    """A result that can be saved: a dataclass of numbers, arrays, tables, datasets and results.
+
+    A subclass lists in `_parts` the other dataclasses that its fields hold, and objects that are
+    stored by their name; in `_kept`, cached properties that are stored if they were computed.
+    """
+
+    _parts = ()
+    _kept = ()
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        KINDS[cls.__name__] = cls
+
+    def save(self, path: str | Path) -> None:
+        """Save the result in one netCDF file.
+
+        The file holds all that the result needs, including the fits it was made from, their runs
+        and seeds. It is written completely or not at all.
+
+        Parameters
+        ----------
+        path : str or Path
+            Folders that do not exist are made.
+
+        Raises
+        ------
+        FitError
+            If the file cannot be written, or if two laws have one name. An older file at `path` is
+            then unchanged.
+        """
+        tree = _to_tree(self, {})
+        for name, group in self._arviz_groups().items():
+            tree[name] = xr.DataTree(group)
+        header = dict(format=FORMAT, version=version("bayescale"), **json.loads(tree.attrs[KEY]))
+        tree.attrs = {KEY: json.dumps(header)}
+        atomically(path, lambda temporary: tree.to_netcdf(temporary, engine="h5netcdf"))
+
+    @classmethod
+    def load(cls, path: str | Path, law: Law | Mapping[str, Law] | None = None) -> Self:
+        """Read a result that `save` wrote.
+
+        Parameters
+        ----------
+        path : str or Path
+        law : Law or mapping of str to Law, optional
+            The laws that are not in the gallery, if the fits in the file were made with any; a
+            mapping is from their names.
+
+        Raises
+        ------
+        FitError
+            If the file holds another kind of result, is damaged, was written by a newer version,
+            or was made with a law that is neither in the gallery nor given.
+        """
+        where = str(path)
+        tree, header = _read(path)
+        if header["kind"] != cls.__name__:
+            raise FitError(
+                f"the file holds a result of the class {header['kind']}, not {cls.__name__}: read "
+                f"it with {header['kind']}.load(path)",
+                where=where,
+            )
+        laws = _Laws(law, where)
+        try:
+            made = _from_tree(tree, header, laws)
+        except BayescaleError as error:
+            raise FitError(error.problems, where=where) from None
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise FitError(
+                f"its description is damaged or of another version, {header.get('version')} "
+                f"({type(error).__name__}: {error}): save the result again",
+                where=where,
+            ) from None
+        laws.refuse_unused()
+        return made
+
+    def _arviz_groups(self) -> Mapping[str, xr.Dataset]:
+        """Further groups of the file, which ArviZ reads and `load` ignores."""
+        return {}
+
+
+# -- from results to trees and back ------------------------------------------------------------
+
+
+def _to_tree(result: Storable, laws: dict[str, Law]) -> xr.DataTree:
+    writer = _Writer(result._parts, laws)
     header = dict(
-        format=FORMAT,
+        kind=type(result).__name__,
+        fields={f.name: writer.pack(getattr(result, f.name), f.name) for f in fields(result)},
+        kept={
+            name: writer.pack(getattr(result, name), name)
+            for name in result._kept
+            if name in vars(result)
+        },
+    )
+    groups = dict(writer.groups)
+    if writer.arrays:
+        ends = {t: np.concatenate(parts) for t, parts in writer.arrays.items()}
+        groups[ARRAYS] = xr.Dataset({t: (f"{t}_place", flat) for t, flat in ends.items()})
+    tree = xr.DataTree.from_dict(groups)
+    tree.attrs = {KEY: json.dumps(header)}
+    return tree
+
+
+def _from_tree(tree: xr.DataTree, header: dict, laws: _Laws):
+    cls = KINDS[header["kind"]]
+    reader = _Reader(tree, cls._parts, laws)
+    made = cls(**{name: reader.unpack(v) for name, v in header["fields"].items()})
+    # Set as functools.cached_property sets them: the dataclasses are frozen.
+    made.__dict__.update({n: reader.unpack(v) for n, v in header["kept"].items() if n in cls._kept})
+    return made
+
+
+class _Writer:
+    """Describes values in JSON and collects what JSON does not hold."""
+
+    def __init__(self, parts: tuple, laws: dict[str, Law]):
+        self.parts, self.laws = (*parts, Convergence), laws
+        self.groups: dict[str, xr.Dataset | xr.DataTree] = {}
+        self.arrays: dict[str, list[np.ndarray]] = {}
+
+    def pack(self, value, name: str):
+        """`value` in JSON; `name` is the group of datasets and results."""
+        if value is None or isinstance(value, (bool, int, float, str)):
+            return value
+        if isinstance(value, np.generic):
+            return value.item()
+        if isinstance(value, list):
+            return [self.pack(v, f"{name}/{i}") for i, v in enumerate(value)]
+        if isinstance(value, tuple):
+            return {"tuple": self.pack(list(value), name)}
+        if isinstance(value, np.ndarray):
+            return {"array": self._array(value)}
+        if isinstance(value, pd.DataFrame):
+            return {"table": _columns(value)}
+        if isinstance(value, xr.Dataset):
+            name = GROUPS.get(name, name)
+            bare = value.drop_attrs()  # netCDF attributes hold neither mappings nor None
+            self.groups[name] = bare
+            return {"dataset": name}
+        if isinstance(value, Mapping):  # after datasets, which are mappings, too
+            pairs = ((k, v, f"{name}/{i}") for i, (k, v) in enumerate(value.items()))
+            return {"map": [[self.pack(k, n), self.pack(v, n)] for k, v, n in pairs]}
+        if isinstance(value, Storable):
+            self.groups[name] = _to_tree(value, self.laws)
+            return {"result": name}
+        if isinstance(value, Design):
+            if self.laws.setdefault(value.law.name, value.law).loss is not value.law.loss:
+                raise FitError(f"two different laws are called {value.law.name!r}: rename one")
+            return {"design": _described(value)}
+        if any(value is part for part in self.parts):
+            return {"named": value.name}
+        if type(value) in self.parts:
+            own = {f.name: getattr(value, f.name) for f in fields(value) if f.init}
+            return {"part": [type(value).__name__, self.pack(own, name)]}
+        raise FitError(f"a {type(value).__name__} cannot be saved ({name})")
+
+    def _array(self, value: np.ndarray) -> list:
+        if value.dtype.kind not in "biuf":
+            raise FitError(f"an array of {value.dtype} cannot be saved")
+        before = self.arrays.setdefault(str(value.dtype), [])
+        start = sum(a.size for a in before)
+        before.append(value.ravel())
+        return [str(value.dtype), start, list(value.shape)]
+
+
+class _Reader:
+    """Builds the values that a `_Writer` described."""
+
+    def __init__(self, tree: xr.DataTree, parts: tuple, laws: _Laws):
+        self.tree, self.laws = tree, laws
+        self.classes = {p.__name__: p for p in (*parts, Convergence) if isinstance(p, type)}
+        self.named = {p.name: p for p in parts if not isinstance(p, type)}
+        flat = tree[ARRAYS].to_dataset() if ARRAYS in tree.children else {}
+        self.arrays = {str(name): flat[name].to_numpy() for name in flat}
+
+    def unpack(self, packed):
+        if isinstance(packed, list):
+            return [self.unpack(v) for v in packed]
+        if not isinstance(packed, dict):
+            return packed
+        ((tag, value),) = packed.items()
+        match tag:
+            case "tuple":
+                return tuple(self.unpack(value))
+            case "map":
+                return {self.unpack(k): self.unpack(v) for k, v in value}
+            case "array":
+                dtype, start, shape = value
+                flat = self.arrays[dtype][start : start + int(np.prod(shape, dtype=int))]
+                return flat.reshape(shape).copy()
+            case "table":
+                return _table(value)
+            case "dataset":
+                return self.tree[value].to_dataset()
+            case "result":
+                node = self.tree[value]
+                return _from_tree(node, json.loads(node.attrs[KEY]), self.laws)
+            case "design":
+                return _design(value, self.laws)
+            case "named":
+                return self.named[value]
+            case "part":
+                name, own = value
+                return self.classes[name](**self.unpack(own))
+        raise ValueError(f"there is no {tag!r}")
+
+
+def _columns(frame: pd.DataFrame) -> dict:
+    """A table in JSON. Floats are exact: Python writes as many digits as tell them apart."""
+
+    def column(values) -> list:
+        listed = [v.item() if isinstance(v, np.generic) else v for v in values.tolist()]
+        return [str(values.dtype), listed]
+
+    return dict(
+        index=column(frame.index),
+        columns=[[str(name), *column(frame[name])] for name in frame.columns],
+    )
+
+
+def _table(packed: dict) -> pd.DataFrame:
+    dtype, labels = packed["index"]
+    index = pd.Index(labels, dtype=dtype)
+    columns = {n: pd.Series(v, index=index, dtype=t) for n, t, v in packed["columns"]}
+    return pd.DataFrame(columns, index=index)
+
+
+# -- designs -----------------------------------------------------------------------------------
+
+
+def _described(plan: Design) -> dict:
+    return dict(
         law=plan.law.name,
+        own=not _is_in_gallery(plan.law),
         parameters=[
             dict(
                 name=p.name,
@@ -40,135 +290,107 @@ def write(path: str | Path, tree: xr.DataTree, plan: Design, facts: dict) -> Non
         drift=plan.drift,
         ahead=None if plan.ahead is None else asdict(plan.ahead),
         scales={c: float(v).hex() for c, v in plan.scales.items()},
-        facts=facts,
         runs=plan.runs.to_json(),
     )
-    tree = tree.copy()
-    for node in tree.subtree:
-        node.attrs = {}
-    tree.attrs = {KEY: json.dumps(header)}
-    atomically(path, lambda temporary: tree.to_netcdf(temporary, engine="h5netcdf"))
 
 
-def atomically(path: str | Path, write_to: Callable[[Path], object]) -> None:
-    """Let `write_to` fill a file beside `path`, then put it there: the old file or the new one."""
-    path = Path(path)
-    if os.path.isdir(path):
-        raise FitError("this is a directory: name a file in it", where=str(path))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise FitError(f"cannot be written ({error.strerror})", where=str(path)) from None
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write_to(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise FitError(f"cannot be written ({error.strerror or error})", where=str(path)) from None
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def read(path: str | Path, law: Law | None = None) -> tuple[xr.DataTree, Design, dict]:
-    """Read what `write` wrote, or say why it cannot be read."""
-    path = Path(path)
-    where = str(path)
-    if not os.path.exists(path):  # false, not an error, for a name no system allows
-        raise FitError("there is no such file", where=where)
-    if path.is_dir():
-        raise FitError("this is a directory: name a fit's .nc file", where=where)
-    try:
-        with xr.open_datatree(path, engine="h5netcdf") as opened:
-            tree = opened.load()
-    except Exception as error:  # h5netcdf and h5py raise many kinds for files that are not theirs
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            cut = file.read(4) == b"\x89HDF"
-        why = (
-            "the file is cut short or damaged"
-            if cut
-            else "this is not a netCDF file"
-            if size
-            else "the file is empty"
-        )
-        raise FitError(
-            f"{why} ({str(error).splitlines()[0][:100] if str(error) else 'unreadable'})"
-            ": load a file that Fit.save wrote",
-            where=where,
-        ) from None
-    if KEY not in tree.attrs or "posterior" not in tree.children:
-        raise FitError(
-            "this netCDF file was not written by bayescale: load one that Fit.save wrote",
-            where=where,
-        )
-    try:
-        header = json.loads(tree.attrs[KEY])
-        return tree, *_explained(header, law, where)
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise FitError(
-            f"its description is damaged ({type(error).__name__}: {error}): save the fit again",
-            where=where,
-        ) from None
-
-
-def _explained(header: dict, law: Law | None, where: str) -> tuple[Design, dict]:
-    """The design and the facts that a file's header describes."""
-    if header["format"] > FORMAT:
-        raise FitError(
-            f"the file has format {header['format']}, newer than this version reads "
-            f"({FORMAT}): upgrade bayescale",
-            where=where,
-        )
+def _design(saved: dict, laws: _Laws) -> Design:
     plan = Design(
-        law=_law(header["law"], law, where),
-        runs=Runs.from_json(header["runs"]),
-        groups=tuple(header["groups"]),
+        law=laws.find(saved["law"], saved.get("own", False)),
+        runs=Runs.from_json(saved["runs"]),
+        groups=tuple(saved["groups"]),
         parameters=tuple(
             Parameter(
                 p["name"],
                 PRIORS[p["prior"][0]](**p["prior"][1]),
                 tuple(Effect(**e) for e in p["effects"]),
             )
-            for p in header["parameters"]
+            for p in saved["parameters"]
         ),
-        scales={c: float.fromhex(v) for c, v in header["scales"].items()},
-        # Files of format 1 know none: their drift comes with forecasts.
-        drift=header.get("drift", "ahead"),
-        ahead=Positive(**header["ahead"]) if header.get("ahead") else None,
+        scales={c: float.fromhex(v) for c, v in saved["scales"].items()},
+        # Files of format 1 have no entry: drift entered their forecasts only.
+        drift=saved.get("drift", "ahead"),
+        ahead=Positive(**saved["ahead"]) if saved.get("ahead") else None,
     )
     expected = {p.name for p in plan.parameters} - {*TERMS}
     if expected != set(plan.law.parameters):
         raise FitError(
-            f"the law {plan.law.name!r} takes {', '.join(plan.law.parameters)}, but the "
-            f"fit was made with {', '.join(sorted(expected))}",
+            f"the law {plan.law.name!r} has the parameters {', '.join(plan.law.parameters)}, but "
+            f"the fit was made with {', '.join(sorted(expected))}"
+        )
+    return plan
+
+
+def _is_in_gallery(law: Law) -> bool:
+    """Whether the gallery has this formula under this name; its priors are stored with the fit."""
+    try:
+        return get(law.name).loss is law.loss
+    except LawError:
+        return False
+
+
+class _Laws:
+    """Finds laws by name: those that are given, then those of the gallery."""
+
+    def __init__(self, given: Law | Mapping[str, Law] | None, where: str):
+        listed = [given] if isinstance(given, Law) else list((given or {}).values())
+        self.given, self.where = {law.name: law for law in listed}, where
+        self.met: list[str] = []
+
+    def find(self, name: str, own: bool) -> Law:
+        self.met.append(name)
+        if name in self.given:
+            return self.given[name]
+        try:
+            law, why = get(name), "a formula that is not the gallery's"
+            if not own:
+                return law
+        except LawError:
+            why = "which is not in the gallery"
+        raise FitError(f"a fit was made with the law {name!r}, {why}: pass it, load(path, law=...)")
+
+    def refuse_unused(self) -> None:
+        if unused := [name for name in self.given if name not in self.met]:
+            made = ", ".join(map(repr, dict.fromkeys(self.met))) or "no law"
+            raise FitError(
+                f"the result was made with {made}, not with {', '.join(map(repr, unused))}",
+                where=self.where,
+            )
+
+
+# -- headers -----------------------------------------------------------------------------------
+
+
+def _read(path: str | Path) -> tuple[xr.DataTree, dict]:
+    """The tree and the header of a file, or the reason why it cannot be read."""
+    tree, where = opened(path), str(path)
+    try:
+        header = json.loads(tree.attrs[KEY])
+        newer = header["format"] > FORMAT
+    except (KeyError, TypeError, ValueError) as error:
+        why = "was not written by bayescale" if KEY not in tree.attrs else f"is damaged ({error})"
+        raise FitError(f"this netCDF file {why}: load one that save() wrote", where=where) from None
+    if newer:
+        raise FitError(
+            f"the file has format {header['format']}, newer than this version reads "
+            f"({FORMAT}): upgrade bayescale",
             where=where,
         )
-    return plan, header["facts"]
+    return tree, header if "kind" in header else _upgraded(header)
 
 
-def _law(name: str, given: Law | None, where: str) -> Law:
-    if given is not None:
-        if given.name != name:
-            raise FitError(
-                f"the fit was made with the law {name!r}, not {given.name!r}", where=where
-            )
-        return given
-    try:
-        return get(name)
-    except LawError:
-        raise FitError(
-            f"the fit was made with the law {name!r}, which is not in the gallery: pass "
-            "it, Fit.load(path, law=my_law)",
-            where=where,
-        ) from None
+def _upgraded(header: dict) -> dict:
+    """The header of a fit that format 1 or 2 wrote, in the form of format 3."""
+    facts = dict(header.get("facts", {}))
+    own = dict(
+        plan={"design": header},
+        posterior={"dataset": "posterior"},
+        stats={"dataset": "sample_stats"},
+        random_seed=facts.pop("random_seed", 0),
+        facts={"map": [[k, _packed(v)] for k, v in facts.items()]},
+    )
+    return dict(kind="Fit", fields=own, kept={})
+
+
+def _packed(value):
+    return {"map": list(value.items())} if isinstance(value, dict) else value

@@ -1,0 +1,84 @@
+"""Files: written completely or not at all, and netCDF files read into memory."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import xarray as xr
+
+from bayescale.errors import FitError
+
+
+def opened(path: str | Path) -> xr.DataTree:
+    """The tree of a netCDF file, in memory.
+
+    Raises
+    ------
+    FitError
+        With the reason why the file cannot be read.
+    """
+    path = Path(path)
+    where = str(path)
+    if not os.path.exists(path):  # false, not an error, for a name no system allows
+        raise FitError("there is no such file", where=where)
+    if path.is_dir():
+        raise FitError("this is a directory: name a .nc file that save() wrote", where=where)
+    try:
+        with xr.open_datatree(path, engine="h5netcdf") as lazy:
+            return lazy.load()
+    except Exception as error:  # h5netcdf and h5py raise many kinds for files they cannot read
+        with path.open("rb") as file:
+            start = file.read(4)
+        why = "the file is empty" if not start else "this is not a netCDF file"
+        if start == b"\x89HDF":
+            why = "the file is truncated or damaged"
+        raise FitError(
+            f"{why} ({str(error).splitlines()[0][:100] if str(error) else 'unreadable'})"
+            ": load a file that save() wrote",
+            where=where,
+        ) from None
+
+
+def atomically(path: str | Path, write_to: Callable[[Path], object]) -> None:
+    """Write a file completely or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+    write_to : callable
+        Writes a temporary file in the folder of `path`, which then replaces `path`.
+
+    Raises
+    ------
+    FitError
+        If the file cannot be written.
+    """
+    path = Path(path)
+    if os.path.isdir(path):
+        raise FitError("this is a directory: name a file in it", where=str(path))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise FitError(f"cannot be written ({error.strerror})", where=str(path)) from None
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write_to(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise FitError(f"cannot be written ({error.strerror or error})", where=str(path)) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
