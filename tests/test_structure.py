@@ -22,7 +22,7 @@ PACKAGE = Path(bs.__file__).parent
 WINGS = {
     "functions": (),
     "errors": (), "units": (), "priors": (), "intervals": (), "progress": (),
-    "data": ("datasets", "reading", "task_table", "counting", "runs"),
+    "data": ("datasets", "reading", "task_table", "counting", "validation", "runs"),
     "laws": ("base", "broken_power", "chance_power", "chinchilla", "isoflop", "kaplan",
              "kaplan_steps", "multiplicative", "power", "shifted_power", "skaling", "published"),
     "inference": ("diagnostics", "nutpie_callbacks", "nuts", "smc"),

@@ -3,8 +3,9 @@
 from bayescale.data import datasets
 from bayescale.data.counting import Count, count, local_exponent
 from bayescale.data.reading import frame
-from bayescale.data.runs import FEWEST_RUNS, Runs, as_names
+from bayescale.data.runs import Runs
 from bayescale.data.task_table import task_table
+from bayescale.data.validation import FEWEST_RUNS, as_names
 
 __all__ = [
     "FEWEST_RUNS",
