@@ -11,7 +11,7 @@ import pandas as pd
 
 from bayescale.data import Runs, as_names
 from bayescale.errors import FitError, unknown
-from bayescale.laws import Law
+from bayescale.laws import Law, group_name_problem
 from bayescale.model import drift as drifts
 from bayescale.priors import Positive, Prior, Real, from_link
 
@@ -42,19 +42,6 @@ CENTRED_BELOW = 0.7
 
 TERMS = ("sigma", "nu", "trend", "memory", "drift")
 NOISES = ("even", "by_loss")
-RESERVED = (
-    "chain",
-    "draw",
-    "run",
-    "point",
-    "budget",
-    "knot",
-    "cell",
-    *TERMS,
-    "mean",
-    "loss",
-    "log_loss",
-)
 
 
 @dataclass(frozen=True)
@@ -331,8 +318,8 @@ def design(
     for g in groups:
         if g not in runs.table.columns:
             problems.append(unknown("group column", g, runs.table.columns))
-        elif g in RESERVED or g in law.columns or g in law.parameters:
-            problems.append(f"a group column cannot be called {g!r}: rename it")
+        elif name_problem := group_name_problem(law, g):
+            problems.append(name_problem)
         elif runs.table[g].isna().any():
             problems.append(f"group column {g!r} has missing labels")
     if drift not in drifts.KINDS:
