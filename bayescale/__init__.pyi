@@ -1,6 +1,7 @@
 # The public API: its one list. `bayescale/__init__.py` resolves these names at run time, type
 # checkers and editors read them here.
 from . import laws as laws
+from . import testing as testing
 from .capabilities import (
     Breaks as Breaks,
 )

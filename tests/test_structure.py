@@ -22,9 +22,10 @@ PACKAGE = Path(bs.__file__).parent
 WINGS = {
     "functions": (),
     "errors": (), "units": (), "priors": (), "intervals": (), "progress": (),
-    "data": ("datasets", "reading", "task_table", "counting", "runs"),
+    "data": ("datasets", "reading", "task_table", "counting", "validation", "runs"),
     "laws": ("base", "broken_power", "chance_power", "chinchilla", "isoflop", "kaplan",
              "kaplan_steps", "multiplicative", "power", "shifted_power", "skaling", "published"),
+    "testing": (),
     "inference": ("diagnostics", "nutpie_callbacks", "nuts", "smc"),
     "model": ("drift", "noise", "labels", "hierarchy", "design", "specify", "pymc_model",
               "posterior", "predictive", "simulation", "checks", "files", "storage",
@@ -174,7 +175,7 @@ def test_a_face_lists_what_is_used(wing):
 
 def test_no_folder_has_the_name_of_a_public_verb():
     """Importing a wing sets its name on the package, and would hide a function of that name."""
-    assert not set(bs.__all__) - {"laws"} & set(WINGS)
+    assert not set(bs.__all__) - {"laws", "testing"} & set(WINGS)
 
 
 @pytest.mark.parametrize("file", LAWS, ids=name_of)
@@ -186,6 +187,7 @@ def test_a_law_needs_a_formula_and_priors_only(file):
 def test_only_the_sampling_rooms_know_the_sampler():
     knowing = {name_of(f) for f in FILES if packages(f) & SAMPLING}
     assert knowing == {
+        "testing",
         "model.pymc_model",
         "capabilities.link_model",
         "inference.nuts",

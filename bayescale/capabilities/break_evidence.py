@@ -10,7 +10,7 @@ import pandas as pd
 
 from bayescale.capabilities.break_model import Bends, Curve
 from bayescale.capabilities.likelihoods import Accuracy, Loss, Plotted
-from bayescale.data import Runs, plain, sheet
+from bayescale.data import Runs, task_table
 from bayescale.errors import RunsError, unknown
 from bayescale.inference import Cloud
 
@@ -74,7 +74,7 @@ def read_curves(
         data = data.assign(**{task: "the curve"})
     keep = [family] if family else []
     if metric == "accuracy":
-        frame, notes = sheet(
+        frame, notes = task_table(
             data, y=y, task=task, n_questions=n_questions, chance=chance, needs=(x,), keep=keep
         )
         won = ((frame["y"] - frame["chance"]) / (1 - frame["chance"])).groupby(frame["task"]).max()
@@ -84,7 +84,7 @@ def read_curves(
                 "accuracy will rise is then the prior's guess, and forecasts may miss"
             )
     else:
-        frame, notes = plain(data, y=y, task=task, needs=(x,), keep=keep), []
+        frame, notes = task_table(data, y=y, task=task, metric="positive", needs=(x,), keep=keep)
         if y == "loss" and "loss_sd" in data:
             frame["loss_sd"] = data["loss_sd"].to_numpy()
     families = tuple(sorted(frame[family].astype(str).unique())) if family else ()

@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.capabilities.link_model import FORMS, LinkPlan, floor_of, precision_of, target, walks
-from bayescale.data import as_names, sheet
+from bayescale.data import as_names, task_table
 from bayescale.errors import ConvergenceWarning, FitError, unknown
 from bayescale.forecasting import Average
 from bayescale.inference import Convergence, convergence, nuts, scalars
@@ -283,7 +283,7 @@ def link(
         own = fit.groups if fit is not None else ()
         groups = tuple(g for g in own if g in getattr(tasks, "columns", ()))
     groups = as_names(groups)
-    checked, notes = sheet(
+    checked, notes = task_table(
         tasks,
         y=y,
         task=task,

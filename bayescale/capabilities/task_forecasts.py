@@ -12,10 +12,11 @@ import xarray as xr
 from bayescale.capabilities.link_model import cell, walks
 from bayescale.capabilities.links import Link
 from bayescale.errors import FitError, unknown
-from bayescale.forecasting import as_counts, forecast
+from bayescale.forecasting import forecast
 from bayescale.intervals import SAMPLE, interval, table
 from bayescale.model import NEW, Storable
 from bayescale.model import drift as drifts
+from bayescale.units import as_counts
 
 
 @dataclass(frozen=True, eq=False)

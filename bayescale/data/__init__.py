@@ -1,10 +1,11 @@
-"""Tables of runs and of task results: read, checked, counted one way or another."""
+"""Tables of runs and of task results: reading, checks, and conventions for counting."""
 
 from bayescale.data import datasets
 from bayescale.data.counting import Count, count, local_exponent
 from bayescale.data.reading import frame
-from bayescale.data.runs import FEWEST_RUNS, Runs, as_names
-from bayescale.data.task_table import plain, sheet
+from bayescale.data.runs import Runs
+from bayescale.data.task_table import task_table
+from bayescale.data.validation import FEWEST_RUNS, as_names
 
 __all__ = [
     "FEWEST_RUNS",
@@ -15,6 +16,5 @@ __all__ = [
     "datasets",
     "frame",
     "local_exponent",
-    "plain",
-    "sheet",
+    "task_table",
 ]

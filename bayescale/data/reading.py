@@ -1,4 +1,4 @@
-"""From whatever was written to columns that can be trusted, or to a list of everything wrong."""
+"""Reading of files and columns: cells to numbers and labels, or to a list of every problem."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pandas as pd
 from bayescale.errors import RunsError, unknown
 from bayescale.units import parse_count
 
-#: The usual spellings, without case, spaces and punctuation.
+#: Usual names of the columns, in lower case and without spaces and punctuation.
 SPELLINGS: dict[str, tuple[str, ...]] = {
     "N": (
         "n",
@@ -81,7 +81,7 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "loss_upper": ("lossupper95", "lossupper", "losshigh95", "losshigh", "losshi"),
     "series": ("series",),
 }
-#: Used only where no column of the first spelling exists.
+#: Names that count only if no column has one of the first.
 SECOND_CHOICE: dict[str, tuple[str, ...]] = {
     "N": (
         "paramsnonembedding",
@@ -108,7 +108,17 @@ MISSING = frozenset({"", "na", "n/a", "nan", "nat", "null", "none", "-", "--", "
 
 @dataclass(frozen=True)
 class RawTable:
-    """Cells as they were written, the label of each row, and what a row is called there."""
+    """Cells as they were written.
+
+    Attributes
+    ----------
+    cells : pandas.DataFrame
+        Cells of any type; the index holds line numbers or row labels.
+    noun : str
+        What messages call a row: ``"line"`` or ``"row"``.
+    source : str
+        The file, or a description of the table.
+    """
 
     cells: pd.DataFrame
     noun: str
@@ -122,10 +132,10 @@ class RawTable:
 
 
 def read(path: str | Path) -> RawTable:
-    """Read a csv, tsv or parquet file, or say why it is not a table."""
+    """Read a csv, tsv or parquet file; raises `RunsError` if it is not a table."""
     path = Path(path)
     where = str(path)
-    if not os.path.exists(path):  # false, not an error, for a name no system allows
+    if not os.path.exists(path):  # unlike Path.exists, False for any string
         near = difflib.get_close_matches(path.name, _names_beside(path), 1)
         hint = f" Did you mean {path.with_name(near[0])}?" if near else ""
         raise RunsError(f"there is no such file.{hint}", where=where)
@@ -145,7 +155,10 @@ def read(path: str | Path) -> RawTable:
 
 
 def frame(path: str | Path) -> pd.DataFrame:
-    """A file's table with numbers where a whole column is made of them, under its line numbers."""
+    """Read a file as a DataFrame, with numeric columns as numbers and missing cells as NaN or None.
+
+    The index holds line numbers (csv, tsv) or the index of the file (parquet).
+    """
     cells = read(path).cells
     out = {}
     for name in cells:
@@ -215,7 +228,7 @@ def _csv(text: str, where: str) -> pd.DataFrame:
 
 
 def match_columns(raw: RawTable, wanted: dict[str, str | None], problems: list[str]):
-    """Which column of the table is which quantity: as named, else by its usual spellings."""
+    """Map quantities to columns: by the names the user gave, else by usual spellings."""
     names = [str(c) for c in raw.cells.columns]
     plain = {name: re.sub(r"[^a-z0-9]", "", name.lower()) for name in names}
     mapping: dict[str, str] = {}
@@ -232,7 +245,7 @@ def match_columns(raw: RawTable, wanted: dict[str, str | None], problems: list[s
         if len(found) > 1:
             problems.append(
                 f"columns {' and '.join(map(repr, found))} could each be "
-                f"{MEANING[quantity]}: say which, {quantity}={found[0]!r}"
+                f"{MEANING[quantity]}: name one, {quantity}={found[0]!r}"
             )
         elif found:
             mapping[quantity] = found[0]
@@ -246,7 +259,7 @@ def match_columns(raw: RawTable, wanted: dict[str, str | None], problems: list[s
 
 
 def _near_misses(names, plain, mapping, wanted) -> list[str]:
-    """Columns that look like a misspelt N, D or C, where only one of the three was found."""
+    """Columns that look like a misspelt N, D or C, if only one of the three was found."""
     if len({"N", "D", "C"} & set(mapping)) != 1:
         return []
     problems = []
@@ -279,7 +292,7 @@ def _no_column(quantity: str, names: list[str], plain: dict[str, str], also: str
 
 
 def numbers(raw: RawTable, quantity: str, column: str, problems: list[str]):
-    """A column as floats; every cell that is not one is a problem with its row."""
+    """A column as positive finite floats; NaN and a problem with its rows where it is not."""
     cells = raw.cells[column]
     missing = np.array([str(v).strip().lower() in MISSING for v in cells], dtype=bool)
     values = np.full(len(cells), np.nan)
@@ -294,10 +307,10 @@ def numbers(raw: RawTable, quantity: str, column: str, problems: list[str]):
     infinite = ~missing & ~strange & ~np.isfinite(values)
     nonpositive = ~missing & ~strange & ~infinite & (values <= 0)
     kinds = [
-        (missing, "missing", "fill or remove them"),
+        (missing, "missing", "fill in or remove these rows"),
         (strange, "not a number", "write 70B, 1.4T, 1e24 or a plain number"),
-        (infinite, "not finite", "remove the diverged runs or mend the values"),
-        (nonpositive, "not positive", "only values above 0 make sense here"),
+        (infinite, "not finite", "remove diverged runs or correct the values"),
+        (nonpositive, "not positive", "give values above 0"),
     ]
     for bad, sentence, remedy in kinds:
         if bad.any():
@@ -315,7 +328,7 @@ def numbers(raw: RawTable, quantity: str, column: str, problems: list[str]):
 def _plain_number(cell, *, thousands: bool):
     if isinstance(cell, str):
         if "," in cell and not thousands:
-            raise ValueError("a loss has no thousands: this is a decimal comma")
+            raise ValueError("a comma in a loss is a decimal comma")
         word = cell.strip().lower().lstrip("+-")
         if word in ("inf", "infinity"):
             return float(cell)

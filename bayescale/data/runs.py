@@ -1,10 +1,9 @@
-"""Runs: the validated table of training runs that everything else is made from."""
+"""Runs: a checked table of training runs, the input of every analysis."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,39 +14,38 @@ import pandas as pd
 
 from bayescale.data import datasets, reading
 from bayescale.data.counting import restated
+from bayescale.data.validation import CANONICAL, NUMERIC, validate
 from bayescale.errors import RunsError, RunsWarning, unknown
-from bayescale.units import FLOP_PER_PARAMETER_TOKEN, flop, format_count, format_flop
+from bayescale.units import FLOP_PER_PARAMETER_TOKEN, format_count, format_flop
 
-FEWEST_RUNS = 3
-NORMAL_95 = 1.959964  # half-width of a central 95 % normal interval, in standard deviations
-CANONICAL = ("N", "D", "C", "loss", "loss_sd", "series")
-NUMERIC = {*CANONICAL, "loss_lower", "loss_upper"} - {"series"}
 LABELS = ("integer", "floating", "string")  # index labels that survive a round trip through JSON
 
 
 @dataclass(frozen=True, eq=False)
 class Runs:
-    """A table of training runs, one row a finished run, that has passed every check.
+    """A checked table of training runs, one row per finished run or checkpoint.
 
-    Make one with `Runs.read`, `Runs.from_frame` or `Runs.example`.
+    Make one with `Runs.read`, `Runs.from_frame` or `Runs.example`. Runs are immutable: `query`,
+    `recount` and indexing by a mask return new ones.
 
     Attributes
     ----------
     table : pandas.DataFrame
-        Columns ``N`` (parameters), ``D`` (tokens seen), ``C`` (training FLOP), ``loss`` (nats per
-        token unless you say otherwise), where known ``loss_sd`` (measurement standard error) and
-        ``series`` (which run a checkpoint belongs to), then every other column of the source. The
-        index names rows as the source does: line numbers of a file, labels of a frame.
+        ``N``: parameters, an absolute count. ``D``: training tokens seen. ``C``: training FLOP.
+        ``loss``: positive, in the unit of the source (usually nats per token). Where the source has
+        them, ``loss_sd``: measurement standard error of the loss, and ``series``: the run that a
+        checkpoint belongs to. Then the group columns and every other column of the source. The
+        index holds line numbers of a file or the index of a DataFrame.
     groups : tuple of str
-        Columns that label groups (data set, architecture, family).
+        Columns that label groups, such as data set, architecture or model family.
     mapping : mapping of str to str
-        Which column of the source became which quantity.
+        From quantity (``"N"``, ``"loss"``, ...) to the column of the source it was read from.
     convention : str
         How parameters and FLOP are counted.
     source : str
-        Where the table came from.
+        The file, or a description of the source.
     notes : tuple of str
-        What a reader should know: duplicates, disagreements, groups of one.
+        Findings that do not prevent a fit: duplicates, C unlike 6ND, groups with a single run.
 
     Examples
     --------
@@ -86,16 +84,16 @@ class Runs:
         Parameters
         ----------
         path : str or Path
-            The file. Its first line names the columns.
+            The file. Its first line holds the column names.
         groups : str or sequence of str, optional
             Columns that label groups.
         N, D, C, loss, loss_sd, series : str, optional
-            Names of the columns of parameters, tokens, training FLOP, loss, its standard error,
-            and the run a checkpoint belongs to. The usual spellings (``params``, ``tokens``,
-            ``flops``, ``val_loss``, ...) are found without being named. Two of N, D, C give the
-            third by C = 6ND.
+            Column names of parameters, tokens, training FLOP, loss, its standard error, and the run
+            a checkpoint belongs to. Usual spellings (``params``, ``tokens``, ``flops``,
+            ``val_loss``, ...) are recognised and need not be given. If one of N, D and C is
+            missing, it is computed by C = 6ND.
         loss_lower, loss_upper : str, optional
-            Columns of a 95 % interval of the measured loss, instead of `loss_sd`.
+            Columns of a 95 % interval of the measured loss, in place of `loss_sd`.
         allow_small : bool
             Accept counts so small that they look like millions or billions left unscaled.
 
@@ -106,15 +104,17 @@ class Runs:
         Raises
         ------
         RunsError
-            Naming every problem of the table with its rows; nothing is dropped silently.
+            Naming every problem of the table with its rows. No row is dropped.
 
         Examples
         --------
-        >>> runs = Runs.example("openlm")
-        >>> len(runs)
-        104
+        >>> import pathlib, tempfile
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "runs.csv")
+        >>> _ = path.write_text("params,tokens,loss\\n70M,2B,4.1\\n1B,20B,3.0\\n7B,140B,2.5")
+        >>> Runs.read(path).table["C"].tolist()
+        [8.4e+17, 1.2e+20, 5.88e+21]
         """
-        given = dict(
+        named = dict(
             N=N,
             D=D,
             C=C,
@@ -124,19 +124,41 @@ class Runs:
             loss_upper=loss_upper,
             series=series,
         )
-        return cls._validated(reading.read(path), groups, given, allow_small)
+        return cls._validated(reading.read(path), groups, named, allow_small)
 
     @classmethod
     def from_frame(
         cls,
         frame: pd.DataFrame,
         *,
-        groups=None,
+        groups: str | Sequence[str] | None = None,
         source: str = "the DataFrame",
         allow_small: bool = False,
-        **columns,
+        **columns: str,
     ) -> Runs:
-        """Make runs from a DataFrame; the same checks and keywords as `Runs.read`.
+        """Make runs from a DataFrame; checks and keywords are those of `Runs.read`.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame
+            One row per run or checkpoint.
+        groups : str or sequence of str, optional
+            Columns that label groups.
+        source : str
+            What messages call the table.
+        allow_small : bool
+            Accept counts so small that they look like millions or billions left unscaled.
+        **columns : str
+            Column names of the quantities, as in `Runs.read`.
+
+        Returns
+        -------
+        Runs
+
+        Raises
+        ------
+        RunsError
+            Naming every problem of the table with its rows.
 
         Examples
         --------
@@ -152,7 +174,7 @@ class Runs:
                 "use Runs.read(path)",
                 where=source,
             )
-        allowed = {*CANONICAL, "loss_lower", "loss_upper"}
+        allowed = {*NUMERIC, "series"}
         if strange := set(columns) - allowed:
             raise RunsError(
                 [unknown("column keyword", s, sorted(allowed)) for s in strange], where=source
@@ -168,21 +190,26 @@ class Runs:
 
     @classmethod
     def example(cls, name: str, *, drop_outliers: bool = False) -> Runs:
-        """A table to learn with.
+        """A published table of runs.
 
         Parameters
         ----------
         name : {"openlm", "chinchilla"}
             ``"openlm"``: 104 runs on three corpora (Gadre et al. 2024, arXiv:2403.08540), bundled.
             ``"chinchilla"``: 245 runs digitised from Hoffmann et al. 2022, Figure 4, by Besiroglu
-            et al. 2024 (arXiv:2404.10102); downloaded once from their repository and verified.
+            et al. 2024 (arXiv:2404.10102); downloaded once from their repository, and verified.
         drop_outliers : bool
             Chinchilla only: leave out the five highest losses, as Besiroglu et al. do.
 
         Raises
         ------
         RunsError
-            For an unknown name, or where a download fails.
+            If the name is unknown or the download fails.
+
+        Examples
+        --------
+        >>> len(Runs.example("openlm"))
+        104
         """
         datasets.check_name(name)
         if name == "openlm":
@@ -201,46 +228,17 @@ class Runs:
         return replace(runs, notes=(*runs.notes, note))
 
     @classmethod
-    def _validated(cls, raw: reading.RawTable, groups, wanted, allow_small) -> Runs:
-        problems: list[str] = []
-        groups = as_names(groups)
-        if len(raw.cells.columns) == 0 or len(raw.cells) == 0:
-            raise RunsError("the table has no rows", where=raw.source)
-        mapping = reading.match_columns(raw, wanted, problems)
-        columns: dict[str, object] = {}
-        for quantity, column in mapping.items():
-            if quantity == "series":
-                columns["series"] = reading.labels(raw, column, problems)
-            else:
-                columns[quantity] = reading.numbers(raw, quantity, column, problems)
-        for group in groups:
-            if group not in raw.cells.columns:
-                problems.append(unknown("group column", group, raw.cells.columns))
-            elif group in NUMERIC:
-                problems.append(
-                    f"column {group!r} cannot label groups, its name is taken by "
-                    f"{reading.MEANING[group]}: copy it to a column of another name"
-                )
-            else:
-                columns[group] = reading.labels(raw, group, problems)
-        if len(raw.cells) < FEWEST_RUNS:
-            problems.append(f"only {len(raw.cells)} run(s): a law needs at least {FEWEST_RUNS}")
-        if not problems and not allow_small:
-            problems += _unscaled(columns)
-        if not problems:
-            problems += _loss_error(columns, raw)
-        if problems:
-            raise RunsError(problems, where=raw.source)
-        with np.errstate(over="ignore", under="ignore"):
-            notes = _complete(columns, raw)
-        if problems := _out_of_range(columns, raw):
-            raise RunsError(problems, where=raw.source)
-        notes += _duplicates(columns, groups, raw) + _lonely(columns, groups)
-        frame = _assemble(columns, raw.cells, mapping, groups)
-        for note in notes:
+    def _validated(cls, raw: reading.RawTable, groups, named, allow_small) -> Runs:
+        checked = validate(raw, groups, named, allow_small)
+        for note in checked.notes:
             warnings.warn(f"{raw.source}: {note}", RunsWarning, stacklevel=3)
         return cls(
-            frame, groups, MappingProxyType(mapping), _convention(mapping), raw.source, tuple(notes)
+            checked.table,
+            checked.groups,
+            MappingProxyType(checked.mapping),
+            checked.convention,
+            raw.source,
+            checked.notes,
         )
 
     # -- using -------------------------------------------------------------------------------
@@ -249,12 +247,12 @@ class Runs:
         return len(self.table)
 
     def __getitem__(self, rows) -> Runs:
-        """The runs where a boolean mask holds; everything else stays as it is.
+        """The runs where a boolean mask is true, with the same groups, source and notes.
 
         Raises
         ------
         RunsError
-            For anything but one truth value per run.
+            Unless `rows` holds one truth value per run.
         """
         mask = np.asarray(rows)
         if mask.dtype != bool or mask.shape != (len(self),):
@@ -266,7 +264,12 @@ class Runs:
         return replace(self, table=self.table[mask])
 
     def query(self, expression: str) -> Runs:
-        """The runs for which an expression over the columns holds.
+        """The runs for which an expression over the columns is true.
+
+        Parameters
+        ----------
+        expression : str
+            As `pandas.DataFrame.query` takes it.
 
         Examples
         --------
@@ -276,29 +279,29 @@ class Runs:
         return replace(self, table=self.table.query(expression))
 
     def recount(self, parameters: str, flops: str = "6N", **sizes) -> Runs:
-        """The same runs under another way to count parameters and FLOP.
+        """The same runs with parameters and FLOP counted by another convention.
 
         Parameters
         ----------
         parameters : str
             ``"non_embedding"``, ``"with_head"`` or ``"total"`` (see `bayescale.count`), or a column
-            that holds another count.
+            that holds the count.
         flops : {"6N", "kaplan", "deepseek", "full"}
-            As `bayescale.Count.flop_per_token` has them.
+            Training FLOP per token, as in `bayescale.Count.flop_per_token`.
         **sizes
             Keywords of `bayescale.count`: ``width``, ``depth``, ``vocab``, ``context``,
-            ``feed_forward``, ``tied``; numbers, or names of columns. Width and depth are looked for
-            under these names.
+            ``feed_forward``, ``tied``; each a number or the name of a column. Without a keyword,
+            width and depth are read from the columns ``width`` and ``depth``.
 
         Returns
         -------
         Runs
-            With other N and C; its convention says which, and a note what was restated.
+            With new N and C. `convention` names them, and a note the convention before.
 
         Raises
         ------
         RunsError
-            Naming every convention or column that does not exist.
+            Naming every unknown convention, size or column.
 
         Examples
         --------
@@ -317,12 +320,12 @@ class Runs:
 
     @property
     def scales(self) -> dict[str, float]:
-        """Geometric means of N, D and C (absolute counts): what formulas are centred at."""
+        """Geometric means of N, D and C (absolute counts), the reference scales of laws."""
         return {c: float(np.exp(np.log(self.table[c]).mean())) for c in "NDC" if c in self}
 
     @property
     def flop_factor(self) -> float:
-        """FLOP per parameter and token, C / (N D): 6 unless the table's own C says otherwise."""
+        """FLOP per parameter and token: 6, or the median C / (N D) if all three were given."""
         if {"N", "D", "C"} <= set(self.mapping):
             ratio = self.table["C"] / (self.table["N"] * self.table["D"])
             return float(np.exp(np.log(ratio).median()))
@@ -330,20 +333,20 @@ class Runs:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of N, D, C, loss and groups: equal for equal data, whatever the source."""
+        """Hash of N, D, C, loss, series and groups; equal for equal data from any source."""
         shown = [c for c in (*CANONICAL, *self.groups) if c in self]
         text = self.table[shown].to_csv(index=False, float_format="%.12g")
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def labels(self) -> list[str]:
-        """Name each row as a person would look for it: its place in the source, and its groups."""
+        """A label per row: its place in the source, its groups, N and D."""
         parts = [self.table[g].astype(str) for g in self.groups]
         parts += [self.table[c].map(format_count) + f" {c}" for c in "ND" if c in self]
         joined = [", ".join(row) for row in zip(*parts, strict=True)] if parts else [""] * len(self)
         return [f"{i}: {text}" for i, text in zip(self.table.index, joined, strict=True)]
 
     def to_json(self) -> str:
-        """Everything this object holds, as text (see `from_json`)."""
+        """These runs as JSON text, which `from_json` reads."""
         frame = json.loads(
             self.table.reset_index(names="_row").to_json(
                 orient="split", index=False, double_precision=15
@@ -364,7 +367,7 @@ class Runs:
 
     @classmethod
     def from_json(cls, text: str) -> Runs:
-        """The runs that `to_json` wrote, bit for bit."""
+        """Runs from the text of `to_json`; floats are restored exactly."""
         saved = json.loads(text)
         frame = pd.DataFrame(saved["frame"]["data"], columns=saved["frame"]["columns"])
         frame = frame.set_index("_row").rename_axis(None)
@@ -379,7 +382,7 @@ class Runs:
             tuple(saved["notes"]),
         )
 
-    # A mapping that nobody can change is also one that no pickle takes.
+    # A MappingProxyType cannot be pickled.
     def __getstate__(self) -> dict:
         return {**self.__dict__, "mapping": dict(self.mapping)}
 
@@ -404,120 +407,3 @@ class Runs:
         read = ", ".join(f"{q} = {c!r}" for q, c in self.mapping.items())
         lines.append(f"  read {read}; {self.convention}" if read else f"  {self.convention}")
         return "\n".join([*lines, *(f"  note: {n}" for n in self.notes)])
-
-
-def as_names(groups: str | Sequence[str] | None) -> tuple[str, ...]:
-    """One name, several, or none, as a tuple."""
-    if groups is None:
-        return ()
-    return (groups,) if isinstance(groups, str) else tuple(groups)
-
-
-def _unscaled(columns) -> list[str]:
-    problems = []
-    for quantity, smallest in reading.SMALLEST.items():
-        if quantity in columns and np.median(columns[quantity]) < smallest:
-            middle = np.median(columns[quantity])
-            problems.append(
-                f"{reading.MEANING[quantity]}: the median is {middle:g}, which looks like "
-                "millions, billions or PF-days left unscaled: give absolute counts (70e9, or write "
-                "70B), or pass allow_small=True if they are"
-            )
-    return problems
-
-
-def _loss_error(columns, raw) -> list[str]:
-    """Turn a 95 % interval into a standard error."""
-    lower, upper = columns.pop("loss_lower", None), columns.pop("loss_upper", None)
-    if (lower is None and upper is None) or "loss_sd" in columns:
-        return []
-    if lower is None or upper is None:
-        return ["one bound of the loss's 95 % interval is missing: give both or neither"]
-    wrong = ~((lower < upper) & (lower <= columns["loss"]) & (columns["loss"] <= upper))
-    if wrong.any():
-        return [f"the loss does not lie inside its 95 % interval {raw.rows(wrong)}"]
-    columns["loss_sd"] = (upper - lower) / (2 * NORMAL_95)
-    return []
-
-
-def _complete(columns, raw) -> list[str]:
-    """Let two of N, D and C give the third, and compare where all three are there."""
-    N, D, C = (columns.get(c) for c in "NDC")
-    if N is not None and D is not None and C is None:
-        columns["C"] = flop(N, D)
-    elif N is not None and C is not None and D is None:
-        columns["D"] = C / flop(N, 1)
-    elif D is not None and C is not None and N is None:
-        columns["N"] = C / flop(1, D)
-    elif N is not None and D is not None:
-        far = np.abs(np.log(C) - np.log(flop(1, D)) - np.log(N)) > np.log(2)
-        if far.any():
-            return [
-                f"C differs from 6ND by more than a factor of 2 in {int(far.sum())} rows "
-                f"{raw.rows(far)}: is N counted without embeddings, are D tokens of one epoch "
-                "or all, is C counted in full or as 6ND?"
-            ]
-    return []
-
-
-def _out_of_range(columns, raw) -> list[str]:
-    """A third column that C = 6ND takes out of what a number can hold."""
-    counts = {c: columns[c] for c in "NDC" if c in columns}
-    wrong = {c: ~(np.isfinite(v) & (v > 0)) for c, v in counts.items()}
-    return [
-        f"{reading.MEANING[c]} by C = 6ND is too large or too small for a number "
-        f"{raw.rows(bad)}: mend the counts"
-        for c, bad in wrong.items()
-        if bad.any()
-    ]
-
-
-def _duplicates(columns, groups, raw) -> list[str]:
-    keys = pd.DataFrame(
-        {k: np.asarray(v) for k, v in columns.items() if k in (*CANONICAL, *groups)}
-    )
-    again = keys.duplicated().to_numpy()
-    if not again.any():
-        return []
-    return [
-        f"{int(again.sum())} row(s) repeat an earlier one {raw.rows(again)}: each counts as a "
-        "run of its own; remove them if they are copies"
-    ]
-
-
-def _lonely(columns, groups) -> list[str]:
-    notes = []
-    for group in groups:
-        counts = pd.Series(np.asarray(columns[group])).value_counts()
-        if alone := list(counts.index[counts == 1]):
-            notes.append(
-                f"{group} {', '.join(map(repr, alone[:8]))} has a single run: what is its "
-                "own and what is noise cannot be told apart"
-            )
-    return notes
-
-
-def _assemble(columns, cells, mapping, groups) -> pd.DataFrame:
-    frame = pd.DataFrame(
-        {k: np.asarray(columns[k]) for k in (*CANONICAL, *groups) if k in columns},
-        index=cells.index,
-    )
-    used = {*mapping.values(), *groups}
-    for column in cells.columns:
-        if column in used:
-            continue
-        name = f"{column}_original" if column in CANONICAL else column
-        numeric = pd.to_numeric(cells[column], errors="coerce")
-        is_number = numeric.notna().sum() == cells[column].notna().sum() and numeric.notna().any()
-        frame[name] = numeric if is_number else cells[column].astype("str")
-    return frame
-
-
-def _convention(mapping) -> str:
-    counted = "N is counted as given"
-    if re.search("non.?emb", mapping.get("N", ""), re.IGNORECASE):
-        counted = "N is counted without embeddings"
-    given = [q for q in "NDC" if q in mapping]
-    if len(given) == 3:
-        return f"{counted}, C as given"
-    return f"{counted}, C = 6ND" if len(given) == 2 else f"{counted}, {given[0]} alone is known"

@@ -1,30 +1,37 @@
-"""Tables of task results: one row per model and task, checked, or every problem by row."""
+"""Checked tables of task results: one row per model and task."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 
 import numpy as np
 import pandas as pd
 
 from bayescale.errors import RunsError, unknown
 
-#: An accuracy this many binomial standard errors above chance is told from it.
-TOLD_APART = 3.0
-SHOWN = 8  # rows and tasks
-#: What to do where a column is not there.
-WHY = {
-    "n_questions": " How many questions a task has makes the binomial noise of its accuracy: give "
-    "n_questions= as a column, a number, or numbers by task.",
-    "chance": " The accuracy of guessing may also be given as a number, or numbers by task.",
+#: What a score may be: an accuracy, with questions and chance level, or any positive number.
+METRICS = ("accuracy", "positive")
+#: An accuracy is above chance if it exceeds it by this many binomial standard errors.
+ABOVE_CHANCE = 3.0
+SHOWN = 8  # rows and tasks that a message names
+QUESTIONS = "the number of questions sets the binomial noise of an accuracy"
+GUESSING = "chance is the accuracy of guessing"
+#: What to do where a column is missing.
+REMEDY = {
+    "n_questions": f" {QUESTIONS.capitalize()}: give n_questions= as a column, a number, or a "
+    "mapping from task to number.",
+    "chance": f" {GUESSING.capitalize()}: give chance= as a column, a number, or a mapping from "
+    "task to number.",
 }
 
 
-def sheet(
+def task_table(
     frame: pd.DataFrame,
     *,
     y: str = "accuracy",
     task: str = "task",
+    metric: str = "accuracy",
     n_questions: str | float | Mapping[str, float] = "n_questions",
     chance: str | float | Mapping[str, float] = "chance",
     needs: Sequence[str] = ("loss",),
@@ -35,18 +42,26 @@ def sheet(
     Parameters
     ----------
     frame : pandas.DataFrame
+        One row per model and task.
     y, task : str
-        Columns of the accuracy, between 0 and 1, and of the task's name.
+        Columns of the score and of the task's name.
+    metric : {"accuracy", "positive"}
+        ``"accuracy"``: scores lie in [0, 1] and have a number of questions and a chance level.
+        ``"positive"``: scores are positive numbers, such as losses.
     n_questions, chance : str, float or mapping
-        A column, one value for all tasks, or values by task.
-    needs, keep : sequence of str
-        Further columns that must be there: positive numbers, and labels.
+        A column, one value for all tasks, or a mapping from task to value. For accuracies only.
+    needs : sequence of str
+        Further columns that must hold positive numbers, at least two different ones per task.
+    keep : sequence of str
+        Further columns that must hold labels.
 
     Returns
     -------
-    tuple of DataFrame and list of str
-        Columns ``task``, ``y``, ``n_questions``, ``chance``, those of `needs` and `keep`, under the
-        labels of `frame`; and notes on tasks that never leave chance.
+    table : pandas.DataFrame
+        Columns ``task``, ``y``, those of `needs` and `keep`, and for accuracies ``n_questions`` and
+        ``chance``; the index is that of `frame`.
+    notes : list of str
+        On tasks whose accuracies never leave chance.
 
     Raises
     ------
@@ -56,176 +71,159 @@ def sheet(
     Examples
     --------
     >>> import bayescale as bs
-    >>> table, notes = sheet(bs.datasets.openlm_tasks())
+    >>> table, notes = task_table(bs.datasets.openlm_tasks())
     >>> sorted(table.columns)
     ['chance', 'loss', 'n_questions', 'task', 'y']
-    """
-    if not isinstance(frame, pd.DataFrame) or not len(frame):
-        what = "one with no rows" if isinstance(frame, pd.DataFrame) else type(frame).__name__
-        raise RunsError(f"expected a DataFrame of task results, got {what}")
-    named = {"task": task, "y": y, **{c: c for c in (*needs, *keep)}}
-    named |= {
-        k: v for k, v in (("n_questions", n_questions), ("chance", chance)) if isinstance(v, str)
-    }
-    if missing := [k for k, c in named.items() if c not in frame.columns]:
-        raise RunsError(
-            [unknown("column", named[k], frame.columns) + WHY.get(k, "") for k in missing]
-        )
-    out = pd.DataFrame({k: frame[c] for k, c in named.items()}, index=frame.index)
-    problems: list[str] = []
-    _labels(out, frame, {"task": task, **{c: c for c in keep}}, problems)
-    for name, given in (("n_questions", n_questions), ("chance", chance)):
-        if not isinstance(given, str):
-            out[name] = _by_task(out["task"], name, given, problems)
-    values = {
-        c: _numbers(out, frame, c, named.get(c, c), problems)
-        for c in ("y", "n_questions", "chance", *needs)
-    }
-    _ranges(values, frame, named, problems)
-    out = out.assign(**values)
-    for c in ("n_questions", "chance"):
-        if several := [t for t, own in out.groupby("task")[c] if own.nunique() > 1]:
-            problems.append(
-                f"column {named.get(c, c)!r} differs within {_some(several)}: a task "
-                "has one value; give variants of a task their own names"
-            )
-    _few(out, needs, problems, "accuracy")
-    if problems:
-        raise RunsError(list(dict.fromkeys(problems)))
-    return out, _notes(out)
-
-
-def plain(
-    frame: pd.DataFrame, *, y: str, task: str, needs: Sequence[str], keep: Sequence[str] = ()
-) -> pd.DataFrame:
-    """Check a long table of positive scores, as `sheet` checks accuracies.
-
-    Examples
-    --------
-    >>> import bayescale as bs
-    >>> table = plain(bs.datasets.openlm_tasks(), y="loss", task="task", needs=("C",))
+    >>> table, notes = task_table(
+    ...     bs.datasets.openlm_tasks(), y="loss", metric="positive", needs=("C",)
+    ... )
     >>> sorted(table.columns)
     ['C', 'task', 'y']
     """
+    if metric not in METRICS:
+        raise RunsError(unknown("metric of a task table", metric, METRICS))
     if not isinstance(frame, pd.DataFrame) or not len(frame):
         what = "one with no rows" if isinstance(frame, pd.DataFrame) else type(frame).__name__
-        raise RunsError(f"expected a DataFrame of scores, got {what}")
-    named = {"task": task, "y": y, **{c: c for c in (*needs, *keep)}}
-    if missing := [c for c in named.values() if c not in frame.columns]:
-        raise RunsError([unknown("column", c, frame.columns) for c in missing])
-    out = pd.DataFrame({k: frame[c] for k, c in named.items()}, index=frame.index)
-    problems: list[str] = []
-    _labels(out, frame, {"task": task, **{c: c for c in keep}}, problems)
-    for k in ("y", *needs):
-        values = _numbers(out, frame, k, named[k], problems)
-        _say(
-            problems,
-            frame,
-            named[k],
-            values <= 0,
-            "not positive",
-            "only values above 0 make sense here",
+        raise RunsError(f"expected a DataFrame of task results, got {what}")
+    by_task = {"n_questions": n_questions, "chance": chance} if metric == "accuracy" else {}
+    source = {"task": task, "y": y, **{c: c for c in (*needs, *keep)}}
+    source |= {name: given for name, given in by_task.items() if isinstance(given, str)}
+    if missing := [name for name, column in source.items() if column not in frame.columns]:
+        raise RunsError(
+            [unknown("column", source[n], frame.columns) + REMEDY.get(n, "") for n in missing]
         )
-        out[k] = values
-    _few(out, needs, problems, "the curve")
-    if problems:
-        raise RunsError(list(dict.fromkeys(problems)))
-    return out
-
-
-def _labels(out, frame, columns: Mapping[str, str], problems: list[str]) -> None:
-    for k, c in columns.items():
-        empty = (out[k].isna() | (out[k].astype(str).str.strip() == "")).to_numpy(bool)
-        _say(problems, frame, c, empty, "missing", "every row needs a label")
+    out = pd.DataFrame({name: frame[column] for name, column in source.items()}, index=frame.index)
+    check = _Check(frame.index, source)
+    for name in ("task", *keep):
+        check.labels(name, out[name])
     out["task"] = out["task"].astype(str).str.strip()
+    for name, given in by_task.items():
+        if not isinstance(given, str):
+            out[name] = check.by_task(name, given, out["task"])
+    numbers = {name: check.numbers(name, out[name]) for name in ("y", *by_task, *needs)}
+    out = out.assign(**numbers)
+    if metric == "accuracy":
+        check.accuracies(numbers["y"])
+        check.questions(numbers["n_questions"])
+        check.chance(numbers["chance"])
+    for name in needs if metric == "accuracy" else ("y", *needs):
+        check.positive(name, numbers[name])
+    for name in by_task:
+        check.one_value_per_task(name, out)
+    check.curves(out, needs)
+    if check.problems:
+        raise RunsError(list(dict.fromkeys(check.problems)))
+    return out, _at_chance(out) if metric == "accuracy" else []
 
 
-def _few(out, needs: Sequence[str], problems: list[str], what: str) -> None:
-    for c in ("y", *needs):
-        counts = out.groupby("task")[c].nunique() if c != "y" else out.groupby("task").size()
-        if len(few := list(counts.index[counts < 2])):
-            one = "only one row" if c == "y" else f"only one value of {c!r}"
-            problems.append(
-                f"{_some(few)}: {one}, which says nothing of how {what} changes: "
-                "add models or drop the task"
+class _Check:
+    """The checks of a task table; each adds its problems to a list.
+
+    Parameters
+    ----------
+    index : pandas.Index
+        Labels of the rows.
+    source : mapping of str to str
+        Which column of the user's table each quantity was read from.
+    """
+
+    def __init__(self, index: pd.Index, source: Mapping[str, str]):
+        self.index, self.source = index, source
+        self.problems: list[str] = []
+
+    def add(self, name: str, bad: np.ndarray, what: str, remedy: str) -> None:
+        """One problem that names the rows where `bad` holds."""
+        if bad.any():
+            rows = [str(label) for label in self.index[bad]]
+            n = len(rows)
+            more = f" and {n - SHOWN} more" if n > SHOWN else ""
+            self.problems.append(
+                f"column {self.source.get(name, name)!r}: {n} value{'s are' if n > 1 else ' is'} "
+                f"{what} (row{'s' * (n > 1)} {', '.join(rows[:SHOWN])}{more}): {remedy}"
             )
 
+    def labels(self, name: str, column: pd.Series) -> None:
+        empty = column.isna() | (column.astype(str).str.strip() == "")
+        self.add(name, empty.to_numpy(bool), "missing", "every row needs a label")
 
-def _by_task(tasks: pd.Series, name: str, given, problems: list[str]) -> pd.Series:
-    if not isinstance(given, Mapping):
-        return pd.Series(given, index=tasks.index)
-    if lacking := sorted(set(tasks) - set(given)):
-        problems.append(f"{name} says nothing of {_some(lacking)}: add them to the mapping")
-    return tasks.map(lambda t: given.get(t, 0.0 if name == "chance" else 1.0))
+    def by_task(self, name: str, given: object, tasks: pd.Series) -> pd.Series:
+        """The value of each row, given one for all tasks or a mapping."""
+        neutral = 0.0 if name == "chance" else 1.0  # stands in where an error is certain
+        if not isinstance(given, Mapping):
+            if not isinstance(given, Real):
+                self.problems.append(
+                    f"{name} is {given!r}: give a column, a number, or a mapping from task to "
+                    "number"
+                )
+                given = neutral
+            return pd.Series(given, index=tasks.index)
+        if lacking := sorted(set(tasks) - set(given)):
+            self.problems.append(f"{name} has no value for {_listed(lacking)}: add it")
+        return tasks.map(lambda label: given.get(label, neutral))
 
+    def numbers(self, name: str, column: pd.Series) -> np.ndarray:
+        """The column as floats; NaN where it holds no finite number."""
+        values = pd.to_numeric(column, errors="coerce").to_numpy(float)
+        missing = column.isna().to_numpy(bool)
+        why = f"; {QUESTIONS}" if name == "n_questions" else ""
+        self.add(name, missing, "missing", f"fill in or remove these rows{why}")
+        self.add(name, ~missing & ~np.isfinite(values), "not a finite number", "correct the cells")
+        return np.where(np.isfinite(values), values, np.nan)
 
-def _numbers(out, frame, column: str, name: str, problems: list[str]) -> np.ndarray:
-    values = pd.to_numeric(out[column], errors="coerce").to_numpy(float)
-    missing = out[column].isna().to_numpy(bool)
-    why = " (counts make the binomial noise of accuracies)" if column == "n_questions" else ""
-    _say(problems, frame, name, missing, f"missing{why}", "fill or remove them")
-    _say(problems, frame, name, ~missing & ~np.isfinite(values), "not a finite number", "mend them")
-    return np.where(np.isfinite(values), values, np.nan)
+    def positive(self, name: str, values: np.ndarray) -> None:
+        self.add(name, values <= 0, "not positive", "give values above 0")
 
-
-def _ranges(values, frame, named, problems: list[str]) -> None:
-    y, n, chance = values["y"], values["n_questions"], values["chance"]
-    percent = 1.5 < np.nanmax(y, initial=0) <= 100 and np.nanmin(y, initial=0) >= 0
-    _say(
-        problems,
-        frame,
-        named["y"],
-        (y < 0) | (y > 1),
-        "outside [0, 1]",
-        "these look like percentages: divide by 100" if percent else "give accuracies as fractions",
-    )
-    _say(
-        problems,
-        frame,
-        named.get("n_questions", "n_questions"),
-        (n < 1) | (n % 1 > 0),
-        "no whole number of at least 1",
-        "give how many questions were asked: they make the binomial noise of accuracies",
-    )
-    _say(
-        problems,
-        frame,
-        named.get("chance", "chance"),
-        (chance < 0) | (chance >= 1),
-        "outside [0, 1)",
-        "chance is the accuracy of guessing: 0.25 for four choices, 0 for free answers",
-    )
-    for c in values.keys() - {"y", "n_questions", "chance"}:
-        _say(problems, frame, c, values[c] <= 0, "not positive", "only values above 0 make sense")
-
-
-def _say(problems, frame, column, bad, what, remedy) -> None:
-    if bad.any():
-        labels = [str(x) for x in frame.index[bad]]
-        more = f" and {len(labels) - SHOWN} more" if len(labels) > SHOWN else ""
-        n = len(labels)
-        problems.append(
-            f"column {column!r}: {n} value{'s are' if n > 1 else ' is'} {what} "
-            f"(row{'s' * (n > 1)} {', '.join(labels[:SHOWN])}{more}): {remedy}"
+    def accuracies(self, y: np.ndarray) -> None:
+        percent = 1.5 < np.nanmax(y, initial=0) <= 100 and np.nanmin(y, initial=0) >= 0
+        remedy = (
+            "these look like percentages: divide by 100"
+            if percent
+            else "give accuracies as fractions"
         )
+        self.add("y", (y < 0) | (y > 1), "outside [0, 1]", remedy)
+
+    def questions(self, n: np.ndarray) -> None:
+        remedy = f"give how many questions were asked; {QUESTIONS}"
+        self.add("n_questions", (n < 1) | (n % 1 > 0), "not a whole number of at least 1", remedy)
+
+    def chance(self, chance: np.ndarray) -> None:
+        remedy = f"{GUESSING}: 0.25 for four choices, 0 for free answers"
+        self.add("chance", (chance < 0) | (chance >= 1), "outside [0, 1)", remedy)
+
+    def one_value_per_task(self, name: str, table: pd.DataFrame) -> None:
+        if several := [t for t, own in table.groupby("task")[name] if own.nunique() > 1]:
+            self.problems.append(
+                f"column {self.source.get(name, name)!r} differs within {_listed(several)}: a task "
+                "has one value; give variants of a task different names"
+            )
+
+    def curves(self, table: pd.DataFrame, needs: Sequence[str]) -> None:
+        """Every task needs two rows, and two different values of each column in `needs`."""
+        by_task = table.groupby("task")
+        counts = {"row": by_task.size()}
+        counts |= {f"value of {c!r}": by_task[c].nunique() for c in needs}
+        for what, count in counts.items():
+            if few := list(count.index[count < 2]):
+                self.problems.append(
+                    f"{_listed(few)}: only one {what}, from which no curve can be fitted: add "
+                    "models or drop the task"
+                )
 
 
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"task{'s' * (len(names) > 1)} {', '.join(map(repr, names[:SHOWN]))}{more}"
+def _listed(tasks: Sequence[str]) -> str:
+    more = f" and {len(tasks) - SHOWN} more" if len(tasks) > SHOWN else ""
+    return f"task{'s' * (len(tasks) > 1)} {', '.join(map(repr, tasks[:SHOWN]))}{more}"
 
 
-def _notes(out: pd.DataFrame) -> list[str]:
-    error = np.sqrt(
-        np.maximum(out["chance"] * (1 - out["chance"]), 1 / out["n_questions"]) / out["n_questions"]
-    )
-    above = (out["y"] - out["chance"] > TOLD_APART * error).groupby(out["task"]).any()
-    flat = list(above.index[~above])
-    return (
-        [
-            f"{_some(flat)} never {'leave' if len(flat) > 1 else 'leaves'} chance in these rows: "
-            "what is said of them beyond comes from the other tasks"
+def _at_chance(table: pd.DataFrame) -> list[str]:
+    chance, n = table["chance"], table["n_questions"]
+    # A chance of 0 has no binomial error: one right answer is the unit then.
+    error = np.sqrt(np.maximum(chance * (1 - chance), 1 / n) / n)
+    above = (table["y"] - chance > ABOVE_CHANCE * error).groupby(table["task"]).any()
+    if flat := list(above.index[~above]):
+        verb = "leave" if len(flat) > 1 else "leaves"
+        return [
+            f"{_listed(flat)} never {verb} chance in these rows: forecasts for larger models rest "
+            "on the other tasks"
         ]
-        if flat
-        else []
-    )
+    return []

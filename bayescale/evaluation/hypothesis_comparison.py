@@ -32,7 +32,6 @@ from bayescale.evaluation.execution import quiet, run_all
 from bayescale.evaluation.rollouts import rollout
 from bayescale.forecasting import (
     Average,
-    as_counts,
     best_split,
     regret,
     warn_if_any_failed,
@@ -40,7 +39,7 @@ from bayescale.forecasting import (
 from bayescale.intervals import defaults, table
 from bayescale.laws import Law
 from bayescale.model import Fit, design, fit, settle_groups
-from bayescale.units import format_count
+from bayescale.units import as_counts, format_count
 
 CONTENDERS = ("kaplan", "kaplan_floor", "chinchilla", "skaling")
 #: A law of less weight cannot move the average exponent by much.

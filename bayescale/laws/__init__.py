@@ -6,7 +6,7 @@ import copyreg
 import re
 
 from bayescale.errors import LawError, unknown
-from bayescale.laws.base import Law, Published
+from bayescale.laws.base import RESERVED, Law, Published, group_name_problem
 from bayescale.laws.broken_power import broken_power, delayed_power
 from bayescale.laws.chance_power import chance_power
 from bayescale.laws.chinchilla import chinchilla
@@ -29,10 +29,10 @@ REGISTRY: dict[str, Law] = {
 }  # fmt: skip
 
 __all__ = [
-    "CLAIMS", "MODELS", "REGISTRY", "SPLITS", "STAIRCASE", "Claim", "Law", "Published",
-    "broken_power", "chance_power", "chinchilla", "delayed_power", "get", "isoflop", "kaplan",
-    "kaplan_floor", "kaplan_steps", "multiplicative", "power", "pure_power", "shifted_power",
-    "skaling",
+    "CLAIMS", "MODELS", "REGISTRY", "RESERVED", "SPLITS", "STAIRCASE", "Claim", "Law", "Published",
+    "broken_power", "chance_power", "chinchilla", "delayed_power", "get", "group_name_problem",
+    "isoflop", "kaplan", "kaplan_floor", "kaplan_steps", "multiplicative", "power", "pure_power",
+    "shifted_power", "skaling",
 ]  # fmt: skip
 
 

@@ -15,7 +15,32 @@ import numpy as np
 from bayescale.errors import LawError, unknown
 from bayescale.priors import Positive, Prior
 
-#: Laws that went through a pickle, by their marks: compiled models are kept by a law's identity.
+#: Names that a fitted model or its results use for something else. Neither a parameter of a law nor
+#: a group column may have one, nor ``log_N`` or ``log_N_at_knots`` for a column N of the law.
+RESERVED = frozenset(
+    {
+        # dimensions
+        *("chain", "draw", "run", "point", "budget", "knot", "cell"),
+        # parameters of noise and drift, and what is sampled in place of amplitude and floor
+        *("sigma", "nu", "trend", "memory", "drift", "log_level", "log_odds_of_floor"),
+        # data of the PyMC model
+        *(
+            "observed_log_loss",
+            "log_loss_sd",
+            "loss_range",
+            "previous",
+            "gap",
+            "increments",
+            "member",
+        ),
+        # its priors, its likelihood, and predictions
+        *("prior", "log_loss", "loss", "mean"),
+    }
+)
+#: Endings of names that a model makes from a parameter or a group column: ``E_dataset_scale``.
+RESERVED_ENDINGS = ("_scale", "_offset", "_index", "_prior", "__")
+
+#: Laws that were unpickled, by their marks: compiled models are cached by a law's identity.
 _met: WeakValueDictionary[str, Law] = WeakValueDictionary()
 
 
@@ -148,9 +173,7 @@ class Law:
         for key, point in self.published.items():
             if set(point.values) != set(parameters):
                 problems.append(f"published[{key!r}] must give exactly {', '.join(parameters)}")
-        taken = {"sigma", "nu", "trend", "memory", "drift", "mean", "loss"}
-        if clash := set(parameters) & {*taken, *columns}:
-            problems.append(f"parameter names {', '.join(sorted(clash))} are reserved: rename them")
+        problems += filter(None, (_parameter_name_problem(p, columns) for p in parameters))
         if problems:
             raise LawError(problems, where=f"law {self.name!r}")
         frozen = dict(
@@ -250,6 +273,42 @@ class Law:
     def __repr__(self) -> str:
         inside = ", ".join((*self.columns, "*", *self.parameters))
         return f"<Law {self.name}: loss({inside}); {self.reference}>"
+
+
+def group_name_problem(law: Law, group: str) -> str | None:
+    """Why a group column of that name cannot be used with a law; None if it can.
+
+    Examples
+    --------
+    >>> from bayescale.laws import chinchilla
+    >>> group_name_problem(chinchilla, "dataset") is None
+    True
+    >>> group_name_problem(chinchilla, "prior")
+    "the group column name 'prior' is reserved, because a fitted model uses it: rename it"
+    """
+    reason = _why_reserved(group, law.columns)
+    if group in law.parameters:
+        reason = "it is a parameter of the law"
+    elif member := next((p for p in law.parameters if p.endswith(f"_{group}")), None):
+        stem = member.removesuffix(f"_{group}")
+        if stem in law.parameters or stem in RESERVED:
+            reason = f"the values of {stem} per group would be called {member}, as a parameter is"
+    return reason and f"the group column name {group!r} is reserved, because {reason}: rename it"
+
+
+def _parameter_name_problem(name: str, columns: tuple[str, ...]) -> str | None:
+    reason = _why_reserved(name, columns)
+    if name.endswith(RESERVED_ENDINGS):
+        endings = ", ".join(RESERVED_ENDINGS)
+        reason = f"a fitted model gives names that end in {endings} to its own variables"
+    return reason and f"the parameter name {name!r} is reserved, because {reason}: rename it"
+
+
+def _why_reserved(name: str, columns: tuple[str, ...]) -> str | None:
+    if name in columns:
+        return "it is a column of the law"
+    of_columns = {f"log_{c}{ending}" for c in columns for ending in ("", "_at_knots")}
+    return "a fitted model uses it" if name in RESERVED or name in of_columns else None
 
 
 def _unpickled(mark: str, state: Mapping[str, object]) -> Law:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from bayescale.data import Runs, as_names
 from bayescale.errors import FitError, RunsWarning, unknown
-from bayescale.laws import Law
+from bayescale.laws import Law, group_name_problem
 from bayescale.model import drift as drifts
 from bayescale.model import noise as noises
 from bayescale.model.design import TERMS, Design, has_checkpoints
@@ -24,10 +24,6 @@ from bayescale.priors import Positive, Prior, from_link
 CENTRED_BELOW = 0.7
 #: Runs of a typical group that determine a noise scale of its own.
 ENOUGH_FOR_NOISE = 8
-
-#: Names that the model uses for other things; no parameter or group column may have them.
-RESERVED = ("chain", "draw", "run", "point", "budget", "knot", "cell", *TERMS, "mean", "loss",
-            "log_loss")  # fmt: skip
 
 
 def design(
@@ -97,8 +93,8 @@ def _columns(runs: Runs, law: Law, groups: Sequence[str]) -> list[str]:
     for g in groups:
         if g not in runs.table.columns:
             problems.append(unknown("group column", g, runs.table.columns))
-        elif g in RESERVED or g in law.columns or g in law.parameters:
-            problems.append(f"a group column cannot be called {g!r}: rename it")
+        elif name_problem := group_name_problem(law, g):
+            problems.append(name_problem)
         elif runs.table[g].isna().any():
             problems.append(f"group column {g!r} has missing labels")
     return problems

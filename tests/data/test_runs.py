@@ -255,7 +255,7 @@ def test_two_columns_that_could_be_the_loss_are_refused_until_one_is_named():
     with pytest.raises(RunsError) as caught:
         Runs.from_frame(frame)
     assert caught.value.problems == (
-        "columns 'loss' and 'val_loss' could each be the loss: say which, loss='loss'",
+        "columns 'loss' and 'val_loss' could each be the loss: name one, loss='loss'",
     )
     assert Runs.from_frame(frame, loss="val_loss").mapping["loss"] == "val_loss"
 
@@ -300,15 +300,15 @@ def test_only_a_frame_is_a_frame():
 @pytest.mark.parametrize(
     ("cell", "sentence"),
     [
-        ("", "1 value is missing (line 4): fill or remove them"),
-        ("NaN", "1 value is missing (line 4): fill or remove them"),
-        ("n/a", "1 value is missing (line 4): fill or remove them"),
-        ("-", "1 value is missing (line 4): fill or remove them"),
-        ("inf", "1 value is not finite (line 4): remove the diverged runs or mend the values"),
-        ("-Infinity", "1 value is not finite (line 4): remove the diverged runs"),
-        ("1e999", "1 value is not finite (line 4): remove the diverged runs"),
-        ("0", "1 value is not positive (line 4): only values above 0 make sense here"),
-        ("-3.3", "1 value is not positive (line 4): only values above 0 make sense here"),
+        ("", "1 value is missing (line 4): fill in or remove these rows"),
+        ("NaN", "1 value is missing (line 4): fill in or remove these rows"),
+        ("n/a", "1 value is missing (line 4): fill in or remove these rows"),
+        ("-", "1 value is missing (line 4): fill in or remove these rows"),
+        ("inf", "1 value is not finite (line 4): remove diverged runs or correct the values"),
+        ("-Infinity", "1 value is not finite (line 4): remove diverged runs"),
+        ("1e999", "1 value is not finite (line 4): remove diverged runs"),
+        ("0", "1 value is not positive (line 4): give values above 0"),
+        ("-3.3", "1 value is not positive (line 4): give values above 0"),
         ("diverged", "1 value is not a number (line 4), e.g. 'diverged': write 70B, 1.4T"),
         ("+-inf", "1 value is not a number (line 4), e.g. '+-inf'"),
     ],
@@ -354,11 +354,10 @@ def test_every_problem_is_reported_at_once_with_its_lines(read):
     assert refused(read, text, groups=["corpus", "recipe"]) == (
         "column 'params' (N (parameters)): 1 value is not a number (line 4), e.g. 'many': "
         "write 70B, 1.4T, 1e24 or a plain number",
-        "column 'tokens' (D (tokens)): 2 values are not positive (lines 5, 6): "
-        "only values above 0 make sense here",
-        "column 'loss' (the loss): 2 values are missing (lines 4, 6): fill or remove them",
+        "column 'tokens' (D (tokens)): 2 values are not positive (lines 5, 6): give values above 0",
+        "column 'loss' (the loss): 2 values are missing (lines 4, 6): fill in or remove these rows",
         "column 'loss' (the loss): 1 value is not finite (line 5): "
-        "remove the diverged runs or mend the values",
+        "remove diverged runs or correct the values",
         "group column 'corpus': 1 label(s) missing (line 5): every run needs one",
         "there is no group column 'recipe'. There are: params, tokens, loss, corpus.",
     )
@@ -433,8 +432,8 @@ def test_a_quote_that_is_never_closed_does_not_swallow_the_rows_below(read):
     ],
 )
 def test_a_file_that_is_no_table_is_refused(read, content, problem):
-    (said,) = refused(read, content)
-    assert said.startswith(problem)
+    (found,) = refused(read, content)
+    assert found.startswith(problem)
 
 
 def test_a_file_that_is_no_parquet_is_refused(tmp_path):

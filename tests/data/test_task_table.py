@@ -1,4 +1,4 @@
-"""Tables of task results: what is accepted, and that every problem is named with its rows."""
+"""Tables of task results: which are accepted, and that every problem names its rows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import bayescale as bs
-from bayescale.data.task_table import sheet
+from bayescale.data.task_table import task_table
 
 
 @pytest.fixture
@@ -29,12 +29,12 @@ def frame():
 
 def problems(frame, **options) -> tuple[str, ...]:
     with pytest.raises(bs.RunsError) as caught:
-        sheet(frame, **options)
+        task_table(frame, **options)
     return caught.value.problems
 
 
-def test_what_is_right_passes_and_keeps_its_labels(frame):
-    table, notes = sheet(frame, keep=("dataset",))
+def test_a_sound_table_passes_and_keeps_its_index(frame):
+    table, notes = task_table(frame, keep=("dataset",))
     assert list(table.columns) == ["task", "y", "loss", "dataset", "n_questions", "chance"]
     assert list(table.index) == list(frame.index)
     assert notes == []
@@ -42,29 +42,29 @@ def test_what_is_right_passes_and_keeps_its_labels(frame):
 
 def test_questions_and_chance_may_be_numbers_or_mappings(frame):
     bare = frame.drop(columns=["n_questions", "chance"])
-    table, _ = sheet(bare, n_questions=200, chance={"quiz": 0.25, "riddle": 0})
+    table, _ = task_table(bare, n_questions=200, chance={"quiz": 0.25, "riddle": 0})
     assert set(table["n_questions"]) == {200}
     assert dict(table.groupby("task")["chance"].first()) == {"quiz": 0.25, "riddle": 0.0}
-    (said,) = problems(bare, n_questions={"quiz": 5}, chance=0.0)
-    assert said == "n_questions says nothing of task 'riddle': add them to the mapping"
+    (found,) = problems(bare, n_questions={"quiz": 5}, chance=0.0)
+    assert found == "n_questions has no value for task 'riddle': add it"
 
 
-def test_columns_that_are_not_there_are_named_with_the_nearest(frame):
-    said = problems(frame.rename(columns={"accuracy": "acuracy", "n_questions": "n_question"}))
-    assert len(said) == 2
-    assert "no column 'accuracy'. Did you mean 'acuracy'?" in said[0]
-    assert "Did you mean 'n_question'?" in said[1]
-    assert "binomial noise" in said[1]
+def test_missing_columns_are_named_with_the_closest_match(frame):
+    found = problems(frame.rename(columns={"accuracy": "acuracy", "n_questions": "n_question"}))
+    assert len(found) == 2
+    assert "no column 'accuracy'. Did you mean 'acuracy'?" in found[0]
+    assert "Did you mean 'n_question'?" in found[1]
+    assert "binomial noise" in found[1]
 
 
 @pytest.mark.parametrize(
     ("column", "value", "expected"),
     [
         ("accuracy", -0.1, r"'accuracy': 1 value is outside [0, 1] (row r2): give accuracies as"),
-        ("accuracy", np.nan, "'accuracy': 1 value is missing (row r2): fill or remove"),
-        ("n_questions", 1.5, "'n_questions': 1 value is no whole number of at least 1 (row r2)"),
-        ("n_questions", 0, "binomial noise of accuracies"),
-        ("n_questions", np.nan, "missing (counts make the binomial noise of accuracies) (row r2)"),
+        ("accuracy", np.nan, "'accuracy': 1 value is missing (row r2): fill in or remove"),
+        ("n_questions", 1.5, "'n_questions': 1 value is not a whole number of at least 1 (row r2)"),
+        ("n_questions", 0, "binomial noise of an accuracy"),
+        ("n_questions", np.nan, "missing (row r2): fill in or remove these rows; the number of q"),
         ("chance", 1.0, "'chance': 1 value is outside [0, 1) (row r2): chance is the accuracy of"),
         ("loss", 0.0, "'loss': 1 value is not positive (row r2)"),
         ("loss", np.inf, "'loss': 1 value is not a finite number (row r2)"),
@@ -81,8 +81,8 @@ def test_a_bad_cell_is_named_with_its_row(frame, column, value, expected):
 
 def test_percentages_are_recognised(frame):
     frame["accuracy"] *= 100
-    (said,) = problems(frame)
-    assert "these look like percentages: divide by 100" in said
+    (found,) = problems(frame)
+    assert "these look like percentages: divide by 100" in found
 
 
 def test_many_rows_are_shortened():
@@ -95,24 +95,24 @@ def test_many_rows_are_shortened():
             "chance": 0.0,
         }
     )
-    (said,) = problems(frame)
-    assert "30 values are outside [0, 1] (rows 0, 1, 2, 3, 4, 5, 6, 7 and 22 more)" in said
+    (found,) = problems(frame)
+    assert "30 values are outside [0, 1] (rows 0, 1, 2, 3, 4, 5, 6, 7 and 22 more)" in found
 
 
 @pytest.mark.parametrize("column", ["chance", "n_questions"])
 def test_a_task_has_one_chance_and_one_number_of_questions(frame, column):
     frame[column] = frame[column].astype(float)
     frame.loc["r1", column] = {"chance": 0.5, "n_questions": 7}[column]
-    (said,) = problems(frame)
-    assert said.startswith(f"column '{column}' differs within task 'quiz'")
+    (found,) = problems(frame)
+    assert found.startswith(f"column '{column}' differs within task 'quiz'")
 
 
-def test_a_task_needs_two_places(frame):
+def test_a_task_needs_two_rows_and_two_values_of_each_column(frame):
     one = frame.iloc[:5]
     assert any("task 'riddle': only one row" in p for p in problems(one))
     frame.loc[frame["task"] == "quiz", "loss"] = 3.0
-    (said,) = problems(frame)
-    assert "task 'quiz': only one value of 'loss'" in said
+    (found,) = problems(frame)
+    assert "task 'quiz': only one value of 'loss'" in found
 
 
 def test_every_problem_is_named_at_once(frame):
@@ -120,29 +120,69 @@ def test_every_problem_is_named_at_once(frame):
     frame.loc["r0", "accuracy"] = 1.2
     frame.loc["r4", "n_questions"] = 2.5
     frame.loc["r6", "loss"] = -1.0
-    said = problems(frame)
-    assert {c for c in ("accuracy", "n_questions", "loss") if any(f"'{c}'" in p for p in said)} == {
-        "accuracy",
-        "n_questions",
-        "loss",
-    }
+    found = problems(frame)
+    for column in ("accuracy", "n_questions", "loss"):
+        assert any(f"'{column}'" in problem for problem in found)
 
 
-def test_a_task_at_chance_is_a_note_and_no_error(frame):
+def test_a_task_at_chance_is_a_note_not_an_error(frame):
     frame.loc[frame["task"] == "quiz", "accuracy"] = [0.24, 0.26, 0.25, 0.25]
-    _, (note,) = sheet(frame)
+    _, (note,) = task_table(frame)
     assert note.startswith("task 'quiz' never leaves chance")
 
 
 @pytest.mark.parametrize("thing", [None, [1, 2], "table.csv"])
-def test_what_is_no_table_is_refused(thing):
+def test_a_value_that_is_not_a_table_is_refused(thing):
     with pytest.raises(bs.RunsError, match="expected a DataFrame"):
-        sheet(thing)
+        task_table(thing)
 
 
 def test_an_empty_table_is_refused(frame):
     with pytest.raises(bs.RunsError, match="got one with no rows"):
-        sheet(frame.iloc[:0])
+        task_table(frame.iloc[:0])
+
+
+def test_a_fixed_number_of_questions_must_be_a_number(frame):
+    (found,) = problems(frame, n_questions=[500, 100])
+    assert found == (
+        "n_questions is [500, 100]: give a column, a number, or a mapping from task to number"
+    )
+
+
+# -- positive scores ---------------------------------------------------------------------------
+
+POSITIVE = dict(y="loss", metric="positive", needs=("C",))
+
+
+@pytest.fixture
+def losses(frame):
+    return frame.assign(C=10.0 ** np.arange(18, 26))[["task", "loss", "C", "dataset"]]
+
+
+def test_positive_scores_need_no_questions(losses):
+    table, notes = task_table(losses, **POSITIVE, keep=("dataset",))
+    assert list(table.columns) == ["task", "y", "C", "dataset"]
+    assert table["y"].tolist() == losses["loss"].tolist()
+    assert notes == []
+
+
+def test_positive_scores_may_exceed_1_and_must_exceed_0(losses):
+    losses.loc["r1", "loss"] = 0.0
+    losses.loc["r2", "C"] = -1.0
+    assert problems(losses, **POSITIVE) == (
+        "column 'loss': 1 value is not positive (row r1): give values above 0",
+        "column 'C': 1 value is not positive (row r2): give values above 0",
+    )
+
+
+def test_positive_scores_need_two_rows_per_task(losses):
+    found = problems(losses.iloc[:5], **POSITIVE)
+    assert found[0].startswith("task 'riddle': only one row, from which no curve can be fitted")
+
+
+def test_an_unknown_metric_is_refused(frame):
+    (found,) = problems(frame, metric="accurracy")
+    assert "Did you mean 'accuracy'?" in found
 
 
 # -- the bundled scores ------------------------------------------------------------------------
@@ -150,7 +190,7 @@ def test_an_empty_table_is_refused(frame):
 
 @pytest.mark.parametrize(("name", "needs"), [("openlm", ("loss", "C")), ("emergent", ("C",))])
 def test_bundled_scores_are_sound(name, needs):
-    table, _ = sheet(getattr(bs.datasets, f"{name}_tasks")(), needs=needs)
+    table, _ = task_table(getattr(bs.datasets, f"{name}_tasks")(), needs=needs)
     assert table.notna().all().all()
     off = np.abs(table["y"] - np.round(table["y"] * table["n_questions"]) / table["n_questions"])
     assert (off <= 0.5e-4 + 1e-9).mean() > 0.97  # accuracies are counts, to four decimals

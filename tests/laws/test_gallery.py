@@ -1,14 +1,11 @@
-"""What every law must keep: its declaration, its values and slopes, its optimum, its sources."""
+"""The laws of the gallery: their contract, their limits, and what their papers report."""
 
 import inspect
 
 import numpy as np
-import pytensor
-import pytensor.tensor as pt
 import pytest
-import xarray as xr
 
-from bayescale import Fraction, Law, LawError, Positive, Published, Real, laws
+from bayescale import Fraction, Law, Positive, laws, testing
 from bayescale.laws import (
     broken_power,
     chance_power,
@@ -25,168 +22,17 @@ from bayescale.laws import (
     skaling,
 )
 from bayescale.laws.kaplan_steps import allocation_exponent, minimal_steps
-from bayescale.priors import from_link
-
-
-def pure(D, *, A, alpha):
-    return A * D**-alpha
-
-
-PRIORS = {"A": Positive(3), "alpha": Positive(0.1)}
-
-
-def declare(loss=pure, priors=PRIORS, **options):
-    return Law("pure", loss, priors, "a test", **options)
-
-
-# -- declaring a law -----------------------------------------------------------------------------
-
-
-def test_the_signature_is_the_declaration():
-    law = declare()
-    assert law.columns == ("D",)
-    assert law.parameters == law.poolable == ("A", "alpha")
-    assert not law.allocates
-    assert repr(law) == "<Law pure: loss(D, *, A, alpha); a test>"
-
-
-def test_priors_are_kept_in_the_order_of_the_formula_and_cannot_be_changed():
-    law = declare(priors=dict(reversed(PRIORS.items())))
-    assert law.parameters == ("A", "alpha")
-    with pytest.raises(TypeError):
-        law.priors["A"] = Positive(1)
-
-
-@pytest.mark.parametrize(
-    ("options", "problem"),
-    [
-        ({"loss": lambda *, A, alpha: A}, "the formula takes no column: give it positional"),
-        ({"loss": lambda D: D, "priors": {}}, "the formula has no parameters: declare them"),
-        ({"columns": ("N", "D")}, r"columns=\('N', 'D'\) names 2 of 1 arguments"),
-        ({"priors": {"A": Positive(3)}}, "no prior for alpha"),
-        ({"priors": {**PRIORS, "E": Positive(1)}}, "priors for E, not taken by the formula"),
-        ({"priors": {**PRIORS, "A": 3.0}}, "the prior of A is 3.0: use Positive, Fraction or Real"),
-        ({"falling": ("N",)}, r"falling names N, not among \('D',\)"),
-        ({"poolable": ("E",)}, r"poolable names E, not among \('A', 'alpha'\)"),
-        (
-            {"published": {"paper": Published("a paper", {"A": 1.0}, "a paper")}},
-            r"published\['paper'\] must give exactly A, alpha",
-        ),
-        (
-            {"loss": lambda D, *, sigma: D, "priors": {"sigma": Positive(1)}},
-            "parameter names sigma are reserved: rename them",
-        ),
-        ({"columns": ("A",)}, "parameter names A are reserved: rename them"),
-        ({"amplitude": "B"}, r"amplitude and floor names B, not among \('A', 'alpha'\)"),
-        ({"floor": "alpha"}, "a floor needs an amplitude above it"),
-        (
-            {"amplitude": "A", "priors": {**PRIORS, "A": Real(1, sd=1)}},
-            "the prior of A must be Positive, as amplitude or floor",
-        ),
-    ],
-)
-def test_a_law_that_contradicts_itself_is_refused(options, problem):
-    with pytest.raises(LawError, match=problem) as caught:
-        declare(**options)
-    assert len(caught.value.problems) == 1
-    assert caught.value.where == "law 'pure'"
-
-
-def test_every_contradiction_is_reported_at_once():
-    with pytest.raises(LawError) as caught:
-        declare(priors={"A": 3.0, "B": Positive(1)}, falling=("N",), poolable=("E",))
-    assert len(caught.value.problems) == 5
-
-
-# -- changing and asking a law -------------------------------------------------------------------
-
-
-def test_other_priors_replace_some_and_leave_the_law_as_it_was():
-    narrow = Positive(0.35, spread=1.1)
-    law = chinchilla.with_priors(alpha=narrow)
-    assert law.priors["alpha"] is narrow
-    assert law.priors["beta"] == chinchilla.priors["beta"]
-    assert law.parameters == chinchilla.parameters
-    assert chinchilla.priors["alpha"] != narrow
-    assert law.published == chinchilla.published
-
-
-@pytest.mark.parametrize("priors", [{"gamma": Positive(1)}, {"alpha": 0.35}])
-def test_a_prior_that_does_not_fit_the_law_is_refused(priors):
-    with pytest.raises(LawError, match=next(iter(priors))):
-        chinchilla.with_priors(**priors)
-
-
-def test_a_law_of_one_column_reads_along_another():
-    law = power.on("D")
-    assert (law.name, law.columns, law.falling) == ("power(D)", ("D",), ("D",))
-    assert law.on("N").name == "power(N)"
-    assert declare().on("C").falling == ()
-    assert power.columns == ("C",)
-
-
-def test_a_law_of_two_columns_does_not_read_along_another():
-    with pytest.raises(LawError, match="only a law of one column can be read along another"):
-        chinchilla.on("D")
-
-
-def test_a_law_is_found_by_its_name():
-    assert laws.get("kaplan_floor") is kaplan_floor
-    assert laws.get(kaplan) is kaplan
-    assert laws.get(" power(N) ").columns == ("N",)
-    assert all(laws.get(name) is law for name, law in laws.REGISTRY.items())
-
-
-@pytest.mark.parametrize("name", ["chinchila", "Chinchilla", "chinchilla_law", "chinchilla()"])
-def test_an_unknown_law_is_answered_with_the_closest_one(name):
-    with pytest.raises(LawError, match=r"Did you mean 'chinchilla'\? There are: chinchilla, kapl"):
-        laws.get(name)
-
-
-def test_published_constants_answer_at_raw_columns():
-    N, D = np.array([1e9, 70e9]), np.array([20e9, 1.4e12])
-    np.testing.assert_allclose(
-        chinchilla.at("hoffmann2022", N=N, D=D),
-        1.69 + 406.4 / N**0.34 + 410.7 / D**0.28,
-        rtol=1e-14,
-    )
-
-
-def test_an_unpublished_point_is_answered_with_those_there_are():
-    with pytest.raises(LawError, match=r"no published point 'besiroglu'\. Did you mean 'besir"):
-        chinchilla.at("besiroglu", N=1e9, D=2e10)
-
+from bayescale.testing import SCALES, prior_draws
 
 # -- the contract that every law keeps -----------------------------------------------------------
 
-SCALES = {"N": 1.3e9, "D": 2.6e10, "C": 2e9, "S": 4e4}
-DRAWS = 200
 LAWS = {law.name: law for law in (*laws.REGISTRY.values(), laws.get("power(D)"))}
 every_law = pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
 
 
-def parameters(law, draws=DRAWS):
-    """Prior draws of every parameter, on the natural scale."""
-    rng = np.random.default_rng(20220329)
-    return {
-        name: from_link(prior.link, prior.centre + prior.width * rng.standard_normal(draws))
-        for name, prior in law.priors.items()
-    }
-
-
-def columns(law, runs=60):
-    """Raw columns from 1e6 to 1e13, in no particular combination, with both ends."""
-    rng = np.random.default_rng(1)
-    ends = [[1e6, 1e6, 1e13, 1e13], [1e6, 1e13, 1e6, 1e13]]
-    return {
-        c: np.append(10 ** rng.uniform(6, 13, runs), end)
-        for c, end in zip(law.columns, ends, strict=False)
-    }
-
-
-def numpy_losses(law):
-    draws = {name: values[:, None] for name, values in parameters(law).items()}
-    return law(columns(law), SCALES, draws)
+@every_law
+def test_every_law_keeps_the_contract(law):
+    testing.check_law(law)
 
 
 @every_law
@@ -205,81 +51,6 @@ def test_there_is_one_prior_per_parameter_of_the_formula(law):
     assert set(law.falling) == (set() if law is isoflop else set(law.columns))
 
 
-@every_law
-def test_numpy_and_xarray_agree(law):
-    runs = {c: xr.DataArray(v, dims="run") for c, v in columns(law).items()}
-    draws = {p: xr.DataArray(v, dims="draw") for p, v in parameters(law).items()}
-    losses = law(runs, SCALES, draws).transpose("draw", "run")
-    np.testing.assert_allclose(losses.values, numpy_losses(law), rtol=1e-12)
-
-
-@every_law
-def test_graphs_agree_with_numpy_and_every_slope_is_finite(law):
-    runs = {c: pt.vector(c) for c in law.columns}
-    draws = {p: pt.vector(p) for p in law.parameters}
-    losses = law(runs, SCALES, {p: v[:, None] for p, v in draws.items()})
-    slopes = pt.grad(losses.sum(), list(draws.values()))
-    compiled = pytensor.function(
-        [*runs.values(), *draws.values()], [losses, *slopes], mode="FAST_COMPILE"
-    )
-    values, *gradients = compiled(*columns(law).values(), *parameters(law).values())
-    assert values.shape == (DRAWS, 64)
-    assert np.isfinite(values).all()
-    np.testing.assert_allclose(values, numpy_losses(law), rtol=1e-12)
-    for name, gradient in zip(law.parameters, gradients, strict=True):
-        assert gradient.shape == (DRAWS,), name
-        assert np.isfinite(gradient).all(), name
-        assert (gradient != 0).all(), name
-
-
-@every_law
-def test_the_loss_is_positive_and_falls_in_every_column(law):
-    draws = {name: values[:, None] for name, values in parameters(law).items()}
-    for column in law.falling:
-        runs = dict.fromkeys(law.columns, np.float64(3e9))
-        runs[column] = np.geomspace(1e6, 1e13, 71)
-        losses = law(runs, SCALES, draws)
-        assert (losses > 0).all()
-        assert (np.diff(losses) <= 1e-13 * losses[:, 1:]).all()
-        assert (losses[:, 0] > losses[:, -1]).all()
-
-
-@pytest.mark.parametrize("name", [name for name, law in LAWS.items() if law.optimum])
-def test_no_split_of_a_budget_beats_the_optimum(name):
-    law = LAWS[name]
-    draws = {name: values[:, None] for name, values in parameters(law).items()}
-    for budget in (1e17, 1e20, 1e23, 1e26):
-        ND = budget / 6
-
-        def loss(N, ND=ND):
-            return law({"N": N, "D": ND / N}, SCALES, draws)
-
-        best = law.optimum(ND / (SCALES["N"] * SCALES["D"]), **draws) * SCALES["N"]
-        grid = best * np.geomspace(1e-3, 1e3, 1201)
-        assert (loss(best) <= loss(grid).min(axis=1, keepdims=True) * (1 + 1e-9)).all()
-        elsewhere = np.geomspace(1e2, 1e16, 1401)[None, :]
-        assert (loss(best) <= loss(elsewhere).min(axis=1, keepdims=True) * (1 + 1e-9)).all()
-
-
-@pytest.mark.parametrize("law", [law for law in LAWS.values() if law is not chance_power],
-                         ids=[name for name in LAWS if name != "chance_power"])  # fmt: skip
-def test_quoted_constants_do_not_depend_on_the_reference_scales(law):
-    """A formula at its reference scales is the published one, with constants in raw units."""
-    draws = parameters(law)
-    quoted = law.constants(*(SCALES[c] for c in law.columns), **draws)
-    raw = dict(draws)
-    if "N_c" in quoted:
-        raw["A"] = quoted["N_c"] ** draws["alpha_N"]
-        other = "D" if "D_c" in quoted else "S"
-        raw["B"] = quoted[f"{other}_c"] ** draws[f"alpha_{other}"]
-    else:
-        raw |= quoted
-    point = {"N": 7e9, "D": 3e11, "C": 5e10, "S": 1e5}
-    np.testing.assert_allclose(
-        law(point, dict.fromkeys(SCALES, 1.0), raw), law(point, SCALES, draws), rtol=1e-10
-    )
-
-
 in_any_unit = {n for n, law in LAWS.items()
                if any(getattr(p, "of", None) == "loss" for p in law.priors.values())}  # fmt: skip
 
@@ -287,7 +58,7 @@ in_any_unit = {n for n, law in LAWS.items()
 @pytest.mark.parametrize("name", [name for name in LAWS if name not in in_any_unit])
 def test_priors_expect_losses_that_language_models_have(name):
     law = LAWS[name]
-    losses = law(SCALES, SCALES, parameters(law, 1000))
+    losses = law(SCALES, SCALES, prior_draws(law, 1000))
     assert np.mean((losses > 0.3) & (losses < 20)) > 0.98
     assert 1.5 < np.median(losses) < 4
     low, high = np.quantile(losses, [0.05, 0.95])
@@ -297,7 +68,7 @@ def test_priors_expect_losses_that_language_models_have(name):
 @pytest.mark.parametrize("name", sorted(in_any_unit))
 def test_priors_of_a_law_in_any_unit_expect_about_the_typical_loss(name):
     law = LAWS[name]
-    losses = law(SCALES, SCALES, parameters(law, 1000))
+    losses = law(SCALES, SCALES, prior_draws(law, 1000))
     assert 0.7 < np.median(losses) < 1.4
     assert np.mean((losses > 0.2) & (losses < 5)) > 0.95
 
@@ -307,7 +78,7 @@ def test_a_fraction_may_be_a_parameter():
         return E * (f + (1 - f) / N)
 
     law = Law("share", share, {"E": Positive(2), "f": Fraction(0.3)}, "a test")
-    draws = parameters(law)
+    draws = prior_draws(law)
     assert ((draws["f"] > 0) & (draws["f"] < 1)).all()
     np.testing.assert_allclose(law({"N": 1e9}, {"N": 1e9}, draws), draws["E"], rtol=1e-14)
 
@@ -378,7 +149,7 @@ def at(law, **values):
 
 @pytest.mark.parametrize("law", [law for law in laws.REGISTRY.values() if law.columns == ("C",)])
 def test_an_amplitude_is_the_reducible_loss_at_the_reference_scale(law):
-    draws = parameters(law)
+    draws = prior_draws(law)
     np.testing.assert_allclose(law.loss(1.0, **draws), draws.get("E", 0) + draws["A"], rtol=1e-13)
 
 
@@ -401,14 +172,14 @@ def test_what_a_law_becomes_at_its_limit(law, fixed, same):
 
 
 def test_a_shifted_power_law_ends_at_the_power_of_its_shift():
-    draws = parameters(shifted_power)
+    draws = prior_draws(shifted_power)
     limit = draws["A"] * (draws["gamma"] / (1 + draws["gamma"])) ** draws["alpha"]
     np.testing.assert_allclose(shifted_power.loss(1e30, **draws), limit, rtol=1e-12)
 
 
 def test_learning_from_chance_satisfies_its_implicit_equation():
     """As published, with the constants that are quoted in raw units."""
-    draws = {p: v[:, None] for p, v in parameters(chance_power).items()}
+    draws = {p: v[:, None] for p, v in prior_draws(chance_power).items()}
     quoted = chance_power.constants(SCALES["C"], **draws)
     C = SCALES["C"] * X
     won = chance_power({"C": C}, SCALES, draws) - draws["E"]
@@ -476,7 +247,7 @@ def test_kaplan_2020_quotes_its_own_constants():
 
 
 def test_a_floor_of_nothing_is_no_floor():
-    draws = parameters(kaplan)
+    draws = prior_draws(kaplan)
     floored = kaplan_floor(SCALES, SCALES, {**draws, "E": 0.0})
     np.testing.assert_array_equal(floored, kaplan(SCALES, SCALES, draws))
     np.testing.assert_array_equal(
