@@ -12,9 +12,10 @@ import xarray as xr
 from bayescale.capabilities.link_model import cell, walks
 from bayescale.capabilities.links import Link
 from bayescale.errors import FitError, unknown
-from bayescale.forecasting import PredictiveDraws, as_counts, forecast
+from bayescale.forecasting import PredictiveDraws, forecast
 from bayescale.intervals import SAMPLE
 from bayescale.model import NEW, walked
+from bayescale.units import as_counts
 
 
 @dataclass(frozen=True, eq=False, repr=False)

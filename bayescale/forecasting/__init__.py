@@ -1,6 +1,6 @@
 """Losses of runs not yet made, averages of laws, and budgets split between N and D."""
 
-from bayescale.forecasting.allocation import Allocation, allocate, as_counts, best_split, regret
+from bayescale.forecasting.allocation import Allocation, allocate, best_split, regret
 from bayescale.forecasting.averaging import (
     Average,
     mix,
@@ -20,7 +20,6 @@ __all__ = [
     "PredictiveDraws",
     "ahead_in_average",
     "allocate",
-    "as_counts",
     "best_split",
     "forecast",
     "mix",

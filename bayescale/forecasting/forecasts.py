@@ -12,13 +12,13 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.errors import ExtrapolationWarning, FitError, unknown
-from bayescale.forecasting.allocation import as_counts, best_split, said_group
+from bayescale.forecasting.allocation import best_split, said_group
 from bayescale.forecasting.averaging import Average, mix
 from bayescale.forecasting.predictive_draws import PredictiveDraws
 from bayescale.intervals import SAMPLE
 from bayescale.model import AHEAD, AHEAD_AVERAGED, Fit, predict, settle_groups
 from bayescale.priors import Positive
-from bayescale.units import format_count, format_flop
+from bayescale.units import as_counts, format_count, format_flop
 
 #: Beyond this multiple of the largest training compute a forecast warns.
 FAR = 100.0
