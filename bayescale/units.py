@@ -6,6 +6,8 @@ import re
 
 import numpy as np
 
+from bayescale.errors import LawError
+
 #: Training FLOP per parameter and token: two for the forward pass, four for the backward one
 #: (Kaplan et al. 2020, arXiv:2001.08361).
 FLOP_PER_PARAMETER_TOKEN = 6.0
@@ -46,6 +48,41 @@ def parse_count(text: object) -> float:
     digits, exponent, suffix = match.groups()
     # One conversion, no product: 8.2B is 8.2e9 to the last bit.
     return float(f"{digits}e{int(exponent or 0) + _EXPONENT[suffix.lower()]}")
+
+
+def as_counts(value: object, name: str) -> np.ndarray:
+    """Read one or more counts as a vector of positive floats.
+
+    Parameters
+    ----------
+    value : float, str or sequence of these
+        Counts as `parse_count` reads them.
+    name : str
+        What the counts are, for the error message: ``"C"``.
+
+    Returns
+    -------
+    numpy.ndarray
+        One dimension, even for a single count.
+
+    Raises
+    ------
+    LawError
+        If a count cannot be read, is not finite or not positive, or if there is none.
+
+    Examples
+    --------
+    >>> as_counts(["70B", 1e9], "N")
+    array([7.e+10, 1.e+09])
+    """
+    items = [value] if isinstance(value, str) or np.ndim(value) == 0 else list(value)
+    try:
+        counts = np.array([parse_count(item) for item in items], dtype=float)
+    except (ValueError, TypeError) as error:
+        raise LawError(f"{name}: {error}") from None
+    if not (np.isfinite(counts) & (counts > 0)).all() or counts.size == 0:
+        raise LawError(f"{name} must be positive and finite, got {value!r}")
+    return counts
 
 
 def format_count(value: float, digits: int = 3) -> str:

@@ -28,7 +28,7 @@ WINGS = {
     "inference": ("diagnostics", "nutpie_callbacks", "nuts", "smc"),
     "model": ("drift", "design", "pymc_model", "posterior", "predictive", "simulation", "checks",
               "storage", "fitting"),
-    "forecasting": ("averaging", "allocation", "forecasts"),
+    "forecasting": ("averaging", "allocation", "predictive_draws", "forecasts"),
     "capabilities": ("likelihoods", "laplace", "break_model", "curve_table", "break_evidence",
                      "break_search", "break_forecasts", "metric_comparison", "link_model",
                      "links", "task_forecasts"),

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from bayescale.units import flop, format_count, format_flop, grid, parse_count
+from bayescale import LawError
+from bayescale.units import as_counts, flop, format_count, format_flop, grid, parse_count
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,37 @@ def test_what_is_no_count_is_refused_with_examples(text):
 
 def test_a_count_beyond_floating_point_is_infinite():
     assert parse_count("1e400") == np.inf
+
+
+@pytest.mark.parametrize(
+    ("value", "counts"),
+    [
+        ("70B", [70e9]),
+        (7e9, [7e9]),
+        (["70B", 1e9], [70e9, 1e9]),
+        (np.array([1e20, 1e22]), [1e20, 1e22]),
+    ],
+)
+def test_one_or_more_counts_are_a_vector(value, counts):
+    read = as_counts(value, "N")
+    assert read.dtype == float
+    assert read.tolist() == counts
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("many", "C: 'many' is not a count"),
+        ([1e20, None], "C: None is not a count"),
+        (0, "C must be positive and finite, got 0"),
+        ([1e20, -1], r"C must be positive and finite, got \[1e\+20, -1\]"),
+        ("1e400", "C must be positive and finite, got '1e400'"),
+        ([], r"C must be positive and finite, got \[\]"),
+    ],
+)
+def test_counts_that_cannot_be_used_are_refused_by_name(value, message):
+    with pytest.raises(LawError, match=message):
+        as_counts(value, "C")
 
 
 @pytest.mark.parametrize(

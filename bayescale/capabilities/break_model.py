@@ -10,8 +10,8 @@ in s = log x, centred. A change of slope is the smooth break of Caballero et al.
 
 Given locations, widths and hyperparameters (scales, floor or top, noise), `eta` is linear in
 standard normal coefficients. The coefficients are integrated out by Laplace's method, and the rest
-by sequential Monte Carlo and importance sampling (`bayescale.inference.smc`). The error of Laplace's
-method is corrected at the end by importance sampling of the coefficients.
+by sequential Monte Carlo and importance sampling (`bayescale.inference.smc`). Importance sampling
+of the coefficients corrects the error of Laplace's method at the end.
 """
 
 from __future__ import annotations

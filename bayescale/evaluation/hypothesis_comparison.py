@@ -18,7 +18,6 @@ from bayescale.evaluation.rollouts import Rollout, rollout
 from bayescale.forecasting import (
     Average,
     allocate,
-    as_counts,
     best_split,
     forecast,
     mix,
@@ -29,7 +28,7 @@ from bayescale.intervals import defaults, table
 from bayescale.laws import Law
 from bayescale.model import Fit, design, fit, settle_groups
 from bayescale.priors import Prior
-from bayescale.units import format_count
+from bayescale.units import as_counts, format_count
 
 CONTENDERS = ("kaplan", "kaplan_floor", "chinchilla", "skaling")
 #: An exponent above this is nearer to Kaplan's 0.73 than to Hoffmann's 0.50.

@@ -1,6 +1,6 @@
 """Losses of runs not yet made, averages of laws, and budgets split between N and D."""
 
-from bayescale.forecasting.allocation import Allocation, allocate, as_counts, best_split, regret
+from bayescale.forecasting.allocation import Allocation, allocate, best_split, regret
 from bayescale.forecasting.averaging import (
     Average,
     mix,
@@ -11,14 +11,15 @@ from bayescale.forecasting.averaging import (
     warn_if_any_failed,
 )
 from bayescale.forecasting.forecasts import Forecast, ahead_in_average, forecast
+from bayescale.forecasting.predictive_draws import PredictiveDraws
 
 __all__ = [
     "Allocation",
     "Average",
     "Forecast",
+    "PredictiveDraws",
     "ahead_in_average",
     "allocate",
-    "as_counts",
     "best_split",
     "forecast",
     "mix",

@@ -14,7 +14,7 @@ from bayescale.errors import FitError, LawError
 from bayescale.forecasting.averaging import Average, mix
 from bayescale.intervals import SAMPLE, table
 from bayescale.model import Fit, parameters, settle_groups
-from bayescale.units import format_count, format_flop, parse_count
+from bayescale.units import as_counts, format_count, format_flop
 
 #: Points of the grids that a split is searched on, and steps of the refinement that follows.
 GRID, REFINE = 48, 36
@@ -230,18 +230,6 @@ def best_split(fit: Fit | Average, C: np.ndarray, group=None) -> tuple[np.ndarra
     C = xr.DataArray(C, dims="budget")
     N = _decision(readings, C, [r.best_N(C) for r in readings])
     return N.to_numpy(), (C / (fit.runs.flop_factor * N)).to_numpy()
-
-
-def as_counts(value, what: str) -> np.ndarray:
-    """Counts as a person writes them (70B, "1e24", arrays of them), as positive floats."""
-    items = [value] if isinstance(value, str) or np.ndim(value) == 0 else list(value)
-    try:
-        counts = np.array([parse_count(v) for v in items], dtype=float)
-    except (ValueError, TypeError) as error:
-        raise LawError(f"{what}: {error}") from None
-    if not (np.isfinite(counts) & (counts > 0)).all() or counts.size == 0:
-        raise LawError(f"{what} must be positive and finite, got {value!r}")
-    return counts
 
 
 def said_group(group) -> str:
