@@ -2,6 +2,9 @@
 # checkers and editors read them here.
 from . import laws as laws
 from .capabilities import (
+    BreakForecast as BreakForecast,
+)
+from .capabilities import (
     Breaks as Breaks,
 )
 from .capabilities import (

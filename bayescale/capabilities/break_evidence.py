@@ -142,7 +142,7 @@ def number_posterior(broken: np.ndarray, unbroken: float, share, weight) -> np.n
     return out
 
 
-# -- in words ------------------------------------------------------------------------------------
+# -- the largest break, in words ---------------------------------------------------------------
 
 KINDS = ("start", "step", "bend")
 #: A break is a start if less than `START_SHARE` of the change of the score lies before it. It is a
@@ -158,6 +158,33 @@ FALSE_ALARMS = {
     "loss": {8: (1, 144), 20: (0, 108), 40: (1, 42), 100: (0, 24)},
     "accuracy": {8: (0, 96), 20: (0, 72), 40: (0, 28), 100: (0, 16)},
 }
+
+
+def largest_break(model: BreakModel, positions, coefficients) -> pd.DataFrame:
+    """The break with the largest change of slope, one row per draw; see `bayescale.Breaks.places`.
+
+    Parameters
+    ----------
+    model : BreakModel
+        With at least one break.
+    positions : (draw, dimension)
+    coefficients : (draw, coefficient)
+    """
+    locations, widths = model.locations(positions), model.widths(positions)
+    first_slope, changes = model.slopes(positions, coefficients)
+    row = np.arange(len(positions))
+    largest = abs(changes).argmax(axis=1)
+    earlier = (changes * (locations < locations[row, largest][:, None])).sum(axis=1)
+    before = first_slope + earlier
+    return pd.DataFrame(
+        {
+            "x": np.exp(locations[row, largest] + model.curve.middle),
+            "width": widths[row, largest],
+            "before": before,
+            "after": before + changes[row, largest],
+            "kind": classify(model, positions, coefficients, locations),
+        }
+    )
 
 
 def classify(model: BreakModel, positions, coefficients, locations) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,9 +17,9 @@ from bayescale.capabilities.break_evidence import (
     MAX_BREAKS,
     Samples,
     bayes_factors,
-    classify,
     describe,
     false_alarms,
+    largest_break,
     log_bayes_factor_error,
     log_evidences,
     number_posterior,
@@ -28,7 +29,8 @@ from bayescale.capabilities.break_evidence import (
 from bayescale.capabilities.break_model import PARTICLES, BreakModel, Curve
 from bayescale.capabilities.curve_table import read_curves
 from bayescale.data import Runs
-from bayescale.errors import RunsError, unknown
+from bayescale.errors import ConvergenceWarning, RunsError, unknown
+from bayescale.inference import POOR_ERROR
 from bayescale.intervals import SAMPLE, defaults, table
 from bayescale.model import drift
 from bayescale.progress import bar
@@ -162,6 +164,22 @@ class Breaks:
             out[label] = parts
         return out
 
+    def warn_if_failed(self, stacklevel: int = 3) -> None:
+        """Warn if the evidence of a model that contributes to `draws` is imprecise."""
+        failed = [
+            label
+            for label, parts in self.draws.items()
+            if not all(self.samples[label][model.n_breaks, True].reliable for model, *_ in parts)
+        ]
+        if failed:
+            warnings.warn(
+                f"the posterior of {', '.join(failed)} is imprecise (Monte Carlo standard error of "
+                f"the log evidence above {POOR_ERROR}): do not rely on its intervals; use more "
+                "particles",
+                ConvergenceWarning,
+                stacklevel=stacklevel,
+            )
+
     def places(self, group: str | None = None) -> pd.DataFrame:
         """Posterior draws of the largest break of a curve, given that there is one.
 
@@ -189,30 +207,12 @@ class Breaks:
         >>> bool(1e19 < draws["x"].median() < 1e20)
         True
         """
-        label = self.label(group)
-        curve = self.curves[label]
+        frames = [
+            largest_break(model, positions, coefficients)
+            for model, positions, coefficients in self.draws[self.label(group)]
+            if model.n_breaks
+        ]
         empty = pd.DataFrame({"x": [], "width": [], "before": [], "after": [], "kind": []})
-        frames = []
-        for model, positions, coefficients in self.draws[label]:
-            if not model.n_breaks:
-                continue
-            locations, widths = model.locations(positions), model.widths(positions)
-            first_slope, changes = model.slopes(positions, coefficients)
-            row = np.arange(len(positions))
-            largest = abs(changes).argmax(axis=1)
-            earlier = (changes * (locations < locations[row, largest][:, None])).sum(axis=1)
-            before = first_slope + earlier
-            frames.append(
-                pd.DataFrame(
-                    {
-                        "x": np.exp(locations[row, largest] + curve.middle),
-                        "width": widths[row, largest],
-                        "before": before,
-                        "after": before + changes[row, largest],
-                        "kind": classify(model, positions, coefficients, locations),
-                    }
-                )
-            )
         return pd.concat(frames, ignore_index=True) if frames else empty
 
     def summary(self, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
@@ -239,7 +239,8 @@ class Breaks:
               drift alone; ``mcse``, the Monte Carlo standard error of the last, which more
               particles reduce;
             * ``false_alarms``: the share of simulated curves with drift and without a break, of
-              about as many points and with 0.3 to 10 % noise, that were said to break.
+              about as many points and with 0.3 to 10 % noise, that were said to break; NaN with
+              fewer than 6 different x.
         """
         prob, kind = defaults(ci_prob, ci_kind)
         rows = []
@@ -257,9 +258,10 @@ class Breaks:
             kinds = draws["kind"].value_counts(normalize=True)
             row["kind"] = kinds.index[0] if len(kinds) else ""
             row["P(kind)"] = kinds.iloc[0] if len(kinds) else np.nan
-            alarms, simulated, _ = false_alarms(self.metric, len(curve.s))
             row |= bayes_factors(self.samples[label])
-            rows.append(row | {"false_alarms": alarms / simulated})
+            alarms, simulated, _ = false_alarms(self.metric, len(curve.s))
+            row["false_alarms"] = alarms / simulated if curve.max_breaks else np.nan
+            rows.append(row)
         return pd.DataFrame(rows).set_index("group")
 
     @cached_property

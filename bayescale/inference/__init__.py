@@ -10,11 +10,18 @@ from bayescale.inference.diagnostics import (
     flatten,
     scalars,
 )
-from bayescale.inference.smc import PosteriorSample, Target, integrate, systematic_resample
+from bayescale.inference.smc import (
+    POOR_ERROR,
+    PosteriorSample,
+    Target,
+    integrate,
+    systematic_resample,
+)
 
 __all__ = [
     "BFMI_ABOVE",
     "ESS_ABOVE",
+    "POOR_ERROR",
     "R_HAT_BELOW",
     "Convergence",
     "PosteriorSample",

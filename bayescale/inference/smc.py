@@ -109,6 +109,11 @@ class PosteriorSample:
     error: float
     ess: float
 
+    @property
+    def reliable(self) -> bool:
+        """Whether `error` is below `POOR_ERROR`."""
+        return self.error < POOR_ERROR
+
 
 def integrate(target: Target, *, particles: int, rng: np.random.Generator) -> PosteriorSample:
     """Draw from the posterior and estimate the evidence.
@@ -143,7 +148,7 @@ def integrate(target: Target, *, particles: int, rng: np.random.Generator) -> Po
         if auxiliary is None:
             return PosteriorSample(positions, positions, -np.inf, 0.0, 0.0)
         sample = _importance_sampling(target, positions, auxiliary, ROUND_SIZE * particles, rng)
-        if sample.error < POOR_ERROR:
+        if sample.reliable:
             break
     return sample
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from bayescale.capabilities import Breaks, Link, TaskForecast, forecast_tasks
 from bayescale.errors import BayescaleError
+from bayescale.forecasting import forecast
 from bayescale.intervals import defaults, interval
 from bayescale.plots import style
 
@@ -43,14 +44,14 @@ def plot_breaks(
     numpy.ndarray of matplotlib.axes.Axes
         One for each task.
     """
-    tasks = list(breaks.tasks[:MOST_PANELS] if tasks is None else tasks)
+    tasks = list(breaks.labels[:MOST_PANELS] if tasks is None else tasks)
     axes = _panels(len(tasks), axes)
     prob, _ = defaults(ci_prob)
     for i, (task, ax) in enumerate(zip(tasks, axes, strict=True)):
         curve = breaks.curves[task]
         x = np.exp(curve.s + curve.middle)
         seen = np.geomspace(x.min(), upto or x.max(), POINTS)
-        mean = breaks.forecast(seen, task)["mean"]
+        mean = forecast(breaks, x=seen, group=task).data["mean"]
         low, high = interval(mean, prob)
         ax.fill_between(seen, low, high, color=style.COLOURS[0], alpha=0.22, lw=0)
         ax.plot(seen, mean.median(("chain", "draw")), color=style.COLOURS[0])
@@ -65,7 +66,7 @@ def plot_breaks(
             ax.axhline(chance, color=style.GREY, lw=1, ls=(0, (2, 2)))
         else:
             style.loss_axis(ax.yaxis)
-        ax.set_title(f"{task}: P(break) {p:.2f}", fontsize=11.5)
+        ax.set_title(f"{task}: P(break) {'-' if np.isnan(p) else f'{p:.2f}'}", fontsize=11.5)
         if i % ACROSS == 0:
             ax.set_ylabel(style.label_for(breaks.y))
         if i >= len(tasks) - ACROSS:

@@ -28,7 +28,7 @@ def found() -> bs.Breaks:
 def test_every_curve_has_its_panel_with_its_points_and_how_sure_it_is(found):
     axes = bs.plot_breaks(found)
     assert len(axes) == 2
-    for task, ax in zip(found.tasks, axes, strict=True):
+    for task, ax in zip(found.labels, axes, strict=True):
         assert f"{task}: P(break) {found.probability(task):.2f}" == ax.get_title()
         points = next(line for line in ax.lines if line.get_marker() == "o")
         assert points.get_xdata() == pytest.approx(C)
