@@ -231,7 +231,7 @@ def _walk(distance, labels, drawn, rng):
     for label in np.unique(labels):
         own = labels == label
         start = drawn * rng.standard_normal(len(drawn))
-        walk[:, own] = drifts.wander(distance[own], drawn, rng, start)
+        walk[:, own] = drifts.mean_walk(distance[own], drawn, rng, start)
     return walk
 
 

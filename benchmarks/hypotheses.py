@@ -17,8 +17,8 @@ import pandas as pd
 from common import keep, write
 
 import bayescale as bs
-from bayescale.model.design import design, draw_prior
-from bayescale.model.simulation import simulate_design
+from bayescale.model.simulation import draw_prior, simulate_design
+from bayescale.model.specify import design
 
 FAMILIES = ("kaplan", "chinchilla")
 SETTINGS = dict(draws=500, progressbar=False, random_seed=1)

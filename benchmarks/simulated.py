@@ -22,9 +22,10 @@ from common import keep, workers, write
 import bayescale as bs
 from bayescale.evaluation.scores import score, summarise
 from bayescale.model import drift as drifts
-from bayescale.model.design import Design, design, draw_prior
+from bayescale.model.design import Design
 from bayescale.model.fitting import fit_design
-from bayescale.model.simulation import simulate_design
+from bayescale.model.simulation import draw_prior, simulate_design
+from bayescale.model.specify import design
 
 STEPS = 400  # of a simulated random walk through a curve
 POINTS = 60
@@ -42,7 +43,7 @@ def ahead(plan: Design, edge: float, truth, rng) -> np.ndarray:
     """Drift of log loss beyond `edge`, one random walk for all runs of the plan."""
     size = drifts.AHEAD.median * drifts.AHEAD.spread ** rng.standard_normal(1)
     distance = np.maximum(plan.log_scale - edge, 0.0)
-    kept = drifts.wander(distance, size, rng, size * rng.standard_normal(1))[0]
+    kept = drifts.mean_walk(distance, size, rng, size * rng.standard_normal(1))[0]
     here = log_law(plan, truth, plan.log_scale)
     return kept * (here - log_law(plan, truth, plan.log_scale - distance))
 

@@ -12,7 +12,7 @@ import xarray as xr
 
 import bayescale as bs
 from bayescale import laws
-from bayescale.model.design import design
+from bayescale.model.specify import design
 
 matplotlib.use("Agg")
 os.environ.setdefault("BAYESCALE_PROGRESS", "0")

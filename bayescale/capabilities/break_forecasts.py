@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.capabilities.break_model import CHANGE, Curve
+from bayescale.capabilities.break_model import Curve
 from bayescale.capabilities.break_search import Breaks
 from bayescale.errors import RunsError, unknown
 from bayescale.forecasting import PredictiveDraws, forecast
@@ -154,16 +154,14 @@ def _beyond_data(curve: Curve, h, s: np.ndarray, rate: tuple[float, float], rng)
     `rate` is the posterior of breaks per e-fold, shape and rate of a Gamma distribution.
     """
     distance = np.maximum(s - curve.end, 0.0)
-    slope = h["slope"]
-    n = len(slope)
+    n = len(h["slope"])
     # The slope at the last point that the components of the drift leave out.
     start = np.sqrt(curve.drift_components[1]) * rng.standard_normal(n)
-    walk = drift.wander(distance, np.ones(n), rng, start) * distance
-    shape, rate = rate
-    at = rng.exponential(1 / rng.gamma(shape, 1 / rate, n))
-    size = CHANGE * rng.standard_normal(n)
-    future_break = size[:, None] * np.maximum(distance - at[:, None], 0.0)
-    return slope * (h["drift"] * walk + future_break)
+    walk = drift.integrated_walk(np.broadcast_to(distance, (n, len(s))), rng, start=start)
+    shape, inverse_scale = rate
+    breaks_per_efold = rng.gamma(shape, 1 / inverse_scale, n)
+    future_break = drift.future_break(distance, breaks_per_efold, n, rng)
+    return h["slope"] * (h["drift"] * walk + future_break)
 
 
 def _positive(x) -> np.ndarray:

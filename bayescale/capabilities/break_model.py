@@ -26,6 +26,7 @@ from bayescale.capabilities.laplace import initial_coefficients, mode
 from bayescale.capabilities.likelihoods import Hyperparameters, Metric
 from bayescale.functions import softplus, student_log_density
 from bayescale.inference import PosteriorSample, Target, integrate, systematic_resample
+from bayescale.model import drift
 from bayescale.priors import Positive, Prior, from_link
 
 PARTICLES = 128
@@ -43,9 +44,9 @@ DRIFT = Positive(0.2, spread=2.4)
 #: Width of a break in e-folds of x. Least-squares fits of 324 public curves have 0.004 to 1.4,
 #: median 0.2; widths below the distance of neighbouring points cannot be distinguished.
 WIDTH = Positive(0.3, spread=2.5)
-#: Standard deviation of the change of slope at a break, in units of the curve's own slope: from no
-#: slope to twice the slope, as in `bayescale.model.drift` for breaks beyond the data.
-CHANGE = 1.0
+#: Standard deviation of the change of slope at a break, in units of the curve's own slope: that of
+#: breaks beyond the data.
+CHANGE = drift.BREAK_SIZE
 #: Standard deviation of the slope of one curve around the typical slope, in units of the latter.
 SLOPE_SD = 1.0
 
@@ -119,34 +120,28 @@ class Curve:
         Returns
         -------
         tuple
-            The steps of the walk for each component, (component, step), from a singular value
-            decomposition of the integrated walk at the points; and the variance of the slope at the
-            last point that the components leave out.
+            The standard normal steps of the walk for each component, (component, step), from a
+            singular value decomposition of the integrated walk at the points; and the variance of
+            the slope at the last point that the components leave out.
         """
-        length = (self.end - self.start) / STEPS
-        _, size, right = np.linalg.svd(
-            np.sqrt(length) * self._integrated_steps(self.s), full_matrices=False
-        )
+        _, size, right = np.linalg.svd(self._integrated_steps(self.s), full_matrices=False)
         kept = min(COMPONENTS, int((size > SINGULAR * size[0]).sum()))
-        steps = np.sqrt(length) * right[:kept]
-        slope = steps.sum(axis=1)
-        return steps, max(self.end - self.start - float(slope @ slope), 0.0)
+        _, length = drift.knots(self.s, STEPS)
+        slope = np.sqrt(length) * right[:kept].sum(axis=1)
+        return right[:kept], max(self.end - self.start - float(slope @ slope), 0.0)
 
     def _integrated_steps(self, s: np.ndarray) -> np.ndarray:
-        """The integral of a unit step of the slope at each knot, 0 at the middle; (point, step)."""
-        length = (self.end - self.start) / STEPS
-        knots = self.start + length * (np.arange(STEPS) + 0.5)
-        return hinge_basis(s, knots) - hinge_basis(np.zeros(1), knots)
+        """`eta` per standard normal step of the slope at each knot, 0 at the middle of the curve;
+        (point, step)."""
+        knots, length = drift.knots(self.s, STEPS)
+        s = np.append(s, 0.0)
+        integral = drift.deviations(s[:, None], knots, drift.increments(s, knots, length))
+        return integral[:-1] - integral[-1]
 
     def drift_basis(self, s: np.ndarray) -> np.ndarray:
         """The contribution of each drift component to `eta` at `s`, (point, component); linear
         beyond the last point."""
         return self._integrated_steps(s) @ self.drift_components[0].T
-
-
-def hinge_basis(x: np.ndarray, knots: np.ndarray) -> np.ndarray:
-    """max(x - knot, 0), (point, knot)."""
-    return np.maximum(x[:, None] - knots, 0)
 
 
 @dataclass(frozen=True, eq=False)

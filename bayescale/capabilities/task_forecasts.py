@@ -14,7 +14,8 @@ from bayescale.capabilities.links import Link
 from bayescale.errors import FitError, unknown
 from bayescale.forecasting import PredictiveDraws, forecast
 from bayescale.intervals import SAMPLE
-from bayescale.model import NEW, walked
+from bayescale.model import NEW
+from bayescale.model import drift as drifts
 from bayescale.units import as_counts
 
 
@@ -336,14 +337,7 @@ def _inside(link: Link, tasks: Sequence[str], u: np.ndarray) -> np.ndarray:
 
 def _beyond(u: np.ndarray, tasks: int, rng) -> np.ndarray:
     """What walks of unit size, a task each, add beyond the best run; (draw, point, task)."""
-    order = np.argsort(u, axis=1)
-    distance = np.maximum(np.take_along_axis(u, order, axis=1), 0.0)
-    out = np.zeros((*u.shape, tasks))
-    total, slope = np.zeros((2, len(u), tasks))
-    for i, step in enumerate(np.diff(distance, axis=1, prepend=0.0).T[..., None]):
-        slope, total = walked(slope, total, step, rng)
-        np.put_along_axis(out, order[:, [i]][..., None], total[:, None], axis=1)
-    return out
+    return drifts.integrated_walk(u, rng, copies=tasks)
 
 
 def _measured(link: Link, tasks, mean, precision, rng) -> np.ndarray:

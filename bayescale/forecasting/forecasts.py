@@ -16,7 +16,7 @@ from bayescale.forecasting.allocation import best_split, said_group
 from bayescale.forecasting.averaging import Average, mix
 from bayescale.forecasting.predictive_draws import PredictiveDraws
 from bayescale.intervals import SAMPLE
-from bayescale.model import AHEAD, AHEAD_AVERAGED, Fit, predict, settle_groups
+from bayescale.model import AHEAD_AVERAGED, Fit, predict, settle_groups
 from bayescale.priors import Positive
 from bayescale.units import as_counts, format_count, format_flop
 
@@ -198,7 +198,7 @@ def forecast(
     if isinstance(fit, Average):
         ahead = _averaged(fit, points, asked, drift)
     else:
-        ahead = _forecast(fit, points, asked, fit.plan.ahead if drift else None)
+        ahead = _forecast(fit, points, asked, fit.plan.drift_ahead if drift else None)
     far = ahead.data["extrapolation"].to_numpy()
     if far.max() > FAR:
         # Two frames up: the dispatch by type stands between this function and its caller.
@@ -269,7 +269,7 @@ def _averaged(average: Average, points, asked: dict, drift: bool) -> Forecast:
         asked["N"], asked["D"] = best_split(average, budgets, asked["group"])
     parts = {}
     for name, fit in average.used.items():
-        ahead = ahead_in_average(fit) if len(average.used) > 1 else fit.plan.ahead
+        ahead = ahead_in_average(fit) if len(average.used) > 1 else fit.plan.drift_ahead
         parts[name] = _forecast(fit, points, dict(asked), ahead if drift else None)
     data, noise = (
         mix({n: getattr(f, v) for n, f in parts.items()}, average.weights)
@@ -282,7 +282,7 @@ def _averaged(average: Average, points, asked: dict, drift: bool) -> Forecast:
 def ahead_in_average(fit: Fit) -> Positive:
     """The size of a law's drift beyond the runs where others are averaged with it: smaller than
     alone, as long as nobody said another."""
-    return AHEAD_AVERAGED if fit.plan.ahead == AHEAD else fit.plan.ahead
+    return AHEAD_AVERAGED if fit.plan.ahead is None else fit.plan.ahead
 
 
 def _settled_series(fit: Fit, series, size: int) -> list[str | None] | None:

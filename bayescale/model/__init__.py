@@ -1,17 +1,18 @@
 """The statistical model: from options to a specification, a posterior, and what it predicts."""
 
 from bayescale.model import drift
-from bayescale.model.design import SCALE_SPREAD, Effect, Parameter, design, draw_prior
-from bayescale.model.drift import AHEAD, AHEAD_AVERAGED, walked
+from bayescale.model.drift import AHEAD_AVERAGED
 from bayescale.model.fitting import PRIOR_DRAWS, Fit, fit, fit_design
-from bayescale.model.posterior import NEW, at_runs, parameters, settle_groups
+from bayescale.model.hierarchy import SCALE_SPREAD, Effect, Parameter
+from bayescale.model.labels import NEW
+from bayescale.model.posterior import at_runs, parameters, settle_groups
 from bayescale.model.predictive import predict
 from bayescale.model.pymc_model import target
-from bayescale.model.simulation import simulate, simulate_design
+from bayescale.model.simulation import draw_prior, simulate, simulate_design
+from bayescale.model.specify import design
 from bayescale.model.storage import atomically
 
 __all__ = [
-    "AHEAD",
     "AHEAD_AVERAGED",
     "NEW",
     "PRIOR_DRAWS",
@@ -32,5 +33,4 @@ __all__ = [
     "simulate",
     "simulate_design",
     "target",
-    "walked",
 ]

@@ -21,9 +21,12 @@ from bayescale.intervals import defaults, table
 from bayescale.laws import Law
 from bayescale.model import storage as store
 from bayescale.model.checks import Check, check
-from bayescale.model.design import Design, design, draw_prior
-from bayescale.model.posterior import NEW, log_likelihood, parameters, settle_groups
+from bayescale.model.design import Design
+from bayescale.model.labels import NEW
+from bayescale.model.posterior import log_likelihood, parameters, settle_groups
 from bayescale.model.pymc_model import build, target
+from bayescale.model.simulation import draw_prior
+from bayescale.model.specify import design
 from bayescale.priors import Prior
 
 PRIOR_DRAWS = 2000

@@ -1,64 +1,32 @@
-"""Reading a posterior: the parameters of any group, and what they say of any run."""
+"""Reading a posterior: parameters of any group, the inferred drift, residuals of the runs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
-from bayescale.errors import FitError, unknown
-from bayescale.model.design import Design, Parameter, noise_factor
-from bayescale.priors import from_link, to_link
+from bayescale.model import drift as drifts
+from bayescale.model import noise
+from bayescale.model.design import Design
+from bayescale.model.hierarchy import Parameter, new_member
+from bayescale.model.labels import NEW, settle_labels
 
-#: A label that stands for a group nobody has seen: drawn from the population.
-NEW = "(new)"
+SAMPLE = ("chain", "draw")
 
 
 def settle_groups(plan: Design, group, size: int | None = None) -> dict[str, object]:
-    """What a user said of groups, as one label or one array of labels per group column.
+    """The `group` argument of a verb, as one label or one list of labels per group column.
 
-    Parameters
-    ----------
-    plan : Design
-    group : None, str, sequence of str, or mapping of column to those
-        None stands for a new, unseen group. A mapping is needed with several group columns.
-    size : int, optional
-        Length that an array of labels must have.
-
-    Raises
-    ------
-    FitError
-        For labels or columns that the fit does not know.
+    See `bayescale.model.labels.settle_labels`.
     """
-    if isinstance(group, Mapping):
-        per_column = dict(group)
-    elif len(plan.groups) > 1 and group is not None:
-        raise FitError(
-            f"this fit has the group columns {', '.join(plan.groups)}: give group= as a "
-            f"mapping, e.g. {{{plan.groups[0]!r}: {plan.levels[plan.groups[0]][0]!r}}}"
-        )
-    elif not plan.groups and group is not None:
-        raise FitError(
-            f"this fit has no groups, but group={group!r} was asked for: fit with groups="
-        )
-    else:
-        per_column = dict.fromkeys(plan.groups, group)
-    problems = [unknown("group column", c, plan.groups) for c in per_column if c not in plan.groups]
-    settled: dict[str, object] = {}
-    for column in plan.groups:
-        said = per_column.get(column)
-        scalar = np.ndim(said) == 0
-        labels = [NEW if pd.isna(x) else str(x) for x in ([said] if scalar else said)]
-        known = (*plan.levels[column], NEW)
-        problems += [unknown(column, x, known) for x in dict.fromkeys(labels) if x not in known]
-        if not scalar and size is not None and len(labels) != size:
-            problems.append(f"{len(labels)} labels of {column} for {size} points")
-        settled[column] = labels[0] if scalar else labels
-    if problems:
-        raise FitError(problems)
-    return settled
+    return settle_labels(plan.levels, group, size, "fit")
+
+
+def run_groups(plan: Design) -> dict[str, object]:
+    """The groups of the runs that were fitted, as `parameters` takes them."""
+    return {g: list(plan.runs.table[g].astype(str)) for g in plan.groups}
 
 
 def parameters(
@@ -73,191 +41,200 @@ def parameters(
     Returns
     -------
     dict of str to xarray.DataArray
-        Dims (chain, draw), and ``point`` where a group column was given as an array.
+        Dims (chain, draw), and ``point`` where a group column was given as a list.
     """
-    wanted = plan.parameters if names is None else [plan.parameter(n) for n in names]
-    return {p.name: _value(posterior, plan, p, groups, rng) for p in wanted}
+    chosen = plan.parameters if names is None else [plan.parameter(n) for n in names]
+    return {p.name: _value(posterior, plan, p, groups, rng) for p in chosen}
 
 
 def _value(posterior, plan, p: Parameter, groups, rng) -> xr.DataArray:
-    link = p.prior.link
-    if not p.effects:
-        return posterior[p.name]
-    base = to_link(link, posterior[p.name]) if p.has_population else p.prior.centre
-    total = base
-    for effect in p.effects:
+    def select(effect, members, population):
         label = groups[effect.column]
-        member = to_link(link, posterior[p.member(effect)])
-        sizes = (posterior.sizes["chain"], posterior.sizes["draw"])
-        offset = xr.DataArray(rng.standard_normal(sizes), dims=("chain", "draw"))
+        normal = xr.DataArray(
+            rng.standard_normal([posterior.sizes[d] for d in SAMPLE]), dims=SAMPLE
+        )
         scale = posterior[p.scale(effect)] if effect.pooling == "partial" else p.prior.width
-        unseen = base + scale * offset
+        unseen = new_member(population, scale, normal)
         if isinstance(label, str):
-            here = unseen if label == NEW else member.sel({effect.column: label}, drop=True)
-        else:
-            levels = plan.levels[effect.column]
-            every = xr.concat(
-                [member.drop_vars(effect.column), unseen], dim=effect.column, coords="minimal"
-            )
-            place = [len(levels) if x == NEW else levels.index(x) for x in label]
-            here = every.isel({effect.column: xr.DataArray(place, dims="point")})
-        total = total + here - base
-    return from_link(link, total)
+            return unseen if label == NEW else members.sel({effect.column: label}, drop=True)
+        levels = plan.levels[effect.column]
+        every = xr.concat(
+            [members.drop_vars(effect.column), unseen], dim=effect.column, coords="minimal"
+        )
+        index = [len(levels) if x == NEW else levels.index(x) for x in label]
+        return every.isel({effect.column: xr.DataArray(index, dims="point")})
+
+    return p.value(posterior, select)
 
 
-def run_groups(plan: Design) -> dict[str, object]:
-    """The groups of the runs that were fitted, as `parameters` takes them."""
-    return {g: list(plan.runs.table[g].astype(str)) for g in plan.groups}
+def noise_scale(plan: Design, values, log_law: xr.DataArray, log_loss_sd) -> xr.DataArray:
+    """Scale of the noise of log loss where the log of the law is `log_law`."""
+    scale = values["sigma"]
+    if plan.has_trend:
+        scale = scale * noise.factor(values["trend"], log_law, plan.loss_range)
+    return np.hypot(scale, log_loss_sd)
+
+
+def stacked(array: xr.DataArray) -> np.ndarray:
+    """Draws of all chains in one axis; (draw, point)."""
+    array = array.transpose(*SAMPLE, "point").to_numpy()
+    return array.reshape(-1, array.shape[-1])
+
+
+# -- the drift that was inferred ---------------------------------------------------------------
+
+
+def law_at_knots(plan: Design, values, columns) -> np.ndarray:
+    """Log of the law where each point would be at the scale of each knot.
+
+    Returns
+    -------
+    array (draw, point or 1, knot)
+    """
+    logs = {c: np.log(v.to_numpy() / plan.scales[c]) for c, v in columns.items()}
+    log_scale = sum(np.log(v.to_numpy()) for v in columns.values())
+    at_knots = {
+        c: xr.DataArray(np.exp(v) * plan.scales[c], dims=("point", "knot"))
+        for c, v in plan.log_columns_at_knots(logs, log_scale).items()
+    }
+    curve = np.log(plan.law(at_knots, plan.scales, values))
+    curve = curve.transpose(*SAMPLE, "point", "knot").to_numpy()
+    return curve.reshape(-1, *curve.shape[2:])
+
+
+def drift_size(values, draws: int) -> np.ndarray:
+    """Size of the drift; (draw, 1)."""
+    size = values["drift"].broadcast_like(values["sigma"]).to_numpy()
+    return size.reshape(draws, -1)[:, :1]
+
+
+def drifted(plan: Design, values, law, columns, increments, steps, cell) -> np.ndarray:
+    """Drift at points, given the steps of the random walk in each cell.
+
+    The sum over knots is split into matrix products: the basis of many draws of many points would
+    not fit in memory.
+
+    Parameters
+    ----------
+    law : array (draw, point)
+        Log of the law at the `columns`.
+    increments : array (point, knot)
+        As `bayescale.model.drift.increments` returns it.
+    steps : array (draw, cell, knot)
+    cell : array (point,)
+
+    Returns
+    -------
+    array (draw, point)
+    """
+    at_knots = law_at_knots(plan, values, columns)
+    out = np.empty_like(law)
+    for i in np.unique(cell):
+        own = cell == i
+        step, increment = steps[:, i], increments[own]
+        curve = at_knots[:, own] if at_knots.shape[1] > 1 else at_knots
+        out[:, own] = law[:, own] * (step @ increment.T) - np.einsum(
+            "dk,drk,rk->dr", step, curve, increment
+        )
+    return drift_size(values, len(law)) * out
+
+
+def _draw_steps(plan: Design, residual, basis, correlation) -> np.ndarray:
+    """Draw the steps of the random walk: normal given all else, in each cell; (draw, cell, knot).
+
+    `residual` (draw, run) and `basis` (draw, run, knot) are in units of the noise scale.
+    """
+    rng = np.random.default_rng(0)
+    if plan.has_series:
+        before = plan.before[0]
+        residual = noise.innovation(residual, residual[:, before], correlation)
+        basis = noise.innovation(basis, basis[:, before], correlation[..., None])
+    out = np.zeros((len(residual), len(plan.cells), basis.shape[-1]))
+    for i in range(len(plan.cells)):
+        rows = plan.cell == i
+        across = np.swapaxes(basis[:, rows], 1, 2)
+        precision = np.eye(basis.shape[-1]) + across @ basis[:, rows]
+        root = np.linalg.cholesky(precision)
+        expected = np.linalg.solve(precision, across @ residual[:, rows, None])
+        normal = rng.standard_normal((*expected.shape[:2], 1))
+        out[:, i] = (expected + np.linalg.solve(np.swapaxes(root, 1, 2), normal))[..., 0]
+    return out
+
+
+# -- the runs that were fitted -----------------------------------------------------------------
+
+
+def correlations(posterior: xr.Dataset, plan: Design, gap: np.ndarray | None = None) -> np.ndarray:
+    """Correlation of the noise of two checkpoints `gap` e-folds apart; (draw, gap).
+
+    Without a `gap`: of each run and the checkpoint before it; zero where there is none.
+    """
+    if gap is None:
+        gap = plan.before[1] if plan.has_series else np.full(len(plan.runs), np.inf)
+    draws = posterior.sizes["chain"] * posterior.sizes["draw"]
+    if "memory" not in posterior:
+        return np.zeros((draws, len(gap)))
+    return noise.correlation(gap, posterior["memory"].to_numpy().reshape(-1, 1))
 
 
 def residuals(posterior: xr.Dataset, plan: Design) -> dict[str, np.ndarray]:
-    """How far the fitted runs stand from the law and its drift, in each draw.
+    """Residuals of the fitted runs from the law and its drift, in each draw.
 
     Returns
     -------
     dict
-        ``drift`` in log loss (the weights of its hinges drawn from what they are given all else),
-        ``scale`` of the noise, and ``off``, what is left of log loss in units of that scale; axes
-        (draw, run), chains stacked. With drift, also ``weights``, axes (draw, cell, knot).
+        ``drift`` in log loss, with steps drawn given all else; ``scale`` of the noise;
+        ``standardised``, the residual of log loss in units of that scale; each (draw, run), chains
+        stacked. With drift through the runs also ``steps``, (draw, cell, knot).
     """
     values = parameters(posterior, plan, run_groups(plan), np.random.default_rng(0))
     columns = {c: xr.DataArray(v, dims="point") for c, v in plan.columns.items()}
     law = np.log(plan.law(columns, plan.scales, values))
     scale = noise_scale(plan, values, law, xr.DataArray(plan.log_loss_sd, dims="point"))
-    law, scale = (_stacked(v) for v in xr.broadcast(law, scale))
-    here = dict(drift=np.zeros_like(law), scale=scale, off=(plan.log_loss - law) / scale)
+    law, scale = (stacked(v) for v in xr.broadcast(law, scale))
+    out = dict(drift=np.zeros_like(law), scale=scale, standardised=(plan.log_loss - law) / scale)
     if plan.drift == "through":
-        keep = remembered(posterior, plan)
-        unit = hinges(plan, values, law, columns, plan.hinges)
-        here["weights"] = _weights(plan, here["off"], unit / scale[..., None], keep)
-        weight = here["weights"][:, plan.cell]
-        here["drift"] = (unit * weight).sum(axis=-1)
-        here["off"] = here["off"] - here["drift"] / scale
-    return here
-
-
-def noise_scale(plan: Design, values, log_law: xr.DataArray, log_loss_sd) -> xr.DataArray:
-    """Scale of the noise of log loss where the law says `log_law`."""
-    scale = values["sigma"]
-    if plan.has_trend:
-        scale = scale * noise_factor(values["trend"], log_law, plan.loss_range)
-    return np.hypot(scale, log_loss_sd)
-
-
-def hinges(plan: Design, values, law: np.ndarray, columns, steps: np.ndarray) -> np.ndarray:
-    """The drift of runs per unit weight of each knot; (draw, run, knot), chains stacked.
-
-    `law` is the log of the law at the `columns`, `steps` what the knots weigh there (see
-    `bayescale.model.drift.hinges`).
-    """
-    at_knots, size = _at_knots(plan, values, columns)
-    return size[..., None] * steps * (law[..., None] - at_knots)
-
-
-def drifted(plan: Design, values, law, columns, steps, weights, cell) -> np.ndarray:
-    """The drift of runs, (draw, run), where each `cell` gives its knots these `weights`, (draw,
-    cell, knot): a sum over `hinges`, of which many draws of many runs would have too many to hold.
-    """
-    at_knots, size = _at_knots(plan, values, columns)
-    out = np.empty_like(law)
-    for i in np.unique(cell):
-        own = cell == i
-        weight, step = weights[:, i], steps[own]
-        there = at_knots[:, own] if at_knots.shape[1] > 1 else at_knots
-        out[:, own] = law[:, own] * (weight @ step.T) - np.einsum(
-            "dk,drk,rk->dr", weight, there, step
+        size = drift_size(values, len(law))[..., None]
+        at_knots = law_at_knots(plan, values, columns)
+        basis = size * drifts.deviations(law[..., None], at_knots, plan.increments)
+        out["steps"] = _draw_steps(
+            plan, out["standardised"], basis / scale[..., None], correlations(posterior, plan)
         )
-    return size * out
-
-
-def _at_knots(plan: Design, values, columns) -> tuple[np.ndarray, np.ndarray]:
-    """Log of the law where each run would be at the scale of each knot, (draw, run or 1, knot), and
-    the size of the drift, (draw, 1)."""
-    logs = {c: np.log(v.to_numpy() / plan.scales[c]) for c, v in columns.items()}
-    log_scale = sum(np.log(v.to_numpy()) for v in columns.values())
-    moved = {
-        c: xr.DataArray(np.exp(v) * plan.scales[c], dims=("point", "knot")[-v.ndim :])
-        for c, v in plan.log_columns_at_knots(logs, log_scale).items()
-    }
-    at_knots = np.log(plan.law(moved, plan.scales, values))
-    if "point" not in at_knots.dims:
-        at_knots = at_knots.expand_dims(point=1)
-    at_knots = at_knots.transpose("chain", "draw", "point", "knot").to_numpy()
-    at_knots = at_knots.reshape(-1, *at_knots.shape[2:])
-    size = values["drift"].broadcast_like(values["sigma"]).to_numpy()
-    return at_knots, size.reshape(len(at_knots), -1)[:, :1]
-
-
-def remembered(posterior: xr.Dataset, plan: Design, gap: np.ndarray | None = None) -> np.ndarray:
-    """The share of a checkpoint's noise that is left after `gap` e-folds; (draw, gap).
-
-    Without a `gap`, that to the checkpoint before each run; zero where there is none.
-    """
-    gap = (
-        (plan.before[1] if plan.has_series else np.full(len(plan.runs), np.inf))
-        if (gap is None)
-        else gap
-    )
-    draws = posterior.sizes["chain"] * posterior.sizes["draw"]
-    if "memory" not in posterior:
-        return np.zeros((draws, len(gap)))
-    return np.exp(-gap / posterior["memory"].to_numpy().reshape(-1, 1))
-
-
-def _weights(plan: Design, off: np.ndarray, unit: np.ndarray, keep: np.ndarray) -> np.ndarray:
-    """Draw the hinges' weights: normal given everything else, in each cell."""
-    rng = np.random.default_rng(0)
-    new = np.sqrt(1 - keep**2)
-    if plan.has_series:
-        before = plan.before[0]
-        off = (off - keep * off[:, before]) / new
-        unit = (unit - keep[..., None] * unit[:, before]) / new[..., None]
-    out = np.zeros((len(off), len(plan.cells), unit.shape[-1]))
-    for i in range(len(plan.cells)):
-        rows = plan.cell == i
-        across = np.swapaxes(unit[:, rows], 1, 2)
-        precision = np.eye(unit.shape[-1]) + across @ unit[:, rows]
-        root = np.linalg.cholesky(precision)
-        expected = np.linalg.solve(precision, across @ off[:, rows, None])
-        noise = rng.standard_normal((*expected.shape[:2], 1))
-        out[:, i] = (expected + np.linalg.solve(np.swapaxes(root, 1, 2), noise))[..., 0]
+        out["drift"] = (basis * out["steps"][:, plan.cell]).sum(axis=-1)
+        out["standardised"] = out["standardised"] - out["drift"] / scale
     return out
 
 
-def _stacked(array: xr.DataArray) -> np.ndarray:
-    array = array.transpose("chain", "draw", "point").to_numpy()
-    return array.reshape(-1, array.shape[-1])
-
-
 def at_runs(posterior: xr.Dataset, plan: Design) -> dict[str, np.ndarray]:
-    """What the model leaves open about the fitted runs, in each draw.
+    """Conditional residuals of the fitted runs, in each draw.
 
     Returns
     -------
     dict
-        ``residual`` of log loss, given law, drift and the checkpoint before; its ``sigma`` and
-        ``nu`` (infinite for normal noise), each with axes (draw, run); chains are stacked.
+        ``residual`` of log loss, given law, drift and the checkpoint before; its scale ``sigma``
+        and degrees of freedom ``nu`` (infinite for normal noise); each (draw, run), chains stacked.
     """
-    here = residuals(posterior, plan)
-    off, scale = here["off"], here["scale"]
-    nu = np.full_like(off, np.inf)
+    found = residuals(posterior, plan)
+    standardised, scale = found["standardised"], found["scale"]
+    nu = np.full_like(standardised, np.inf)
     if plan.drift != "through":
         values = parameters(posterior, plan, run_groups(plan), np.random.default_rng(0), ["nu"])
         point = xr.DataArray(np.zeros(len(plan.runs)), dims="point")
-        nu = _stacked(xr.broadcast(values["nu"], point)[0])
+        nu = stacked(xr.broadcast(values["nu"], point)[0])
     if plan.has_series:
-        keep = remembered(posterior, plan)
-        off = off - keep * off[:, plan.before[0]]
-        return dict(residual=off * scale, sigma=scale * np.sqrt(1 - keep**2), nu=nu)
-    return dict(residual=off * scale, sigma=scale, nu=nu)
+        correlation = correlations(posterior, plan)
+        scale = scale * noise.unexplained(correlation)
+        before = standardised[:, plan.before[0]]
+        standardised = noise.innovation(standardised, before, correlation)
+    return dict(residual=standardised * scale, sigma=scale, nu=nu)
 
 
 def log_likelihood(posterior: xr.Dataset, plan: Design) -> xr.DataArray:
-    """Log density of every run's log loss (given the checkpoint before); (chain, draw, run)."""
+    """Log density of every run's log loss, given the checkpoint before; (chain, draw, run)."""
     from scipy.stats import t
 
-    here = at_runs(posterior, plan)
-    density = t.logpdf(here["residual"], here["nu"], scale=here["sigma"])
+    found = at_runs(posterior, plan)
+    density = t.logpdf(found["residual"], found["nu"], scale=found["sigma"])
     shape = (posterior.sizes["chain"], posterior.sizes["draw"], len(plan.runs))
     coords = {"run": [str(i) for i in plan.runs.table.index]}
-    return xr.DataArray(density.reshape(shape), dims=("chain", "draw", "run"), coords=coords)
+    return xr.DataArray(density.reshape(shape), dims=(*SAMPLE, "run"), coords=coords)

@@ -1,4 +1,4 @@
-"""What a posterior says of any run: where the law lies, how it may drift, how a run scatters."""
+"""The posterior predictive of any run: law, drift inside and beyond the runs, noise."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ import numpy as np
 import xarray as xr
 
 from bayescale.model import drift as drifts
+from bayescale.model import noise
 from bayescale.model.design import Design
-from bayescale.model.posterior import drifted, noise_scale, parameters, remembered, residuals
+from bayescale.model.posterior import (
+    SAMPLE,
+    correlations,
+    drifted,
+    noise_scale,
+    parameters,
+    residuals,
+)
 from bayescale.priors import Positive
 
-#: Where a heavy tail's log noise is cut, so that a loss stays a finite number.
+#: Bound on the noise of log loss in its heavy tails, so that a loss stays a finite number.
 WILD = 50.0
 
 
@@ -26,25 +34,26 @@ def predict(
     series: Sequence[str | None] | None = None,
     ahead: Positive | None,
 ) -> xr.Dataset:
-    """Draws of the loss at places.
+    """Draws of the loss at points.
 
     Parameters
     ----------
-    place : mapping of str to (point,) array
-        Raw columns of the law.
+    place : mapping of str to array (point,)
+        The law's columns, in absolute units.
     groups : mapping
         As `bayescale.model.posterior.settle_groups` returns them.
     series : sequence of str or None, optional
         The fitted series that each point continues, if any.
     ahead : Positive or None
-        Size of the drift beyond the runs, where the fit did not infer one; None: no drift there.
+        Size of the drift beyond the runs, where the fit did not infer one; None: no drift beyond
+        the runs.
 
     Returns
     -------
     xarray.Dataset
-        Dims (chain, draw, point). ``law`` (with the drift inferred from the runs), ``mean`` (with
-        the drift beyond them too) and ``loss`` (with noise) in nats per token; ``centre``,
-        ``scale`` and ``nu`` of the noise of log loss.
+        Dims (chain, draw, point), in the unit of the fitted losses: ``law``, with the drift that
+        was inferred from the runs; ``mean``, with the drift beyond them too; ``loss``, with noise.
+        Then ``centre``, ``scale`` and ``nu`` of the noise of log loss.
     """
     size = len(next(iter(place.values())))
     columns = {c: xr.DataArray(np.asarray(place[c], float), dims="point") for c in plan.law.columns}
@@ -53,105 +62,109 @@ def predict(
     law = np.log(plan.law(columns, plan.scales, values))
     shape = (posterior.sizes["chain"], posterior.sizes["draw"], size)
 
-    def stacked(value):
-        value = xr.broadcast(value, law, point)[0].transpose("chain", "draw", "point")
+    def flat(value):
+        value = xr.broadcast(value, law, point)[0].transpose(*SAMPLE, "point")
         return value.to_numpy().reshape(-1, size)
 
-    log_law = stacked(law)
-    scale = stacked(noise_scale(plan, values, law, float(np.median(plan.log_loss_sd))))
-    nu = stacked(values["nu"]) if "nu" in values else np.full_like(scale, np.inf)
+    log_law = flat(law)
+    scale = flat(noise_scale(plan, values, law, float(np.median(plan.log_loss_sd))))
+    nu = flat(values["nu"]) if "nu" in values else np.full_like(scale, np.inf)
     log_scale = sum(np.log(v.to_numpy()) for v in columns.values())
     cell = _cells(plan, groups, size)
-    here = residuals(posterior, plan) if plan.drift == "through" or series is not None else None
+    fitted = residuals(posterior, plan) if plan.drift == "through" or series is not None else None
 
-    inferred = off = np.zeros_like(log_law)
+    inferred = beyond = np.zeros_like(log_law)
     if plan.drift == "through":
-        inferred = _inferred_drift(plan, values, log_law, columns, log_scale, cell, here, rng)
+        steps = _steps(fitted["steps"], cell, rng)
+        increments = drifts.increments(log_scale, *drifts.knots(plan.log_scale))
+        inferred = drifted(plan, values, log_law, columns, increments, steps, cell)
     if plan.drift != "off" and ahead is not None:
-        starts_off = plan.drift == "ahead"
-        if starts_off:
-            edge = np.quantile(plan.log_scale, drifts.STARTS_AT)
-            sizes = np.exp(ahead.centre + ahead.width * rng.standard_normal(len(log_law)))
-        else:
-            edge, sizes = plan.log_scale.max(), posterior["drift"].to_numpy().reshape(-1)
-        off = _beyond(plan, values, log_law, columns, log_scale, cell, edge, sizes, rng, starts_off)
+        beyond = _beyond(posterior, plan, values, log_law, columns, log_scale, cell, ahead, rng)
 
     log_law = log_law + inferred
-    centre, left = log_law + off, np.ones_like(log_law)
+    centre = log_law + beyond
     if series is not None:
-        kept, left = _remembered(posterior, plan, here, series, log_scale)
-        centre = centre + scale * kept
-    noise = np.where(
-        np.isinf(nu), rng.standard_normal(nu.shape), rng.standard_t(np.where(np.isinf(nu), 1.0, nu))
+        correlation, nearest = _nearest(posterior, plan, series, log_scale)
+        centre = centre + scale * correlation * fitted["standardised"][:, nearest]
+        scale = scale * noise.unexplained(correlation)
+    normal = np.isinf(nu)
+    standardised = np.where(
+        normal, rng.standard_normal(nu.shape), rng.standard_t(np.where(normal, 1.0, nu))
     )
-    scale = scale * left
-    log_loss = centre + (scale * noise).clip(-WILD, WILD)
+    log_loss = centre + (scale * standardised).clip(-WILD, WILD)
     out = dict(
         law=np.exp(log_law),
-        mean=np.exp(log_law + off),
+        mean=np.exp(log_law + beyond),
         loss=np.exp(log_loss),
         centre=centre,
         scale=scale,
         nu=nu,
     )
-    dims = ("chain", "draw", "point")
-    coords = {c: posterior.coords[c] for c in dims[:2] if c in posterior.coords}
+    coords = {c: posterior.coords[c] for c in SAMPLE if c in posterior.coords}
+    dims = (*SAMPLE, "point")
     return xr.Dataset({k: (dims, v.reshape(shape)) for k, v in out.items()}, coords=coords)
 
 
 def _cells(plan: Design, groups: Mapping[str, object], size: int) -> np.ndarray:
-    """Which of the plan's cells each point is in; beyond them, one for each unseen combination."""
+    """Index of each point's cell; unseen combinations of labels follow the cells of the plan."""
     labels = [np.broadcast_to(np.asarray(groups[g], object), size) for g in plan.groups]
-    known = {tuple(c.values()): i for i, c in enumerate(plan.cells)}
-    return np.array(
-        [
-            known.setdefault(key, len(known))
-            for key in (zip(*labels, strict=True) if labels else [()] * size)
-        ]
-    )
+    index = {tuple(c.values()): i for i, c in enumerate(plan.cells)}
+    keys = zip(*labels, strict=True) if labels else [()] * size
+    return np.array([index.setdefault(key, len(index)) for key in keys])
 
 
-def _inferred_drift(plan, values, log_law, columns, log_scale, cell, here, rng):
-    """The drift that was inferred, its last share kept beyond the last run; (draw, point)."""
-    steps = drifts.hinges(log_scale, *drifts.knots(plan.log_scale))
-    draws, cells = len(log_law), len(plan.cells)
-    weights = here["weights"]
-    if cell.max() >= cells:  # a group nobody has seen drifts as the prior says
-        unseen = rng.standard_normal((draws, cell.max() + 1 - cells, weights.shape[-1]))
-        weights = np.concatenate([weights, unseen], axis=1)
-    return drifted(plan, values, log_law, columns, steps, weights, cell)
+def _steps(steps: np.ndarray, cell: np.ndarray, rng) -> np.ndarray:
+    """Steps of the inferred drift, with steps from the prior for cells that were not fitted."""
+    draws, cells, knots = steps.shape
+    if cell.max() < cells:
+        return steps
+    unseen = rng.standard_normal((draws, cell.max() + 1 - cells, knots))
+    return np.concatenate([steps, unseen], axis=1)
 
 
-def _beyond(plan, values, log_law, columns, log_scale, cell, edge, size, rng, starts_off):
-    """Drift beyond `edge`: a random share of what the law promises from there on, which
-    `starts_off` by an unknown share or at none; (draw, point)."""
-    distance = log_scale - edge
-    if not (distance > 0).any():
+def _beyond(posterior, plan, values, log_law, columns, log_scale, cell, ahead, rng) -> np.ndarray:
+    """Drift beyond the runs: the mean of W times the change that the law predicts; (draw, point).
+
+    A drift through the runs continues at its last value and may break; a drift ahead starts at an
+    unknown value.
+    """
+    draws = len(log_law)
+    if plan.drift == "ahead":
+        edge = np.quantile(plan.log_scale, drifts.STARTS_AT)
+        size = np.exp(ahead.centre + ahead.width * rng.standard_normal(draws))
+    else:
+        edge, size = plan.log_scale.max(), posterior["drift"].to_numpy().reshape(-1)
+    distance = np.maximum(log_scale - edge, 0.0)
+    if not distance.any():
         return np.zeros_like(log_law)
-    back = xr.DataArray(np.exp(-np.maximum(distance, 0) / len(columns)), dims="point")
+    back = xr.DataArray(np.exp(-distance / len(columns)), dims="point")
     at_edge = np.log(plan.law({c: v * back for c, v in columns.items()}, plan.scales, values))
-    shape = log_law.shape
-    at_edge = at_edge.broadcast_like(xr.DataArray(np.zeros(shape[1]), dims="point"))
-    promise = log_law - at_edge.transpose("chain", "draw", "point").to_numpy().reshape(shape)
-    kept = np.zeros(shape)
+    at_edge = at_edge.broadcast_like(xr.DataArray(np.zeros(len(distance)), dims="point"))
+    at_edge = at_edge.transpose(*SAMPLE, "point").to_numpy().reshape(log_law.shape)
+    mean = np.zeros_like(log_law)
     for i in np.unique(cell):
-        start = size * rng.standard_normal(len(size)) if starts_off else 0.0
-        own = np.maximum(distance[cell == i], 0)
-        kept[:, cell == i] = drifts.wander(own, size, rng, start)
-        if not starts_off:
-            kept[:, cell == i] += drifts.breaks(own, len(size), rng)
-    return promise * kept
+        own = distance[cell == i]
+        start = size * rng.standard_normal(draws) if plan.drift == "ahead" else 0.0
+        mean[:, cell == i] = drifts.mean_walk(own, size, rng, start)
+        if plan.drift == "through":
+            later = drifts.future_break(own, drifts.BREAKS, draws, rng)
+            mean[:, cell == i] += drifts.mean_over(own, later)
+    return (log_law - at_edge) * mean
 
 
-def _remembered(posterior, plan, here, series, log_scale):
-    """What the nearest checkpoint of its series leaves of a point's noise: the expected part, and
-    the share of the scale that is still open; both (draw, point)."""
+def _nearest(posterior, plan: Design, series, log_scale):
+    """The nearest checkpoint of each point's series, and its correlation with the point.
+
+    Returns
+    -------
+    tuple of arrays (draw, point) and (point,)
+        Correlation (zero for new runs), and the index of the checkpoint.
+    """
     labels = plan.runs.table["series"].astype(str).to_numpy()
     nearest, gap = np.zeros(len(series), int), np.full(len(series), np.inf)
     for i, label in enumerate(series):
         if label is not None:
             rows = np.flatnonzero(labels == label)
-            away = np.abs(plan.log_scale[rows] - log_scale[i])
-            nearest[i], gap[i] = rows[away.argmin()], away.min()
-    keep = remembered(posterior, plan, gap)
-    return keep * here["off"][:, nearest], np.sqrt(1 - keep**2)
+            distance = np.abs(plan.log_scale[rows] - log_scale[i])
+            nearest[i], gap[i] = rows[distance.argmin()], distance.min()
+    return correlations(posterior, plan, gap), nearest

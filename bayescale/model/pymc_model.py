@@ -1,23 +1,18 @@
-"""The statistical model: law, hierarchy, drift and noise, from a `Design` to a ``pm.Model``.
+"""The statistical model as a ``pm.Model``: law, hierarchy, drift and noise.
 
 log(loss of a run) = log(law(columns; parameters of its groups)) + drift(scale) + noise
 
-* Every parameter is normal on the link scale of its prior (`bayescale.priors`). Over each group
-  column it is pooled completely, partially or not at all; effects of crossed columns add on the
-  link scale.
-* The noise is Student-t on the log loss. Its scale and tail are parameters like the others; a
-  known measurement error adds in quadrature.
-* With ``noise="by_loss"`` its scale may grow or shrink with the loss, but not beyond the losses
-  that were observed: a trend of the noise that went on would make intervals vanish or explode.
-* Checkpoints of one run (``series``) are correlated: in units of its scale the noise along a
-  series is an Ornstein-Uhlenbeck process, with a `memory` in e-folds of scale. Each checkpoint is
-  then explained by the one before it, and only what that leaves open is new.
-* Drift (`bayescale.model.drift`) that goes through the runs is a sum of hinges with normal weights.
-  It is integrated out in closed form, for which the noise is normal there. (A free tail would also
-  let the law write off the beginning of a learning curve as outliers.)
-* Such a drift starts at the first run, so the noise pins the law's level there and nowhere else.
-  A curve's amplitude and floor are therefore sampled as that level and the floor's share of it,
-  under the priors that were said of amplitude and floor themselves.
+* Every parameter is normal on the link scale of its prior, with group effects as in
+  `bayescale.model.hierarchy`.
+* The noise on log loss is Student-t; its scale and degrees of freedom are parameters. A known
+  measurement error adds in quadrature. With ``noise="by_loss"`` the scale depends on the loss.
+  Checkpoints of one run are correlated; see `bayescale.model.noise`.
+* A drift through the runs (`bayescale.model.drift`) is linear in standard normal steps. They are
+  integrated out in closed form, which needs normal noise. (A free tail would also let the model
+  treat the beginning of a learning curve as outliers.)
+* Such a drift starts at the first run, so the data determine the level of the law there and nowhere
+  else. Amplitude and floor of a curve are therefore sampled as that level and the floor's share of
+  it, under the priors stated for amplitude and floor themselves.
 """
 
 from __future__ import annotations
@@ -29,7 +24,9 @@ from bayescale.functions import softplus
 from bayescale.inference import nuts
 from bayescale.laws import Law
 from bayescale.model import drift as drifts
-from bayescale.model.design import SCALE_SPREAD, Design, Parameter, noise_factor
+from bayescale.model import noise
+from bayescale.model.design import Design
+from bayescale.model.hierarchy import SCALE_SPREAD, Parameter
 from bayescale.priors import from_link, to_link
 
 #: What amplitude and floor of an anchored curve are sampled as; left out of the posterior.
@@ -65,21 +62,21 @@ def build(plan: Design):
     Returns
     -------
     pymc.Model
-        Variables: each parameter on its natural scale under its own name, ``E_dataset`` per group
-        and ``E_dataset_scale`` between groups where it is pooled over ``dataset``. In a curve with
-        drift, amplitude and floor are deterministic, of `LEVEL` and `ODDS`.
+        Variables: each parameter on its natural scale under its own name; where it is pooled over a
+        group column ``dataset``, also ``E_dataset`` per group and ``E_dataset_scale``, the standard
+        deviation between groups on the link scale. In a curve with drift, amplitude and floor are
+        deterministic functions of `LEVEL` and `ODDS`.
     """
     import pymc as pm
 
     coords = {g: list(levels) for g, levels in plan.levels.items()}
-    arrays = plan.arrays()
     with pm.Model(coords=coords) as model:
-        data = {name: pm.Data(name, values) for name, values in arrays.items()}
+        data = {name: pm.Data(name, values) for name, values in plan.arrays().items()}
         logs = [data[f"log_{c}"] for c in plan.law.columns]
         anchored = (plan.law.floor, plan.law.amplitude) if plan.is_anchored else ()
         priors = {p.name: data["prior"][i] for i, p in enumerate(plan.parameters)}
         values = {
-            p.name: _run_values(p, priors[p.name], data)
+            p.name: _at_runs(p, priors[p.name], data)
             for p in plan.parameters
             if p.name not in anchored
         }
@@ -87,30 +84,79 @@ def build(plan: Design):
             values |= _anchored(plan.law, logs, values, priors)
         mean, scale = np.log(_law(plan.law, logs, values)), values["sigma"]
         if plan.has_trend:
-            scale = scale * noise_factor(values["trend"], mean, data["loss_range"])
+            scale = scale * noise.factor(values["trend"], mean, data["loss_range"])
         if plan.has_loss_sd:
             scale = np.sqrt(scale**2 + data["log_loss_sd"] ** 2)
-        keep = np.exp(-data["gap"] / values["memory"]) if plan.has_series else None
+        residual = (data["observed_log_loss"] - mean) / scale
+        correlation = noise.correlation(data["gap"], values["memory"]) if plan.has_series else None
         if plan.drift == "through":
-            residual = (data["observed_log_loss"] - mean) / scale
-            hinges = _hinges(plan, mean, values, data) / _column(scale)
-            pm.Potential("log_loss", _marginal(plan, residual, hinges, scale, keep, data))
+            basis = _drift_basis(plan, mean, values, data) / _column(scale)
+            pm.Potential("log_loss", _marginal(plan, residual, basis, scale, correlation, data))
             return model
         if plan.has_series:
-            residual = (data["observed_log_loss"] - mean) / scale
-            mean = mean + scale * keep * residual[data["previous"]]
-            scale = scale * np.sqrt(1 - keep**2)
+            mean = mean + scale * correlation * residual[data["previous"]]
+            scale = scale * noise.unexplained(correlation)
         pm.StudentT(
             "log_loss", nu=values["nu"], mu=mean, sigma=scale, observed=data["observed_log_loss"]
         )
     return model
 
 
+# -- parameters --------------------------------------------------------------------------------
+
+
+def _at_runs(p: Parameter, prior, data):
+    """A parameter's value for every run; its variables are added to the model."""
+    variables = declared(p, prior)
+    return p.value(variables, lambda effect, members, _: members[data[f"{effect.column}_index"]])
+
+
+def declared(p: Parameter, prior, *, scale_known: bool = False, initval=None) -> dict:
+    """The variables of a parameter, added to the model in context, by name.
+
+    Parameters
+    ----------
+    p : Parameter
+    prior : array-like (3,)
+        Centre and width on the link scale, and log of the typical between-group scale.
+    scale_known : bool
+        Whether the between-group scale is fixed at its typical value.
+    initval : float, optional
+        Starting value of population and groups, on the natural scale.
+    """
+    import pymc as pm
+
+    kinds = {"log": pm.LogNormal, "logit": pm.LogitNormal, "identity": pm.Normal}
+    variable, link = kinds[p.prior.link], p.prior.link
+    centre, width, log_between = prior[0], prior[1], prior[2]
+    out = {}
+    base = centre
+    if p.has_population:
+        out[p.name] = variable(p.name, centre, width, initval=initval)
+        base = to_link(link, out[p.name])
+    for effect in p.effects:
+        name, dims = p.member(effect), effect.column
+        size = len(pm.modelcontext(None).coords[dims])
+        start = None if initval is None else np.full(size, initval)
+        if effect.pooling == "none":
+            out[name] = variable(name, centre, width, dims=dims, initval=start)
+            continue
+        scale = np.exp(log_between)
+        if not scale_known:
+            scale = pm.LogNormal(p.scale(effect), log_between, SCALE_SPREAD)
+        if effect.centred:
+            out[name] = variable(name, base, scale, dims=dims, initval=start)
+        else:
+            offset = pm.Normal(f"{name}_offset", 0, 1, dims=dims)
+            out[name] = pm.Deterministic(name, from_link(link, base + scale * offset), dims=dims)
+    return out
+
+
 def _anchored(law: Law, logs, values, priors):
     """Amplitude and floor of a curve, sampled as level and share of the floor at the first run.
 
-    On log scales the change of variables has a Jacobian of one (level and log odds of the share
-    for the logs of both), so the priors' densities are all that is added.
+    On log scales the change of variables (log amplitude and log floor to log level and log odds of
+    the share) has a Jacobian of one, so only the densities of the priors are added.
     """
     import pymc as pm
     import pytensor.tensor as pt
@@ -133,53 +179,58 @@ def _anchored(law: Law, logs, values, priors):
         }
     out = {}
     for name, log_value in log_values.items():
-        pm.Potential(f"{name}_prior", -0.5 * ((log_value - priors[name][0]) / priors[name][1]) ** 2)
+        standardised = (log_value - priors[name][0]) / priors[name][1]
+        pm.Potential(f"{name}_prior", -0.5 * standardised**2)
         out[name] = pm.Deterministic(name, np.exp(log_value))
     return out
+
+
+# -- drift through the runs --------------------------------------------------------------------
 
 
 def _column(value):
     return value[:, None] if value.ndim else value
 
 
-def _hinges(plan: Design, mean, values, data):
-    """The drift of each run per unit weight of each knot."""
+def _drift_basis(plan: Design, mean, values, data):
+    """Drift of each run per standard normal step at each knot; (run, knot)."""
     logs = [data[f"log_{c}_at_knots"] for c in plan.law.columns]
-    if logs[0].ndim == 2:
-        values = {p: _column(v) for p, v in values.items()}
-    at_knots = np.log(_law(plan.law, logs, values))
-    return values["drift"] * data["hinges"] * (mean[:, None] - at_knots)
+    at_knots = np.log(_law(plan.law, logs, {p: _column(v) for p, v in values.items()}))
+    return values["drift"] * drifts.deviations(mean[:, None], at_knots, data["increments"])
 
 
-def _marginal(plan: Design, residual, hinges, scale, keep, data):
-    """Log density of normal residuals, in units of their scale, over all weights of the hinges."""
+def _marginal(plan: Design, residual, basis, scale, correlation, data):
+    """Log density of normal residuals with all steps of the drift integrated out.
+
+    `residual` and `basis` are in units of the noise scale. With design matrix H the residuals have
+    covariance I + H H'; its determinant and inverse follow from the Cholesky factor of I + H'H.
+    """
     import pytensor.tensor as pt
 
     log_scale = np.log(scale) * pt.ones_like(residual)
     if plan.has_series:
-        new = np.sqrt(1 - keep**2)
-        residual = (residual - keep * residual[data["previous"]]) / new
-        hinges = (hinges - keep[:, None] * hinges[data["previous"]]) / new[:, None]
-        log_scale = log_scale + np.log(new)
-    plain = -0.5 * (residual**2).sum() - log_scale.sum() - 0.5 * np.log(2 * np.pi) * residual.size
-    eye = pt.eye(drifts.KNOTS)
-    if len(plan.cells) == 1:
-        grams, sides = [hinges.T @ hinges], [hinges.T @ residual]
-    else:
-        parts = [hinges * data["member"][i][:, None] for i in range(len(plan.cells))]
-        grams, sides = [h.T @ h for h in parts], [h.T @ residual for h in parts]
-    for gram, side in zip(grams, sides, strict=True):
-        root = pt.linalg.cholesky(eye + gram)
-        fitted = pt.linalg.solve_triangular(root, side, lower=True)
-        plain = plain + 0.5 * (fitted**2).sum() - np.log(pt.diag(root)).sum()
-    return plain
+        previous = data["previous"]
+        residual = noise.innovation(residual, residual[previous], correlation)
+        basis = noise.innovation(basis, basis[previous], correlation[:, None])
+        log_scale = log_scale + np.log(noise.unexplained(correlation))
+    total = -0.5 * (residual**2).sum() - log_scale.sum() - 0.5 * np.log(2 * np.pi) * residual.size
+    cells = range(len(plan.cells))
+    parts = [basis] if len(plan.cells) == 1 else [basis * data["member"][i][:, None] for i in cells]
+    for part in parts:
+        root = pt.linalg.cholesky(pt.eye(drifts.KNOTS) + part.T @ part)
+        fitted = pt.linalg.solve_triangular(root, part.T @ residual, lower=True)
+        total = total + 0.5 * (fitted**2).sum() - np.log(pt.diag(root)).sum()
+    return total
+
+
+# -- the law -----------------------------------------------------------------------------------
 
 
 def _law(law: Law, logs, values):
     """The law's graph, with powers of columns as exponentials of their logarithms.
 
-    ``N**-alpha`` is what a formula should say; ``exp(-alpha log N)`` costs half as much to
-    evaluate and to compile.
+    ``N**-alpha`` is how a formula reads; ``exp(-alpha log N)`` costs half as much to evaluate and
+    to compile.
     """
     from pytensor.graph.replace import graph_replace
     from pytensor.graph.traversal import ancestors
@@ -198,36 +249,8 @@ def _law(law: Law, logs, values):
     return graph_replace([loss], exponentials)[0] if exponentials else loss
 
 
-def _run_values(p: Parameter, prior, data):
-    """A parameter's value for every run, declaring its variables on the way."""
-    import pymc as pm
-
-    kinds = {"log": pm.LogNormal, "logit": pm.LogitNormal, "identity": pm.Normal}
-    variable, link = kinds[p.prior.link], p.prior.link
-    centre, width, log_between = prior[0], prior[1], prior[2]
-    population = variable(p.name, centre, width) if p.has_population else None
-    base = to_link(link, population) if p.has_population else centre
-    if not p.effects:
-        return population
-    at_run = None
-    for effect in p.effects:
-        name, dims = p.member(effect), effect.column
-        if effect.pooling == "none":
-            member = variable(name, centre, width, dims=dims)
-        else:
-            scale = pm.LogNormal(p.scale(effect), log_between, SCALE_SPREAD)
-            if effect.centred:
-                member = variable(name, base, scale, dims=dims)
-            else:
-                offset = pm.Normal(f"{name}_offset", 0, 1, dims=dims)
-                member = pm.Deterministic(name, from_link(link, base + scale * offset), dims=dims)
-        on_link = to_link(link, member)[data[f"{effect.column}_index"]]
-        at_run = on_link if at_run is None else at_run + on_link - base
-    return from_link(link, at_run)
-
-
 def check_law(law: Law, plan: Design) -> None:
-    """Refuse a law whose formula is not finite or not positive at its own priors' medians."""
+    """Refuse a law whose formula is not finite and positive at the medians of its priors."""
     values = {
         p: from_link(law.priors[p].link, plan.parameter(p).prior.centre) for p in law.parameters
     }

@@ -1,4 +1,4 @@
-"""Fake runs from a law and known parameters: what a fit must be able to find again."""
+"""Simulated runs: from a law and known parameters, and from draws of a design's prior."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from bayescale import laws
 from bayescale.data import Runs
 from bayescale.errors import FitError, unknown
 from bayescale.laws import Law
-from bayescale.model.design import Design, noise_factor
-from bayescale.priors import from_link, to_link
+from bayescale.model import drift as drifts
+from bayescale.model import noise
+from bayescale.model.design import Design
+from bayescale.model.hierarchy import SCALE_SPREAD, new_member
+from bayescale.priors import from_link
 
 
 def simulate(
@@ -25,13 +28,13 @@ def simulate(
     nu: float = 6.0,
     random_seed: int | None = None,
 ) -> Runs:
-    """Runs that a law would have given.
+    """Simulate runs under a law with known parameters.
 
     Parameters
     ----------
     law : str or Law
     runs : Runs or DataFrame
-        The design: its columns are kept, its loss is replaced (a frame needs none).
+        The design: its columns are kept and its loss is replaced. A frame needs no loss.
     parameters : str or mapping of str to float
         Constants in raw units, as papers quote them, or the name of a published point.
     sigma, nu : float
@@ -71,29 +74,65 @@ def simulate(
     rng = np.random.default_rng(random_seed)
     columns = {c: runs.table[c].to_numpy(float) for c in law.columns}
     mean = law(columns, dict.fromkeys(law.columns, 1.0), parameters)
-    noise = sigma * rng.standard_t(nu, len(runs))
-    table = runs.table.assign(loss=mean * np.exp(noise)).drop(columns="loss_sd", errors="ignore")
+    loss = mean * np.exp(sigma * rng.standard_t(nu, len(runs)))
+    table = runs.table.assign(loss=loss).drop(columns="loss_sd", errors="ignore")
     return replace(runs, table=table, source="a simulation")
 
 
-def simulate_design(plan: Design, truth: Mapping[str, np.ndarray], rng) -> Design:
-    """The same design with losses that a draw of all its variables (`draw_prior`) would give."""
+def draw_prior(plan: Design, draws: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Draws from the prior of every variable of the model.
+
+    Returns
+    -------
+    dict of str to array
+        (draw,), or (draw, level) for values per group; natural scale.
+    """
+    out: dict[str, np.ndarray] = {}
+    for p in plan.parameters:
+        base = np.full(draws, p.prior.centre)
+        if p.has_population:
+            base = base + p.prior.width * rng.standard_normal(draws)
+            out[p.name] = from_link(p.prior.link, base)
+        for effect in p.effects:
+            scale = np.full(draws, p.prior.width)
+            if effect.pooling == "partial":
+                scale = p.prior.between_width * np.exp(SCALE_SPREAD * rng.standard_normal(draws))
+                out[p.scale(effect)] = scale
+            normal = rng.standard_normal((draws, len(plan.levels[effect.column])))
+            member = new_member(base[:, None], scale[:, None], normal)
+            out[p.member(effect)] = from_link(p.prior.link, member)
+    return out
+
+
+def simulate_design(
+    plan: Design, truth: Mapping[str, np.ndarray], rng: np.random.Generator
+) -> Design:
+    """The same design with losses simulated under one draw of all variables of the model.
+
+    Parameters
+    ----------
+    plan : Design
+    truth : mapping of str to float or array (level,)
+        One draw of `draw_prior`.
+    """
     n = len(plan.runs)
-    values = {p.name: _at_runs(plan, p, truth) for p in plan.parameters}
+    values = {
+        p.name: p.value(truth, lambda effect, members, _: members[plan.index(effect.column)])
+        for p in plan.parameters
+    }
     mean = np.log(plan.law(plan.columns, plan.scales, values))
     if plan.drift == "through":
         mean = mean + _drift(plan, values, mean, rng)
     scale = values["sigma"]
     if plan.has_trend:
-        scale = scale * noise_factor(values["trend"], mean, plan.loss_range)
-    noise = (
-        rng.standard_normal(n)
-        if "nu" not in values
-        else rng.standard_t(np.broadcast_to(values["nu"], n))
-    )
+        scale = scale * noise.factor(values["trend"], mean, plan.loss_range)
+    if "nu" in values:
+        standardised = rng.standard_t(np.broadcast_to(values["nu"], n))
+    else:
+        standardised = rng.standard_normal(n)
     if plan.has_series:
-        noise = _along_series(*plan.before, values["memory"], noise)
-    loss = np.exp(mean + np.hypot(scale, plan.log_loss_sd) * noise)
+        standardised = _along_series(*plan.before, values["memory"], standardised)
+    loss = np.exp(mean + np.hypot(scale, plan.log_loss_sd) * standardised)
     table = plan.runs.table.assign(loss=loss)
     if plan.has_loss_sd:
         table = table.assign(loss_sd=plan.log_loss_sd * loss)
@@ -101,36 +140,26 @@ def simulate_design(plan: Design, truth: Mapping[str, np.ndarray], rng) -> Desig
 
 
 def _drift(plan: Design, values, mean: np.ndarray, rng) -> np.ndarray:
-    """A drift of the size that `values` say, drawn for each cell."""
+    """A drift of the size in `values`, drawn independently for each cell; (run,)."""
     logs = {c: np.log(v / plan.scales[c]) for c, v in plan.columns.items()}
-    moved = {
+    at_knots = {
         c: np.exp(v) * plan.scales[c]
         for c, v in plan.log_columns_at_knots(logs, plan.log_scale).items()
     }
-    across = next(iter(moved.values())).ndim == 2
-    here = {p: v[:, None] if across and np.ndim(v) else v for p, v in values.items()}
-    hinges = plan.hinges * (mean[:, None] - np.log(plan.law(moved, plan.scales, here)))
-    weights = rng.standard_normal((len(plan.cells), hinges.shape[1]))
-    return values["drift"] * (hinges * weights[plan.cell]).sum(axis=1)
+    by_run = {p: v[:, None] if np.ndim(v) else v for p, v in values.items()}
+    curve_at_knots = np.log(plan.law(at_knots, plan.scales, by_run))
+    basis = drifts.deviations(mean[:, None], curve_at_knots, plan.increments)
+    steps = rng.standard_normal((len(plan.cells), basis.shape[1]))
+    return values["drift"] * (basis * steps[plan.cell]).sum(axis=1)
 
 
 def _along_series(before: np.ndarray, gap: np.ndarray, memory, new: np.ndarray) -> np.ndarray:
-    """Noise of which each checkpoint keeps a share of the one before it."""
-    keep = np.exp(-gap / memory)
-    noise = np.sqrt(1 - keep**2) * new
+    """Correlated noise along each series from independent noise; (run,)."""
+    correlation = noise.correlation(gap, memory)
+    out = noise.unexplained(correlation) * new
     done = ~np.isfinite(gap)
     while not done.all():
         ready = ~done & done[before]
-        noise[ready] += keep[ready] * noise[before[ready]]
+        out[ready] += correlation[ready] * out[before[ready]]
         done |= ready
-    return noise
-
-
-def _at_runs(plan: Design, p, truth) -> np.ndarray:
-    link = p.prior.link
-    base = to_link(link, truth[p.name]) if p.has_population else p.prior.centre
-    total = base
-    for effect in p.effects:
-        member = to_link(link, truth[p.member(effect)])[plan.index(effect.column)]
-        total = total + member - base
-    return from_link(link, total)
+    return out

@@ -13,7 +13,7 @@ import bayescale as bs
 from bayescale.evaluation.comparison import average, compare
 from bayescale.evaluation.rollouts import Rollout
 from bayescale.forecasting.averaging import Average, stacking
-from bayescale.model.design import design
+from bayescale.model.specify import design
 
 VALUES = {
     "E": 1.8,

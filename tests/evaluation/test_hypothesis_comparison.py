@@ -12,7 +12,7 @@ import xarray as xr
 import bayescale as bs
 from bayescale import FitError, LawError, laws
 from bayescale.intervals import SAMPLE
-from bayescale.model.design import design
+from bayescale.model.specify import design
 
 room = import_module("bayescale.evaluation.hypothesis_comparison")
 #: Parameters made by hand do not fit the runs, and summaries say so.

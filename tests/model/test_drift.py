@@ -11,10 +11,11 @@ from scipy.stats import multivariate_normal, t
 import bayescale as bs
 from bayescale import FitError, Positive, laws
 from bayescale.model import drift
-from bayescale.model.design import design, noise_factor
+from bayescale.model.noise import factor
 from bayescale.model.posterior import at_runs, log_likelihood, residuals
 from bayescale.model.pymc_model import LEVEL, ODDS, build
 from bayescale.model.simulation import simulate_design
+from bayescale.model.specify import design
 
 CURVE = {"E": 0.2, "A": 0.4, "alpha": 0.4, "sigma": 0.02, "memory": 0.3, "drift": 0.3}
 
@@ -67,39 +68,72 @@ def test_knots_stand_in_the_middle_of_equal_stretches():
     assert length == 1
 
 
-def test_a_step_weighs_in_the_runs_beyond_it_only():
-    weights = drift.hinges(np.array([0.0, 5.0, 10.0]), np.array([0.5, 5.0, 9.5]), 4.0)
+def test_a_step_acts_on_the_runs_beyond_it_only():
+    weights = drift.increments(np.array([0.0, 5.0, 10.0]), np.array([0.5, 5.0, 9.5]), 4.0)
     np.testing.assert_array_equal(weights, [[0, 0, 0], [2, 0, 0], [2, 2, 2]])
 
 
-def test_the_mean_of_a_walk_has_the_variance_of_an_integrated_wiener_process():
+def test_the_drift_of_a_straight_line_is_an_integrated_random_walk():
+    x = np.linspace(0, 4, 9)
+    at, length = drift.knots(x, 400)
+    basis = drift.deviations(x[:, None], at, drift.increments(x, at, length))
+    s, t = np.minimum(x[:, None], x), np.maximum(x[:, None], x)
+    np.testing.assert_allclose(basis @ basis.T, s**2 * (3 * t - s) / 6, atol=2e-3)
+
+
+def test_the_integral_of_a_walk_has_the_covariance_of_an_integrated_wiener_process():
+    distance = np.broadcast_to([4.0, -1.0, 1.0], (40_000, 3))
+    walk = drift.integrated_walk(distance, np.random.default_rng(1))
+    assert (walk[:, 1] == 0).all()
+    np.testing.assert_allclose(walk.std(axis=0), [np.sqrt(64 / 3), 0, np.sqrt(1 / 3)], rtol=0.02)
+    assert np.cov(walk[:, 2], walk[:, 0])[0, 1] == pytest.approx((12 - 1) / 6, rel=0.04)
+
+
+def test_copies_of_a_walk_share_distances_and_nothing_else():
+    distance = np.array([[0.5, 2.0], [2.0, 1.0]]).repeat(20_000, axis=0)
+    walks = drift.integrated_walk(distance, np.random.default_rng(1), copies=2)
+    assert walks.shape == (40_000, 2, 2)
+    np.testing.assert_allclose(walks[:20_000, 1].std(axis=0), np.sqrt(8 / 3), rtol=0.03)
+    np.testing.assert_allclose(walks[20_000:, 1].std(axis=0), np.sqrt(1 / 3), rtol=0.03)
+    assert abs(np.corrcoef(walks[:20_000, 1].T)[0, 1]) < 0.03
+
+
+def test_the_mean_of_a_walk_is_its_integral_over_the_distance():
     distance, size = np.array([4.0, 0.0, 1.0]), np.full(40_000, 0.5)
-    walk = drift.wander(distance, size, np.random.default_rng(1))
+    walk = drift.mean_walk(distance, size, np.random.default_rng(1))
     np.testing.assert_allclose(walk.std(axis=0), 0.5 * np.sqrt(distance / 3), rtol=0.02)
     # Cov of the means over s <= t is (t/2 - s/6) s / t.
     assert np.cov(walk[:, 2], walk[:, 0])[0, 1] == pytest.approx(0.25 * (2 - 1 / 6) / 4, rel=0.04)
 
 
-def test_a_walk_that_starts_off_keeps_its_start():
-    walk = drift.wander(
-        np.array([0.0, 1e-9]), np.full(3, 0.1), np.random.default_rng(1), np.array([1.0, 2.0, 3.0])
-    )
-    np.testing.assert_allclose(walk[:, 1], [1, 2, 3], atol=1e-4)
+def test_a_walk_keeps_its_starting_value():
+    start = np.array([1.0, 2.0, 3.0])
+    walk = drift.mean_walk(np.array([0.0, 1e-9]), np.full(3, 0.1), np.random.default_rng(1), start)
+    np.testing.assert_allclose(walk[:, 1], start, atol=1e-4)
+    integral = drift.integrated_walk(np.full((3, 1), 1e-9), np.random.default_rng(1), start=start)
+    np.testing.assert_allclose(integral[:, 0], 1e-9 * start, rtol=1e-3)
 
 
-def test_a_break_comes_as_often_as_it_says_and_lasts():
+def test_a_break_comes_at_its_rate_and_its_change_lasts():
     distance = np.array([0.0, 2.0, 8.0])
     rng = np.random.default_rng(1)
-    added = drift.breaks(distance, 100_000, rng)
+    added = drift.mean_over(distance, drift.future_break(distance, drift.BREAKS, 100_000, rng))
     assert (added[:, 0] == 0).all()
     for i, far in ((1, 2.0), (2, 8.0)):
-        often = 1 - np.exp(-drift.BREAKS * far)
-        assert (added[:, i] != 0).mean() == pytest.approx(often, abs=0.005)
-        # A jump at t leaves (far - t) / far of itself in the mean; t is exponential.
+        share = 1 - np.exp(-drift.BREAKS * far)
+        assert (added[:, i] != 0).mean() == pytest.approx(share, abs=0.005)
+        # A change at t leaves (far - t) / far of itself in the mean; t is exponential.
         t = np.linspace(0, far, 20_001)
         left = np.trapezoid(drift.BREAKS * np.exp(-drift.BREAKS * t) * (1 - t / far) ** 2, t)
         assert added[:, i].var() == pytest.approx(drift.BREAK_SIZE**2 * left, rel=0.05)
     assert added.mean() == pytest.approx(0, abs=0.01)
+
+
+def test_every_draw_may_have_a_rate_of_its_own():
+    rate = np.repeat([1e-6, 10.0], 2000)
+    added = drift.future_break(np.array([5.0]), rate, 4000, np.random.default_rng(1))
+    assert (added[:2000] != 0).mean() < 0.01
+    assert (added[2000:] != 0).mean() > 0.99
 
 
 # -- checkpoints -------------------------------------------------------------------------------
@@ -113,6 +147,31 @@ def test_each_checkpoint_knows_the_one_before_it():
     index, gap = plan.before
     assert index.tolist() == [1, 1, 2, 0]
     np.testing.assert_allclose(gap, [np.log(4), np.inf, np.inf, np.log(2)])
+
+
+def test_of_checkpoints_at_one_scale_the_last_is_used():
+    frame = pd.DataFrame(
+        {"D": [1e6, 2e6, 2e6, 4e6], "loss": [4.0, 3, 2.9, 2], "series": ["a", "a", "a", "a"]}
+    )
+    table = runs(frame)
+    with pytest.warns(bs.RunsWarning, match="1 of 4 checkpoints have the same D as a later one"):
+        plan = design(table, laws.get("power(D)"))
+    assert plan.runs.table["loss"].tolist() == [4.0, 2.9, 2]
+
+
+def test_a_law_of_parameters_alone_uses_the_end_of_each_run():
+    frame = pd.DataFrame(
+        {
+            "N": np.repeat([1e7, 1e8, 1e9], 2),
+            "D": np.tile([2e9, 1e9], 3),
+            "loss": [3.0, 3.5, 2.5, 3.0, 2.0, 2.5],
+            "series": np.repeat(["a", "b", "c"], 2),
+        }
+    )
+    with pytest.warns(bs.RunsWarning, match="3 of 6 checkpoints have the same N"):
+        plan = design(bs.Runs.from_frame(frame), laws.get("power(N)"))
+    assert plan.runs.table["loss"].tolist() == [3.0, 2.5, 2.0]  # the larger D, whatever the order
+    assert not plan.has_series
 
 
 def test_drift_is_inferred_from_checkpoints_and_added_to_tables():
@@ -188,21 +247,26 @@ def test_a_curve_with_groups_or_without_drift_is_not_anchored():
     assert not design(table, laws.get("power(D)"), drift="off").is_anchored
 
 
-def test_groups_drift_each_for_itself():
+def test_the_drifts_of_groups_are_independent():
+    """The density is that of two tables, not of one drift in both."""
     table = runs(curve(8, "one", task="x"), curve(8, "two", seed=2, task="y"), groups="task")
-    plan = design(table, laws.get("power(D)"), groups="task")
+    pool = dict.fromkeys(CURVE, "complete")
+    plan = design(table, laws.get("power(D)"), groups="task", pool=pool)
     model = build(plan)
-    two = [
-        model.compile_logp(vars=model.potentials, jacobian=False)(
-            {**model.initial_point(), "drift_log__": np.log(size)}
-        )
-        for size in (1e-8, 0.5)
-    ]
-    whole = [design(t, laws.get("power(D)")) for t in (table,)]
-    assert len(plan.cells) == 2
-    assert len(whole[0].cells) == 1
-    assert np.isfinite(two).all()
-    assert two[0] != two[1]
+    likelihood = [v for v in model.potentials if v.name == "log_loss"]
+    log_p = model.compile_logp(vars=likelihood, jacobian=False)(point_of(plan, CURVE))
+
+    def law(D):
+        return 0.2 + 0.4 * (D / plan.scales["D"]) ** -0.4
+
+    dense = covariance(plan, law, 0.02, 0.3, 0.3)
+    noise = covariance(plan, law, 0.02, 0.3, 0.0)
+    own = plan.cell[:, None] == plan.cell
+    mean = np.log(law(table.table["D"].to_numpy()))
+    expected = multivariate_normal(mean, noise + own * (dense - noise)).logpdf(plan.log_loss)
+    shared = multivariate_normal(mean, dense).logpdf(plan.log_loss)
+    assert log_p == pytest.approx(expected, rel=1e-6)
+    assert abs(shared - expected) > 0.1
 
 
 @pytest.fixture
@@ -245,7 +309,7 @@ def test_what_a_checkpoint_adds_is_measured_from_the_one_before(by_hand):
     fit = by_hand(runs(curve()), "power(D)", values, drift="off")
     here, plan = at_runs(fit.posterior, fit.plan), fit.plan
     index, gap = plan.before
-    off = residuals(fit.posterior, plan)["off"]
+    off = residuals(fit.posterior, plan)["standardised"]
     keep = np.exp(-gap / 0.3)
     np.testing.assert_allclose(here["residual"], 0.02 * (off - keep * off[:, index]))
     np.testing.assert_allclose(here["sigma"][0], 0.02 * np.sqrt(1 - keep**2))
@@ -312,6 +376,38 @@ def test_a_series_is_continued_from_its_last_checkpoint(drifting):
     assert continued["series"].to_numpy().tolist() == ["one", "one"]
 
 
+def test_between_checkpoints_the_noise_is_correlated_in_part(by_hand):
+    """Half a memory beyond the last checkpoint: conditional mean and scale of the process."""
+    values = {k: v for k, v in CURVE.items() if k != "drift"} | {"nu": 1e6}
+    fit = by_hand(runs(curve()), "power(D)", values, draws=20_000, chains=1, drift="off")
+    plan = fit.plan
+    last = int(np.argmax(plan.log_scale))
+    gap = 0.15
+    D = plan.columns["D"][last] * np.exp(gap)
+    log = np.log(bs.forecast(fit, D=D, series="one").data["loss"]).to_numpy().ravel()
+    law = np.log([plan.law({"D": x}, plan.scales, CURVE) for x in (plan.columns["D"][last], D)])
+    correlation = np.exp(-gap / 0.3)
+    expected = law[1] + correlation * (plan.log_loss[last] - law[0])
+    scale = 0.02 * np.sqrt(1 - correlation**2)
+    assert log.std() == pytest.approx(scale, rel=0.03)
+    assert log.mean() == pytest.approx(expected, abs=5 * scale / np.sqrt(20_000))
+
+
+def test_a_forecast_far_beyond_a_curve_allows_for_a_break(by_hand):
+    """The variance that breaks to come add to the drift: that of `future_break`."""
+    values = CURVE | {"drift": 1e-6}
+    fit = by_hand(runs(curve()), "power(D)", values, draws=20_000, chains=1)
+    D = np.exp(fit.plan.log_scale.max() + 4.0)
+    log = np.log(bs.forecast(fit, D=D).data)
+    beyond = (log["mean"] - log["law"]).to_numpy().ravel()
+    at_edge = np.log(fit.law({"D": np.exp(fit.plan.log_scale.max())}, fit.plan.scales, CURVE))
+    change = np.log(fit.law({"D": D}, fit.plan.scales, CURVE)) - at_edge
+    t = np.linspace(0, 4, 20_001)
+    left = np.trapezoid(drift.BREAKS * np.exp(-drift.BREAKS * t) * (1 - t / 4) ** 2, t)
+    assert beyond.std() == pytest.approx(abs(change) * drift.BREAK_SIZE * np.sqrt(left), rel=0.05)
+    assert (abs(beyond) > 1e-4).mean() == pytest.approx(1 - np.exp(-4 * drift.BREAKS), abs=0.015)
+
+
 def test_a_series_that_is_not_known_is_refused(drifting):
     with pytest.raises(FitError, match="there is no series 'two'"):
         bs.forecast(drifting, D=1e9, series="two")
@@ -350,8 +446,8 @@ def test_a_drift_inside_the_runs_is_kept_in_a_file(drifting, tmp_path):
 
 def test_noise_follows_the_loss_inside_the_data_and_stays_beyond():
     low, high = np.log(2), np.log(4)
-    factor = noise_factor(0.7, np.log([0.5, 2, np.sqrt(8), 4, 90]), np.array([low, high]))
-    np.testing.assert_allclose(np.log(factor), [-0.7, -0.7, 0, 0.7, 0.7], atol=1e-12)
+    by_loss = factor(0.7, np.log([0.5, 2, np.sqrt(8), 4, 90]), np.array([low, high]))
+    np.testing.assert_allclose(np.log(by_loss), [-0.7, -0.7, 0, 0.7, 0.7], atol=1e-12)
 
 
 def test_a_trend_of_the_noise_is_found_again_and_bounds_forecasts():

@@ -13,7 +13,7 @@ from bayescale import laws
 from bayescale.inference import nuts
 from bayescale.inference.diagnostics import convergence
 from bayescale.model.checks import _not_as_measured
-from bayescale.model.design import design
+from bayescale.model.specify import design
 
 
 def quantiles(fit, name, *probs):
@@ -316,7 +316,7 @@ class TestModel:
 
     @pytest.mark.parametrize("law", ["chinchilla", "kaplan", "kaplan_floor", "power(D)"])
     def test_few_and_many_runs_choose_their_parametrisation(self, openlm, law):
-        from bayescale.model.design import design
+        from bayescale.model.specify import design
 
         def centred(runs):
             plan = design(runs, laws.get(law), "dataset")

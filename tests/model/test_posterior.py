@@ -8,7 +8,7 @@ from scipy.stats import t
 
 import bayescale as bs
 from bayescale import laws
-from bayescale.model.design import NOISE, design
+from bayescale.model.noise import NOISE
 from bayescale.model.posterior import (
     NEW,
     at_runs,
@@ -17,6 +17,7 @@ from bayescale.model.posterior import (
     run_groups,
     settle_groups,
 )
+from bayescale.model.specify import design
 from bayescale.priors import to_link
 
 LEVELS = ("c4", "redpajama", "refinedweb")

@@ -9,8 +9,7 @@ import pytest
 import bayescale as bs
 from bayescale.evaluation.sbc import envelope, envelope_level, extremeness
 from bayescale.model.design import design as plan_of
-from bayescale.model.design import draw_prior
-from bayescale.model.simulation import simulate_design
+from bayescale.model.simulation import draw_prior, simulate_design
 
 ONE_CORPUS = "dataset == 'redpajama'"
 

@@ -1,0 +1,247 @@
+"""From a user's options to a `Design`: every option checked, every default filled in."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from bayescale.data import Runs, as_names
+from bayescale.errors import FitError, RunsWarning, unknown
+from bayescale.laws import Law
+from bayescale.model import drift as drifts
+from bayescale.model import noise as noises
+from bayescale.model.design import TERMS, Design, has_checkpoints
+from bayescale.model.hierarchy import POOLINGS, Effect, Parameter
+from bayescale.priors import Positive, Prior, from_link
+
+#: The posterior sd of a group's parameter, from the group's own runs and relative to the typical
+#: difference between groups, below which the centred form is sampled; else the offset from the
+#: population in units of the between-group scale.
+CENTRED_BELOW = 0.7
+#: Runs of a typical group that determine a noise scale of its own.
+ENOUGH_FOR_NOISE = 8
+
+#: Names that the model uses for other things; no parameter or group column may have them.
+RESERVED = ("chain", "draw", "run", "point", "budget", "knot", "cell", *TERMS, "mean", "loss",
+            "log_loss")  # fmt: skip
+
+
+def design(
+    runs: Runs,
+    law: Law,
+    groups: str | Sequence[str] | None = None,
+    pool: Mapping[str, str | Mapping[str, str]] | None = None,
+    priors: Mapping[str, Prior] | None = None,
+    drift: str = "auto",
+    noise: str = "even",
+) -> Design:
+    """Check a user's options and build the specification of the model.
+
+    Parameters are those of `bayescale.fit`.
+
+    Raises
+    ------
+    FitError
+        Naming every column, parameter or pooling that is not possible.
+
+    Warns
+    -----
+    RunsWarning
+        If checkpoints of one series have the same scale: only the last of them is used.
+    """
+    if not isinstance(runs, Runs):
+        raise FitError(
+            f"expected Runs, got {type(runs).__name__}: make them with Runs.read(path) "
+            "or Runs.from_frame(frame)"
+        )
+    groups, pool, priors = as_names(groups), dict(pool or {}), dict(priors or {})
+    problems = _columns(runs, law, groups)
+    if drift not in drifts.KINDS:
+        problems.append(unknown("drift", drift, drifts.KINDS))
+    if noise not in noises.KINDS:
+        problems.append(unknown("noise", noise, noises.KINDS))
+    if not problems:
+        runs = _last_of_ties(runs, law)
+        if noise == "by_loss" and runs.table["loss"].nunique() < 2:
+            problems.append("noise='by_loss': all losses are equal")
+    if drift == "auto":
+        drift = "through" if has_checkpoints(runs) else "ahead"
+    defaults = {**law.priors, **_terms(runs, drift, noise)}
+    ahead = priors.pop("drift", None) if drift == "ahead" else None
+    if ahead is not None and not isinstance(ahead, Positive):
+        problems.append(f"priors: drift is {ahead!r}; use Positive")
+    problems += _options(pool, priors, groups, defaults)
+    if problems:
+        raise FitError(problems)
+    typical = float(np.exp(np.log(runs.table["loss"]).mean()))
+    parameters = tuple(
+        _parameter(name, prior, pool, groups, law, typical)
+        for name, prior in {**defaults, **priors}.items()
+    )
+    scales = {c: float(np.exp(np.log(runs.table[c]).mean())) for c in law.columns}
+    return _parametrised(Design(law, runs, groups, parameters, scales, drift, ahead))
+
+
+def _columns(runs: Runs, law: Law, groups: Sequence[str]) -> list[str]:
+    """Columns that the law or the groups need and the runs lack."""
+    problems = [
+        f"law {law.name!r} needs the column {c!r}, which these runs lack: "
+        f"they have {', '.join(x for x in 'NDC' if x in runs)}"
+        for c in law.columns
+        if c not in runs
+    ]
+    for g in groups:
+        if g not in runs.table.columns:
+            problems.append(unknown("group column", g, runs.table.columns))
+        elif g in RESERVED or g in law.columns or g in law.parameters:
+            problems.append(f"a group column cannot be called {g!r}: rename it")
+        elif runs.table[g].isna().any():
+            problems.append(f"group column {g!r} has missing labels")
+    return problems
+
+
+def _last_of_ties(runs: Runs, law: Law) -> Runs:
+    """One checkpoint per series and scale: the last one.
+
+    A resumed run logs some steps twice, and under a law of N alone all checkpoints of a run have
+    one scale. Noise that is correlated over log scale would be perfectly correlated there.
+    """
+    if not has_checkpoints(runs):
+        return runs
+    order = [c for c in ("C", "D") if c in runs]
+    table = runs.table.sort_values(order, kind="stable") if order else runs.table
+    scale = sum(np.log(table[c].to_numpy(float)) for c in law.columns)
+    series = table["series"].astype(str)
+    sorted_scale = pd.Series(scale, table.index).groupby(series).transform(np.sort)
+    gap = sorted_scale.groupby(series).diff()
+    if not (gap <= noises.SAME).any():
+        return runs
+    rounded = pd.Series(np.round(scale / noises.SAME), table.index)
+    last = ~pd.DataFrame({"series": series, "scale": rounded}).duplicated(keep="last")
+    keep = last.reindex(runs.table.index).to_numpy()
+    columns = " and ".join(law.columns)
+    warnings.warn(
+        f"{runs.source}: {int((~keep).sum())} of {len(runs)} checkpoints have the same {columns} "
+        "as a later one of the same series; only the last of each is used",
+        RunsWarning,
+        stacklevel=4,
+    )
+    return runs[keep]
+
+
+def _terms(runs: Runs, drift: str, noise: str) -> dict[str, Prior]:
+    """Priors of noise and drift."""
+    out = dict(noises.NOISE)
+    if noise == "by_loss":
+        out["trend"] = noises.TREND
+    if has_checkpoints(runs):
+        out["memory"] = noises.MEMORY
+    if drift == "through":
+        del out["nu"]
+        out["drift"] = drifts.THROUGH
+    return out
+
+
+def _options(pool, priors, groups: Sequence[str], parameters: Mapping[str, Prior]) -> list[str]:
+    """Poolings and priors that are not possible."""
+    problems = []
+    for option, names in (("pool", pool), ("priors", priors)):
+        problems += [
+            f"{option}: {unknown('parameter', n, parameters)}" for n in names if n not in parameters
+        ]
+    problems += [
+        f"priors: {n} is {p!r}; use Positive, Fraction or Real"
+        for n, p in priors.items()
+        if not isinstance(p, Prior)
+    ]
+    for name, pooling in pool.items():
+        by_column = pooling if isinstance(pooling, Mapping) else dict.fromkeys(groups, pooling)
+        problems += [
+            f"pool[{name!r}]: {unknown('group column', c, groups)}"
+            for c in by_column
+            if c not in groups
+        ]
+        problems += [
+            f"pool[{name!r}]: {unknown('pooling', p, POOLINGS)}"
+            for p in by_column.values()
+            if p not in POOLINGS
+        ]
+        if not groups and pooling != "complete":
+            problems.append(f"pool[{name!r}]: there are no groups to pool over; pass groups=")
+        elif len({p for p in by_column.values() if p != "complete"}) > 1:
+            problems.append(
+                f"pool[{name!r}] mixes 'partial' and 'none': a parameter that is not pooled over "
+                "one column has no population to pool over another"
+            )
+    return problems
+
+
+def _parameter(name: str, prior: Prior, pool, groups, law: Law, typical_loss: float) -> Parameter:
+    """A parameter with its prior in absolute units and its effects over the group columns."""
+    if isinstance(prior, Positive):
+        prior = prior.in_units_of(typical_loss)
+    usual = noises.POOLING.get(name, "partial" if name in law.poolable else "complete")
+    pooling = pool.get(name, usual)
+    by_column = pooling if isinstance(pooling, Mapping) else dict.fromkeys(groups, pooling)
+    effects = tuple(
+        Effect(c, by_column.get(c, usual)) for c in groups if by_column.get(c, usual) != "complete"
+    )
+    if len({e.pooling for e in effects}) > 1:
+        raise FitError(
+            f"pool[{name!r}] leaves {usual!r} for the columns it does not name, which cannot be "
+            "mixed with what it names: give all columns"
+        )
+    return Parameter(name, prior, effects)
+
+
+def _parametrised(plan: Design) -> Design:
+    """Choose the centred or the non-centred form of every effect by the information in the runs.
+
+    Around the prior medians, a group's own runs determine each of its parameters up to some
+    standard deviation (a Gauss-Newton estimate). If that is small relative to the typical
+    difference between groups, the group's value is nearly independent of the between-group scale
+    in the posterior, and the centred form samples well. Otherwise the non-centred form does.
+    """
+    if not plan.groups:
+        return plan
+    varying = [p for p in plan.parameters if p.effects and p.name in plan.law.parameters]
+    sensitivity = _sensitivity(plan, varying)
+    noise = np.hypot(plan.parameter("sigma").prior.median, plan.log_loss_sd)
+    typical = np.array([p.prior.between_width for p in varying])
+    centred = {}
+    for g in plan.groups:
+        index = plan.index(g)
+        widths = []
+        for level in range(len(plan.levels[g])):
+            rows = sensitivity[index == level] / noise[index == level, None]
+            precision = rows.T @ rows + np.diag(typical**-2)
+            widths.append(np.sqrt(np.diag(np.linalg.inv(precision))) / typical)
+        for p, width in zip(varying, np.median(widths, axis=0), strict=True):
+            centred[p.name, g] = bool(width < CENTRED_BELOW)
+        enough = bool(np.median(np.bincount(index)) >= ENOUGH_FOR_NOISE)
+        centred |= {(name, g): enough for name in TERMS}
+
+    def settled(p: Parameter) -> Parameter:
+        effects = (replace(e, centred=centred[p.name, e.column]) for e in p.effects)
+        return replace(p, effects=tuple(effects))
+
+    return replace(plan, parameters=tuple(map(settled, plan.parameters)))
+
+
+def _sensitivity(plan: Design, varying: Sequence[Parameter], step: float = 1e-4) -> np.ndarray:
+    """d log(loss) / d parameter on the link scale, at the prior medians; (run, parameter)."""
+    centre = {p.name: p.prior.centre for p in plan.parameters}
+
+    def log_loss(name: str, change: float) -> np.ndarray:
+        values = {
+            p: from_link(plan.parameter(p).prior.link, centre[p] + change * (p == name))
+            for p in plan.law.parameters
+        }
+        return np.log(plan.law(plan.columns, plan.scales, values))
+
+    slopes = [(log_loss(p.name, step) - log_loss(p.name, -step)) / (2 * step) for p in varying]
+    return np.stack(slopes, axis=1) if slopes else np.zeros((len(plan.runs), 0))
