@@ -3,6 +3,9 @@
 from . import laws as laws
 from . import testing as testing
 from .capabilities import (
+    BreakForecast as BreakForecast,
+)
+from .capabilities import (
     Breaks as Breaks,
 )
 from .capabilities import (

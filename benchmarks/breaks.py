@@ -1,17 +1,17 @@
-"""Breaks: false alarms, what is found of breaks that are there, and what real tables say.
+"""Breaks: false alarms, power, calibration, and results on public tables.
 
     python benchmarks/breaks.py [part ...] [--workers 2] [--scale 1.0]
 
 All parts run where none is named. `--scale` multiplies the number of simulated curves.
 
-alarms       curves without a break, two thirds of them drifting: how often P(break) > .5
-broken       one break of known place, no drift: how often it is found, and where
-metric       a per-token power law seen through exact match, with a change of slope and without
+alarms       curves without a break, two thirds of them with drift: how often P(break) > .5
+broken       one break at a known place, no drift: how often it is found, and where
+metric       a per-token power law seen through exact match, with and without a change of slope
 calibration  broken curves drawn from the priors: ranks of the truth in its posterior
 tasks        nine tasks in accuracy and Brier score (Wu and Lo 2024, arXiv:2410.01692)
 addition     four-digit addition from its first 14 points (Caballero et al. 2022)
 emergent     tasks of Ruan et al. 2024, fitted below their threshold, forecast above
-repeated     the same curves with other seeds: how exact the evidence is, and says it is
+repeated     the same curves with other seeds: the Monte Carlo error of the evidence and its report
 ahead        the last quarter of simulated curves, forecast from the first three
 public       fine-tuning curves with a plateau (Lin et al. 2024, arXiv:2402.02314), BIG-Bench curves
 """
@@ -29,19 +29,21 @@ from common import RESULTS, keep, reference, workers, write
 from scipy.stats import binom
 
 import bayescale as bs
-from bayescale.capabilities.break_evidence import read_curves, search
-from bayescale.capabilities.break_model import PARTICLES, Bends, Curve
+from bayescale.capabilities.break_evidence import bayes_factors, sample_curve
+from bayescale.capabilities.break_model import PARTICLES, BreakModel, Curve
 from bayescale.capabilities.break_search import Breaks
+from bayescale.capabilities.curve_table import read_curves
 from bayescale.capabilities.likelihoods import Accuracy, Loss
 from bayescale.evaluation.scores import crps, interval_score
 
 SIZES = {8: 60, 20: 45, 40: 30, 100: 18}  # curves of each kind, by number of points
-POINTS = list(SIZES)  # that are simulated
+POINTS = list(SIZES)  # numbers of points that are simulated
 NOISE = {"loss": (0.003, 0.01, 0.1), "accuracy": (200, 2000)}  # sd of log loss; questions
-#: Of the curve's own slope, per root of an e-fold: none, the middle of the prior, its upper part.
+#: In units of the curve's own slope, per root of an e-fold: none, the median of the prior, and a
+#: value in its upper tail.
 DRIFTS = (0.0, 0.2, 0.5)
 CHANGES = (-0.8, 0.75, 1.5, 3.0, 6.0)  # of slope at a break, in units of the slope before
-SHARES = (0.1, 0.2, 0.3)  # of curves that break, before any is seen
+SHARES = (0.1, 0.2, 0.3)  # prior means of the share of curves that break
 
 
 def simulated(kind: str, n: int, noise: float, change: float, drift: float, rng):
@@ -72,33 +74,26 @@ def simulated(kind: str, n: int, noise: float, change: float, drift: float, rng)
         many = 0.25 / (0.015 * 2 ** rng.standard_normal()) ** 2
         true = rng.beta(np.maximum(p * many, 1e-9), np.maximum((1 - p) * many, 1e-9))
         y = rng.binomial(int(questions), true) / questions
-        if y.max() - chance > 3 * np.sqrt(0.25 / questions):  # it leaves chance
+        if y.max() - chance > 3 * np.sqrt(0.25 / questions):  # above chance
             return Curve(s, Accuracy(y, np.full(n, questions), chance), np.full(n, -1)), place
 
 
-def found(curve: Curve, seed) -> Breaks:
-    return Breaks(
-        {"curve": curve},
-        {"curve": search((curve, 3, PARTICLES, seed))},
-        "x",
-        "y",
-        "accuracy" if isinstance(curve.metric, Accuracy) else "loss",
-        (),
-        (),
-        1,
-    )
+def breaks_of(curve: Curve, seed) -> Breaks:
+    """`bayescale.breaks` of one curve."""
+    metric = "accuracy" if isinstance(curve.metric, Accuracy) else "loss"
+    samples = sample_curve(curve, 3, PARTICLES, seed)
+    return Breaks({"curve": curve}, {"curve": samples}, "x", "y", metric, (), (), 1)
 
 
 def one(job) -> dict:
-    """One simulated curve, and what is said of it."""
+    """Breaks found in one simulated curve."""
     kind, n, noise, change, drift, i = job
     rng = np.random.default_rng([i, n, int(1e4 * noise), int(100 * change) + 500, int(10 * drift)])
     curve, place = simulated(kind, n, noise, change, drift, rng)
     started = time.perf_counter()
-    said = found(curve, [i, n])
+    result = breaks_of(curve, [i, n])
     seconds = time.perf_counter() - started
-    shared = said._shared("curve")
-    odds = shared["break_over_drift"]
+    factors = bayes_factors(result.samples["curve"])
     row = dict(
         metric=kind,
         points=n,
@@ -106,20 +101,20 @@ def one(job) -> dict:
         change=change,
         drift=drift,
         curve=i,
-        break_over_drift=odds,
-        drift_over_law=shared["drift_over_law"],
-        P=said.probability(),
+        break_over_drift=factors["break_over_drift"],
+        drift_over_law=factors["drift_over_law"],
+        P=result.probability(),
         seconds=seconds,
     )
-    where = np.log(said.places()["x"].to_numpy())
-    if change and len(where) >= 10:
-        low, high = np.quantile(where, [0.05, 0.95])
+    log_x = np.log(result.places()["x"].to_numpy())
+    if change and len(log_x) >= 10:
+        low, high = np.quantile(log_x, [0.05, 0.95])
         row |= {"inside 90 %": low <= place <= high, "width": high - low, "range": np.ptp(curve.s)}
     return row
 
 
 def with_others(each: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Curves just run, with those of other numbers of points that were kept before."""
+    """Curves of this run, with earlier results for other numbers of points."""
     if set(POINTS) < set(SIZES):
         kept = pd.read_csv(RESULTS / f"{name}.csv")
         each = pd.concat([kept[~kept["points"].isin(POINTS)], each], ignore_index=True)
@@ -165,7 +160,7 @@ def alarms(many, scale: float) -> None:
 
 
 def _upper(k: int, n: int) -> float:
-    """The rate under which so few alarms would come in one case of twenty."""
+    """Upper limit of the rate: so few alarms have a probability of 5 % at this rate."""
     rates = np.linspace(0, 1, 2001)
     return float(rates[binom.cdf(k, n, rates) >= 0.05].max())
 
@@ -216,9 +211,8 @@ def metric(many, scale: float) -> None:
                 }
             )
             rows.append((table, change, tokens, i))
-    said = list(many(_tested, rows))
     table = (
-        pd.DataFrame(said)
+        pd.DataFrame(list(many(_tested, rows)))
         .groupby(["change", "tokens", "verdict"])
         .agg(curves=("P(bend) loss", "size"), power=("power", "mean"))
         .reset_index()
@@ -228,7 +222,7 @@ def metric(many, scale: float) -> None:
 
 def _tested(job) -> dict:
     table, change, tokens, i = job
-    said = bs.metric_test(
+    result = bs.metric_test(
         table,
         "N",
         continuous="loss",
@@ -237,7 +231,7 @@ def _tested(job) -> dict:
         random_seed=i,
         progressbar=False,
     )
-    return dict(change=change, tokens=tokens, **said.table.iloc[0])
+    return dict(change=change, tokens=tokens, **result.table.iloc[0])
 
 
 def calibration(many, scale: float) -> None:
@@ -249,14 +243,14 @@ def calibration(many, scale: float) -> None:
             u = own[name].dropna().to_numpy()
             if not len(u):
                 continue
-            for_ = {f"inside {q} %": float((abs(u - 0.5) < q / 200).mean()) for q in (50, 80, 90)}
+            inside = {f"inside {q} %": float((abs(u - 0.5) < q / 200).mean()) for q in (50, 80, 90)}
             rows.append(
-                dict(metric=kind, quantity=name, curves=len(u), **for_, kolmogorov=_kolmogorov(u))
+                dict(metric=kind, quantity=name, curves=len(u), **inside, kolmogorov=_kolmogorov(u))
             )
     write(
         pd.DataFrame(rows),
         "breaks_calibration",
-        "Broken curves from the priors: truth inside its intervals, and P of so uneven ranks",
+        "Broken curves from the priors: coverage of intervals, and P of such uneven ranks",
     )
 
 
@@ -277,41 +271,44 @@ def _ranked(job) -> dict:
         Loss(blank, np.zeros(n)) if kind == "loss" else Accuracy(blank, np.full(n, 1000.0), 0.25)
     )
     curve = Curve(s, metric, np.full(n, -1))
-    law = Bends(curve, 1)
-    at = law.draw(1, rng)
-    normals = rng.standard_normal((1, 3 + curve.walk[0].shape[0]))
-    y = metric.draw(law.eta(at, normals, s, curve.family), law.scalars(at), rng)[0]
+    prior = BreakModel(curve, 1)
+    position = prior.draw_prior(1, rng)
+    coefficients = rng.standard_normal((1, 3 + len(curve.drift_components[0])))
+    eta = prior.eta(position, coefficients, s, curve.family)
+    y = metric.draw(eta, prior.hyperparameters(position), rng)[0]
     out = dict(metric=kind, curve=i)
     if kind == "loss":
-        # The priors are in units of the curve, as found: the truth's own unit stays.
+        # The priors are relative to the observed scores; the truth has the unit of `blank`.
         seen = Curve(s, _InUnits(y, np.zeros(n)), curve.family)
     else:
         seen = Curve(s, Accuracy(y, metric.n, metric.chance), curve.family)
-    law2 = Bends(seen, 1)
-    cloud = law2.evidence(rng)
-
-    def said(law, at, normals):
-        before, change = law.slopes(at, normals)
-        h = law.scalars(at)
-        end = law.eta(at, normals, s[-1:], np.full(1, -1))[:, 0]
-        facts = {
-            "place": law.places(at)[:, 0],
-            "width": law.widths(at)[:, 0],
-            "before": before,
-            "change": change[:, 0],
-            "drift": h["drift"][:, 0],
-            "end of the curve": end,
-        }
-        return facts | {name: h[name][:, 0] for name in metric.priors}
-
-    truth, ours = said(law, at, normals), said(law2, cloud.places, cloud.kept)
+    model = BreakModel(seen, 1)
+    sample = model.sample(rng)
+    truth = _quantities(prior, position, coefficients)
+    draws = _quantities(model, sample.positions, sample.auxiliary)
     for name, value in truth.items():
-        out[name] = float(((ours[name] < value).sum() + rng.random()) / (len(cloud.places) + 1))
+        out[name] = float(((draws[name] < value).sum() + rng.random()) / (len(draws[name]) + 1))
     return out
 
 
+def _quantities(model: BreakModel, positions, coefficients) -> dict[str, np.ndarray]:
+    """Quantities of a curve with one break, each (draw,)."""
+    before, change = model.slopes(positions, coefficients)
+    h = model.hyperparameters(positions)
+    end = model.eta(positions, coefficients, model.curve.s[-1:], np.full(1, -1))[:, 0]
+    named = {
+        "place": model.locations(positions)[:, 0],
+        "width": model.widths(positions)[:, 0],
+        "before": before,
+        "change": change[:, 0],
+        "drift": h["drift"][:, 0],
+        "end of the curve": end,
+    }
+    return named | {name: h[name][:, 0] for name in model.curve.metric.priors}
+
+
 class _InUnits(Loss):
-    """Losses whose unit is the one that the truth was drawn in."""
+    """Losses whose priors have the unit that the truth was drawn in."""
 
     typical = 0.5
 
@@ -320,30 +317,30 @@ def tasks(many, scale: float) -> None:
     """P(break) on either metric, and the test of the metric, for nine public tasks."""
     table = pd.read_csv(reference("emergence_tasks.csv"))
     table = table[table["excluded_by_authors"].astype(str) != "True"].dropna(subset=["flops"])
-    options = dict(x="flops", groups="task", family="family")
+    options = dict(x="flops", groups="task", family="family", random_seed=1)
     executor = None if many is map else _Mapper(many)
-    said = {
+    results = {
         y: bs.breaks(table, y=y, metric=y, executor=executor, **options)
         for y in ("accuracy", "brier")
     }
     tested = bs.metric_test(table, executor=executor, **options).table
     published = table.groupby("task")["published_class"].first()
     rows = []
-    for task in said["accuracy"].tasks:
+    for task in results["accuracy"].labels:
         row = dict(task=task, published=published[task])
-        for y, found in said.items():
-            where = found.places(task)
+        for y, result in results.items():
+            draws = result.places(task)
             row |= {
-                f"P(break) {y}": found.probability(task),
-                f"place {y}": where["x"].median() if len(where) else np.nan,
-                f"kind {y}": where["kind"].mode().iloc[0] if len(where) else "",
+                f"P(break) {y}": result.probability(task),
+                f"place {y}": draws["x"].median() if len(draws) else np.nan,
+                f"kind {y}": draws["kind"].mode().iloc[0] if len(draws) else "",
             }
         rows.append(row | dict(tested.loc[task]))
     write(pd.DataFrame(rows), "breaks_tasks", "Nine tasks: breaks by metric")
 
 
 class _Mapper:
-    """What `bayescale` wants of an executor, from a pool's map."""
+    """An executor for `bayescale` from the map of a pool."""
 
     def __init__(self, many):
         self.map = many
@@ -353,9 +350,9 @@ def addition(many, scale: float) -> None:
     table = pd.read_csv(reference("bnsl_addition.csv"))
     first = table[table["is_train"].astype(str) == "True"]
     last = table[table["is_train"].astype(str) != "True"]
-    said = bs.breaks(first, x="unique_examples", y="loss")
-    y = said.forecast(last["unique_examples"].to_numpy())["y"].to_numpy()[0]
-    where = said.places()["x"]
+    result = bs.breaks(first, x="unique_examples", y="loss", random_seed=1)
+    y = bs.forecast(result, x=last["unique_examples"]).data["y"].to_numpy()[0]
+    places = result.places()["x"]
     low, high = np.quantile(y, [0.025, 0.975], axis=0)
     rows = pd.DataFrame(
         {
@@ -365,16 +362,18 @@ def addition(many, scale: float) -> None:
             "low 95 %": low,
             "high 95 %": high,
             "inside 95 %": (low <= last["loss"]) & (last["loss"] <= high),
-            "P(break)": said.probability(),
-            "place": where.median(),
-            "place low 90 %": where.quantile(0.05),
-            "place high 90 %": where.quantile(0.95),
+            "P(break)": result.probability(),
+            "place": places.median(),
+            "place low 90 %": places.quantile(0.05),
+            "place high 90 %": places.quantile(0.95),
         }
     )
     write(rows, "breaks_addition", "Four-digit addition, forecast from its first 14 points")
 
 
-ONSET = 0.2  # of the way from chance to the best accuracy: a task's threshold is where it is passed
+#: The threshold of a task is where this share of the range from chance to the best accuracy is
+#: passed.
+ONSET = 0.2
 
 
 def emergent(many, scale: float) -> None:
@@ -413,15 +412,11 @@ def emergent(many, scale: float) -> None:
 def _across(job) -> pd.DataFrame:
     task, own, threshold = job
     below, above = own[own["C"] < threshold], own[own["C"] >= threshold]
-    said = bs.breaks(below, y="accuracy", groups="task", family="family", progressbar=False)
-    known = [f if f in said.families else None for f in above["family"]]
-    draws = np.concatenate(
-        [
-            said.forecast([c], task, f)["y"].to_numpy()[0]
-            for c, f in zip(above["C"], known, strict=True)
-        ],
-        axis=1,
+    result = bs.breaks(
+        below, y="accuracy", groups="task", family="family", random_seed=1, progressbar=False
     )
+    family = [f if f in result.families else None for f in above["family"]]
+    draws = bs.forecast(result, x=above["C"], family=family).data["y"].to_numpy()[0]
     truth = above["accuracy"].to_numpy()
     out = pd.DataFrame(
         {
@@ -476,20 +471,20 @@ def repeated(many, scale: float) -> None:
         )
         .reset_index()
     )
-    write(table, "breaks_repeated", "The evidence from seed to seed, and what it says of itself")
+    write(table, "breaks_repeated", "The evidence from seed to seed, and its reported error")
 
 
 def _evidence(job) -> dict:
     name, curve, seed = job
     started = time.perf_counter()
-    said = found(curve, [seed, 7])
-    shared = said._shared("curve")
+    result = breaks_of(curve, [seed, 7])
+    factors = bayes_factors(result.samples["curve"])
     return dict(
         curve=name,
         seed=seed,
-        break_over_drift=shared["break_over_drift"],
-        mcse=shared["mcse"],
-        P=said.probability(),
+        break_over_drift=factors["break_over_drift"],
+        mcse=factors["mcse"],
+        P=result.probability(),
         seconds=time.perf_counter() - started,
     )
 
@@ -502,12 +497,12 @@ def ahead(many, scale: float) -> None:
         for i in range(max(int(20 * scale), 4))
     ]
     each = pd.concat(many(_continued, jobs), ignore_index=True)
-    held = {f"inside{q}": (f"inside {q} %", "mean") for q in (50, 80, 90)}
+    inside = {f"inside{q}": (f"inside {q} %", "mean") for q in (50, 80, 90)}
     by = ["metric", "noise", "change", "drift"]
     table = pd.concat([each, each.assign(noise="all", drift="all")])
     table = (
         table.groupby(by, sort=False)
-        .agg(curves=("curve", "nunique"), **held, width=("width", "median"))
+        .agg(curves=("curve", "nunique"), **inside, width=("width", "median"))
         .reset_index()
     )
     write(table, "breaks_ahead", "Simulated curves: their last quarter, forecast from the rest")
@@ -522,7 +517,8 @@ def _continued(job) -> pd.DataFrame:
     curve = replace(
         whole, s=whole.s[seen], family=whole.family[seen], metric=replace(whole.metric, **cut)
     )
-    draws = found(curve, [i, 9]).forecast(np.exp(whole.s[~seen]))["y"].to_numpy()[0]
+    result = breaks_of(curve, [i, 9])
+    draws = bs.forecast(result, x=np.exp(whole.s[~seen])).data["y"].to_numpy()[0]
     truth = whole.metric.y[~seen]
     out = pd.DataFrame(
         {
@@ -542,7 +538,7 @@ def _continued(job) -> pd.DataFrame:
 
 
 def public(many, scale: float) -> None:
-    """Curves of one law each, as they were published: how many break, and how."""
+    """Published curves: how many break, and how."""
     executor = None if many is map else _Mapper(many)
     tuned = pd.read_csv(reference("finetuning_rectified.csv")).query("examples > 0")
     tuned["curve"] = tuned["model"] + ", " + tuned["dataset"]
@@ -550,18 +546,20 @@ def public(many, scale: float) -> None:
     words = pd.read_csv(reference("language_learning_curves.csv")).query("domain == 'BB'")
     rows = []
     for name, table, groups in [*tables, ("BIG-Bench", words, "task")]:
-        said = bs.breaks(table, x="examples", y="loss", groups=groups, executor=executor)
-        for curve in said.tasks:
-            where = said.places(curve)
+        result = bs.breaks(
+            table, x="examples", y="loss", groups=groups, random_seed=1, executor=executor
+        )
+        for curve in result.labels:
+            draws = result.places(curve)
             rows.append(
                 {
                     "table": name,
                     "curve": curve,
-                    "P(break)": said.probability(curve),
-                    "place": where["x"].median() if len(where) else np.nan,
-                    "kind": where["kind"].mode().iloc[0] if len(where) else "",
-                    "steeper": (abs(where["after"]) > abs(where["before"])).mean(),
-                    **said._shared(curve),
+                    "P(break)": result.probability(curve),
+                    "place": draws["x"].median() if len(draws) else np.nan,
+                    "kind": draws["kind"].mode().iloc[0] if len(draws) else "",
+                    "steeper": (abs(draws["after"]) > abs(draws["before"])).mean(),
+                    **bayes_factors(result.samples[curve]),
                 }
             )
     each = pd.DataFrame(rows)
@@ -598,16 +596,16 @@ def main() -> None:
         nargs="+",
         choices=list(SIZES),
         default=list(SIZES),
-        help="alarms, broken: only curves of so many, others stay as they were kept",
+        help="alarms, broken: numbers of points to run; earlier results are kept for the others",
     )
-    asked = parser.parse_args()
-    POINTS[:] = asked.points
-    if strange := set(asked.parts) - set(names):
-        parser.error(f"no such part: {', '.join(strange)}; there are {', '.join(names)}")
-    with workers(asked.workers) as pool:
+    options = parser.parse_args()
+    POINTS[:] = options.points
+    if invalid := set(options.parts) - set(names):
+        parser.error(f"no such part: {', '.join(invalid)}; there are {', '.join(names)}")
+    with workers(options.workers) as pool:
         for part in PARTS:
-            if not asked.parts or part.__name__ in asked.parts:
-                part(map if pool is None else pool.map, asked.scale)
+            if not options.parts or part.__name__ in options.parts:
+                part(map if pool is None else pool.map, options.scale)
 
 
 if __name__ == "__main__":

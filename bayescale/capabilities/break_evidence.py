@@ -1,217 +1,264 @@
-"""Curves out of a table, and the evidence for each number of breaks in one."""
+"""The evidence for each number of breaks in a curve, and its description in words."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from bayescale.capabilities.break_model import Bends, Curve
-from bayescale.capabilities.likelihoods import Accuracy, Loss, Plotted
-from bayescale.data import Runs, task_table
-from bayescale.errors import RunsError, unknown
-from bayescale.inference import Cloud
+from bayescale.capabilities.break_model import BreakModel, Curve
+from bayescale.inference import PosteriorSample
 
-MOST = 3  # breaks
+MAX_BREAKS = 3
 
-METRICS = ("loss", "brier", "accuracy")
-SCALES = {"odds": Accuracy, "plotted": Plotted}
+#: Prior of the share of curves that break: Beta(1, 9), with mean 0.1, as often as public learning
+#: curves break over one e-fold (`bayescale.model.drift`). With a mean of 0.3, more than one in
+#: twenty curves that only drift are said to break (`benchmarks/breaks.py`).
+SHARE_PRIOR = (1.0, 9.0)
+#: Prior probability of k + 1 breaks over that of k breaks, for k >= 1.
+FURTHER_BREAK = 1 / 3
+#: From two breaks on, one more is tried only if the last one reduced the log evidence by no more
+#: than this.
+MAX_LOSS = 3.0
 
-#: The share of curves that break, before any is seen: Beta(1, 9), a mean of one in ten, as often as
-#: public learning curves break over one e-fold (`bayescale.model.drift`). With three in ten, more
-#: than one in twenty curves that only drift are said to break (`benchmarks/breaks.py`).
-SHARE = (1.0, 9.0)
-#: Each further break is a third as likely as the one before.
-FURTHER = 1 / 3
-#: From two breaks on, more are tried only while the last one lost no more log evidence than this.
-HOPELESS = 3.0
+#: Midpoints of a grid over the share of curves that break.
+GRID = (np.arange(200) + 0.5) / 200
 
-#: A best model that has won less than this of what is above chance tells little of what is to come.
-HARDLY = 0.15
-
-GRID = (np.arange(200) + 0.5) / 200  # shares of curves that break
-
-
-# -- from a table to curves ---------------------------------------------------------------------
-
-
-class Read(NamedTuple):
-    """Curves as they were read from a table."""
-
-    curves: dict[str, Curve]
-    metric: str
-    families: tuple[str, ...]
-    notes: tuple[str, ...]
-
-
-def read_curves(
-    data,
-    *,
-    x,
-    y,
-    groups=None,
-    metric=None,
-    scale="odds",
-    family=None,
-    n_questions="n_questions",
-    chance="chance",
-) -> Read:
-    """The curves of a table; every problem in one error."""
-    if isinstance(data, Runs):
-        data = data.table
-    if not isinstance(data, pd.DataFrame):
-        raise RunsError(f"expected Runs or a DataFrame, got {type(data).__name__}")
-    metric = metric or ("accuracy" if any(w in y.lower() for w in ("acc", "match")) else "loss")
-    if metric not in METRICS:
-        raise RunsError(unknown("metric", metric, METRICS))
-    if scale not in SCALES:
-        raise RunsError(unknown("scale", scale, SCALES))
-    task = groups
-    if groups is None:
-        task = "curve" if "curve" not in data else "the curve"
-        data = data.assign(**{task: "the curve"})
-    keep = [family] if family else []
-    if metric == "accuracy":
-        frame, notes = task_table(
-            data, y=y, task=task, n_questions=n_questions, chance=chance, needs=(x,), keep=keep
-        )
-        won = ((frame["y"] - frame["chance"]) / (1 - frame["chance"])).groupby(frame["task"]).max()
-        if hardly := list(won.index[won < HARDLY]):
-            notes.append(
-                f"{', '.join(hardly)}: chance is hardly left in these rows; how fast "
-                "accuracy will rise is then the prior's guess, and forecasts may miss"
-            )
-    else:
-        frame, notes = task_table(data, y=y, task=task, metric="positive", needs=(x,), keep=keep)
-        if y == "loss" and "loss_sd" in data:
-            frame["loss_sd"] = data["loss_sd"].to_numpy()
-    families = tuple(sorted(frame[family].astype(str).unique())) if family else ()
-    place = {f: i for i, f in enumerate(families)}
-    if "series" in data and data["series"].nunique() < len(data):
-        notes.append(
-            "checkpoints of one run are taken as independent points; where their noise is "
-            "alike from one to the next, P(break) is too high"
-        )
-    curves = {}
-    for name, own in frame.groupby("task", sort=False):
-        s = np.log(own[x].to_numpy(float))
-        middle = float((s.min() + s.max()) / 2)
-        member = (
-            own[family].astype(str).map(place).to_numpy(int) if family else np.full(len(own), -1)
-        )
-        curves[name] = Curve(s - middle, _seen(own, metric, scale), member, middle, len(families))
-    return Read(curves, metric, families, tuple(notes))
-
-
-def _seen(own: pd.DataFrame, metric: str, scale: str) -> Loss | Accuracy:
-    y = own["y"].to_numpy(float)
-    if metric == "accuracy":
-        return SCALES[scale](y, own["n_questions"].to_numpy(float), float(own["chance"].iloc[0]))
-    return Loss(y, own["loss_sd"].to_numpy(float) if "loss_sd" in own else np.zeros(len(y)))
+#: Samples of one curve, by number of breaks and whether the model has drift.
+Samples = Mapping[tuple[int, bool], PosteriorSample]
 
 
 # -- evidence -----------------------------------------------------------------------------------
 
 
-def search(job) -> dict[tuple[int, bool], Cloud]:
-    """Particles and evidence of a curve, for each number of breaks that is worth asking for."""
-    curve, most, particles, seed = job
+def sample_curve(
+    curve: Curve, max_breaks: int, particles: int, seed: list[int]
+) -> dict[tuple[int, bool], PosteriorSample]:
+    """Posterior samples of a curve with 0, 1, ... breaks.
+
+    Parameters
+    ----------
+    curve : Curve
+    max_breaks : int
+        The most breaks that are tried; fewer if the points cannot identify them or if the evidence
+        falls.
+    particles : int
+    seed : list of int
+        As of `numpy.random.default_rng`.
+
+    Returns
+    -------
+    dict
+        By (number of breaks, whether there is drift). Without drift there are only 0 and 1 breaks.
+    """
     rng = np.random.default_rng(seed)
-    most = min(most, curve.most)
-    out = {(0, drift): Bends(curve, 0, drift).evidence(rng, particles) for drift in (True, False)}
-    for k in range(1, most + 1):
-        if not Bends(curve, k).fits:
+    samples = {
+        (0, drift): BreakModel(curve, 0, drift).sample(rng, particles) for drift in (True, False)
+    }
+    for k in range(1, min(max_breaks, curve.max_breaks) + 1):
+        if not BreakModel(curve, k).identifiable:
             break
-        out[k, True] = Bends(curve, k).evidence(rng, particles)
+        samples[k, True] = BreakModel(curve, k).sample(rng, particles)
+        best_before = max(samples[j, True].log_evidence for j in range(k))
         if k == 1:
-            out[1, False] = Bends(curve, 1, drift=False).evidence(rng, particles)
-        elif (
-            out[k, True].log_evidence < max(out[j, True].log_evidence for j in range(k)) - HOPELESS
-        ):
+            samples[1, False] = BreakModel(curve, 1, drift=False).sample(rng, particles)
+        elif samples[k, True].log_evidence < best_before - MAX_LOSS:
             break
-    return out
+    return samples
 
 
-def evidence_of(clouds: Mapping[tuple[int, bool], Cloud], drift: bool = True):
-    """Log evidence of 1, 2, ... breaks weighted by how common they are, and of none."""
-    found = [clouds[k, drift].log_evidence for k in range(MOST + 1) if (k, drift) in clouds]
-    prior = FURTHER ** np.arange(len(found) - 1)
+def log_evidences(samples: Samples, drift: bool = True) -> tuple[np.ndarray, float]:
+    """Log evidence of broken curves, weighted by the prior of each number, and of an unbroken one.
+
+    Returns
+    -------
+    tuple
+        For 1, 2, ... breaks, (number,), empty if none can be identified; and for no break.
+    """
+    found = [samples[k, drift].log_evidence for k in range(MAX_BREAKS + 1) if (k, drift) in samples]
+    prior = FURTHER_BREAK ** np.arange(len(found) - 1)
     return np.array(found[1:]) + np.log(prior / prior.sum()), found[0]
 
 
-def error_of(clouds: Mapping[tuple[int, bool], Cloud]) -> float:
-    """Standard error of the log Bayes factor of some breaks over none, as it was computed."""
-    broken, _ = evidence_of(clouds)
+def log_bayes_factor_error(samples: Samples) -> float:
+    """Monte Carlo standard error of the log Bayes factor of some breaks over none; NaN where no
+    break can be identified."""
+    broken, _ = log_evidences(samples)
     if not len(broken):
-        return 0.0
+        return np.nan
     weight = np.exp(broken - np.logaddexp.reduce(broken))
-    errors = [clouds[k, True].error for k in range(1, len(broken) + 1)]
-    return float(np.hypot(np.sqrt(((weight * errors) ** 2).sum()), clouds[0, True].error))
+    errors = [samples[k, True].error for k in range(1, len(broken) + 1)]
+    return float(np.hypot(np.sqrt(((weight * errors) ** 2).sum()), samples[0, True].error))
 
 
-def posterior_of(broken: np.ndarray, straight: float, grid, weight) -> np.ndarray:
-    """Probability of 0, 1, ... breaks, the share of curves that break being known by weights."""
-    out = np.zeros(MOST + 1)
-    out[0] = 1.0
-    if len(broken):
-        total = np.logaddexp(np.log(grid) + np.logaddexp.reduce(broken), np.log1p(-grid) + straight)
-        out[1 : 1 + len(broken)] = weight @ np.exp(np.log(grid)[:, None] + broken - total[:, None])
-        out[0] = 1 - out[1:].sum()
+def bayes_factors(samples: Samples) -> dict[str, float]:
+    """Log Bayes factors of drift and breaks; see `bayescale.Breaks.summary`."""
+    z = {key: sample.log_evidence for key, sample in samples.items()}
+    broken, unbroken = log_evidences(samples)
+    return {
+        "drift_over_law": z[0, True] - z[0, False],
+        "break_over_law": z.get((1, False), np.nan) - z[0, False],
+        "break_over_drift": np.logaddexp.reduce(broken) - unbroken if len(broken) else np.nan,
+        "mcse": log_bayes_factor_error(samples),
+    }
+
+
+def share_posterior(evidences: list[tuple[np.ndarray, float]]) -> np.ndarray:
+    """Posterior of the share of curves that break, on `GRID`, from the `log_evidences` of all
+    curves; normalised weights, (grid,)."""
+    a, b = SHARE_PRIOR
+    log = (a - 1) * np.log(GRID) + (b - 1) * np.log1p(-GRID)
+    for broken, unbroken in evidences:
+        if len(broken):
+            some = np.logaddexp.reduce(broken)
+            log += np.logaddexp(np.log(GRID) + some, np.log1p(-GRID) + unbroken)
+    weight = np.exp(log - log.max())
+    return weight / weight.sum()
+
+
+def number_posterior(broken: np.ndarray, unbroken: float, share, weight) -> np.ndarray:
+    """Posterior probabilities of 0, 1, ... breaks.
+
+    Parameters
+    ----------
+    broken, unbroken
+        As of `log_evidences`.
+    share, weight : (grid,)
+        Values of the share of curves that break, and their probabilities.
+
+    Returns
+    -------
+    numpy.ndarray
+        (`MAX_BREAKS` + 1,); NaN if no break can be identified.
+    """
+    if not len(broken):
+        return np.full(MAX_BREAKS + 1, np.nan)
+    out = np.zeros(MAX_BREAKS + 1)
+    total = np.logaddexp(np.log(share) + np.logaddexp.reduce(broken), np.log1p(-share) + unbroken)
+    by_share = np.exp(np.log(share)[:, None] + broken - total[:, None])
+    out[1 : 1 + len(broken)] = weight @ by_share
+    out[0] = 1 - out[1:].sum()
     return out
 
 
-# -- in words ------------------------------------------------------------------------------------
+# -- the largest break, in words ---------------------------------------------------------------
 
 KINDS = ("start", "step", "bend")
-#: Of all that a curve changes by: less than the first share before the break is a start; more than
-#: the second, within a fifth of the range of log x and away from its ends, is a step.
-FLAT, MOST_OF_IT = 0.15, 0.6
-GRAIN = 60  # points that a curve is looked at
+#: A break is a start if less than `START_SHARE` of the change of the score lies before it. It is a
+#: step if more than `STEP_SHARE` lies within `STEP_RANGE` of the range of log x, not counting a
+#: margin at both ends.
+START_SHARE, STEP_SHARE, STEP_RANGE, STEP_MARGIN = 0.15, 0.6, 1 / 5, 1 / 10
+INTERVALS = 60  # of the grid on which a curve is classified
 
-#: How many simulated curves that drift without a break were said to break (P > .5), and of how
-#: many, over noise: by metric and number of points, from `benchmarks/results/breaks_alarms.csv`.
+#: False alarms by metric and number of points: how many simulated curves that drift without a break
+#: were said to break (P > .5), and of how many, over all noise levels of
+#: `benchmarks/results/breaks_alarms.csv`.
 FALSE_ALARMS = {
     "loss": {8: (1, 144), 20: (0, 108), 40: (1, 42), 100: (0, 24)},
     "accuracy": {8: (0, 96), 20: (0, 72), 40: (0, 28), 100: (0, 16)},
 }
 
 
-def kinds(law: Bends, at, normals, places) -> np.ndarray:
-    """start, step or bend, by draw: what the metric itself does before, at and after."""
-    curve = law.curve
-    grid = np.linspace(float(curve.s.min()), curve.end, GRAIN + 1)
-    y = curve.metric.mean(law.eta(at, normals, grid, np.full(len(grid), -1)), law.scalars(at))
-    moved = np.concatenate([np.zeros((len(y), 1)), abs(np.diff(y, axis=1)).cumsum(axis=1)], axis=1)
-    moved /= np.maximum(moved[:, -1:], 1e-300)
-    before = moved[np.arange(len(at)), np.searchsorted(grid, places.min(axis=1)) - 1]
-    wide, end = GRAIN // 5, GRAIN // 10
-    quick = (moved[:, wide:] - moved[:, :-wide])[:, end:-end].max(axis=1)
-    return np.where(quick > MOST_OF_IT, "step", np.where(before < FLAT, "start", "bend"))
+def largest_break(model: BreakModel, positions, coefficients) -> pd.DataFrame:
+    """The break with the largest change of slope, one row per draw; see `bayescale.Breaks.places`.
+
+    Parameters
+    ----------
+    model : BreakModel
+        With at least one break.
+    positions : (draw, dimension)
+    coefficients : (draw, coefficient)
+    """
+    locations, widths = model.locations(positions), model.widths(positions)
+    first_slope, changes = model.slopes(positions, coefficients)
+    row = np.arange(len(positions))
+    largest = abs(changes).argmax(axis=1)
+    earlier = (changes * (locations < locations[row, largest][:, None])).sum(axis=1)
+    before = first_slope + earlier
+    return pd.DataFrame(
+        {
+            "x": np.exp(locations[row, largest] + model.curve.middle),
+            "width": widths[row, largest],
+            "before": before,
+            "after": before + changes[row, largest],
+            "kind": classify(model, positions, coefficients, locations),
+        }
+    )
+
+
+def classify(model: BreakModel, positions, coefficients, locations) -> np.ndarray:
+    """The kind of break (`KINDS`) for each draw, from where the expected score changes.
+
+    Parameters
+    ----------
+    model : BreakModel
+    positions : (draw, dimension)
+    coefficients : (draw, coefficient)
+    locations : (draw, break)
+        Locations of the breaks in s.
+
+    Returns
+    -------
+    numpy.ndarray of str
+        (draw,)
+    """
+    curve = model.curve
+    grid = np.linspace(curve.start, curve.end, INTERVALS + 1)
+    eta = model.eta(positions, coefficients, grid, np.full(len(grid), -1))
+    score = curve.metric.mean(eta, model.hyperparameters(positions))
+    change = abs(np.diff(score, axis=1)).cumsum(axis=1)
+    change = np.concatenate([np.zeros((len(score), 1)), change], axis=1)
+    change /= np.maximum(change[:, -1:], 1e-300)
+    first = np.searchsorted(grid, locations.min(axis=1)) - 1
+    before = change[np.arange(len(positions)), first]
+    width, margin = round(STEP_RANGE * INTERVALS), round(STEP_MARGIN * INTERVALS)
+    within = (change[:, width:] - change[:, :-width])[:, margin:-margin].max(axis=1)
+    return np.where(within > STEP_SHARE, "step", np.where(before < START_SHARE, "start", "bend"))
 
 
 def false_alarms(metric: str, n: int) -> tuple[int, int, int]:
-    """Curves that were said to break without a break, of how many, and how many points they had:
-    the nearest number below `n`."""
-    known = FALSE_ALARMS["accuracy" if metric == "accuracy" else "loss"]
-    points = max((k for k in known if k <= n), default=min(known))
-    return *known[points], points
+    """False alarms of the benchmark for curves of `n` points.
+
+    Returns
+    -------
+    tuple of int
+        The number of false alarms, of simulated curves, and of their points: the largest simulated
+        number that is not above `n`, or the smallest one.
+    """
+    by_points = FALSE_ALARMS["accuracy" if metric == "accuracy" else "loss"]
+    points = max((k for k in by_points if k <= n), default=min(by_points))
+    return *by_points[points], points
 
 
-def in_words(task: str, x: str, p: float, within: tuple[float, float], where) -> str:
-    """What is said of one curve: P(break), as exact as it was computed, and the likeliest break."""
-    line = f"  {task}: P(break) {p:.2f}"
-    if within[0] < 0.5 < within[1]:
+def describe(label: str, x: str, p: float, bounds: tuple[float, float], draws: pd.DataFrame) -> str:
+    """One line about one curve: P(break), its numerical error, and the most probable break.
+
+    Parameters
+    ----------
+    label, x : str
+        Label of the curve and name of its scale.
+    p : float
+        Probability of a break, NaN where it cannot be determined.
+    bounds : tuple of float
+        P(break) less and plus two Monte Carlo standard errors.
+    draws : DataFrame
+        As of `bayescale.Breaks.places`.
+    """
+    if np.isnan(p):
+        return f"  {label}: P(break) - (fewer than 6 different {x})"
+    line = f"  {label}: P(break) {p:.2f}"
+    if bounds[0] < 0.5 < bounds[1]:
         line += (
-            f" (computed to between {within[0]:.2f} and {within[1]:.2f}: more particles would tell)"
+            f" (numerical error: {bounds[0]:.2f} to {bounds[1]:.2f}; use more particles to "
+            "reduce it)"
         )
     if p > 0.5:
-        low, middle, high = np.quantile(where["x"], [0.05, 0.5, 0.95])
-        common = where["kind"].value_counts(normalize=True)
+        low, middle, high = np.quantile(draws["x"], [0.05, 0.5, 0.95])
+        kind = draws["kind"].mode()[0]
         line += (
-            f", a {common.index[0]} at {x} {middle:.2g} (90 %: {low:.2g} to {high:.2g}), "
-            f"slope {where['before'].median():.2g} before and "
-            f"{where['after'].median():.2g} after"
+            f", a {kind} at {x} {middle:.2g} (90 %: {low:.2g} to {high:.2g}), "
+            f"slope {draws['before'].median():.2g} before and "
+            f"{draws['after'].median():.2g} after"
         )
     return line

@@ -1,14 +1,17 @@
-"""One curve with a given number of breaks: its columns, its priors, its evidence.
+"""The model of one curve with a given number of breaks.
 
-On the metric's scale (`bayescale.capabilities.likelihoods`) a curve is
+On the scale of the metric (`bayescale.capabilities.likelihoods`) a curve is
 
-    eta(s) = level + slope * s + sum of changes of slope + drift + family
+    eta(s) = level + slope * s + sum of changes of slope + drift + family intercept
 
-in s = log x, centred. A change is the smooth bend of Caballero et al. 2022 (arXiv:2210.14891), a
-softplus at some place with some width; drift is a random walk of the slope, as in
-`bayescale.model.drift`. All of it is linear in standard normals, once places, widths, scales, floor
-(or top) and noise are known: those are integrated by particles (`bayescale.inference.smc`), with
-the normals integrated out by Laplace's method; what that is off by is made up for in the end.
+in s = log x, centred. A change of slope is the smooth break of Caballero et al. 2022
+(arXiv:2210.14891): a softplus with a location and a width. Drift is a random walk of the slope
+(`bayescale.model.drift`).
+
+Given locations, widths and hyperparameters (scales, floor or top, noise), `eta` is linear in
+standard normal coefficients. The coefficients are integrated out by Laplace's method, and the rest
+by sequential Monte Carlo and importance sampling (`bayescale.inference.smc`). Importance sampling
+of the coefficients corrects the error of Laplace's method at the end.
 """
 
 from __future__ import annotations
@@ -19,124 +22,148 @@ from math import lgamma
 
 import numpy as np
 
-from bayescale.capabilities.likelihoods import Accuracy, Loss
+from bayescale.capabilities.laplace import initial_coefficients, mode
+from bayescale.capabilities.likelihoods import Hyperparameters, Metric
 from bayescale.functions import softplus, student_log_density
-from bayescale.inference import Cloud, Problem, integrate, systematic
+from bayescale.inference import PosteriorSample, Target, integrate, systematic_resample
+from bayescale.model import drift
 from bayescale.priors import Positive, Prior, from_link
 
 PARTICLES = 128
-#: Steps of the random walk, and the components that are kept of its integral, which is smooth. With
-#: half as many, curves of a hundred exact points that drift are said to break: the walk's corners
-#: are then nobody's but a break's (`benchmarks/breaks.py alarms`).
+#: Steps of the random walk of the slope inside the data, and the principal components of its
+#: integral that are kept. With half as many, curves of a hundred precise points with drift are
+#: said to break: a break then fits what the coarse walk cannot (`benchmarks/breaks.py alarms`).
 STEPS, COMPONENTS = 200, 24
+#: Components with singular values below this share of the largest are rounding errors.
+SINGULAR = 1e-9
 
-#: The slope's random walk, per root of an e-fold, in units of the curve's own slope: what whole
-#: learning curves say, looked back on (`benchmarks/curves.py`: 0.2, give or take a factor of 2.4).
+#: Standard deviation of the random walk of the slope, per root of an e-fold of x, in units of the
+#: curve's own slope; from whole learning curves (`benchmarks/curves.py`: 0.2, within a factor of
+#: 2.4).
 DRIFT = Positive(0.2, spread=2.4)
-#: Width of a bend in e-folds of x: least squares on 324 public curves finds 0.004 to 1.4, 0.2 at
-#: the median; below the distance of neighbouring points all are alike.
+#: Width of a break in e-folds of x. Least-squares fits of 324 public curves have 0.004 to 1.4,
+#: median 0.2; widths below the distance of neighbouring points cannot be distinguished.
 WIDTH = Positive(0.3, spread=2.5)
-#: What a break changes the slope by, one standard deviation, in units of the curve's own slope:
-#: from no slope at all to twice the slope, as `bayescale.model.drift` has it beyond a curve.
-CHANGE = 1.0
-#: A slope of one curve is drawn around the typical one with this share of it as standard deviation.
+#: Standard deviation of the change of slope at a break, in units of the curve's own slope: that of
+#: breaks beyond the data.
+CHANGE = drift.BREAK_SIZE
+#: Standard deviation of the slope of one curve around the typical slope, in units of the latter.
 SLOPE_SD = 1.0
 
-#: The share of places taken at random that must do, for so many breaks to be tried, and how many
-#: are taken to find it.
-SPARE, TRIALS = 0.01, 20_000
+#: Different x that must lie on each side of a break, and between two breaks.
+POINTS_OUTSIDE, POINTS_BETWEEN = 3, 2
+#: A number of breaks is admissible if at least this share of uniformly drawn locations keeps these
+#: distances, estimated from so many trials.
+MIN_ADMISSIBLE, TRIALS = 0.01, 20_000
+#: The priors of hyperparameters and widths are truncated at this many standard deviations.
+TRUNCATION = 6.0
 
-#: Different x that must lie on each side of a break, and between two of them.
-ASIDE, BETWEEN = 3, 2
-
-#: Scalars farther out than this many standard deviations of their priors are left out.
-FARTHEST = 6.0
-#: Steps of the scoring at most; it ends where no more than `CLOSE` of log density is to be won.
-NEWTON, CLOSE = 60, 1e-2
-#: Damping at the start, and where a particle is given up.
-GENTLY, HARDEST = 1e-3, 1e9
-#: Normals that are tried for each draw in the end, and the degrees of freedom of their proposal.
-TRIED, TAILS = 8, 7.0
-#: How near to the points themselves the scoring starts, in `eta`.
-NEAR = 0.3
-ROUNDING = 1e-12
+#: Proposals per draw in the correction of Laplace's method, and their degrees of freedom.
+CORRECTION_DRAWS, CORRECTION_NU = 8, 7.0
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """One curve, and how it is seen.
+    """The points of one curve.
 
     Attributes
     ----------
     s : (point,)
-        Log of x, less its middle.
-    metric : Loss or Accuracy
+        Log of x, less `middle`.
+    metric : Metric
+        The scores and their likelihood.
     family : (point,)
-        Which family each point belongs to, -1 where it is none's.
+        Index of the model family of each point, -1 for none.
     middle : float
-        What was taken off log x.
-    families : int
-        How many there are; without any, no effects.
+        The middle of log x, which was subtracted.
+    n_families : int
+        Number of families; with 0 there are no family intercepts.
     """
 
     s: np.ndarray
-    metric: Loss | Accuracy
+    metric: Metric
     family: np.ndarray
     middle: float = 0.0
-    families: int = 0
+    n_families: int = 0
 
     @cached_property
     def window(self) -> tuple[float, float]:
-        """Where a break may lie, so that points on both sides can tell."""
+        """The range of s in which a break has enough points on both sides."""
         s = np.unique(self.s)
-        if len(s) < 2 * ASIDE:
+        if len(s) < 2 * POINTS_OUTSIDE:
             return np.inf, -np.inf
-        return float(s[ASIDE - 1]), float(s[-ASIDE])
+        return float(s[POINTS_OUTSIDE - 1]), float(s[-POINTS_OUTSIDE])
 
     @property
-    def most(self) -> int:
-        """How many breaks so many points can tell apart."""
+    def max_breaks(self) -> int:
+        """The most breaks that the points can identify; 0 with fewer than 6 different x."""
         low, high = self.window
         if not low < high:
             return 0
-        inner = len(np.unique(self.s)) - 2 * ASIDE
-        return 1 + max(inner, 0) // BETWEEN
+        inner = len(np.unique(self.s)) - 2 * POINTS_OUTSIDE
+        return 1 + max(inner, 0) // POINTS_BETWEEN
+
+    @property
+    def start(self) -> float:
+        """s of the first point."""
+        return float(self.s.min())
 
     @property
     def end(self) -> float:
+        """s of the last point."""
         return float(self.s.max())
 
     @cached_property
-    def walk(self) -> tuple[np.ndarray, float]:
-        """A random walk of slope from the first point on, of size 1 per root of an e-fold: its
-        steps, (component, step), by principal components of its integral at the points, and the
-        variance they leave out of the slope at the last point."""
-        low, length = float(self.s.min()), (self.end - float(self.s.min())) / STEPS
-        _, size, right = np.linalg.svd(np.sqrt(length) * self._hinges(self.s), full_matrices=False)
-        kept = min(COMPONENTS, int((size > 1e-9 * size[0]).sum()))
-        steps = np.sqrt(length) * right[:kept]
-        slope = steps.sum(axis=1)
-        return steps, max(self.end - low - float(slope @ slope), 0.0)
+    def drift_components(self) -> tuple[np.ndarray, float]:
+        """Principal components of a unit random walk of the slope.
 
-    def _hinges(self, s: np.ndarray) -> np.ndarray:
-        low, length = float(self.s.min()), (self.end - float(self.s.min())) / STEPS
-        at = low + length * (np.arange(STEPS) + 0.5)
-        return np.maximum(s[:, None] - at, 0) - np.maximum(-at, 0)
+        Returns
+        -------
+        tuple
+            The standard normal steps of the walk for each component, (component, step), from a
+            singular value decomposition of the integrated walk at the points; and the variance of
+            the slope at the last point that the components leave out.
+        """
+        _, size, right = np.linalg.svd(self._integrated_steps(self.s), full_matrices=False)
+        kept = min(COMPONENTS, int((size > SINGULAR * size[0]).sum()))
+        _, length = drift.knots(self.s, STEPS)
+        slope = np.sqrt(length) * right[:kept].sum(axis=1)
+        return right[:kept], max(self.end - self.start - float(slope @ slope), 0.0)
 
-    def wander(self, s: np.ndarray) -> np.ndarray:
-        """What each component of the walk adds at `s`, (point, component); straight on beyond the
-        last point."""
-        return self._hinges(s) @ self.walk[0].T
+    def _integrated_steps(self, s: np.ndarray) -> np.ndarray:
+        """`eta` per standard normal step of the slope at each knot, 0 at the middle of the curve;
+        (point, step)."""
+        knots, length = drift.knots(self.s, STEPS)
+        s = np.append(s, 0.0)
+        integral = drift.deviations(s[:, None], knots, drift.increments(s, knots, length))
+        return integral[:-1] - integral[-1]
+
+    def drift_basis(self, s: np.ndarray) -> np.ndarray:
+        """The contribution of each drift component to `eta` at `s`, (point, component); linear
+        beyond the last point."""
+        return self._integrated_steps(s) @ self.drift_components[0].T
 
 
 @dataclass(frozen=True, eq=False)
-class Bends:
-    """A curve with so many breaks, with drift or without."""
+class BreakModel:
+    """A curve with a given number of breaks, with or without drift.
+
+    A position (of a particle) has three parts: the hyperparameters as standard normals, the
+    locations of the breaks as fractions of the window in increasing order, and the widths of the
+    breaks as standard normals. Coefficients are ordered as the columns of `design`.
+
+    Attributes
+    ----------
+    curve : Curve
+    n_breaks : int
+    drift : bool
+    priors : mapping of str to Prior
+        Priors of the hyperparameters, in the order of the coordinates.
+    """
 
     curve: Curve
-    breaks: int
+    n_breaks: int
     drift: bool = True
-    names: tuple[str, ...] = field(init=False)
     priors: dict[str, Prior] = field(init=False)
 
     def __post_init__(self):
@@ -144,237 +171,212 @@ class Bends:
         priors = dict(metric.priors, slope=metric.slope)
         if self.drift:
             priors["drift"] = DRIFT
-        if self.curve.families:
+        if self.curve.n_families:
             priors["family"] = metric.family
         object.__setattr__(self, "priors", priors)
-        object.__setattr__(self, "names", tuple(priors))
-
-    # Coordinates of a particle: scalars as standard normals, then places in the window (0 to 1),
-    # then widths as standard normals.
 
     @property
     def dimension(self) -> int:
-        return len(self.names) + 2 * self.breaks
-
-    def draw(self, n: int, rng) -> np.ndarray:
-        out = rng.standard_normal((n, self.dimension))
-        out[:, self._places] = self._drawn_places(n, rng)
-        return out
+        """Length of a position."""
+        return len(self.priors) + 2 * self.n_breaks
 
     @property
-    def _places(self) -> slice:
-        return slice(len(self.names), len(self.names) + self.breaks)
+    def _locations(self) -> slice:
+        return slice(len(self.priors), len(self.priors) + self.n_breaks)
 
-    def _drawn_places(self, n: int, rng) -> np.ndarray:
-        out = np.sort(rng.random((n, self.breaks)), axis=1)
-        while (bad := ~self._apart(out)).any():
-            out[bad] = np.sort(rng.random((int(bad.sum()), self.breaks)), axis=1)
+    # -- the prior --------------------------------------------------------------------------------
+
+    def draw_prior(self, n: int, rng) -> np.ndarray:
+        """Positions from the prior, (n, dimension)."""
+        out = rng.standard_normal((n, self.dimension))
+        out[:, self._locations] = self._draw_locations(n, rng)
         return out
 
-    def _apart(self, places: np.ndarray) -> np.ndarray:
-        """Whether places lie in the window, in order, with enough points between each two."""
-        inside = ((places > 0) & (places < 1)).all(axis=1) & (np.diff(places) > 0).all(axis=1)
-        if self.breaks < 2:
+    def _draw_locations(self, n: int, rng) -> np.ndarray:
+        out = np.sort(rng.random((n, self.n_breaks)), axis=1)
+        while (bad := ~self._admissible(out)).any():
+            out[bad] = np.sort(rng.random((int(bad.sum()), self.n_breaks)), axis=1)
+        return out
+
+    def _admissible(self, locations: np.ndarray) -> np.ndarray:
+        """Whether locations lie in the window, in order, with enough points between each two."""
+        inside = ((locations > 0) & (locations < 1)).all(axis=1)
+        inside &= (np.diff(locations) > 0).all(axis=1)
+        if self.n_breaks < 2:
             return inside
         low, high = self.curve.window
         s = np.unique(self.curve.s)
-        before = np.searchsorted(s, low + (high - low) * places)
-        return inside & (np.diff(before, axis=1) >= BETWEEN).all(axis=1)
+        points_before = np.searchsorted(s, low + (high - low) * locations)
+        return inside & (np.diff(points_before, axis=1) >= POINTS_BETWEEN).all(axis=1)
 
     @cached_property
-    def room(self) -> float:
-        """The share of places taken at random, in order, that are far enough apart."""
-        if self.breaks < 2:
+    def admissible_share(self) -> float:
+        """The share of uniform, ordered locations that are admissible."""
+        if self.n_breaks < 2:
             return 1.0
-        trial = np.sort(np.random.default_rng(0).random((TRIALS, self.breaks)), axis=1)
-        return float(self._apart(trial).mean())
+        trial = np.sort(np.random.default_rng(0).random((TRIALS, self.n_breaks)), axis=1)
+        return float(self._admissible(trial).mean())
 
     @property
-    def fits(self) -> bool:
-        """Whether so many breaks find places at all: points may lie in clusters."""
-        return self.room > SPARE
+    def identifiable(self) -> bool:
+        """Whether enough locations are admissible: with clustered points there may be none."""
+        return self.admissible_share > MIN_ADMISSIBLE
 
-    def log_prior(self, at: np.ndarray) -> np.ndarray:
-        normal = np.delete(at, np.arange(at.shape[1])[self._places], axis=1)
-        fair = self._apart(at[:, self._places]) & (abs(normal) < FARTHEST).all(axis=1)
+    def log_prior(self, positions: np.ndarray) -> np.ndarray:
+        """Log prior density of positions, (particle,)."""
+        locations = positions[:, self._locations]
+        normal = np.delete(positions, np.arange(positions.shape[1])[self._locations], axis=1)
+        inside = self._admissible(locations) & (abs(normal) < TRUNCATION).all(axis=1)
         log = -0.5 * (normal**2 + np.log(2 * np.pi)).sum(axis=1)
-        return np.where(fair, log + lgamma(self.breaks + 1) - np.log(self.room), -np.inf)
+        return np.where(
+            inside, log + lgamma(self.n_breaks + 1) - np.log(self.admissible_share), -np.inf
+        )
 
-    def again(self, at: np.ndarray, rng) -> np.ndarray:
-        """One break placed anew, with a new width; without breaks, one scalar drawn anew."""
-        at = at.copy()
-        rows = np.arange(len(at))
-        if not self.breaks:
-            at[rows, rng.integers(len(self.names), size=len(at))] = rng.standard_normal(len(at))
-            return at
-        which = rng.integers(self.breaks, size=len(at))
-        first = len(self.names)
-        at[rows, first + which] = rng.random(len(at))
-        at[rows, first + self.breaks + which] = rng.standard_normal(len(at))
-        order = np.argsort(at[:, self._places], axis=1)
-        for start in (first, first + self.breaks):
-            part = slice(start, start + self.breaks)
-            at[:, part] = np.take_along_axis(at[:, part], order, axis=1)
-        return at
+    def refresh(self, positions: np.ndarray, rng) -> np.ndarray:
+        """Positions with one break (location and width) drawn anew from the prior; without breaks,
+        with one hyperparameter drawn anew."""
+        out = positions.copy()
+        rows = np.arange(len(out))
+        if not self.n_breaks:
+            new = rng.standard_normal(len(out))
+            out[rows, rng.integers(len(self.priors), size=len(out))] = new
+            return out
+        which = rng.integers(self.n_breaks, size=len(out))
+        first = len(self.priors)
+        out[rows, first + which] = rng.random(len(out))
+        out[rows, first + self.n_breaks + which] = rng.standard_normal(len(out))
+        order = np.argsort(out[:, self._locations], axis=1)
+        for start in (first, first + self.n_breaks):
+            part = slice(start, start + self.n_breaks)
+            out[:, part] = np.take_along_axis(out[:, part], order, axis=1)
+        return out
 
-    def scalars(self, at: np.ndarray) -> dict[str, np.ndarray]:
-        """Hyperparameters on their natural scales, (particle, 1), with constants of the metric."""
+    # -- the curve --------------------------------------------------------------------------------
+
+    def hyperparameters(self, positions: np.ndarray) -> Hyperparameters:
+        """Hyperparameters on their natural scales, (particle, 1), with the constants of the
+        metric."""
         h = {
-            name: from_link(p.link, p.centre + p.width * at[:, [i]])
+            name: from_link(p.link, p.centre + p.width * positions[:, [i]])
             for i, (name, p) in enumerate(self.priors.items())
         }
         return h | self.curve.metric.constants(h)
 
-    def places(self, at: np.ndarray) -> np.ndarray:
-        """Where breaks lie in s, (particle, break)."""
+    def locations(self, positions: np.ndarray) -> np.ndarray:
+        """Locations of the breaks in s, (particle, break)."""
         low, high = self.curve.window
-        return low + (high - low) * at[:, self._places]
+        return low + (high - low) * positions[:, self._locations]
 
-    def widths(self, at: np.ndarray) -> np.ndarray:
-        first = len(self.names) + self.breaks
-        return from_link("log", WIDTH.centre + WIDTH.width * at[:, first:])
+    def widths(self, positions: np.ndarray) -> np.ndarray:
+        """Widths of the breaks in e-folds of x, (particle, break)."""
+        first = len(self.priors) + self.n_breaks
+        return from_link("log", WIDTH.centre + WIDTH.width * positions[:, first:])
 
-    def columns(self, at: np.ndarray, h, s: np.ndarray, family: np.ndarray):
-        """What `eta` is without the normals, (particle, point), and what each normal adds,
-        (particle, point, normal): level, slope, changes, drift, families."""
+    def design(self, positions: np.ndarray, h: Hyperparameters, s: np.ndarray, family: np.ndarray):
+        """Offset and design matrix of the linear predictor.
+
+        Parameters
+        ----------
+        positions : (particle, dimension)
+        h : mapping of str to (particle, 1)
+            `hyperparameters` of the positions.
+        s : (point,)
+        family : (point,)
+            Index of the family, -1 for none.
+
+        Returns
+        -------
+        tuple of numpy.ndarray
+            The offset, (particle, point), and the columns of the coefficients, (particle, point,
+            coefficient): level, slope, changes of slope, drift components, families.
+        """
         metric = self.curve.metric
-        sign = -1.0 if metric.falls else 1.0
         slope = h["slope"]
-        offset = metric.level.median + sign * slope * s
-        n = len(at)
+        offset = metric.level.median + metric.sign * slope * s
+        n = len(positions)
         parts = [
             np.broadcast_to(metric.level.sd, (n, len(s), 1)),
             (SLOPE_SD * slope * s)[..., None],
         ]
-        if self.breaks:
-            change = bend(s[:, None], self.places(at)[:, None], self.widths(at)[:, None])
+        if self.n_breaks:
+            change = smooth_break(
+                s[:, None], self.locations(positions)[:, None], self.widths(positions)[:, None]
+            )
             parts.append(CHANGE * slope[..., None] * change)
         if self.drift:
-            parts.append((h["drift"] * slope)[..., None] * self.curve.wander(s))
-        if self.curve.families:
-            member = (family[:, None] == np.arange(self.curve.families)).astype(float)
+            parts.append((h["drift"] * slope)[..., None] * self.curve.drift_basis(s))
+        if self.curve.n_families:
+            member = (family[:, None] == np.arange(self.curve.n_families)).astype(float)
             parts.append(h["family"][..., None] * member)
         return offset, np.concatenate(parts, axis=2)
 
-    def log_likelihood(self, at: np.ndarray, start=None):
-        """Of each particle with the normals integrated out, and the normals at their best."""
-        best, value, curvature = self._best(at, start)
-        return value - 0.5 * np.linalg.slogdet(curvature)[1], best
+    def eta(self, positions: np.ndarray, coefficients: np.ndarray, s, family) -> np.ndarray:
+        """The linear predictor at `s`, (particle, point)."""
+        offset, columns = self.design(positions, self.hyperparameters(positions), s, family)
+        return offset + (columns @ coefficients[..., None])[..., 0]
 
-    def _best(self, at: np.ndarray, start):
-        h = self.scalars(at)
-        offset, columns = self.columns(at, h, self.curve.s, self.curve.family)
+    def slopes(self, positions: np.ndarray, coefficients: np.ndarray):
+        """The slope before the first break, (particle,), and the change of slope at each break,
+        (particle, break), both without drift."""
+        slope = self.hyperparameters(positions)["slope"]
+        before = slope[:, 0] * (self.curve.metric.sign + SLOPE_SD * coefficients[:, 1])
+        return before, CHANGE * slope * coefficients[:, 2 : 2 + self.n_breaks]
+
+    # -- the posterior ----------------------------------------------------------------------------
+
+    def log_likelihood(self, positions: np.ndarray, start=None):
+        """Log likelihood with the coefficients integrated out, (particle,), and the mode of the
+        coefficients, (particle, coefficient); `start` is where its search begins."""
+        h = self.hyperparameters(positions)
+        offset, columns = self.design(positions, h, self.curve.s, self.curve.family)
         if start is None:
-            start = _least_squares(self.curve.metric.guess(h) - offset, columns)
-        return _best(self.curve.metric, offset, columns, h, start)
+            start = initial_coefficients(self.curve.metric.initial_eta(h) - offset, columns)
+        best, value, precision = mode(self.curve.metric, offset, columns, h, start)
+        return value - 0.5 * np.linalg.slogdet(precision)[1], best
 
-    def evidence(self, rng, particles: int = PARTICLES) -> Cloud:
-        """Draws of the posterior, with their normals, and the log evidence of so many breaks."""
-        problem = Problem(
-            lambda n: self.draw(n, rng),
-            self.log_prior,
-            self.log_likelihood,
-            lambda at: self.again(at, rng),
+    def sample(self, rng, particles: int = PARTICLES) -> PosteriorSample:
+        """Posterior draws, with their coefficients as auxiliary array, and the log evidence."""
+        target = Target(
+            draw_prior=lambda n: self.draw_prior(n, rng),
+            log_prior=self.log_prior,
+            log_likelihood=self.log_likelihood,
+            refresh=lambda positions: self.refresh(positions, rng),
         )
-        cloud = integrate(problem, particles=particles, rng=rng)
-        return self._exactly(cloud, rng) if np.isfinite(cloud.log_evidence) else cloud
+        sample = integrate(target, particles=particles, rng=rng)
+        return self._corrected(sample, rng) if np.isfinite(sample.log_evidence) else sample
 
-    def _exactly(self, cloud: Cloud, rng) -> Cloud:
-        """What Laplace's method is off by, made up for: normals drawn around their best, weighed by
-        the likelihood itself, and drawn again with their places."""
-        h = self.scalars(cloud.places)
-        offset, columns = self.columns(cloud.places, h, self.curve.s, self.curve.family)
-        best, value, curvature = _best(self.curve.metric, offset, columns, h, cloud.kept)
+    def _corrected(self, sample: PosteriorSample, rng) -> PosteriorSample:
+        """The sample without the error of Laplace's method: coefficients are drawn from Student-t
+        distributions around their modes and weighted by the exact density."""
+        metric = self.curve.metric
+        h = self.hyperparameters(sample.positions)
+        offset, columns = self.design(sample.positions, h, self.curve.s, self.curve.family)
+        best, value, precision = mode(metric, offset, columns, h, sample.auxiliary)
         n, p = best.shape
-        steps = rng.standard_normal((TRIED, n, p))
-        steps *= np.sqrt(TAILS / rng.chisquare(TAILS, (TRIED, n, 1)))
-        root = np.linalg.cholesky(curvature).transpose(0, 2, 1)
-        normals = best + np.linalg.solve(root, steps[..., None])[..., 0]
-        eta = offset + np.einsum("npj,tnj->tnp", columns, normals)
-        found = self.curve.metric.score(eta, h).log.sum(axis=2) - 0.5 * (normals**2).sum(axis=2)
-        drawn = student_log_density((steps**2).sum(axis=2), p, TAILS)
-        log = found - value - drawn - p / 2 * np.log(2 * np.pi)
-        weight = np.exp(log - log.max())
-        off, each = np.log(weight.mean()) + log.max(), weight.mean(axis=0)
-        spread = each.std() / each.mean() / np.sqrt(cloud.effective)
-        pick = systematic(weight.ravel() / weight.sum(), n, rng)
-        return Cloud(
-            cloud.places[pick % n],
-            normals.reshape(-1, p)[pick],
-            float(cloud.log_evidence + off),
-            float(np.hypot(cloud.error, spread)),
-            float(cloud.effective / (1 + (each.std() / each.mean()) ** 2)),
+        steps = rng.standard_normal((CORRECTION_DRAWS, n, p))
+        steps *= np.sqrt(CORRECTION_NU / rng.chisquare(CORRECTION_NU, (CORRECTION_DRAWS, n, 1)))
+        root = np.linalg.cholesky(precision).transpose(0, 2, 1)
+        coefficients = best + np.linalg.solve(root, steps[..., None])[..., 0]
+        eta = offset + np.einsum("npj,tnj->tnp", columns, coefficients)
+        density = metric.terms(eta, h).log_density.sum(axis=2) - 0.5 * (coefficients**2).sum(axis=2)
+        proposal = student_log_density((steps**2).sum(axis=2), p, CORRECTION_NU)
+        log_weight = density - value - proposal - p / 2 * np.log(2 * np.pi)
+        weight = np.exp(log_weight - log_weight.max())
+        correction, by_draw = np.log(weight.mean()) + log_weight.max(), weight.mean(axis=0)
+        relative_sd = by_draw.std() / by_draw.mean()
+        pick = systematic_resample(weight.ravel() / weight.sum(), n, rng)
+        return PosteriorSample(
+            sample.positions[pick % n],
+            coefficients.reshape(-1, p)[pick],
+            float(sample.log_evidence + correction),
+            float(np.hypot(sample.error, relative_sd / np.sqrt(sample.ess))),
+            float(sample.ess / (1 + relative_sd**2)),
         )
 
-    def eta(self, at: np.ndarray, normals: np.ndarray, s: np.ndarray, family: np.ndarray):
-        """The curve on the metric's scale, (particle, point)."""
-        offset, columns = self.columns(at, self.scalars(at), s, family)
-        return offset + (columns @ normals[..., None])[..., 0]
 
-    def slopes(self, at: np.ndarray, normals: np.ndarray):
-        """The slope before the first break, (particle,), and what each break adds to it, (particle,
-        break); drift aside."""
-        slope = self.scalars(at)["slope"]
-        sign = -1.0 if self.curve.metric.falls else 1.0
-        before = slope[:, 0] * (sign + SLOPE_SD * normals[:, 1])
-        return before, CHANGE * slope * normals[:, 2 : 2 + self.breaks]
+def smooth_break(s, location, width):
+    """A slope that rises from 0 to 1 around `location`, integrated; 0 at the middle of the curve.
 
-
-def bend(s, place, width):
-    """A slope that goes from 0 to 1 around `place`, integrated; 0 at the middle of the curve."""
-    return width * (softplus((s - place) / width) - softplus(-place / width))
-
-
-def _least_squares(eta, columns):
-    """Normals that bring the columns near to `eta`."""
-    across = columns.transpose(0, 2, 1) / NEAR**2
-    curvature = np.eye(columns.shape[2]) + across @ columns
-    return np.linalg.solve(curvature, across @ eta[..., None])[..., 0]
-
-
-def _best(metric, offset, columns, h, start):
-    """Normals that maximise likelihood and prior, by scoring that is damped by how much of the
-    expected gain comes true (Levenberg and Marquardt; Nielsen 1999).
-
-    Returns the normals, the log of likelihood times prior (without the prior's constant, which
-    Laplace's method cancels), and the curvature there.
+    Arrays are broadcast against each other; all in e-folds of x.
     """
-    n, _, p = columns.shape
-    identity, across = np.eye(p), columns.transpose(0, 2, 1)
-    v, value = start.copy(), np.full(n, -np.inf)
-    pull, climb = np.zeros((n, p)), np.broadcast_to(identity, (n, p, p)).copy()
-    step, hoped = np.zeros_like(v), np.ones(n)
-    damping, harder = np.full(n, GENTLY), np.full(n, 2.0)
-
-    def with_prior(at, points):
-        new = across[at] @ (columns[at] * points[..., None])
-        # Columns that are all but alike, seen very precisely, leave no figure of the prior's 1.
-        tiny = ROUNDING * new.max(axis=(1, 2), initial=0.0)
-        return new + (1 + tiny)[:, None, None] * identity
-
-    still = np.arange(n)
-    for _ in range(NEWTON):
-        to = v[still] + step[still]
-        eta = offset[still] + (columns[still] @ to[..., None])[..., 0]
-        said = metric.score(eta, {k: x[still] for k, x in h.items()})
-        to_value = said.log.sum(axis=1) - 0.5 * (to**2).sum(axis=1)
-        yes = np.isfinite(to_value) & (to_value >= value[still])
-        at, no = still[yes], still[~yes]
-        came = np.minimum((to_value[yes] - value[at]) / hoped[at], 1.0)
-        damping[at] *= np.maximum(1 / 3, 1 - (2 * came - 1) ** 3)
-        harder[at] = 2.0
-        damping[no] *= harder[no]
-        harder[no] *= 2
-        v[at], value[at] = to[yes], to_value[yes]
-        pull[at] = (across[at] @ said.pull[yes][..., None])[..., 0] - to[yes]
-        climb[at] = with_prior(at, said.climb[yes])
-        own = damping[still, None] * np.einsum("ijj->ij", climb[still])
-        both = np.stack([climb[still], climb[still] + own[..., None] * identity])
-        straight, step[still] = np.linalg.solve(both, pull[still, :, None])[..., 0]
-        hoped[still] = 0.5 * (step[still] * (pull[still] + own * step[still])).sum(axis=1)
-        left = 0.5 * (straight * pull[still]).sum(axis=1)
-        still = still[(left > CLOSE) & (damping[still] < HARDEST)]
-        if not len(still):
-            break
-    eta = offset + (columns @ v[..., None])[..., 0]
-    return v, value, with_prior(slice(None), metric.curvature(eta, h))
+    return width * (softplus((s - location) / width) - softplus(-location / width))

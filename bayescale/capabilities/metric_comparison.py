@@ -1,57 +1,76 @@
-"""Is a bend in the model, or in the metric? Two metrics of the same tasks against each other."""
+"""Is a break in the model or in the metric? A comparison of two metrics of the same tasks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import repeat
 
 import numpy as np
 import pandas as pd
 
-from bayescale.capabilities.break_evidence import SHARE, evidence_of, posterior_of, read_curves
-from bayescale.capabilities.break_model import CHANGE, PARTICLES, Bends, Curve, bend
+from bayescale.capabilities.break_evidence import (
+    SHARE_PRIOR,
+    Samples,
+    log_evidences,
+    number_posterior,
+)
+from bayescale.capabilities.break_model import (
+    CHANGE,
+    PARTICLES,
+    BreakModel,
+    Curve,
+    smooth_break,
+)
+from bayescale.capabilities.curve_table import read_curves
 from bayescale.errors import RunsError
-from bayescale.inference import Cloud
+from bayescale.inference import PosteriorSample
 from bayescale.progress import bar
 
-#: From this probability on a bend is said to be there.
-THERE = 0.5
-#: A metric without a bend speaks against one only if it would have shown it this often.
-ENOUGH = 0.8
-#: How many bends are tried: a step is two.
-MOST_BENDS = 2
+#: A curve is said to bend above this probability.
+DETECTED = 0.5
+#: The power that the continuous metric needs for the conclusion that the bend is in the metric.
+MIN_POWER = 0.8
+#: The most bends that are tried; a step is two.
+MAX_BENDS = 2
+MIN_SIMULATIONS = 10
 
 IN_THE_METRIC = "the break is in the metric"
-IN_BOTH = "both metrics bend: it is not the metric's making"
-NOWHERE = "the thresholded metric does not bend"
-CANNOT_TELL = "cannot tell: the continuous metric would not have shown such a bend"
+IN_BOTH = "both metrics bend: the metric does not explain the break"
+NO_BEND = "the thresholded metric does not bend"
+LOW_POWER = "inconclusive: the continuous metric has too little power to show such a bend"
+TOO_FEW = "inconclusive: fewer than 6 different {x}"
 
 
 @dataclass(frozen=True, eq=False)
 class MetricTest:
-    """What two metrics of the same tasks say of bends.
+    """A comparison of bends in two metrics of the same tasks.
 
     Attributes
     ----------
     table : pandas.DataFrame
-        By task: ``P(bend)`` in either metric; ``power``, how often the continuous one would have
-        shown a bend at the place of the thresholded one's and as large beside its own slope (NaN
-        where the question does not arise); ``verdict``.
+        One row per curve: ``P(bend)`` of either metric, NaN with fewer than 6 different x;
+        ``power``, the probability that the continuous metric would show a bend at the same place
+        and as large relative to its own slope (NaN if it does not matter for the verdict);
+        ``verdict``.
     thresholded, continuous : str
         The two columns.
+    random_seed : int
     """
 
     table: pd.DataFrame = field(repr=False)
     thresholded: str
     continuous: str
+    random_seed: int
 
     def __repr__(self) -> str:
         lines = [f"<Bends of {self.thresholded}, as plotted, against {self.continuous}>"]
-        for task, row in self.table.iterrows():
+        for label, row in self.table.iterrows():
             power = "" if np.isnan(row["power"]) else f" (power {row['power']:.2f})"
-            lines.append(
-                f"  {task}: P(bend) {row[f'P(bend) {self.thresholded}']:.2f} and "
-                f"{row[f'P(bend) {self.continuous}']:.2f}{power}: {row['verdict']}"
+            p, q = (
+                "-" if np.isnan(row[f"P(bend) {y}"]) else f"{row[f'P(bend) {y}']:.2f}"
+                for y in (self.thresholded, self.continuous)
             )
+            lines.append(f"  {label}: P(bend) {p} and {q}{power}: {row['verdict']}")
         return "\n".join(lines)
 
 
@@ -67,32 +86,32 @@ def metric_test(
     chance="chance",
     simulations: int = 20,
     particles: int = PARTICLES,
-    random_seed: int = 1,
+    random_seed: int | None = None,
     executor=None,
     progressbar: bool | None = None,
 ) -> MetricTest:
-    """Ask of two metrics of the same tasks whether a break is in the metric.
+    """Test whether a break is in the model or in the metric.
 
-    An accuracy that needs many tokens to be right at once may turn a corner where the model gets
-    evenly better (Schaeffer, Miranda and Koyejo 2023, arXiv:2304.15004). Here the claim is taken as
-    it is made: does accuracy, as plotted, depart from a straight line in log x? And does the
-    continuous metric depart from its own straight law? Drift counts as a bend in either; `breaks`
-    tells them apart. The break is called the metric's only if the thresholded metric bends
-    (P > .5), the continuous one does not, and the continuous one had the power to show it:
-    simulated with such a bend, it would have been found in at least 80 % of cases.
+    An accuracy that needs many correct tokens at once may rise abruptly where the model improves
+    smoothly (Schaeffer, Miranda and Koyejo 2023, arXiv:2304.15004). The test asks whether the
+    accuracy, as plotted, departs from a straight line in log x, and whether the continuous metric
+    departs from its own law. Drift counts as a bend in both; `breaks` separates the two. The break
+    is attributed to the metric only if the thresholded metric bends (P > 0.5), the continuous one
+    does not, and the continuous one had the power to show it: such a bend, simulated in the
+    continuous metric, is found in at least 80 % of cases.
 
     Parameters
     ----------
     data : DataFrame
         One row per model and task, with both metrics.
     x, thresholded, continuous : str
-        Columns. The continuous metric falls as models improve, as a loss or a Brier score.
+        Columns. The continuous metric falls as models improve, as a loss or a Brier score does.
     groups : str, optional
-        The column of tasks.
+        The column that says which curve a row belongs to.
     family, n_questions, chance, particles, random_seed, executor, progressbar
         As in `breaks`.
     simulations : int
-        For the power, where it matters.
+        Number of simulated curves for the power; at least 10.
 
     Returns
     -------
@@ -101,7 +120,7 @@ def metric_test(
     Raises
     ------
     RunsError
-        As `breaks`, or if `simulations` is not at least 10.
+        As `breaks`, or if `simulations` is less than 10.
 
     Examples
     --------
@@ -110,103 +129,116 @@ def metric_test(
     >>> x = np.geomspace(1e18, 1e21, 10)
     >>> error = 2 * (x / 1e18) ** -0.15
     >>> table = pd.DataFrame({"C": x, "brier": error, "accuracy": np.round(np.exp(-error), 3)})
-    >>> said = bs.metric_test(table, n_questions=1000, chance=0.0, particles=64, simulations=10)
-    >>> list(said.table.columns)
+    >>> test = bs.metric_test(
+    ...     table, n_questions=1000, chance=0.0, particles=64, simulations=10, random_seed=1
+    ... )
+    >>> list(test.table.columns)
     ['P(bend) accuracy', 'P(bend) brier', 'power', 'verdict']
     """
-    if simulations < 10:
-        raise RunsError(f"simulations is {simulations!r}: give at least 10")
+    if simulations < MIN_SIMULATIONS:
+        raise RunsError(f"simulations is {simulations!r}: give at least {MIN_SIMULATIONS}")
+    if random_seed is None:
+        random_seed = int(np.random.SeedSequence().entropy % 2**31)
     shared = dict(x=x, groups=groups, family=family, n_questions=n_questions, chance=chance)
     first = read_curves(data, y=thresholded, metric="accuracy", scale="plotted", **shared).curves
     second = read_curves(data, y=continuous, metric="brier", **shared).curves
     run = executor.map if executor is not None else map
     rows = {}
     with bar(progressbar) as step:
-        for i, task in enumerate(first):
-            step(f"bending {task}", i, len(first))
-            ours, theirs = run(
-                _bent,
-                [
-                    (curve, particles, [random_seed, i, j])
-                    for j, curve in enumerate((first[task], second[task]))
-                ],
+        for i, label in enumerate(first):
+            step(f"comparing the metrics of {label}", i, len(first))
+            pair = first[label], second[label]
+            samples = list(
+                run(_sample_bends, pair, repeat(particles), [[random_seed, i, j] for j in (0, 1)])
             )
-            p, q = _probability(ours), _probability(theirs)
+            p, q = (_probability(own) for own in samples)
             power = np.nan
-            if p > THERE >= q:
-                fakes = _bent_alike(
-                    first[task],
-                    ours,
-                    second[task],
-                    theirs,
-                    simulations,
-                    np.random.default_rng([random_seed, i, 2]),
+            if p > DETECTED >= q:
+                rng = np.random.default_rng([random_seed, i, 2])
+                simulated = _simulate_bend(
+                    pair[0], samples[0], pair[1], samples[1], simulations, rng
                 )
                 found = run(
-                    _bent,
-                    [
-                        (fake, particles // 2, [random_seed, i, 3, j])
-                        for j, fake in enumerate(fakes)
-                    ],
+                    _sample_bends,
+                    simulated,
+                    repeat(particles // 2),
+                    [[random_seed, i, 3, j] for j in range(simulations)],
                 )
-                power = float(np.mean([_probability(clouds) > THERE for clouds in found]))
-            rows[task] = {
+                power = float(np.mean([_probability(own) > DETECTED for own in found]))
+            rows[label] = {
                 f"P(bend) {thresholded}": p,
                 f"P(bend) {continuous}": q,
                 "power": power,
-                "verdict": _verdict(p, q, power),
+                "verdict": _verdict(p, q, power).format(x=x),
             }
-    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("task")
-    return MetricTest(table, thresholded, continuous)
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("group")
+    return MetricTest(table, thresholded, continuous, random_seed)
 
 
 def _verdict(p: float, q: float, power: float) -> str:
-    if p <= THERE:
-        return NOWHERE
-    if q > THERE:
+    """The conclusion from P(bend) of the thresholded and of the continuous metric."""
+    if p <= DETECTED:
+        return NO_BEND
+    if np.isnan(p) or np.isnan(q):
+        return TOO_FEW
+    if q > DETECTED:
         return IN_BOTH
-    return IN_THE_METRIC if power >= ENOUGH else CANNOT_TELL
+    return IN_THE_METRIC if power >= MIN_POWER else LOW_POWER
 
 
-def _bent(job) -> dict[tuple[int, bool], Cloud]:
-    """A curve with so many bends and no drift."""
-    curve, particles, seed = job
+def _sample_bends(
+    curve: Curve, particles: int, seed: list[int]
+) -> dict[tuple[int, bool], PosteriorSample]:
+    """Samples of a curve with 0, 1, ... bends and no drift; see `break_evidence.sample_curve`."""
     rng = np.random.default_rng(seed)
     return {
-        (k, False): Bends(curve, k, drift=False).evidence(rng, particles)
-        for k in range(min(MOST_BENDS, curve.most) + 1)
-        if k == 0 or Bends(curve, k).fits
+        (k, False): BreakModel(curve, k, drift=False).sample(rng, particles)
+        for k in range(min(MAX_BENDS, curve.max_breaks) + 1)
+        if k == 0 or BreakModel(curve, k).identifiable
     }
 
 
-def _probability(clouds) -> float:
-    """P(at least one bend), with as many of the curves bent beforehand as `breaks` takes."""
-    share = SHARE[0] / sum(SHARE)
-    return float(
-        1 - posterior_of(*evidence_of(clouds, drift=False), np.array([share]), np.ones(1))[0]
-    )
+def _probability(samples: Samples) -> float:
+    """P(at least one bend), with the prior mean of the share of curves that break."""
+    share = SHARE_PRIOR[0] / sum(SHARE_PRIOR)
+    evidences = log_evidences(samples, drift=False)
+    return float(1 - number_posterior(*evidences, np.array([share]), np.ones(1))[0])
 
 
-def _bent_alike(seen: Curve, seen_clouds, curve: Curve, clouds, n: int, rng) -> list[Curve]:
-    """The continuous metric as its straight law has it, bent where the thresholded metric bends
-    and by as much beside its own slope."""
-    at, normals, law = _drawn(Bends(seen, 1, drift=False), seen_clouds[1, False], n, rng)
-    place = law.places(at)[:, 0] + seen.middle - curve.middle
-    before, change = law.slopes(at, normals)
-    most = np.maximum(abs(before), abs(before + change[:, 0]))
-    share = change[:, 0] / np.maximum(most, 1e-12)
-    width = law.widths(at)[:, 0]
-    at, normals, straight = _drawn(Bends(curve, 0, drift=False), clouds[0, False], n, rng)
-    # Steeper by as much after the bend as the other metric is, up to nothing before it: the slope
-    # that the straight law found is then the average of both sides.
-    own, _ = straight.slopes(at, normals)
-    shape = bend(curve.s, place[:, None], width[:, None]) - 0.5 * curve.s
-    eta = straight.eta(at, normals, curve.s, curve.family)
-    eta = eta + (CHANGE * share * own)[:, None] * shape
-    y = curve.metric.draw(eta, straight.scalars(at), rng)
+def _simulate_bend(
+    bent: Curve, bent_samples: Samples, curve: Curve, samples: Samples, n: int, rng
+) -> list[Curve]:
+    """Simulated curves of one metric with the bend that another metric has.
+
+    Parameters
+    ----------
+    bent, bent_samples
+        The curve that gives place, width and relative change of slope, and its samples.
+    curve, samples
+        The curve whose unbroken law gets the bend, and its samples.
+    n : int
+        Number of simulations.
+    rng : numpy.random.Generator
+    """
+    model, positions, coefficients = _draw(bent, 1, bent_samples, n, rng)
+    location = model.locations(positions)[:, 0] + bent.middle - curve.middle
+    width = model.widths(positions)[:, 0]
+    before, change = model.slopes(positions, coefficients)
+    steepest = np.maximum(abs(before), abs(before + change[:, 0]))
+    relative_change = change[:, 0] / np.maximum(steepest, 1e-12)
+    model, positions, coefficients = _draw(curve, 0, samples, n, rng)
+    slope, _ = model.slopes(positions, coefficients)
+    # The slope of the unbroken law is the mean of the slopes on both sides of the bend.
+    shape = smooth_break(curve.s, location[:, None], width[:, None]) - 0.5 * curve.s
+    eta = model.eta(positions, coefficients, curve.s, curve.family)
+    eta = eta + (CHANGE * relative_change * slope)[:, None] * shape
+    y = curve.metric.draw(eta, model.hyperparameters(positions), rng)
     return [replace(curve, metric=replace(curve.metric, y=row)) for row in y]
 
 
-def _drawn(law: Bends, cloud: Cloud, n: int, rng):
-    pick = rng.integers(len(cloud.places), size=n)
-    return cloud.places[pick], cloud.kept[pick], law
+def _draw(curve: Curve, n_breaks: int, samples: Samples, n: int, rng):
+    """A model without drift, and positions and coefficients of `n` posterior draws."""
+    sample = samples[n_breaks, False]
+    pick = rng.integers(len(sample.positions), size=n)
+    model = BreakModel(curve, n_breaks, drift=False)
+    return model, sample.positions[pick], sample.auxiliary[pick]

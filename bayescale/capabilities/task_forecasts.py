@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -12,16 +12,21 @@ import xarray as xr
 from bayescale.capabilities.link_model import cell, walks
 from bayescale.capabilities.links import Link
 from bayescale.errors import FitError, unknown
-from bayescale.forecasting import forecast
-from bayescale.intervals import SAMPLE, interval, table
-from bayescale.model import NEW, Storable
+from bayescale.forecasting import PredictiveDraws, forecast
+from bayescale.intervals import SAMPLE
+from bayescale.model import NEW
 from bayescale.model import drift as drifts
 from bayescale.units import as_counts
 
 
-@dataclass(frozen=True, eq=False)
-class TaskForecast(Storable):
-    """The posterior predictive of accuracies of runs not yet made.
+@dataclass(frozen=True, eq=False, repr=False)
+class TaskForecast(PredictiveDraws):
+    """The posterior predictive of the accuracies of runs not yet made.
+
+    `summary` has the medians and credible intervals of ``mean`` and ``accuracy``. `decompose` has
+    the width of the interval of ``accuracy`` and the shares of the ``loss`` that is not known, of
+    the ``link`` (its parameters, its drift, and the group if that is new), and of ``measurement``
+    (scatter between runs and binomial noise).
 
     Attributes
     ----------
@@ -36,78 +41,31 @@ class TaskForecast(Storable):
         The seed of noise, drift and unseen groups.
     """
 
-    data: xr.Dataset = field(repr=False)
+    dims = ("point", "task")
+    shown = ("mean", "accuracy")
+    rows_in_text = 8
+
     link: Link
     random_seed: int
 
-    def summary(self, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
-        """One row per point and task: medians and intervals of ``mean`` and ``accuracy``.
+    @property
+    def _source(self) -> Link:
+        return self.link
 
-        Parameters
-        ----------
-        ci_prob, ci_kind : optional
-            Probability and kind of the intervals; ArviZ's defaults.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If the link's chains do not agree.
-        """
-        self.link.warn_if_failed()
-        rows = self.data[["mean", "accuracy"]].stack(row=("point", "task"), create_index=False)
-        names = [c for c in rows.coords if c not in ("point", "row", *SAMPLE)]
-        places = {c: rows[c].to_numpy() for c in names}
-        parts = [table(rows[v], v, ci_prob, ci_kind) for v in ("mean", "accuracy")]
-        return pd.concat([pd.DataFrame(places), *parts], axis=1)
-
-    def decompose(self, ci_prob: float | None = None) -> pd.DataFrame:
-        """What the width of each interval is made of.
-
-        Parameters
-        ----------
-        ci_prob : float, optional
-            Probability of the interval of ``accuracy``; ArviZ's default.
-
-        Returns
-        -------
-        pandas.DataFrame
-            One row per point and task: ``width`` of the interval, and the shares of the ``loss``
-            that is not known, of the ``link`` (its parameters and drift, and the group if it is
-            new), and of ``measurement`` (scatter between runs and binomial noise). Shares are of
-            squared widths, each part by itself, and sum to 1.
-        """
-        rows = self.data.drop_vars("loss").stack(row=("point", "task"), create_index=False)
-        parts = {
+    def _parts(self) -> tuple[xr.DataArray, dict[str, xr.DataArray]]:
+        rows = self._rows(("mean", "accuracy", "at_loss"))
+        return rows["accuracy"], {
             "loss": rows["mean"] - rows["at_loss"],
             "link": rows["at_loss"],
             "measurement": rows["accuracy"] - rows["mean"],
         }
-        widths = {
-            k: (lambda low, high: (high - low).to_numpy())(*interval(v, ci_prob, "eti"))
-            for k, v in {"width": rows["accuracy"], **parts}.items()
-        }
-        total = np.maximum(sum(widths[k] ** 2 for k in parts), 1e-300)
-        return pd.DataFrame(
-            {
-                "task": rows["task"].to_numpy(),
-                "width": widths["width"],
-                **{k: widths[k] ** 2 / total for k in parts},
-            }
-        )
 
-    def __repr__(self) -> str:
-        points, tasks = self.data.sizes["point"], self.data.sizes["task"]
-        lines = [f"<TaskForecast by {self.link.kind} link, {points} point(s), {tasks} task(s)>"]
-        frame = self.summary()
-        names = list(frame.columns)
-        at = names.index("accuracy")
-        for _, row in frame.head(8).iterrows():
-            lines.append(
-                f"  {row.task}: accuracy {row.iloc[at]:.3f} "
-                f"({names[at + 1].split('_')[1]} {row.iloc[at + 1]:.3f} to "
-                f"{row.iloc[at + 2]:.3f})"
-            )
-        return "\n".join(lines + (["  ..."] if len(frame) > 8 else []))
+    def _heading(self) -> str:
+        points, tasks = (self.data.sizes[d] for d in self.dims)
+        return f"TaskForecast by {self.link.kind} link, {points} point(s), {tasks} task(s)"
+
+    def _line(self, row: pd.Series, outcome: str) -> str:
+        return f"{row.task}: {outcome}"
 
 
 def forecast_tasks(

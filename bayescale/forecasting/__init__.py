@@ -11,11 +11,13 @@ from bayescale.forecasting.averaging import (
     warn_if_any_failed,
 )
 from bayescale.forecasting.forecasts import Forecast, ahead_in_average, forecast
+from bayescale.forecasting.predictive_draws import PredictiveDraws
 
 __all__ = [
     "Allocation",
     "Average",
     "Forecast",
+    "PredictiveDraws",
     "ahead_in_average",
     "allocate",
     "best_split",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import singledispatch
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,9 @@ import xarray as xr
 from bayescale.errors import ExtrapolationWarning, FitError, unknown
 from bayescale.forecasting.allocation import best_split, said_group
 from bayescale.forecasting.averaging import Average, mix
-from bayescale.intervals import SAMPLE, interval, table
-from bayescale.model import AHEAD_AVERAGED, Fit, Storable, predict, settle_groups
+from bayescale.forecasting.predictive_draws import PredictiveDraws
+from bayescale.intervals import SAMPLE
+from bayescale.model import AHEAD_AVERAGED, Fit, predict, settle_groups
 from bayescale.priors import Positive
 from bayescale.units import as_counts, format_count, format_flop
 
@@ -22,9 +24,14 @@ from bayescale.units import as_counts, format_count, format_flop
 FAR = 100.0
 
 
-@dataclass(frozen=True, eq=False)
-class Forecast(Storable):
-    """The posterior predictive of runs not yet made.
+@dataclass(frozen=True, eq=False, repr=False)
+class Forecast(PredictiveDraws):
+    """The posterior predictive of the loss of runs not yet made.
+
+    `summary` has the medians and credible intervals of ``mean`` and ``loss``. `decompose` has the
+    width of the interval of log loss (0.1: 10 % of the loss) and the shares of ``parameters`` (what
+    the runs leave open about the law, and the disagreement of the laws of an average), ``drift``
+    beyond the runs, and ``noise``.
 
     Attributes
     ----------
@@ -43,34 +50,33 @@ class Forecast(Storable):
         The seed of drift, noise and unseen groups.
     """
 
-    data: xr.Dataset = field(repr=False)
+    shown = ("mean", "loss")
+
     noise: xr.Dataset = field(repr=False)
     law: str
     group: str
     random_seed: int
     fit: Fit | Average = field(repr=False)
 
-    def summary(self, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
-        """One row per point: where it is, then medians and intervals of ``mean`` and ``loss``.
+    @property
+    def _source(self) -> Fit | Average:
+        return self.fit
 
-        Parameters
-        ----------
-        ci_prob, ci_kind : optional
-            Probability and kind of the intervals; ArviZ's defaults.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If the fit failed its check.
-        """
-        self.fit.warn_if_failed()
-        places = {
-            c: self.data[c].to_numpy()
-            for c in self.data.coords
-            if c not in ("point", *SAMPLE) and "point" in self.data[c].dims
+    def _parts(self) -> tuple[xr.DataArray, dict[str, xr.DataArray]]:
+        rows = np.log(self._rows(("law", "mean", "loss")))
+        return rows["loss"], {
+            "parameters": rows["law"],
+            "drift": rows["mean"] - rows["law"],
+            "noise": rows["loss"] - rows["mean"],
         }
-        parts = [table(self.data[v], v, ci_prob, ci_kind) for v in ("mean", "loss")]
-        return pd.concat([pd.DataFrame(places), *parts], axis=1)
+
+    def _heading(self) -> str:
+        return f"Forecast by {self.law}{self.group}, {self.data.sizes['point']} point(s)"
+
+    def _line(self, row: pd.Series, outcome: str) -> str:
+        formats = {"N": format_count, "D": format_count, "C": format_flop}
+        place = ", ".join(f"{c} {write(row[c])}" for c, write in formats.items() if c in row)
+        return f"{place}: {outcome}, {row.extrapolation:.3g}x the largest run"
 
     def beats(self, loss: float) -> np.ndarray:
         """Probability that a new run at each point measures less than `loss`.
@@ -119,61 +125,10 @@ class Forecast(Storable):
         density = t.logpdf(log_loss, nu, centre, scale)
         return logsumexp(density, axis=0) - np.log(len(density)) - log_loss
 
-    def decompose(self, ci_prob: float | None = None) -> pd.DataFrame:
-        """What the width of each interval is made of.
 
-        Parameters
-        ----------
-        ci_prob : float, optional
-            Probability of the interval of ``loss``; ArviZ's default.
-
-        Returns
-        -------
-        pandas.DataFrame
-            One row per point: ``width`` of the interval of log loss (0.1: 10 % of the loss), and
-            the shares of ``parameters`` (what the runs leave open about the law, and laws that
-            disagree where several are averaged), ``drift`` beyond the runs and ``noise`` in it.
-            Shares are of squared widths, each part by itself, and sum to 1.
-        """
-        log = {v: np.log(self.data[v]) for v in ("law", "mean", "loss")}
-        parts = {
-            "parameters": log["law"],
-            "drift": log["mean"] - log["law"],
-            "noise": log["loss"] - log["mean"],
-        }
-        widths = {
-            k: (lambda low, high: (high - low).to_numpy())(*interval(v, ci_prob, "eti"))
-            for k, v in {"width": log["loss"], **parts}.items()
-        }
-        total = sum(widths[k] ** 2 for k in parts)
-        return pd.DataFrame(
-            {
-                "width": widths["width"],
-                **{k: widths[k] ** 2 / np.maximum(total, 1e-300) for k in parts},
-            }
-        )
-
-    def __repr__(self) -> str:
-        lines = [f"<Forecast by {self.law}{self.group}, {self.data.sizes['point']} point(s)>"]
-        frame = self.summary()
-        names = list(frame.columns)
-        at = names.index("loss")
-        for _, row in frame.head(6).iterrows():
-            place = ", ".join(
-                f"{c} {write(row[c])}"
-                for c, write in (("N", format_count), ("D", format_count), ("C", format_flop))
-                if c in frame
-            )
-            lines.append(
-                f"  {place}: loss {row.iloc[at]:.3f} "
-                f"({names[at + 1].split('_')[1]} {row.iloc[at + 1]:.3f} to "
-                f"{row.iloc[at + 2]:.3f}), {row.extrapolation:.3g}x the largest run"
-            )
-        return "\n".join(lines + (["  ..."] if len(frame) > 6 else []))
-
-
+@singledispatch
 def forecast(
-    fit: Fit,
+    fit: Fit | Average,
     points: pd.DataFrame | None = None,
     *,
     N=None,
@@ -233,10 +188,27 @@ def forecast(
     >>> bool(2 < ahead.data["mean"].median() < 3)
     True
     """
+    if not isinstance(fit, (Fit, Average)):
+        types = ", ".join(t.__name__ for t in forecast.registry if t is not object)
+        raise FitError(
+            f"cannot forecast from {type(fit).__name__}: give a Fit or an Average"
+            + (f", or one of {types}" if types else "")
+        )
     asked = dict(N=N, D=D, C=C, group=group, series=series, random_seed=random_seed, **columns)
     if isinstance(fit, Average):
-        return _averaged(fit, points, asked, drift)
-    return _forecast(fit, points, asked, fit.plan.drift_ahead if drift else None)
+        ahead = _averaged(fit, points, asked, drift)
+    else:
+        ahead = _forecast(fit, points, asked, fit.plan.drift_ahead if drift else None)
+    far = ahead.data["extrapolation"].to_numpy()
+    if far.max() > FAR:
+        # Two frames up: the dispatch by type stands between this function and its caller.
+        warnings.warn(
+            f"{int((far > FAR).sum())} point(s) lie beyond {FAR:.0f} times the largest fitted run "
+            f"(up to {far.max():.3g} times): no table of runs shows how a law bends that far out",
+            ExtrapolationWarning,
+            stacklevel=3,
+        )
+    return ahead
 
 
 def _forecast(fit: Fit, points, asked: dict, ahead: Positive | None) -> Forecast:
@@ -275,13 +247,6 @@ def _forecast(fit: Fit, points, asked: dict, ahead: Positive | None) -> Forecast
         coords["series"] = ("point", ["" if x is None else x for x in continued])
     far = _extrapolation(fit, place)
     data = drawn[["law", "mean", "loss"]].assign_coords(**coords, extrapolation=("point", far))
-    if far.max() > FAR:
-        warnings.warn(
-            f"{int((far > FAR).sum())} point(s) lie beyond {FAR:.0f} times the largest fitted run "
-            f"(up to {far.max():.3g} times): no table of runs shows how a law bends that far out",
-            ExtrapolationWarning,
-            stacklevel=3,
-        )
     of_one = all(isinstance(label, str) for label in settled.values())
     return Forecast(
         data,

@@ -10,19 +10,26 @@ from bayescale.inference.diagnostics import (
     flatten,
     scalars,
 )
-from bayescale.inference.smc import Cloud, Problem, integrate, systematic
+from bayescale.inference.smc import (
+    POOR_ERROR,
+    PosteriorSample,
+    Target,
+    integrate,
+    systematic_resample,
+)
 
 __all__ = [
     "BFMI_ABOVE",
     "ESS_ABOVE",
+    "POOR_ERROR",
     "R_HAT_BELOW",
-    "Cloud",
     "Convergence",
-    "Problem",
+    "PosteriorSample",
+    "Target",
     "convergence",
     "flatten",
     "integrate",
     "nuts",
     "scalars",
-    "systematic",
+    "systematic_resample",
 ]

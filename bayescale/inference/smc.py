@@ -1,11 +1,16 @@
-"""Particles that walk from prior to posterior, and draws around them that weigh the evidence.
+"""Sequential Monte Carlo, then adaptive importance sampling: posterior draws and the evidence.
 
-Chains that climb gradients do not cross from one place of a break to another; particles start
-everywhere. Sequential Monte Carlo (Del Moral, Doucet and Jasra 2006) brings them to the posterior:
-the likelihood is turned on by degrees, each as large as the particles bear; after each they are
-drawn again by weight and moved. From there on importance sampling, in rounds that learn from each
-other (Cappé, Guillin, Marin and Robert 2004), is cheaper and says how exact it is: draws from
-kernels around the particles, one in ten from the prior, so that nothing is left out for good.
+Gradient-based chains do not move between distant modes, such as two locations of a break. Particles
+start from the prior and therefore cover all modes. The sampler has two stages:
+
+1. Sequential Monte Carlo with likelihood tempering (Del Moral, Doucet and Jasra 2006,
+   doi:10.1111/j.1467-9868.2006.00553.x). The likelihood is raised to a power that grows from 0 to 1
+   in steps; each step is as large as the effective sample size allows. After each step the
+   particles are resampled and moved by Metropolis steps.
+2. Adaptive importance sampling (population Monte Carlo: Cappé, Guillin, Marin and Robert 2004,
+   doi:10.1198/106186004X12803). The proposal of each round is a mixture of Student-t kernels
+   around the weighted draws of the rounds before, and of the prior with a fixed weight, which
+   bounds the importance weights. The evidence and its standard error come from this stage.
 """
 
 from __future__ import annotations
@@ -18,232 +23,339 @@ import numpy as np
 
 from bayescale.functions import student_log_density
 
-#: The share of particles that must stay effective at every degree.
-KEEP = 0.5
-#: Moves after each degree are repeated until this share of the particles has left its place, at
-#: most so often.
-MOVED, MOST_MOVES = 0.9, 12
+#: Tempering: each step is the largest that keeps the effective sample size above this share of the
+#: particles.
+TEMPERING_ESS = 0.5
+#: Metropolis moves after each tempering step are repeated until this share of the particles has
+#: moved, at least `MIN_MOVES` and at most `MAX_MOVES` times.
+MOVED_SHARE, MIN_MOVES, MAX_MOVES = 0.9, 3, 12
+#: Every third move is proposed by `Target.refresh`, the others are random walks.
+REFRESH_EVERY = 3
+#: Acceptance rate that the step size of the random walk is tuned to, and the range of its factor.
+ACCEPTANCE, STEP_RANGE = 0.25, (0.1, 3.0)
+#: Step size of the random walk over the standard deviation, times the root of the dimension: the
+#: optimum for normal targets (Roberts, Gelman and Gilks 1997, doi:10.1214/aoap/1034625254).
+OPTIMAL_STEP = 2.4
 
-#: A round draws so many times the number of particles; there are at least and at most so many
-#: rounds, until the standard error of the log evidence is below `EXACT`.
-ROUND, FEWEST, MOST_ROUNDS, EXACT = 2, 4, 24, 0.05
-#: Where the standard error stays above this, all is done again with so many times the particles.
-POOR, AGAIN = 0.3, (1, 4)
-#: The share of every round that is drawn from the prior, and the degrees of freedom of kernels.
-ANYWHERE, TAILS = 0.1, 5.0
-#: Weights are flattened for the next round until so many per dimension are effective.
-SUPPORT = 10
-#: One in so many centres is a neighbour, whose spread tells the kernel's.
-NEIGHBOURS = 4
-TINY = 1e-8
+#: Draws in one round of importance sampling, in multiples of the number of particles.
+ROUND_SIZE = 2
+#: Rounds are added, within these limits, until the standard error of the log evidence is below
+#: `TARGET_ERROR`.
+MIN_ROUNDS, MAX_ROUNDS, TARGET_ERROR = 4, 24, 0.05
+#: If the standard error is still above `POOR_ERROR`, both stages are repeated with more particles;
+#: `RETRIES` are the multiples of the number of particles that are tried in turn.
+POOR_ERROR, RETRIES = 0.3, (1, 4)
+#: Weight of the prior in the proposal, and degrees of freedom of the Student-t kernels.
+PRIOR_WEIGHT, KERNEL_NU = 0.1, 5.0
+#: Importance weights are tempered before the next round so that the effective number of kernel
+#: centres is at least this many per dimension.
+CENTRES_PER_DIMENSION = 10
+#: The covariance of each kernel is that of the nearest centres: one in this many.
+NEIGHBOUR_FRACTION = 4
+#: Added to the diagonal of covariances, which may be singular.
+JITTER = 1e-8
 
-DRAWS = 600  # of equal weight, that are kept in the end
+DRAWS = 600  # equally weighted draws in the result
 
 
-class Problem(NamedTuple):
-    """What is to be integrated.
+class Target(NamedTuple):
+    """The prior and the likelihood of a posterior that is to be sampled.
 
     Attributes
     ----------
-    draw : callable
-        ``draw(n)``: places from the prior, (n, dimension).
+    draw_prior : callable
+        ``draw_prior(n)``: n independent draws from the prior, (n, dimension).
     log_prior : callable
-        Its log density at places; minus infinity outside.
+        ``log_prior(positions)``: normalised log density of the prior, (n,) for positions (n,
+        dimension); minus infinity outside its support.
     log_likelihood : callable
-        ``log_likelihood(places, kept)``: values and an array to keep with each place, which a later
-        call gets back (where an inner search may start); `kept` may be None.
-    again : callable
-        ``again(places)``: the same with some coordinates drawn anew from the prior; must be
-        symmetric with respect to it. It lets particles jump to far places.
+        ``log_likelihood(positions, auxiliary)``: a tuple of the log likelihoods, (n,), and an
+        auxiliary array, (n, ...), that is stored with the positions. `auxiliary` is the stored
+        array of the positions these were proposed from, a starting point for an inner
+        optimisation, or None.
+    refresh : callable
+        ``refresh(positions)``: a Metropolis proposal that draws some coordinates anew from the
+        prior, (n, dimension). It must be reversible with respect to the prior. It allows jumps
+        between distant modes.
     """
 
-    draw: Callable[[int], np.ndarray]
+    draw_prior: Callable[[int], np.ndarray]
     log_prior: Callable[[np.ndarray], np.ndarray]
     log_likelihood: Callable
-    again: Callable[[np.ndarray], np.ndarray]
+    refresh: Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Cloud:
-    """Draws of equal weight, what is kept with each (of curves: their normals), and the log of the
-    evidence.
+class PosteriorSample:
+    """Equally weighted draws from a posterior, and its log evidence.
 
-    ``error`` is the standard error of the log evidence; ``effective``, how many independent draws
-    tell as much.
+    Attributes
+    ----------
+    positions : (draw, dimension)
+    auxiliary : (draw, ...)
+        The auxiliary array of each draw (see `Target`); for curves with breaks, the standard
+        normal coefficients.
+    log_evidence : float
+        Log of the marginal likelihood; minus infinity where no particle had a finite likelihood.
+    error : float
+        Monte Carlo standard error of `log_evidence`.
+    ess : float
+        Effective sample size of the importance weights.
     """
 
-    places: np.ndarray
-    kept: object
+    positions: np.ndarray
+    auxiliary: np.ndarray
     log_evidence: float
     error: float
-    effective: float
+    ess: float
+
+    @property
+    def reliable(self) -> bool:
+        """Whether `error` is below `POOR_ERROR`."""
+        return self.error < POOR_ERROR
 
 
-def integrate(problem: Problem, *, particles: int, rng: np.random.Generator) -> Cloud:
-    """Draws of the posterior, and the evidence."""
-    for more in AGAIN:
-        places, kept = _walk(problem, more * particles, rng)
-        if kept is None:
-            return Cloud(places, places, -np.inf, 0.0, 0.0)
-        cloud = _weigh(problem, places, kept, ROUND * particles, rng)
-        if cloud.error < POOR:
+def integrate(target: Target, *, particles: int, rng: np.random.Generator) -> PosteriorSample:
+    """Draw from the posterior and estimate the evidence.
+
+    Parameters
+    ----------
+    target : Target
+    particles : int
+        Number of particles of sequential Monte Carlo.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    PosteriorSample
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(1)
+    >>> normal = lambda z: -0.5 * (z**2 + np.log(2 * np.pi))[:, 0]
+    >>> target = Target(
+    ...     draw_prior=lambda n: rng.standard_normal((n, 1)),
+    ...     log_prior=normal,
+    ...     log_likelihood=lambda z, _: (normal(z - 1), z),
+    ...     refresh=lambda z: rng.standard_normal(z.shape),
+    ... )
+    >>> sample = integrate(target, particles=64, rng=rng)
+    >>> bool(abs(sample.log_evidence - (-0.25 - 0.5 * np.log(4 * np.pi))) < 0.2)
+    True
+    """
+    for factor in RETRIES:
+        positions, auxiliary = _sequential_monte_carlo(target, factor * particles, rng)
+        if auxiliary is None:
+            return PosteriorSample(positions, positions, -np.inf, 0.0, 0.0)
+        sample = _importance_sampling(target, positions, auxiliary, ROUND_SIZE * particles, rng)
+        if sample.reliable:
             break
-    return cloud
+    return sample
 
 
-def _walk(problem: Problem, particles: int, rng):
-    """Particles near the posterior, and what is kept with them: None if nothing is likely."""
-    places = problem.draw(particles)
-    value, kept = problem.log_likelihood(places, None)
-    prior = problem.log_prior(places)
-    if not np.isfinite(value).any():
-        return places, None
-    done, reach = 0.0, 1.0
-    dimension = places.shape[1]
-    while done < 1.0:
-        step = _degree(value, 1.0 - done)
-        weight = np.exp(step * (value - value.max()))
-        done = min(done + step, 1.0)
-        chosen = systematic(weight / weight.sum(), particles, rng)
-        places, value, prior, kept = places[chosen], value[chosen], prior[chosen], kept[chosen]
-        root = _root(places, np.full(particles, 1 / particles))
-        left = np.zeros(particles, bool)
-        for move in range(MOST_MOVES):
-            anew = move % 3 == 2
-            if anew:
-                to = problem.again(places)
+def _sequential_monte_carlo(target: Target, n: int, rng):
+    """Approximate posterior draws and their auxiliary array (None if no likelihood is finite)."""
+    positions = target.draw_prior(n)
+    log_likelihood, auxiliary = target.log_likelihood(positions, None)
+    log_prior = target.log_prior(positions)
+    if not np.isfinite(log_likelihood).any():
+        return positions, None
+    power, step_size = 0.0, 1.0
+    dimension = positions.shape[1]
+    while power < 1.0:
+        step = _tempering_step(log_likelihood, 1.0 - power)
+        weight = np.exp(step * (log_likelihood - log_likelihood.max()))
+        power = min(power + step, 1.0)
+        chosen = systematic_resample(weight / weight.sum(), n, rng)
+        positions, log_likelihood = positions[chosen], log_likelihood[chosen]
+        log_prior, auxiliary = log_prior[chosen], auxiliary[chosen]
+        root = _covariance_root(positions, np.full(n, 1 / n))
+        moved = np.zeros(n, bool)
+        for move in range(MAX_MOVES):
+            refresh = move % REFRESH_EVERY == REFRESH_EVERY - 1
+            if refresh:
+                proposal = target.refresh(positions)
             else:
-                # Steps of many lengths: several narrow places are no trap.
+                # Log-normal step sizes: modes may be much narrower than the whole posterior.
                 size = (
-                    reach
-                    * 2.4
+                    step_size
+                    * OPTIMAL_STEP
                     / np.sqrt(dimension)
-                    * np.exp(rng.standard_normal(particles))[:, None]
+                    * np.exp(rng.standard_normal(n))[:, None]
                 )
-                to = places + size * rng.standard_normal(places.shape) @ root.T
-            to_prior = problem.log_prior(to)
-            inside = np.isfinite(to_prior)
-            gain = np.full(particles, -np.inf)
+                proposal = positions + size * rng.standard_normal(positions.shape) @ root.T
+            new_prior = target.log_prior(proposal)
+            inside = np.isfinite(new_prior)
+            log_ratio = np.full(n, -np.inf)
             if inside.any():
-                to_value, to_kept = problem.log_likelihood(to[inside], kept[inside])
-                gain[inside] = done * (to_value - value[inside])
-                if not anew:
-                    gain[inside] += to_prior[inside] - prior[inside]
-            yes = np.log(rng.random(particles)) < gain
-            among = yes[inside]
-            places[yes], prior[yes] = to[yes], to_prior[yes]
-            if among.any():
-                value[yes], kept[yes] = to_value[among], to_kept[among]
-            left |= yes
-            if not anew:
-                reach = float(np.clip(reach * np.exp(yes.mean() - 0.25), 0.1, 3.0))
-            if left.mean() > MOVED and move >= 2:
+                new_likelihood, new_auxiliary = target.log_likelihood(
+                    proposal[inside], auxiliary[inside]
+                )
+                log_ratio[inside] = power * (new_likelihood - log_likelihood[inside])
+                if not refresh:  # a refresh is reversible with respect to the prior
+                    log_ratio[inside] += new_prior[inside] - log_prior[inside]
+            accepted = np.log(rng.random(n)) < log_ratio
+            among_inside = accepted[inside]
+            positions[accepted], log_prior[accepted] = proposal[accepted], new_prior[accepted]
+            if among_inside.any():
+                log_likelihood[accepted] = new_likelihood[among_inside]
+                auxiliary[accepted] = new_auxiliary[among_inside]
+            moved |= accepted
+            if not refresh:
+                step_size *= np.exp(accepted.mean() - ACCEPTANCE)
+                step_size = float(np.clip(step_size, *STEP_RANGE))
+            if moved.mean() > MOVED_SHARE and move >= MIN_MOVES - 1:
                 break
-    return places, kept
+    return positions, auxiliary
 
 
-def _weigh(problem: Problem, centres, kept, size: int, rng) -> Cloud:
-    """Rounds of importance sampling, each around the weighted draws of those before."""
-    around = centres, kept, np.full(len(centres), 1 / len(centres))
+def _importance_sampling(target: Target, centres, auxiliary, size: int, rng) -> PosteriorSample:
+    """Rounds of importance sampling, each with kernels around the draws of the rounds before."""
+    kernels = centres, auxiliary, np.full(len(centres), 1 / len(centres))
     rounds = []
-    for number in range(1, MOST_ROUNDS + 1):
-        rounds.append((number, *_round(problem, *around, size, rng)))
-        # Later rounds know more. Shares that went by how even weights turned out would favour
-        # rounds that missed something.
+    for number in range(1, MAX_ROUNDS + 1):
+        rounds.append((number, *_one_round(target, *kernels, size, rng)))
+        # Later proposals are better, so rounds are weighted by their number. Weights by the
+        # estimated variance would favour rounds that missed a mode.
         share = np.array([r[0] for r in rounds]) / (number * (number + 1) / 2)
-        log = np.concatenate([r[3] + np.log(a / size) for r, a in zip(rounds, share, strict=True)])
-        log_evidence = np.logaddexp.reduce(log)
-        weight = np.exp(log - log_evidence)
+        log_weight = np.concatenate(
+            [r[3] + np.log(a / size) for r, a in zip(rounds, share, strict=True)]
+        )
+        log_evidence = np.logaddexp.reduce(log_weight)
+        weight = np.exp(log_weight - log_evidence)
         by_round = weight.reshape(number, size).sum(axis=1)
         error = np.sqrt(max((weight**2).sum() - (by_round**2).sum() / size, 0.0))
-        centres = np.concatenate([r[1] for r in rounds])
-        kept = np.concatenate([r[2] for r in rounds])
-        if number >= FEWEST and error < EXACT:
+        positions = np.concatenate([r[1] for r in rounds])
+        auxiliary = np.concatenate([r[2] for r in rounds])
+        if number >= MIN_ROUNDS and error < TARGET_ERROR:
             break
-        # Flattened, for a few heavy draws would make kernels that are flat in most directions.
-        power = _degree(log[log > -np.inf], 1.0, SUPPORT * centres.shape[1] / size / number)
-        flat = np.exp(power * (log - log.max()))
-        taken, times = np.unique(systematic(flat / flat.sum(), size, rng), return_counts=True)
-        around = centres[taken], kept[taken], times / size
-    pick = systematic(weight / weight.sum(), DRAWS, rng)
-    return Cloud(
-        centres[pick], kept[pick], float(log_evidence), float(error), float(1 / (weight**2).sum())
+        # A few dominant weights would give kernels with nearly singular covariances.
+        power = _tempering_step(
+            log_weight[log_weight > -np.inf],
+            1.0,
+            CENTRES_PER_DIMENSION * positions.shape[1] / size / number,
+        )
+        tempered = np.exp(power * (log_weight - log_weight.max()))
+        centre, count = np.unique(
+            systematic_resample(tempered / tempered.sum(), size, rng), return_counts=True
+        )
+        kernels = positions[centre], auxiliary[centre], count / size
+    pick = systematic_resample(weight / weight.sum(), DRAWS, rng)
+    return PosteriorSample(
+        positions[pick],
+        auxiliary[pick],
+        float(log_evidence),
+        float(error),
+        float(1 / (weight**2).sum()),
     )
 
 
-def _round(problem: Problem, centres, kept, weight, size: int, rng):
-    """Draws around weighted centres and from the prior: places, what is kept, log weights."""
+def _one_round(target: Target, centres, auxiliary, weight, size: int, rng):
+    """Draws from the proposal: positions, their auxiliary array, and log importance weights."""
     dimension = centres.shape[1]
-    drawn_in, roots = _kernels(centres, weight)
-    near = size - round(ANYWHERE * size)
-    pick = rng.choice(len(weight), near, p=weight)
-    stretch = np.sqrt(TAILS / rng.chisquare(TAILS, near))[:, None]
-    steps = roots[pick] @ rng.standard_normal((near, dimension, 1))
-    around = drawn_in[pick] + stretch * steps[..., 0]
-    places = np.concatenate([around, problem.draw(size - near)])
-    prior = problem.log_prior(places)
-    value, found = np.full(size, -np.inf), np.zeros((size, *kept.shape[1:]))
-    inside = np.isfinite(prior)
-    close, far = inside & (np.arange(size) < near), np.arange(size) >= near
-    value[close], found[close] = problem.log_likelihood(places[close], kept[pick][close[:near]])
-    value[far], found[far] = problem.log_likelihood(places[far], None)
-    kernel = np.logaddexp.reduce(_student(places, drawn_in, roots) + np.log(weight), axis=1)
+    means, roots = _kernels(centres, weight)
+    from_kernels = size - round(PRIOR_WEIGHT * size)
+    pick = rng.choice(len(weight), from_kernels, p=weight)
+    stretch = np.sqrt(KERNEL_NU / rng.chisquare(KERNEL_NU, from_kernels))[:, None]
+    steps = roots[pick] @ rng.standard_normal((from_kernels, dimension, 1))
+    near = means[pick] + stretch * steps[..., 0]
+    positions = np.concatenate([near, target.draw_prior(size - from_kernels)])
+    log_prior = target.log_prior(positions)
+    log_likelihood = np.full(size, -np.inf)
+    found = np.zeros((size, *auxiliary.shape[1:]))
+    inside, of_prior = np.isfinite(log_prior), np.arange(size) >= from_kernels
+    of_kernel = inside & ~of_prior
+    log_likelihood[of_kernel], found[of_kernel] = target.log_likelihood(
+        positions[of_kernel], auxiliary[pick][of_kernel[:from_kernels]]
+    )
+    log_likelihood[of_prior], found[of_prior] = target.log_likelihood(positions[of_prior], None)
+    kernel = np.logaddexp.reduce(
+        _kernel_log_density(positions, means, roots) + np.log(weight), axis=1
+    )
     with np.errstate(invalid="ignore"):
-        log = prior + value - np.logaddexp(np.log(ANYWHERE) + prior, np.log1p(-ANYWHERE) + kernel)
-    return places, found, np.where(inside & np.isfinite(value), log, -np.inf)
+        proposal = np.logaddexp(np.log(PRIOR_WEIGHT) + log_prior, np.log1p(-PRIOR_WEIGHT) + kernel)
+        log_weight = log_prior + log_likelihood - proposal
+    return positions, found, np.where(inside & np.isfinite(log_likelihood), log_weight, -np.inf)
 
 
 def _kernels(centres, weight):
-    """Middles and roots of kernels, as wide as Silverman's rule has it for the neighbours of each
-    centre, which may lie on a narrow ridge. Middles are drawn in by as much as kernels add (Liu and
-    West 2001), so that the spread of all stays what it is."""
+    """Means, (kernel, dimension), and Cholesky roots, (kernel, dimension, dimension), of kernels.
+
+    The covariance of a kernel is that of its nearest centres, times Silverman's bandwidth: the
+    posterior may be a narrow curved ridge. The means are shrunk towards the local mean (Liu and
+    West 2001, doi:10.1007/978-1-4757-3437-9_10), so that the kernels do not inflate the variance.
+    """
     n, dimension = centres.shape
-    white = np.linalg.solve(_root(centres, weight), centres.T).T
-    apart = ((white[:, None] - white) ** 2).sum(axis=2)
-    close = np.argsort(apart, axis=1)[:, : max(n // NEIGHBOURS, min(n, SUPPORT * dimension))]
-    own = weight[close] / weight[close].sum(axis=1, keepdims=True)
-    middle = (own[:, None] @ centres[close])[:, 0]
-    wide = (4 / (dimension + 2) * (own**2).sum(axis=1)) ** (1 / (dimension + 4))
-    wide = np.minimum(wide, 0.95)[:, None]
-    off = centres[close] - middle[:, None]
-    spread = off.transpose(0, 2, 1) @ (off * own[..., None]) + TINY * np.eye(dimension)
+    white = np.linalg.solve(_covariance_root(centres, weight), centres.T).T
+    distance = ((white[:, None] - white) ** 2).sum(axis=2)
+    n_nearest = max(n // NEIGHBOUR_FRACTION, min(n, CENTRES_PER_DIMENSION * dimension))
+    nearest = np.argsort(distance, axis=1)[:, :n_nearest]
+    local = weight[nearest] / weight[nearest].sum(axis=1, keepdims=True)
+    local_mean = (local[:, None] @ centres[nearest])[:, 0]
+    bandwidth = (4 / (dimension + 2) * (local**2).sum(axis=1)) ** (1 / (dimension + 4))
+    bandwidth = np.minimum(bandwidth, 0.95)[:, None]
+    deviation = centres[nearest] - local_mean[:, None]
+    covariance = deviation.transpose(0, 2, 1) @ (deviation * local[..., None])
     return (
-        middle + np.sqrt(1 - wide**2) * (centres - middle),
-        wide[..., None] * np.linalg.cholesky(spread),
+        local_mean + np.sqrt(1 - bandwidth**2) * (centres - local_mean),
+        bandwidth[..., None] * np.linalg.cholesky(covariance + JITTER * np.eye(dimension)),
     )
 
 
-def _student(places, middles, roots):
-    """Log densities of places around middles, (place, middle)."""
+def _kernel_log_density(positions, means, roots):
+    """Log density of each kernel at each position, (position, kernel)."""
     inverse = np.linalg.inv(roots)
-    off = places @ inverse.transpose(0, 2, 1) - (inverse @ middles[..., None])[:, None, :, 0]
-    size = np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1)
-    return (student_log_density((off**2).sum(axis=2), places.shape[1], TAILS) - size[:, None]).T
+    scaled = positions @ inverse.transpose(0, 2, 1) - (inverse @ means[..., None])[:, None, :, 0]
+    log_det = np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1)
+    density = student_log_density((scaled**2).sum(axis=2), positions.shape[1], KERNEL_NU)
+    return (density - log_det[:, None]).T
 
 
-def _root(places: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """A triangular root of the covariance of weighted places."""
-    off = places - weight @ places
-    return np.linalg.cholesky(off.T @ (off * weight[:, None]) + TINY * np.eye(places.shape[1]))
+def _covariance_root(positions: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Cholesky root of the covariance of weighted positions, (dimension, dimension)."""
+    deviation = positions - weight @ positions
+    covariance = deviation.T @ (deviation * weight[:, None])
+    return np.linalg.cholesky(covariance + JITTER * np.eye(positions.shape[1]))
 
 
-def _degree(value: np.ndarray, rest: float, keep: float = KEEP) -> float:
-    """The largest power, up to `rest`, that keeps such a share of the particles effective."""
+def _tempering_step(
+    log_weight: np.ndarray, largest: float, ess_share: float = TEMPERING_ESS
+) -> float:
+    """The largest power of the weights, up to `largest`, that keeps the effective sample size above
+    a share of their number."""
 
-    def effective(step: float) -> float:
-        weight = np.exp(step * (value - value.max()))
+    def effective_share(power: float) -> float:
+        weight = np.exp(power * (log_weight - log_weight.max()))
         return weight.sum() ** 2 / (weight**2).sum() / len(weight)
 
-    if effective(rest) > keep:
-        return rest
-    low, high = 0.0, rest
+    if effective_share(largest) > ess_share:
+        return largest
+    low, high = 0.0, largest
     for _ in range(40):
         middle = (low + high) / 2
-        low, high = (middle, high) if effective(middle) > keep else (low, middle)
+        low, high = (middle, high) if effective_share(middle) > ess_share else (low, middle)
     return max(low, 1e-6)
 
 
-def systematic(weight: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """`n` places drawn by weight, as evenly as can be."""
-    at = (rng.random() + np.arange(n)) / n
-    return np.minimum(np.searchsorted(np.cumsum(weight), at), len(weight) - 1)
+def systematic_resample(weight: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Indices of `n` draws by systematic resampling.
+
+    Parameters
+    ----------
+    weight : (particle,)
+        Normalised weights.
+    n : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    numpy.ndarray
+        (n,), in increasing order.
+
+    Examples
+    --------
+    >>> systematic_resample(np.array([0.0, 0.5, 0.5]), 4, np.random.default_rng(1)).tolist()
+    [1, 1, 2, 2]
+    """
+    quantile = (rng.random() + np.arange(n)) / n
+    return np.minimum(np.searchsorted(np.cumsum(weight), quantile), len(weight) - 1)

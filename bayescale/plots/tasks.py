@@ -9,6 +9,7 @@ import numpy as np
 
 from bayescale.capabilities import Breaks, Link, TaskForecast, forecast_tasks
 from bayescale.errors import BayescaleError, unknown
+from bayescale.forecasting import forecast
 from bayescale.intervals import defaults, interval
 from bayescale.plots import style
 
@@ -56,14 +57,14 @@ def plot_breaks(
     BayescaleError
         For a label that no curve has, or a wrong number of axes.
     """
-    labels = _chosen(group, tuple(breaks.curves), "curve", "plot_breaks")
+    labels = _chosen(group, breaks.labels, "curve", "plot_breaks")
     panels = _panels(len(labels), axes, "plot_breaks")
     prob, _ = defaults(ci_prob)
     for i, (label, ax) in enumerate(zip(labels, panels, strict=True)):
         curve = breaks.curves[label]
         x = np.exp(curve.s + curve.middle)
         grid = np.geomspace(x.min(), upto or x.max(), POINTS)
-        mean = breaks.forecast(grid, label)["mean"]
+        mean = forecast(breaks, x=grid, group=label).data["mean"]
         low, high = interval(mean, prob)
         ax.fill_between(grid, low, high, color=style.COLOURS[0], alpha=0.22, lw=0)
         ax.plot(grid, mean.median(("chain", "draw")), color=style.COLOURS[0])
@@ -77,7 +78,7 @@ def plot_breaks(
             ax.axhline(curve.metric.chance, color=style.GREY, lw=1, ls=(0, (2, 2)))
         else:
             style.loss_axis(ax.yaxis)
-        ax.set_title(f"{label}: P(break) {p:.2f}", fontsize=11.5)
+        ax.set_title(f"{label}: P(break) {'-' if np.isnan(p) else f'{p:.2f}'}", fontsize=11.5)
         if i % PANELS_PER_ROW == 0:
             ax.set_ylabel(style.label_for(breaks.y))
         if i >= len(labels) - PANELS_PER_ROW:

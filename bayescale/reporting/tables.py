@@ -204,7 +204,7 @@ def breaks(result: Breaks, ci_prob: float | None = None) -> Table:
         (
             label,
             str(row["n"]),
-            f"{row['P(break)']:.2f}",
+            "-" if np.isnan(row["P(break)"]) else f"{row['P(break)']:.2f}",
             *(
                 "" if np.isnan(row["x"]) else cell
                 for cell in (
@@ -218,7 +218,7 @@ def breaks(result: Breaks, ci_prob: float | None = None) -> Table:
                 "" if np.isnan(row[name]) else f"{row[name]:.1f}"
                 for name in ("drift_over_law", "break_over_law", "break_over_drift")
             ),
-            f"{100 * row['false_alarms']:.0f} %",
+            "-" if np.isnan(row["false_alarms"]) else f"{100 * row['false_alarms']:.0f} %",
         )
         for label, row in frame.iterrows()
     )

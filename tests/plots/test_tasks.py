@@ -29,7 +29,7 @@ def found() -> bs.Breaks:
 def test_every_curve_has_a_panel_with_its_points_and_probability(found):
     axes = bs.plot_breaks(found)
     assert len(axes) == 2
-    for label, ax in zip(found.curves, axes, strict=True):
+    for label, ax in zip(found.labels, axes, strict=True):
         assert f"{label}: P(break) {found.probability(label):.2f}" == ax.get_title()
         points = next(line for line in ax.lines if line.get_marker() == "o")
         assert points.get_xdata() == pytest.approx(C)

@@ -1,0 +1,143 @@
+"""From a table of scores to curves: one row per model and curve."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from bayescale.capabilities.break_model import Curve
+from bayescale.capabilities.likelihoods import Accuracy, Loss, Metric, PlottedAccuracy
+from bayescale.data import Runs, task_table
+from bayescale.errors import RunsError, unknown
+
+METRICS = ("loss", "brier", "accuracy")
+SCALES = {"odds": Accuracy, "plotted": PlottedAccuracy}
+#: Parts of a column name that mark an accuracy.
+ACCURACY_WORDS = ("acc", "match")
+#: The label of the curve where the table has only one.
+ONLY_CURVE = "the curve"
+#: Below this share of the range from chance to 1, the best accuracy says little about how fast the
+#: accuracy will rise.
+LOW_ACCURACY = 0.15
+
+
+class CurveTable(NamedTuple):
+    """The curves of a table.
+
+    Attributes
+    ----------
+    curves : dict of str to Curve
+        By label, in the order of the table.
+    metric : str
+        One of `METRICS`.
+    families : tuple of str
+        Labels of model families, in the order of their indices.
+    notes : tuple of str
+        Cautions about the table.
+    """
+
+    curves: dict[str, Curve]
+    metric: str
+    families: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def read_curves(
+    data: Runs | pd.DataFrame,
+    *,
+    x: str,
+    y: str,
+    groups: str | None = None,
+    metric: str | None = None,
+    scale: str = "odds",
+    family: str | None = None,
+    n_questions="n_questions",
+    chance="chance",
+) -> CurveTable:
+    """Check a table and split it into curves.
+
+    Parameters
+    ----------
+    data, x, y, groups, metric, scale, family, n_questions, chance
+        As in `bayescale.breaks`.
+
+    Returns
+    -------
+    CurveTable
+
+    Raises
+    ------
+    RunsError
+        Naming every problem of the table.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"C": [1e18, 1e19, 1e20], "loss": [4.0, 3.5, 3.2]})
+    >>> curves, metric, _, _ = read_curves(table, x="C", y="loss")
+    >>> list(curves), metric
+    (['the curve'], 'loss')
+    """
+    if isinstance(data, Runs):
+        data = data.table
+    if not isinstance(data, pd.DataFrame):
+        raise RunsError(f"expected Runs or a DataFrame, got {type(data).__name__}")
+    is_accuracy = any(word in y.lower() for word in ACCURACY_WORDS)
+    metric = metric or ("accuracy" if is_accuracy else "loss")
+    if metric not in METRICS:
+        raise RunsError(unknown("metric", metric, METRICS))
+    if scale not in SCALES:
+        raise RunsError(unknown("scale", scale, SCALES))
+    label = groups
+    if groups is None:
+        label = "curve" if "curve" not in data else ONLY_CURVE
+        data = data.assign(**{label: ONLY_CURVE})
+    keep = [family] if family else []
+    if metric == "accuracy":
+        frame, notes = task_table(
+            data, y=y, task=label, n_questions=n_questions, chance=chance, needs=(x,), keep=keep
+        )
+        notes += _low_accuracies(frame)
+    else:
+        frame, notes = task_table(data, y=y, task=label, metric="positive", needs=(x,), keep=keep)
+        if y == "loss" and "loss_sd" in data:
+            frame["loss_sd"] = data["loss_sd"].to_numpy()
+    if "series" in data and data["series"].nunique() < len(data):
+        notes.append(
+            "checkpoints of one run are taken as independent points; if their noise is "
+            "autocorrelated, P(break) is too high"
+        )
+    families = tuple(sorted(frame[family].astype(str).unique())) if family else ()
+    index = {name: i for i, name in enumerate(families)}
+    curves = {}
+    for name, rows in frame.groupby("task", sort=False):
+        s = np.log(rows[x].to_numpy(float))
+        middle = float((s.min() + s.max()) / 2)
+        member = (
+            rows[family].astype(str).map(index).to_numpy(int) if family else np.full(len(rows), -1)
+        )
+        curves[name] = Curve(
+            s - middle, _likelihood(rows, metric, scale), member, middle, len(families)
+        )
+    return CurveTable(curves, metric, families, tuple(notes))
+
+
+def _low_accuracies(frame: pd.DataFrame) -> list[str]:
+    """A note on curves that are hardly above chance."""
+    above = (frame["y"] - frame["chance"]) / (1 - frame["chance"])
+    best = above.groupby(frame["task"]).max()
+    low = list(best.index[best < LOW_ACCURACY])
+    if not low:
+        return []
+    return [
+        f"{', '.join(low)}: no accuracy is far above chance, so the rate of further improvement is "
+        "prior-dominated and forecasts may miss"
+    ]
+
+
+def _likelihood(rows: pd.DataFrame, metric: str, scale: str) -> Metric:
+    y = rows["y"].to_numpy(float)
+    if metric == "accuracy":
+        return SCALES[scale](y, rows["n_questions"].to_numpy(float), float(rows["chance"].iloc[0]))
+    return Loss(y, rows["loss_sd"].to_numpy(float) if "loss_sd" in rows else np.zeros(len(y)))

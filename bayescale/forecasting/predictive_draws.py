@@ -1,0 +1,134 @@
+"""Draws of the posterior predictive at points: their summary, their decomposition, their text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayescale.intervals import SAMPLE, interval, table
+from bayescale.model import Storable
+
+#: Keeps the shares of an interval of zero width finite.
+TINY = 1e-300
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PredictiveDraws(Storable):
+    """Draws of the posterior predictive of new runs, one point for each run.
+
+    A base class. A subclass names its variables and the parts of its uncertainty.
+
+    Attributes
+    ----------
+    data : xarray.Dataset
+        Variables with dims (chain, draw, point), or (chain, draw, point, task). Coordinates of
+        ``point`` say where each point lies.
+    """
+
+    data: xr.Dataset = field(repr=False)
+
+    #: Dims of the variables besides chain and draw. A table has one row for each combination.
+    dims: ClassVar[tuple[str, ...]] = ("point",)
+    #: Variables in `summary`. The last one is what a new run would measure.
+    shown: ClassVar[tuple[str, ...]]
+    #: Number of rows in the text form.
+    rows_in_text: ClassVar[int] = 6
+
+    def summary(self, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
+        """Medians and credible intervals, one row for each point (and task).
+
+        Parameters
+        ----------
+        ci_prob : float, optional
+            Probability of the intervals; 0.9 by default.
+        ci_kind : {"eti", "hdi"}, optional
+            Kind of the intervals; by default ArviZ's ``stats.ci_kind``.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The coordinates of each row, then median, lower and upper bound of each variable, as
+            ``mean``, ``mean_eti90_lb`` and ``mean_eti90_ub``.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the posterior behind the draws failed its check.
+        """
+        self._source.warn_if_failed()
+        rows = self._rows(self.shown)
+        coordinates = {
+            name: rows[name].to_numpy() for name in rows.coords if name not in ("point", *SAMPLE)
+        }
+        columns = [table(rows[name], name, ci_prob, ci_kind) for name in self.shown]
+        return pd.concat([pd.DataFrame(coordinates), *columns], axis=1)
+
+    def decompose(self, ci_prob: float | None = None) -> pd.DataFrame:
+        """What the width of each credible interval consists of.
+
+        Parameters
+        ----------
+        ci_prob : float, optional
+            Probability of the equal-tailed interval; 0.9 by default.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row for each point (and task): ``width`` of the interval of what a new run would
+            measure, and the share of each part in it. The width of each part is taken with the
+            other parts left out; shares are of squared widths and sum to 1.
+        """
+        total, parts = self._parts()
+        width = {name: _width(draws, ci_prob) for name, draws in parts.items()}
+        squares = np.maximum(sum(w**2 for w in width.values()), TINY)
+        labels = {d: total[d].to_numpy() for d in self.dims if d != "point"}
+        shares = {name: w**2 / squares for name, w in width.items()}
+        return pd.DataFrame({**labels, "width": _width(total, ci_prob), **shares})
+
+    def __repr__(self) -> str:
+        frame = self.summary()
+        outcome = self.shown[-1]
+        middle, low, high = (frame.columns.get_loc(outcome) + i for i in range(3))
+        kind = frame.columns[low].removeprefix(f"{outcome}_").removesuffix("_lb")
+        lines = [f"<{self._heading()}>"]
+        for _, row in frame.head(self.rows_in_text).iterrows():
+            text = (
+                f"{outcome} {row.iloc[middle]:.3f} "
+                f"({kind} {row.iloc[low]:.3f} to {row.iloc[high]:.3f})"
+            )
+            lines.append(f"  {self._line(row, text)}")
+        return "\n".join(lines + (["  ..."] if len(frame) > self.rows_in_text else []))
+
+    def _rows(self, names) -> xr.Dataset:
+        """Variables with one row for each combination of the dims; dims (chain, draw, row)."""
+        return self.data[list(names)].stack(row=self.dims, create_index=False)
+
+    # -- what a subclass says ------------------------------------------------------------------
+
+    @property
+    def _source(self):
+        """The result the draws come from; it has `warn_if_failed`."""
+        raise NotImplementedError
+
+    def _parts(self) -> tuple[xr.DataArray, Mapping[str, xr.DataArray]]:
+        """Draws of what a new run would measure, and of each part; dims (chain, draw, row)."""
+        raise NotImplementedError
+
+    def _heading(self) -> str:
+        """The first line of the text form."""
+        raise NotImplementedError
+
+    def _line(self, row: pd.Series, outcome: str) -> str:
+        """One line of the text form, from a row of `summary` and the outcome in words."""
+        raise NotImplementedError
+
+
+def _width(draws: xr.DataArray, ci_prob: float | None) -> np.ndarray:
+    """Width of the equal-tailed interval of each row."""
+    low, high = interval(draws, ci_prob, "eti")
+    return (high - low).to_numpy()
