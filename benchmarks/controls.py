@@ -1,14 +1,14 @@
-"""Negative controls: curves and tables for which the law is wrong or cannot be told.
+"""Negative controls: curves and tables for which the law is wrong or cannot be identified.
 
     python benchmarks/controls.py [--curves 3]
 
 * Double descent (Nakkiran et al. 2019): the first half of each non-monotone curve is fitted as one
-  series, the rest forecast.
-* A law that breaks: runs of a broken power law, fitted below the break by a power law.
-* Six runs, and compute-optimal runs only (OpenLM at 20 tokens per parameter): the law has as many
-  parameters as the table has to say, or one direction of it is never seen.
+  series, and the rest is forecast.
+* A law that breaks: runs of a broken power law are fitted below the break by a power law.
+* Six runs, and compute-optimal runs only (OpenLM at 20 tokens per parameter): there are as many
+  parameters as the table can identify, or one direction in the columns does not vary.
 
-What should happen: intervals that are wide enough, or a check or warning that speaks.
+The expected result is either wide intervals that cover, or a check or warning that fails.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LAWS = ("delayed_power(D)", "power(D)")
 SETTINGS = dict(draws=1000, tune=500, target_accept=0.95, progressbar=False)
 
 
-def judged(
+def evaluate(
     control: str,
     name: str,
     law: str,
@@ -36,17 +36,17 @@ def judged(
     seed: int,
     group: str | None = None,
 ) -> dict:
-    """Fit, forecast, and what was said and held."""
-    with warnings.catch_warnings(record=True) as told:
+    """Fit and forecast: coverage, scores, failed checks and warnings."""
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         fit = bs.fit(seen, law, groups=group, random_seed=seed, **SETTINGS)
-        asked = later[[c for c in (*fit.law.columns, *fit.groups, "series") if c in later]]
-        ahead = bs.forecast(fit, asked, random_seed=seed)
+        points = later[[c for c in (*fit.law.columns, *fit.groups, "series") if c in later]]
+        ahead = bs.forecast(fit, points, random_seed=seed)
         draws = ahead.data["loss"].transpose("chain", "draw", "point").to_numpy()
         truth = later["loss"].to_numpy(float)
         scores = score(truth, draws.reshape(-1, len(later)), ahead.log_density(truth))
         check = fit.check()
-    found = {
+    problems = {
         level: [f.name for f in check.problems if f.level == level]
         for level in ("failed", "caution")
     }
@@ -64,23 +64,23 @@ def judged(
         "rmsle": np.sqrt((scores["log_error"] ** 2).mean()),
         "interval_score": scores["interval_score"].mean(),
         "log_score": scores["log_score"].mean(),
-        "failed": " ".join(found["failed"]),
-        "cautions": " ".join(found["caution"]),
+        "failed": " ".join(problems["failed"]),
+        "cautions": " ".join(problems["caution"]),
         "warnings": " ".join(
             dict.fromkeys(
-                w.category.__name__ for w in told if w.category.__module__.startswith("bayescale")
+                w.category.__name__ for w in caught if w.category.__module__.startswith("bayescale")
             )
         ),
         "confidently wrong": bool(
-            scores["inside95"].mean() < 0.5 and not found["failed"] and not found["caution"]
+            scores["inside95"].mean() < 0.5 and not problems["failed"] and not problems["caution"]
         ),
     }
 
 
-def double_descent(most: int | None, seed: int) -> list[dict]:
+def double_descent(curves: int | None, seed: int) -> list[dict]:
     frame = pd.read_csv(reference("double_descent.csv"))
     rows = []
-    for name, curve in list(frame.groupby("series", sort=False))[:most]:
+    for name, curve in list(frame.groupby("series", sort=False))[:curves]:
         curve = curve.drop_duplicates("x").sort_values("x")
         runs = bs.Runs.from_frame(
             pd.DataFrame({"D": curve["x"], "loss": curve["value"], "series": name}),
@@ -89,12 +89,14 @@ def double_descent(most: int | None, seed: int) -> list[dict]:
         )
         first = np.arange(len(runs)) < len(runs) // 2
         for law in LAWS:
-            rows.append(judged("double descent", name, law, runs[first], runs[~first].table, seed))
+            rows.append(
+                evaluate("double descent", name, law, runs[first], runs[~first].table, seed)
+            )
     return rows
 
 
 def broken(seed: int) -> list[dict]:
-    """Slopes that double or halve at a break, which the fitted runs do not reach."""
+    """Slopes that double or halve at a break beyond the fitted runs."""
     rows, C = [], np.geomspace(1e18, 1e22, 40)
     for name, later in (("slope doubles", 0.3), ("slope halves", 0.075)):
         truth = dict(E=1.5, A=2.0 * 1e18**0.15, alpha0=0.15, alpha1=later, d=1e20, f=0.3)
@@ -107,7 +109,7 @@ def broken(seed: int) -> list[dict]:
             )
             first = own.table["C"].to_numpy() < 1e20
             rows.append(
-                judged(
+                evaluate(
                     "another law", f"{name}, as a {what}", law, own[first], own[~first].table, seed
                 )
             )
@@ -115,7 +117,7 @@ def broken(seed: int) -> list[dict]:
 
 
 def little(seed: int) -> list[dict]:
-    """OpenLM: six runs of a corpus, and its compute-optimal runs alone."""
+    """OpenLM: six runs of a corpus, and only its compute-optimal runs."""
     runs, rows = bs.Runs.example("openlm"), []
     for corpus in runs.table["dataset"].unique():
         own = runs[runs.table["dataset"] == corpus]
@@ -129,7 +131,7 @@ def little(seed: int) -> list[dict]:
             ("compute-optimal only, to other ratios", optimal, small & ~optimal),
         ):
             rows.append(
-                judged(
+                evaluate(
                     control, f"openlm {corpus}", "chinchilla", own[fitted], own[held].table, seed
                 )
             )
@@ -138,10 +140,11 @@ def little(seed: int) -> list[dict]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--curves", type=int, help="at most so many curves of double descent")
+    parser.add_argument("--curves", type=int, help="curves of double descent; all by default")
     parser.add_argument("--seed", type=int, default=1)
-    asked = parser.parse_args()
-    rows = little(asked.seed) + broken(asked.seed) + double_descent(asked.curves, asked.seed)
+    options = parser.parse_args()
+    rows = little(options.seed) + broken(options.seed)
+    rows += double_descent(options.curves, options.seed)
     write(pd.DataFrame(rows), "controls", "Negative controls")
 
 

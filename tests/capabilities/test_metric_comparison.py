@@ -58,13 +58,13 @@ def test_few_points_give_no_verdict_and_dashes():
 def test_a_simulated_bend_is_where_the_other_metric_bends():
     """The slope changes at the same x and by the same share, in mean as large as before."""
     thresholded = comparison.read_curves(
-        exact_match(2.0), x="N", y="accuracy", scale="plotted", n_questions=1000, chance=0.0
+        exact_match(2.0, n=12), x="N", y="accuracy", scale="plotted", n_questions=1000, chance=0.0
     ).curves["the curve"]
-    smooth = comparison.read_curves(exact_match(0.0), x="N", y="loss", metric="brier").curves[
+    smooth = comparison.read_curves(exact_match(0.0, n=12), x="N", y="loss", metric="brier").curves[
         "the curve"
     ]
-    first = comparison._sample_bends(thresholded, 24, [1])
-    second = comparison._sample_bends(smooth, 24, [2])
+    first = comparison._sample_bends(thresholded, 16, [1])
+    second = comparison._sample_bends(smooth, 16, [2])
     made = comparison._simulate_bend(
         thresholded, first, smooth, second, 40, np.random.default_rng(0)
     )
