@@ -21,14 +21,15 @@ PACKAGE = Path(bs.__file__).parent
 #: the ground are files of the package itself.
 WINGS = {
     "functions": (),
-    "errors": (), "units": (), "priors": (), "intervals": (), "progress": (),
+    "errors": (), "units": (), "priors": (), "intervals": (), "progress": (), "seeds": (),
     "data": ("datasets", "reading", "task_table", "counting", "runs"),
     "laws": ("base", "broken_power", "chance_power", "chinchilla", "isoflop", "kaplan",
              "kaplan_steps", "multiplicative", "power", "shifted_power", "skaling", "published"),
     "inference": ("diagnostics", "nutpie_callbacks", "nuts", "smc"),
-    "model": ("drift", "design", "pymc_model", "posterior", "predictive", "simulation", "checks",
-              "storage", "fitting"),
-    "forecasting": ("averaging", "allocation", "predictive_draws", "forecasts"),
+    "model": ("labels", "drift", "design", "pymc_model", "posterior", "predictive", "simulation",
+              "checks", "storage", "fitting"),
+    "forecasting": ("averaging", "allocation", "predictive_draws", "points",
+                    "forecasts"),
     "capabilities": ("likelihoods", "break_model", "break_evidence", "break_search",
                      "metric_comparison", "link_model", "links", "task_forecasts"),
     "evaluation": ("scores", "baselines", "splits", "jobs", "rollouts", "comparison",
@@ -38,7 +39,7 @@ WINGS = {
     "cli": ("console", "commands"),
 }  # fmt: skip
 ORDER = tuple(WINGS)
-GROUND = ("functions", "errors", "units", "priors", "intervals", "progress")
+GROUND = ("functions", "errors", "units", "priors", "intervals", "progress", "seeds")
 FILES = sorted(PACKAGE.rglob("*.py"))
 LAWS = sorted(
     set((PACKAGE / "laws").glob("*.py"))

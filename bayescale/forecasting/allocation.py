@@ -167,7 +167,7 @@ def allocate(fit: Fit | Average, C, *, group=None) -> Allocation:
     )
     data = data.assign(N_decision=N, D_decision=C / (fit.runs.flop_factor * N))
     data = data.assign_coords(C=C).transpose("chain", "draw", "budget")
-    return Allocation(data, fit.law.name, said_group(group), fit)
+    return Allocation(data, fit.law.name, group_in_words(group), fit)
 
 
 def regret(fit: Fit | Average, N, D, C=None, *, group=None) -> Regret:
@@ -232,7 +232,7 @@ def best_split(fit: Fit | Average, C: np.ndarray, group=None) -> tuple[np.ndarra
     return N.to_numpy(), (C / (fit.runs.flop_factor * N)).to_numpy()
 
 
-def said_group(group) -> str:
+def group_in_words(group) -> str:
     """The group in words, for a heading."""
     if group is None:
         return ""

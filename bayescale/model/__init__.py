@@ -2,16 +2,16 @@
 
 from bayescale.model import drift
 from bayescale.model.design import SCALE_SPREAD, Effect, Parameter, design, draw_prior
-from bayescale.model.drift import AHEAD, AHEAD_AVERAGED, walked
+from bayescale.model.drift import AHEAD_AVERAGED, walked
 from bayescale.model.fitting import PRIOR_DRAWS, Fit, fit, fit_design
-from bayescale.model.posterior import NEW, at_runs, parameters, settle_groups
+from bayescale.model.labels import NEW, labels_in_points, number_of_points, settle_labels
+from bayescale.model.posterior import at_runs, parameters, settle_groups
 from bayescale.model.predictive import predict
 from bayescale.model.pymc_model import target
 from bayescale.model.simulation import simulate, simulate_design
 from bayescale.model.storage import atomically
 
 __all__ = [
-    "AHEAD",
     "AHEAD_AVERAGED",
     "NEW",
     "PRIOR_DRAWS",
@@ -26,9 +26,12 @@ __all__ = [
     "drift",
     "fit",
     "fit_design",
+    "labels_in_points",
+    "number_of_points",
     "parameters",
     "predict",
     "settle_groups",
+    "settle_labels",
     "simulate",
     "simulate_design",
     "target",

@@ -105,8 +105,9 @@ class Design:
         Reference scales of the law's columns.
     drift : {"through", "ahead", "off"}
         Where the law may be off; see `bayescale.model.drift`.
-    ahead : Positive
-        Size of a drift ahead, which the runs do not tell.
+    ahead : Positive or None
+        The user's prior on the size of a drift ahead, which the runs do not update; None stands
+        for the default.
     """
 
     law: Law
@@ -115,7 +116,12 @@ class Design:
     parameters: tuple[Parameter, ...]
     scales: Mapping[str, float]
     drift: str = "ahead"
-    ahead: Positive = drifts.AHEAD
+    ahead: Positive | None = None
+
+    @property
+    def drift_ahead(self) -> Positive:
+        """Prior on the size of a drift ahead."""
+        return drifts.AHEAD if self.ahead is None else self.ahead
 
     @cached_property
     def levels(self) -> dict[str, tuple[str, ...]]:
@@ -344,8 +350,8 @@ def design(
     if drift == "auto":
         drift = "through" if has_checkpoints(runs) else "ahead"
     known = {**law.priors, **terms(runs, drift, noise)}
-    ahead = priors.pop("drift", drifts.AHEAD) if drift == "ahead" else drifts.AHEAD
-    if not isinstance(ahead, Positive):
+    ahead = priors.pop("drift", None) if drift == "ahead" else None
+    if ahead is not None and not isinstance(ahead, Positive):
         problems.append(f"priors: drift is {ahead!r}; use Positive")
     for what, names in (("pool", pool), ("priors", priors)):
         problems += [f"{what}: {unknown('parameter', n, known)}" for n in names if n not in known]

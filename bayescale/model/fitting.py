@@ -22,7 +22,8 @@ from bayescale.laws import Law
 from bayescale.model import storage as store
 from bayescale.model.checks import Check, check
 from bayescale.model.design import Design, design, draw_prior
-from bayescale.model.posterior import NEW, log_likelihood, parameters, settle_groups
+from bayescale.model.labels import NEW
+from bayescale.model.posterior import log_likelihood, parameters, settle_groups
 from bayescale.model.pymc_model import build, target
 from bayescale.priors import Prior
 

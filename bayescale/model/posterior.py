@@ -5,60 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
-from bayescale.errors import FitError, unknown
 from bayescale.model.design import Design, Parameter, noise_factor
+from bayescale.model.labels import NEW, settle_labels
 from bayescale.priors import from_link, to_link
-
-#: A label that stands for a group nobody has seen: drawn from the population.
-NEW = "(new)"
 
 
 def settle_groups(plan: Design, group, size: int | None = None) -> dict[str, object]:
-    """What a user said of groups, as one label or one array of labels per group column.
-
-    Parameters
-    ----------
-    plan : Design
-    group : None, str, sequence of str, or mapping of column to those
-        None stands for a new, unseen group. A mapping is needed with several group columns.
-    size : int, optional
-        Length that an array of labels must have.
-
-    Raises
-    ------
-    FitError
-        For labels or columns that the fit does not know.
-    """
-    if isinstance(group, Mapping):
-        per_column = dict(group)
-    elif len(plan.groups) > 1 and group is not None:
-        raise FitError(
-            f"this fit has the group columns {', '.join(plan.groups)}: give group= as a "
-            f"mapping, e.g. {{{plan.groups[0]!r}: {plan.levels[plan.groups[0]][0]!r}}}"
-        )
-    elif not plan.groups and group is not None:
-        raise FitError(
-            f"this fit has no groups, but group={group!r} was asked for: fit with groups="
-        )
-    else:
-        per_column = dict.fromkeys(plan.groups, group)
-    problems = [unknown("group column", c, plan.groups) for c in per_column if c not in plan.groups]
-    settled: dict[str, object] = {}
-    for column in plan.groups:
-        said = per_column.get(column)
-        scalar = np.ndim(said) == 0
-        labels = [NEW if pd.isna(x) else str(x) for x in ([said] if scalar else said)]
-        known = (*plan.levels[column], NEW)
-        problems += [unknown(column, x, known) for x in dict.fromkeys(labels) if x not in known]
-        if not scalar and size is not None and len(labels) != size:
-            problems.append(f"{len(labels)} labels of {column} for {size} points")
-        settled[column] = labels[0] if scalar else labels
-    if problems:
-        raise FitError(problems)
-    return settled
+    """The labels of every group column of a fit; see `bayescale.model.labels.settle_labels`."""
+    return settle_labels(group, plan.levels, size)
 
 
 def parameters(

@@ -15,7 +15,6 @@ from bayescale.data import Runs
 from bayescale.errors import FitError, LawError
 from bayescale.laws import Law, get
 from bayescale.model.design import TERMS, Design, Effect, Parameter
-from bayescale.model.drift import AHEAD
 from bayescale.priors import Fraction, Positive, Real
 
 FORMAT = 2
@@ -38,7 +37,7 @@ def write(path: str | Path, tree: xr.DataTree, plan: Design, facts: dict) -> Non
         ],
         groups=plan.groups,
         drift=plan.drift,
-        ahead=asdict(plan.ahead),
+        ahead=None if plan.ahead is None else asdict(plan.ahead),
         scales={c: float(v).hex() for c, v in plan.scales.items()},
         facts=facts,
         runs=plan.runs.to_json(),
@@ -145,7 +144,7 @@ def _explained(header: dict, law: Law | None, where: str) -> tuple[Design, dict]
         scales={c: float.fromhex(v) for c, v in header["scales"].items()},
         # Files of format 1 know none: their drift comes with forecasts.
         drift=header.get("drift", "ahead"),
-        ahead=Positive(**header["ahead"]) if "ahead" in header else AHEAD,
+        ahead=Positive(**header["ahead"]) if header.get("ahead") else None,
     )
     expected = {p.name for p in plan.parameters} - {*TERMS}
     if expected != set(plan.law.parameters):

@@ -133,7 +133,9 @@ def plot_link(
         for j, member in enumerate(members):
             group = dict(zip(link.groups, member.split(", "), strict=True)) if member else None
             asked = {along: grid}
-            said = forecast_tasks(link, group=group, tasks=task, **asked).data["mean"]
+            said = forecast_tasks(
+                link, group=group, tasks=task, random_seed=link.random_seed, **asked
+            ).data["mean"]
             low, high = interval(said.isel(task=0), ci_prob)
             ink = style.colour(j)
             ax.fill_between(grid, low, high, color=ink, alpha=0.18, lw=0)

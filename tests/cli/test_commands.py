@@ -226,8 +226,10 @@ def test_forecasts_are_those_of_the_package(kept):
         "--json",
         "--ci-prob",
         "0.8",
+        "--seed",
+        "1",
     )
-    ahead = bs.forecast(bs.Fit.load(kept), N=[1e9, 7e9], D=1.4e11)
+    ahead = bs.forecast(bs.Fit.load(kept), N=[1e9, 7e9], D=1.4e11, random_seed=1)
     expected = ahead.summary(0.8).assign(**{"p_below_2.5": ahead.beats(2.5)})
     assert ended.code == 0
     assert json.loads(ended.out)["forecast"] == expected.to_dict("records")
@@ -270,10 +272,20 @@ def test_groups_are_named_by_label_or_by_column(by_hand, openlm, tmp_path):
         fit = by_hand(runs, "chinchilla", values | more, groups=groups, pool=pool)
         fit.save(tmp_path / "fit.nc")
         ended = run(
-            "forecast", tmp_path / "fit.nc", "--N", "1B", "--D", "20B", "--json", "--group", said
+            "forecast",
+            tmp_path / "fit.nc",
+            "--N",
+            "1B",
+            "--D",
+            "20B",
+            "--json",
+            "--group",
+            said,
+            "--seed",
+            "1",
         )
         (point,) = json.loads(ended.out)["forecast"]
-        law = bs.forecast(fit, N=1e9, D=2e10, group=group).data["mean"]
+        law = bs.forecast(fit, N=1e9, D=2e10, group=group, random_seed=1).data["mean"]
         assert point["mean"] == float(law.median())
         assert [point[g] for g in groups] == [labels[g] for g in groups]
 

@@ -569,10 +569,10 @@ def test_laws_drift_less_in_the_average_than_alone(c4, here):
     later = c4.table.loc[mixed["run"], ["N", "D"]]
     seen = c4[~c4.table.index.isin(later.index)]
     both = bs.average([bs.fit(seen, law, draws=400, random_seed=2) for law in weights])
-    said = bs.forecast(both, later).summary(ci_prob=0.9)
+    said = bs.forecast(both, later, random_seed=1).summary(ci_prob=0.9)
     widths = np.log(said["loss_eti90_ub"] / said["loss_eti90_lb"]).to_numpy()
     assert np.log(mixed["high90"] / mixed["low90"]).to_numpy() == pytest.approx(widths, rel=0.25)
-    density = bs.forecast(both, later).log_density(mixed["loss"])
+    density = bs.forecast(both, later, random_seed=1).log_density(mixed["loss"])
     assert mixed["log_score"].to_numpy() == pytest.approx(density, abs=0.2)
 
 
