@@ -1,10 +1,9 @@
-"""Do the posteriors of a link hold the truth as often as they say? Simulation-based calibration.
+"""Simulation-based calibration of the posteriors of a link.
 
-Four tasks and forty runs of two corpora, everything drawn from the priors of
-`bayescale.capabilities.link_model`:
-parameters, walks and moves, then accuracies. Ranks of the truth among draws of its posterior, for
-the parameters of the tasks and for the accuracy at the best run and half a unit beyond it. Chains
-are short: tables on which they did not agree are counted.
+Four tasks and forty runs of two corpora. Parameters, walks, moves and accuracies are drawn from
+the priors of `bayescale.capabilities.link_model`. The ranks of the true values among the posterior
+draws are recorded for the parameters of the tasks and for the accuracy at the best run and half a
+unit beyond it. Chains are short; tables on which they did not agree are counted.
 
     python benchmarks/linked.py [simulated tables, 100] [workers, 1]
 """
@@ -42,7 +41,7 @@ def design(kind: str) -> pd.DataFrame:
 
 
 def means(plan: LinkPlan, values, u, task: str, member: str):
-    """What the link says of one task and corpus at `u`; draws in front."""
+    """Accuracy and precision of one task and corpus at `u`; the axis of draws comes first."""
     own = {
         p.name: values[f"{p.name}_task"].sel(task=task).to_numpy()[..., None]
         for p in plan.parameters
@@ -55,7 +54,7 @@ def means(plan: LinkPlan, values, u, task: str, member: str):
 
 
 def simulated(kind: str, i: int) -> dict[str, float]:
-    """Ranks of one table's truth."""
+    """Ranks of the true values of one simulated table."""
     import pymc as pm
     import xarray as xr
 
@@ -88,10 +87,10 @@ def simulated(kind: str, i: int) -> dict[str, float]:
                 rng,
             )
         for j, where in enumerate(("at the best run", "beyond it")):
-            theirs, ours = (
+            true, posterior = (
                 means(plan, v, BEYOND, task, "one")[0][..., j] for v in (truth, found.posterior)
             )
-            out[f"accuracy {where} {task}"] = _rank(ours, theirs, rng)
+            out[f"accuracy {where} {task}"] = _rank(posterior, true, rng)
     return out
 
 
@@ -111,7 +110,7 @@ def main(n: int = 100, jobs: int = 1, kind: str = "logistic") -> None:
     for name in names:
         each = ranks[[f"{name} {t}" for t in TASKS]]
         u = each.to_numpy().ravel()
-        # Tasks of one table are not independent: one of each is.
+        # Tasks of one table are dependent, so the test takes one task of each table.
         one = each.to_numpy()[np.arange(n), np.arange(n) % len(TASKS)]
         rows.append(
             {
@@ -123,7 +122,11 @@ def main(n: int = 100, jobs: int = 1, kind: str = "logistic") -> None:
                 "R-hat above 1.05": (ranks["R-hat"] > 1.05).sum(),
             }
         )
-    write(pd.DataFrame(rows), "links_calibration", "Links from the priors: truth inside intervals")
+    write(
+        pd.DataFrame(rows),
+        "links_calibration",
+        "links simulated from the priors: coverage of credible intervals",
+    )
 
 
 if __name__ == "__main__":

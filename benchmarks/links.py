@@ -1,12 +1,11 @@
-"""Do forecasts of accuracies on tasks hold: links from the loss, beside compute, beside a curve?
+"""Coverage of forecasts of accuracies: links from the loss, links from compute, and a curve.
 
-OpenLM (bundled), 15 tasks. The kind of link is chosen among runs of up to 412M parameters: links
-fitted up to 79M and up to 154M forecast the larger ones, with walks of the slope that go on beyond
-the best run, and that end there. The target is
-then asked once: links fitted on runs up to 412M and one 1.4B run per corpus forecast the remaining
-1.4B and 6.9B runs, from N and D (with a fit of Chinchilla's law to the same runs) and from the
-measured loss. Beside them a least-squares curve of Gadre et al. 2024 for each corpus, on the mean
-error over the tasks.
+OpenLM (bundled), 15 tasks. The kind of link is chosen on runs of up to 412M parameters: links
+fitted up to 79M and up to 154M forecast the larger runs, with and without drift of the slope beyond
+the best run. The target is then forecast once: links fitted to runs of up to 412M and one 1.4B run
+of each corpus forecast the remaining 1.4B and 6.9B runs, from N and D (with a fit of Chinchilla's
+law to the same runs) and from the measured loss. They are compared with the least-squares curve of
+Gadre et al. 2024 for each corpus, on the mean error over the tasks.
 
     python benchmarks/links.py
 """
@@ -30,13 +29,13 @@ SETTINGS = dict(draws=800, tune=1000, chains=3, target_accept=0.95, cores=1)
 
 
 def table() -> pd.DataFrame:
-    """Task results with a number per run."""
+    """Results on tasks, with a number for each run."""
     frame = bs.datasets.openlm_tasks()
     return frame.assign(run=frame.groupby(["dataset", "N", "D"]).ngroup())
 
 
 def measures(draws: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Coverage and scores of accuracies; `draws` has one more axis in front."""
+    """Coverage and scores of accuracies; `draws` has an axis of draws before those of `truth`."""
     draws, truth = draws.reshape(len(draws), -1), truth.ravel()
     out = {"n": len(truth)}
     for prob in LEVELS:
@@ -51,7 +50,7 @@ def measures(draws: np.ndarray, truth: np.ndarray) -> dict[str, float]:
 
 
 def curve_errors(frame: pd.DataFrame, seen, held: pd.DataFrame) -> np.ndarray:
-    """Relative errors of the mean error over tasks, of least-squares curves per corpus."""
+    """Relative errors of the mean error over tasks, for a least-squares curve of each corpus."""
     from scipy.optimize import curve_fit
 
     mean = frame.groupby("run").agg(
@@ -68,8 +67,8 @@ def curve_errors(frame: pd.DataFrame, seen, held: pd.DataFrame) -> np.ndarray:
             own["error"],
             p0=(0.85, 2.0, 0.75),
         )
-        said = eps - k * np.exp(-gamma * mean.loc[run, "loss"])
-        out.append(said / mean.loc[run, "error"] - 1)
+        predicted = eps - k * np.exp(-gamma * mean.loc[run, "loss"])
+        out.append(predicted / mean.loc[run, "error"] - 1)
     return np.array(out)
 
 
@@ -103,14 +102,14 @@ def main(seed: int = 1) -> None:
                 **SETTINGS,
             )
             seconds = time.perf_counter() - started
-            asked = {"N and D": held[["N", "D", "dataset"]]}
+            inputs = {"N and D": held[["N", "D", "dataset"]]}
             if kind != "direct":
-                asked["measured loss"] = held[["loss", "dataset"]]
-            for known, points in asked.items():
-                for drift in (False, True):
-                    said = bs.forecast_tasks(link, points, drift=drift, random_seed=seed).data
-                    here = {
-                        v: said[v].to_numpy().reshape(-1, *truth.shape)
+                inputs["measured loss"] = held[["loss", "dataset"]]
+            for known, points in inputs.items():
+                for drift in ("off", "auto"):
+                    ahead = bs.forecast_tasks(link, points, drift=drift, random_seed=seed).data
+                    drawn = {
+                        v: ahead[v].to_numpy().reshape(-1, *truth.shape)
                         for v in ("mean", "accuracy")
                     }
                     drifts.append(
@@ -118,15 +117,15 @@ def main(seed: int = 1) -> None:
                             "problem": problem,
                             "kind": kind,
                             "known": known,
-                            "walk goes on": drift,
-                            **measures(here["accuracy"], truth),
+                            "walk goes on": drift == "auto",
+                            **measures(drawn["accuracy"], truth),
                         }
                     )
                 tag = {"problem": problem, "kind": kind, "known": known}
                 rows.append(
                     {
                         **tag,
-                        **measures(here["accuracy"], truth),
+                        **measures(drawn["accuracy"], truth),
                         "walk": float(link.posterior["walk"].median()),
                         "R-hat": link.convergence.r_hat,
                         "ESS": link.convergence.ess,
@@ -138,19 +137,19 @@ def main(seed: int = 1) -> None:
                     {
                         **tag,
                         "task": t,
-                        **measures(here["accuracy"][..., i], truth[:, i]),
+                        **measures(drawn["accuracy"][..., i], truth[:, i]),
                         "walk": float(link.posterior["walk_task"][..., i].median()),
                     }
                     for i, t in enumerate(link.tasks)
                 ]
-                error = 1 - np.median(here["mean"].mean(axis=-1), axis=0)
+                error = 1 - np.median(drawn["mean"].mean(axis=-1), axis=0)
                 relative = error / (1 - truth.mean(axis=1)) - 1
                 means.append(
                     {
                         **tag,
                         "mean |relative error| %": 100 * np.abs(relative).mean(),
                         "worst %": 100 * np.abs(relative).max(),
-                        **measures(here["accuracy"].mean(axis=-1), truth.mean(axis=1)),
+                        **measures(drawn["accuracy"].mean(axis=-1), truth.mean(axis=1)),
                     }
                 )
             print(f"{problem}, {kind}: {seconds:.0f} s, {link.convergence}", file=sys.stderr)
@@ -176,7 +175,7 @@ def main(seed: int = 1) -> None:
         .mean()
         .reset_index()
     )
-    write(pooled, "links_choice", "what the kind is chosen by: both rollouts")
+    write(pooled, "links_choice", "mean over both rollouts, by which the kind is chosen")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ PACKAGE = Path(bs.__file__).parent
 #: the ground are files of the package itself.
 WINGS = {
     "functions": (),
-    "errors": (), "units": (), "priors": (), "intervals": (), "progress": (),
+    "errors": (), "units": (), "priors": (), "intervals": (), "progress": (), "seeds": (),
     "data": ("datasets", "reading", "task_table", "counting", "validation", "runs"),
     "laws": ("base", "broken_power", "chance_power", "chinchilla", "isoflop", "kaplan",
              "kaplan_steps", "multiplicative", "power", "shifted_power", "skaling", "published"),
@@ -30,7 +30,7 @@ WINGS = {
     "model": ("drift", "noise", "labels", "hierarchy", "design", "specify", "pymc_model",
               "posterior", "predictive", "simulation", "checks", "files", "storage",
               "arviz_groups", "fitting"),
-    "forecasting": ("averaging", "allocation", "predictive_draws", "forecasts"),
+    "forecasting": ("averaging", "allocation", "predictive_draws", "points", "forecasts"),
     "capabilities": ("likelihoods", "laplace", "break_model", "curve_table", "break_evidence",
                      "break_search", "break_forecasts", "metric_comparison", "link_model",
                      "links", "task_forecasts"),
@@ -42,7 +42,7 @@ WINGS = {
     "cli": ("options", "console", "fits", "evaluation", "tasks", "examples", "command"),
 }  # fmt: skip
 ORDER = tuple(WINGS)
-GROUND = ("functions", "errors", "units", "priors", "intervals", "progress")
+GROUND = ("functions", "errors", "units", "priors", "intervals", "progress", "seeds")
 FILES = sorted(PACKAGE.rglob("*.py"))
 LAWS = sorted(
     set((PACKAGE / "laws").glob("*.py"))

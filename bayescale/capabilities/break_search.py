@@ -28,13 +28,14 @@ from bayescale.capabilities.break_evidence import (
 )
 from bayescale.capabilities.break_model import PARTICLES, BreakModel, Curve
 from bayescale.capabilities.curve_table import read_curves
-from bayescale.capabilities.likelihoods import Accuracy, Loss, Plotted
+from bayescale.capabilities.likelihoods import Accuracy, Loss, PlottedAccuracy
 from bayescale.data import Runs
 from bayescale.errors import ConvergenceWarning, RunsError, unknown
 from bayescale.inference import POOR_ERROR, PosteriorSample
 from bayescale.intervals import SAMPLE, defaults, table
 from bayescale.model import Storable, drift
 from bayescale.progress import bar
+from bayescale.seeds import settle_seed
 
 DRAWS = 600  # of each curve, over all numbers of breaks
 #: The fewest draws of a break from which an interval is computed.
@@ -71,7 +72,7 @@ class Breaks(Storable):
     notes: tuple[str, ...]
     random_seed: int
 
-    _parts = (Curve, Loss, Accuracy, Plotted, PosteriorSample)
+    _stored = (Curve, Loss, Accuracy, PlottedAccuracy, PosteriorSample)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -423,8 +424,7 @@ def breaks(
     )
     if few := [label for label, curve in curves.items() if not curve.max_breaks]:
         notes += (f"{', '.join(few)}: fewer than 6 different {x}, so a break cannot be identified",)
-    if random_seed is None:
-        random_seed = int(np.random.SeedSequence().entropy % 2**31)
+    random_seed = settle_seed(random_seed)
     run = executor.map if executor is not None else map
     results = iter(
         run(

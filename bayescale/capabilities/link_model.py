@@ -1,23 +1,24 @@
 """From loss to accuracy: the forms of a link, its plan, and its model.
 
-accuracy of a run on a task = form(how far the run is beyond the best one fitted) + noise
+accuracy of a run on a task = form(u) + noise
 
-* A run's place is ``u``: how far its loss (for the direct form, the log of its compute) is beyond
-  that of the best run of the table, in standard deviations of the table. It is negative for all
-  fitted runs but one, and what is to be forecast is positive.
+* ``u`` is the distance of a run's loss (for the direct form, the log of its compute) from that of
+  the best run of the table, in standard deviations of the table. It is zero for the best run,
+  negative for all other fitted runs, and positive for better runs.
 * Every parameter of a form varies over tasks around a population, on the link scale of its prior.
-* No form is quite true: the slope of every task walks at random along u, by a size of its own.
-  Beyond the best run the walk goes on.
-* Corpora give different accuracies at one loss: each group is moved along ``u``, for all tasks
-  and for each task. A move in loss means the same for every form, task and level of accuracy.
-* A task is not guessed at exactly its nominal chance: models that always give one answer stand
-  above or below it, so the floor has log odds of its own. Where chance is 0, some answers are
-  right by accident (`ACCIDENT`): a floor of exactly 0 would make a slope of them.
-* The noise is beta-binomial: the number of questions is known, and runs of equal loss scatter by
-  more than it, for two reasons with a size per task: guesses that differ (`precision`), anywhere;
-  and skill that differs (`jitter`, in log odds of what is won), where there is some to win or lose.
+* Allows for misspecification of the form: the slope of each task follows a random walk along u,
+  whose size differs between tasks. The walk continues beyond the best run.
+* Corpora give different accuracies at one loss: each group is shifted along ``u``, for all tasks
+  and for each task. A shift in loss has the same meaning for every form, task and accuracy.
+* The floor of a task may differ from its nominal chance, because models that always give the same
+  answer score above or below it: the floor is shifted in log odds. Where chance is 0, some answers
+  are right by accident (`ACCIDENT`); a floor of exactly 0 would attribute them to the slope.
+* The noise is beta-binomial. The number of questions is known; runs of equal loss scatter by more
+  than binomial noise, from two sources with a size for each task: guesses (`precision`), at every
+  accuracy; and skill (`jitter`, in log odds of the share of the way from floor to 1), where this
+  share is neither 0 nor 1.
 
-Everything enters as ``pm.Data``, so tables of one shape share a compilation.
+All data enter as ``pm.Data``, so tables of one shape share a compiled model.
 """
 
 from __future__ import annotations
@@ -34,48 +35,49 @@ from bayescale.inference import nuts
 from bayescale.model import SCALE_SPREAD, Effect, Parameter
 from bayescale.priors import Fraction, Positive, Prior, Real, to_link
 
-#: How sharply a rise that would go on bends where it reaches all that can be won: the higher, the
-#: more exactly the form is what its authors wrote, up to there.
+#: Sharpness of the bend at which an unbounded rise is kept below 1. The larger it is, the closer
+#: the form is to the published one below the bend.
 CAP = 4.0
 
-#: Log odds by which always giving one answer differs from guessing: by a few hundredths of
-#: accuracy on most tasks, by a tenth on some.
+#: Log odds of the floor relative to nominal chance: a few hundredths of accuracy on most tasks, a
+#: tenth on some.
 OFFSET = Real(0.0, sd=0.1, between=0.2)
 
-#: Accuracy of answers without a choice that are right by accident, and what a log odds of an
-#: offset counts there: a standard deviation is then a factor of seven.
+#: Floor of tasks without a choice of answers, and the factor on their offset: one standard
+#: deviation of the offset is then a factor of seven on the floor.
 ACCIDENT, LOOSE = 3e-4, 10.0
 
-#: Precision of the beta noise between runs wherever they stand: 1000 is a standard deviation of
+#: Precision of the beta noise between runs at every accuracy: 1000 is a standard deviation of
 #: 0.016 at an accuracy of one half. Tasks differ by several times.
 PRECISION = Positive(1000.0, spread=4.0, between=3.0)
 
-#: Standard deviation, between runs of one loss, of the log odds of what is won.
+#: Standard deviation of skill between runs of one loss, in log odds.
 JITTER = Positive(0.1, spread=2.0, between=2.0)
 
-#: Random walk of a task's slope along u, in units of the slope, per root of a unit of u. OpenLM's
-#: tasks, of runs up to 154M parameters, say 1.1 for the typical task and .5 to 3.5 for single ones
+#: Random walk of a task's slope along u, in units of the slope, per root of a unit of u. On
+#: OpenLM's tasks, with runs of up to 154M parameters, the posterior is 1.1 for the typical task and
+#: 0.5 to 3.5 for single ones
 #: (`benchmarks/links.py`).
 WALK = Positive(1.0, spread=2.0, between=2.0)
-#: Components that are kept of its integral, which is smooth.
+#: Number of principal components of its integral, which is smooth.
 COMPONENTS = 5
 
-#: Typical move of a group along u, for all tasks and for single ones, and a factor on it. Corpora
-#: of OpenLM differ by some tenths of a nat.
+#: Typical shift of a group along u, for all tasks and for single ones, and the standard deviation
+#: of its log. The corpora of OpenLM differ by some tenths of a nat.
 MOVE, MOVE_SPREAD = 0.1, 0.8
 
-#: Whose differences between tasks are taken as said, not learnt. Most tasks only tell that their
-#: scatter or walk is small, or nothing of their top, and would make a funnel of how much it
-#: differs; one task that creeps up from chance would let slopes differ so much that a rise says
-#: nothing.
-SAID = ("slope", "top", "precision", "jitter", "walk")
+#: Parameters whose scale between tasks is fixed at its prior value instead of inferred. Most tasks
+#: bound scatter and walk only from above and say little about the top, which makes a funnel of
+#: their scales; one task near chance would make the scale of the slopes so wide that slopes are
+#: hardly pooled.
+FIXED_SCALE = ("slope", "top", "precision", "jitter", "walk")
 
-#: The precision that chains start from. Thousands of questions make slopes of the density so steep
-#: at a bad start that the first steps end where every accuracy is 0 or 1 and nothing leads back;
-#: among much scatter they are gentle.
-GENTLE = 5.0
+#: Initial value of the precision. With thousands of questions the gradient at a poor start is so
+#: steep that the first steps end where all accuracies are 0 or 1 and the gradient vanishes; a low
+#: precision keeps the gradient small.
+INITIAL_PRECISION = 5.0
 
-#: Keeps the beta distribution proper where a form says 0 or 1.
+#: Keeps the beta distribution proper where a form is 0 or 1.
 NEVER = 1e-7
 
 
@@ -83,7 +85,7 @@ NEVER = 1e-7
 
 
 def cap(log_rise):
-    """A share that rises as exp(`log_rise`) and bends just below 1."""
+    """A share that rises as exp(`log_rise`) and is kept below 1 by a smooth bend."""
     return np.exp(-softplus(-CAP * log_rise) / CAP)
 
 
@@ -98,22 +100,22 @@ def gadre(u, *, floor, level, slope):
 
 
 def hinge(u, *, floor, start, slope, width):
-    """accuracy = floor until u = -start, then on by slope u, around a corner of some width."""
+    """accuracy = floor below u = -start, then linear in u, with a smooth corner of some width."""
     return floor + (1 - floor) * cap(np.log(slope * width * softplus((u + start) / width) + NEVER))
 
 
 def floor_of(chance, offset):
-    """Chance with its log odds moved, or what is right by accident where there is no choice."""
-    free = (chance <= 0) * 1.0
-    chance = chance + free * ACCIDENT
-    odds = np.exp(offset * (1 + free * (LOOSE - 1)))
+    """Chance shifted by `offset` in log odds; `ACCIDENT` where chance is 0."""
+    open_ended = (chance <= 0) * 1.0
+    chance = chance + open_ended * ACCIDENT
+    odds = np.exp(offset * (1 + open_ended * (LOOSE - 1)))
     return chance * odds / (1 - chance + chance * odds)
 
 
 def precision_of(mean, floor, *, precision, jitter):
     """Precision of the beta noise of accuracies around `mean`."""
-    won = (mean - floor) / (1 - floor)
-    return 1 / (1 / precision + jitter**2 * (1 - floor) * won**2 * (1 - won) / mean)
+    share = (mean - floor) / (1 - floor)
+    return 1 / (1 / precision + jitter**2 * (1 - floor) * share**2 * (1 - share) / mean)
 
 
 @dataclass(frozen=True)
@@ -135,12 +137,12 @@ class Form:
         )
 
 
-#: Of the accuracy that can be won, best runs have won anything from next to nothing to most; a
-#: standard deviation of the loss multiplies the odds of it by ten or so.
+#: The best run of a table may be anywhere from near the floor to near the top; one standard
+#: deviation of the loss multiplies the odds by about ten.
 LEVEL = Real(-1.5, sd=1.5, between=1.5)
 SLOPE = Positive(2.5, spread=1.8, between=1.6)
-#: Wrong and ambiguous questions keep the best model from 1; without a top, a rise that slows down
-#: early is taken to go on.
+#: Wrong and ambiguous questions keep every model below 1. Without a top, a rise that slows down
+#: early would be extrapolated.
 TOP = Fraction(0.9, spread=1.2, between=1.5)
 
 FORMS: dict[str, Form] = {
@@ -172,7 +174,7 @@ def cell(task: str, member: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class LinkPlan:
-    """Everything a link's model is built from, and all that is needed to read its posterior.
+    """What the model of a link is built from, and what its posterior is read by.
 
     Attributes
     ----------
@@ -201,7 +203,7 @@ class LinkPlan:
         return tuple(sorted(set(self.table["member"]))) if self.groups else ()
 
     def position(self, value):
-        """Where a loss, or a compute, lies: higher is better."""
+        """Minus the loss in nats, or the log of compute: higher is better."""
         return np.log(value) if self.form.along == "C" else -1.0 * value
 
     @cached_property
@@ -215,17 +217,17 @@ class LinkPlan:
         return float(self.position(self.table[self.form.along].to_numpy(float)).std())
 
     def u(self, value):
-        """How far beyond the best run, in units of `spread`."""
+        """Distance beyond the best run, in units of `spread`."""
         return (self.position(value) - self.best) / self.spread
 
     @cached_property
     def fitted(self) -> np.ndarray:
-        """Where the rows of the table lie, in u."""
+        """The u of each row of the table; dims (row,)."""
         return self.u(self.table[self.form.along].to_numpy(float))
 
     @cached_property
     def _trend(self) -> np.ndarray:
-        """Level and slope of each component over the table, where better runs count for more."""
+        """Level and slope of each component over the table, better runs weighted more."""
         weight = np.exp(self.fitted / 2)[:, None]
         line = np.stack([np.ones_like(self.fitted), self.fitted], axis=1)
         return np.linalg.lstsq(weight * line, weight * self._components(self.fitted))[0]
@@ -240,8 +242,8 @@ class LinkPlan:
     def walk(self, u):
         """What each component of a walk of unit size adds to u; (..., component).
 
-        Level and slope over the table are taken out, for they are the form's own: chains that have
-        to find out which is whose get on slowly.
+        Level and slope over the table are projected out, because the form has parameters for them:
+        otherwise both are only jointly identified and chains mix slowly.
         """
         level, slope = self._trend
         return self._components(u) - level - slope * u[..., None]
@@ -268,7 +270,7 @@ class LinkPlan:
 
     @cached_property
     def cells(self) -> tuple[str, ...]:
-        """The pairs of task and group that have rows: of others nothing is to be learnt."""
+        """The pairs of task and group that have rows."""
         return (
             tuple(
                 sorted(
@@ -284,7 +286,7 @@ class LinkPlan:
 
     @property
     def shape(self) -> tuple:
-        """What a compiled model depends on."""
+        """What a compiled model depends on; plans of equal shape share one."""
         return ("link", self.form.name, len(self.tasks), len(self.members), len(self.cells))
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -320,16 +322,16 @@ class LinkPlan:
 
 # -- model -------------------------------------------------------------------------------------
 
-#: Tasks and corpora of little scatter leave a few divergences at 0.9, and random walks of a task's
-#: slope mix slowly. Ten times the draws would take many minutes for three tasks already.
+#: Tasks and corpora of little scatter give a few divergences at 0.9, and the random walks of slopes
+#: mix slowly. Ten times the draws would take many minutes even for three tasks.
 STAGES = (nuts.Stage(0.97, 2), nuts.Stage(0.98, 6))
 
 
 def target(plan: LinkPlan) -> nuts.Target:
-    """The posterior of a link, as the sampler takes it."""
-    # Tasks that start apart by whole units of log odds, and corpora by whole units of loss, leave
-    # chains where every accuracy is 0 or 1, which no gradient leads out of: population values
-    # alone are scattered.
+    """The posterior of a link in the form that the sampler takes."""
+    # Only population values get dispersed starts. With tasks dispersed by whole units of log odds,
+    # or corpora by whole units of loss, chains start where all accuracies are 0 or 1 and the
+    # gradient vanishes.
     names = tuple(p.name for p in plan.parameters)
     return nuts.Target(
         shape=plan.shape,
@@ -349,8 +351,8 @@ def build(plan: LinkPlan):
     -------
     pymc.Model
         Variables: each parameter's population value under its own name, ``level_task`` per task
-        and ``level_task_scale`` between tasks; ``walk_step``, which the components of each task's
-        walk are made of (`walks`); ``move_member`` and ``move_cell`` for the moves of groups, with
+        and ``level_task_scale`` between tasks; ``walk_step``, scaled components of each task's walk
+        (see `walks`); ``move_member`` and ``move_cell`` for the moves of groups, with
         their scales.
     """
     import pymc as pm
@@ -368,9 +370,9 @@ def build(plan: LinkPlan):
         for dim in ("member", "cell") if plan.members else ():
             scale = pm.LogNormal(f"move_{dim}_scale", np.log(MOVE), MOVE_SPREAD)
             u = u + pm.Normal(f"move_{dim}", 0.0, scale, dims=dim)[data[f"{dim}_index"]]
-        # Accuracies tell how far a task strays, not how often its slope that is. Half of the size
-        # is taken out: tasks that tell little of their walk would make a funnel of it otherwise,
-        # and those that tell much a ridge.
+        # The data inform the product of walk, slope and components. Half of the size is factored
+        # out: the non-centred form has a ridge for tasks with an informative walk, the centred form
+        # a funnel for the others.
         half = pt.sqrt(values["walk"] * values["slope"])[:, None]
         steps = half * pm.Normal("walk_step", 0.0, half, dims=("task", "component"))
         u = u + (data["walk_at"] * steps[task]).sum(axis=1) / values["slope"][task]
@@ -397,13 +399,17 @@ def walks(posterior):
 
 
 def _per_task(p: Parameter, prior, size: int):
-    """A parameter's value for every task, declaring its variables on the way."""
+    """Declare the variables of a parameter and return its value for each task; dims (task,)."""
     import pymc as pm
 
     kinds = {"log": pm.LogNormal, "logit": pm.LogitNormal, "identity": pm.Normal}
     variable, link, (effect,) = kinds[p.prior.link], p.prior.link, p.effects
-    one, each = (GENTLE, np.full(size, GENTLE)) if p.name == "precision" else (None, None)
+    one, each = (
+        (INITIAL_PRECISION, np.full(size, INITIAL_PRECISION))
+        if p.name == "precision"
+        else (None, None)
+    )
     base = to_link(link, variable(p.name, prior[0], prior[1], initval=one))
-    said = p.name in SAID
-    scale = np.exp(prior[2]) if said else pm.LogNormal(p.scale(effect), prior[2], SCALE_SPREAD)
+    fixed = p.name in FIXED_SCALE
+    scale = np.exp(prior[2]) if fixed else pm.LogNormal(p.scale(effect), prior[2], SCALE_SPREAD)
     return variable(p.member(effect), base, scale, dims="task", initval=each)

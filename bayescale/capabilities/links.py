@@ -1,4 +1,4 @@
-"""What a loss is worth on tasks: links from loss to accuracy, sampled, checked and read."""
+"""Links from the loss of runs to their accuracies on tasks: sampling, checks and summaries."""
 
 from __future__ import annotations
 
@@ -18,28 +18,31 @@ from bayescale.forecasting import Average
 from bayescale.inference import Convergence, convergence, nuts, scalars
 from bayescale.intervals import SAMPLE, table
 from bayescale.model import Fit, Storable
+from bayescale.seeds import settle_seed
 
-#: Points at which walks are looked at to find where they have brought a task; slopes below this
-#: share of the form's own are taken as that.
-GRID, SLOWEST = 100, 0.05
+#: Points of the grid on which the walk of a task is inverted.
+GRID = 100
+#: Smallest slope of the walk in a cell of that grid, as a share of the slope of the form.
+SLOWEST = 0.05
 
 
 @dataclass(frozen=True, eq=False)
 class Link(Storable):
-    """The posterior of what a loss is worth on each task.
+    """The posterior of the accuracy on each task, given the loss of a run.
 
     Attributes
     ----------
     plan : LinkPlan
-        Form, table, tasks, groups and the scale that runs are placed on.
+        Form, table, tasks, groups, and the scale along which runs are placed.
     posterior : xarray.Dataset
-        Draws; dims (chain, draw) and ``task``, ``member`` (group) or ``cell`` (task and group).
+        Draws of the parameters; dims (chain, draw), and ``task``, ``member`` (group) or ``cell``
+        (task and group).
     stats : xarray.Dataset
-        What the sampler noted of each draw.
+        Statistics of the sampler, dims (chain, draw).
     fit : Fit or Average or None
-        The fit whose forecasts of the loss the link takes on.
+        The fit whose forecasts of the loss the link translates to accuracies.
     notes : tuple of str
-        What the table cannot tell.
+        Cautions about what the table does not determine.
     random_seed : int
         The seed that was used.
     """
@@ -51,8 +54,8 @@ class Link(Storable):
     notes: tuple[str, ...] = ()
     random_seed: int = 0
 
-    _parts = (LinkPlan, *FORMS.values())
-    _kept = ("convergence",)
+    _stored = (LinkPlan, *FORMS.values())
+    _cached = ("convergence",)
 
     @property
     def kind(self) -> str:
@@ -66,7 +69,7 @@ class Link(Storable):
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The columns by which accuracies may differ at one loss."""
+        """Columns of groups whose accuracies may differ at one loss."""
         return self.plan.groups
 
     @cached_property
@@ -76,7 +79,7 @@ class Link(Storable):
 
     @cached_property
     def data(self) -> xr.DataTree:
-        """Posterior and sampler statistics as ArviZ's functions ask for them."""
+        """Posterior and sampler statistics in the groups that ArviZ expects."""
         return xr.DataTree.from_dict({"posterior": self.posterior, "sample_stats": self.stats})
 
     def warn_if_failed(self, stacklevel: int = 3) -> None:
@@ -92,26 +95,32 @@ class Link(Storable):
             )
 
     def summary(self, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
-        """The link of every task in quantities that can be pictured.
+        """The link of each task in interpretable quantities.
 
         Parameters
         ----------
-        ci_prob, ci_kind : optional
-            Probability and kind (``"eti"``, ``"hdi"``) of the intervals; ArviZ's defaults.
+        ci_prob : float, optional
+            Probability of the intervals.
+        ci_kind : {"eti", "hdi"}, optional
+            Kind of the intervals; by default ArviZ's ``stats.ci_kind``.
 
         Returns
         -------
         pandas.DataFrame
-            One row per task, each quantity with its interval: ``floor``, the accuracy that a model
-            without the skill scores; ``threshold``, the loss (for ``"direct"`` the training FLOP)
-            at which half of what can be won is won (for ``"hinge"``: where the rise begins);
-            ``slope``, how fast it rises there per nat (e-fold of compute): the log odds of what is
-            won (``"logistic"``, ``"direct"``), its log (``"gadre"``), or itself (``"hinge"``);
-            ``scatter``, the standard deviation of accuracy between runs of one loss beyond the
-            binomial noise, where half is won; ``walk``, by how much of itself the slope changes
-            over one standard deviation of the table's losses (logs of compute); ``top``, the
-            accuracy of the best model there can be (where the form has one). Then ``r_hat`` and
-            ``ess_bulk``, the worst of the task's parameters.
+            One row for each task, each quantity with its interval:
+
+            * ``floor``: the accuracy of a model without the skill;
+            * ``threshold``: the loss (for ``"direct"``: the training FLOP) at which accuracy is
+              half way from floor to top; for ``"hinge"``, where the rise begins;
+            * ``slope``: the rise there per nat (for ``"direct"``: per e-fold of compute). It is in
+              log odds of the share of the way from floor to top (``"logistic"``, ``"direct"``), in
+              the log of that share (``"gadre"``), or in that share (``"hinge"``);
+            * ``scatter``: the standard deviation of accuracy between runs of one loss beyond the
+              binomial noise, half way from floor to 1;
+            * ``walk``: the standard deviation of the relative change of the slope over one standard
+              deviation of the table's losses (of log compute for ``"direct"``);
+            * ``top``: the accuracy that a perfect model reaches, where the form has a top;
+            * ``r_hat`` and ``ess_bulk``: the worst among the task's parameters.
 
         Warns
         -----
@@ -119,7 +128,7 @@ class Link(Storable):
             If the chains do not agree.
         """
         self.warn_if_failed()
-        parts = [table(v, n, ci_prob, ci_kind) for n, v in self._pictured().items()]
+        parts = [table(v, n, ci_prob, ci_kind) for n, v in self._quantities().items()]
         out = pd.concat(parts, axis=1).set_index(pd.Index(self.tasks, name="task"))
         own = [f"{p.name}_task" for p in self.plan.parameters]
         figures = scalars(self.posterior[own])
@@ -127,14 +136,14 @@ class Link(Storable):
             out[name] = [worst(figures[f"{p}[{t}]"][name] for p in own) for t in self.tasks]
         return out
 
-    def _pictured(self) -> dict[str, xr.DataArray]:
-        """Draws of the quantities of `summary`; dims (chain, draw, task)."""
+    def _quantities(self) -> dict[str, xr.DataArray]:
+        """Draws of the quantities in `summary`; dims (chain, draw, task)."""
         plan, post = self.plan, self.posterior
         values = {p.name: post[f"{p.name}_task"] for p in plan.parameters}
         chance = xr.DataArray(plan.facts["chance"].to_numpy(float), dims="task")
         if "start" in values:
             u = -values["start"]
-        else:  # half won: even log odds, or the log of one half
+        else:  # half way up: log odds of zero, or the log of one half
             u = ((np.log(0.5) if self.kind == "gadre" else 0.0) - values["level"]) / values["slope"]
         u, times = self._along_the_walk(u)
         position = plan.best + plan.spread * u
@@ -155,8 +164,8 @@ class Link(Storable):
         return {k: v.transpose(*SAMPLE, "task") for k, v in found.items()}
 
     def _along_the_walk(self, reached: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
-        """Where the walk of each task first brings it to `reached`, and what it multiplies the
-        slope by there; straight on outside the table."""
+        """The u at which the walk of each task first equals `reached`, and the factor of the walk
+        on the slope there. Outside the table the walk is continued linearly."""
         low = self.plan.fitted.min()
         at = np.linspace(1.5 * low, -0.5 * low, GRID)
         steps = walks(self.posterior).transpose(*SAMPLE, "task", "component").to_numpy()
@@ -164,10 +173,9 @@ class Link(Storable):
         goal = reached.transpose(*SAMPLE, "task").to_numpy()[..., None]
         over = way[..., 1:] >= goal
         first = np.where(over.any(axis=-1), over.argmax(axis=-1), GRID - 2)[..., None]
-        here, there = (np.take_along_axis(way, first + i, axis=-1)[..., 0] for i in (0, 1))
-        cell = at[1] - at[0]
-        times = np.maximum((there - here) / cell, SLOWEST)
-        u = at[first[..., 0]] + (goal[..., 0] - here) / times
+        left, right = (np.take_along_axis(way, first + i, axis=-1)[..., 0] for i in (0, 1))
+        times = np.maximum((right - left) / (at[1] - at[0]), SLOWEST)
+        u = at[first[..., 0]] + (goal[..., 0] - left) / times
         dims = (*SAMPLE, "task")
         coords = {d: self.posterior[d] for d in dims}
         return tuple(xr.DataArray(v, coords, dims) for v in (u, times))
@@ -179,11 +187,11 @@ class Link(Storable):
             f"<Link ({self.kind}) of {len(self.tasks)} tasks{over}, {rows} runs; "
             f"{self.convergence}>"
         ]
-        drawn = self._pictured()
+        drawn = self._quantities()
         threshold, slope = (drawn[k].median(SAMPLE).to_numpy() for k in ("threshold", "slope"))
-        said = "C" if self.plan.form.along == "C" else "loss"
+        unit = "C" if self.plan.form.along == "C" else "loss"
         lines += [
-            f"  {t}: threshold {said} {a:.3g}, slope {b:.2g}"
+            f"  {t}: threshold {unit} {a:.3g}, slope {b:.2g}"
             for t, a, b in zip(self.tasks[:6], threshold, slope, strict=False)
         ]
         lines += ["  ..."] if len(self.tasks) > 6 else []
@@ -193,7 +201,7 @@ class Link(Storable):
 
 def link(
     fit: Fit | Average | None,
-    tasks: pd.DataFrame,
+    results: pd.DataFrame,
     *,
     kind: str = "logistic",
     groups: str | Sequence[str] | None = None,
@@ -214,33 +222,38 @@ def link(
     Parameters
     ----------
     fit : Fit or Average or None
-        The fit whose forecasts of the loss `bayescale.forecast_tasks` will take on. Its loss must
-        be the one in the table. None: tasks can be forecast from a known loss only.
-    tasks : pandas.DataFrame
-        One row per run and task: ``loss`` (for ``"direct"``: ``C``), and the columns below.
+        The fit whose forecasts of the loss `bayescale.forecast_tasks` translates to accuracies. It
+        must be of the same loss as the table. None: tasks can be forecast from known losses only.
+    results : pandas.DataFrame
+        Results on tasks, one row for each run and task: ``loss`` in nats per token (for
+        ``"direct"``: ``C`` in FLOP), and the columns named below.
     kind : {"logistic", "gadre", "hinge", "direct"}
-        How accuracy rises from its floor as the loss falls: along a sigmoid; exponentially (Gadre
-        et al. 2024, arXiv:2403.08540), bent below 1; linearly from a threshold on (Du et al. 2024,
-        arXiv:2403.15796), around a corner and bent below 1. ``"direct"`` leaves out the loss: a
+        How accuracy rises from its floor as the loss falls: as a sigmoid; exponentially (Gadre
+        et al. 2024, arXiv:2403.08540), bounded by 1; linearly above a threshold (Du et al. 2024,
+        arXiv:2403.15796), with a smooth corner and bounded by 1. ``"direct"`` has no loss: a
         sigmoid in the log of compute, as in Ruan et al. 2024, arXiv:2405.10938.
     groups : str or sequence of str, optional
-        Columns by which accuracies may differ at one loss, as training corpora do: for all tasks
-        and for single ones. By default the fit's group columns that the table has.
-    y, task, n_questions, chance : str, optional
-        Columns of accuracy, task, number of questions and chance; the last two may also be one
-        number, or numbers by task.
+        Columns of groups whose accuracies may differ at one loss, as those of training corpora do.
+        By default the fit's group columns that the table has.
+    y : str
+        Column of accuracy, a share of right answers from 0 to 1.
+    task : str
+        Column of the names of tasks.
+    n_questions, chance : str, float or mapping from task to float
+        Number of questions, and the accuracy of random guesses: a column, one number for all tasks,
+        or one for each.
     draws, tune, chains : int
-        Per chain: draws kept, and tuning steps.
+        Draws and tuning steps of each chain, and the number of chains.
     target_accept : float, optional
         Acceptance rate the step size is tuned to. By default 0.97 with twice the draws and tuning
-        steps, and if the chains then disagree or diverge, higher and longer; thinned back to
-        `draws`. A given one is kept: a second try is made only where a chain got stuck.
+        steps, then higher and longer if the chains disagree or diverge; draws are thinned to
+        `draws`. With a rate of your own, sampling is repeated only where a chain is stuck.
     random_seed : int, optional
-        For the same draws again on the same machine. The one used is kept on the link.
+        Seed of the sampler; None draws a fresh one. The one used is stored.
     cores : int, optional
         Processor cores; all by default.
     progressbar : bool, optional
-        By default on a terminal and in notebooks only.
+        By default in terminals and notebooks only.
 
     Returns
     -------
@@ -251,7 +264,7 @@ def link(
     RunsError
         Naming every problem of the table.
     FitError
-        For an unknown kind or group column.
+        For an unknown kind, or a `fit` of another type.
 
     Warns
     -----
@@ -260,14 +273,14 @@ def link(
 
     Notes
     -----
-    See `bayescale.capabilities.link_model` for the model. The link is fitted on measured losses, so
-    its forecasts take on those of a measured loss.
+    See `bayescale.capabilities.link_model` for the model. The link is fitted to measured losses, so
+    its forecasts hold given the loss that a run measures, noise included.
 
     Examples
     --------
     >>> import bayescale as bs
-    >>> table = bs.datasets.openlm_tasks().query("task in ['hellaswag', 'piqa'] and N < 5e8")
-    >>> link = bs.link(None, table, groups="dataset", random_seed=1)
+    >>> results = bs.datasets.openlm_tasks().query("task in ['hellaswag', 'piqa'] and N < 5e8")
+    >>> link = bs.link(None, results, groups="dataset", random_seed=1)
     >>> bool(1.5 < link.summary().loc["hellaswag", "threshold"] < 3)
     True
     """
@@ -281,10 +294,10 @@ def link(
     form = FORMS[kind]
     if groups is None:
         own = fit.groups if fit is not None else ()
-        groups = tuple(g for g in own if g in getattr(tasks, "columns", ()))
+        groups = tuple(g for g in own if g in getattr(results, "columns", ()))
     groups = as_names(groups)
     checked, notes = task_table(
-        tasks,
+        results,
         y=y,
         task=task,
         n_questions=n_questions,
@@ -294,19 +307,18 @@ def link(
     )
     labels = checked[list(groups)].astype(str).agg(", ".join, axis=1) if groups else ""
     plan = LinkPlan(form, checked.assign(member=labels).reset_index(drop=True), groups)
-    if random_seed is None:
-        random_seed = int(np.random.SeedSequence().entropy % 2**31)
+    seed = settle_seed(random_seed)
     drawn = nuts.sample(
         target(plan),
         draws=draws,
         tune=tune,
         chains=chains,
-        seed=int(random_seed),
+        seed=seed,
         target_accept=target_accept,
         cores=cores,
         progressbar=progressbar,
     )
-    made = Link(plan, drawn.posterior, drawn.stats, fit, tuple(notes), int(random_seed))
+    made = Link(plan, drawn.posterior, drawn.stats, fit, tuple(notes), seed)
     made.__dict__["convergence"] = drawn.convergence
     made.warn_if_failed(stacklevel=3)
     return made

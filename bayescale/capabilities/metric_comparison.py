@@ -25,6 +25,7 @@ from bayescale.capabilities.curve_table import read_curves
 from bayescale.errors import RunsError
 from bayescale.inference import PosteriorSample
 from bayescale.progress import bar
+from bayescale.seeds import settle_seed
 
 #: A curve is said to bend above this probability.
 DETECTED = 0.5
@@ -137,8 +138,7 @@ def metric_test(
     """
     if simulations < MIN_SIMULATIONS:
         raise RunsError(f"simulations is {simulations!r}: give at least {MIN_SIMULATIONS}")
-    if random_seed is None:
-        random_seed = int(np.random.SeedSequence().entropy % 2**31)
+    random_seed = settle_seed(random_seed)
     shared = dict(x=x, groups=groups, family=family, n_questions=n_questions, chance=chance)
     first = read_curves(data, y=thresholded, metric="accuracy", scale="plotted", **shared).curves
     second = read_curves(data, y=continuous, metric="brier", **shared).curves

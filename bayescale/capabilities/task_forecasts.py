@@ -1,9 +1,10 @@
-"""Accuracies of runs that nobody has made yet: forecasts of the loss, taken through a link."""
+"""Forecasts of accuracies on tasks: draws of the loss, taken through draws of a link."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,11 +13,17 @@ import xarray as xr
 from bayescale.capabilities.link_model import cell, walks
 from bayescale.capabilities.links import Link
 from bayescale.errors import FitError, unknown
-from bayescale.forecasting import PredictiveDraws, forecast
+from bayescale.forecasting import (
+    DRIFTS,
+    PredictiveDraws,
+    complete_counts,
+    forecast,
+    read_points,
+)
 from bayescale.intervals import SAMPLE
-from bayescale.model import NEW
 from bayescale.model import drift as drifts
-from bayescale.units import as_counts
+from bayescale.model import labels_in_points, number_of_points, settle_labels
+from bayescale.units import FLOP_PER_PARAMETER_TOKEN
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -31,14 +38,15 @@ class TaskForecast(PredictiveDraws):
     Attributes
     ----------
     data : xarray.Dataset
-        ``mean``: the accuracy the link says, at a forecast or known loss; ``accuracy``: what a new
-        run would score, with the scatter between runs and the binomial noise; ``at_loss``: ``mean``
-        if the loss were its median. Dims (chain, draw, point, task). ``loss``: the draws that went
-        in; dims (chain, draw, point). Coordinates of ``point``: what was asked for.
+        Shares of right answers, dims (chain, draw, point, task): ``mean``, the accuracy that the
+        link gives at a forecast or known loss; ``accuracy``, what a new run would score, with the
+        scatter between runs and the binomial noise; ``at_loss``, ``mean`` at the median of the
+        loss. ``loss`` (nats per token, dims (chain, draw, point)): the draws that the link was
+        evaluated at. Coordinates of ``point``: what the points were given by, and ``group``.
     link : Link
         The link that was used.
     random_seed : int
-        The seed of noise, drift and unseen groups.
+        The seed of noise, drift and new groups.
     """
 
     dims = ("point", "task")
@@ -78,33 +86,37 @@ def forecast_tasks(
     loss=None,
     group=None,
     tasks: str | Sequence[str] | None = None,
-    drift: bool = True,
+    drift: str = "auto",
     random_seed: int | None = None,
     **columns,
 ) -> TaskForecast:
     """Forecast the accuracies of runs that were not made.
 
-    Draws of the loss from the fit go through draws of the link: what is not known of either is in
-    the intervals.
+    Draws of the loss from the fit are taken through draws of the link, so the intervals contain the
+    uncertainty of both.
 
     Parameters
     ----------
     link : Link
+        The posterior of a link.
     points : pandas.DataFrame, optional
-        One row per run: columns as `bayescale.forecast` takes them, or ``loss``.
+        One row for each run: columns as in `bayescale.forecast`, or ``loss``.
     N, D, C : float, str or array_like, optional
-        As in `bayescale.forecast`: any two of them, or `C` alone for the best split.
+        Parameters, tokens and training FLOP, as in `bayescale.forecast`: any two of them, or `C`
+        alone for the best split.
     loss : float or array_like, optional
-        Measured losses, in the place of a forecast: only the link is then uncertain.
+        Measured losses in nats per token, instead of forecast ones. Only the link is then
+        uncertain.
     group : str, array_like of str, or mapping, optional
-        Fitted groups, one for all points or one per point (of one point: several). None stands
-        for a new group from the population.
+        Fitted groups, one for all points or one for each point; one run with several groups is one
+        point for each. None stands for a new group, drawn from the population.
     tasks : str or sequence of str, optional
-        All by default.
-    drift : bool
-        Whether law and link may drift beyond the runs they were fitted to.
+        Names of tasks; all by default.
+    drift : {"auto", "off"}
+        Whether law and link drift beyond the runs they were fitted to.
     random_seed : int, optional
-        The link's own by default.
+        Seed of noise, drift and new groups; by default that of the link, so that the same question
+        has the same answer.
     **columns : array_like
         Other columns of a law of your own.
 
@@ -115,187 +127,177 @@ def forecast_tasks(
     Raises
     ------
     FitError
-        If the points do not say what is needed, or name unknown groups or tasks.
+        If the points lack what the link or its fit needs, or name unknown columns, groups or tasks,
+        and for an unknown `drift`.
+    LawError
+        For counts that cannot be read.
 
     Examples
     --------
     >>> import bayescale as bs
-    >>> table = bs.datasets.openlm_tasks().query("task in ['hellaswag', 'piqa'] and N < 5e8")
-    >>> link = bs.link(None, table, groups="dataset", random_seed=1)
-    >>> ahead = bs.forecast_tasks(link, loss=2.5, group="c4", tasks="hellaswag")
+    >>> results = bs.datasets.openlm_tasks().query("task in ['hellaswag', 'piqa'] and N < 5e8")
+    >>> link = bs.link(None, results, groups="dataset", random_seed=1)
+    >>> ahead = bs.forecast_tasks(link, loss=2.5, group="c4", tasks="hellaswag", random_seed=1)
     >>> bool(0.5 < ahead.data["mean"].median() < 0.75)
     True
     """
+    if drift not in DRIFTS:
+        raise FitError(unknown("drift", drift, DRIFTS))
+    tasks = _tasks(link, tasks)
     seed = link.random_seed if random_seed is None else int(random_seed)
     rng = np.random.default_rng(seed)
-    wanted = _tasks(link, tasks)
-    asked = dict(points=points, N=N, D=D, C=C, **columns)
-    if points is not None and not isinstance(points, pd.DataFrame):
-        raise FitError(f"points must be a DataFrame, got {type(points).__name__}")
-    if points is not None and "loss" in points and link.plan.form.along == "loss":
-        if loss is not None:
-            raise FitError("the loss is given twice: in the points and by loss=")
-        loss, asked["points"] = points["loss"].to_numpy(), None
-        group = _from_points(link, points, group)
-    size_of = link.posterior.sizes
-    shape = (size_of["chain"], size_of["draw"])
-    if link.plan.form.along == "loss" and loss is not None:
-        if extra := [k for k, v in asked.items() if v is not None]:
-            raise FitError(
-                f"loss= needs no {', '.join(extra)}: give a loss, or what to forecast it from"
-            )
-        given = _losses(loss)
-        place, coords = given, {}
-    else:
-        if loss is not None:
-            raise FitError("a direct link knows no loss: give N=, D= or C=")
-        place, coords, group = _forecast(link, asked, group, drift, seed)
-    size = place.shape[-1]
-    labels = _members(link, group, size)
-    if size == 1 and len(labels) > 1:
-        place, size = np.repeat(place, len(labels), axis=-1), len(labels)
-    total = shape[0] * shape[1]
-    if place.ndim == 1:
-        drawn = np.broadcast_to(place, (total, size))
-    else:  # two posteriors that know nothing of each other: any pairing of draws will do
-        order = rng.permutation(len(place))
-        drawn = place[np.resize(order, total)]
-    values = _values(link, wanted)
-    move = _moves(link, labels, wanted, rng)
-    # Once more at the median loss, along the same walks.
+    given = {"N": N, "D": D, "C": C, **columns}
+    inputs = _inputs(link, points, loss, given, group, drift, seed)
+    labels = _member_labels(link, inputs.group, inputs.values.shape[-1])
+    values, size = inputs.values, len(labels)
+    if values.shape[-1] == 1 < size:
+        values = np.repeat(values, size, axis=-1)
+    chains, draws = (link.posterior.sizes[d] for d in SAMPLE)
+    if values.ndim == 1:
+        drawn = np.broadcast_to(values, (chains * draws, size))
+    else:  # the two posteriors are independent: any pairing of their draws is valid
+        drawn = values[np.resize(rng.permutation(len(values)), chains * draws)]
+    parameters = _values(link, tasks)
+    move = _moves(link, labels, tasks, rng)
+    # The same walks are also read at the median loss, to tell the uncertainty of the loss apart.
     median = np.broadcast_to(np.median(drawn, axis=0), drawn.shape)
     u = link.plan.u(np.concatenate([drawn, median], axis=1))
-    at = u[..., None] + np.concatenate([move, move], axis=1) + _inside(link, wanted, u)
-    if drift:
-        at += values["walk"] * _beyond(u, len(wanted), rng)
-    chance = link.plan.facts.loc[list(wanted), "chance"].to_numpy(float)
-    both, precision = link.plan.form(at, values, chance)
+    at = u[..., None] + np.concatenate([move, move], axis=1) + _inside(link, tasks, u)
+    if drift == "auto":
+        at += parameters["walk"] * _beyond(u, len(tasks), rng)
+    chance = link.plan.facts.loc[list(tasks), "chance"].to_numpy(float)
+    both, precision = link.plan.form(at, parameters, chance)
     mean, at_loss, precision = both[:, :size], both[:, size:], precision[:, :size]
-    accuracy = _measured(link, wanted, mean, precision, rng)
-    dims = (*SAMPLE, "point", "task")
-    coords = {
-        "chain": link.posterior["chain"],
-        "draw": link.posterior["draw"],
-        "task": list(wanted),
-        **coords,
-    }
+    accuracy = _measured(link, tasks, mean, precision, rng)
+    coords = {d: link.posterior[d] for d in SAMPLE} | {"task": list(tasks)} | inputs.coords
     if link.groups:
         coords["group"] = ("point", labels)
-    name = link.plan.form.along
-    if name == "loss" and place.ndim == 1:
-        coords["known_loss"] = ("point", place)
-    data = {
-        k: (dims, v.reshape(*shape, *v.shape[1:]))
-        for k, v in (("mean", mean), ("accuracy", accuracy), ("at_loss", at_loss))
+    along_loss = link.plan.form.along == "loss"
+    if along_loss and values.ndim == 1:
+        coords["known_loss"] = ("point", values)
+    data = {"mean": mean, "accuracy": accuracy, "at_loss": at_loss}
+    data |= {"loss": drawn} if along_loss else {}
+    dims = (*SAMPLE, "point", "task")
+    variables = {
+        name: (dims[: 1 + v.ndim], v.reshape(chains, draws, *v.shape[1:]))
+        for name, v in data.items()
     }
-    if name == "loss":
-        data["loss"] = (dims[:3], drawn.reshape(*shape, size))
-    return TaskForecast(xr.Dataset(data, coords=coords), link, seed)
+    return TaskForecast(xr.Dataset(variables, coords=coords), link, seed)
 
 
-def _tasks(link: Link, tasks) -> tuple[str, ...]:
+def _tasks(link: Link, tasks: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The names of the tasks to forecast."""
     if tasks is None:
         return link.tasks
-    wanted = (tasks,) if isinstance(tasks, str) else tuple(tasks)
-    if strange := [t for t in wanted if t not in link.tasks]:
-        raise FitError([unknown("task", t, link.tasks) for t in strange])
-    return wanted
+    names = (tasks,) if isinstance(tasks, str) else tuple(tasks)
+    if strangers := [t for t in names if t not in link.tasks]:
+        raise FitError([unknown("task", t, link.tasks) for t in strangers])
+    return names
 
 
-def _losses(loss) -> np.ndarray:
-    try:
-        given = np.atleast_1d(np.asarray(loss, float))
-    except (TypeError, ValueError):
-        given = np.array([np.nan])
-    if given.ndim != 1 or not len(given) or not (np.isfinite(given) & (given > 0)).all():
-        raise FitError(f"loss is {loss!r}: give a positive number, or several")
-    return given
+class _Inputs(NamedTuple):
+    """What a link is evaluated at.
+
+    Attributes
+    ----------
+    values : numpy.ndarray
+        Losses, dims (draw, point) where they are forecast and (point,) where they are given; for a
+        direct link compute in FLOP, dims (point,).
+    coords : dict
+        Coordinates of the points.
+    group : object
+        Labels of the link's groups, as given.
+    """
+
+    values: np.ndarray
+    coords: dict[str, tuple[str, np.ndarray]]
+    group: object
 
 
-def _from_points(link: Link, points: pd.DataFrame, group):
-    inside = {g: points[g].tolist() for g in link.groups if g in points}
-    if inside and group is not None:
+def _inputs(link: Link, points, loss, given: dict, group, drift: str, seed: int) -> _Inputs:
+    """Given losses, given compute, or forecasts by the fit."""
+    direct = link.plan.form.along == "C"
+    if direct and loss is not None:
+        raise FitError("a direct link has no loss: give N=, D= or C=")
+    if not direct and (loss is not None or (isinstance(points, pd.DataFrame) and "loss" in points)):
+        return _given_losses(link, points, {"loss": loss, **given}, group)
+    if link.fit is None:
+        if not direct:
+            raise FitError("this link was made without a fit: give loss=")
+        columns, group = read_points(points, given, ("N", "D", "C"), link.groups, group, "link")
+        counts = complete_counts(columns, FLOP_PER_PARAMETER_TOKEN)
+        if "C" not in counts:
+            raise FitError("this link was made without a fit: give C=, or N= and D=")
+        return _Inputs(counts["C"], {"C": ("point", counts["C"])}, group)
+    ahead = forecast(
+        link.fit,
+        points,
+        group=_group_of_fit(link, group),
+        drift=drift,
+        random_seed=seed,
+        **given,
+    )
+    if points is not None:
+        group = labels_in_points(points, link.groups, group, "link")
+    coords = {
+        name: ("point", v.to_numpy())
+        for name, v in ahead.data.coords.items()
+        if v.dims == ("point",) and name != "point"
+    }
+    if direct:
+        return _Inputs(ahead.data["C"].to_numpy(), coords, group)
+    losses = ahead.data["loss"].transpose(*SAMPLE, "point").to_numpy()
+    return _Inputs(losses.reshape(-1, losses.shape[-1]), coords, group)
+
+
+def _given_losses(link: Link, points, given: dict, group) -> _Inputs:
+    """Measured losses from a table or a keyword."""
+    if points is None and (extra := [k for k, v in given.items() if v is not None and k != "loss"]):
         raise FitError(
-            f"groups are given twice: in the column(s) {', '.join(inside)}, and by group="
+            f"loss= needs no {', '.join(extra)}: give a loss, or what to forecast it from"
         )
-    return inside or group
+    columns, group = read_points(points, given, ("loss",), link.groups, group, "link")
+    try:
+        losses = np.atleast_1d(np.asarray(columns["loss"], float))
+    except (TypeError, ValueError):
+        losses = np.array([np.nan])
+    if losses.ndim != 1 or not len(losses) or not (np.isfinite(losses) & (losses > 0)).all():
+        raise FitError(f"loss is {columns['loss']!r}: give a positive number, or several")
+    return _Inputs(losses, {}, group)
 
 
-def _forecast(link: Link, asked: dict, group, drift: bool, seed: int):
-    """What a link starts from: draws of the loss (draw, point), or compute (point,)."""
-    fit, direct = link.fit, link.plan.form.along == "C"
-    points = asked["points"]
-    if fit is None:
-        N, D, C = (asked[k] if points is None else points.get(k) for k in "NDC")
-        if not direct or (C is None and (N is None or D is None)):
-            need = "C=, or N= and D=" if direct else "loss="
-            raise FitError(f"this link was made without a fit: give {need}")
-        C = as_counts(C, "C") if C is not None else 6 * as_counts(N, "N") * as_counts(D, "D")
-        group = group if points is None else _from_points(link, points, group)
-        return C, {"C": ("point", C)}, group
-    ours, theirs = group, group
+def _group_of_fit(link: Link, group) -> object:
+    """The part of `group=` that concerns the fit; the fit and the link may differ in groups."""
+    fit = link.fit
     if isinstance(group, Mapping):
-        if strange := [g for g in group if g not in (*link.groups, *fit.groups)]:
-            raise FitError(
-                [unknown("group column", g, (*link.groups, *fit.groups)) for g in strange]
-            )
-        theirs = {g: v for g, v in group.items() if g in fit.groups} or None
-    elif link.groups != fit.groups and link.groups and fit.groups:
+        valid = tuple(dict.fromkeys((*link.groups, *fit.groups)))
+        if strangers := [g for g in group if g not in valid]:
+            raise FitError([unknown("group column", g, valid) for g in strangers])
+        return {g: v for g, v in group.items() if g in fit.groups} or None
+    if link.groups != fit.groups and link.groups and fit.groups:
         raise FitError(
             f"the link has the group columns {', '.join(link.groups)}, its fit "
             f"{', '.join(fit.groups)}: give group= as a mapping of column to label"
         )
-    elif not fit.groups:
-        theirs = None
-    ahead = forecast(fit, group=theirs, drift=drift, random_seed=seed, **asked)
-    if points is not None:
-        ours = _from_points(link, points, group)
-    coords = {
-        c: ("point", v.to_numpy())
-        for c, v in ahead.data.coords.items()
-        if v.dims == ("point",) and c != "point"
-    }
-    if direct:
-        return ahead.data["C"].to_numpy(), coords, ours
-    loss = ahead.data["loss"].transpose(*SAMPLE, "point").to_numpy()
-    return loss.reshape(-1, loss.shape[-1]), coords, ours
+    return group if fit.groups else None
 
 
-def _members(link: Link, group, size: int) -> list[str]:
-    """The label of each point's group in the link."""
+def _member_labels(link: Link, group, size: int) -> list[str]:
+    """The label of each point's group in the link: its columns' labels, joined."""
     if not link.groups:
         return [""] * size
-    if not isinstance(group, Mapping):
-        if len(link.groups) > 1 and group is not None:
-            raise FitError(
-                f"this link has the group columns {', '.join(link.groups)}: give group= "
-                "as a mapping"
-            )
-        group = dict.fromkeys(link.groups, group)
-    problems = [
-        unknown("group column", g, link.groups)
-        for g in group
-        if g not in (*link.groups, *(link.fit.groups if link.fit is not None else ()))
-    ]
-    columns = []
-    for column in link.groups:
-        said = group.get(column)
-        said = [said] if np.ndim(said) == 0 else list(said)
-        labels = [NEW if pd.isna(x) else str(x) for x in said]
-        known = (*sorted(set(link.plan.table[column].astype(str))), NEW)
-        problems += [unknown(column, x, known) for x in dict.fromkeys(labels) if x not in known]
-        columns.append(labels)
-    length = max(size, *(len(c) for c in columns))
-    if any(len(c) not in (1, length) for c in columns) or size not in (1, length):
-        problems.append(f"{length} labels of {', '.join(link.groups)} for {size} points")
-    if problems:
-        raise FitError(problems)
-    columns = [c * length if len(c) == 1 else c for c in columns]
+    if isinstance(group, Mapping) and link.fit is not None:
+        fit_only = set(link.fit.groups) - set(link.groups)
+        group = {g: v for g, v in group.items() if g not in fit_only}
+    levels = {g: tuple(sorted(set(link.plan.table[g].astype(str)))) for g in link.groups}
+    size = number_of_points(size, group)
+    settled = settle_labels(group, levels, size, "link")
+    columns = [np.broadcast_to(labels, size) for labels in settled.values()]
     return [", ".join(label) for label in zip(*columns, strict=True)]
 
 
 def _values(link: Link, tasks: Sequence[str]) -> dict[str, np.ndarray]:
-    """Parameters of the tasks, with a length-one axis for points; (draw, 1, task)."""
+    """Parameters of the tasks by name; dims (draw, 1, task), the middle one for points."""
     out = {}
     for p in link.plan.parameters:
         values = link.posterior[f"{p.name}_task"].sel(task=list(tasks))
@@ -304,7 +306,7 @@ def _values(link: Link, tasks: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def _moves(link: Link, labels: Sequence[str], tasks: Sequence[str], rng) -> np.ndarray:
-    """How far each point's group moves it along u; (draw, point, task)."""
+    """The move of each point along u by its group; dims (draw, point, task)."""
     draws = link.posterior.sizes["chain"] * link.posterior.sizes["draw"]
     if not link.plan.members:
         return np.zeros((draws, len(labels), len(tasks)))
@@ -317,7 +319,7 @@ def _moves(link: Link, labels: Sequence[str], tasks: Sequence[str], rng) -> np.n
 
 
 def _member_moves(link: Link, dim: str, labels: Sequence[str], draws: int, rng) -> np.ndarray:
-    """Moves by label, those that were not fitted from the population; (draw, label)."""
+    """Moves by label, dims (draw, label); labels that were not fitted are drawn anew."""
     moves, scale = (
         link.posterior[n].transpose(*SAMPLE, ...).to_numpy().reshape(draws, -1)
         for n in (f"move_{dim}", f"move_{dim}_scale")
@@ -330,18 +332,21 @@ def _member_moves(link: Link, dim: str, labels: Sequence[str], draws: int, rng) 
 
 
 def _inside(link: Link, tasks: Sequence[str], u: np.ndarray) -> np.ndarray:
-    """What the walks inside the table add at u, which is (draw, point); (draw, point, task)."""
+    """What the walks inside the table add at u, dims (draw, point); dims (draw, point, task)."""
     steps = walks(link.posterior).sel(task=list(tasks)).transpose(*SAMPLE, "component", "task")
     return link.plan.walk(u) @ steps.to_numpy().reshape(len(u), -1, len(tasks))
 
 
 def _beyond(u: np.ndarray, tasks: int, rng) -> np.ndarray:
-    """What walks of unit size, a task each, add beyond the best run; (draw, point, task)."""
+    """What walks of unit size add beyond the best run, one walk for each task.
+
+    `u` has dims (draw, point), the result (draw, point, task).
+    """
     return drifts.integrated_walk(u, rng, copies=tasks)
 
 
 def _measured(link: Link, tasks, mean, precision, rng) -> np.ndarray:
-    """Accuracies of new runs: beta scatter, then as many questions as the task has."""
+    """Accuracies of new runs: beta scatter between runs, then binomial noise of the questions."""
     questions = link.plan.facts.loc[list(tasks), "n_questions"].to_numpy(int)
     share = rng.beta(mean * precision, (1 - mean) * precision)
     return rng.binomial(np.broadcast_to(questions, mean.shape), share) / questions

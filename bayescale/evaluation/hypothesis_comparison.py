@@ -39,6 +39,7 @@ from bayescale.forecasting import (
 from bayescale.intervals import defaults, table
 from bayescale.laws import Law
 from bayescale.model import Fit, design, fit, settle_groups
+from bayescale.seeds import settle_seed
 from bayescale.units import as_counts, format_count
 
 CONTENDERS = ("kaplan", "kaplan_floor", "chinchilla", "skaling")
@@ -312,8 +313,7 @@ def hypotheses(
     elif "C" in runs:
         C = float(runs.table["C"].max())
     settle_groups(design(runs, chosen[0], groups), group)  # refuses an unknown group
-    if random_seed is None:
-        random_seed = int(np.random.SeedSequence().entropy % 2**31)
+    random_seed = settle_seed(random_seed)
     sampling = dict(
         tune=tune,
         chains=chains,

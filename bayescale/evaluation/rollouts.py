@@ -35,6 +35,7 @@ from bayescale.evaluation.splits import cuts, is_curve, problems, unseen
 from bayescale.forecasting import shares
 from bayescale.laws import Law
 from bayescale.model import Storable
+from bayescale.seeds import settle_seed
 
 AVERAGE, PERSISTENCE = "average", "persistence"
 #: Bins of the distance of extrapolation, in multiples of the largest fitted run.
@@ -352,8 +353,7 @@ def rollout(
     held_out = problems(runs, cut_by, column, each, groups, wrong) if labels_are_valid else []
     if wrong:
         raise FitError(wrong, where="rollout")
-    if random_seed is None:
-        random_seed = int(np.random.SeedSequence().entropy % 2**31)
+    random_seed = settle_seed(random_seed)
     settings = dict(
         drift=drift,
         noise=noise,

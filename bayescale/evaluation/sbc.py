@@ -25,6 +25,7 @@ from bayescale.inference import flatten, nuts
 from bayescale.laws import Law
 from bayescale.model import Design, design, draw_prior, simulate_design, target
 from bayescale.priors import Prior
+from bayescale.seeds import settle_seed
 
 #: Posterior draws among which the truth is ranked; thinned, so that they are nearly independent.
 RANK_DRAWS = 500
@@ -162,8 +163,7 @@ def calibrate(
     """
     if n < 2:
         raise FitError(f"n is {n}: at least 2 tables are needed", where="calibrate")
-    if random_seed is None:
-        random_seed = int(np.random.SeedSequence().entropy % 2**31)
+    random_seed = settle_seed(random_seed)
     plan = design(runs, laws.get(law), groups, pool, priors, drift)
     truths = draw_prior(plan, n, np.random.default_rng(random_seed))
     sampling = dict(draws=draws, tune=tune, chains=chains, cores=cores, target_accept=target_accept)

@@ -10,10 +10,12 @@ from bayescale.forecasting.averaging import (
     stacking,
     warn_if_any_failed,
 )
-from bayescale.forecasting.forecasts import Forecast, ahead_in_average, forecast
+from bayescale.forecasting.forecasts import DRIFTS, Forecast, ahead_in_average, forecast
+from bayescale.forecasting.points import complete_counts, read_points
 from bayescale.forecasting.predictive_draws import PredictiveDraws
 
 __all__ = [
+    "DRIFTS",
     "Allocation",
     "Average",
     "Forecast",
@@ -21,10 +23,12 @@ __all__ = [
     "ahead_in_average",
     "allocate",
     "best_split",
+    "complete_counts",
     "forecast",
     "mix",
     "named",
     "other_runs",
+    "read_points",
     "regret",
     "shares",
     "stacking",

@@ -1,4 +1,4 @@
-"""How to spend a budget: the best N and D, how sure that is, and what a wrong split costs."""
+"""Compute-optimal splits of a budget, with uncertainty, and the cost of other splits."""
 
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ from bayescale.intervals import SAMPLE, table
 from bayescale.model import Fit, parameters, settle_groups
 from bayescale.units import as_counts, format_count, format_flop
 
-#: Points of the grids that a split is searched on, and steps of the refinement that follows.
+#: Points of the grid on which a split is searched, and golden-section steps that refine it.
 GRID, REFINE = 48, 36
-ELASTICITY_STEP = 0.05  # half the distance in log C over which the exponent a is measured
-BISECTIONS = 50
+#: Half the distance in log C over which the exponent a is measured.
+ELASTICITY_STEP = 0.05
+#: Steps of the bisection for wasted compute, and the largest waste it can find, as a factor.
+BISECTIONS, LARGEST_WASTE = 50, 1e9
+#: A choice may cost this share more than its budget: rounding.
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,15 +33,17 @@ class Allocation:
     Attributes
     ----------
     data : xarray.Dataset
-        ``N`` (parameters), ``D`` (tokens), ``tokens_per_param``, ``loss`` (nats per token, where
-        the law lies at that optimum), and the exponents ``a`` and ``b`` of N* ~ C^a, D* ~ C^b;
-        dims (chain, draw, budget). ``N_decision`` and ``D_decision``, dim (budget,), are the one
-        split that minimises the expected loss under the posterior, ``loss_decision`` what it then
-        reaches in each draw.
+        Dims (chain, draw, budget), the optimum in each draw: ``N`` (parameters), ``D`` (tokens),
+        ``tokens_per_param``, ``loss`` (nats per token, of the law at the optimum), and the
+        exponents ``a`` and ``b`` of N* ~ C^a and D* ~ C^b. ``loss_decision`` (nats per token): the
+        loss of the decision in each draw. Dims (budget,): ``N_decision`` and ``D_decision``, the
+        one split that minimises the expected loss under the posterior. Coordinate ``C`` (FLOP).
     law : str
         The law that was fitted, or the laws that were averaged.
     group : str
-        The group it is for.
+        The group in words, for a heading.
+    fit : Fit or Average
+        The posterior the splits are made from.
     """
 
     data: xr.Dataset = field(repr=False)
@@ -46,10 +52,26 @@ class Allocation:
     fit: Fit | Average = field(repr=False)
 
     def summary(self, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
-        """One row per budget: the decision, then medians and intervals of the optimum.
+        """One row for each budget: the decision, then medians and intervals of the optimum.
 
-        ``expected_regret`` is the loss that the decision is expected to waste against knowing the
-        true optimum, in nats per token.
+        Parameters
+        ----------
+        ci_prob : float, optional
+            Probability of the intervals.
+        ci_kind : {"eti", "hdi"}, optional
+            Kind of the intervals; by default ArviZ's ``stats.ci_kind``.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``C``, ``N_decision``, ``D_decision``; ``expected_regret``, the expected loss of the
+            decision above that of the true optimum, in nats per token; then median and interval of
+            each quantity of the optimum.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the fit failed its check.
         """
         self.fit.warn_if_failed()
         data = self.data
@@ -82,20 +104,42 @@ class Allocation:
 
 @dataclass(frozen=True, eq=False)
 class Regret:
-    """What a choice of N and D is expected to waste against the best split of its compute.
+    """The expected loss of a choice of N and D above the best split of its compute.
 
     Attributes
     ----------
     data : xarray.Dataset
         Dims (chain, draw, point): ``excess_loss`` (nats per token above the optimum) and
-        ``wasted_share`` (the share of the compute that the optimum would not have needed).
+        ``wasted_share`` (the share of the compute that the best split would save while reaching the
+        same loss). Coordinates of ``point``: ``N``, ``D`` and the budget ``C``.
+    fit : Fit or Average
+        The posterior the choices are judged by.
     """
 
     data: xr.Dataset = field(repr=False)
     fit: Fit | Average = field(repr=False)
 
     def summary(self, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
-        """One row per choice: expected excess loss, expected waste in FLOP, and intervals."""
+        """One row for each choice: expected excess loss, expected waste, and intervals.
+
+        Parameters
+        ----------
+        ci_prob : float, optional
+            Probability of the intervals.
+        ci_kind : {"eti", "hdi"}, optional
+            Kind of the intervals; by default ArviZ's ``stats.ci_kind``.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``N``, ``D``, ``C``, ``expected_excess_loss`` (nats per token), ``expected_wasted_flop``
+            (FLOP), then median and interval of ``excess_loss`` and ``wasted_share``.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the fit failed its check.
+        """
         self.fit.warn_if_failed()
         data = self.data
         expected = pd.DataFrame(
@@ -123,31 +167,32 @@ def allocate(fit: Fit | Average, C, *, group=None) -> Allocation:
     Parameters
     ----------
     fit : Fit or Average
-        Of laws in N and D.
+        The posterior of a law in N and D, or of several.
     C : float, str or array_like
         Budgets in FLOP (``1e24``), in the accounting of the fitted runs.
     group : str or mapping, optional
-        A group that was fitted; None stands for a new one, drawn from the population.
+        One fitted group. None stands for a new group, drawn from the population.
 
     Returns
     -------
     Allocation
-        Of an average: the draws of its laws, mixed by weight, and the one decision that minimises
-        the loss expected over all of them.
+        Of an average: the draws of its laws, mixed in proportion to their weights, and the one
+        decision that minimises the loss expected over all laws.
 
     Raises
     ------
     LawError
-        If a law has nothing to allocate, or its best split lies at a corner.
+        If a law is not in N and D, or its best split lies at a corner.
     FitError
-        For a group the fit does not know.
+        For unknown groups, or several.
 
     Notes
     -----
-    In closed form where the law has one (Hoffmann et al. 2022, arXiv:2203.15556, section 3.3),
-    else by a search in each draw. The *decision* is not the plug-in optimum: it minimises the
-    loss averaged over the posterior, which matters where the posterior is wide. Losses here are
-    those of the law; how far it may drift beyond the runs is in `forecast` of the chosen split.
+    The optimum of each draw is in closed form where the law has one (Hoffmann et al. 2022,
+    arXiv:2203.15556, section 3.3), and is searched otherwise. The *decision* is not the plug-in
+    optimum: it minimises the loss averaged over the posterior, which differs where the posterior is
+    wide. Losses are those of the law without drift beyond the runs; `forecast` of the chosen split
+    includes it.
 
     Examples
     --------
@@ -167,34 +212,34 @@ def allocate(fit: Fit | Average, C, *, group=None) -> Allocation:
     )
     data = data.assign(N_decision=N, D_decision=C / (fit.runs.flop_factor * N))
     data = data.assign_coords(C=C).transpose("chain", "draw", "budget")
-    return Allocation(data, fit.law.name, said_group(group), fit)
+    return Allocation(data, fit.law.name, group_in_words(group), fit)
 
 
 def regret(fit: Fit | Average, N, D, C=None, *, group=None) -> Regret:
-    """What choosing N and D is expected to waste.
+    """Expected loss and compute wasted by a choice of N and D.
 
     Parameters
     ----------
     fit : Fit or Average
+        The posterior of a law in N and D, or of several.
     N, D : float, str or array_like
-        The choice: parameters and tokens.
+        The choices: parameters and tokens.
     C : float, str or array_like, optional
-        The budget it is made from, in FLOP; what N and D cost, if not given.
+        The budget in FLOP; by default the cost of N and D in the accounting of the fitted runs.
     group : str or mapping, optional
         As in `allocate`.
 
     Returns
     -------
     Regret
-        In nats per token, and in compute: the FLOP that the best split would have saved while
-        reaching the same loss. Of an average: each draw against the best split under its own law.
+        Of an average: each draw is compared with the best split under its own law.
 
     Raises
     ------
     LawError
         As `allocate`, and for choices that differ in length or cost more than their budget.
     FitError
-        For a group the fit does not know.
+        For unknown groups, or several.
 
     Examples
     --------
@@ -213,7 +258,7 @@ def regret(fit: Fit | Average, N, D, C=None, *, group=None) -> Regret:
     N, D, *rest = np.broadcast_arrays(*given.values())
     cost = fit.runs.flop_factor * N * D
     budget = rest[0] if rest else cost
-    if (cost > budget * (1 + 1e-9)).any():
+    if (cost > budget * (1 + ROUNDING)).any():
         raise LawError(
             f"N and D cost up to {format_flop(cost.max())} FLOP, more than the budget C "
             f"of {format_flop(budget.max())}"
@@ -225,14 +270,28 @@ def regret(fit: Fit | Average, N, D, C=None, *, group=None) -> Regret:
 
 
 def best_split(fit: Fit | Average, C: np.ndarray, group=None) -> tuple[np.ndarray, np.ndarray]:
-    """The N and D that minimise the expected loss of each budget."""
+    """The N and D that minimise the expected loss of each budget.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    C : numpy.ndarray
+        Budgets in FLOP, dims (budget,).
+    group : str or mapping, optional
+        One fitted group; None stands for a new one.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        N (parameters) and D (tokens), dims (budget,).
+    """
     readings = _read(fit, group)
     C = xr.DataArray(C, dims="budget")
     N = _decision(readings, C, [r.best_N(C) for r in readings])
     return N.to_numpy(), (C / (fit.runs.flop_factor * N)).to_numpy()
 
 
-def said_group(group) -> str:
+def group_in_words(group: object) -> str:
     """The group in words, for a heading."""
     if group is None:
         return ""
@@ -244,7 +303,7 @@ def said_group(group) -> str:
 
 @dataclass(frozen=True, eq=False)
 class _Reading:
-    """A fit read for one group: what each of its draws says of any N, D and C."""
+    """The law of a fit for one group, in every draw; arguments and results are in raw units."""
 
     fit: Fit
     values: dict[str, xr.DataArray]
@@ -254,15 +313,16 @@ class _Reading:
     def flop_factor(self) -> float:
         return self.fit.runs.flop_factor
 
-    def loss(self, N, D) -> xr.DataArray:
+    def loss(self, N: xr.DataArray, D: xr.DataArray) -> xr.DataArray:
+        """The loss of the law; dims (chain, draw) and those of N and D."""
         return self.fit.law(dict(N=N, D=D), self.fit.plan.scales, self.values)
 
-    def along(self, C, N) -> xr.DataArray:
-        """The loss where N takes what it needs and D takes the rest of the budget."""
+    def along(self, C: xr.DataArray, N: xr.DataArray) -> xr.DataArray:
+        """The loss of the law at N, and at the D that spends the rest of the budget."""
         return self.loss(N, C / (self.flop_factor * N))
 
     def best_N(self, C: xr.DataArray) -> xr.DataArray:
-        """The N that minimises each draw's loss for each budget."""
+        """The N that minimises the loss of each draw for each budget."""
         law, scales, product = self.fit.law, self.fit.plan.scales, C / self.flop_factor
         if law.optimum is not None:
             return law.optimum(product / (scales["N"] * scales["D"]), **self.values) * scales["N"]
@@ -276,7 +336,7 @@ class _Reading:
         )
 
     def optimum(self, C: xr.DataArray) -> xr.Dataset:
-        """Each draw's best split of each budget."""
+        """The best split of each budget in each draw; dims (chain, draw, budget)."""
         N = self.best_N(C)
         D = C / (self.flop_factor * N)
         up, down = (self.best_N(C * np.exp(s * ELASTICITY_STEP)) for s in (1, -1))
@@ -286,15 +346,15 @@ class _Reading:
         )
 
 
-def _waste(reading: _Reading, N, D, budget) -> xr.Dataset:
-    """Each draw's loss above its best split of the budget, and the compute it could have spared."""
+def _waste(reading: _Reading, N: xr.DataArray, D: xr.DataArray, budget: xr.DataArray) -> xr.Dataset:
+    """Loss above the best split, and compute it would save; dims (chain, draw, point)."""
 
-    def best(compute):
+    def best(compute: xr.DataArray) -> xr.DataArray:
         return reading.along(compute, reading.best_N(compute))
 
     reached = reading.loss(N, D)
     excess = reached - best(budget)
-    low, high = xr.zeros_like(excess) - np.log(1e9), xr.zeros_like(excess)
+    low, high = xr.zeros_like(excess) - np.log(LARGEST_WASTE), xr.zeros_like(excess)
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         enough = best(budget * np.exp(middle)) <= reached
@@ -306,7 +366,7 @@ def _waste(reading: _Reading, N, D, budget) -> xr.Dataset:
 
 
 def _read(fit: Fit | Average, group) -> list[_Reading]:
-    """The fit, or every fit of an average that has any weight."""
+    """The fit, or every fit of an average with positive weight."""
     one = isinstance(fit, Fit)
     fits, weights = ([fit], [1.0]) if one else (fit.used.values(), map(fit.weights.get, fit.used))
     if stuck := [
@@ -319,7 +379,8 @@ def _read(fit: Fit | Average, group) -> list[_Reading]:
     return [_Reading(f, _values(f, group), w) for f, w in zip(fits, weights, strict=True)]
 
 
-def _values(fit: Fit, group) -> dict[str, xr.DataArray]:
+def _values(fit: Fit, group: object) -> dict[str, xr.DataArray]:
+    """Parameters of the law for one group; dims (chain, draw). New groups use the fit's seed."""
     rng = np.random.default_rng(fit.random_seed)
     settled = settle_groups(fit.plan, group)
     if several := [c for c, label in settled.items() if not isinstance(label, str)]:
@@ -328,36 +389,43 @@ def _values(fit: Fit, group) -> dict[str, xr.DataArray]:
 
 
 def _mixed(readings: Sequence[_Reading], datasets: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Draws of all laws, mixed in proportion to their weights."""
     names = [str(i) for i in range(len(readings))]
     weights = dict(zip(names, (r.weight for r in readings), strict=True))
     return mix(dict(zip(names, datasets, strict=True)), weights)
 
 
-def _decision(readings: Sequence[_Reading], C, best: Sequence[xr.DataArray]) -> xr.DataArray:
-    """The N that minimises the expected loss: over the draws of a law, over laws by weight."""
+def _decision(
+    readings: Sequence[_Reading], C: xr.DataArray, best: Sequence[xr.DataArray]
+) -> xr.DataArray:
+    """The N that minimises the loss expected over draws and laws; dims (budget,)."""
 
     def expected(log_N):
         return sum(r.weight * r.along(C, np.exp(log_N)).mean(SAMPLE) for r in readings)
 
     low = np.log(xr.concat([N.min(SAMPLE) for N in best], "law").min("law"))
     high = np.log(xr.concat([N.max(SAMPLE) for N in best], "law").max("law"))
-    # Beyond the outermost optima every draw loses: the margin keeps the grid's ends out there.
+    # The minimum lies between the outermost optima of the draws; the margin keeps it off the ends.
     margin = 0.1 + 0.1 * (high - low)
     whose = " and ".join(f"law {r.fit.law.name!r}" for r in readings)
     return np.exp(_search(expected, low - margin, high + margin, whose))
 
 
 def _search(objective, low: xr.DataArray, high: xr.DataArray, whose: str) -> xr.DataArray:
-    """Minimise between bounds, for all draws and budgets at once: a grid, then golden sections."""
+    """Minimise between bounds, elementwise: on a grid, then by golden sections.
+
+    A minimum at either bound is a `LawError` that names `whose`.
+    """
     best = value = None
     step = (high - low) / (GRID - 1)
     for i in range(GRID):
-        here = low + i * step
-        now = objective(here)
-        here, now = xr.broadcast(here, now)
-        better = True if value is None else now < value
-        best = here if value is None else xr.where(better, here, best)
-        value = now if value is None else xr.where(better, now, value)
+        point = low + i * step
+        point, found = xr.broadcast(point, objective(point))
+        if value is None:
+            best, value = point, found
+        else:
+            better = found < value
+            best, value = xr.where(better, point, best), xr.where(better, found, value)
     corner = (best <= low + step / 2) | (best >= high - step / 2)
     if bool(corner.any()):
         raise LawError(

@@ -1,4 +1,4 @@
-"""Several laws as one: fits of the same runs, each with the weight it has earned."""
+"""Averages of laws: weighted fits of the same runs, and draws of their mixture."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from bayescale.model import Fit, Storable
 
 #: Weights may miss a sum of one by this much.
 ROUNDING = 1e-9
-#: A member of less weight cannot move an interval by much: its failed check is not warned of.
+#: Members of less weight hardly change an interval; their failed checks give no warning.
 MATTERS = 0.01
-#: Stacking stops when no weight moves further than this, or after so many steps.
+#: Stacking stops when no weight changes by more than this, or after this many steps.
 STILL, STEPS = 1e-10, 50_000
 
 
 @dataclass(frozen=True)
 class MixedLaw:
-    """The laws of an average, described as one law is.
+    """The laws of an average, described like one law.
 
-    ``name`` is as ``"average of chinchilla (62 %) and kaplan_floor (38 %)"``, ``columns`` are all
-    that one of the laws needs, and ``allocates`` says whether all of them can split a budget.
+    ``name`` is as ``"average of chinchilla (62 %) and kaplan_floor (38 %)"``, ``columns`` are those
+    that any of the laws needs, and ``allocates`` says whether all of them can split a budget.
     """
 
     name: str
@@ -37,9 +37,9 @@ class MixedLaw:
 
 @dataclass(frozen=True, eq=False)
 class Average(Storable):
-    """Fits of different laws to the same runs, weighted: forecasts and allocates like one fit.
+    """Weighted fits of different laws to the same runs; it forecasts and allocates like one fit.
 
-    Its posterior is the mixture of theirs, so where the laws disagree its intervals span the
+    Its posterior is the mixture of the posteriors of the laws, so its intervals contain their
     disagreement.
 
     Parameters
@@ -47,12 +47,12 @@ class Average(Storable):
     fits : mapping of str to Fit
         Fits of the same runs with the same group columns, by the name of their law.
     weights : mapping of str to float
-        One per fit, not negative, with the sum 1; `bayescale.average` makes them.
+        One for each fit, not negative, with sum 1; `bayescale.average` computes them.
 
     Raises
     ------
     FitError
-        Naming everything in which fits and weights do not belong together.
+        Naming every disagreement of the fits, and of fits and weights.
 
     Notes
     -----
@@ -97,7 +97,7 @@ class Average(Storable):
 
     @property
     def used(self) -> dict[str, Fit]:
-        """The fits that have any weight, the heaviest first."""
+        """The fits of positive weight, by decreasing weight."""
         heaviest = sorted(self.fits, key=lambda name: -self.weights[name])
         return {name: self.fits[name] for name in heaviest if self.weights[name] > 0}
 
@@ -111,11 +111,11 @@ class Average(Storable):
         return MixedLaw(f"average of {listed}", columns, all(law.allocates for law in members))
 
     def members(self) -> list[dict[str, str]]:
-        """Every combination of group labels among the runs, or one empty one without groups."""
+        """Every combination of group labels among the runs; one empty mapping without groups."""
         return self._first.members()
 
     def warn_if_failed(self, stacklevel: int = 3) -> None:
-        """Warn, in one sentence, of fits of more than 1 % weight that failed their check."""
+        """Warn once of all fits with more than 1 % weight that failed their check."""
         heavy = {name: fit for name, fit in self.fits.items() if self.weights[name] > MATTERS}
         warn_if_any_failed(heavy, "an average of", stacklevel + 1)
 
@@ -134,9 +134,9 @@ def warn_if_any_failed(fits: Mapping[str, Fit], what: str, stacklevel: int) -> N
         name: [f.name for f in fit.check().problems if f.level == "failed"]
         for name, fit in fits.items()
     }
-    if said := [f"{name} ({', '.join(why)})" for name, why in failed.items() if why]:
+    if named := [f"{name} ({', '.join(why)})" for name, why in failed.items() if why]:
         warnings.warn(
-            f"{what} fits that failed their check: {'; '.join(said)}: do not rely on "
+            f"{what} fits that failed their check: {'; '.join(named)}: do not rely on "
             "its figures; see check() of each fit",
             ConvergenceWarning,
             stacklevel=stacklevel,
@@ -147,13 +147,16 @@ def _percent(weight: float) -> str:
     return "<1 %" if 0 < weight < 0.005 else f"{100 * weight:.0f} %"
 
 
-# -- who belongs together ----------------------------------------------------------------------
+# -- checks of fits and weights ------------------------------------------------------------------
 
 
 def named(fits: Mapping[str, Fit] | Sequence[Fit]) -> dict[str, Fit]:
-    """Fits by name: those of a sequence by the names of their laws.
+    """Fits by name; fits of a sequence are named by their laws.
 
-    None at all, what is no fit, or two of one name are a `FitError`.
+    Raises
+    ------
+    FitError
+        Without any fit, for what is not a fit, and for two fits of one name.
     """
     if isinstance(fits, Mapping):
         members = {str(name): fit for name, fit in fits.items()}
@@ -163,7 +166,7 @@ def named(fits: Mapping[str, Fit] | Sequence[Fit]) -> dict[str, Fit]:
         names = [fit.law.name for fit in fits if isinstance(fit, Fit)]
         problems += [
             f"{names.count(name)} fits are of law {name!r}: give them names, as in "
-            "{'mine': fit, 'theirs': other}"
+            "{'first': fit, 'second': other}"
             for name in dict.fromkeys(names)
             if names.count(name) > 1
         ]
@@ -181,7 +184,7 @@ def named(fits: Mapping[str, Fit] | Sequence[Fit]) -> dict[str, Fit]:
 
 
 def other_runs(fits: Mapping[str, Fit]) -> list[str]:
-    """Say which fits did not see the runs of the first one."""
+    """Problems of fits that were not fitted to the runs of the first one, one sentence each."""
     (reference, first), *rest = fits.items()
     return [
         f"{name} was fitted to {len(fit.runs)} runs from {fit.runs.source}, which are not the "
@@ -243,27 +246,34 @@ def _wrong_weights(names: Iterable[str], weights: Mapping[str, float]) -> list[s
 
 
 def stacking(log_density: np.ndarray, problem: Sequence | None = None) -> np.ndarray:
-    """Weights under which a mixture predicts what happened best.
+    """Weights of the mixture with the best log score.
 
     Parameters
     ----------
     log_density : array_like, dims (point, law)
         Log predictive density of each outcome under each law.
     problem : array_like, dims (point,), optional
-        Points of one problem come from one fit and err together, so a problem counts once however
-        many points it has. By default every point is a problem.
+        Label of the problem of each point. Points of one problem come from one fit, and their
+        errors are correlated, so each problem has the same weight whatever its number of points.
+        By default every point is a problem.
 
     Returns
     -------
     numpy.ndarray, dims (law,)
-        Not negative, with the sum 1. Points that no law thinks possible are a `FitError`.
+        Not negative, with sum 1.
+
+    Raises
+    ------
+    FitError
+        For points without a finite log score under any law.
 
     Notes
     -----
-    Maximised is the sum over problems of the mean over points of log sum_k w_k p_k (Yao, Vehtari,
-    Simpson & Gelman 2018, arXiv:1704.02030), plus sum_k log(w_k) / K for K laws: one more problem,
-    which all laws would solve equally well. It keeps weights that few problems determine away from
-    0 and 1. The function is concave, and expectation maximisation climbs it monotonically.
+    The weights maximise the sum over problems of the mean over points of log sum_k w_k p_k (Yao,
+    Vehtari, Simpson & Gelman 2018, arXiv:1704.02030), plus the penalty sum_k log(w_k) / K for K
+    laws. The penalty counts like one more problem on which all laws score equally; with few
+    problems it keeps weights away from 0 and 1. The objective is concave, and each step of
+    expectation maximisation increases it.
 
     Examples
     --------
@@ -296,9 +306,10 @@ def stacking(log_density: np.ndarray, problem: Sequence | None = None) -> np.nda
 
 
 def shares(weights: Mapping[str, float], total: int) -> dict[str, int]:
-    """How many of `total` draws each member gives: its weight, by largest remainders.
+    """Number of draws of each member among `total`, in proportion to the weights.
 
-    Counts sum to `total`, and none is as far as one from its exact share.
+    By largest remainders: counts sum to `total`, and each differs from its exact share by less than
+    one.
 
     Examples
     --------
@@ -320,23 +331,23 @@ def mix(
     weights: Mapping[str, float],
     draws: int | None = None,
 ) -> xr.Dataset:
-    """Draws of a mixture: from each member its share.
+    """Draws of a mixture, from each member in proportion to its weight.
 
     Parameters
     ----------
     datasets : mapping of str to xarray.Dataset
-        Per member, dims (chain, draw, ...); all other dims and coordinates must be equal.
+        One for each member, dims (chain, draw, ...); other dims and coordinates must be equal.
     weights : mapping of str to float
-        One per member.
+        One for each member.
     draws : int, optional
-        Draws *per chain* of the mixture; by default as many as the longest member has.
+        Draws in each chain of the mixture; by default those of the longest member.
 
     Returns
     -------
     xarray.Dataset
-        The variables that all members have; dims (chain, draw, ...), with as many chains as the
-        member of fewest chains. Every chain mixes all members, interleaved, so that chains can be
-        compared and cut into blocks. A single member that keeps its draws comes back unchanged.
+        The variables that all members share; dims (chain, draw, ...), with the number of chains of
+        the member with the fewest. Draws of all members are interleaved in every chain, so that
+        chains and their blocks are comparable. The draws of a single member are returned unchanged.
 
     Raises
     ------
@@ -358,18 +369,18 @@ def mix(
     mixed = xr.concat(
         parts, "draw", data_vars="minimal", coords="minimal", compat="equals", join="exact"
     )
-    # Draw i of n stands at (i + 1/2) / n of its chain, whichever member it comes from.
+    # Draw i of n of a member is placed at (i + 1/2) / n of the chain.
     place = np.concatenate([(np.arange(n) + 0.5) / n for n in counts.values() if n])
     mixed = mixed.isel(draw=np.argsort(place, kind="stable"))
     return mixed.assign_coords(chain=range(chains), draw=range(draws))
 
 
 def _spaced(data: xr.Dataset, chains: int, draws: int) -> xr.Dataset:
-    """Evenly spaced draws, `draws` for each of `chains` chains, out of all chains there are."""
+    """Evenly spaced draws: `draws` for each of `chains` chains, from all chains of a member."""
     places = []
     for own in np.array_split(np.arange(data.sizes["chain"]), chains):
-        here = len(own) * data.sizes["draw"]
-        place = ((np.arange(draws) + 0.5) * here / draws).astype(int)
+        available = len(own) * data.sizes["draw"]
+        place = ((np.arange(draws) + 0.5) * available / draws).astype(int)
         places.append(own[0] * data.sizes["draw"] + place)
     chain, draw = np.divmod(np.array(places), data.sizes["draw"])
     dims = ("chain", "draw")

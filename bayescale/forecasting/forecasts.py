@@ -1,9 +1,8 @@
-"""The loss of runs that nobody has made yet, with intervals."""
+"""Forecasts of the loss of runs that were not made, with credible intervals."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import singledispatch
 
@@ -12,21 +11,32 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.errors import ExtrapolationWarning, FitError, unknown
-from bayescale.forecasting.allocation import best_split, said_group
+from bayescale.forecasting.allocation import best_split, group_in_words
 from bayescale.forecasting.averaging import Average, mix
+from bayescale.forecasting.points import check_flop, complete_counts, read_points
 from bayescale.forecasting.predictive_draws import PredictiveDraws
 from bayescale.intervals import SAMPLE
-from bayescale.model import AHEAD_AVERAGED, Fit, predict, settle_groups
+from bayescale.model import (
+    AHEAD_AVERAGED,
+    NEW,
+    Fit,
+    number_of_points,
+    predict,
+    settle_groups,
+    settle_labels,
+)
 from bayescale.priors import Positive
-from bayescale.units import as_counts, format_count, format_flop
+from bayescale.units import format_count, format_flop
 
 #: Beyond this multiple of the largest training compute a forecast warns.
 FAR = 100.0
+#: Values of ``drift=`` in a forecast.
+DRIFTS = ("auto", "off")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Forecast(PredictiveDraws):
-    """The posterior predictive of the loss of runs not yet made.
+    """The posterior predictive of the loss of runs that were not made.
 
     `summary` has the medians and credible intervals of ``mean`` and ``loss``. `decompose` has the
     width of the interval of log loss (0.1: 10 % of the loss) and the shares of ``parameters`` (what
@@ -36,18 +46,24 @@ class Forecast(PredictiveDraws):
     Attributes
     ----------
     data : xarray.Dataset
-        ``law``: what the law says, with any drift that was inferred from the runs; ``mean``: the
-        same with its drift beyond them; ``loss``: what a new run would measure, noise included.
-        Nats per token; dims (chain, draw, point). Coordinates of ``point``: ``N``, ``D``, ``C``,
-        the group columns, ``series`` where one is continued, and ``extrapolation``, the compute in
-        multiples of the largest fitted run's. Draws of one series hold at each point by itself:
-        how its noise goes on from point to point is left out.
+        In the unit of the fitted losses (nats per token), dims (chain, draw, point): ``law``, the
+        law with any drift that was inferred from the runs; ``mean``, the same with the drift beyond
+        the runs; ``loss``, the measured loss of a new run, noise included. Coordinates of
+        ``point``: ``N`` (parameters), ``D`` (tokens), ``C`` (FLOP), the group columns, ``series``
+        where one is continued, and ``extrapolation``, the compute in multiples of the largest
+        fitted run's. Draws of one series hold at each point separately: the correlation of its
+        noise from point to point is left out.
     noise : xarray.Dataset
-        The noise of ``loss``: ``centre`` and ``scale`` in log loss, and tail ``nu``.
+        The noise of ``loss``: ``centre`` and ``scale`` of log loss and degrees of freedom ``nu``;
+        dims (chain, draw, point).
     law : str
-        The law that was fitted.
+        The law that was fitted, or the laws that were averaged.
+    group : str
+        The group in words, for a heading; empty where points differ in it.
     random_seed : int
-        The seed of drift, noise and unseen groups.
+        The seed of drift, noise and new groups.
+    fit : Fit or Average
+        The posterior the forecast is made from.
     """
 
     shown = ("mean", "loss")
@@ -57,6 +73,67 @@ class Forecast(PredictiveDraws):
     group: str
     random_seed: int
     fit: Fit | Average = field(repr=False)
+
+    def beats(self, loss: float) -> np.ndarray:
+        """Probability that a new run at each point measures less than `loss`.
+
+        Parameters
+        ----------
+        loss : float or array_like
+            In nats per token; one value, or one for each point.
+
+        Returns
+        -------
+        numpy.ndarray
+            Probabilities, dims (point,).
+
+        Raises
+        ------
+        FitError
+            If there is neither one loss nor one for each point.
+        """
+        target = xr.DataArray(self._per_point(loss), dims="point")
+        return (self.data["loss"] < target).mean(SAMPLE).to_numpy()
+
+    def log_density(self, loss) -> np.ndarray:
+        """Log predictive density of a new run's loss at each point.
+
+        Parameters
+        ----------
+        loss : float or array_like
+            In nats per token; one value, or one for each point.
+
+        Returns
+        -------
+        numpy.ndarray
+            Log densities per nat (not per log nat), dims (point,): the density of the noise around
+            law and drift, averaged over draws.
+
+        Raises
+        ------
+        FitError
+            If there is neither one loss nor one for each point.
+        """
+        from scipy.special import logsumexp
+        from scipy.stats import t
+
+        log_loss = np.log(self._per_point(loss))
+        centre, scale, nu = (
+            self.noise[v].transpose(*SAMPLE, "point").to_numpy().reshape(-1, len(log_loss))
+            for v in ("centre", "scale", "nu")
+        )
+        density = t.logpdf(log_loss, nu, centre, scale)
+        return logsumexp(density, axis=0) - np.log(len(density)) - log_loss
+
+    def _per_point(self, loss) -> np.ndarray:
+        """One loss for each point."""
+        size = self.data.sizes["point"]
+        try:
+            return np.broadcast_to(np.asarray(loss, float), size)
+        except (ValueError, TypeError):
+            raise FitError(
+                f"loss is {loss!r}: give one number, or one for each of the {size} points"
+            ) from None
 
     @property
     def _source(self) -> Fit | Average:
@@ -78,53 +155,6 @@ class Forecast(PredictiveDraws):
         place = ", ".join(f"{c} {write(row[c])}" for c, write in formats.items() if c in row)
         return f"{place}: {outcome}, {row.extrapolation:.3g}x the largest run"
 
-    def beats(self, loss: float) -> np.ndarray:
-        """Probability that a new run at each point measures less than `loss`.
-
-        Parameters
-        ----------
-        loss : float or array_like
-            In nats per token; one value, or one per point.
-
-        Returns
-        -------
-        numpy.ndarray
-            One probability per point.
-        """
-        size = self.data.sizes["point"]
-        try:
-            target = xr.DataArray(np.broadcast_to(np.asarray(loss, float), size), dims="point")
-        except (ValueError, TypeError):
-            raise FitError(
-                f"loss is {loss!r}: give one number, or one for each of the {size} points"
-            ) from None
-        return (self.data["loss"] < target).mean(SAMPLE).to_numpy()
-
-    def log_density(self, loss) -> np.ndarray:
-        """Log predictive density of a new run's loss at each point.
-
-        Parameters
-        ----------
-        loss : float or array_like
-            In nats per token; one value, or one per point.
-
-        Returns
-        -------
-        numpy.ndarray
-            One density (per nat, not per log nat) for each point, averaged over the draws of law
-            and drift, with the noise's own density around each.
-        """
-        from scipy.special import logsumexp
-        from scipy.stats import t
-
-        log_loss = np.log(np.broadcast_to(np.asarray(loss, float), self.data.sizes["point"]))
-        centre, scale, nu = (
-            self.noise[v].transpose(*SAMPLE, "point").to_numpy().reshape(-1, len(log_loss))
-            for v in ("centre", "scale", "nu")
-        )
-        density = t.logpdf(log_loss, nu, centre, scale)
-        return logsumexp(density, axis=0) - np.log(len(density)) - log_loss
-
 
 @singledispatch
 def forecast(
@@ -136,7 +166,7 @@ def forecast(
     C=None,
     group=None,
     series=None,
-    drift: bool = True,
+    drift: str = "auto",
     random_seed: int | None = None,
     **columns,
 ) -> Forecast:
@@ -145,35 +175,42 @@ def forecast(
     Parameters
     ----------
     fit : Fit or Average
+        The posterior of a law, or of several laws.
     points : pandas.DataFrame, optional
-        One row per run, columns named as the law's (``N``, ``D``, ``C``), the group columns, and
-        ``series``.
+        One row for each run, with the columns of the law (``N``, ``D``, ``C``), the group columns
+        and ``series``. Other columns are ignored.
     N, D, C : float, str or array_like, optional
-        Parameters, tokens, training FLOP (``"70B"``, ``1.4e12``, arrays). Any two give the third.
-        `C` alone forecasts along the compute-optimal path: the split of each budget that minimises
-        the expected loss.
+        Parameters, tokens and training FLOP (``"70B"``, ``1.4e12``, arrays). Any two give the
+        third. `C` alone forecasts along the compute-optimal path: the split of each budget that
+        minimises the expected loss.
     group : str, array_like of str, or mapping, optional
-        Fitted groups, one for all points or one per point (of one point: several). None stands
-        for a new group from the population.
+        Fitted groups, one for all points or one for each point; one run with several groups is one
+        point for each. None stands for a new group, drawn from the population.
     series : str or array_like of str, optional
-        Fitted series to be continued: noise then starts from what their checkpoints show. None
-        stands for a new run.
-    drift : bool
-        Whether the law may drift beyond the runs (see `bayescale.model.drift`). Without, intervals
-        say what they would be if the law, with any drift inferred from the runs, went on to hold.
+        Fitted series to be continued: their noise is correlated with that of their last
+        checkpoint. None stands for a new run.
+    drift : {"auto", "off"}
+        ``"auto"``: the law may drift beyond the runs, as it was fitted (see
+        `bayescale.model.drift`). ``"off"``: no drift beyond the runs, so that intervals assume that
+        the law, with any drift inferred from the runs, holds there.
     random_seed : int, optional
-        Seed of drift and noise; the fit's own by default.
+        Seed of drift, noise and new groups; by default that of the fit, so that the same question
+        has the same answer.
     **columns : array_like
         Other columns of a law of your own.
 
     Returns
     -------
     Forecast
+        Of an average: the forecasts of its laws, mixed in proportion to their weights.
 
     Raises
     ------
     FitError
-        If the points do not say what the law needs, or name unknown groups.
+        If the points lack a column of the law or name unknown columns or groups, and for an
+        unknown `drift`.
+    LawError
+        For counts that cannot be read, and budgets whose best split lies at a corner.
 
     Warns
     -----
@@ -184,7 +221,7 @@ def forecast(
     --------
     >>> import bayescale as bs
     >>> fit = bs.fit(bs.Runs.example("openlm"), groups="dataset", random_seed=1)
-    >>> ahead = bs.forecast(fit, N="7B", D="140B", group="c4")
+    >>> ahead = bs.forecast(fit, N="7B", D="140B", group="c4", random_seed=1)
     >>> bool(2 < ahead.data["mean"].median() < 3)
     True
     """
@@ -194,181 +231,102 @@ def forecast(
             f"cannot forecast from {type(fit).__name__}: give a Fit or an Average"
             + (f", or one of {types}" if types else "")
         )
-    asked = dict(N=N, D=D, C=C, group=group, series=series, random_seed=random_seed, **columns)
-    if isinstance(fit, Average):
-        ahead = _averaged(fit, points, asked, drift)
-    else:
-        ahead = _forecast(fit, points, asked, fit.plan.drift_ahead if drift else None)
-    far = ahead.data["extrapolation"].to_numpy()
-    if far.max() > FAR:
-        # Two frames up: the dispatch by type stands between this function and its caller.
-        warnings.warn(
-            f"{int((far > FAR).sum())} point(s) lie beyond {FAR:.0f} times the largest fitted run "
-            f"(up to {far.max():.3g} times): no table of runs shows how a law bends that far out",
-            ExtrapolationWarning,
-            stacklevel=3,
-        )
-    return ahead
-
-
-def _forecast(fit: Fit, points, asked: dict, ahead: Positive | None) -> Forecast:
-    N, D, C, group, series, random_seed = (
-        asked.pop(k) for k in ("N", "D", "C", "group", "series", "random_seed")
+    if drift not in DRIFTS:
+        raise FitError(unknown("drift", drift, DRIFTS))
+    place, group, series = _points(
+        fit, points, {"N": N, "D": D, "C": C, "series": series, **columns}, group
     )
-    columns = asked
-    if points is not None:
-        N, D, C, group, series, columns = _from_frame(
-            fit, points, (N, D, C, group, series), columns
-        )
-    if strange := [c for c in columns if c not in fit.law.columns]:
-        known = dict.fromkeys(("N", "D", "C", *fit.law.columns))
-        raise FitError([unknown("column", c, known) for c in strange])
-    place = _points(fit, {"N": N, "D": D, "C": C, **columns}, group)
     size = len(next(iter(place.values())))
-    labels = [*(group.values() if isinstance(group, Mapping) else [group]), series]
-    if size == 1:  # one run, asked of several groups
-        size = max((len(x) for x in labels if np.ndim(x)), default=1)
-        place = {c: np.broadcast_to(v, size) for c, v in place.items()}
-    settled = settle_groups(fit.plan, group, size)
+    members = fit.used if isinstance(fit, Average) else {fit.law.name: fit}
+    # All members were fitted to the same runs and groups, so labels are those of the first.
+    settled = settle_groups(next(iter(members.values())).plan, group, size)
     continued = _settled_series(fit, series, size)
     seed = fit.random_seed if random_seed is None else int(random_seed)
-    drawn = predict(
-        fit.posterior,
-        fit.plan,
-        place,
-        settled,
-        np.random.default_rng(seed),
-        series=continued,
-        ahead=ahead,
-    )
+    drawn = {}
+    for name, member in members.items():
+        ahead = ahead_in_average(member) if len(members) > 1 else member.plan.drift_ahead
+        drawn[name] = predict(
+            member.posterior,
+            member.plan,
+            place,
+            settled,
+            np.random.default_rng(seed),
+            series=continued,
+            ahead=None if drift == "off" else ahead,
+        )
+    draws = mix(drawn, fit.weights) if isinstance(fit, Average) else drawn[fit.law.name]
+    extrapolation = _extrapolation(fit, place)
     coords = {c: ("point", v) for c, v in place.items()}
     coords |= {g: ("point", np.broadcast_to(v, size)) for g, v in settled.items()}
     if continued is not None:
         coords["series"] = ("point", ["" if x is None else x for x in continued])
-    far = _extrapolation(fit, place)
-    data = drawn[["law", "mean", "loss"]].assign_coords(**coords, extrapolation=("point", far))
-    of_one = all(isinstance(label, str) for label in settled.values())
-    return Forecast(
-        data,
-        drawn[["centre", "scale", "nu"]],
-        fit.law.name,
-        said_group(group) if of_one else "",
-        seed,
-        fit,
+    data = draws[["law", "mean", "loss"]].assign_coords(
+        **coords, extrapolation=("point", extrapolation)
     )
-
-
-def _averaged(average: Average, points, asked: dict, drift: bool) -> Forecast:
-    """Every law's forecast, mixed in proportion to the weights."""
-    if (
-        points is None
-        and average.law.allocates
-        and [c for c in "NDC" if asked[c] is not None] == ["C"]
-    ):
-        budgets, asked["C"] = as_counts(asked["C"], "C"), None
-        asked["N"], asked["D"] = best_split(average, budgets, asked["group"])
-    parts = {}
-    for name, fit in average.used.items():
-        ahead = ahead_in_average(fit) if len(average.used) > 1 else fit.plan.drift_ahead
-        parts[name] = _forecast(fit, points, dict(asked), ahead if drift else None)
-    data, noise = (
-        mix({n: getattr(f, v) for n, f in parts.items()}, average.weights)
-        for v in ("data", "noise")
-    )
-    first = next(iter(parts.values()))
-    return Forecast(data, noise, average.law.name, first.group, first.random_seed, average)
+    if extrapolation.max() > FAR:
+        # The dispatch by type adds a frame between this function and its caller.
+        warnings.warn(
+            f"{int((extrapolation > FAR).sum())} point(s) lie beyond {FAR:.0f} times the largest "
+            f"fitted run (up to {extrapolation.max():.3g} times): no table of runs shows how a law "
+            "bends that far out",
+            ExtrapolationWarning,
+            stacklevel=3,
+        )
+    noise = draws[["centre", "scale", "nu"]]
+    one_group = all(isinstance(label, str) for label in settled.values())
+    in_words = group_in_words(group) if one_group else ""
+    return Forecast(data, noise, fit.law.name, in_words, seed, fit)
 
 
 def ahead_in_average(fit: Fit) -> Positive:
-    """The size of a law's drift beyond the runs where others are averaged with it: smaller than
-    alone, as long as nobody said another."""
+    """Prior on the size of a law's drift beyond the runs where several laws are averaged.
+
+    The default is smaller than for one law, because the disagreement of the laws covers part of
+    what drift stands for. A prior of the user's own is kept.
+    """
     return AHEAD_AVERAGED if fit.plan.ahead is None else fit.plan.ahead
 
 
-def _settled_series(fit: Fit, series, size: int) -> list[str | None] | None:
-    """One fitted series, or None for a new run, per point."""
-    if series is None:
-        return None
-    labels = [series] * size if isinstance(series, str) or np.ndim(series) == 0 else list(series)
-    labels = [None if pd.isna(x) else str(x) for x in labels]
-    known = set(fit.runs.table["series"].astype(str)) if "series" in fit.runs else set()
-    problems = [
-        unknown("series", x, sorted(known))
-        for x in dict.fromkeys(labels)
-        if x is not None and x not in known
-    ]
-    if len(labels) != size:
-        problems.append(f"{len(labels)} series for {size} points")
-    if problems:
-        raise FitError(problems)
-    return labels
-
-
-def _from_frame(fit: Fit, points, given, columns):
-    if not isinstance(points, pd.DataFrame):
-        raise FitError(
-            f"points must be a DataFrame, got {type(points).__name__}; or give N=, D=, C="
-        )
-    if (
-        any(g is not None for g in given[:3])
-        or columns
-        or (given[4] is not None and "series" in points)
-    ):
-        raise FitError("give points either as a DataFrame or by keyword, not both")
-    if len(points) == 0:
-        raise FitError("the DataFrame of points has no rows")
-    named = {c: points[c].tolist() for c in points if c in {"N", "D", "C", *fit.law.columns}}
-    inside = {g: points[g].tolist() for g in fit.groups if g in points}
-    for g in set(fit.groups) - set(inside):
-        if near := [c for c in points if str(c).lower().strip() == g.lower()]:
-            raise FitError(
-                f"the points have a column {near[0]!r}, the fit a group column {g!r}: "
-                "name them alike"
-            )
-    if inside and given[3] is not None:
-        raise FitError(
-            f"groups are given twice: in the column(s) {', '.join(inside)}, and by group="
-        )
-    extra = {c: v for c, v in named.items() if c not in "NDC"}
-    series = points["series"].tolist() if "series" in points else given[4]
-    return named.get("N"), named.get("D"), named.get("C"), inside or given[3], series, extra
-
-
-def _points(fit: Fit, given: Mapping[str, object], group) -> dict[str, np.ndarray]:
-    """Columns of the points, completed: any two of N, D, C, or C alone along the best path."""
-    place = {c: as_counts(v, c) for c, v in given.items() if v is not None}
-    sizes = {len(v) for v in place.values() if len(v) > 1}
-    if len(sizes) > 1:
-        lengths = ", ".join(f"{c}: {len(v)}" for c, v in place.items())
-        raise FitError(f"the columns differ in length ({lengths}): give one value or equally many")
-    size = max(sizes, default=1)
-    place = {c: np.broadcast_to(v, size).astype(float) for c, v in place.items()}
+def _points(
+    fit: Fit | Average, points, keywords: dict, group
+) -> tuple[dict[str, np.ndarray], object, object]:
+    """The law's columns at each point, dims (point,), the groups, and the series."""
+    names = tuple(dict.fromkeys(("N", "D", "C", *fit.law.columns)))
+    series = keywords.pop("series")
+    columns = names if points is None else (*names, "series")
+    given, group = read_points(points, keywords, columns, fit.groups, group)
+    if "series" in given:
+        if series is not None:
+            raise FitError("series are given twice: in the column 'series', and by series=")
+        series = given.pop("series")
     factor = fit.runs.flop_factor
-    known = {c for c in "NDC" if c in place}
-    if known == {"N", "D"}:
-        place["C"] = factor * place["N"] * place["D"]
-    elif known == {"N", "C"}:
-        place["D"] = place["C"] / (factor * place["N"])
-    elif known == {"D", "C"}:
-        place["N"] = place["C"] / (factor * place["D"])
-    elif known == {"N", "D", "C"} and fit.law.allocates:
-        ratio = place["C"] / (factor * place["N"] * place["D"])
-        if (np.abs(np.log(ratio)) > np.log(2)).any():
-            raise FitError(
-                "C disagrees with N and D by more than a factor of 2 in the accounting "
-                f"of the runs (C = {factor:.3g} N D): give two of the three"
-            )
-    elif known == {"C"} and fit.law.allocates:
+    place = complete_counts(given, factor)
+    members = fit.used.values() if isinstance(fit, Average) else [fit]
+    if {"N", "D", "C"} <= set(given) and any(f.law.allocates for f in members):
+        check_flop(place, factor)
+    if fit.law.allocates and "C" in place and not {"N", "D"} & set(place):
         place["N"], place["D"] = best_split(fit, place["C"], group)
     if missing := [c for c in fit.law.columns if c not in place]:
         raise FitError(
             f"law {fit.law.name!r} needs {', '.join(fit.law.columns)}; "
-            f"{', '.join(missing)} cannot be told from {', '.join(place) or 'nothing'}"
+            f"{', '.join(missing)} cannot be derived from {', '.join(place) or 'nothing'}"
         )
-    return place
+    size = len(next(iter(place.values())))
+    wide = number_of_points(size, group, series)
+    return {c: np.broadcast_to(v, wide) for c, v in place.items()}, group, series
 
 
-def _extrapolation(fit: Fit, place: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Compute in multiples of the largest run; the law's first column where C is not known."""
+def _settled_series(fit: Fit | Average, series, size: int) -> list[str | None] | None:
+    """One fitted series, or None for a new run, for each point."""
+    if series is None:
+        return None
+    fitted = sorted(set(fit.runs.table["series"].astype(str))) if "series" in fit.runs else ()
+    labels = settle_labels(series, {"series": fitted}, size)["series"]
+    labels = [labels] * size if isinstance(labels, str) else labels
+    return [None if x == NEW else x for x in labels]
+
+
+def _extrapolation(fit: Fit | Average, place: dict[str, np.ndarray]) -> np.ndarray:
+    """Compute in multiples of the largest run's; the law's first column without compute."""
     column = "C" if "C" in place and "C" in fit.runs else fit.law.columns[0]
     return place[column] / float(fit.runs.table[column].max())

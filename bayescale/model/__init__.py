@@ -7,7 +7,7 @@ from bayescale.model.drift import AHEAD_AVERAGED
 from bayescale.model.files import atomically
 from bayescale.model.fitting import Fit, fit, fit_design
 from bayescale.model.hierarchy import SCALE_SPREAD, Effect, Parameter
-from bayescale.model.labels import NEW
+from bayescale.model.labels import NEW, labels_in_points, number_of_points, settle_labels
 from bayescale.model.posterior import at_runs, parameters, settle_groups
 from bayescale.model.predictive import predict
 from bayescale.model.pymc_model import target
@@ -32,9 +32,12 @@ __all__ = [
     "drift",
     "fit",
     "fit_design",
+    "labels_in_points",
+    "number_of_points",
     "parameters",
     "predict",
     "settle_groups",
+    "settle_labels",
     "simulate",
     "simulate_design",
     "target",

@@ -28,6 +28,7 @@ from bayescale.model.pymc_model import build, target
 from bayescale.model.specify import design
 from bayescale.model.storage import Storable
 from bayescale.priors import Prior
+from bayescale.seeds import settle_seed
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -67,7 +68,7 @@ class Fit(Storable):
     facts: dict = field(default_factory=dict, repr=False)
 
     # Convergence is judged on the whole run, the posterior may be thinned: a file holds both.
-    _kept = ("convergence",)
+    _cached = ("convergence",)
 
     @property
     def runs(self) -> Runs:
@@ -396,8 +397,7 @@ def fit_design(
     progressbar: bool | None = None,
 ) -> Fit:
     """Sample the posterior of a design, without a check and without warnings."""
-    if random_seed is None:
-        random_seed = int(np.random.SeedSequence().entropy % 2**31)
+    random_seed = settle_seed(random_seed)
     drawn = nuts.sample(
         target(plan),
         draws=draws,

@@ -1,4 +1,4 @@
-"""The `group` argument of every verb: labels of groups, checked."""
+"""Labels of groups as a user gives them, checked against the labels that were fitted."""
 
 from __future__ import annotations
 
@@ -9,62 +9,133 @@ import pandas as pd
 
 from bayescale.errors import FitError, unknown
 
-#: The label of a group that was not fitted: it is drawn from the population.
+#: The label of a group that was not fitted: its parameters are drawn from the population.
 NEW = "(new)"
 
 
 def settle_labels(
-    levels: Mapping[str, Sequence[str]], group, size: int | None = None, result: str = "fit"
+    group: object,
+    levels: Mapping[str, Sequence[str]],
+    size: int | None = None,
+    source: str = "fit",
 ) -> dict[str, str | list[str]]:
-    """One label, or one list of labels, per group column.
+    """Turn `group=` into one label, or one label for each point, for every group column.
 
     Parameters
     ----------
-    levels : mapping of str to sequence of str
-        The labels that were fitted, by group column.
-    group : None, str, sequence of str, or mapping of column to those
-        None is a new group. With several group columns a mapping is needed.
+    group : None, str, sequence of str, or mapping from column to any of these
+        None, alone or as a label, stands for a new group. With several group columns labels must
+        be given as a mapping; columns that it leaves out stand for a new group.
+    levels : mapping from str to sequence of str
+        The fitted labels of each group column.
     size : int, optional
-        Length that a list of labels must have.
-    result : str
-        What the labels belong to, for messages.
+        Number of points: the length that a sequence of labels must have.
+    source : str
+        What was fitted, for the messages: ``"fit"`` or ``"link"``.
+
+    Returns
+    -------
+    dict from str to str or list of str
+        One entry for each group column.
 
     Raises
     ------
     FitError
-        For labels or columns that were not fitted.
+        Naming every unknown column, every unknown label, and every sequence of the wrong length.
 
     Examples
     --------
-    >>> settle_labels({"dataset": ["c4", "pile"]}, "c4")
-    {'dataset': 'c4'}
+    >>> settle_labels(["c4", None], {"corpus": ("books", "c4")})
+    {'corpus': ['c4', '(new)']}
     """
-    columns = tuple(levels)
     if isinstance(group, Mapping):
-        by_column = dict(group)
-    elif len(columns) > 1 and group is not None:
-        example = {columns[0]: levels[columns[0]][0]}
+        given = dict(group)
+    elif group is not None and not levels:
         raise FitError(
-            f"this {result} has the group columns {', '.join(columns)}: give group= as a mapping, "
-            f"e.g. {example}"
+            f"this {source} has no groups, but group={group!r} was asked for: fit with groups="
         )
-    elif not columns and group is not None:
+    elif group is not None and len(levels) > 1:
+        column, labels = next(iter(levels.items()))
         raise FitError(
-            f"this {result} has no groups, but group={group!r} was asked for: fit with groups="
+            f"this {source} has the group columns {', '.join(levels)}: give group= as a "
+            f"mapping, e.g. {{{column!r}: {labels[0]!r}}}"
         )
     else:
-        by_column = dict.fromkeys(columns, group)
-    problems = [unknown("group column", c, columns) for c in by_column if c not in columns]
+        given = dict.fromkeys(levels, group)
+    problems = [unknown("group column", c, levels) for c in given if c not in levels]
     settled: dict[str, str | list[str]] = {}
-    for column in columns:
-        given = by_column.get(column)
-        scalar = np.ndim(given) == 0
-        labels = [NEW if pd.isna(x) else str(x) for x in ([given] if scalar else given)]
-        allowed = (*levels[column], NEW)
-        problems += [unknown(column, x, allowed) for x in dict.fromkeys(labels) if x not in allowed]
-        if not scalar and size is not None and len(labels) != size:
+    for column, fitted in levels.items():
+        value = given.get(column)
+        one = np.ndim(value) == 0
+        labels = [NEW if pd.isna(x) else str(x) for x in ([value] if one else value)]
+        valid = (*fitted, NEW)
+        problems += [unknown(column, x, valid) for x in dict.fromkeys(labels) if x not in valid]
+        if not one and size is not None and len(labels) != size:
             problems.append(f"{len(labels)} labels of {column} for {size} points")
-        settled[column] = labels[0] if scalar else labels
+        settled[column] = labels[0] if one else labels
     if problems:
         raise FitError(problems)
     return settled
+
+
+def labels_in_points(
+    points: pd.DataFrame, columns: Sequence[str], group: object, source: str = "fit"
+) -> object:
+    """The value of `group=` where labels may also be columns of the table of points.
+
+    Parameters
+    ----------
+    points : pandas.DataFrame
+        One row for each point.
+    columns : sequence of str
+        The group columns that were fitted.
+    group : object
+        The value of the keyword.
+    source : str
+        What was fitted, for the messages.
+
+    Returns
+    -------
+    object
+        A mapping from column to labels where the table has any of the columns, else `group`.
+
+    Raises
+    ------
+    FitError
+        If the table has a group column under a name of different case, or if groups are given in
+        the table and by keyword.
+    """
+    inside = {c: points[c].tolist() for c in columns if c in points}
+    for column in columns:
+        if column in inside:
+            continue
+        if near := [c for c in points if str(c).lower().strip() == column.lower()]:
+            raise FitError(
+                f"the points have a column {near[0]!r}, the {source} a group column {column!r}: "
+                "name them alike"
+            )
+    if inside and group is not None:
+        raise FitError(
+            f"groups are given twice: in the column(s) {', '.join(inside)}, and by group="
+        )
+    return inside or group
+
+
+def number_of_points(size: int, *labels: object) -> int:
+    """Number of points: one run with several labels is one point for each label.
+
+    Parameters
+    ----------
+    size : int
+        Number of runs.
+    *labels : object
+        A label, a sequence of labels, or a mapping from column to either.
+
+    Returns
+    -------
+    int
+    """
+    if size != 1:
+        return size
+    flat = [x for v in labels for x in (v.values() if isinstance(v, Mapping) else [v])]
+    return max((len(x) for x in flat if np.ndim(x)), default=1)

@@ -21,7 +21,7 @@ def settle_groups(plan: Design, group, size: int | None = None) -> dict[str, obj
 
     See `bayescale.model.labels.settle_labels`.
     """
-    return settle_labels(plan.levels, group, size, "fit")
+    return settle_labels(group, plan.levels, size)
 
 
 def run_groups(plan: Design) -> dict[str, object]:

@@ -45,12 +45,12 @@ KINDS: dict[str, type[Storable]] = {}
 class Storable:
     """A result that can be saved: a dataclass of numbers, arrays, tables, datasets and results.
 
-    A subclass lists in `_parts` the other dataclasses that its fields hold, and objects that are
-    stored by their name; in `_kept`, cached properties that are stored if they were computed.
+    A subclass lists in `_stored` the other dataclasses that its fields hold, and objects that are
+    stored by their name; in `_cached`, cached properties that are stored if they were computed.
     """
 
-    _parts = ()
-    _kept = ()
+    _stored = ()
+    _cached = ()
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
@@ -128,13 +128,13 @@ class Storable:
 
 
 def _to_tree(result: Storable, laws: dict[str, Law]) -> xr.DataTree:
-    writer = _Writer(result._parts, laws)
+    writer = _Writer(result._stored, laws)
     header = dict(
         kind=type(result).__name__,
         fields={f.name: writer.pack(getattr(result, f.name), f.name) for f in fields(result)},
         kept={
             name: writer.pack(getattr(result, name), name)
-            for name in result._kept
+            for name in result._cached
             if name in vars(result)
         },
     )
@@ -149,10 +149,12 @@ def _to_tree(result: Storable, laws: dict[str, Law]) -> xr.DataTree:
 
 def _from_tree(tree: xr.DataTree, header: dict, laws: _Laws):
     cls = KINDS[header["kind"]]
-    reader = _Reader(tree, cls._parts, laws)
+    reader = _Reader(tree, cls._stored, laws)
     made = cls(**{name: reader.unpack(v) for name, v in header["fields"].items()})
     # Set as functools.cached_property sets them: the dataclasses are frozen.
-    made.__dict__.update({n: reader.unpack(v) for n, v in header["kept"].items() if n in cls._kept})
+    made.__dict__.update(
+        {n: reader.unpack(v) for n, v in header["kept"].items() if n in cls._cached}
+    )
     return made
 
 

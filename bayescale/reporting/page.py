@@ -84,7 +84,10 @@ def findings(fit: Fit, budgets: Sequence[float] = (), ci_prob: float | None = No
         groups = [m or None for m in fit.members()[:MOST_GROUPS]]
         groups += [None] if fit.groups else []
         if len(budgets) and ("C" in fit.law.columns or fit.law.allocates):
-            ahead = tables.forecasts([forecast(fit, C=budgets, group=g) for g in groups], ci_prob)
+            ahead = tables.forecasts(
+                [forecast(fit, C=budgets, group=g, random_seed=fit.random_seed) for g in groups],
+                ci_prob,
+            )
         if len(budgets) and fit.law.allocates:
             try:
                 splits = [allocate(fit, budgets, group=g) for g in groups]
@@ -189,7 +192,9 @@ def _sections(fit: Fit, found: Findings, budgets, ci_prob) -> list[Section]:
         if fit.law.allocates or fit.law.columns == ("C",):
             seen = fit.runs.table["C"]
             top = max(max(budgets), float(seen.max()))
-            ahead = forecast(fit, C=grid(float(seen.median()), top, 40), group=first)
+            ahead = forecast(
+                fit, C=grid(float(seen.median()), top, 40), group=first, random_seed=fit.random_seed
+            )
             pictures = [
                 _picture(
                     plot_forecast(ahead, ci_prob=ci_prob),

@@ -11,6 +11,7 @@ import xarray as xr
 
 import bayescale as bs
 from bayescale import laws
+from bayescale.forecasting.allocation import GRID, REFINE, _search
 
 NOISE = {"sigma": 0.01, "nu": 5.0}
 KAPLAN = {"A": 2.4, "B": 2.6, "alpha_N": 0.08, "alpha_D": 0.1, **NOISE}
@@ -345,3 +346,23 @@ def test_what_is_no_count_is_refused_by_name(published, count):
         bs.regret(fit, count, 1e10)
     with pytest.raises(bs.LawError, match=r"^D\b"):
         bs.regret(fit, 1e10, count)
+
+
+# -- search ------------------------------------------------------------------------------------
+
+
+def test_the_search_finds_minima_anywhere_between_the_bounds():
+    """Also in the first and last cell next to those that count as a corner."""
+    middle = xr.DataArray(np.linspace(0.03, 0.97, 101), dims="draw")
+    low, high = xr.zeros_like(middle), xr.zeros_like(middle) + 1.0
+    found = _search(lambda x: np.cosh(x - middle), low, high, "a test")
+    # Golden sections compare values, so a minimum is found to the root of their precision.
+    assert float(abs(found - middle).max()) < 3e-7
+
+
+def test_the_search_refines_its_grid():
+    """A kink: its place is found to the last step of the golden sections."""
+    middle = xr.DataArray(np.linspace(2.2, 7.7, 50), dims="draw")
+    found = _search(lambda x: abs(x - middle), middle * 0, middle * 0 + 10, "a test")
+    width = 2 * 10 / (GRID - 1) * ((np.sqrt(5) - 1) / 2) ** REFINE
+    assert float(abs(found - middle).max()) <= width

@@ -6,12 +6,14 @@ import pickle
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
 import bayescale as bs
 from bayescale.forecasting.allocation import best_split
 from bayescale.forecasting.averaging import Average, mix, named, shares, stacking
+from bayescale.model.drift import AHEAD, AHEAD_AVERAGED
 
 NOISE = {"sigma": 0.01, "nu": 5.0}
 CHINCHILLA = {"E": 1.8, "A": 0.7, "B": 0.5, "alpha": 0.34, "beta": 0.28, **NOISE}
@@ -496,3 +498,91 @@ def test_results_of_an_average_name_its_laws(pair):
         "<Allocation by average of kaplan (62 %) and chinchilla (38 %), 1 budget(s)>"
     )
     assert "7B on 15T tokens" in said[1]
+
+
+# -- forecasts ---------------------------------------------------------------------------------
+
+FAR = {"N": [1e9, 1e12], "D": [1e10, 1e13]}
+
+
+@pytest.fixture
+def apart(by_hand, runs) -> dict[str, bs.Fit]:
+    """Two laws without uncertainty: one at a loss near 2, one near 4."""
+    certain = {"A": 1e-9, "alpha": 0.1, "sigma": 1e-12, "nu": 5.0}
+    return {
+        "power(N)": by_hand(runs, "power(N)", {"E": 2.0, **certain}),
+        "power(D)": by_hand(runs, "power(D)", {"E": 4.0, **certain}),
+    }
+
+
+@pytest.mark.parametrize("weight", [0.1, 0.5, 0.8])
+def test_a_forecast_has_of_each_law_as_many_draws_as_its_weight(apart, weight):
+    ahead = bs.forecast(weigh(apart, weight, 1 - weight), N=1e9, D=1e10)
+    low = ahead.data["loss"] < 3
+    assert low.mean("draw").to_numpy() == pytest.approx(np.full((2, 1), weight))
+    assert ahead.beats(3.0)[0] == pytest.approx(weight)
+    assert ahead.noise["centre"].to_numpy() == pytest.approx(np.log(ahead.data["mean"]).to_numpy())
+
+
+@pytest.mark.filterwarnings("ignore::bayescale.errors.ExtrapolationWarning")
+def test_an_average_of_one_law_forecasts_like_its_fit(pair):
+    for alone in (weigh({"a": pair["chinchilla"]}, 1.0), weigh(pair, 1.0, 0.0)):
+        one = bs.forecast(pair["chinchilla"], **FAR, random_seed=3)
+        same = bs.forecast(alone, **FAR, random_seed=3)
+        xr.testing.assert_equal(same.data, one.data)
+        xr.testing.assert_equal(same.noise, one.noise)
+
+
+def test_compute_alone_takes_the_best_split_of_the_average(pair):
+    both = weigh(pair, 0.4, 0.6)
+    split = bs.allocate(both, [1e20, 1e21]).data
+    for ahead in (
+        bs.forecast(both, C=[1e20, 1e21]),
+        bs.forecast(both, pd.DataFrame({"C": [1e20, 1e21]})),
+    ):
+        for c in "ND":
+            assert np.array_equal(ahead.data[c], split[f"{c}_decision"])
+
+
+def test_an_average_needs_the_columns_of_all_its_laws(pair, by_hand, runs):
+    power = by_hand(runs, "power", {"E": 1.5, "A": 1.0, "alpha": 0.3, **NOISE})
+    both = weigh({"power": power, "kaplan": pair["kaplan"]}, 0.5, 0.5)
+    with pytest.raises(bs.FitError, match="needs C, N, D; N, D cannot be derived from C"):
+        bs.forecast(both, C=1e21)
+    assert float(bs.forecast(both, N=1e9, D=1e10).data["C"][0]) == 6e19
+
+
+def drift_of(fit, seed=1) -> float:
+    """Standard deviation of the drift of log loss at the far point."""
+    data = np.log(bs.forecast(fit, **FAR, random_seed=seed).data)
+    return float((data["mean"] - data["law"]).isel(point=1).std())
+
+
+@pytest.mark.filterwarnings("ignore::bayescale.errors.ExtrapolationWarning")
+def test_laws_of_an_average_drift_less_unless_the_user_set_a_prior(by_hand, runs):
+    """A prior that equals the default for one law is still the user's own."""
+
+    def fits(**options):
+        return {
+            name: by_hand(runs, "chinchilla", CHINCHILLA, draws=400, **options) for name in "ab"
+        }
+
+    default, same = fits(), fits(priors={"drift": AHEAD})
+    assert default["a"].plan.drift_ahead == same["a"].plan.drift_ahead == AHEAD
+    assert drift_of(same["a"]) == drift_of(default["a"])
+    # Both forecasts draw from the same seed, so widths differ by the ratio of the medians.
+    ratio = AHEAD_AVERAGED.median / AHEAD.median
+    averaged, own = (drift_of(weigh(f, 0.5, 0.5)) for f in (default, same))
+    assert averaged / own == pytest.approx(ratio, rel=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::bayescale.errors.ExtrapolationWarning")
+def test_the_drift_of_an_average_can_be_left_out(pair):
+    data = bs.forecast(weigh(pair, 0.5, 0.5), **FAR, drift="off").data
+    assert (data["mean"] == data["law"]).all()
+
+
+def test_an_average_warns_once_and_points_at_its_caller(pair):
+    with pytest.warns(bs.ExtrapolationWarning, match="1 point") as caught:
+        bs.forecast(weigh(pair, 0.5, 0.5), **FAR)
+    assert [w.filename for w in caught] == [__file__]

@@ -146,7 +146,7 @@ class TestFewRuns:
         held = openlm.query("N > 1e9")
         fit = bs.fit(rungs, groups="dataset", random_seed=1)
         with pytest.warns(bs.ExtrapolationWarning):  # up to 392 times the largest rung
-            ahead = bs.forecast(fit, held.table[["N", "D", "dataset"]])
+            ahead = bs.forecast(fit, held.table[["N", "D", "dataset"]], random_seed=1)
         frame = ahead.summary(0.95)
         truth = held.table["loss"].to_numpy()
         inside = (frame["loss_eti95_lb"] <= truth) & (truth <= frame["loss_eti95_ub"])

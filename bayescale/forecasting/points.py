@@ -1,0 +1,136 @@
+"""The points of a forecast, from a table or from keywords, with the columns that follow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from bayescale.errors import FitError, unknown
+from bayescale.model import labels_in_points
+from bayescale.units import as_counts
+
+#: C given together with N and D may differ from their product by this factor: accounting of
+#: training FLOP varies, and a wrong unit is off by much more.
+FLOP_TOLERANCE = 2.0
+
+
+def read_points(
+    points: pd.DataFrame | None,
+    keywords: Mapping[str, object],
+    columns: Sequence[str],
+    groups: Sequence[str],
+    group: object,
+    source: str = "fit",
+) -> tuple[dict[str, object], object]:
+    """Take the points from a table or from keywords.
+
+    Parameters
+    ----------
+    points : pandas.DataFrame or None
+        One row for each point. Columns that are not in `columns` or `groups` are ignored.
+    keywords : mapping from str to object
+        Values by column; None where a column was not given.
+    columns : sequence of str
+        The columns that may be given.
+    groups : sequence of str
+        The group columns that were fitted.
+    group : object
+        The value of the keyword ``group=``.
+    source : str
+        What was fitted, for the messages.
+
+    Returns
+    -------
+    columns : dict from str to object
+        The columns that were given, as they were given.
+    group : object
+        Labels of groups, as `bayescale.model.settle_labels` takes them.
+
+    Raises
+    ------
+    FitError
+        For what is no table, a table without rows, unknown columns, and columns or groups that are
+        given in the table and by keyword.
+    """
+    given = {c: v for c, v in keywords.items() if v is not None}
+    if points is None:
+        if strangers := [c for c in given if c not in columns]:
+            raise FitError([unknown("column", c, columns) for c in strangers])
+        return given, group
+    if not isinstance(points, pd.DataFrame):
+        names = ", ".join(f"{c}=" for c in columns)
+        raise FitError(
+            f"points must be a DataFrame, got {type(points).__name__}; or give columns by "
+            f"keyword: {names}"
+        )
+    if given:
+        raise FitError(
+            f"{', '.join(f'{c}=' for c in given)} was given with a DataFrame of points: give "
+            "points either as a DataFrame or by keyword, not both"
+        )
+    if len(points) == 0:
+        raise FitError("the DataFrame of points has no rows")
+    inside = {c: points[c].tolist() for c in columns if c in points}
+    return inside, labels_in_points(points, groups, group, source)
+
+
+def complete_counts(given: Mapping[str, object], flop_factor: float) -> dict[str, np.ndarray]:
+    """Columns of one length; of N, D and C, any two give the third.
+
+    Parameters
+    ----------
+    given : mapping from str to float, str or array_like
+        Counts by column, each one value or one for each point.
+    flop_factor : float
+        FLOP per parameter and token, C / (N D).
+
+    Returns
+    -------
+    dict from str to numpy.ndarray
+        Dims (point,). Without two of N, D and C nothing is added.
+
+    Raises
+    ------
+    LawError
+        For counts that cannot be read or are not positive.
+    FitError
+        For columns of different length.
+
+    Examples
+    --------
+    >>> complete_counts({"N": "1B", "C": [6e20, 6e21]}, 6.0)["D"].tolist()
+    [100000000000.0, 1000000000000.0]
+    """
+    columns = {c: as_counts(v, c) for c, v in given.items()}
+    sizes = {len(v) for v in columns.values() if len(v) > 1}
+    if len(sizes) > 1:
+        lengths = ", ".join(f"{c}: {len(v)}" for c, v in columns.items())
+        raise FitError(f"the columns differ in length ({lengths}): give one value or equally many")
+    size = max(sizes, default=1)
+    columns = {c: np.broadcast_to(v, size).astype(float) for c, v in columns.items()}
+    counts = {c for c in "NDC" if c in columns}
+    if counts == {"N", "D"}:
+        columns["C"] = flop_factor * columns["N"] * columns["D"]
+    elif counts == {"N", "C"}:
+        columns["D"] = columns["C"] / (flop_factor * columns["N"])
+    elif counts == {"D", "C"}:
+        columns["N"] = columns["C"] / (flop_factor * columns["D"])
+    return columns
+
+
+def check_flop(columns: Mapping[str, np.ndarray], flop_factor: float) -> None:
+    """Refuse a C that disagrees with N and D, dims (point,).
+
+    Raises
+    ------
+    FitError
+        If C differs from ``flop_factor * N * D`` by more than a factor of `FLOP_TOLERANCE`.
+    """
+    ratio = columns["C"] / (flop_factor * columns["N"] * columns["D"])
+    if (np.abs(np.log(ratio)) > np.log(FLOP_TOLERANCE)).any():
+        raise FitError(
+            f"C disagrees with N and D by more than a factor of {FLOP_TOLERANCE:g} in the "
+            f"accounting of the runs (C = {flop_factor:.3g} N D): give two of the three"
+        )

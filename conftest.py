@@ -1,0 +1,28 @@
+"""The examples in docstrings that sample the same link share one posterior."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+_SAMPLED = {}
+
+
+@pytest.fixture(autouse=True)
+def _links_of_examples(request, monkeypatch):
+    """Sample each link of the examples once: a link takes most of a minute."""
+    if not isinstance(request.node, pytest.DoctestItem):
+        return
+    if "bs.link(" not in "".join(e.source for e in request.node.dtest.examples):
+        return
+    from bayescale.capabilities import links
+    from bayescale.inference import nuts
+
+    def sample(target, **options):
+        key = (target.shape, *sorted(options.items()))
+        if key not in _SAMPLED:
+            _SAMPLED[key] = nuts.sample(target, **options)
+        return _SAMPLED[key]
+
+    monkeypatch.setattr(links, "nuts", SimpleNamespace(sample=sample))

@@ -1,0 +1,14 @@
+"""A given seed is kept, and a fresh one is drawn otherwise."""
+
+from bayescale.seeds import settle_seed
+
+
+def test_a_given_seed_is_kept():
+    assert settle_seed(0) == 0
+    assert settle_seed(2**31 - 1) == 2**31 - 1
+
+
+def test_fresh_seeds_differ_and_can_be_given_again():
+    seeds = {settle_seed(None) for _ in range(20)}
+    assert len(seeds) == 20
+    assert all(type(s) is int and 0 <= s < 2**31 for s in seeds)
