@@ -84,8 +84,9 @@ def is_for_types(node: ast.AST) -> bool:
 
 
 @cache
-def imports(file: Path, *, top: bool = False) -> frozenset[str]:
-    """Dotted names that a file imports; with `top`, only those loaded together with it."""
+def imports(file: Path, *, top: bool = False, types: bool = True) -> frozenset[str]:
+    """Dotted names that a file imports; with `top`, only those loaded together with it; without
+    `types`, none that only type checkers read."""
     found = set()
 
     def visit(node: ast.AST) -> None:
@@ -95,7 +96,8 @@ def imports(file: Path, *, top: bool = False) -> frozenset[str]:
             assert node.level == 0, f"{file.name}: imports are absolute"
             within = node.module.split(".")[0] == "bayescale"
             found.update(f"{node.module}.{a.name}" if within else node.module for a in node.names)
-        if not (top and (isinstance(node, (ast.FunctionDef, ast.Lambda)) or is_for_types(node))):
+        inside_function = isinstance(node, (ast.FunctionDef, ast.Lambda))
+        if not (top and inside_function) and (types or not is_for_types(node)):
             for child in ast.iter_child_nodes(node):
                 visit(child)
 
@@ -104,7 +106,7 @@ def imports(file: Path, *, top: bool = False) -> frozenset[str]:
 
 
 def packages(file: Path, *, top: bool = False) -> set[str]:
-    return {name.split(".")[0] for name in imports(file, top=top)}
+    return {name.split(".")[0] for name in imports(file, top=top, types=False)}
 
 
 def loaded_by(statement: str) -> set[str]:

@@ -8,8 +8,8 @@ import pytest
 
 from bayescale import FitError, Law, LawError, Positive, Published, Real, laws
 from bayescale.laws import chinchilla, kaplan, kaplan_floor, power
-from bayescale.model.design import design
 from bayescale.model.pymc_model import build
+from bayescale.model.specify import design
 
 
 def pure(D, *, A, alpha):

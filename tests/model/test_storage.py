@@ -15,7 +15,7 @@ import xarray as xr
 import bayescale as bs
 from bayescale import laws
 from bayescale.capabilities.link_model import COMPONENTS, FORMS, LinkPlan
-from bayescale.data import sheet
+from bayescale.data import task_table
 from bayescale.evaluation.scores import score
 from bayescale.inference import Convergence
 from bayescale.model import storage
@@ -290,7 +290,7 @@ def link(small) -> bs.Link:
         for c in ("web", "books")
         for loss in (2.5, 3.0, 3.5)
     ]
-    table, notes = sheet(pd.DataFrame(rows), chance=0.25, keep=("corpus",))
+    table, notes = task_table(pd.DataFrame(rows), chance=0.25, keep=("corpus",))
     plan = LinkPlan(FORMS["logistic"], table.assign(member=table["corpus"]), ("corpus",))
     sizes = {dim: len(labels) for dim, labels in plan.levels.items()}
 
