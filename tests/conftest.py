@@ -43,7 +43,6 @@ UNIT = (
     "test_markers.py",
     "test_priors.py",
     "test_structure.py",
-    "test_typing.py",
     "test_units.py",
 )
 FITS = ("c4_fit", "openlm_fit")

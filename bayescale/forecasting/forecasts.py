@@ -173,7 +173,7 @@ class Forecast:
 
 
 def forecast(
-    fit: Fit,
+    fit: Fit | Average,
     points: pd.DataFrame | None = None,
     *,
     N=None,
