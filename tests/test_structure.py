@@ -1,4 +1,4 @@
-"""Rules of the code: imports between folders, what is loaded when, documentation of public names."""
+"""Rules of the code: imports between folders, what loads when, documentation of public names."""
 
 from __future__ import annotations
 
