@@ -2,8 +2,7 @@
 
     python notebooks/execute.py [--check]
 
-With --check nothing is written. A notebook fails if a cell raises an error or
-takes over two minutes.
+With --check nothing is written. A notebook fails if a cell raises an error or takes over 2 minutes.
 """
 
 from __future__ import annotations
