@@ -248,9 +248,9 @@ def _sections(fit: Fit, found: Findings, budgets, ci_prob) -> list[Section]:
         Section(
             "Parameters of the law",
             "E is the irreducible loss. The amplitudes A and B are the parts of the reducible loss "
-            "that depend on N and on D, at the geometric means of these over the runs. Rows marked (raw) are the constants as "
-            "papers print them. sigma is the scale of the noise on log loss, and nu its degrees of "
-            "freedom: a small nu means occasional outliers.",
+            "that depend on N and on D, at the geometric means of these over the runs. Rows marked "
+            "(raw) are the constants as papers print them. sigma is the scale of the noise on log "
+            "loss, and nu its degrees of freedom: a small nu means occasional outliers.",
             [found.posterior],
             pictures,
         )
