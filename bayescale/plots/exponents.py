@@ -94,7 +94,7 @@ def plot_exponents(
     ax.grid(axis="y", visible=False)
     ax.set_xlabel("exponent a of the optimal size, N* ~ C^a")
     ax.set_title(
-        f"{100 * prob:g} % and 50 % intervals" + ("; below, as published" if claims else "")
+        f"{100 * prob:g} % and 50 % intervals" + ("; published values below" if claims else "")
     )
     return ax
 

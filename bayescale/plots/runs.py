@@ -81,6 +81,7 @@ def plot_runs(runs: Runs, *, ax: Axes | None = None) -> Axes:
     if any(labels):
         legend = ax.legend(loc="upper left")
         for handle in legend.legend_handles:
+            handle.set_array(None)  # else the colour of the first run
             handle.set_facecolor(style.GREY)
     return ax
 

@@ -206,8 +206,8 @@ def _sections(fit: Fit, found: Findings, budgets, ci_prob) -> list[Section]:
             Section(
                 "Forecast losses",
                 f"The loss of a new run, trained like the fitted ones, lies in its interval with "
-                f"{100 * prob:g} % probability. 'mean loss' is the average over repeated runs, "
-                "without the scatter of a single one. The last column is the compute as a multiple "
+                f"{100 * prob:g} % probability. 'mean loss' is the law with its drift, without the "
+                "scatter of a single run. The last column is the compute as a multiple "
                 "of the largest fitted run's: the larger it is, the more the forecast depends on "
                 "the law.",
                 [found.forecasts],
@@ -252,10 +252,10 @@ def _sections(fit: Fit, found: Findings, budgets, ci_prob) -> list[Section]:
     out.append(
         Section(
             "Parameters of the law",
-            "E is the irreducible loss. The amplitudes A and B are the reducible loss at the "
-            "geometric means of N and D over the runs. Rows marked (raw) are the constants as "
-            "papers print them. sigma is the scale of the noise on log loss, and nu its degrees of "
-            "freedom: a small nu means occasional outliers.",
+            "E is the irreducible loss. The amplitudes A and B are the parts of the reducible loss "
+            "that depend on N and on D, at the geometric means of these over the runs. Rows marked "
+            "(raw) are the constants as papers print them. sigma is the scale of the noise on log "
+            "loss, and nu its degrees of freedom: a small nu means occasional outliers.",
             [found.posterior],
             pictures,
         )

@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 
 import bayescale as bs
+from bayescale.plots import style
 
 COUNT = r"\d+(\.\d+)?[KMBT]"
 FLOP = r"\de\d+"
@@ -34,6 +36,10 @@ def test_runs_lie_in_N_and_D_coloured_by_loss(openlm, check_axis, clouds):
 def test_groups_of_runs_have_their_own_marker_and_name(openlm, clouds, legend):
     ax = bs.plot_runs(openlm)
     assert legend(ax) == ["c4", "redpajama", "refinedweb"]
+    ax.figure.canvas.draw()
+    grey = to_rgb(style.GREY)
+    for handle in ax.get_legend().legend_handles:
+        assert tuple(handle.get_facecolor()[0][:3]) == pytest.approx(grey)
     assert len({c.get_paths()[0].vertices.tobytes() for c in clouds(ax)}) == 3
 
 
