@@ -57,7 +57,7 @@ def through(plan: Design, edge: float, truth, rng) -> np.ndarray:
     steps = np.linspace(low, high, STEPS, endpoint=False)
     walk = truth["drift"] * np.sqrt((high - low) / STEPS) * rng.standard_normal(STEPS)
     mean = log_law(plan, truth, plan.log_scale)
-    out = np.zeros(len(here))
+    out = np.zeros(len(mean))
     for at, step in zip(steps, walk, strict=True):
         out += step * np.where(plan.log_scale > at, mean - log_law(plan, truth, at), 0.0)
     at = edge + rng.exponential(1 / drifts.BREAKS)
