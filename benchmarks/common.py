@@ -208,7 +208,7 @@ def noise_of(plain: bs.Forecast) -> dict[str, xr.DataArray]:
 
 def forms_of_drift(fit: bs.Fit, problem, groups: Sequence[str], spread: float, seed: int):
     """Forecasts of a fit to a table under every form and size: name, size, draws, log density."""
-    plain = bs.forecast(fit, problem.points(fit.law, groups), drift=False, random_seed=seed)
+    plain = bs.forecast(fit, problem.points(fit.law, groups), drift="off", random_seed=seed)
     noise = noise_of(plain)
     shape = noise["scale"].shape
     together = [along(fit, problem, groups, seed)]

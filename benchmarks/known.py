@@ -60,7 +60,7 @@ def itself(fits: dict[str, bs.Fit]) -> pd.DataFrame:
     rows = []
     for name, fit in {**fits, "average": bs.average(fits)}.items():
         row = {"law": name}
-        for what, drift in (("mean", False), ("loss", True)):
+        for what, drift in (("mean", "off"), ("loss", "auto")):
             draws = bs.forecast(fit, **ITSELF, drift=drift, random_seed=1).data[what]
             ends = draws.quantile([0.025, 0.975]).to_numpy()
             label = "law" if what == "mean" else "new run"

@@ -39,7 +39,7 @@ def ladders(runs: bs.Runs) -> dict[str, bs.Runs]:
 
 def score(fit: bs.Fit, held: bs.Runs, seed: int) -> tuple[dict[str, float], np.ndarray]:
     """Coverage and widths on held-out runs, and the score of each run."""
-    ahead = bs.forecast(fit, held.table[["N", "D", "dataset"]], drift=False, random_seed=seed)
+    ahead = bs.forecast(fit, held.table[["N", "D", "dataset"]], drift="off", random_seed=seed)
     truth = np.log(held.table["loss"].to_numpy())
     draws = np.log(ahead.data["loss"].to_numpy().reshape(-1, len(held)))
     point = np.median(np.log(ahead.data["mean"].to_numpy().reshape(-1, len(held))), axis=0)
@@ -130,7 +130,7 @@ def few_rungs(runs: bs.Runs, seed: int) -> list[dict]:
     rows = []
     for ladder, seen in ladders(runs).items():
         fit = bs.fit(seen.query("dataset == 'redpajama'"), "chinchilla", random_seed=seed)
-        ahead = bs.forecast(fit, target.table[["N", "D"]], drift=False).summary(0.9).iloc[0]
+        ahead = bs.forecast(fit, target.table[["N", "D"]], drift="off").summary(0.9).iloc[0]
         rows.append(
             {
                 "fitted": ladder,

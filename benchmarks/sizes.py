@@ -59,7 +59,7 @@ def forecast(
     `size` is the size of the drift; None stands for no drift.
     """
     fit = replace(fit, plan=replace(fit.plan, ahead=size or fit.plan.ahead))
-    ahead = bs.forecast(fit, asked, drift=size is not None, random_seed=seed)
+    ahead = bs.forecast(fit, asked, drift="off" if size is None else "auto", random_seed=seed)
     drawn = ahead.data["loss"].transpose("chain", "draw", "point").to_numpy()
     return drawn.reshape(-1, len(asked)), ahead.log_density(truth)
 
@@ -126,7 +126,7 @@ def _later(fit: bs.Fit, problem, groups: Sequence[str], seed: int) -> Later:
     area = np.maximum(np.outer(distance, distance), 1e-12)
     kept = (1 + (near**3 / 3 + gap * near**2 / 2) / area) * (labels[:, None] == labels)
     noise = noise_of(
-        bs.forecast(fit, problem.points(fit.law, groups), drift=False, random_seed=seed)
+        bs.forecast(fit, problem.points(fit.law, groups), drift="off", random_seed=seed)
     )
     size = len(distance)
     scale, nu = (noise[v].to_numpy().reshape(-1, size) for v in ("scale", "nu"))

@@ -121,7 +121,7 @@ def compile_seconds(runs: bs.Runs, groups: str | None, short: bool) -> list[floa
 
 
 def callbacks() -> pd.DataFrame:
-    """Processor seconds of compilation with both kinds of callbacks, for a flat and a grouped model."""
+    """Processor seconds of compilation with both kinds of callbacks, flat and grouped model."""
     openlm = bs.Runs.example("openlm")
     compile_seconds(openlm, None, short=True)  # imports and numba's own start are not counted
     rows = []
