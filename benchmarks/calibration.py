@@ -1,11 +1,11 @@
-"""Do the posteriors hold the truth as often as they say? Simulation-based calibration.
+"""Simulation-based calibration: coverage and ranks of truths drawn from the prior.
 
-    python benchmarks/calibration.py [tables per law, 200] [only cases whose name holds this]
+    python benchmarks/calibration.py [tables per law, 200] [text in the names of the cases to run]
 
-Cases that are left out keep the rows of an earlier run.
+The results keep the rows of other cases from an earlier run.
 
-Also stands behind the prior on differences between groups: the hierarchical model is calibrated on
-three corpora. Curves are series of 40 checkpoints, with drift through them and correlated noise.
+The hierarchical model is calibrated on three corpora, which tests the prior on differences between
+groups. Curves are series of 40 checkpoints, with drift through them and correlated noise.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def in_steps(runs: bs.Runs) -> bs.Runs:
 
 
 def with_others(new: pd.DataFrame, name: str) -> pd.DataFrame:
-    """New rows in the place of those that were kept for the same cases."""
+    """Stored rows, with those of the same cases replaced by the new ones."""
     path = RESULTS / f"{name}.csv"
     if not path.exists():
         return new

@@ -1,4 +1,4 @@
-"""A whole process: from a csv file to a forecast with intervals, imports and compilation included.
+"""Seconds of whole processes: from a csv file to a forecast, with imports and compilation.
 
 python benchmarks/cold.py
 """
@@ -45,7 +45,7 @@ def main() -> None:
         subprocess.run(
             [sys.executable, "-m", "bayescale", "--help"], check=True, capture_output=True
         )
-        helped = time.perf_counter() - started
+        help_seconds = time.perf_counter() - started
     rows = [
         ("csv to forecast, first process", seconds[0], np.nan, np.nan),
         (
@@ -55,7 +55,7 @@ def main() -> None:
             max(seconds[1:]),
         ),
         ("importing pymc, nutpie and pandas alone", imports, np.nan, np.nan),
-        ("bayescale --help", helped, np.nan, np.nan),
+        ("bayescale --help", help_seconds, np.nan, np.nan),
     ]
     write(
         pd.DataFrame(rows, columns=["process", "seconds", "least", "most"]),

@@ -1,4 +1,4 @@
-"""What benchmarks share: where data lie, how results are written, rollouts in parts."""
+"""Shared by the benchmarks: paths of data, writing of results, parts of rollouts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 REFERENCE = HERE.parent.parent / "shared" / "data" / "reference"
 
-#: Where the tables come from that this repository does not hold.
+#: Sources of the tables that are not part of this repository.
 SOURCES = {
     "chinchilla.csv": "Besiroglu et al. 2024, arXiv:2404.10102",
     "datablations_c4.csv": "Muennighoff et al. 2023, arXiv:2305.16264",
@@ -60,17 +60,17 @@ SOURCES = {
 
 
 def reference(name: str) -> Path:
-    """The path of a table that is not part of the repository; says where it is from, if absent."""
+    """The path of a table that is not part of the repository; exits with its source if absent."""
     path = REFERENCE / name
     if not path.exists():
         raise SystemExit(
-            f"this benchmark needs {path}, which is not there: the data of {SOURCES[name]}"
+            f"this benchmark needs {path}, which does not exist: the data of {SOURCES[name]}"
         )
     return path
 
 
 def chinchilla240() -> bs.Runs:
-    """The 240 runs that Besiroglu et al. fit: from a local copy, else from their repository."""
+    """The 240 runs that Besiroglu et al. fit, from a local copy or from their repository."""
     local = REFERENCE / "chinchilla.csv"
     if local.exists():
         runs = bs.Runs.read(local)
@@ -89,16 +89,16 @@ def workers(n: int):
 
 
 def part(rollout: bs.Rollout, where) -> bs.Rollout:
-    """The points of a rollout that a mask picks; whole problems."""
+    """The points of a rollout that a mask selects; whole problems."""
     points = rollout.points[np.asarray(where)]
-    there = set(points["problem"])
+    kept = set(points["problem"])
     return replace(
-        rollout, points=points, draws={k: d for k, d in rollout.draws.items() if k[1] in there}
+        rollout, points=points, draws={k: d for k, d in rollout.draws.items() if k[1] in kept}
     )
 
 
 def stacked(points: pd.DataFrame, laws: Sequence[str]) -> dict[str, float]:
-    """Stacking weights of laws from points of a rollout; equal ones where there is no point."""
+    """Stacking weights of laws from points of a rollout; equal ones without points."""
     table = log_scores(points, laws)
     if not len(table):
         return dict.fromkeys(laws, 1 / len(laws))
@@ -108,35 +108,35 @@ def stacked(points: pd.DataFrame, laws: Sequence[str]) -> dict[str, float]:
 
 def log_scores(points: pd.DataFrame, laws: Sequence[str]) -> pd.DataFrame:
     """Log scores; a row per problem and run, a column per law."""
-    ours = points[points["law"].isin(laws)]
-    return ours.pivot(index=["problem", "run"], columns="law", values="log_score").reindex(
+    of_laws = points[points["law"].isin(laws)]
+    return of_laws.pivot(index=["problem", "run"], columns="law", values="log_score").reindex(
         columns=list(laws)
     )
 
 
 # -- forms of drift ahead ----------------------------------------------------------------------
-# Each takes the log law as a function of how many e-folds of scale it is moved along (a number, or
-# dims (point,) or (draw, point)), the distance of each point from where drift starts, and draws of
-# the mean of a random walk over that distance; it returns by how much log loss is off.
+# Each takes the log law as a function of a shift along the scale in e-folds (a number, or dims
+# (point,) or (draw, point)), the distance of each point from the start of the drift, and draws of
+# the mean of a random walk over that distance. It returns the deviation of log loss.
 
 
 def off_in_slope(law, distance, walk):
-    """The slope of log loss is off by so much."""
+    """The slope of log loss deviates by the walk."""
     return walk * distance
 
 
 def off_in_promise(law, distance, walk):
-    """The improvement that the law promises is kept but for a share: the form of the package."""
+    """The improvement under the law deviates by a share: the form of the package."""
     return walk * (law(0.0) - law(-distance))
 
 
 def off_in_compute(law, distance, walk):
-    """Compute counts for more or less than it is."""
+    """The effective compute deviates by a share."""
     return law(walk * distance) - law(0.0)
 
 
 def off_in_reducible(law, distance, walk):
-    """As `off_in_promise`, of the loss above the law's own limit."""
+    """As `off_in_promise`, for the loss above the limit of the law."""
     floor = np.exp(law(600.0))
 
     def above(moved):
@@ -152,38 +152,47 @@ FORMS = {
     "effective compute": (off_in_compute, SHARES),
     "share of the reducible promise": (off_in_reducible, SHARES),
 }
-#: Likewise, but along every column by itself, with a walk of its own, and added up.
+#: The same along each column separately, with one walk per column, summed.
 APART = {"share of each column's promise": (off_in_promise, SHARES)}
 
 
 def along(fit: bs.Fit, problem, groups: Sequence[str], seed: int, moving: Sequence[str] = ()):
-    """The log law at the runs of a table to predict, as a function of how far they are moved along
-    the scale of some columns (by default all), (draw, point); how far drift has gone at each; and
-    which of them drift together."""
-    asked = problem.points(fit.law, groups)
-    settled = settle_groups(fit.plan, {g: list(asked[g]) for g in groups} or None, len(asked))
+    """The law at the runs to predict, as `off_in_slope` and the others need it.
+
+    Returns
+    -------
+    law : callable
+        The log law, dims (draw, point), as a function of a shift along the scale of the columns
+        `moving` (by default all).
+    distance : array, dims (point,)
+        Of each run from the start of the drift, in e-folds.
+    labels : array, dims (point,)
+        Runs with the same label share one walk.
+    """
+    points = problem.points(fit.law, groups)
+    settled = settle_groups(fit.plan, {g: list(points[g]) for g in groups} or None, len(points))
     values = parameters(fit.posterior, fit.plan, settled, np.random.default_rng(seed))
-    columns = {c: asked[c].to_numpy(float) for c in fit.law.columns}
+    columns = {c: points[c].to_numpy(float) for c in fit.law.columns}
     moving = moving or tuple(columns)
     edge = np.quantile(sum(np.log(fit.plan.columns[c]) for c in moving), drifts.STARTS_AT)
     distance = np.maximum(sum(np.log(columns[c]) for c in moving) - edge, 0)
-    labels = asked[list(groups)].astype(str).agg(" ".join, axis=1) if groups else asked["C"] * 0
-    shape = (fit.posterior.sizes["chain"], fit.posterior.sizes["draw"], len(asked))
+    labels = points[list(groups)].astype(str).agg(" ".join, axis=1) if groups else points["C"] * 0
+    shape = (fit.posterior.sizes["chain"], fit.posterior.sizes["draw"], len(points))
 
     def law(moved):
         moved = np.broadcast_to(
             np.exp(np.asarray(moved) / len(moving)), (shape[0] * shape[1], shape[2])
         ).reshape(shape)
-        there = {
+        shifted = {
             c: xr.DataArray(
                 v * moved if c in moving else np.broadcast_to(v, shape),
                 dims=("chain", "draw", "point"),
             )
             for c, v in columns.items()
         }
-        said = np.log(fit.law(there, fit.plan.scales, values))
+        log_loss = np.log(fit.law(shifted, fit.plan.scales, values))
         return (
-            said.broadcast_like(there[fit.law.columns[0]])
+            log_loss.broadcast_like(shifted[fit.law.columns[0]])
             .transpose("chain", "draw", "point")
             .to_numpy()
             .reshape(-1, shape[2])
@@ -226,7 +235,7 @@ def forms_of_drift(fit: bs.Fit, problem, groups: Sequence[str], spread: float, s
 
 
 def _walk(distance, labels, drawn, rng):
-    """Means of random walks of given sizes over distances, one walk a label; (draw, point)."""
+    """Means of random walks over distances, one walk per label; dims (draw, point)."""
     walk = np.zeros((len(drawn), len(distance)))
     for label in np.unique(labels):
         own = labels == label
@@ -236,13 +245,13 @@ def _walk(distance, labels, drawn, rng):
 
 
 def write(table: pd.DataFrame, name: str, title: str) -> None:
-    """Print a table, and keep it as csv."""
+    """Print a table and write it as csv."""
     print(f"\n{title}\n")
     print(table.to_string(index=False, float_format="{:.4g}".format, na_rep=""))
     keep(table, name)
 
 
 def keep(table: pd.DataFrame, name: str) -> None:
-    """Keep a table as csv without printing it."""
+    """Write a table as csv without printing it."""
     RESULTS.mkdir(exist_ok=True)
     table.to_csv(RESULTS / f"{name}.csv", index=False, float_format="%.4g")

@@ -1,4 +1,4 @@
-"""Learning curves of others, each forecast from its first part (B1 of the benchmarks).
+"""Forecasts of published learning curves from their first part (B1 of the benchmarks).
 
     python benchmarks/curves.py [--every 12] [--workers 2] [--sizes | --spreads | --scatter]
 
@@ -74,7 +74,7 @@ PUBLISHED = [
 
 
 def curves(every: int = 1) -> bs.Runs:
-    """Every so many curves, as series of one table of runs."""
+    """Every n-th curve, as series of one table of runs."""
     images = pd.read_csv(reference("vision_learning_curves.csv"))
     images["curve"] = (
         images["dataset"] + ", " + images["shots"].astype(str) + " shots, " + images["architecture"]
@@ -96,7 +96,7 @@ def curves(every: int = 1) -> bs.Runs:
 
 
 def rolled(runs: bs.Runs, laws, size: bs.Positive, executor, asked, baselines=True) -> bs.Rollout:
-    """A rollout with drift of one size; points know their data set."""
+    """A rollout with drift of one size; points have a column ``dataset``."""
     out = bs.rollout(
         runs,
         laws,
@@ -121,8 +121,7 @@ def rolled(runs: bs.Runs, laws, size: bs.Positive, executor, asked, baselines=Tr
 
 
 def posteriors(runs: bs.Runs, asked) -> pd.DataFrame:
-    """Draws of the log of the drift's size along every curve, from first to last point, under a
-    prior that says little; a row per curve."""
+    """Draws of the log size of drift along whole curves, under a vague prior; a row per curve."""
     rows = {}
     for curve, table in runs.table.groupby("curve", sort=False):
         # Points evenly spread in log scale: the noise of neighbours is nearly the same.
@@ -146,9 +145,11 @@ def posteriors(runs: bs.Runs, asked) -> pd.DataFrame:
 
 
 def population(draws: pd.DataFrame) -> bs.Positive:
-    """The size of a drift in a curve nobody has seen, from those of the curves: log sizes are
-    normal around a mean with a spread, both unknown, on a grid; draws under the vague prior are
-    reweighted (as Hogg, Myers & Bovy 2010, arXiv:1008.4146)."""
+    """The size of drift in a new curve, from a hierarchical model of the curves.
+
+    Log sizes are normal with unknown mean and spread, both on a grid; draws under the vague prior
+    are reweighted (Hogg, Myers & Bovy 2010, arXiv:1008.4146).
+    """
     from scipy.special import logsumexp
     from scipy.stats import norm
 
@@ -167,8 +168,10 @@ def population(draws: pd.DataFrame) -> bs.Positive:
 
 
 def drift_sizes(runs: bs.Runs, executor, asked) -> tuple[pd.DataFrame, dict[str, bs.Positive]]:
-    """The size for each data set: the best of `SIZES` for forecasts of the other image data sets.
-    Also what the whole curves of the others say, and of the images all together."""
+    """The best of `SIZES` for forecasts of the other image data sets, for each data set.
+
+    Also the size from the whole curves of the other data sets, and from all images.
+    """
     draws = posteriors(runs, asked)
     of = draws.index.get_level_values("dataset")
     scored = [
@@ -206,8 +209,9 @@ def drift_sizes(runs: bs.Runs, executor, asked) -> tuple[pd.DataFrame, dict[str,
 
 
 def larger_sizes(runs: bs.Runs, executor, asked) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Scores of forecasts of the images under larger sizes, and under a size from a hierarchical
-    model of the other data sets' forecasts; and what that model says.
+    """Scores of forecasts of the images under larger sizes and under a hierarchical size.
+
+    The hierarchical model is one of the forecasts of the other data sets; its size is returned too.
 
     A curve's likelihood of a size is its mean log score under this size by itself: the points that
     continue a curve go one way together, so all of them count as one.
@@ -264,8 +268,10 @@ def larger_sizes(runs: bs.Runs, executor, asked) -> tuple[pd.DataFrame, pd.DataF
 
 
 def spreads(runs: bs.Runs, executor, asked) -> pd.DataFrame:
-    """Scores of forecasts by size and spread of the prior and by data set, a curve counting as one;
-    and of the images all together."""
+    """Scores of forecasts by size and spread of the prior, per data set and for all images.
+
+    Every curve has the same weight.
+    """
     points = pd.concat(
         [
             rolled(
@@ -299,8 +305,10 @@ def fitted(table: pd.DataFrame) -> pd.Series:
 
 
 def scatters(runs: bs.Runs) -> pd.DataFrame:
-    """Whether curves ever rise before and after the split, how much they scatter there, and where
-    the first later points stand beside the line through the last fitted ones, in log loss."""
+    """Scatter and increases of curves before and after the split; a row per data set.
+
+    Also the first later points relative to the line through the last fitted ones, in log loss.
+    """
     rows = []
     for (dataset, _), table in runs.table.sort_values("D").groupby(["dataset", "curve"]):
         before, after = (
@@ -336,8 +344,10 @@ def scatters(runs: bs.Runs) -> pd.DataFrame:
 
 
 def against_means(out: bs.Rollout, runs: bs.Runs) -> pd.DataFrame:
-    """How often intervals hold the mean log loss of the later points in stretches as long as the
-    last steps between fitted ones, forecast for the middle of each; a row per curve."""
+    """Coverage of the mean log loss of later points in short stretches; a row per curve.
+
+    Stretches are as long as the last steps between fitted points; forecasts are for their middle.
+    """
     rows = []
     for (_, problem), draws in out.draws.items():
         points = out.points[out.points["problem"] == problem]
@@ -356,7 +366,7 @@ def against_means(out: bs.Rollout, runs: bs.Runs) -> pd.DataFrame:
 
 
 def held_by_scatter(runs: bs.Runs, executor, asked) -> pd.DataFrame:
-    """Forecasts under every size against single later points, and against their means."""
+    """Scores under every size, for single later points and for their means."""
     images = runs[runs.table["dataset"].isin(IMAGES)]
     rows = []
     for size in SIZES:
@@ -388,7 +398,7 @@ def seconds_a_curve(points: pd.DataFrame) -> float:
 
 
 def everything(runs: bs.Runs, sizes: dict[str, bs.Positive], executor, asked) -> bs.Rollout:
-    """All laws and the baselines, every data set with the size that the others taught."""
+    """All laws and the baselines, each data set with the size learnt from the others."""
     parts = [
         rolled(runs[runs.table["dataset"] == name], asked.laws, size, executor, asked)
         for name, size in sizes.items()
@@ -402,7 +412,7 @@ def everything(runs: bs.Runs, sizes: dict[str, bs.Positive], executor, asked) ->
 
 
 def averaged(out: bs.Rollout) -> tuple[bs.Rollout, pd.DataFrame]:
-    """The average over laws, by the weights that the other image data sets give."""
+    """The average over laws, with weights from the other image data sets."""
     laws, points, rows, parts = out.laws, out.points, [], []
     for name in points["dataset"].unique():
         others = points["dataset"].isin(IMAGES) & (points["dataset"] != name)
@@ -418,7 +428,7 @@ def averaged(out: bs.Rollout) -> tuple[bs.Rollout, pd.DataFrame]:
 
 
 def by_domain(out: bs.Rollout) -> pd.DataFrame:
-    """A row per domain and method, with the curve whose 90 % intervals held least."""
+    """A row per domain and method, with the curve of lowest coverage of 90 % intervals."""
     table = out.summary(["domain", "law"]).rename(columns={"law": "method"})
     facts = []
     for (domain, law), points in out.points.groupby(["domain", "law"], sort=False):

@@ -1,10 +1,10 @@
-"""Is the right family found? Tables simulated from Kaplan's and from Hoffmann's law.
+"""Selection of the true family, for tables simulated from Kaplan's and from Hoffmann's law.
 
     python benchmarks/hypotheses.py [--tables 20]
 
 Truths are drawn from each law's priors, runs have the design of OpenLM's C4 corpus. Between the two
-laws alone the right one should get most of the weight; `skaling`, which holds both, should cover
-its own true q (1 for Hoffmann's, beta for Kaplan's) as often as it says.
+laws alone, the true one should get most of the weight. Under `skaling`, which contains both, 90 %
+intervals of q should cover its true value (1 for Hoffmann's law, beta for Kaplan's) in 90 %.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SETTINGS = dict(draws=500, progressbar=False, random_seed=1)
 
 
 def one(law: str, i: int, seed: int) -> dict:
-    """Simulate a table, weigh the families, and ask skaling for q."""
+    """Simulate a table, weigh the families, and infer q under skaling."""
     runs = bs.Runs.example("openlm").query("dataset == 'c4'")
     rng = np.random.default_rng([seed, i, len(law)])
     plan = design(runs, bs.laws.get(law), drift="off")
@@ -57,8 +57,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tables", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
-    asked = parser.parse_args()
-    each = pd.DataFrame([one(law, i, asked.seed) for law in FAMILIES for i in range(asked.tables)])
+    args = parser.parse_args()
+    each = pd.DataFrame([one(law, i, args.seed) for law in FAMILIES for i in range(args.tables)])
     keep(each, "hypotheses_each")
     table = (
         each.groupby("truth")

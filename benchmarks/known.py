@@ -1,5 +1,7 @@
-"""The posterior of the 240 Chinchilla runs beside what the literature knows of them; what these
-runs say of Kaplan's law and Hoffmann's; and how far laws disagree on Chinchilla itself.
+"""The posterior of the 240 Chinchilla runs compared with published values.
+
+Also the evidence of these runs on Kaplan's law and Hoffmann's, and the forecasts of Chinchilla
+itself under two laws.
 
     python benchmarks/known.py
 """
@@ -24,12 +26,13 @@ PUBLISHED = {
 }
 
 
-#: Chinchilla itself, four times as much compute as any of the 240 runs and more.
+#: Chinchilla itself: more than four times the compute of any of the 240 runs.
 ITSELF = dict(N="70B", D="1.4T")
 DISAGREEING = ("chinchilla", "kaplan_floor")
 
 
-def known(fit: bs.Fit) -> pd.DataFrame:
+def published(fit: bs.Fit) -> pd.DataFrame:
+    """Posterior means and 95 % intervals beside the published ones."""
     best = bs.allocate(fit, C=5.76e23).data.isel(budget=0)
     draws = {name: fit.posterior[name] for name in ("E", "alpha", "beta")}
     draws |= {"a in N* ~ C^a": best["a"], "N* at 5.76e23 FLOP (B)": best["N"] / 1e9}
@@ -53,28 +56,28 @@ def known(fit: bs.Fit) -> pd.DataFrame:
 
 
 def itself(fits: dict[str, bs.Fit]) -> pd.DataFrame:
-    """95 % intervals of where the laws lie and of a new run with drift, one by one and averaged."""
+    """95 % intervals of the law and of a new run with drift, for each law and their average."""
     rows = []
     for name, fit in {**fits, "average": bs.average(fits)}.items():
         row = {"law": name}
         for what, drift in (("mean", "off"), ("loss", "auto")):
             draws = bs.forecast(fit, **ITSELF, drift=drift, random_seed=1).data[what]
             ends = draws.quantile([0.025, 0.975]).to_numpy()
-            said = "law" if what == "mean" else "new run"
-            row |= {f"{said} 2.5 %": ends[0], f"{said} 97.5 %": ends[1]}
+            label = "law" if what == "mean" else "new run"
+            row |= {f"{label} 2.5 %": ends[0], f"{label} 97.5 %": ends[1]}
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def main(seed: int = 1) -> None:
     warnings.simplefilter("ignore", bs.ExtrapolationWarning)
-    said = bs.hypotheses(chinchilla240(), random_seed=seed)
-    print(said.fits["chinchilla"].convergence)
-    write(known(said.fits["chinchilla"]), "known", "Chinchilla, 240 runs")
-    print(said)
-    write(said.summary(0.95, "eti").reset_index(), "known_laws", "The same runs, four laws")
+    found = bs.hypotheses(chinchilla240(), random_seed=seed)
+    print(found.fits["chinchilla"].convergence)
+    write(published(found.fits["chinchilla"]), "known", "Chinchilla, 240 runs")
+    print(found)
+    write(found.summary(0.95, "eti").reset_index(), "known_laws", "The same runs, four laws")
     write(
-        itself({name: said.fits[name] for name in DISAGREEING}),
+        itself({name: found.fits[name] for name in DISAGREEING}),
         "known_itself",
         "70B parameters on 1.4T tokens, from these runs",
     )

@@ -1,7 +1,7 @@
-"""Does partial pooling forecast large runs better than its extremes, and do few rungs suffice?
+"""Forecasts of large runs under partial pooling and its extremes, and from few rungs.
 
-OpenLM (bundled): fitted on small models, scored on the 1.4B and 6.9B runs that were held back. The
-question is one of the law's parameters, so forecasts are made without drift.
+OpenLM (bundled): fitted on small models, scored on the held-out 1.4B and 6.9B runs. The comparison
+concerns the parameters of the law, so forecasts are made without drift.
 
     python benchmarks/pooling.py
 """
@@ -38,7 +38,7 @@ def ladders(runs: bs.Runs) -> dict[str, bs.Runs]:
 
 
 def score(fit: bs.Fit, held: bs.Runs, seed: int) -> tuple[dict[str, float], np.ndarray]:
-    """Coverage and sharpness on held-out runs, and the score of each."""
+    """Coverage and widths on held-out runs, and the score of each run."""
     ahead = bs.forecast(fit, held.table[["N", "D", "dataset"]], drift="off", random_seed=seed)
     truth = np.log(held.table["loss"].to_numpy())
     draws = np.log(ahead.data["loss"].to_numpy().reshape(-1, len(held)))
@@ -124,7 +124,7 @@ def main(seed: int = 1) -> None:
 
 
 def few_rungs(runs: bs.Runs, seed: int) -> list[dict]:
-    """The paper's own show-case, whose point error it gives as 0.7 % from five runs."""
+    """The example of the paper, which reports a point error of 0.7 % from five runs."""
     target = runs.query("1e9 < N < 2e9 and tokens_per_param == 640 and dataset == 'redpajama'")
     measured = float(target.table["loss"].iloc[0])
     rows = []

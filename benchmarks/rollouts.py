@@ -1,14 +1,13 @@
-"""Large runs forecast from small ones, on thirteen tables (B2 of the benchmarks).
+"""Forecasts of large runs from small ones, on thirteen tables (B2 of the benchmarks).
 
     python benchmarks/rollouts.py [--tables xlstm] [--leave study]
 
-Every law is fitted once to every table; drift beyond the runs is added to the forecasts, off and in
-several sizes. What is called "learnt" was chosen by the mean log score per table of all tables that
-share no run with the one in question (``--leave study``: that come from another study): the size
-of the drift, and for the average the weights of its laws. The same is done for other forms of
-drift. What is called "hierarchical" is a size with its spread from a hierarchical model of the same
-other tables (`sizes.py`), by their runs one by one or jointly. Log-Huber bootstraps of the same
-laws are made in the same call.
+Every law is fitted once to every table. Forecasts have no drift beyond the runs or drift of several
+sizes. "Learnt" sizes of drift and weights of the average have the highest mean log score per table,
+over all tables that share no run with the table at hand (``--leave study``: that come from another
+study). The same is done for other forms of drift. "Hierarchical" sizes and their spread come from a
+hierarchical model of the same other tables (`sizes.py`), by single runs or jointly. Log-Huber
+bootstraps of the same laws are the baselines.
 """
 
 from __future__ import annotations
@@ -97,7 +96,7 @@ def apart(one: str, other: str, leave: str) -> bool:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A law fitted to a table: forecasts under any drift, and what the table says of its size."""
+    """A law fitted to a table: forecasts under any drift, and the likelihood of sizes of drift."""
 
     fit: bs.Fit
     problem: holdout.Problem
@@ -111,8 +110,8 @@ class Fitted:
 
     def points(self, size: bs.Positive | None) -> tuple[pd.DataFrame, np.ndarray]:
         """Scored points under drift of some size or none, and at most 1000 of the draws."""
-        asked = self.problem.points(self.fit.law, self.groups)
-        drawn, density = forecast(self.fit, asked, self.problem.truth, size, self.seed)
+        points = self.problem.points(self.fit.law, self.groups)
+        drawn, density = forecast(self.fit, points, self.problem.truth, size, self.seed)
         return self.scored(drawn, density)
 
     def scored(self, drawn, density) -> tuple[pd.DataFrame, np.ndarray]:
@@ -156,9 +155,9 @@ def points_of(problem, groups, seed: int, draws: int) -> tuple[list, dict, dict]
             )
         for form, size, drawn, density in forms_of_drift(fit, problem, groups, SPREAD, seed):
             add(name, form, size, *fits[name].scored(drawn, density))
-        task = Job(name, by_huber, problem, law, "C", groups, {}, np.random.SeedSequence([seed, i]))
+        job = Job(name, by_huber, problem, law, "C", groups, {}, np.random.SeedSequence([seed, i]))
         started = time.perf_counter()
-        drawn, density, *_ = by_huber(task)
+        drawn, density, *_ = by_huber(job)
         label = f"log-Huber bootstrap ({name})"
         add(
             label,
@@ -199,11 +198,11 @@ def rollouts(chosen, seed: int, draws: int) -> tuple[dict[tuple[str, float], bs.
     }, fits
 
 
-# -- what is learnt from the other tables ------------------------------------------------------
+# -- sizes and weights from other tables -------------------------------------------------------
 
 
 def learn(rolled, form: str, laws, table: str | None, leave: str) -> tuple[float, dict]:
-    """The size of best mean log score per table, and the weights there, from other tables."""
+    """The size of highest mean log score over other tables, and the weights at this size."""
     best = (-np.inf, np.nan, dict.fromkeys(laws, 1 / len(laws)))
     for (what, size), rollout in rolled.items():
         if what == form and size > 0:
@@ -221,8 +220,7 @@ def learn(rolled, form: str, laws, table: str | None, leave: str) -> tuple[float
 
 
 class Hierarchy:
-    """Sizes of drift that tables leave to each other through a hierarchical model, and the
-    forecasts under them."""
+    """Sizes of drift from a hierarchical model of the other tables, and forecasts under them."""
 
     def __init__(self, rolled, fits, leave: str):
         self.plain, self.fits, self.leave = rolled["ours", 0.0], fits, leave

@@ -1,11 +1,11 @@
-"""Tables and curves with drift and noise of known size: do forecasts hold as often as they say?
+"""Coverage of forecasts of simulated tables and curves, with drift and noise of known size.
 
     python benchmarks/simulated.py [--tables 200] [--curves 200] [--workers 2]
 
 Truths are drawn from the priors. Tables have the design of OpenLM's C4 runs, the Chinchilla law and
-drift ahead that starts at the 90th percentile of the fitted runs' scale; the largest fifth is held
-out. Curves follow a power law with drift from their first point on, noise that is correlated along
-the curve and, now and then, a break in the last decade, which is held out.
+drift ahead that starts at the 90th percentile of the scale of the fitted runs; the largest fifth is
+held out. Curves follow a power law with drift from the first point on, noise that is correlated
+along the curve, and breaks at random in the last decade, which is held out.
 """
 
 from __future__ import annotations
@@ -33,34 +33,37 @@ SETTINGS = dict(draws=500, tune=500, chains=4, target_accept=0.95, progressbar=F
 
 
 def log_law(plan: Design, truth, log_scale) -> np.ndarray:
-    """Log of the law with every run of the plan moved to `log_scale`."""
+    """Log loss under the law with every run of the plan shifted to `log_scale`; dims (run,)."""
     by = np.exp((log_scale - plan.log_scale) / len(plan.law.columns))
     values = {p: truth[p] for p in plan.law.parameters}
     return np.log(plan.law({c: v * by for c, v in plan.columns.items()}, plan.scales, values))
 
 
 def ahead(plan: Design, edge: float, truth, rng) -> np.ndarray:
-    """Drift of log loss beyond `edge`, one random walk for all runs of the plan."""
+    """Drift of log loss beyond `edge`, one random walk for all runs; dims (run,)."""
     size = drifts.AHEAD.median * drifts.AHEAD.spread ** rng.standard_normal(1)
     distance = np.maximum(plan.log_scale - edge, 0.0)
     kept = drifts.mean_walk(distance, size, rng, size * rng.standard_normal(1))[0]
-    here = log_law(plan, truth, plan.log_scale)
-    return kept * (here - log_law(plan, truth, plan.log_scale - distance))
+    mean = log_law(plan, truth, plan.log_scale)
+    return kept * (mean - log_law(plan, truth, plan.log_scale - distance))
 
 
 def through(plan: Design, edge: float, truth, rng) -> np.ndarray:
-    """Drift of log loss along a curve: the integral of a fine random walk over the law, with a
-    break somewhere beyond `edge`, where what is fitted ends."""
+    """Drift of log loss along a curve; dims (run,).
+
+    The integral of a fine random walk over the law, and a break beyond `edge`, the end of the
+    fitted part.
+    """
     low, high = plan.log_scale.min(), plan.log_scale.max()
     steps = np.linspace(low, high, STEPS, endpoint=False)
     walk = truth["drift"] * np.sqrt((high - low) / STEPS) * rng.standard_normal(STEPS)
-    here = log_law(plan, truth, plan.log_scale)
-    out = np.zeros(len(here))
+    mean = log_law(plan, truth, plan.log_scale)
+    out = np.zeros(len(mean))
     for at, step in zip(steps, walk, strict=True):
-        out += step * np.where(plan.log_scale > at, here - log_law(plan, truth, at), 0.0)
+        out += step * np.where(plan.log_scale > at, mean - log_law(plan, truth, at), 0.0)
     at = edge + rng.exponential(1 / drifts.BREAKS)
     jump = drifts.BREAK_SIZE * rng.standard_normal()
-    return out + jump * np.where(plan.log_scale > at, here - log_law(plan, truth, at), 0.0)
+    return out + jump * np.where(plan.log_scale > at, mean - log_law(plan, truth, at), 0.0)
 
 
 def table_of_runs() -> tuple[bs.Runs, np.ndarray, str]:
@@ -95,10 +98,12 @@ def one(case: str, i: int, seed: int) -> pd.DataFrame:
     seen, later = replace(plan, runs=made[fitted]), table[~fitted]
     started = time.perf_counter()
     fit = fit_design(seen, random_seed=int(rng.integers(2**31)), **SETTINGS)
-    asked = later[[c for c in (*seen.law.columns, "series") if c in later]]
-    said = bs.forecast(fit, asked, random_seed=int(rng.integers(2**31)))
-    loss = said.data["loss"].transpose("chain", "draw", "point").to_numpy()
-    scores = score(later["loss"], loss.reshape(-1, len(later)), said.log_density(later["loss"]))
+    points = later[[c for c in (*seen.law.columns, "series") if c in later]]
+    predicted = bs.forecast(fit, points, random_seed=int(rng.integers(2**31)))
+    loss = predicted.data["loss"].transpose("chain", "draw", "point").to_numpy()
+    scores = score(
+        later["loss"], loss.reshape(-1, len(later)), predicted.log_density(later["loss"])
+    )
     return scores.assign(
         case=case,
         table=i,
@@ -110,15 +115,15 @@ def one(case: str, i: int, seed: int) -> pd.DataFrame:
 
 
 def main() -> None:
-    warnings.simplefilter("ignore", bs.ExtrapolationWarning)  # that far out is the question
+    warnings.simplefilter("ignore", bs.ExtrapolationWarning)  # extrapolation is the purpose
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tables", type=int, default=200)
     parser.add_argument("--curves", type=int, default=200)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
-    asked = parser.parse_args()
-    jobs = [(case, i, asked.seed) for case in CASES for i in range(getattr(asked, case))]
-    with workers(asked.workers) as pool:
+    args = parser.parse_args()
+    jobs = [(case, i, args.seed) for case in CASES for i in range(getattr(args, case))]
+    with workers(args.workers) as pool:
         many = map if pool is None else pool.map
         points = pd.concat(many(one, *zip(*jobs, strict=True)), ignore_index=True)
     per = points.groupby(["case", "table"])

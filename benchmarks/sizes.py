@@ -1,4 +1,4 @@
-"""How large the drift of a law beyond a table is, learnt hierarchically from many tables.
+"""The size of drift beyond a table, from a hierarchical model of many tables.
 
     python benchmarks/sizes.py
 
@@ -54,10 +54,12 @@ NOISES = 24
 def forecast(
     fit: bs.Fit, asked: pd.DataFrame, truth: np.ndarray, size: bs.Positive | None, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws of the losses to predict, (draw, point), and the log density of what they were, under
-    drift of some size or none."""
+    """Draws of the losses to predict, dims (draw, point), and the log density of the measured ones.
+
+    `size` is the size of the drift; None stands for no drift.
+    """
     fit = replace(fit, plan=replace(fit.plan, ahead=size or fit.plan.ahead))
-    ahead = bs.forecast(fit, asked, drift="auto" if size else "off", random_seed=seed)
+    ahead = bs.forecast(fit, asked, drift="off" if size is None else "auto", random_seed=seed)
     drawn = ahead.data["loss"].transpose("chain", "draw", "point").to_numpy()
     return drawn.reshape(-1, len(asked)), ahead.log_density(truth)
 
@@ -67,7 +69,7 @@ def forecast(
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one table says of the size of one law's drift.
+    """The likelihood of sizes of drift for one law and one table.
 
     Attributes
     ----------
@@ -86,10 +88,10 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Later:
-    """The later runs of a table as normal around their law, but for noise with tails.
+    """The held-out runs of a table: normal deviations from the law, and Student-t noise.
 
-    `off` is by how much the log losses are off what the law expects; `law` and `drift` are
-    covariances, of the law and of drift of size 1; `scale` and `nu`, dims (draw, run), the noise's.
+    `off` are deviations of log loss from the law; `law` and `drift` are covariances of the law and
+    of drift of size 1, dims (run, run); `scale` and `nu` are those of the noise, dims (draw, run).
     """
 
     off: np.ndarray
@@ -138,10 +140,10 @@ def _later(fit: bs.Fit, problem, groups: Sequence[str], seed: int) -> Later:
 
 
 def worth(later: Later, size: float) -> float:
-    """How many runs all of them are worth, for telling the size of their drift.
+    """The effective number of independent runs, for inference of the size of drift.
 
-    Each run's score moves with its squared standardised deviation, and those of two runs are
-    correlated as the square of the correlation of the deviations.
+    The score of a run depends on its squared standardised deviation, and those of two runs are
+    correlated with the square of the correlation of the deviations.
     """
     scale, nu = np.median(later.scale, axis=0), np.median(later.nu, axis=0)
     covariance = later.law + size**2 * later.drift + np.diag(_information(scale, nu) ** -1)
@@ -154,8 +156,8 @@ def worth(later: Later, size: float) -> float:
 def joint(later: Later, size: float) -> float:
     """Log density of all runs at once, averaged over draws of the noise.
 
-    An average over draws of the law would be exact, but where runs are many it would come from the
-    few draws that happen to lie nearest; so law and drift are normal here, with their covariances.
+    An average over draws of the law would be exact, but for many runs it would depend on the few
+    nearest draws, so law and drift are taken as normal, with their covariances.
     """
     covariance = later.law + size**2 * later.drift
     some = np.linspace(0, len(later.scale) - 1, NOISES).astype(int)
@@ -166,13 +168,15 @@ def joint(later: Later, size: float) -> float:
 
 
 def _information(scale: np.ndarray, nu: np.ndarray) -> np.ndarray:
-    """Fisher's, of one observation on its centre: Student-t."""
+    """Fisher information of one Student-t observation on its centre."""
     return (1 - 2 / (nu + 3)) / scale**2
 
 
 def _marginal(off, covariance, scale, nu, steps: int = 200) -> float:
-    """Log density of normal deviations plus Student-t noise: Laplace's method at the mode, with
-    Fisher's information, as the curvature at an outlier is negative."""
+    """Log density of normal deviations plus Student-t noise, by Laplace's method.
+
+    With the Fisher information at the mode, because the curvature at an outlier is negative.
+    """
     mode = np.zeros_like(off)
     for _ in range(steps):
         weight = (1 + 1 / nu) / (scale**2 + (off - mode) ** 2 / nu)

@@ -5,8 +5,8 @@
 The textbook model has raw A and B, non-centred groups and a diagonal mass matrix. It is sampled by
 the same nutpie, so the ratios measure the parametrisation and the mass matrix alone. Compilation is
 not counted on either side; `cold.py` measures whole processes. With ``--callbacks``, only the
-seconds of compilation are measured, with nutpie's own callbacks and with the shorter ones of
-`bayescale.inference.nutpie_callbacks`.
+processor seconds of compilation are measured, with nutpie's own callbacks and with the shorter ones
+of `bayescale.inference.nutpie_callbacks`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ DRAWS, CHAINS, REPEATS = 1000, 4, 3
 GROUPS, RUNS_PER_GROUP = 20, 30
 TEXTBOOK_HIERARCHY = dict(draws=300, tune=300)  # more would take hours
 BOOTSTRAPS = 40  # timed, then scaled to 4000
-COMPILATIONS = 3
+COMPILATIONS = 1
 
 
 def textbook(runs: bs.Runs, group: str | None = None) -> pm.Model:
@@ -102,7 +102,7 @@ def bootstrap(runs: bs.Runs) -> float:
 
 
 def compile_seconds(runs: bs.Runs, groups: str | None, short: bool) -> list[float]:
-    """Seconds that nutpie takes to compile a fresh Chinchilla model, for several repetitions.
+    """Seconds of processor time to compile a fresh Chinchilla model, for several repetitions.
 
     With `short` false, nutpie's own callbacks are compiled.
     """
@@ -110,18 +110,18 @@ def compile_seconds(runs: bs.Runs, groups: str | None, short: bool) -> list[floa
     seconds = []
     for _ in range(COMPILATIONS):
         model = plan.build()
-        started = time.perf_counter()
+        started = time.process_time()
         if short:
             nutpie_callbacks.compile_model(model, plan.scattered)
         else:
             with patch.object(nutpie_callbacks, "_short_callbacks", nullcontext):
                 nutpie_callbacks.compile_model(model, plan.scattered)
-        seconds.append(time.perf_counter() - started)
+        seconds.append(time.process_time() - started)
     return seconds
 
 
 def callbacks() -> pd.DataFrame:
-    """Seconds of compilation with both kinds of callbacks, for a flat and a grouped model."""
+    """Processor seconds of compilation with both kinds of callbacks, flat and grouped model."""
     openlm = bs.Runs.example("openlm")
     compile_seconds(openlm, None, short=True)  # imports and numba's own start are not counted
     rows = []
@@ -168,7 +168,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--callbacks", action="store_true", help="measure compilation only")
     if parser.parse_args().callbacks:
-        write(callbacks(), "callbacks", "Seconds of compilation, medians")
+        write(callbacks(), "callbacks", "Processor seconds of compilation, medians")
         return
     runs = chinchilla240()
     rows = []

@@ -1,11 +1,11 @@
-"""Kaplan's exponent turned into Hoffmann's, step by step: the sweeps of Porian et al. 2024.
+"""From Kaplan's exponent to Hoffmann's in five steps: the sweeps of Porian et al. 2024.
 
     python benchmarks/staircase.py [--draws 1000]
 
 One sweep on two corpora under five procedures, from Kaplan et al.'s to Hoffmann et al.'s. Each is
 one `isoflop` fit to all its profiles at once. Points of one training run at several budgets are
-checkpoints of a series; only the fourth step trained a run per budget. N and C are counted as each
-step counts them. Losses of 7 and more are left out, as in the paper. The noise may depend on the
+checkpoints of a series; only the fourth step trained one run per budget. N and C are counted as
+in each step. Losses of 7 and more are left out, as in the paper. The noise may depend on the
 loss: the authors' repeated seeds scatter 25 times more at 7 nats than at 3.
 """
 
@@ -67,7 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     table = pd.read_csv(reference("porian_isoflop.csv"))
     table = table[table["loss"] < HIGHEST]
     rows = []
@@ -77,7 +77,7 @@ def main() -> None:
             np.sort(own["experiment"].unique()), STAIRCASE[corpus], strict=False
         ):
             runs = profiles(own[own["experiment"] == name], name == SEPARATE)
-            fit = bs.fit(runs, "isoflop", draws=asked.draws, random_seed=asked.seed, **SETTINGS)
+            fit = bs.fit(runs, "isoflop", draws=args.draws, random_seed=args.seed, **SETTINGS)
             rows.append(step(fit, corpus, claim))
             print(rows[-1], flush=True)
     steps = pd.DataFrame(rows)

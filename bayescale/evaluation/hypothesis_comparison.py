@@ -404,7 +404,7 @@ def _verdict(compared: Comparison, exponents, probabilities, decides) -> str:
         )
     if not decides:
         return (
-            f"{first}\nRuns far from the present ones, in size and in tokens per parameter, would "
+            f"{first}\nRuns far from the present ones, in size and in tokens per parameter, could "
             "change it; no single one can be named for these laws or without a group."
         )
     run = f"{format_count(decides['N'])} parameters on {format_count(decides['D'])} tokens"
@@ -413,5 +413,5 @@ def _verdict(compared: Comparison, exponents, probabilities, decides) -> str:
         f"{decides['apart']:.1f} standard deviations of a new run apart"
     )
     if decides["apart"] < 1:
-        return f"{first}\nNo single run within reach would change it: even at {run} {expected}."
-    return f"{first}\nA run of {run} would change it: there {expected}."
+        return f"{first}\nNo single run within reach could change it: even at {run} {expected}."
+    return f"{first}\nA run of {run} could change it: there {expected}."

@@ -163,7 +163,7 @@ def test_the_decisive_run_is_within_reach_and_its_losses_are_forecasts(two, c4):
         ahead = bs.forecast(fit, N=decides["N"], D=decides["D"], random_seed=1)
         assert decides[name] == pytest.approx(ahead.data["loss"].median(SAMPLE).item(), rel=0.02)
     assert decides["apart"] > 1
-    assert "would change it: there" in two.verdict
+    assert "could change it: there" in two.verdict
 
 
 def test_the_verdict_is_two_sentences_in_the_repr(two):
