@@ -182,9 +182,8 @@ class _Writer:
             return {"table": _columns(value)}
         if isinstance(value, xr.Dataset):
             name = GROUPS.get(name, name)
-            bare = value.drop_attrs()  # netCDF attributes hold neither mappings nor None
-            self.groups[name] = bare
-            return {"dataset": name}
+            self.groups[name] = value.drop_attrs()  # those of netCDF hold no mappings and no None
+            return {"dataset": [name, list(value.coords), list(value.data_vars)]}
         if isinstance(value, Mapping):  # after datasets, which are mappings, too
             pairs = ((k, v, f"{name}/{i}") for i, (k, v) in enumerate(value.items()))
             return {"map": [[self.pack(k, n), self.pack(v, n)] for k, v, n in pairs]}
@@ -239,7 +238,8 @@ class _Reader:
             case "table":
                 return _table(value)
             case "dataset":
-                return self.tree[value].to_dataset()
+                name, *order = value
+                return _ordered(self.tree[name].to_dataset(), *order)
             case "result":
                 node = self.tree[value]
                 return _from_tree(node, json.loads(node.attrs[KEY]), self.laws)
@@ -251,6 +251,14 @@ class _Reader:
                 name, own = value
                 return self.classes[name](**self.unpack(own))
         raise ValueError(f"there is no {tag!r}")
+
+
+def _ordered(data: xr.Dataset, coords=None, names=None) -> xr.Dataset:
+    """A dataset with the order of its coordinates and variables, which tables show."""
+    if coords is None:
+        return data
+    coords = {name: data.coords[name].variable for name in coords}
+    return xr.Dataset({name: data[name].variable for name in names}, coords)
 
 
 def _columns(frame: pd.DataFrame) -> dict:
@@ -386,8 +394,8 @@ def _upgraded(header: dict) -> dict:
     facts = dict(header.get("facts", {}))
     own = dict(
         plan={"design": header},
-        posterior={"dataset": "posterior"},
-        stats={"dataset": "sample_stats"},
+        posterior={"dataset": ["posterior"]},
+        stats={"dataset": ["sample_stats"]},
         random_seed=facts.pop("random_seed", 0),
         facts={"map": [[k, _packed(v)] for k, v in facts.items()]},
     )

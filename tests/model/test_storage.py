@@ -721,7 +721,7 @@ def test_a_newer_format_is_refused(saved):
         dict(fields={}),
         dict(fields={"plan": {"design": {}}}),
         dict(fields={"plan": {"call": "os.system"}}),
-        dict(fields={"posterior": {"dataset": "elsewhere"}}),
+        dict(fields={"posterior": {"dataset": ["elsewhere"]}}),
         dict(fields={"posterior": {"part": ["Popen", {"map": [["args", "true"]]}]}}),
         dict(format="new"),
         dict(kept=3),
