@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from bayescale.errors import RunsError, unknown
 from bayescale.units import FLOP_PER_PARAMETER_TOKEN
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 PARAMETERS = ("non_embedding", "with_head", "total")
 FLOPS = ("6N", "kaplan", "deepseek", "full")
@@ -76,7 +80,15 @@ class Count:
         raise RunsError(unknown("way to count FLOP", convention, FLOPS))
 
 
-def count(width, depth, vocab, *, context=2048, feed_forward=None, tied: bool = False) -> Count:
+def count(
+    width: ArrayLike,
+    depth: ArrayLike,
+    vocab: ArrayLike,
+    *,
+    context: ArrayLike = 2048,
+    feed_forward: ArrayLike | None = None,
+    tied: bool = False,
+) -> Count:
     """Count the parameters of decoder-only transformers.
 
     Parameters
@@ -195,7 +207,7 @@ def uneven(per_parameter: np.ndarray) -> list[str]:
     ]
 
 
-def total_of(non_embedding, omega: float = OMEGA):
+def total_of(non_embedding: ArrayLike, omega: float = OMEGA) -> ArrayLike:
     """Total parameters of Hoffmann-like models from those without embeddings.
 
     Parameters
@@ -212,7 +224,9 @@ def total_of(non_embedding, omega: float = OMEGA):
     return non_embedding + omega * non_embedding ** (1 / 3)
 
 
-def local_exponent(alpha, beta, non_embedding, omega: float = OMEGA):
+def local_exponent(
+    alpha: ArrayLike, beta: ArrayLike, non_embedding: ArrayLike, omega: float = OMEGA
+) -> np.ndarray:
     """The local exponent a of N* ~ C^a if embeddings are not counted.
 
     The loss is that of Hoffmann et al., L = E + A N^-alpha + B D^-beta in total parameters. Budgets
