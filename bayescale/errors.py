@@ -1,4 +1,4 @@
-"""What can go wrong, said in sentences: one error names every problem it found."""
+"""Errors and warnings of the package. One error names every problem that was found."""
 
 from __future__ import annotations
 
@@ -7,12 +7,19 @@ from collections.abc import Iterable, Sequence
 
 
 class BayescaleError(ValueError):
-    """Base of every error this package raises on purpose.
+    """Base class of the errors of this package.
 
     Attributes
     ----------
     problems : tuple of str
-        One sentence per problem: what came, where, what is allowed, what to do.
+        One sentence per problem: what was given, where, what is allowed, what to do.
+    where : str
+        The file, call or law that the problems are about.
+
+    Examples
+    --------
+    >>> str(RunsError("the file is empty", where="runs.csv"))
+    'runs.csv: the file is empty'
     """
 
     def __init__(self, problems: str | Sequence[str], *, where: str = ""):
@@ -29,11 +36,11 @@ class BayescaleError(ValueError):
 
 
 class RunsError(BayescaleError):
-    """A table of runs that cannot be used as it is."""
+    """A table of runs or task results that cannot be used."""
 
 
 class LawError(BayescaleError):
-    """A law that contradicts itself, is unknown, or cannot answer what it was asked."""
+    """A law that is inconsistent or unknown, or that cannot answer a question."""
 
 
 class FitError(BayescaleError):
@@ -41,19 +48,35 @@ class FitError(BayescaleError):
 
 
 class RunsWarning(UserWarning):
-    """A table that can be used, with something about it the reader should know."""
+    """A finding about a table of runs that does not prevent its use."""
 
 
 class ConvergenceWarning(UserWarning):
-    """A posterior that failed a check: its numbers are not to be relied on."""
+    """A posterior that failed a convergence check; its numbers are unreliable."""
 
 
 class ExtrapolationWarning(UserWarning):
-    """A question asked far beyond the runs that were fitted."""
+    """A forecast far beyond the runs that were fitted."""
 
 
 def unknown(kind: str, name: object, valid: Iterable[object], many: int = 12) -> str:
-    """Say that `name` is not a `kind`, list what is, and name the closest match."""
+    """The sentence for an unknown name: the closest match and the valid names.
+
+    Parameters
+    ----------
+    kind : str
+        What the name should have been the name of.
+    name : object
+    valid : iterable
+        The valid names.
+    many : int
+        The most names to list.
+
+    Examples
+    --------
+    >>> unknown("law", "chinchila", ["chinchilla", "kaplan"])
+    "there is no law 'chinchila'. Did you mean 'chinchilla'? There are: chinchilla, kaplan."
+    """
     options = [str(v) for v in valid]
     close = difflib.get_close_matches(str(name).lower(), [o.lower() for o in options], 1, 0.5)
     closest = next((o for o in options if close and o.lower() == close[0]), None)

@@ -1,4 +1,4 @@
-"""Functions that numpy arrays, xarray objects and PyTensor graphs evaluate alike."""
+"""Mathematical functions without dependencies on the rest of the package."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ import numpy as np
 
 def softplus(x):
     """log(1 + exp(x)), without overflow.
+
+    Parameters
+    ----------
+    x : float, array or graph
+        Numpy, xarray or PyTensor.
 
     Examples
     --------
@@ -17,15 +22,25 @@ def softplus(x):
 
 
 def student_log_density(square, dimension: int, nu: float):
-    """Log density of a multivariate Student-t of unit scale.
+    """Log density of a multivariate Student-t distribution with unit scale matrix.
 
     Parameters
     ----------
     square : array
-        Squared distances from the centre.
+        Squared Euclidean distances from the centre.
     dimension : int
     nu : float
         Degrees of freedom.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of the shape of `square`.
+
+    Examples
+    --------
+    >>> round(float(np.exp(student_log_density(0.0, 1, nu=1.0)) * np.pi), 6)  # Cauchy
+    1.0
     """
     from scipy.special import gammaln
 

@@ -1,4 +1,4 @@
-"""Credible intervals over posterior draws, of 90 % unless another probability is given."""
+"""Credible intervals of posterior draws, of 90 % unless another probability is given."""
 
 from __future__ import annotations
 
@@ -16,7 +16,25 @@ CI_PROB = 0.9  # of every interval in results, tables and plots
 
 
 def defaults(ci_prob: float | None = None, ci_kind: str | None = None) -> tuple[float, str]:
-    """Fill in what is None: `CI_PROB`, and the kind in ArviZ's ``stats.ci_kind``."""
+    """Probability and kind of an interval; None stands for the default.
+
+    Parameters
+    ----------
+    ci_prob : float, optional
+        Between 0 and 1; `CI_PROB` by default.
+    ci_kind : {"eti", "hdi"}, optional
+        Equal-tailed or highest-density; ``arviz.rcParams["stats.ci_kind"]`` by default.
+
+    Raises
+    ------
+    BayescaleError
+        If either is not one of these.
+
+    Examples
+    --------
+    >>> defaults(0.9, "eti")
+    (0.9, 'eti')
+    """
     from arviz_base import rcParams
 
     prob = CI_PROB if ci_prob is None else ci_prob
@@ -29,18 +47,28 @@ def defaults(ci_prob: float | None = None, ci_kind: str | None = None) -> tuple[
     return prob, kind
 
 
-def interval(draws: xr.DataArray, ci_prob: float | None = None, ci_kind: str | None = None):
-    """Lower and upper bound over chains and draws.
+def interval(
+    draws: xr.DataArray, ci_prob: float | None = None, ci_kind: str | None = None
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Lower and upper bound of the credible interval over chains and draws.
 
     Parameters
     ----------
     draws : xarray.DataArray
-        With dims ``chain`` and ``draw``.
+        Dims ``chain``, ``draw`` and any others.
+    ci_prob, ci_kind
+        As in `defaults`.
 
     Returns
     -------
     tuple of xarray.DataArray
-        Both with the remaining dims.
+        Lower and upper bound, with the other dims of `draws`.
+
+    Examples
+    --------
+    >>> draws = xr.DataArray([[1.0, 2.0, 3.0, 4.0, 5.0]], dims=("chain", "draw"))
+    >>> [float(bound) for bound in interval(draws, 0.5, "eti")]
+    [2.0, 4.0]
     """
     prob, kind = defaults(ci_prob, ci_kind)
     rest = [d for d in draws.dims if d not in SAMPLE]
@@ -49,22 +77,37 @@ def interval(draws: xr.DataArray, ci_prob: float | None = None, ci_kind: str | N
     if kind == "eti":
         bounds = np.quantile(values, [(1 - prob) / 2, (1 + prob) / 2], axis=0)
     else:
-        bounds = _narrowest(values, prob)
+        from arviz_stats.base import array_stats
+
+        bounds = np.moveaxis(array_stats.hdi(values, prob, axis=0), -1, 0)
     coords = {d: draws.coords[d] for d in rest if d in draws.coords}
     return tuple(xr.DataArray(b, dims=rest, coords=coords) for b in bounds)
 
 
-def _narrowest(values: np.ndarray, prob: float) -> np.ndarray:
-    """The narrowest interval that holds `prob` of the draws, along the first axis."""
-    ordered = np.sort(values, axis=0)
-    inside = int(np.floor(prob * len(ordered)))
-    width = ordered[inside:] - ordered[: len(ordered) - inside]
-    start = np.expand_dims(width.argmin(axis=0), 0)
-    return np.stack([np.take_along_axis(ordered, start + k, 0)[0] for k in (0, inside)])
+def table(
+    draws: xr.DataArray, name: str, ci_prob: float | None = None, ci_kind: str | None = None
+) -> pd.DataFrame:
+    """Median and credible interval as columns ``name``, ``name_eti90_lb``, ``name_eti90_ub``.
 
+    Parameters
+    ----------
+    draws : xarray.DataArray
+        Dims ``chain``, ``draw`` and at most one other.
+    name : str
+    ci_prob, ci_kind
+        As in `defaults`.
 
-def table(draws: xr.DataArray, name: str, ci_prob=None, ci_kind=None) -> pd.DataFrame:
-    """Median and interval as columns ``name``, ``name_eti90_lb``, ``name_eti90_ub``."""
+    Returns
+    -------
+    pandas.DataFrame
+        One row per value of the other dim.
+
+    Examples
+    --------
+    >>> draws = xr.DataArray([[1.0, 2.0, 3.0, 4.0, 5.0]], dims=("chain", "draw"))
+    >>> table(draws, "loss", 0.5, "eti").to_dict("records")
+    [{'loss': 3.0, 'loss_eti50_lb': 2.0, 'loss_eti50_ub': 4.0}]
+    """
     prob, kind = defaults(ci_prob, ci_kind)
     lower, upper = interval(draws, prob, kind)
     stem = f"{name}_{kind}{100 * prob:g}"

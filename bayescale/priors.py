@@ -1,8 +1,8 @@
-"""A prior as numbers that a person can say: "about 0.35, give or take a factor of 1.5".
+"""Priors of parameters, given as a median and a spread on the natural scale.
 
 Every prior is a normal distribution on a *link* scale: the logarithm for positive quantities, the
-log odds for fractions, the quantity itself for real ones. Groups differ on that scale too, by a
-typical amount `between`, so one statement covers a parameter, its population and its groups.
+log odds for fractions, the identity for real ones. Groups differ on the same scale, by a typical
+amount `between`, so one prior covers a parameter's population value and its values per group.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bayescale.errors import LawError
 
 @dataclass(frozen=True)
 class Prior:
-    """Base of the priors: `centre` and `width` on the link scale, made from what was said."""
+    """Base class of the priors, with `centre` and `width` on the link scale."""
 
     median: float
     link: ClassVar[str]
@@ -41,6 +41,11 @@ class Prior:
     def interval(self, prob: float = 0.9) -> tuple[float, float]:
         """Central interval on the natural scale.
 
+        Parameters
+        ----------
+        prob : float
+            Its probability.
+
         Examples
         --------
         >>> low, high = Positive(0.35, spread=1.5).interval()
@@ -57,7 +62,7 @@ class Prior:
 
 
 class _ByFactor:
-    """Widths said as factors: of the quantity, or of its odds."""
+    """Widths given as factors of the quantity, or of its odds."""
 
     @property
     def width(self) -> float:
@@ -70,20 +75,21 @@ class _ByFactor:
 
 @dataclass(frozen=True)
 class Positive(_ByFactor, Prior):
-    """A positive quantity: log-normal.
+    """Log-normal prior of a positive quantity.
 
     Parameters
     ----------
     median : float
-        As likely to be above as below.
+        The median; > 0.
     spread : float
-        Factor that one standard deviation multiplies or divides by; > 1.
+        Factor of one standard deviation; > 1. With a median of 0.35 and a spread of 1.5, 68 % of
+        the prior lies between 0.35 / 1.5 and 0.35 x 1.5.
     between : float
-        The same factor between groups, as typically found; > 1. Its own uncertainty is a factor
-        of about 1.65 (see ``bayescale.model.design.SCALE_SPREAD``).
+        Typical factor of one standard deviation between groups; > 1. It is itself uncertain by a
+        factor of about 1.65.
     of : {None, "loss"}
-        ``"loss"``: `median` is a share of the training runs' typical loss, for laws whose loss may
-        be in any unit.
+        ``"loss"``: `median` is a multiple of the runs' geometric mean loss, for laws of losses in
+        any unit.
 
     Examples
     --------
@@ -105,22 +111,22 @@ class Positive(_ByFactor, Prior):
         )
 
     def in_units_of(self, loss: float) -> Positive:
-        """The same statement in absolute units, given the typical loss."""
+        """The same prior in absolute units, given the geometric mean loss."""
         return replace(self, median=self.median * loss, of=None) if self.of == "loss" else self
 
 
 @dataclass(frozen=True)
 class Fraction(_ByFactor, Prior):
-    """A quantity between 0 and 1: logit-normal.
+    """Logit-normal prior of a quantity between 0 and 1.
 
     Parameters
     ----------
     median : float
-        As likely to be above as below; between 0 and 1.
+        The median; between 0 and 1.
     spread : float
-        Factor on the odds of one standard deviation; > 1.
+        Factor of the odds of one standard deviation; > 1.
     between : float
-        The same factor between groups; > 1.
+        Typical factor of the odds between groups; > 1.
 
     Examples
     --------
@@ -142,16 +148,16 @@ class Fraction(_ByFactor, Prior):
 
 @dataclass(frozen=True)
 class Real(Prior):
-    """A quantity of either sign: normal.
+    """Normal prior of a quantity of either sign.
 
     Parameters
     ----------
     median : float
-        The centre.
+        The median, which is the mean.
     sd : float
         Standard deviation; > 0.
     between : float, optional
-        Standard deviation between groups, typically; a quarter of `sd` by default.
+        Typical standard deviation between groups; a quarter of `sd` by default.
 
     Examples
     --------
@@ -170,16 +176,16 @@ class Real(Prior):
         )
 
     @property
-    def width(self):
+    def width(self) -> float:
         return float(self.sd)
 
     @property
-    def between_width(self):
+    def between_width(self) -> float:
         return float(self.sd / 4 if self.between is None else self.between)
 
 
 def to_link(link: str, value):
-    """Natural scale to link scale; numpy, xarray and PyTensor alike."""
+    """From the natural scale to the link scale, for numpy, xarray and PyTensor values."""
     if link == "log":
         return np.log(value)
     if link == "logit":
@@ -188,7 +194,7 @@ def to_link(link: str, value):
 
 
 def from_link(link: str, value):
-    """Link scale to natural scale; numpy, xarray and PyTensor alike."""
+    """From the link scale to the natural scale, for numpy, xarray and PyTensor values."""
     if link == "log":
         return np.exp(value)
     if link == "logit":

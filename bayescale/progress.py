@@ -1,15 +1,20 @@
-"""A bar on a terminal and in a notebook; silence when piped, or asked for."""
+"""Progress bars on terminals and in notebooks."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
 
-def wanted(progressbar: bool | None) -> bool:
-    """Whether to show progress: as said, else only where a person is watching."""
+def is_shown(progressbar: bool | None) -> bool:
+    """Whether to show progress.
+
+    None means yes on a terminal or in a notebook, unless ``BAYESCALE_PROGRESS`` is ``0``, ``no``,
+    ``false`` or ``off``.
+    """
     if progressbar is not None:
         return progressbar
     if os.environ.get("BAYESCALE_PROGRESS", "").lower() in ("0", "no", "false", "off"):
@@ -19,12 +24,12 @@ def wanted(progressbar: bool | None) -> bool:
 
 
 @contextmanager
-def bar(progressbar: bool | None):
-    """Yield ``step(text, done, total)``; the bar vanishes when the block ends.
+def bar(progressbar: bool | None) -> Iterator[Callable[..., None]]:
+    """Yield ``step(text, done, total)``; the bar is removed when the block ends.
 
-    A `total` of None shows activity without a measure.
+    A `total` of None shows activity without a percentage.
     """
-    if not wanted(progressbar):
+    if not is_shown(progressbar):
         yield lambda text, done=0, total=None: None
         return
     from rich.console import Console

@@ -1,12 +1,16 @@
-"""Counts as people write them: 70B parameters, 1.4T tokens, 1e24 FLOP."""
+"""Reading and writing of counts: 70B parameters, 1.4T tokens, 1e24 FLOP."""
 
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bayescale.errors import LawError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 #: Training FLOP per parameter and token: two for the forward pass, four for the backward one
 #: (Kaplan et al. 2020, arXiv:2001.08361).
@@ -18,12 +22,13 @@ _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?:\D|$))")
 
 
 def parse_count(text: object) -> float:
-    """Read a count that a person wrote.
+    """Read a count, with or without a suffix.
 
     Parameters
     ----------
     text : str or number
-        ``70B``, ``1.4T``, ``410M``, ``1e24``, ``1,400,000`` or a plain number.
+        ``70B``, ``1.4T``, ``410M``, ``1e24``, ``1,400,000`` or a plain number. The suffixes are K,
+        M, B (or G) and T, in either case.
 
     Returns
     -------
@@ -46,7 +51,7 @@ def parse_count(text: object) -> float:
     if match is None:
         raise ValueError(f"{text!r} is not a count: write 70B, 1.4T, 410M, 1e24 or a plain number")
     digits, exponent, suffix = match.groups()
-    # One conversion, no product: 8.2B is 8.2e9 to the last bit.
+    # One conversion without a product, so that 8.2B is exactly 8.2e9.
     return float(f"{digits}e{int(exponent or 0) + _EXPONENT[suffix.lower()]}")
 
 
@@ -86,13 +91,13 @@ def as_counts(value: object, name: str) -> np.ndarray:
 
 
 def format_count(value: float, digits: int = 3) -> str:
-    """Write a count of parameters or tokens the way people say it.
+    """Write a count of parameters or tokens with a suffix.
 
     Parameters
     ----------
     value : float
     digits : int
-        Significant digits that are kept.
+        Significant digits.
 
     Returns
     -------
@@ -115,6 +120,13 @@ def format_count(value: float, digits: int = 3) -> str:
 def format_flop(value: float, digits: int = 3) -> str:
     """Write training compute in scientific notation.
 
+    Parameters
+    ----------
+    value : float
+        FLOP.
+    digits : int
+        Significant digits.
+
     Examples
     --------
     >>> format_flop(5.76e23)
@@ -126,7 +138,7 @@ def format_flop(value: float, digits: int = 3) -> str:
     return f"{float(mantissa):g}e{int(exponent)}"
 
 
-def flop(N, D):
+def flop(N: ArrayLike, D: ArrayLike) -> ArrayLike:
     """Training compute of `N` parameters on `D` tokens, C = 6 N D, in FLOP.
 
     Parameters
@@ -146,19 +158,20 @@ def flop(N, D):
     return FLOP_PER_PARAMETER_TOKEN * N * D
 
 
-def grid(start: float, stop: float, num: int = 50) -> np.ndarray:
+def grid(start: float | str, stop: float | str, num: int = 50) -> np.ndarray:
     """`num` values from `start` to `stop`, evenly spaced in the logarithm.
 
     Parameters
     ----------
     start, stop : float or str
-        The ends, both included; as `parse_count` reads them.
+        Both ends, included; as `parse_count` reads them.
     num : int
-        How many values.
+        Number of values.
 
     Returns
     -------
     numpy.ndarray
+        Of shape (num,).
 
     Examples
     --------

@@ -47,8 +47,8 @@ def test_the_closest_match_ignores_case_and_keeps_the_spelling():
 
 
 def test_nothing_is_suggested_where_nothing_is_close():
-    said = unknown("column", "temperature", ["N", "D"])
-    assert said == "there is no column 'temperature'. There are: N, D."
+    sentence = unknown("column", "temperature", ["N", "D"])
+    assert sentence == "there is no column 'temperature'. There are: N, D."
 
 
 def test_a_long_choice_is_cut_and_an_empty_one_is_named():

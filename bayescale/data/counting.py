@@ -1,20 +1,23 @@
-"""How parameters and FLOP are counted: one model, several numbers, and other exponents for each.
+"""Conventions for counting parameters and training FLOP.
 
-Much of the distance between Kaplan et al. (N* ~ C^0.73) and Hoffmann et al. (C^0.5) is in what was
-counted (Pearce & Song 2024, arXiv:2406.12907; Porian et al. 2024, arXiv:2406.19146), so a count is
-part of a model's assumptions.
+Much of the difference between Kaplan et al. (N* ~ C^0.73) and Hoffmann et al. (N* ~ C^0.5) comes
+from what was counted (Pearce & Song 2024, arXiv:2406.12907; Porian et al. 2024, arXiv:2406.19146).
 """
 
 from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from bayescale.errors import RunsError, unknown
 from bayescale.units import FLOP_PER_PARAMETER_TOKEN
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 PARAMETERS = ("non_embedding", "with_head", "total")
 FLOPS = ("6N", "kaplan", "deepseek", "full")
@@ -31,14 +34,14 @@ class Count:
     Attributes
     ----------
     non_embedding : numpy.ndarray
-        Weights of the layers alone (Kaplan et al. 2020, arXiv:2001.08361).
+        Weights of the layers only (Kaplan et al. 2020, arXiv:2001.08361).
     with_head : numpy.ndarray
-        These and the output head: all that multiplies (Porian et al. 2024).
+        The layers and the output head, the weights used in multiplications (Porian et al. 2024).
     total : numpy.ndarray
-        These and the embeddings, where they are not tied to the head.
+        The layers, the output head, and the embeddings unless they are tied to the head.
     attention : numpy.ndarray
-        Layers x context x width: multiplications per token inside attention, over half the context
-        on average (a causal mask) or half of those over all of it.
+        Layers x context x width: multiplications per token in attention over half the context (the
+        average under a causal mask).
     """
 
     non_embedding: np.ndarray
@@ -47,7 +50,7 @@ class Count:
     attention: np.ndarray
 
     def parameters(self, convention: str) -> np.ndarray:
-        """Parameters by name of the convention: ``non_embedding``, ``with_head``, ``total``."""
+        """Parameters by a convention: ``"non_embedding"``, ``"with_head"`` or ``"total"``."""
         if convention not in PARAMETERS:
             raise RunsError(unknown("way to count parameters", convention, PARAMETERS))
         return getattr(self, convention)
@@ -77,7 +80,15 @@ class Count:
         raise RunsError(unknown("way to count FLOP", convention, FLOPS))
 
 
-def count(width, depth, vocab, *, context=2048, feed_forward=None, tied: bool = False) -> Count:
+def count(
+    width: ArrayLike,
+    depth: ArrayLike,
+    vocab: ArrayLike,
+    *,
+    context: ArrayLike = 2048,
+    feed_forward: ArrayLike | None = None,
+    tied: bool = False,
+) -> Count:
     """Count the parameters of decoder-only transformers.
 
     Parameters
@@ -90,7 +101,7 @@ def count(width, depth, vocab, *, context=2048, feed_forward=None, tied: bool = 
         Inner dimension of the feed-forward blocks (two matrices); 4 x width if not given. For a
         gated block (three matrices) give 1.5 times its inner dimension.
     tied : bool
-        Whether embeddings and head are one matrix.
+        Whether embeddings and output head share one matrix.
 
     Returns
     -------
@@ -99,7 +110,7 @@ def count(width, depth, vocab, *, context=2048, feed_forward=None, tied: bool = 
     Raises
     ------
     RunsError
-        For sizes that are not positive.
+        If a size is not positive and finite.
 
     Examples
     --------
@@ -124,8 +135,9 @@ def count(width, depth, vocab, *, context=2048, feed_forward=None, tied: bool = 
 
 
 def restated(frame: pd.DataFrame, mapping, parameters: str, flops: str, sizes):
-    """A table of runs with other N and C, what they were read from, the convention in words, and
-    cautions.
+    """Count N and C of a table of runs by another convention.
+
+    Returns the table, the mapping from quantity to source, the convention in words, and notes.
 
     `sizes` are the keywords of `count`, each a number or the name of a column.
     """
@@ -139,19 +151,19 @@ def restated(frame: pd.DataFrame, mapping, parameters: str, flops: str, sizes):
         problems.append(unknown("way to count FLOP", flops, FLOPS))
     needed = parameters in PARAMETERS or flops != "6N"
     if parameters == "non_embedding" and flops != "full":
-        sizes = {**sizes, "vocab": 1}  # which none of these counts uses
-    known, keywords = {}, inspect.signature(count).parameters
+        sizes = {**sizes, "vocab": 1}  # none of these counts depends on it
+    values, keywords = {}, inspect.signature(count).parameters
     problems += [unknown("size", name, keywords) for name in sizes if name not in keywords]
-    for name, said in sizes.items() if needed else ():
-        if isinstance(said, str) and said not in frame:
-            problems.append(f"{name}: {unknown('column', said, frame.columns)} Or give a number.")
-        elif said is None and name == "vocab":
+    for name, given in sizes.items() if needed else ():
+        if isinstance(given, str) and given not in frame:
+            problems.append(f"{name}: {unknown('column', given, frame.columns)} Or give a number.")
+        elif given is None and name == "vocab":
             problems.append("vocab is needed: a number, or the name of a column")
-        elif said is not None:
-            known[name] = frame[said].to_numpy(float) if isinstance(said, str) else said
+        elif given is not None:
+            values[name] = frame[given].to_numpy(float) if isinstance(given, str) else given
     if problems:
         raise RunsError(problems, where="recount")
-    counted = count(**known) if needed else None
+    counted = count(**values) if needed else None
     N = (
         frame[parameters].to_numpy(float)
         if parameters not in PARAMETERS
@@ -184,7 +196,7 @@ def restated(frame: pd.DataFrame, mapping, parameters: str, flops: str, sizes):
 
 
 def uneven(per_parameter: np.ndarray) -> list[str]:
-    """What a table's budgets mean where FLOP per parameter and token differ from run to run."""
+    """A note on what budgets mean if FLOP per parameter and token differ between runs."""
     low, high = float(per_parameter.min()), float(per_parameter.max())
     if high < 1.05 * low:
         return []
@@ -195,7 +207,7 @@ def uneven(per_parameter: np.ndarray) -> list[str]:
     ]
 
 
-def total_of(non_embedding, omega: float = OMEGA):
+def total_of(non_embedding: ArrayLike, omega: float = OMEGA) -> ArrayLike:
     """Total parameters of Hoffmann-like models from those without embeddings.
 
     Parameters
@@ -212,27 +224,29 @@ def total_of(non_embedding, omega: float = OMEGA):
     return non_embedding + omega * non_embedding ** (1 / 3)
 
 
-def local_exponent(alpha, beta, non_embedding, omega: float = OMEGA):
-    """The exponent a of N* ~ C^a that is seen where embeddings are not counted.
+def local_exponent(
+    alpha: ArrayLike, beta: ArrayLike, non_embedding: ArrayLike, omega: float = OMEGA
+) -> np.ndarray:
+    """The local exponent a of N* ~ C^a if embeddings are not counted.
 
-    The world is Hoffmann's, L = E + A N^-alpha + B D^-beta in total parameters; budgets C = 6ND
-    and sizes are counted without embeddings, as in Kaplan et al. 2020. Then no power law holds, and
-    the exponent depends on the size.
+    The loss is that of Hoffmann et al., L = E + A N^-alpha + B D^-beta in total parameters. Budgets
+    C = 6ND and sizes are counted without embeddings, as in Kaplan et al. 2020. N*(C) is then not a
+    power law, and its exponent depends on the size.
 
     Parameters
     ----------
     alpha, beta : float or array_like
-        Exponents of the law; draws of a posterior, say.
+        Exponents of the law, such as posterior draws.
     non_embedding : float or array_like
-        Where: parameters without embeddings.
+        Parameters without embeddings at which the exponent is evaluated.
     omega : float
         As in `total_of`.
 
     Returns
     -------
     numpy.ndarray
-        beta / (alpha / 3 + beta) for the smallest models, more where embeddings lose their lead
-        (about 1M parameters), beta / (alpha + beta) for the largest.
+        beta / (alpha / 3 + beta) for the smallest models, a maximum near 1M parameters, where
+        embeddings cease to dominate, and beta / (alpha + beta) for the largest models.
 
     Notes
     -----

@@ -1,4 +1,4 @@
-"""Tables that come with the package, and one that it fetches from its public source."""
+"""Bundled tables, and one that is downloaded from its public source."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EPOCH_URL = (
 
 
 def bundled(file: str) -> Path:
-    """Where a bundled file lies: inside the installed package, or in the checkout's ``data/``."""
+    """Path of a bundled file: inside the installed package, or in ``data/`` of a checkout."""
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "_datasets", package.parent / "data"):
         if (folder / file).exists():
@@ -31,7 +31,7 @@ def bundled(file: str) -> Path:
 
 
 def fetch_chinchilla(progressbar: bool = False) -> Path:
-    """Fetch Epoch AI's digitised Chinchilla points once, check them, keep them in the cache.
+    """Download Epoch AI's digitised Chinchilla points, verify their hash, and cache them.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def fetch_chinchilla(progressbar: bool = False) -> Path:
     Raises
     ------
     RunsError
-        Without a network, or if the file is not the one that was expected.
+        If the download fails, or the hash of the file is not the expected one.
     """
     import pooch
 
@@ -65,7 +65,7 @@ def fetch_chinchilla(progressbar: bool = False) -> Path:
 
 
 def cache() -> Path:
-    """The folder that downloads are kept in."""
+    """The folder of downloaded files."""
     import os
 
     import pooch
@@ -74,7 +74,7 @@ def cache() -> Path:
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that is no example."""
+    """Raise `RunsError` unless `name` is an example."""
     if name not in NAMES:
         raise RunsError(unknown("example", name, NAMES))
 
@@ -116,7 +116,7 @@ def emergent_tasks() -> pd.DataFrame:
     pandas.DataFrame
         One row per model and task: ``model``, ``family``, ``N``, ``D``, ``C`` = 6ND, ``task``,
         ``accuracy`` in [0, 1], ``n_questions`` and ``chance``, the accuracy of guessing. Models
-        without D or C, or without an accuracy, are left out. Families count compute differently.
+        without D or C and missing accuracies are left out. Families count compute differently.
 
     Examples
     --------
@@ -133,7 +133,7 @@ def emergent_tasks() -> pd.DataFrame:
 
 
 def _long(wide: pd.DataFrame, name: str, labels: list[str], measured: list[str]) -> pd.DataFrame:
-    """One row per model and task, with the facts of each task."""
+    """One row per model and task, with number of questions and chance of each task."""
     import pandas as pd
 
     facts = pd.read_csv(bundled(f"{name}_task_facts.csv"))

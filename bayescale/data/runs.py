@@ -7,6 +7,7 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -66,17 +67,17 @@ class Runs:
     @classmethod
     def read(
         cls,
-        path,
+        path: str | Path,
         *,
         groups: str | Sequence[str] | None = None,
-        N=None,
-        D=None,
-        C=None,
-        loss=None,
-        loss_sd=None,
-        loss_lower=None,
-        loss_upper=None,
-        series=None,
+        N: str | None = None,
+        D: str | None = None,
+        C: str | None = None,
+        loss: str | None = None,
+        loss_sd: str | None = None,
+        loss_lower: str | None = None,
+        loss_upper: str | None = None,
+        series: str | None = None,
         allow_small: bool = False,
     ) -> Runs:
         """Read a table of runs from a csv, tsv or parquet file.
@@ -278,7 +279,7 @@ class Runs:
         """
         return replace(self, table=self.table.query(expression))
 
-    def recount(self, parameters: str, flops: str = "6N", **sizes) -> Runs:
+    def recount(self, parameters: str, flops: str = "6N", **sizes: float | str) -> Runs:
         """The same runs with parameters and FLOP counted by another convention.
 
         Parameters

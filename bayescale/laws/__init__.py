@@ -1,4 +1,4 @@
-"""The gallery of scaling laws, one small file each, and the registry that finds them by name."""
+"""The gallery of scaling laws, one file each, and their registry by name."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def get(law: str | Law) -> Law:
     Parameters
     ----------
     law : str or Law
-        A name in `REGISTRY`, such as ``"chinchilla"``; for laws of one column (C, if none is
-        named) also with it, as ``"power(D)"``; or a `Law` of your own.
+        A name in `REGISTRY`, such as ``"chinchilla"``. Laws of one column are functions of C; with
+        another column in parentheses, ``"power(D)"``, of that one. A `Law` is returned as it is.
 
     Raises
     ------
     LawError
-        If no law has that name; the message lists those that exist.
+        If no law has that name; the message lists all laws.
 
     Examples
     --------
@@ -65,12 +65,12 @@ def get(law: str | Law) -> Law:
 
 
 def _pickled(law: Law):
-    """A law of the gallery travels as its name and arrives as the gallery's own object."""
+    """Pickle a law of the gallery by name, so that it is unpickled as the same object."""
     try:
-        ours = get(law.name) is law
+        in_gallery = get(law.name) is law
     except LawError:
-        ours = False
-    return (get, (law.name,)) if ours else law.__reduce__()
+        in_gallery = False
+    return (get, (law.name,)) if in_gallery else law.__reduce__()
 
 
 copyreg.pickle(Law, _pickled)

@@ -1,4 +1,4 @@
-"""A scaling law: a formula, what is believed of its parameters, and where it was published."""
+"""A scaling law: a formula, priors of its parameters, and published constants."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ _met: WeakValueDictionary[str, Law] = WeakValueDictionary()
 
 @dataclass(frozen=True)
 class Published:
-    """A law's constants as a paper states them, in raw units (scales of 1).
+    """A law's constants as a paper states them, in raw units (reference scales of 1).
 
     Parameters
     ----------
     label : str
-        How a legend names them.
+        Name of the constants in legends.
     values : mapping of str to float
         One value per parameter of the law.
     reference : str
@@ -73,45 +73,47 @@ class Published:
 class Law:
     """A scaling law.
 
-    The formula's signature is the declaration: positional arguments are columns of the table of
-    runs, keyword-only arguments are parameters. The columns reach it divided by reference scales
-    (the geometric means of the runs that were fitted), so an amplitude is the loss still to be won
-    at the centre of the data. It is written once and evaluated on numpy arrays, xarray objects and
-    PyTensor graphs alike, so it may use operators and unary numpy functions only (``np.where``,
-    ``np.maximum`` and ``np.logaddexp`` do not work on graphs).
+    The signature of the formula declares the law: positional arguments are columns of the table of
+    runs, keyword-only arguments are parameters. Columns are divided by reference scales (the
+    geometric means of the fitted runs) before the formula is evaluated. An amplitude is thus a
+    reducible loss at the centre of the data. The same formula is evaluated on numpy arrays, xarray
+    objects and PyTensor graphs. It may therefore use operators and unary numpy functions only;
+    ``np.where``, ``np.maximum`` and ``np.logaddexp`` fail on graphs. `bayescale.testing.check_law`
+    tests a new law.
 
     Parameters
     ----------
     name : str
-        What users call it, and what a saved fit remembers it by.
+        The name by which users and saved fits refer to it.
     loss : callable
-        ``loss(N, D, *, E, A, ...)``; returns the loss in the unit of the runs (nats per token).
+        ``loss(N, D, *, E, A, ...)``; returns the loss in the unit of the runs, usually nats per
+        token.
     priors : mapping of str to Prior
-        One per parameter, in the unit of the formula at reference scales.
+        One per parameter, for the formula at reference scales.
     reference : str
         The paper.
     optimum : callable, optional
-        ``optimum(ND, *, E, A, ...)``: the N that minimises the loss when N times D is `ND`, all at
-        reference scales. Without it, allocation searches.
+        ``optimum(ND, *, E, A, ...)``: the N that minimises the loss when N times D is `ND`, all in
+        units of the reference scales. Without it, `bayescale.allocate` searches numerically.
     constants : callable, optional
-        ``constants(N, D, *, E, A, ...)``: the constants that papers quote, as a dict, given the
-        reference scales.
+        ``constants(N, D, *, E, A, ...)``: the constants in raw units that papers quote, as a dict,
+        given the reference scales N and D.
     falling : tuple of str
-        Columns in which the loss must not rise.
+        Columns in which the loss does not rise.
     poolable : tuple of str, optional
-        Parameters that differ between groups by default; all of them if not given.
+        Parameters that are pooled partially over groups by default; all if not given.
     columns : tuple of str, optional
-        Names of the columns, where they are not the formula's own argument names.
+        Names of the columns; those of the formula's arguments if not given.
     published : mapping of str to Published
         Constants from the literature, by a short name.
     amplitude, floor : str, optional
-        Parameters in which the loss is linear, as `floor` + `amplitude` times a curve (or without
-        a floor). Learning curves are sampled better where they are declared.
+        Parameters such that the loss is `floor` + `amplitude` times a function of the others, or
+        without a floor. Learning curves are sampled more efficiently if they are declared.
 
     Raises
     ------
     LawError
-        If signature and priors disagree, or a name refers to nothing.
+        If signature and priors disagree, or a name is reserved or refers to nothing.
 
     Examples
     --------
@@ -197,12 +199,20 @@ class Law:
         return set(self.columns) == {"N", "D"}
 
     def __call__(self, columns: Mapping[str, object], scales: Mapping[str, float], parameters):
-        """The loss at raw `columns`, for `parameters` that hold at the reference `scales`."""
+        """The loss at raw `columns`, given `parameters` at the reference `scales`.
+
+        Parameters
+        ----------
+        columns, scales : mapping of str to array_like
+            Raw values and reference scales, by column.
+        parameters : mapping of str to array_like
+            Values that broadcast against the columns.
+        """
         scaled = (columns[c] / scales[c] for c in self.columns)
         return self.loss(*scaled, **{p: parameters[p] for p in self.parameters})
 
     def at(self, point: str, **columns):
-        """The loss that published constants predict, in the paper's unit.
+        """The loss predicted by published constants, in the unit of the paper.
 
         Parameters
         ----------
@@ -214,7 +224,7 @@ class Law:
         Raises
         ------
         LawError
-            If the law has no such point; the message lists those it has.
+            If the law has no such point; the message lists its points.
 
         Examples
         --------
@@ -230,11 +240,20 @@ class Law:
         return self(raw, dict.fromkeys(self.columns, 1.0), self.published[point].values)
 
     def with_priors(self, **priors: Prior) -> Law:
-        """The same law with other priors on some parameters."""
+        """The same law with other priors for some parameters.
+
+        Examples
+        --------
+        >>> from bayescale.laws import power
+        >>> power.with_priors(alpha=Positive(0.2)).priors["alpha"].median
+        0.2
+        """
         return replace(self, priors={**self.priors, **priors})
 
     def on(self, column: str) -> Law:
-        """The same one-column law, read along another column; one object per column.
+        """The same one-column law as a function of another column.
+
+        Repeated calls return the same object.
 
         Examples
         --------
@@ -264,7 +283,7 @@ class Law:
         return uuid.uuid4().hex
 
     def __reduce__(self):
-        # Pickled by its functions, which must be importable; read twice, it is still one law.
+        # The functions must be importable. Unpickled twice in one process, it is one object.
         _met[self._mark] = self
         state = {f.name: getattr(self, f.name) for f in fields(self)}
         state |= {name: dict(state[name]) for name in ("priors", "published")}
@@ -312,7 +331,7 @@ def _why_reserved(name: str, columns: tuple[str, ...]) -> str | None:
 
 
 def _unpickled(mark: str, state: Mapping[str, object]) -> Law:
-    """The law that was pickled, if this process knows it; else one that it will know."""
+    """The law that was pickled; one object per process."""
     law = _met.get(mark)
     if law is None:
         law = Law(**state)

@@ -1,4 +1,4 @@
-"""Power laws with a bend: between two slopes (Caballero et al. 2022), or after a wait at chance."""
+"""Broken power laws (Caballero et al. 2022): a bend between two slopes, or a delayed start."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from bayescale.priors import Positive
 
 
 def beyond(x, d, f):
-    """How far log x lies beyond a bend at `d`, `f` wide; less the same at the reference scale."""
+    """Smooth distance of log x beyond a bend at `d` of width `f`, minus that of x = 1."""
     return f * (softplus(np.log(x / d) / f) - softplus(-np.log(d) / f))
 
 
@@ -23,12 +23,12 @@ def broken_constants(x, *, E, A, alpha0, alpha1, d, f):
 
 
 def delayed_loss(x, *, E, A, alpha, d, k):
-    """Nothing is learnt until about `d`; `k` / `alpha` is the width of the start in log x."""
+    """Constant until about `d`, then slope `alpha`; the bend has width `k` / `alpha` in log x."""
     return E + A * np.exp(-alpha * beyond(x, d, k / alpha))
 
 
 def delayed_constants(x, *, E, A, alpha, d, k):
-    """Far below `d`, as at x = 1, the amplitude is all that chance level lies above the limit."""
+    """Far below `d`, as at a raw x of 1, the amplitude is chance level minus the limit."""
     return {"A": delayed_loss(1 / x, E=0, A=A, alpha=alpha, d=d, k=k), "d": d * x}
 
 
@@ -44,20 +44,20 @@ broken_power = Law(
     constants=broken_constants,
     priors=dict(
         **AS_POWER,
-        # Either slope as that of a whole curve in `power`; breaks up and down are as likely.
+        # Both as the slope in `power`; breaks to steeper and to flatter are equally likely.
         alpha0=Positive(0.35, spread=2.0, between=1.2),
         alpha1=Positive(0.35, spread=2.0, between=1.2),
-        # Anywhere in the runs: one to two decades around their centre, as sweeps and curves reach.
+        # Within one to two decades of the centre of the runs, the range of sweeps and curves.
         d=Positive(0.7, spread=4.0, between=1.5),
-        # Bends that curves can show: least squares finds 0.2 at the median but half of those lie
-        # between two neighbouring points, where no likelihood is smooth.
+        # Bends that curves can resolve. Least squares finds a median of 0.2, but half of these
+        # bends lie between two neighbouring points, where the likelihood is not smooth.
         f=Positive(0.5, spread=2.0, between=1.2),
     ),
     columns=("C",),
     falling=("C",),
     amplitude="A",
     floor="E",
-    # One group seldom tells how sharp its bend is.
+    # The runs of one group seldom identify the width of its bend.
     poolable=("E", "A", "alpha0", "alpha1", "d"),
     reference=REFERENCE,
 )
@@ -68,19 +68,19 @@ delayed_power = Law(
     constants=delayed_constants,
     priors=dict(
         **AS_POWER,
-        # The exponent once learning is under way, as in `power`.
+        # The exponent after the start, as in `power`.
         alpha=Positive(0.35, spread=2.0, between=1.2),
-        # Curves begin about three e-folds before the geometric mean of their points; the start
-        # lies within a decade of that, so that it is a start and not the bend of all the curve.
+        # Curves begin about three e-folds before the geometric mean of their points. The start
+        # lies within a decade of that, so that it is not the bend of the whole curve.
         d=Positive(0.05, spread=3.0, between=1.5),
-        # From a corner (0.36) to a start drawn out over a decade and more (1.4), at 90 %.
+        # 90 %: from a sharp start (0.36) to one of a decade and more (1.4).
         k=Positive(0.7, spread=1.5, between=1.2),
     ),
     columns=("C",),
     falling=("C",),
     amplitude="A",
     floor="E",
-    # One group seldom tells how sharply it starts.
+    # The runs of one group seldom identify the width of its start.
     poolable=("E", "A", "alpha", "d"),
     reference=f"{REFERENCE}, with a first slope of zero",
 )

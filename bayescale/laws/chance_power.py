@@ -1,6 +1,7 @@
 """From chance level down to a limit: M4 of Alabdulmohsin et al. 2022.
 
-Of the range from chance level to limit, a share s is not yet won: s / (1 - s)**kappa = r x**-alpha.
+With s the reducible loss as a share of the range from chance level to limit,
+s / (1 - s)**kappa = r x**-alpha.
 """
 
 import numpy as np
@@ -13,7 +14,7 @@ STEPS = 6
 
 
 def loss(x, *, E, A, alpha, kappa, headroom):
-    """Chance level is E + A (1 + `headroom`); with `kappa` = 0 there is none."""
+    """Chance level is E + A (1 + `headroom`); `kappa` = 0 is a power law without chance level."""
     log_odds = (kappa - 1) * np.log1p(headroom) - kappa * np.log(headroom) - alpha * np.log(x)
     u = 0.0
     # log(won + unwon) is convex and increasing in u = log(won): from 0, Newton descends to its
@@ -25,7 +26,7 @@ def loss(x, *, E, A, alpha, kappa, headroom):
 
 
 def constants(x, *, E, A, alpha, kappa, headroom):
-    """Those of (loss - E) / (chance - loss)**kappa = beta x**-alpha."""
+    """`chance` and `beta` of (loss - E) / (chance - loss)**kappa = beta x**-alpha."""
     beta = A ** (1 - kappa) * headroom**-kappa * x**alpha
     return {"chance": E + A * (1 + headroom), "beta": beta}
 
@@ -37,20 +38,20 @@ chance_power = Law(
     priors=dict(
         E=Positive(0.5, spread=2.0, between=1.1, of="loss"),
         A=Positive(0.4, spread=2.2, between=1.2, of="loss"),
-        # The exponent once chance level is far behind, as in `power`.
+        # The exponent far below chance level, as in `power`.
         alpha=Positive(0.35, spread=2.0, between=1.2),
         # 1 is a logistic curve in log x; the literature expects 0.4 to 2.3, public image curves
-        # have 0.1 to 0.5. Near 0 chance level is left at a corner, where chains diverge.
+        # have 0.1 to 0.5. Near 0 the curve has a corner at chance level, where chains diverge.
         kappa=Positive(1.0, spread=2.0, between=1.2),
-        # Centres of sweeps lie well below chance (error rates by 0.3 to 3 of what is still to be
-        # won there, language models by 5 and more).
+        # Centres of sweeps lie well below chance level: by 0.3 to 3 times the reducible loss for
+        # error rates, by 5 times and more for language models.
         headroom=Positive(2.0, spread=3.0, between=1.3),
     ),
     columns=("C",),
     falling=("C",),
     amplitude="A",
     floor="E",
-    # How sharply chance level is left belongs to the task: one group seldom tells it by itself.
+    # `kappa` is a property of the task, and the runs of one group seldom identify it.
     poolable=("E", "A", "alpha", "headroom"),
     reference="Alabdulmohsin et al. 2022, arXiv:2209.06640",
 )

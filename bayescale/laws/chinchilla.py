@@ -1,4 +1,4 @@
-"""Hoffmann et al. 2022: an irreducible loss, and one power law each in parameters and tokens."""
+"""Hoffmann et al. 2022: an irreducible loss plus power laws in parameters and in tokens."""
 
 from bayescale.laws.base import Law, Published
 from bayescale.priors import Positive
@@ -24,10 +24,10 @@ chinchilla = Law(
     priors=dict(
         # Text in nats per token: refits find E from 1.3 to 2.0 (a factor 1.4 is one sd).
         E=Positive(1.7, spread=1.4, between=1.1),
-        # What is left to win at the centre of a sweep: 0.1 to 1.5 nats at 90 %.
+        # Reducible loss at the centre of a sweep, 90 %: 0.1 to 1.5 nats.
         A=Positive(0.4, spread=2.2, between=1.2),
         B=Positive(0.4, spread=2.2, between=1.2),
-        # Published exponents of text sweeps reach from 0.18 to 0.68.
+        # Published exponents of text sweeps: 0.18 to 0.68.
         alpha=Positive(0.35, spread=1.5, between=1.1),
         beta=Positive(0.35, spread=1.5, between=1.1),
     ),

@@ -1,8 +1,8 @@
 """Approach 2 of Hoffmann et al. 2022 as one model: all isoFLOP profiles around N* = n C^a.
 
-With a group column that names the budget of each run (``groups="profile"``), every profile has a
-level and an optimum of its own, which scatter around the power laws. With training curves as
-``series`` the same law is their approach 1: the envelope of the curves is its lowest point.
+With a group column that names the budget of each run (``groups="profile"``), every profile has its
+own level and optimum, which scatter around the power laws. With training curves as ``series`` the
+same law is approach 1: the envelope of the curves is its minimum.
 """
 
 from bayescale.laws.base import Law
@@ -10,9 +10,9 @@ from bayescale.priors import Fraction, Positive
 
 
 def loss(N, D, *, E, K, gamma, n, a, alpha, beta):
-    """Along each budget ND the loss rises from its lowest point as r**-alpha for models too small,
-    as r**beta for models too large, r = N / N*: curved, but not assumed symmetric as a parabola
-    in log N is. `chinchilla` is the case a = beta / (alpha + beta), gamma = alpha a."""
+    """At a fixed ND the loss rises from its minimum as r**-alpha for smaller models and as r**beta
+    for larger ones, r = N / N*. Unlike a parabola in log N, it need not be symmetric. `chinchilla`
+    is the case a = beta / (alpha + beta), gamma = alpha a."""
     r = N / (n * (N * D) ** a)
     profile = (beta * r**-alpha + alpha * r**beta) / (alpha + beta)
     return E + K * (N * D) ** -gamma * profile
@@ -34,11 +34,11 @@ isoflop = Law(
     constants=constants,
     priors=dict(
         E=Positive(1.7, spread=1.4, between=1.1),
-        # The best loss at the centre of the budgets lies so far above the limit.
+        # Reducible loss at the optimum of the central budget.
         K=Positive(0.8, spread=2.2, between=1.05),
         # alpha a of `chinchilla` at its medians; published fits: 0.05 (no limit) to 0.19.
         gamma=Positive(0.17, spread=1.6, between=1.1),
-        # Sweeps are laid out around the optimum, give or take a factor of 3. Optima of single
+        # Sweeps are centred on the optimum within a factor of about 3. Optima of single
         # budgets scatter by 0.1 to 0.25 (bootstraps of Porian et al. 2024, arXiv:2406.19146).
         n=Positive(1.0, spread=3.0, between=1.15),
         # Published studies: 0.37 to 0.86, half of them within 0.07 of 0.55.
@@ -46,7 +46,7 @@ isoflop = Law(
         alpha=Positive(0.35, spread=1.5, between=1.1),
         beta=Positive(0.35, spread=1.5, between=1.1),
     ),
-    # Along either column by itself the loss may rise and fall, so none is `falling`.
+    # The loss may rise in N or in D alone, so no column is `falling`.
     poolable=("K", "n"),
     reference="Hoffmann et al. 2022, arXiv:2203.15556, approach 2",
 )

@@ -1,11 +1,12 @@
-"""Kaplan et al. 2020: a pure power law in which the scarcer of model and data sets the loss."""
+"""Kaplan et al. 2020: a joint power law, limited by the scarcer of parameters and data."""
 
 from bayescale.laws.base import Law, Published
 from bayescale.priors import Positive
 
 
 def loss(N, D, *, A, B, alpha_N, alpha_D):
-    """`A` is the loss at the reference N without limit of data, `B` the reverse."""
+    """`A` is the loss at the reference N with unlimited data, `B` that at the reference D with an
+    unlimited model."""
     q = 1 / alpha_D
     return (A**q * N ** (-alpha_N * q) + B**q / D) ** alpha_D
 
@@ -40,7 +41,7 @@ kaplan = Law(
     optimum=optimum,
     constants=constants,
     priors=dict(
-        # Without a floor the amplitudes carry the whole loss: 1.2 to 5.4 nats at 90 %.
+        # Without a floor the amplitudes are the whole loss, 90 %: 1.2 to 5.4 nats.
         A=Positive(2.5, spread=1.6, between=1.1),
         B=Positive(2.5, spread=1.6, between=1.1),
         # Published: 0.07 to 0.10; a factor 1.5 is one sd.
@@ -67,7 +68,7 @@ kaplan_floor = Law(
         E=Positive(1.7, spread=1.4, between=1.1),
         A=Positive(0.8, spread=2.0, between=1.2),
         B=Positive(0.8, spread=2.0, between=1.2),
-        # What is left above a floor falls faster than the whole loss does.
+        # The reducible loss falls faster than the whole loss.
         alpha_N=Positive(0.3, spread=1.6, between=1.1),
         alpha_D=Positive(0.3, spread=1.6, between=1.1),
     ),

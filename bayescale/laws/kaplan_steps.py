@@ -1,12 +1,12 @@
-"""Kaplan et al. 2020 in parameters and steps: where their N* ~ C^0.73 comes from."""
+"""Kaplan et al. 2020 in parameters and steps, the origin of their N* ~ C^0.73."""
 
 from bayescale.laws.base import Law, Published
 from bayescale.priors import Positive
 
 
 def loss(N, S, *, A, B, alpha_N, alpha_S):
-    """`S` is the least number of optimiser steps, as if every batch were far above critical: S /
-    (1 + B_crit / batch). There is no limit but that of the model."""
+    """`S` is the minimal number of optimiser steps, that of batches far above the critical size:
+    steps / (1 + B_crit / batch)."""
     return A * N**-alpha_N + B * S**-alpha_S
 
 
@@ -15,7 +15,7 @@ def constants(N, S, *, A, B, alpha_N, alpha_S):
 
 
 def minimal_steps(steps, batch, loss, *, B_star=2.1e8, alpha_B=0.21):
-    """Steps that the same loss would have taken in the limit of large batches: the column ``S``.
+    """Steps to the same loss in the limit of large batches: the column ``S``.
 
     `batch` in tokens; the critical batch is ``B_star`` / loss^(1 / alpha_B) tokens (their section
     5.1, with the constants of their Table 3).
@@ -24,8 +24,8 @@ def minimal_steps(steps, batch, loss, *, B_star=2.1e8, alpha_B=0.21):
 
 
 def allocation_exponent(*, alpha_N, alpha_S, alpha_B=0.21, **_):
-    """The a of N* ~ C^a when every batch is critical, B_crit ~ L^(-1 / alpha_B): parameters take
-    what steps and batch leave (their appendix B). 0.68 with the published constants."""
+    """The exponent a of N* ~ C^a at the critical batch size, B_crit ~ L^(-1 / alpha_B) (their
+    appendix B). 0.68 with the published constants."""
     return 1 / alpha_N / (1 / alpha_N + 1 / alpha_S + 1 / alpha_B)
 
 
@@ -37,9 +37,9 @@ kaplan_steps = Law(
     loss=loss,
     constants=constants,
     priors=dict(
-        # The loss of a model at the centre that trains for ever: 1.2 to 5.4 nats at 90 %.
+        # The loss of a model at the centre after infinitely many steps, 90 %: 1.2 to 5.4 nats.
         A=Positive(2.5, spread=1.6, between=1.1),
-        # What more steps would still win at the centre of the runs.
+        # Loss at the centre of the runs that more steps would remove.
         B=Positive(0.2, spread=2.5, between=1.2),
         alpha_N=Positive(0.09, spread=1.5, between=1.1),
         # Published: 0.76; a factor 1.4 is one sd.

@@ -1,12 +1,12 @@
-"""A product of powers, as popular accounts quote it: more of either always helps as much."""
+"""An irreducible loss plus a product of powers, as in popular accounts of scaling."""
 
 from bayescale.laws.base import Law
 from bayescale.priors import Positive
 
 
 def loss(N, D, *, E, A, alpha, beta):
-    """At a fixed N times D only alpha - beta counts: the best split has no interior, and a budget
-    belongs all to N or all to D. `bayescale.allocate` refuses it and says so."""
+    """At a fixed N times D the loss depends on alpha - beta only, so the best split lies at a
+    boundary. `bayescale.allocate` raises an error for this law."""
     return E + A * N**-alpha * D**-beta
 
 
@@ -22,7 +22,7 @@ multiplicative = Law(
         E=Positive(1.7, spread=1.4, between=1.1),
         # Both terms of `chinchilla` at once.
         A=Positive(0.8, spread=2.2, between=1.2),
-        # Each column takes a part of what a law of one column would give it.
+        # Smaller than in a law of one column, because both columns share the decrease.
         alpha=Positive(0.2, spread=1.7, between=1.1),
         beta=Positive(0.2, spread=1.7, between=1.1),
     ),

@@ -1,4 +1,4 @@
-"""Power laws in one column, with and without a limit: Hestness et al. 2017."""
+"""Power laws in one column, with and without an irreducible loss (Hestness et al. 2017)."""
 
 from bayescale.laws.base import Law
 from bayescale.priors import Positive

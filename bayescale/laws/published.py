@@ -1,4 +1,4 @@
-"""Published models and allocation rules that a plot can be read against."""
+"""Published models, allocation rules and exponents, for comparison in plots."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MODELS = (
 def kaplan_split(C):
     """Kaplan et al. 2020 (arXiv:2001.08361), Table 6: N = 1.3e9 C^0.73, C in PF-days.
 
-    D is what is left of the budget, C / 6N.
+    Takes C in FLOP and returns N and D = C / 6N.
     """
     N = 1.3e9 * (np.asarray(C) / FLOP_PER_PF_DAY) ** 0.73
     return N, C / (FLOP_PER_PARAMETER_TOKEN * N)
@@ -57,7 +57,7 @@ SPLITS = {"Kaplan et al. 2020": kaplan_split, "Hoffmann et al. 2022": hoffmann_s
 
 @dataclass(frozen=True)
 class Claim:
-    """A published exponent a of N* ~ C^a, with the interval its authors give, if they give one."""
+    """A published exponent a of N* ~ C^a, with its interval of probability `prob`, if given."""
 
     name: str
     a: float
@@ -81,7 +81,7 @@ CLAIMS = (
         _BESIROGLU["beta"] / (_BESIROGLU["alpha"] + _BESIROGLU["beta"]),
         "Besiroglu et al. 2024, arXiv:2404.10102",
     ),
-    # Theirs is the exponent of FLOP per token without embeddings, in the place of N.
+    # An exponent of FLOP per token without embeddings, in place of N.
     Claim("DeepSeek 2024, of FLOP per token", 0.5243, "DeepSeek-AI 2024, arXiv:2401.02954"),
 )
 

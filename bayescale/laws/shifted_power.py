@@ -5,7 +5,7 @@ from bayescale.priors import Positive
 
 
 def loss(x, *, A, alpha, gamma):
-    """`A` is the whole loss at the reference scale; it levels off where x is about 1 / `gamma`."""
+    """`A` is the loss at the reference scale; the curve levels off near x = 1 / `gamma`."""
     return A * ((1 / x + gamma) / (1 + gamma)) ** alpha
 
 
@@ -19,10 +19,10 @@ shifted_power = Law(
     constants=constants,
     priors=dict(
         A=Positive(1.0, spread=2.0, between=1.1, of="loss"),
-        # The exponent while 1/x still leads, as in `power`.
+        # The exponent where 1/x dominates, as in `power`.
         alpha=Positive(0.35, spread=2.0, between=1.2),
         # At the medians the limit is 0.53 of the loss at the centre, about as `power` expects
-        # (0.56). The spread reaches from no limit in sight (0.014) to one nearly met (2.8).
+        # (0.56). The spread covers limits far away (0.014) and nearly reached (2.8).
         gamma=Positive(0.2, spread=5.0, between=1.5),
     ),
     columns=("C",),

@@ -1,4 +1,4 @@
-"""One family that holds both Hoffmann's and Kaplan's laws, and the blends between them."""
+"""A family that contains the laws of Hoffmann et al. and of Kaplan et al. as special cases."""
 
 import numpy as np
 
@@ -7,8 +7,8 @@ from bayescale.priors import Positive
 
 
 def loss(N, D, *, E, A, B, alpha, beta, q):
-    """With `q` = 1 the shortages of model and data add (Hoffmann et al.); with `E` = 0 and `beta`
-    = `q` this is Kaplan's joint law; as `q` falls towards 0 only the greater shortage counts."""
+    """With `q` = 1 the terms of model and data add (Hoffmann et al.). With `E` = 0 and `beta` = `q`
+    it is the joint law of Kaplan et al. As `q` goes to 0, only the larger term remains."""
     model, data = A * N**-alpha, B * D**-beta
     # E + (model**(1 / q) + data**(1 / q))**q, whose powers overflow where q is small.
     z = np.log(data / model) / q
@@ -29,19 +29,19 @@ skaling = Law(
     optimum=optimum,
     constants=constants,
     priors=dict(
-        # From next to nothing (0.16, where Kaplan's law has none) to all of a text model's 1.8.
+        # From near zero (0.16; Kaplan's law has no floor) to the 1.8 of text models and above.
         E=Positive(1.0, spread=2.5, between=1.1),
-        # What is left above it: 0.2 nats over a high limit to the whole loss without one.
+        # Reducible loss: from 0.2 nats above a high limit to the whole loss without one.
         A=Positive(0.8, spread=2.5, between=1.2),
         B=Positive(0.8, spread=2.5, between=1.2),
         # Kaplan's exponents without a limit (0.08) to those above one (0.6).
         alpha=Positive(0.22, spread=2.0, between=1.1),
         beta=Positive(0.22, spread=2.0, between=1.1),
-        # Halfway on a log scale between Kaplan's 0.1 and Hoffmann's 1: either is as likely.
+        # The geometric mean of Kaplan's 0.1 and Hoffmann's 1.
         q=Positive(0.32, spread=2.5, between=1.2),
     ),
     falling=("N", "D"),
-    # How the two shortages blend is a matter of the law, not of a corpus.
+    # `q` is a property of the law, not of a corpus.
     poolable=("E", "A", "B", "alpha", "beta"),
     reference="Kaplan et al. 2020, arXiv:2001.08361, and Hoffmann et al. 2022, arXiv:2203.15556",
 )

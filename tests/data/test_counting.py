@@ -134,8 +134,8 @@ def test_runs_without_tokens_cannot_be_restated():
 
 
 def test_budgets_that_are_no_longer_in_proportion_are_named(models):
-    said = models.recount("non_embedding", "full", vocab=50_000).notes[-1]
-    assert said.startswith("C / (N D) runs from 16.")
+    note = models.recount("non_embedding", "full", vocab=50_000).notes[-1]
+    assert note.startswith("C / (N D) runs from 16.")
     assert "restated" in models.recount("non_embedding").notes[-1]  # no caution there
 
 

@@ -89,13 +89,13 @@ N, D = (v.ravel() for v in np.meshgrid(np.geomspace(1e-2, 1e2, 9), np.geomspace(
 
 
 def test_skaling_holds_hoffmann_and_kaplan():
-    known = dict(E=1.7, A=0.5, B=0.3, alpha=0.34, beta=0.28)
+    values = dict(E=1.7, A=0.5, B=0.3, alpha=0.34, beta=0.28)
     np.testing.assert_allclose(
-        skaling.loss(N, D, q=1.0, **known), chinchilla.loss(N, D, **known), rtol=1e-12
+        skaling.loss(N, D, q=1.0, **values), chinchilla.loss(N, D, **values), rtol=1e-12
     )
-    ours = skaling.loss(N, D, E=0.0, A=2.5, B=2.2, alpha=0.076, beta=0.103, q=0.103)
-    theirs = kaplan.loss(N, D, A=2.5, B=2.2, alpha_N=0.076, alpha_D=0.103)
-    np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+    actual = skaling.loss(N, D, E=0.0, A=2.5, B=2.2, alpha=0.076, beta=0.103, q=0.103)
+    expected = kaplan.loss(N, D, A=2.5, B=2.2, alpha_N=0.076, alpha_D=0.103)
+    np.testing.assert_allclose(actual, expected, rtol=1e-12)
 
 
 def test_without_a_blend_the_greater_shortage_counts_alone():
@@ -109,9 +109,9 @@ def test_isoflop_profiles_hold_hoffmann_and_turn_at_the_best_size():
     n = (alpha * A / (beta * B)) ** (1 / (alpha + beta))
     # At N = n the two terms are in the ratio beta to alpha and K is their sum.
     K = A * n**-alpha + B * n**beta
-    ours = isoflop.loss(N, D, E=E, K=K, gamma=alpha * a, n=n, a=a, alpha=alpha, beta=beta)
-    theirs = chinchilla.loss(N, D, E=E, A=A, B=B, alpha=alpha, beta=beta)
-    np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+    actual = isoflop.loss(N, D, E=E, K=K, gamma=alpha * a, n=n, a=a, alpha=alpha, beta=beta)
+    expected = chinchilla.loss(N, D, E=E, A=A, B=B, alpha=alpha, beta=beta)
+    np.testing.assert_allclose(actual, expected, rtol=1e-12)
 
 
 def test_steps_with_the_published_constants_give_kaplans_exponent():
@@ -131,8 +131,10 @@ def test_steps_at_the_critical_batch_are_twice_the_least():
 
 
 def test_a_product_of_powers_leaves_nothing_to_split():
-    known = dict(E=1.7, A=0.5, alpha=0.3, beta=0.2)
-    along = multiplicative.loss(np.geomspace(1e-3, 1e3, 7), 1 / np.geomspace(1e-3, 1e3, 7), **known)
+    values = dict(E=1.7, A=0.5, alpha=0.3, beta=0.2)
+    along = multiplicative.loss(
+        np.geomspace(1e-3, 1e3, 7), 1 / np.geomspace(1e-3, 1e3, 7), **values
+    )
     assert (np.diff(along) < 0).all()
 
 
@@ -184,10 +186,10 @@ def test_learning_from_chance_satisfies_its_implicit_equation():
     C = SCALES["C"] * X
     won = chance_power({"C": C}, SCALES, draws) - draws["E"]
     lost = quoted["chance"] - draws["E"] - won
-    told = (won > 1e-4 * draws["A"]) & (lost > 1e-4 * draws["A"])  # not lost to rounding
-    assert told.mean() > 0.9
+    resolved = (won > 1e-4 * draws["A"]) & (lost > 1e-4 * draws["A"])  # not lost to rounding
+    assert resolved.mean() > 0.9
     published = quoted["beta"] * C ** -draws["alpha"] * lost ** draws["kappa"]
-    np.testing.assert_allclose(won[told], published[told], rtol=1e-9)
+    np.testing.assert_allclose(won[resolved], published[resolved], rtol=1e-9)
 
 
 def test_before_the_start_the_loss_is_at_chance():
