@@ -225,7 +225,7 @@ class Breaks(Storable):
         Parameters
         ----------
         ci_prob, ci_kind : optional
-            Probability and kind of the intervals; ArviZ's defaults.
+            Probability (0.9 by default) and kind of the intervals.
 
         Returns
         -------
