@@ -32,8 +32,8 @@ import pandas as pd
 
 from bayescale.functions import softplus
 from bayescale.inference import nuts
-from bayescale.model import SCALE_SPREAD, Effect, Parameter
-from bayescale.priors import Fraction, Positive, Prior, Real, to_link
+from bayescale.model import Effect, Parameter, declared
+from bayescale.priors import Fraction, Positive, Prior, Real
 
 #: Sharpness of the bend at which an unbounded rise is kept below 1. The larger it is, the closer
 #: the form is to the published one below the bend.
@@ -362,10 +362,7 @@ def build(plan: LinkPlan):
     with pm.Model(coords=coords) as model:
         data = {name: pm.Data(name, values) for name, values in plan.arrays().items()}
         task = data["task_index"]
-        values = {
-            p.name: _per_task(p, data["prior"][i], len(plan.tasks))
-            for i, p in enumerate(plan.parameters)
-        }
+        values = {p.name: _per_task(p, data["prior"][i]) for i, p in enumerate(plan.parameters)}
         u = data["u"]
         for dim in ("member", "cell") if plan.members else ():
             scale = pm.LogNormal(f"move_{dim}_scale", np.log(MOVE), MOVE_SPREAD)
@@ -398,18 +395,13 @@ def walks(posterior):
     return posterior["walk_step"] * np.sqrt(posterior["walk_task"] / posterior["slope_task"])
 
 
-def _per_task(p: Parameter, prior, size: int):
-    """Declare the variables of a parameter and return its value for each task; dims (task,)."""
-    import pymc as pm
-
-    kinds = {"log": pm.LogNormal, "logit": pm.LogitNormal, "identity": pm.Normal}
-    variable, link, (effect,) = kinds[p.prior.link], p.prior.link, p.effects
-    one, each = (
-        (INITIAL_PRECISION, np.full(size, INITIAL_PRECISION))
-        if p.name == "precision"
-        else (None, None)
+def _per_task(p: Parameter, prior):
+    """A parameter's value for each task, with its variables added to the model; dims (task,)."""
+    (effect,) = p.effects
+    variables = declared(
+        p,
+        prior,
+        scale_known=p.name in FIXED_SCALE,
+        initval=INITIAL_PRECISION if p.name == "precision" else None,
     )
-    base = to_link(link, variable(p.name, prior[0], prior[1], initval=one))
-    fixed = p.name in FIXED_SCALE
-    scale = np.exp(prior[2]) if fixed else pm.LogNormal(p.scale(effect), prior[2], SCALE_SPREAD)
-    return variable(p.member(effect), base, scale, dims="task", initval=each)
+    return variables[p.member(effect)]

@@ -6,11 +6,11 @@ from bayescale.model.design import Design
 from bayescale.model.drift import AHEAD_AVERAGED
 from bayescale.model.files import atomically
 from bayescale.model.fitting import Fit, fit, fit_design
-from bayescale.model.hierarchy import SCALE_SPREAD, Effect, Parameter
+from bayescale.model.hierarchy import Effect, Parameter
 from bayescale.model.labels import NEW, labels_in_points, number_of_points, settle_labels
 from bayescale.model.posterior import at_runs, parameters, settle_groups
 from bayescale.model.predictive import predict
-from bayescale.model.pymc_model import target
+from bayescale.model.pymc_model import declared, target
 from bayescale.model.simulation import draw_prior, simulate, simulate_design
 from bayescale.model.specify import design
 from bayescale.model.storage import Storable
@@ -19,7 +19,6 @@ __all__ = [
     "AHEAD_AVERAGED",
     "NEW",
     "PRIOR_DRAWS",
-    "SCALE_SPREAD",
     "Design",
     "Effect",
     "Fit",
@@ -27,6 +26,7 @@ __all__ = [
     "Storable",
     "at_runs",
     "atomically",
+    "declared",
     "design",
     "draw_prior",
     "drift",
