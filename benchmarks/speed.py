@@ -35,7 +35,7 @@ DRAWS, CHAINS, REPEATS = 1000, 4, 3
 GROUPS, RUNS_PER_GROUP = 20, 30
 TEXTBOOK_HIERARCHY = dict(draws=300, tune=300)  # more would take hours
 BOOTSTRAPS = 40  # timed, then scaled to 4000
-COMPILATIONS = 1
+COMPILATIONS = 3
 
 
 def textbook(runs: bs.Runs, group: str | None = None) -> pm.Model:
