@@ -1,6 +1,6 @@
 """How often each finding of `check()` is a false alarm, and which planted faults it finds.
 
-    python benchmarks/checks.py [--tables 200] [--faulty 40] [--seed 1]
+    python benchmarks/checks.py [--tables 200] [--faulty 12] [--keep DIRECTORY]
 
 Every table is simulated under Chinchilla's law. Its parameters, and those of its groups, are drawn
 from the package's priors; the scale of the noise is .3 to 2 %, its degrees of freedom are 4 to 30.
@@ -11,16 +11,24 @@ Designs are grids of sizes and token ratios, isoFLOP sweeps and scattered runs, 
   Findings about the design (``runs``, ``design``, ``information``) are statements about the table
   that are true when they are made, not alarms. Clean designs have at least two runs per parameter,
   four sizes of N and D, and log N and log D that correlate below .98; ``information`` is listed,
-  but a caution of it is no error.
+  but a caution of it is no error. ``convergence`` is that of one short run of the sampler, with an
+  effective sample size of at least 400 among 2000 draws; `bayescale.fit` repeats runs that do not
+  converge, up to twice, with more draws. Tables are listed apart where the run converged.
 * `checks_power.csv`: the share of tables with one planted fault on which each finding speaks.
-* `checks_seeds.csv`: verdicts on one clean table of 30 runs, by the seed of the sampler.
+* `checks_seeds.csv`: findings on one clean table of 30 runs, by the seed of the sampler, with the
+  default settings of `bayescale.fit`.
+
+With `--keep`, posteriors are kept as files and used again, so that thresholds can be changed
+without sampling.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+import pickle
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -29,11 +37,22 @@ from common import write
 import bayescale as bs
 from bayescale import laws
 from bayescale.model import design, draw_prior, fit_design, simulate_design
+from bayescale.model.checks import check
 from bayescale.model.design import Design
+from bayescale.model.findings import LEVELS
 
 LAW = laws.get("chinchilla")
-SETTINGS = dict(draws=500, tune=500, target_accept=0.95, progressbar=False)
+SHORT = dict(draws=500, tune=500, target_accept=0.95)
 STATEMENTS = ("runs", "design", "information")
+FINDINGS = (
+    "convergence",
+    *STATEMENTS,
+    "prior",
+    "misfit",
+    "dependence",
+    "influence",
+    "outlier",
+)
 COMPLETE = {"pool": dict.fromkeys(("E", "A", "B", "alpha", "beta"), "complete")}
 GROUPS = ("a", "b", "c")
 
@@ -145,10 +164,10 @@ def offset_group(rng) -> Design:
 
 
 def offset_of_all(rng) -> Design:
-    """Losses 5 % above the only curve that the priors allow."""
+    """Losses 5 % above the only curve that the priors allow, with a known scale of the noise."""
     frame = columns(rng, False, 24)
     tight = {
-        name: bs.Positive(value, spread=1.01)
+        name: bs.Positive(value, spread=1.001)
         for name, value in dict(E=1.7, A=0.4, B=0.4, alpha=0.35, beta=0.35).items()
     }
     runs = bs.Runs.from_frame(frame.assign(loss=1.0), source="a simulation")
@@ -158,13 +177,13 @@ def offset_of_all(rng) -> Design:
 
 
 def bend(column: str) -> Callable:
-    """A parabola along a column, of four times the noise from its middle to its ends."""
+    """A parabola of either sign along a column: six times the noise from the middle to the ends."""
 
     def make(rng):
         plan = clean(rng, columns(rng, False, 24), sigma=0.007)
         x = np.log(plan.runs.table[column].to_numpy())
         x = (2 * x - x.max() - x.min()) / np.ptp(x)
-        return times(plan, np.exp(4 * 0.007 * x**2))
+        return times(plan, np.exp(rng.choice([-6, 6]) * 0.007 * x**2))
 
     return make
 
@@ -226,3 +245,98 @@ FAULTS: dict[str, Callable] = {
     "N and D collinear": collinear,
     "one far run decides an exponent": deciding_run,
 }
+
+# -- checks ------------------------------------------------------------------------------------
+
+
+def sampled(plan: Design, name: str, seed: int, keep: Path | None, **settings):
+    """Design, posterior and convergence; read from a file where they have been kept."""
+    path = keep / f"{name}.pkl" if keep else None
+    if path is not None and path.exists():
+        return pickle.loads(path.read_bytes())
+    fitted = fit_design(plan, random_seed=seed, progressbar=False, **(settings or SHORT))
+    out = fitted.plan, fitted.posterior, fitted.convergence
+    if path is not None:
+        path.write_bytes(pickle.dumps(out))
+    return out
+
+
+def levels(plan: Design, posterior, convergence) -> dict[str, str]:
+    """The worst level of each finding."""
+    out: dict[str, str] = {}
+    for finding in check(posterior, plan, convergence).findings:
+        worst = max(out.get(finding.name, "passed"), finding.level, key=LEVELS.index)
+        out[finding.name] = worst
+    return out
+
+
+def rates(rows: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Share of tables on which each finding speaks, for each value of a column."""
+    out = []
+    for value, part in rows.groupby(by, sort=False):
+        for name in FINDINGS:
+            level = part[name].fillna("passed") if name in part else pd.Series(dtype=str)
+            out.append(
+                {
+                    by: value,
+                    "finding": name,
+                    "statement": name in STATEMENTS,
+                    "tables": len(part),
+                    "caution or failed": (level != "passed").sum() / len(part),
+                    "failed": (level == "failed").sum() / len(part),
+                }
+            )
+    return pd.DataFrame(out)
+
+
+def of_clean_tables(n: int, keep: Path | None) -> pd.DataFrame:
+    rows = []
+    for i in range(n):
+        kind = list(KINDS)[i % len(KINDS)]
+        plan = clean_of(kind, np.random.default_rng([1, i]))
+        found = levels(*sampled(plan, f"clean_{i}", i, keep))
+        rows.append({"kind of table": kind, **found})
+    each = pd.DataFrame(rows)
+    converged = each[each["convergence"] == "passed"].assign(**{"kind of table": "all, converged"})
+    return rates(
+        pd.concat([each.assign(**{"kind of table": "all"}), converged, each]), "kind of table"
+    )
+
+
+def of_faulty_tables(n: int, keep: Path | None) -> pd.DataFrame:
+    rows = []
+    for k, (fault, make) in enumerate(FAULTS.items()):
+        for i in range(n):
+            plan = make(np.random.default_rng([2, k, i]))
+            rows.append({"fault": fault, **levels(*sampled(plan, f"fault_{k}_{i}", i, keep))})
+    found = rates(pd.DataFrame(rows), "fault")
+    return found[(found["caution or failed"] > 0) & (found["finding"] != "convergence")]
+
+
+def of_seeds(n: int, keep: Path | None) -> pd.DataFrame:
+    rng = np.random.default_rng(3)
+    frame = columns(rng, False, 30)
+    plan = clean(rng, frame.sample(30, random_state=1).sort_index())
+    default = dict(draws=1000, tune=500)
+    return pd.DataFrame(
+        {"seed": seed, **levels(*sampled(plan, f"seed_{seed}", seed, keep, **default))}
+        for seed in range(1, n + 1)
+    ).fillna("passed")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tables", type=int, default=200, help="clean tables")
+    parser.add_argument("--faulty", type=int, default=12, help="tables per fault")
+    parser.add_argument("--seeds", type=int, default=8, help="seeds of one clean table")
+    parser.add_argument("--keep", type=Path, help="directory of posteriors")
+    options = parser.parse_args()
+    if options.keep:
+        options.keep.mkdir(parents=True, exist_ok=True)
+    write(of_seeds(options.seeds, options.keep), "checks_seeds", "Seeds of one clean table")
+    write(of_clean_tables(options.tables, options.keep), "checks", "Clean tables")
+    write(of_faulty_tables(options.faulty, options.keep), "checks_power", "Planted faults")
+
+
+if __name__ == "__main__":
+    main()

@@ -20,8 +20,9 @@ from bayescale.inference import Convergence, convergence, nuts, scalars
 from bayescale.intervals import defaults, table
 from bayescale.laws import Law
 from bayescale.model import storage as store
-from bayescale.model.checks import Check, check
+from bayescale.model.checks import check
 from bayescale.model.design import Design, design, draw_prior
+from bayescale.model.findings import Check
 from bayescale.model.posterior import NEW, log_likelihood, parameters, settle_groups
 from bayescale.model.pymc_model import build, target
 from bayescale.priors import Prior
@@ -130,9 +131,9 @@ class Fit:
         """Warn, once per summary made, if this fit failed its check."""
         failed = [f for f in self.check().problems if f.level == "failed"]
         if failed:
-            said = "; ".join(f"{f.name}: {f.text}" for f in failed)
+            reasons = "; ".join(f"{f.name}: {f.text}" for f in failed)
             warnings.warn(
-                f"this fit failed its check ({said}): do not rely on its intervals; see "
+                f"this fit failed its check ({reasons}): do not rely on its intervals; see "
                 "fit.check()",
                 ConvergenceWarning,
                 stacklevel=stacklevel,
