@@ -164,10 +164,11 @@ class TestMisfit:
         assert any("residuals bend along log" in f.text for f in failed)
 
     def test_a_significant_bend_that_is_small_is_a_caution(self, judged, openlm):
-        runs = pd.concat([openlm.table.query("dataset == 'c4'")] * 12, ignore_index=True)
+        rng = np.random.default_rng(1)
+        frame = pd.concat([openlm.table.query("dataset == 'c4'")] * 12, ignore_index=True)
         runs = bs.simulate(
             "chinchilla",
-            bs.Runs.from_frame(runs[["N", "D", "loss"]]),
+            frame[["N", "D"]] * rng.uniform(0.9, 1.1, (len(frame), 2)),
             "besiroglu2024",
             sigma=0.01,
             nu=1e6,
@@ -184,7 +185,8 @@ class TestMisfit:
         found = named(judged(clean, losses=factor), "misfit")
         offset = [f for f in found if f"the runs as a whole lie {side} their law" in f.text]
         assert [f.level for f in offset] == ["failed"]
-        assert "by 5." in offset[0].text
+        percent = float(offset[0].text.split("by ")[1].split(" %")[0])
+        assert percent == pytest.approx(5, abs=0.5)
 
     @pytest.mark.parametrize("sigma", [0.0025, 0.04, 4.0])
     def test_a_noise_scale_unlike_the_residuals_fails(self, judged, clean, sigma):
@@ -231,7 +233,7 @@ class TestTrendPValue:
         assert np.mean(self.p_values(tables=50, lift=4.0) < 0.01) > 0.9
 
     def test_a_direction_that_the_parameters_absorb_is_not_tested(self):
-        scores = 5 + np.random.default_rng(1).standard_normal((500, 1)) * np.ones((1, 9)) / 3
+        scores = 5 + np.random.default_rng(1).standard_normal((9000, 1)) * np.ones((1, 9)) / 3
         assert residual_checks.trend_p_value(scores, np.full((9, 1), 1 / 3)) == 1.0
 
 
