@@ -2,9 +2,6 @@
 
 from bayescale.inference import nuts
 from bayescale.inference.diagnostics import (
-    BFMI_ABOVE,
-    ESS_ABOVE,
-    R_HAT_BELOW,
     Convergence,
     convergence,
     flatten,
@@ -13,9 +10,6 @@ from bayescale.inference.diagnostics import (
 from bayescale.inference.smc import Cloud, Problem, integrate, systematic
 
 __all__ = [
-    "BFMI_ABOVE",
-    "ESS_ABOVE",
-    "R_HAT_BELOW",
     "Cloud",
     "Convergence",
     "Problem",

@@ -276,35 +276,44 @@ class TestOutliers:
 
 
 class TestInfluence:
-    def test_weights_leave_out_a_run(self):
-        """The mean of normal observations of sd 1 under a flat prior, without the last one."""
-        y = np.array([-0.4, 0.1, 0.3, -0.2, 0.2, 0.0, 2.0])
-        mu = y.mean() + np.random.default_rng(1).standard_normal(40_000) / np.sqrt(7)
-        residual = y - mu[:, None]
-        at = dict(
-            residual=residual, sigma=np.ones_like(residual), nu=np.full_like(residual, np.inf)
-        )
-        weights, k = residual_checks.leave_one_out(at)
-        shift, widening = residual_checks.influences({"mu": mu}, weights)
-        assert k.max() < 0.5
-        expected = (y[:-1].mean() - y.mean()) * np.sqrt(7)
-        assert shift[-1, 0] == pytest.approx(expected, abs=0.05)
-        assert widening[-1, 0] == pytest.approx(np.sqrt(7 / 6), abs=0.03)
+    def linear(self, y, x, draws=400_000):
+        """The exact posterior of a slope with a flat prior and normal noise of sd 1."""
+        sd = 1 / np.sqrt(x @ x)
+        slope = (x @ y) * sd**2 + sd * np.random.default_rng(1).standard_normal(draws)
+        residual = y - slope[:, None] * x
+        ones = np.ones_like(residual)
+        return slope, sd, dict(residual=residual, sigma=ones, nu=np.inf * ones)
+
+    def test_shift_is_that_of_a_fit_without_the_run(self):
+        x = np.array([1.0, -1.0, 0.5, 1.0, 2.5])
+        y = np.array([0.4, 0.1, 0.3, -0.2, 4.0])
+        slope, sd, at = self.linear(y, x)
+        density = -(at["residual"] ** 2) / 2
+        found = residual_checks.shifts({"slope": slope}, density, at["residual"].var(axis=0))
+        for i in range(5):
+            rest = np.arange(5) != i
+            without = (x[rest] @ y[rest]) / (x[rest] @ x[rest])
+            assert found[i, 0] == pytest.approx((without - (x @ y) * sd**2) / sd, abs=0.04)
+
+    def test_weights_are_those_of_a_fit_without_the_run(self):
+        x, y = np.ones(7), np.array([-0.4, 0.1, 0.3, -0.2, 0.2, 0.0, 2.0])
+        mean, _, at = self.linear(y, x)
+        weights = residual_checks.leave_one_out(at)
+        assert weights[:, -1] @ mean == pytest.approx(y[:-1].mean(), abs=0.02)
 
     def test_a_run_that_decides_an_exponent_is_named(self, judged, clean):
-        """Only the run at the largest size tells draws of alpha apart."""
-        frame = clean.table.sort_values("N")
-        near = frame[frame.N < 2e7].assign(N=1.2e7)
-        far = near.iloc[[0]].assign(N=4e10)
-        runs = replace(clean, table=pd.concat([near, far], ignore_index=True))
+        """Only the run at the largest size depends on alpha."""
+        near = clean.table[clean.table.N < 2e7].assign(N=1.2e7)
+        table = pd.concat([near, near.iloc[[0]].assign(N=4e10)], ignore_index=True)
+        runs = replace(clean, table=table)
         runs = bs.simulate("chinchilla", runs, "besiroglu2024", sigma=0.01, nu=1e6, random_seed=1)
         alpha = TRUTH["alpha"] + 0.05 * np.random.default_rng(3).standard_normal((2, 400))
         level = TRUTH["A"] * 1.2e7 ** -TRUTH["alpha"]  # at the small size, whatever alpha
         found = judged(runs, alpha=alpha, A=level * (runs.scales["N"] / 1.2e7) ** -alpha)
         influence = named(found, "influence")[0]
         assert influence.level == "caution"
-        assert f"{runs.labels()[-1]} (without it" in influence.text
-        assert influence.text.count("without it") == 1
+        assert f"single runs: {runs.labels()[-1]} (leverage" in influence.text
+        assert influence.text.count("leverage") == 1
 
     def test_no_run_of_a_clean_table_is_named(self, judged, clean):
         assert named(judged(clean), "influence")[0].level == "passed"
