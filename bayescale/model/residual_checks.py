@@ -18,10 +18,10 @@ from bayescale.priors import to_link
 # benchmarks/results/checks.csv and power in checks_power.csv.
 #: P-values below these, after Bonferroni's correction, call for caution and fail.
 P_CAUTION, P_FAILED = 0.05, 0.005
-#: A misfit fails only if it is also large: so many noise scales from end to end of a bend or for
-#: the mean of a group or of all runs, or a scatter wrong by this factor. Every law misfits a large
-#: table significantly, but by little.
-LARGE_SWING, LARGE_OFFSET, LARGE_RATIO = 3.0, 1.0, 1.5
+#: A misfit fails only if it is also large: so many noise scales for the root mean square of a bend
+#: or the mean of a group or of all runs, or a scatter wrong by this factor. Every law misfits a
+#: large table significantly, but by little.
+LARGE_BEND, LARGE_OFFSET, LARGE_RATIO = 1.0, 1.0, 1.5
 #: The same for shared scatter: its tests have many degrees of freedom, and the sums over small
 #: clusters are less normal, so that .03 gave 6 % of false alarms.
 P_SHARED = 0.01
@@ -185,11 +185,12 @@ def _discrepancies(at, plan: Design, scores: np.ndarray) -> Iterator[tuple[float
         basis = _bend(np.log(plan.runs.table[c].to_numpy(float)))
         if basis.shape[1] == 0 or n < 2 * basis.shape[1] + 4:
             continue
-        swing = float(np.ptp(basis @ (scores @ basis).mean(axis=0)))
+        trend = basis @ (scores @ basis).mean(axis=0)
         yield (
             trend_p_value(scores, basis),
-            swing > LARGE_SWING,
-            f"residuals bend along log {c}, by {100 * typical * swing:.1f} % of the loss",
+            float(np.sqrt((trend**2).mean())) > LARGE_BEND,
+            f"residuals bend along log {c}: their trend spans "
+            f"{100 * typical * float(np.ptp(trend)):.1f} % of the loss",
             "try another law, pool less (pool=), or forecast with the misfit in mind",
         )
     for g in plan.groups:
