@@ -211,7 +211,8 @@ def _discrepancies(at, plan: Design, scores: np.ndarray) -> Iterator[tuple[float
         abs(float(scores.mean())) > LARGE_OFFSET,
         f"the runs as a whole lie {side} their law, by {100 * abs(np.expm1(offset)):.1f} % of the "
         "loss",
-        "widen the priors that keep the law from the runs (priors=)",
+        "widen the priors if they keep the law from the runs (priors=); a small offset shows that "
+        "the noise is skewed",
     )
     # The median, so that a single wild run does not set the ratio.
     ratio = float(np.median(np.abs(scores))) / 0.6745
