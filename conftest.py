@@ -1,10 +1,18 @@
-"""The examples in docstrings that sample the same link share one posterior."""
+"""Settings of every test: functions of PyTensor are evaluated without compilation, and the examples
+in docstrings that sample the same link share one posterior."""
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 
 import pytest
+
+# Densities that tests evaluate a few times take longer to compile than to interpret. nutpie sets
+# the mode of what it samples itself.
+os.environ["PYTENSOR_FLAGS"] = ",".join(
+    filter(None, (os.environ.get("PYTENSOR_FLAGS"), "mode=FAST_COMPILE"))
+)
 
 _SAMPLED = {}
 
