@@ -114,7 +114,7 @@ BROKEN = {
             floor=None,
             constants=lambda x, *, E, A, alpha: {"level": A},
         ),
-        "no parameters give the same curve at other reference scales: it depends on units",
+        "the curve depends on the units of the columns: no parameters give it at other reference",
     ),
     "no amplitude": (
         broken(loss=rooted),

@@ -135,7 +135,7 @@ def test_runs_without_tokens_cannot_be_restated():
 
 def test_budgets_that_are_no_longer_in_proportion_are_named(models):
     note = models.recount("non_embedding", "full", vocab=50_000).notes[-1]
-    assert note.startswith("C / (N D) runs from 16.")
+    assert note.startswith("C / (N D) varies from 16.")
     assert "restated" in models.recount("non_embedding").notes[-1]  # no caution there
 
 

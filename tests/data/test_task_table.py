@@ -128,7 +128,7 @@ def test_every_problem_is_named_at_once(frame):
 def test_a_task_at_chance_is_a_note_not_an_error(frame):
     frame.loc[frame["task"] == "quiz", "accuracy"] = [0.24, 0.26, 0.25, 0.25]
     _, (note,) = task_table(frame)
-    assert note.startswith("task 'quiz' never leaves chance")
+    assert note.startswith("task 'quiz' never exceeds chance")
 
 
 @pytest.mark.parametrize("thing", [None, [1, 2], "table.csv"])
