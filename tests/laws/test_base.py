@@ -193,7 +193,7 @@ def test_a_law_of_one_column_reads_along_another():
 
 
 def test_a_law_of_two_columns_does_not_read_along_another():
-    with pytest.raises(LawError, match="only a law of one column can be read along another"):
+    with pytest.raises(LawError, match="only a law of one column can be used with another"):
         chinchilla.on("D")
 
 
