@@ -37,7 +37,7 @@ from sizes import SIZES as ASKED
 
 import bayescale as bs
 from bayescale.evaluation import splits as holdout
-from bayescale.evaluation.jobs import BASELINE, OURS, Job, by_huber, scored
+from bayescale.evaluation.jobs import BASELINE, BAYESCALE, Job, by_huber, scored
 from bayescale.model.drift import AHEAD
 
 SIZES = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3)
@@ -117,7 +117,7 @@ class Fitted:
     def scored(self, drawn, density) -> tuple[pd.DataFrame, np.ndarray]:
         frame = scored(
             self.fit.law.name,
-            OURS,
+            BAYESCALE,
             self.problem.places,
             drawn,
             density,

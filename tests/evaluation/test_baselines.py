@@ -179,7 +179,7 @@ def test_a_law_that_never_holds_says_so():
         return -np.exp(level) * x
 
     law = Law("never", never, dict(level=Real(0, sd=1)), "test")
-    with pytest.raises(FitError, match="'never' is finite and positive"):
+    with pytest.raises(FitError, match="'never' is not finite and positive"):
         huber_bootstrap(
             law,
             dict(x=np.arange(1.0, 5)),

@@ -318,7 +318,7 @@ def test_laws_of_little_weight_do_not_make_the_average_exponent():
 
 def test_a_prior_of_q_on_another_scale_is_not_read_as_its_log():
     plan = SimpleNamespace(parameter=lambda _: SimpleNamespace(prior=bs.Fraction(0.3)))
-    assert not claims.has_blend({"skaling": SimpleNamespace(plan=plan)})
+    assert not claims.has_q({"skaling": SimpleNamespace(plan=plan)})
 
 
 def test_following_a_law_wastes_compute_if_another_is_true(two):
