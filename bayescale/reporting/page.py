@@ -228,9 +228,9 @@ def _sections(fit: Fit, found: Findings, budgets, ci_prob) -> list[Section]:
             Section(
                 "Compute-optimal allocation",
                 "'train' is the model size and the number of tokens with the lowest expected loss. "
-                "'expected regret' is how much higher its loss is, on average, than at the true "
-                "optimum, in nats per token. The optimal N and D can be uncertain although the "
-                "regret is small, because the loss changes little near the optimum.",
+                "'expected regret' is the expected difference from the loss at the true optimum, in "
+                "nats per token. The optimal N and D can be uncertain although the regret is "
+                "small, because the loss changes little near the optimum.",
                 [found.allocations],
                 pictures,
             )
@@ -291,7 +291,8 @@ def _breaks(breaks: Breaks, ci_prob) -> Section:
         "curves together. The last column is the rate of false alarms: the share of simulated "
         "curves without a break, with about as many points, in which a break was found. Bayes "
         "factors are natural logarithms. 'break over law' compares a break with the law, both "
-        f"without drift; 'break over drift' compares a break with drift with drift alone.{_noted(breaks.notes)}",
+        "without drift; 'break over drift' compares a break with drift with drift alone."
+        f"{_noted(breaks.notes)}",
         [tables.breaks(breaks, ci_prob)],
         [
             _picture(
