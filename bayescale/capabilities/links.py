@@ -83,12 +83,11 @@ class Link(Storable):
         return xr.DataTree.from_dict({"posterior": self.posterior, "sample_stats": self.stats})
 
     def warn_if_failed(self, stacklevel: int = 3) -> None:
-        """Warn if the chains do not agree."""
-        if not self.convergence.passed:
-            worst = f"{self.convergence} (worst: {self.convergence.ess_of})"
+        """Warn if the chains did not converge."""
+        if failures := self.convergence.failures():
             warnings.warn(
-                f"the chains of this link do not agree: {worst}. Do not rely on its "
-                "intervals; give tasks that never leave chance a link of their own, or "
+                f"the chains of this link did not converge: {'; '.join(failures)}. Do not rely on "
+                "its intervals; give tasks that never leave chance a link of their own, or "
                 "sample longer",
                 ConvergenceWarning,
                 stacklevel=stacklevel,
@@ -195,7 +194,8 @@ class Link(Storable):
             for t, a, b in zip(self.tasks[:6], threshold, slope, strict=False)
         ]
         lines += ["  ..."] if len(self.tasks) > 6 else []
-        lines += [] if self.convergence.passed else ["  THE CHAINS DO NOT AGREE"]
+        if failures := self.convergence.failures():
+            lines.append(f"  THE CHAINS DID NOT CONVERGE: {'; '.join(failures)}")
         return "\n".join([*lines, *(f"  {n}" for n in self.notes)])
 
 

@@ -2,9 +2,6 @@
 
 from bayescale.inference import nuts
 from bayescale.inference.diagnostics import (
-    BFMI_ABOVE,
-    ESS_ABOVE,
-    R_HAT_BELOW,
     Convergence,
     convergence,
     flatten,
@@ -19,10 +16,7 @@ from bayescale.inference.smc import (
 )
 
 __all__ = [
-    "BFMI_ABOVE",
-    "ESS_ABOVE",
     "POOR_ERROR",
-    "R_HAT_BELOW",
     "Convergence",
     "PosteriorSample",
     "Target",

@@ -29,12 +29,26 @@ class Convergence:
 
     @property
     def passed(self) -> bool:
-        return (
-            self.r_hat <= R_HAT_BELOW
-            and self.ess >= ESS_ABOVE
-            and self.divergences == 0
-            and not self.bfmi < BFMI_ABOVE
-        )
+        """Whether every figure is within its threshold."""
+        return not self.failures()
+
+    def failures(self) -> tuple[str, ...]:
+        """Each diagnostic that failed, in words, with its value and its threshold."""
+        failed = []
+        if not self.r_hat <= R_HAT_BELOW:
+            failed.append(f"R-hat of {self.r_hat_of} is {self.r_hat:.3f} (at most {R_HAT_BELOW})")
+        if not self.ess >= ESS_ABOVE:
+            failed.append(
+                f"the effective sample size of {self.ess_of} is {self.ess:.0f} "
+                f"(at least {ESS_ABOVE})"
+            )
+        if self.divergences:
+            failed.append(
+                f"{self.divergences} transition{'s' * (self.divergences > 1)} diverged (at most 0)"
+            )
+        if self.bfmi < BFMI_ABOVE:
+            failed.append(f"the energy diagnostic BFMI is {self.bfmi:.2f} (at least {BFMI_ABOVE})")
+        return tuple(failed)
 
     def __str__(self) -> str:
         return f"R-hat <= {self.r_hat:.3f}, ESS >= {self.ess:.0f}, {self.divergences} divergences"

@@ -20,8 +20,9 @@ from bayescale.inference import Convergence, convergence, nuts, scalars
 from bayescale.intervals import defaults, table
 from bayescale.laws import Law
 from bayescale.model.arviz_groups import arviz_groups
-from bayescale.model.checks import Check, check
+from bayescale.model.checks import check
 from bayescale.model.design import Design
+from bayescale.model.findings import Check
 from bayescale.model.labels import NEW
 from bayescale.model.posterior import parameters, settle_groups
 from bayescale.model.pymc_model import build, target
@@ -125,13 +126,14 @@ class Fit(Storable):
         Returns
         -------
         Check
-            Its ``repr`` is one sentence per finding; ``passed`` is false if a finding failed.
-            Checked are: R-hat, effective sample sizes, divergences and energy; how far the
-            posterior of each parameter contracted from its prior; whether the design can tell the
-            parameters apart; structure in the residuals along log N, log D, log C and between
-            groups, and scatter that runs of one size share (posterior predictive p-values, Gelman,
-            Meng & Stern 1996); whether checkpoints are counted as runs; influential runs (Pareto k,
-            Vehtari, Gelman & Gabry 2017, arXiv:1507.04544); and the most surprising runs, by row.
+            Its ``repr`` is sentences; ``passed`` is false if a finding failed. Checked are:
+            R-hat, effective sample sizes, divergences and energy; how far the posterior of each
+            parameter contracted from its prior, or lies from it; whether the design identifies the
+            parameters; structure left in the residuals along log N, log D, log C and between
+            groups, in their mean and in their scale, and scatter that runs of one size share;
+            outliers, and runs that decide a parameter (Bayesian infinitesimal jackknife, Giordano &
+            Broderick 2023, arXiv:2305.06466), by row; whether checkpoints are counted as runs. On
+            simulated tables without a fault each finding calls for caution on at most 5 %.
         """
         return self._check
 
@@ -139,9 +141,9 @@ class Fit(Storable):
         """Warn if this fit failed its check."""
         failed = [f for f in self.check().problems if f.level == "failed"]
         if failed:
-            findings = "; ".join(f"{f.name}: {f.text}" for f in failed)
+            reasons = "; ".join(f"{f.name}: {f.text}" for f in failed)
             warnings.warn(
-                f"this fit failed its check ({findings}): do not rely on its intervals; see "
+                f"this fit failed its check ({reasons}): do not rely on its intervals; see "
                 "fit.check()",
                 ConvergenceWarning,
                 stacklevel=stacklevel,

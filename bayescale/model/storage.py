@@ -27,6 +27,7 @@ from bayescale.data import Runs
 from bayescale.errors import BayescaleError, FitError, LawError
 from bayescale.inference import Convergence
 from bayescale.laws import Law, get
+from bayescale.model import drift
 from bayescale.model.design import TERMS, Design
 from bayescale.model.files import atomically, opened
 from bayescale.model.hierarchy import Effect, Parameter
@@ -392,6 +393,9 @@ def _read(path: str | Path) -> tuple[xr.DataTree, dict]:
 def _upgraded(header: dict) -> dict:
     """The header of a fit that format 1 or 2 wrote, in the form of format 3."""
     facts = dict(header.get("facts", {}))
+    # These formats stored the default size of a drift ahead as if it were the user's own.
+    if header.get("ahead") == asdict(drift.AHEAD):
+        header = {**header, "ahead": None}
     own = dict(
         plan={"design": header},
         posterior={"dataset": ["posterior"]},

@@ -387,7 +387,9 @@ def test_chains_that_disagree_warn(results, fit, monkeypatch):
 
     monkeypatch.setattr(links, "nuts", SimpleNamespace(sample=sample))
     monkeypatch.setattr(links, "target", lambda plan: None)
-    with pytest.warns(bs.ConvergenceWarning, match="chains of this link do not agree") as caught:
+    with pytest.warns(
+        bs.ConvergenceWarning, match="chains of this link did not converge"
+    ) as caught:
         made = bs.link(fit, results, draws=20, random_seed=5)
     assert caught[0].filename == __file__
     assert (passed[0]["draws"], passed[0]["seed"], made.random_seed) == (20, 5, 5)

@@ -18,7 +18,7 @@ from bayescale.capabilities.link_model import COMPONENTS, FORMS, LinkPlan
 from bayescale.data import task_table
 from bayescale.evaluation.scores import score
 from bayescale.inference import Convergence
-from bayescale.model import storage
+from bayescale.model import drift, storage
 from bayescale.priors import from_link
 
 VALUES = {"E": 1.7, "A": 0.4, "B": 0.4, "alpha": 0.3, "beta": 0.3, "sigma": 0.01, "nu": 5.0}
@@ -536,7 +536,10 @@ def test_other_priors_do_not_make_another_law(by_hand, openlm, tmp_path):
 # -- files of earlier formats ------------------------------------------------------------------
 
 
-def as_earlier_format(fit: bs.Fit, path, format: int) -> None:
+OWN_DRIFT = bs.Positive(0.2, spread=1.4)
+
+
+def as_earlier_format(fit: bs.Fit, path, format: int, ahead: bs.Positive = OWN_DRIFT) -> None:
     """Write a fit as formats 1 and 2 did."""
     header = dict(
         format=format,
@@ -555,7 +558,7 @@ def as_earlier_format(fit: bs.Fit, path, format: int) -> None:
         runs=fit.runs.to_json(),
     )
     if format == 2:
-        header |= dict(drift="off", ahead=asdict(bs.Positive(0.2, spread=1.4)))
+        header |= dict(drift="off", ahead=asdict(ahead))
     tree = xr.DataTree.from_dict({"posterior": fit.posterior, "sample_stats": fit.stats})
     tree.attrs = {"bayescale": json.dumps(header)}
     tree.to_netcdf(path, engine="h5netcdf")
@@ -574,9 +577,14 @@ def test_fits_of_earlier_formats_are_read(name, format, request, tmp_path):
     assert loaded.facts == {"draws": 10, "versions": {"numpy": "2.1"}}
     assert loaded.plan.drift == ("ahead" if format == 1 else "off")
     if format == 2:
-        assert loaded.plan.ahead == bs.Positive(0.2, spread=1.4)
+        assert loaded.plan.ahead == OWN_DRIFT
     with pytest.raises(bs.FitError, match="class Fit, not Average"):
         bs.Average.load(tmp_path / "old.nc")
+
+
+def test_the_default_drift_of_an_earlier_format_is_not_taken_for_the_users_own(small, tmp_path):
+    as_earlier_format(small, tmp_path / "old.nc", 2, ahead=drift.AHEAD)
+    assert bs.Fit.load(tmp_path / "old.nc").plan.ahead is None
 
 
 # -- writing -----------------------------------------------------------------------------------

@@ -1,0 +1,426 @@
+"""Findings about the residuals: misfit, shared scatter, outliers and influential runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayescale.model.design import Design
+from bayescale.model.findings import Finding
+from bayescale.model.posterior import at_runs
+from bayescale.priors import to_link
+
+# Thresholds were chosen on simulated tables so that each finding calls for caution on at most 5 %
+# and fails on at most 1 % of clean tables: benchmarks/checks.py, with false alarms in
+# benchmarks/results/checks.csv and power in checks_power.csv.
+#: P-values below these, after Bonferroni's correction, call for caution and fail.
+P_CAUTION, P_FAILED = 0.05, 0.005
+#: A misfit fails only if it is also large: so many noise scales for the root mean square of a bend
+#: or the mean of a group or of all runs, or a scatter wrong by this factor. Every law misfits a
+#: large table significantly, but by little.
+LARGE_BEND, LARGE_OFFSET, LARGE_RATIO = 1.0, 1.0, 1.5
+#: The same for shared scatter: its tests have many degrees of freedom, and the sums over small
+#: clusters are less normal, so that .03 gave 6 % of false alarms.
+P_SHARED = 0.01
+#: A direction of the residuals is tested only if the posterior leaves less than this share of its
+#: variance open; otherwise the parameters of the law absorb it.
+ABSORBED = 0.9
+#: Degrees of freedom below which the tails of the noise are a misfit. Clean tables have at least
+#: 2.0, tables whose noise is four times what its prior allows at most 1.2.
+HEAVY_TAIL = 1.3
+#: A run is an outlier if a Student t with at least so many degrees of freedom makes so distant a
+#: run among all runs less probable than this. A heavier tail would make any distance plausible.
+LIGHTEST_TAIL, P_OUTLIER = 4.0, 0.01
+#: A run is influential if leaving it out moves a parameter of the law by more than so many
+#: posterior standard deviations, or if the posterior follows it (`ABSORBED`) whatever its loss.
+#: Pareto k of importance weights is no criterion: on one clean table it goes from .4 to .8 with the
+#: seed of the sampler, where this shift goes from 1.3 to 1.7.
+SHIFT = 3.0
+FEWEST_CLUSTERS = 3  # of runs that share a size
+FEWEST_DRAWS = 25  # below, the tail of the importance weights cannot be fitted
+SCORE_DRAWS = 1000
+NUMBERS_AT_ONCE = 2_000_000  # draws times runs, to bound memory
+MOST_NAMED = 8
+
+
+def residual_findings(posterior: xr.Dataset, plan: Design) -> tuple[list[Finding], pd.DataFrame]:
+    """All findings about the residuals, and the runs farthest from the law (`Check.surprising`)."""
+    at, draws = _at_all_draws(posterior, plan)
+    scores = normal_scores({k: v[:: max(1, len(v) // SCORE_DRAWS)] for k, v in at.items()})
+    weights = leave_one_out(at)
+    distant = _distances(at, weights, plan)
+    outliers = _outliers(distant)
+    findings = [
+        *_misfit(at, plan, scores),
+        *_shared_scatter(plan, scores),
+        _influential(plan, draws, at, scores),
+        *outliers,
+        _surprising(distant),
+    ]
+    return findings, distant.drop(columns="light_tail").head(20)
+
+
+def _at_all_draws(posterior: xr.Dataset, plan: Design) -> tuple[dict, dict[str, np.ndarray]]:
+    """Residuals (`at_runs`) and the law's parameters on their link scale, in the same order."""
+    block = max(1, NUMBERS_AT_ONCE // (len(plan.runs) * posterior.sizes["chain"]))
+    parts, draws = [], []
+    for start in range(0, posterior.sizes["draw"], block):
+        part = posterior.isel(draw=slice(start, start + block))
+        parts.append(at_runs(part, plan))
+        draws.append(_law_parameters(part, plan))
+    return tuple({k: np.concatenate([p[k] for p in ps]) for k in ps[0]} for ps in (parts, draws))
+
+
+def _law_parameters(posterior: xr.Dataset, plan: Design) -> dict[str, np.ndarray]:
+    out = {}
+    for p in plan.parameters:
+        if p.name not in plan.law.parameters:
+            continue
+        for name in [p.name, *(p.member(e) for e in p.effects)]:
+            if name not in posterior:
+                continue
+            values = to_link(p.prior.link, posterior[name]).transpose("chain", "draw", ...)
+            levels = values.coords[values.dims[2]].to_numpy() if values.ndim > 2 else [None]
+            flat = values.to_numpy().reshape(-1, len(levels))
+            out |= {
+                name if level is None else f"{name}[{level}]": flat[:, i]
+                for i, level in enumerate(levels)
+            }
+    return out
+
+
+# -- misfit ------------------------------------------------------------------------------------
+
+
+def normal_scores(at: dict[str, np.ndarray]) -> np.ndarray:
+    """Residuals as independent standard normals, if the model is right; (draw, run)."""
+    from scipy.stats import norm, t
+
+    residual, sigma, nu = at["residual"], at["sigma"], at["nu"]
+    tail = t.logcdf(-np.abs(residual) / sigma, nu)
+    return -np.sign(residual) * norm.ppf(np.exp(np.maximum(tail, -700)))
+
+
+def trend_p_value(scores: np.ndarray, basis: np.ndarray) -> float:
+    """P-value of structure along orthonormal columns, allowing for estimated parameters.
+
+    At the true parameters the projections y of normal scores on `basis` are standard normal. Their
+    posterior means m then have the covariance I - V over tables, where V is their posterior
+    covariance: exactly so in a normal linear model, by the law of total covariance. So
+    m' (I - V)^-1 m is chi-squared. A posterior predictive p-value compares y itself with standard
+    normals, and is the more conservative the more of y the parameters absorb (Bayarri & Berger
+    2000, J. Am. Stat. Assoc. 95, 1127).
+
+    Returns
+    -------
+    float
+        1 where the parameters absorb every direction.
+    """
+    from scipy.stats import chi2
+
+    y = scores @ basis
+    variance, direction = np.linalg.eigh(np.cov(y.T).reshape(basis.shape[1], -1))
+    tested = variance < ABSORBED
+    if not tested.any():
+        return 1.0
+    mean = y.mean(axis=0) @ direction[:, tested]
+    return float(chi2.sf((mean**2 / (1 - variance[tested])).sum(), tested.sum()))
+
+
+def scale_p_value(scores: np.ndarray) -> float:
+    """Posterior predictive p-value of the scale of the scores: two-sided, of two statistics.
+
+    The sum of squares shows a wrong scale of normal noise. The number of scores in the central half
+    of a normal also shows one that a low number of degrees of freedom hides.
+    """
+    from scipy.stats import binom, chi2, norm
+
+    squares, n = (scores**2).sum(axis=1), scores.shape[1]
+    central = (np.abs(scores) < norm.ppf(0.75)).sum(axis=1)
+    one_sided = (
+        chi2.sf(squares, n),
+        chi2.cdf(squares, n),
+        binom.sf(central - 1, n, 0.5),
+        binom.cdf(central, n, 0.5),
+    )
+    return min(1.0, 4 * min(float(p.mean()) for p in one_sided))
+
+
+def _misfit(at, plan: Design, scores: np.ndarray) -> list[Finding]:
+    """Structure of the residuals that the model does not expect."""
+    tests = list(_discrepancies(at, plan, scores))
+    bad = []
+    for p_value, large, text, remedy in tests:
+        p_value = min(1.0, p_value * len(tests))
+        if p_value < P_CAUTION:
+            level = "failed" if large and p_value < P_FAILED else "caution"
+            bad.append(Finding("misfit", level, f"{text} ({_shown(p_value)})", remedy))
+    nu = float(np.median(at["nu"]))
+    if nu < HEAVY_TAIL:
+        text = (
+            f"the noise has only {nu:.2g} degrees of freedom: many runs lie far beyond its scale "
+            f"of {100 * float(np.median(at['sigma'])):.2g} % of the loss"
+        )
+        remedy = "widen the prior of sigma (priors=), and check the table for outliers"
+        bad.append(Finding("misfit", "caution", text, remedy))
+    along = ", ".join(f"log {c}" for c in "NDC" if c in plan.runs)
+    between = "".join(f", between levels of {g}" for g in plan.groups)
+    return bad or [
+        Finding(
+            "misfit",
+            "passed",
+            f"no structure is left in the residuals along {along}{between}, "
+            "in their mean or in their scale",
+        )
+    ]
+
+
+def _discrepancies(at, plan: Design, scores: np.ndarray) -> Iterator[tuple[float, bool, str, str]]:
+    """Everything that residuals are tested for: p-value, whether it is large, text and remedy."""
+    typical, n = float(np.median(at["sigma"])), scores.shape[1]
+    for c in [c for c in "NDC" if c in plan.runs]:
+        basis = _bend(np.log(plan.runs.table[c].to_numpy(float)))
+        if basis.shape[1] == 0 or n < 2 * basis.shape[1] + 4:
+            continue
+        trend = basis @ (scores @ basis).mean(axis=0)
+        yield (
+            trend_p_value(scores, basis),
+            float(np.sqrt((trend**2).mean())) > LARGE_BEND,
+            f"residuals bend along log {c}: their trend spans "
+            f"{100 * typical * float(np.ptp(trend)):.1f} % of the loss",
+            "try another law, pool less (pool=), or forecast with the misfit in mind",
+        )
+    for g in plan.groups:
+        member = _membership(plan.index(g))
+        means = (scores @ member).mean(axis=0) * member.max(axis=0)
+        worst = int(np.abs(means).argmax())
+        side = "above" if means[worst] > 0 else "below"
+        yield (
+            trend_p_value(scores, member),
+            abs(means[worst]) > LARGE_OFFSET,
+            f"the runs of {g} {plan.levels[g][worst]!r} as a whole lie {side} their law",
+            "pool less over this column",
+        )
+    offset = float(np.median(at["residual"].mean(axis=0)))
+    side = "above" if offset > 0 else "below"
+    yield (
+        trend_p_value(scores, np.full((n, 1), n**-0.5)),
+        abs(float(scores.mean())) > LARGE_OFFSET,
+        f"the runs as a whole lie {side} their law, by {100 * abs(np.expm1(offset)):.1f} % of the "
+        "loss",
+        "widen the priors if they keep the law from the runs (priors=); a small offset shows that "
+        "the noise is skewed",
+    )
+    # The median, so that a single wild run does not set the ratio.
+    ratio = float(np.median(np.abs(scores))) / 0.6745
+    yield (
+        scale_p_value(scores),
+        not 1 / LARGE_RATIO < ratio < LARGE_RATIO,
+        f"residuals scatter {ratio:.2g} times as much as the model's noise, whose scale is "
+        f"{100 * typical:.2g} % of the loss",
+        "widen the prior of sigma (priors=), and check loss_sd",
+    )
+
+
+def _shared_scatter(plan: Design, scores: np.ndarray) -> list[Finding]:
+    """Whether runs of one size, or of one size and length in several groups, scatter together."""
+    size, length = (
+        np.round(np.log(plan.runs.table[c].to_numpy(float)) / np.log(1.05))
+        if c in plan.runs
+        else np.zeros(len(plan.runs))
+        for c in "ND"
+    )
+    kinds = {"the same N": size}
+    if plan.groups:
+        kinds["the same N and D in different groups"] = size + 1e6 * length
+    tests = {}
+    for kind, key in kinds.items():
+        _, index, count = np.unique(key, return_inverse=True, return_counts=True)
+        member = _membership(index)[:, count > 1]
+        if member.shape[1] >= FEWEST_CLUSTERS:
+            tests[kind] = trend_p_value(scores, member)
+    shared = [
+        f"runs of {kind} ({_shown(p * len(tests))})"
+        for kind, p in tests.items()
+        if p * len(tests) < P_SHARED
+    ]
+    if not shared:
+        return []
+    return [
+        Finding(
+            "dependence",
+            "caution",
+            f"{' and '.join(shared)} lie above or below the law together: part of their scatter "
+            "is shared, so they carry less information than as many independent runs, and "
+            "intervals for sizes not yet trained are too narrow",
+            "read intervals as lower bounds on the uncertainty; groups that are not pooled (pool=) "
+            "are affected least",
+        )
+    ]
+
+
+def _membership(index: np.ndarray) -> np.ndarray:
+    """Orthonormal columns that sum the runs of each level; (run, level)."""
+    member = np.eye(index.max() + 1)[index]
+    return member / np.sqrt(member.sum(axis=0))
+
+
+def _bend(x: np.ndarray) -> np.ndarray:
+    """Orthonormal line, parabola and, over more than four values, cubic; (run, up to 3)."""
+    distinct = len(np.unique(np.round(x, 6)))
+    powers = np.vander(x - x.mean(), min(distinct, 4 if distinct > 4 else 3), increasing=True)
+    return np.linalg.qr(powers)[0][:, 1:]
+
+
+def _shown(p_value: float) -> str:
+    return f"p = {p_value:.3f}" if p_value >= 0.001 else "p < 0.001"
+
+
+# -- single runs -------------------------------------------------------------------------------
+
+
+def _log_density(at: dict[str, np.ndarray]) -> np.ndarray:
+    from scipy.stats import t
+
+    return t.logpdf(at["residual"], at["nu"], scale=at["sigma"])
+
+
+def leave_one_out(at: dict[str, np.ndarray]) -> np.ndarray:
+    """Importance weights of the posteriors without each run; (draw, run).
+
+    Pareto-smoothed: Vehtari, Gelman & Gabry 2017, arXiv:1507.04544. With fewer than `FEWEST_DRAWS`
+    draws the weights are not smoothed.
+    """
+    from arviz_stats.base import array_stats
+
+    log_weights = -_log_density(at)
+    if len(log_weights) >= FEWEST_DRAWS:
+        log_weights = array_stats.psislw(-log_weights, axis=0)[0].T
+    weights = np.exp(log_weights - log_weights.max(axis=0))
+    return weights / weights.sum(axis=0)
+
+
+def shifts(draws: dict[str, np.ndarray], density: np.ndarray, leverage: np.ndarray) -> np.ndarray:
+    """By how many posterior standard deviations leaving out each run moves each parameter.
+
+    The derivative of a posterior mean by the weight of a run is the posterior covariance of the
+    parameter and the log density of the run (the Bayesian infinitesimal jackknife: Giordano &
+    Broderick 2023, arXiv:2305.06466). Removing the run altogether moves the mean 1 / (1 - leverage)
+    times as far: exactly so in a normal linear model, as in Cook's distance.
+
+    Parameters
+    ----------
+    draws : dict of str to array
+        Draws of each parameter on its link scale, (draw,).
+    density : array
+        Log density of each run, (draw, run).
+    leverage : array
+        Posterior variance of the normal score of each run, (run,).
+
+    Returns
+    -------
+    array
+        Axes (run, parameter).
+    """
+    values = np.stack(list(draws.values()), axis=1)
+    unit = (values - values.mean(axis=0)) / np.maximum(values.std(axis=0), 1e-300)
+    slope = (density - density.mean(axis=0)).T @ unit / len(unit)
+    return -slope / (1 - np.minimum(leverage, ABSORBED))[:, None]
+
+
+def _influential(plan: Design, draws, at, scores: np.ndarray) -> Finding:
+    """Runs that decide the posterior of a parameter."""
+    density = _log_density(at)
+    if len(density) < FEWEST_DRAWS:
+        return Finding(
+            "influence",
+            "caution",
+            f"{len(density)} draws are too few to measure the influence of single runs",
+            "fit with more draws",
+        )
+    leverage = scores.var(axis=0)
+    shift = shifts(draws, density, leverage)
+    largest = np.abs(shift).max(axis=1)
+    rows = np.flatnonzero((largest > SHIFT) | (leverage > ABSORBED))
+    if not len(rows):
+        return Finding(
+            "influence",
+            "passed",
+            "no single run decides a parameter: leaving one out moves each by at most "
+            f"{largest.max():.1f} posterior sd",
+        )
+    names, labels = list(draws), plan.runs.labels()
+    parts = []
+    for i in sorted(rows, key=lambda i: -largest[i])[:MOST_NAMED]:
+        j = int(np.abs(shift[i]).argmax())
+        parts.append(
+            f"{labels[i]} (leverage {min(leverage[i], 1):.2f}; without it {names[j]} moves by "
+            f"about {shift[i, j]:+.1f} posterior sd)"
+        )
+    more = f"; and {len(rows) - MOST_NAMED} more" if len(rows) > MOST_NAMED else ""
+    return Finding(
+        "influence",
+        "caution",
+        f"the posterior depends on single runs: {'; '.join(parts)}{more}",
+        "fit without them and compare, or add runs near them",
+    )
+
+
+def _distances(at, weights: np.ndarray, plan: Design) -> pd.DataFrame:
+    """How far each run is from the fit to the other runs, the farthest first.
+
+    ``tail`` is the leave-one-out predictive probability of a distance as large or larger.
+    ``light_tail`` is the same with at least `LIGHTEST_TAIL` degrees of freedom.
+    """
+    from scipy.stats import t
+
+    z = np.abs(at["residual"]) / at["sigma"]
+    tail, light = (
+        np.minimum((weights * 2 * t.sf(z, nu)).sum(axis=0), 1)
+        for nu in (at["nu"], np.maximum(at["nu"], LIGHTEST_TAIL))
+    )
+    frame = pd.DataFrame(
+        dict(
+            label=plan.runs.labels(),
+            percent=100 * np.expm1((weights * at["residual"]).sum(axis=0)),
+            tail=tail,
+            light_tail=light,
+        ),
+        index=plan.runs.table.index,
+    )
+    return frame.sort_values("tail")
+
+
+def _outliers(distant: pd.DataFrame) -> list[Finding]:
+    """Runs too far from the law for noise with any reasonable tail."""
+    far = distant[distant["light_tail"] * len(distant) < P_OUTLIER]
+    if not len(far):
+        return []
+    shown = "; ".join(
+        f"{r.label} ({r.percent:+.3g} %, {_shown(min(1.0, r.light_tail * len(distant)))})"
+        for r in far.head(MOST_NAMED).itertuples()
+    )
+    more = f"; and {len(far) - MOST_NAMED} more" if len(far) > MOST_NAMED else ""
+    return [
+        Finding(
+            "outlier",
+            "caution",
+            f"too far from the law of the other runs for noise with at least {LIGHTEST_TAIL:.0f} "
+            f"degrees of freedom: {shown}{more}",
+            "check these rows of the table; fit without them and compare",
+        )
+    ]
+
+
+def _surprising(distant: pd.DataFrame, most: int = 5) -> Finding:
+    rest = distant[distant["light_tail"] * len(distant) >= P_OUTLIER]
+    sides = []
+    for side, mask in (("above", rest.percent > 0), ("below", rest.percent < 0)):
+        rows = rest[mask].head(most)
+        names = "; ".join(f"{r.label} ({r.percent:+.1f} %)" for r in rows.itertuples())
+        sides += [f"{side} it {names}"] if len(rows) else []
+    others = ", besides outliers" if len(rest) < len(distant) else ""
+    return Finding("surprise", "passed", f"farthest from the law{others}: {' | '.join(sides)}")

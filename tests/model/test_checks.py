@@ -1,0 +1,368 @@
+"""What `check()` finds, mostly on hand-made posteriors, and that it is silent on clean tables."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import kstest
+
+import bayescale as bs
+from bayescale import laws
+from bayescale.inference import Convergence
+from bayescale.inference.diagnostics import convergence
+from bayescale.model import residual_checks
+from bayescale.model.checks import _not_as_measured
+from bayescale.model.design import design
+
+TRUTH = bs.laws.chinchilla.published["besiroglu2024"].values
+
+
+def jittered(values, draws=400, by=1e-4):
+    rng = np.random.default_rng(1)
+    return {k: v * np.exp(by * rng.standard_normal((2, draws))) for k, v in values.items()}
+
+
+def at_scales(runs, **noise):
+    """Published constants at the reference scales of runs, with the noise."""
+    return dict(
+        TRUTH,
+        A=TRUTH["A"] * runs.scales["N"] ** -TRUTH["alpha"],
+        B=TRUTH["B"] * runs.scales["D"] ** -TRUTH["beta"],
+        **noise,
+    )
+
+
+def named(found, name):
+    return [f for f in found.findings if f.name == name]
+
+
+@pytest.fixture
+def clean(openlm):
+    """34 runs of one group that the law gave, with normal noise of 1 %."""
+    runs = openlm.query("dataset == 'c4'")
+    return bs.simulate("chinchilla", runs, "besiroglu2024", sigma=0.01, nu=1e6, random_seed=2)
+
+
+@pytest.fixture
+def judged(by_hand):
+    """The check of a posterior that is concentrated at the true parameters."""
+
+    def make(runs, sigma=0.01, nu=30.0, losses=1.0, **changes):
+        table = runs.table.assign(loss=runs.table.loss * losses)
+        values = jittered({**at_scales(runs, sigma=sigma, nu=nu), **changes})
+        return by_hand(replace(runs, table=table), "chinchilla", values, draws=400).check()
+
+    return make
+
+
+class TestConvergence:
+    def test_disagreeing_chains_fail_and_warn_in_every_summary(self, by_hand, openlm):
+        runs = openlm.query("dataset == 'c4'")
+        rng = np.random.default_rng(1)
+        values = dict(
+            E=np.array([[1.6], [1.9]]) + 0.001 * rng.standard_normal((2, 500)),
+            A=1.0,
+            B=0.6,
+            alpha=0.25,
+            beta=0.27,
+            sigma=0.02,
+            nu=3.0,
+        )
+        values = {k: v * np.exp(1e-4 * rng.standard_normal((2, 500))) for k, v in values.items()}
+        fit = by_hand(runs, "chinchilla", values, draws=500)
+        assert not fit.check().passed
+        assert "R-hat of E is" in str(fit.check())
+        for summary in (
+            fit.summary,
+            bs.forecast(fit, N=1e9, D=2e10).summary,
+            bs.allocate(fit, C=1e21).summary,
+        ):
+            with pytest.warns(bs.ConvergenceWarning, match="failed its check"):
+                summary()
+
+    def test_only_what_failed_is_listed_with_its_threshold(self):
+        good = Convergence(1.005, "E", 900.0, "A", 0, 0.8)
+        assert good.passed
+        assert good.failures() == ()
+        diverged = replace(good, divergences=1)
+        assert not diverged.passed
+        assert diverged.failures() == ("1 transition diverged (at most 0)",)
+        assert replace(good, r_hat=1.02, ess=30.0, bfmi=0.2).failures() == (
+            "R-hat of E is 1.020 (at most 1.01)",
+            "the effective sample size of A is 30 (at least 400)",
+            "the energy diagnostic BFMI is 0.20 (at least 0.3)",
+        )
+
+    def test_a_single_chain_cannot_pass(self):
+        assert Convergence(np.nan, "E", 900.0, "A", 0, 0.8).failures()
+
+    def test_missing_energy_is_ignored(self, by_hand, clean):
+        fit = by_hand(
+            clean, "chinchilla", jittered(at_scales(clean, sigma=0.01, nu=30.0)), draws=400
+        )
+        found = convergence(fit.posterior, fit.stats[["diverging"]])
+        assert np.isnan(found.bfmi)
+        assert found.passed
+
+
+class TestDesign:
+    def test_three_runs_are_too_few(self, judged, clean):
+        text = named(judged(clean[np.arange(len(clean)) < 3]), "runs")[0].text
+        assert "3 runs for the 5 parameters" in text
+        assert "the posterior is prior-dominated" in text
+
+    def test_two_sizes_of_data(self, judged, clean):
+        table = clean.table.assign(D=np.where(np.arange(len(clean)) % 2, 1e9, 8e9))
+        found = named(judged(replace(clean, table=table)), "design")
+        assert any("only 2 distinct values of D" in f.text for f in found)
+
+    def test_compute_optimal_runs_only(self, judged, clean):
+        table = clean.table.assign(D=20 * clean.table.N)
+        assert "compute-optimal" in named(judged(replace(clean, table=table)), "design")[0].text
+
+    def test_a_design_that_identifies_the_law_passes(self, judged, clean):
+        assert [f.level for f in named(judged(clean), "design")] == ["passed"]
+
+    @pytest.mark.parametrize(
+        ("share", "text"), [(1.0, "is close to its prior"), (0.8, "is prior-dominated")]
+    )
+    def test_a_posterior_as_wide_as_its_prior(self, judged, clean, share, text):
+        width = share * np.log(laws.chinchilla.priors["alpha"].spread)
+        alpha = TRUTH["alpha"] * np.exp(width * np.random.default_rng(2).standard_normal((2, 400)))
+        found = named(judged(clean, alpha=alpha), "information")
+        assert [f.level for f in found] == ["caution"]
+        assert "the posterior of alpha" in found[0].text
+        assert text in found[0].text
+
+    def test_a_loss_in_another_unit_is_suspected(self, judged, clean):
+        found = named(judged(clean, losses=1 / 50, E=TRUTH["E"] / 50), "prior")
+        assert any("E is 0.0363" in f.text and f.level == "caution" for f in found)
+
+    def test_a_noise_scale_that_its_prior_does_not_expect(self, judged, clean):
+        found = named(judged(clean, sigma=4.0), "prior")
+        assert len(found) == 1
+        assert "sigma is 400 % of the loss" in found[0].text
+
+
+class TestMisfit:
+    def test_the_true_parameters_pass(self, judged, clean):
+        found = judged(clean)
+        assert found.passed
+        assert [f.level for f in named(found, "misfit")] == ["passed"]
+        assert not named(found, "outlier")
+        assert not named(found, "dependence")
+
+    def test_a_bend_fails(self, by_hand, openlm):
+        """A law of the wrong curvature leaves a bend in its residuals."""
+        runs = openlm.query("dataset == 'c4' and tokens_per_param > 5")
+        values = dict(E=2.9, A=0.25, B=0.2, alpha=0.6, beta=0.6, sigma=0.05, nu=30.0)
+        fit = by_hand(runs, "chinchilla", jittered(values, by=1e-3), draws=400)
+        failed = [f for f in named(fit.check(), "misfit") if f.level == "failed"]
+        assert any("residuals bend along log" in f.text for f in failed)
+
+    def test_a_significant_bend_that_is_small_is_a_caution(self, judged, openlm):
+        rng = np.random.default_rng(1)
+        frame = pd.concat([openlm.table.query("dataset == 'c4'")] * 12, ignore_index=True)
+        runs = bs.simulate(
+            "chinchilla",
+            frame[["N", "D"]] * rng.uniform(0.9, 1.1, (len(frame), 2)),
+            "besiroglu2024",
+            sigma=0.01,
+            nu=1e6,
+            random_seed=1,
+        )
+        x = np.log(runs.table.N.to_numpy())
+        slope = 0.015 * (x - x.mean()) / np.ptp(x)
+        bends = [f for f in named(judged(runs, losses=np.exp(slope)), "misfit") if "bend" in f.text]
+        assert bends
+        assert {f.level for f in bends} == {"caution"}
+        assert any("p < 0.001" in f.text for f in bends)
+
+    @pytest.mark.parametrize(("factor", "side"), [(1.05, "above"), (0.95, "below")])
+    def test_an_offset_of_all_runs_fails(self, judged, clean, factor, side):
+        found = named(judged(clean, losses=factor), "misfit")
+        offset = [f for f in found if f"the runs as a whole lie {side} their law" in f.text]
+        assert [f.level for f in offset] == ["failed"]
+        percent = float(offset[0].text.split("by ")[1].split(" %")[0])
+        assert percent == pytest.approx(5, abs=0.5)
+
+    @pytest.mark.parametrize("sigma", [0.0025, 0.04, 4.0])
+    def test_a_noise_scale_unlike_the_residuals_fails(self, judged, clean, sigma):
+        found = [f for f in named(judged(clean, sigma=sigma), "misfit") if "scatter" in f.text]
+        assert [f.level for f in found] == ["failed"]
+        assert f"whose scale is {100 * sigma:.2g} % of the loss" in found[0].text
+
+    def test_tails_without_a_mean_are_a_caution(self, judged, clean):
+        found = named(judged(clean, sigma=0.004, nu=0.9), "misfit")
+        assert any("only 0.9 degrees of freedom" in f.text for f in found)
+
+    def test_an_offset_group_is_named(self, by_hand, openlm):
+        runs = bs.simulate("chinchilla", openlm, "besiroglu2024", sigma=0.01, nu=1e6, random_seed=1)
+        shift = np.where(runs.table.dataset == "redpajama", 1.03, 1.0)
+        runs = replace(runs, table=runs.table.assign(loss=runs.table.loss * shift))
+        values = jittered(at_scales(runs, sigma=0.01, nu=30.0))
+        pool = dict.fromkeys(("E", "A", "B", "alpha", "beta", "sigma"), "complete")
+        fit = by_hand(runs, "chinchilla", values, draws=400, groups="dataset", pool=pool)
+        found = [f for f in named(fit.check(), "misfit") if "dataset 'redpajama'" in f.text]
+        assert [f.level for f in found] == ["failed"]
+        assert "lie above their law" in found[0].text
+
+
+class TestTrendPValue:
+    """Against a normal linear model, whose posterior is exact."""
+
+    def p_values(self, tables=400, n=30, lift=0.0):
+        rng = np.random.default_rng(1)
+        x = np.linspace(-1, 1, n)
+        X = np.stack([np.ones(n), x], axis=1)
+        basis = np.linalg.qr(np.vander(x, 3, increasing=True))[0][:, 1:]
+        covariance = np.linalg.inv(X.T @ X + np.eye(2))  # standard normal priors
+        out = []
+        for _ in range(tables):
+            y = X @ rng.standard_normal(2) + rng.standard_normal(n) + lift * x**2
+            draws = rng.multivariate_normal(covariance @ X.T @ y, covariance, size=500)
+            out.append(residual_checks.trend_p_value(y - draws @ X.T, basis))
+        return np.array(out)
+
+    def test_is_uniform_although_parameters_are_estimated(self):
+        assert kstest(self.p_values(), "uniform").pvalue > 0.01
+
+    def test_is_small_where_the_model_lacks_a_term(self):
+        assert np.mean(self.p_values(tables=50, lift=4.0) < 0.01) > 0.9
+
+    def test_a_direction_that_the_parameters_absorb_is_not_tested(self):
+        scores = 5 + np.random.default_rng(1).standard_normal((9000, 1)) * np.ones((1, 9)) / 3
+        assert residual_checks.trend_p_value(scores, np.full((9, 1), 1 / 3)) == 1.0
+
+
+class TestSharedScatter:
+    """Runs of one size that depart from the law together are not as many independent runs."""
+
+    def found(self, by_hand, runs):
+        values = jittered(at_scales(runs, sigma=0.01, nu=30.0))
+        return named(by_hand(runs, "chinchilla", values, draws=400).check(), "dependence")
+
+    def test_is_found(self, by_hand, openlm):
+        fake = bs.simulate("chinchilla", openlm, "besiroglu2024", sigma=0.005, nu=30, random_seed=1)
+        factors = (0.98, 1.02, 0.985, 1.02, 0.98, 1)
+        shifts = dict(zip(sorted(set(fake.table.N)), factors, strict=True))
+        odd = bs.Runs(fake.table.assign(loss=fake.table.loss * fake.table.N.map(shifts)))
+        assert self.found(by_hand, odd)[0].level == "caution"
+
+    def test_is_not_found_where_runs_are_independent(self, by_hand, openlm):
+        fake = bs.simulate("chinchilla", openlm, "besiroglu2024", sigma=0.01, nu=30, random_seed=1)
+        assert not self.found(by_hand, fake)
+
+
+class TestOutliers:
+    @pytest.mark.parametrize("nu", [0.9, 6.0])
+    def test_a_run_far_above_the_law_is_named_whatever_the_tail(self, judged, clean, nu):
+        losses = np.where(np.arange(len(clean)) == 7, 9.99, 1.0)
+        found = judged(clean, nu=nu, losses=losses)
+        label = clean.labels()[7]
+        outlier = named(found, "outlier")
+        assert [f.level for f in outlier] == ["caution"]
+        assert f"{label} (+9" in outlier[0].text
+        assert label not in named(found, "surprise")[0].text
+        assert found.surprising.index[0] == clean.table.index[7]
+        assert 850 < found.surprising.percent.iloc[0] < 950
+
+    def test_the_farthest_of_a_clean_table_is_no_outlier(self, judged, clean):
+        found = judged(clean)
+        assert clean.table.index.isin(found.surprising.index).sum() == 20
+        assert "above it" in named(found, "surprise")[0].text
+
+
+class TestInfluence:
+    def linear(self, y, x, draws=400_000):
+        """The exact posterior of a slope with a flat prior and normal noise of sd 1."""
+        sd = 1 / np.sqrt(x @ x)
+        slope = (x @ y) * sd**2 + sd * np.random.default_rng(1).standard_normal(draws)
+        residual = y - slope[:, None] * x
+        ones = np.ones_like(residual)
+        return slope, sd, dict(residual=residual, sigma=ones, nu=np.inf * ones)
+
+    def test_shift_is_that_of_a_fit_without_the_run(self):
+        x = np.array([1.0, -1.0, 0.5, 1.0, 2.5])
+        y = np.array([0.4, 0.1, 0.3, -0.2, 4.0])
+        slope, sd, at = self.linear(y, x)
+        density = -(at["residual"] ** 2) / 2
+        found = residual_checks.shifts({"slope": slope}, density, at["residual"].var(axis=0))
+        for i in range(5):
+            rest = np.arange(5) != i
+            without = (x[rest] @ y[rest]) / (x[rest] @ x[rest])
+            assert found[i, 0] == pytest.approx((without - (x @ y) * sd**2) / sd, abs=0.04)
+
+    def test_weights_are_those_of_a_fit_without_the_run(self):
+        x, y = np.ones(7), np.array([-0.4, 0.1, 0.3, -0.2, 0.2, 0.0, 2.0])
+        mean, _, at = self.linear(y, x)
+        weights = residual_checks.leave_one_out(at)
+        assert weights[:, -1] @ mean == pytest.approx(y[:-1].mean(), abs=0.02)
+
+    def test_a_run_that_decides_an_exponent_is_named(self, judged, clean):
+        """Only the run at the largest size depends on alpha."""
+        near = clean.table[clean.table.N < 2e7].assign(N=1.2e7)
+        table = pd.concat([near, near.iloc[[0]].assign(N=4e10)], ignore_index=True)
+        runs = replace(clean, table=table)
+        runs = bs.simulate("chinchilla", runs, "besiroglu2024", sigma=0.01, nu=1e6, random_seed=1)
+        alpha = TRUTH["alpha"] + 0.05 * np.random.default_rng(3).standard_normal((2, 400))
+        level = TRUTH["A"] * 1.2e7 ** -TRUTH["alpha"]  # at the small size, whatever alpha
+        found = judged(runs, alpha=alpha, A=level * (runs.scales["N"] / 1.2e7) ** -alpha)
+        influence = named(found, "influence")[0]
+        assert influence.level == "caution"
+        assert f"single runs: {runs.labels()[-1]} (leverage" in influence.text
+        assert influence.text.count("leverage") == 1
+
+    def test_no_run_of_a_clean_table_is_named(self, judged, clean):
+        assert named(judged(clean), "influence")[0].level == "passed"
+
+    def test_too_few_draws_are_said(self, by_hand, clean):
+        values = jittered(at_scales(clean, sigma=0.01, nu=30.0), draws=10)
+        fit = by_hand(clean, "chinchilla", values)
+        assert "20 draws are too few" in named(fit.check(), "influence")[0].text
+
+
+class TestAllDraws:
+    def test_blocks_of_draws_give_the_same_residuals(self, by_hand, openlm, monkeypatch):
+        runs = openlm.query("dataset == 'c4'")
+        values = jittered(at_scales(runs, sigma=0.01, nu=6.0), draws=30, by=0.01)
+        fit = by_hand(runs, "chinchilla", values, draws=30)
+        whole, draws = residual_checks._at_all_draws(fit.posterior, fit.plan)
+        monkeypatch.setattr(residual_checks, "NUMBERS_AT_ONCE", 7 * 2 * len(runs))
+        parts, split = residual_checks._at_all_draws(fit.posterior, fit.plan)
+        assert whole["residual"].shape == parts["residual"].shape == (60, len(runs))
+        order, other = np.argsort(draws["E"]), np.argsort(split["E"])
+        assert np.array_equal(whole["residual"][order], parts["residual"][other])
+        assert np.array_equal(draws["alpha"][order], split["alpha"][other])
+
+
+class TestSeries:
+    def test_checkpoints_of_one_run_are_not_taken_for_runs(self, by_hand, openlm):
+        c4 = openlm.query("dataset == 'c4'").table
+        marked = c4.assign(series=c4.N.astype(int).astype(str)).drop(columns=["C", "dataset"])
+        runs = bs.Runs.from_frame(marked, N="N", D="D", loss="loss", loss_sd="loss_sd")
+        values = jittered(at_scales(runs, sigma=0.01, nu=6.0, memory=0.5))
+        fit = by_hand(runs, "chinchilla", values, draws=400, drift="off")
+        text = named(fit.check(), "runs")[0].text
+        assert "34 checkpoints of 6 runs are modelled as correlated" in text
+        assert "correlation length of their noise is 0.5 e-folds" in text
+
+    @pytest.mark.parametrize(("made", "found"), [
+        (lambda y: y, False),
+        (np.minimum.accumulate, True),
+        (lambda y: np.round(y, 1), False),  # ties, but it rises too
+        (lambda y: np.sort(y)[::-1], False),  # never rises, but without ties
+    ])  # fmt: skip
+    def test_a_series_that_is_not_as_measured_is_named(self, made, found):
+        D = np.geomspace(1e7, 1e9, 40)
+        noise = np.exp(0.05 * np.random.default_rng(1).standard_normal(40))
+        runs = bs.Runs.from_frame(
+            pd.DataFrame({"D": D, "loss": made(0.2 + (D / 1e7) ** -0.3 * noise), "series": "one"})
+        )
+        findings = _not_as_measured(design(runs, laws.get("power(D)")))
+        assert len(findings) == found
+        assert all("series 'one' never rises" in f.text for f in findings)
+        assert all(f.level == "caution" for f in findings)
