@@ -228,8 +228,8 @@ def _sections(fit: Fit, found: Findings, budgets, ci_prob) -> list[Section]:
             Section(
                 "Compute-optimal allocation",
                 "'train' is the model size and the number of tokens with the lowest expected loss. "
-                "'expected regret' is the expected difference from the loss at the true optimum, in "
-                "nats per token. The optimal N and D can be uncertain although the regret is "
+                "'expected regret' is the expected difference from the loss at the true optimum, "
+                "in nats per token. The optimal N and D can be uncertain although the regret is "
                 "small, because the loss changes little near the optimum.",
                 [found.allocations],
                 pictures,
