@@ -4,11 +4,12 @@
 
 * Double descent (Nakkiran et al. 2019): the first half of each non-monotone curve is fitted as one
   series, and the rest is forecast.
-* A law that breaks: runs of a broken power law are fitted below the break by a power law.
+* Another law: runs of a broken power law are fitted below the break by a power law.
 * Six runs, and compute-optimal runs only (OpenLM at 20 tokens per parameter): there are as many
   parameters as the table can identify, or one direction in the columns does not vary.
 
-The expected result is either wide intervals that cover, or a check or warning that fails.
+The expected result is either wide intervals with sufficient coverage, or a failed check or a
+warning.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Four tasks and forty runs of two corpora. Parameters, walks, moves and accuracies are drawn from
 the priors of `bayescale.capabilities.link_model`. The ranks of the true values among the posterior
 draws are recorded for the parameters of the tasks and for the accuracy at the best run and half a
-unit beyond it. Chains are short; tables on which they did not agree are counted.
+unit beyond it. Chains are short; tables for which they did not converge are counted.
 
     python benchmarks/linked.py [simulated tables, 100] [workers, 1]
 """

@@ -29,7 +29,7 @@ SETTINGS = dict(draws=800, tune=1000, chains=3, target_accept=0.95, cores=1)
 
 
 def table() -> pd.DataFrame:
-    """Results on tasks, with a number for each run."""
+    """Results on tasks, with the number of each run."""
     frame = bs.datasets.openlm_tasks()
     return frame.assign(run=frame.groupby(["dataset", "N", "D"]).ngroup())
 

@@ -48,7 +48,7 @@ def reliability() -> None:
         panels,
         (
             "13 tables: 368 runs larger than those fitted",
-            "72 learning curves, twice as far as fitted",
+            "72 learning curves, up to twice the fitted length",
         ),
         strict=True,
     ):

@@ -1,4 +1,4 @@
-"""Forecasts of large runs under partial pooling and its extremes, and from few rungs.
+"""Forecasts of large runs under partial, complete and no pooling, and from few small runs.
 
 OpenLM (bundled): fitted on small models, scored on the held-out 1.4B and 6.9B runs. The comparison
 concerns the parameters of the law, so forecasts are made without drift.
@@ -26,7 +26,7 @@ POOLINGS = {
 
 
 def ladders(runs: bs.Runs) -> dict[str, bs.Runs]:
-    """Training tables: every small run, the paper's five rungs per corpus, and three of them."""
+    """Training tables: all small runs, the five per corpus of the paper, and three of these."""
     table = runs.table
     rung = (table.tokens_per_param == 20) & table.N.round(-6).isin([11e6, 79e6, 154e6, 412e6])
     over = (table.tokens_per_param == 320) & (table.N < 11e6)

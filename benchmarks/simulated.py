@@ -2,10 +2,10 @@
 
     python benchmarks/simulated.py [--tables 200] [--curves 200] [--workers 2]
 
-Truths are drawn from the priors. Tables have the design of OpenLM's C4 runs, the Chinchilla law and
-drift ahead that starts at the 90th percentile of the scale of the fitted runs; the largest fifth is
-held out. Curves follow a power law with drift from the first point on, noise that is correlated
-along the curve, and breaks at random in the last decade, which is held out.
+True parameters are drawn from the priors. Tables have the design of OpenLM's C4 runs, the
+Chinchilla law and drift ahead that starts at the 90th percentile of the scale of the fitted runs;
+the largest fifth is held out. Curves follow a power law with drift from the first point on, noise
+that is correlated along the curve, and breaks at random in the last decade, which is held out.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def one(case: str, i: int, seed: int) -> pd.DataFrame:
 
 
 def main() -> None:
-    warnings.simplefilter("ignore", bs.ExtrapolationWarning)  # extrapolation is the purpose
+    warnings.simplefilter("ignore", bs.ExtrapolationWarning)  # extrapolation is intended
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tables", type=int, default=200)
     parser.add_argument("--curves", type=int, default=200)

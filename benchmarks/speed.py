@@ -3,10 +3,10 @@
     python benchmarks/speed.py [--callbacks]
 
 The textbook model has raw A and B, non-centred groups and a diagonal mass matrix. It is sampled by
-the same nutpie, so the ratios measure the parametrisation and the mass matrix alone. Compilation is
-not counted on either side; `cold.py` measures whole processes. With ``--callbacks``, only the
-processor seconds of compilation are measured, with nutpie's own callbacks and with the shorter ones
-of `bayescale.inference.nutpie_callbacks`.
+the same version of nutpie, so the ratios measure only the parametrisation and the mass matrix.
+Compilation is not included in either time; `cold.py` measures whole processes. With
+``--callbacks``, only the processor seconds of compilation are measured, with nutpie's own callbacks
+and with the shorter ones of `bayescale.inference.nutpie_callbacks`.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def compile_seconds(runs: bs.Runs, groups: str | None, short: bool) -> list[floa
 def callbacks() -> pd.DataFrame:
     """Processor seconds of compilation with both kinds of callbacks, flat and grouped model."""
     openlm = bs.Runs.example("openlm")
-    compile_seconds(openlm, None, short=True)  # imports and numba's own start are not counted
+    compile_seconds(openlm, None, short=True)  # imports and the start of numba are not included
     rows = []
     for name, groups in (("chinchilla", None), ("chinchilla, grouped", "dataset")):
         own, short = (compile_seconds(openlm, groups, short=s) for s in (False, True))
