@@ -33,7 +33,7 @@ def problems(frame, **options) -> tuple[str, ...]:
     return caught.value.problems
 
 
-def test_a_sound_table_passes_and_keeps_its_index(frame):
+def test_a_valid_table_is_accepted_with_its_index(frame):
     table, notes = task_table(frame, keep=("dataset",))
     assert list(table.columns) == ["task", "y", "loss", "dataset", "n_questions", "chance"]
     assert list(table.index) == list(frame.index)
@@ -189,7 +189,7 @@ def test_an_unknown_metric_is_refused(frame):
 
 
 @pytest.mark.parametrize(("name", "needs"), [("openlm", ("loss", "C")), ("emergent", ("C",))])
-def test_bundled_scores_are_sound(name, needs):
+def test_bundled_scores_are_valid(name, needs):
     table, _ = task_table(getattr(bs.datasets, f"{name}_tasks")(), needs=needs)
     assert table.notna().all().all()
     off = np.abs(table["y"] - np.round(table["y"] * table["n_questions"]) / table["n_questions"])

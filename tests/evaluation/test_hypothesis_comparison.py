@@ -152,7 +152,7 @@ def test_posterior_and_prior_of_q(fitted, c4):
     )
 
 
-def test_the_decisive_run_is_within_reach_and_its_losses_are_forecasts(two, c4):
+def test_the_decisive_run_is_in_the_search_range_and_its_losses_are_forecasts(two, c4):
     frame, decides = c4.table, two.decides
     for c in "ND":
         assert frame[c].min() / 4.001 <= decides[c] <= frame[c].max() * 4.001
@@ -276,7 +276,7 @@ class Pickling:
         return future
 
 
-def test_an_executor_makes_the_fits_and_changes_nothing(two, fitted, c4):
+def test_results_do_not_depend_on_the_executor(two, fitted, c4):
     executor = Pickling()
     found = fitted(c4, "kaplan", "chinchilla", executor=executor)
     assert [job.law.name for job in executor.jobs] == ["kaplan", "chinchilla"]
