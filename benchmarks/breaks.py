@@ -239,9 +239,9 @@ def calibration(many, scale: float) -> None:
     jobs = [(kind, i) for kind in ("loss", "accuracy") for i in range(int(100 * scale))]
     ranks = pd.DataFrame(many(_ranked, jobs))
     rows = []
-    for kind, own in ranks.groupby("metric"):
-        for name in own.columns.drop(["metric", "curve"]):
-            u = own[name].dropna().to_numpy()
+    for kind, part in ranks.groupby("metric"):
+        for name in part.columns.drop(["metric", "curve"]):
+            u = part[name].dropna().to_numpy()
             if not len(u):
                 continue
             inside = {f"inside {q} %": float((abs(u - 0.5) < q / 200).mean()) for q in (50, 80, 90)}
@@ -543,7 +543,7 @@ def public(many, scale: float) -> None:
     executor = None if many is map else _Mapper(many)
     tuned = pd.read_csv(reference("finetuning_rectified.csv")).query("examples > 0")
     tuned["curve"] = tuned["model"] + ", " + tuned["dataset"]
-    tables = [(f"fine-tuning, {name}", own, "curve") for name, own in tuned.groupby("dataset")]
+    tables = [(f"fine-tuning, {name}", part, "curve") for name, part in tuned.groupby("dataset")]
     words = pd.read_csv(reference("language_learning_curves.csv")).query("domain == 'BB'")
     rows = []
     for name, table, groups in [*tables, ("BIG-Bench", words, "task")]:

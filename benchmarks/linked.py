@@ -42,7 +42,7 @@ def design(kind: str) -> pd.DataFrame:
 
 def means(plan: LinkPlan, values, u, task: str, member: str):
     """Accuracy and precision of one task and corpus at `u`; the axis of draws comes first."""
-    own = {
+    parameters = {
         p.name: values[f"{p.name}_task"].sel(task=task).to_numpy()[..., None]
         for p in plan.parameters
     }
@@ -50,7 +50,7 @@ def means(plan: LinkPlan, values, u, task: str, member: str):
         values["move_member"].sel(member=member) + values["move_cell"].sel(cell=cell(task, member))
     ).to_numpy()[..., None]
     steps = walks(values).sel(task=task).transpose(..., "component").to_numpy()
-    return plan.form(u + move + steps @ plan.walk(u).T, own, TASKS[task][0])
+    return plan.form(u + move + steps @ plan.walk(u).T, parameters, TASKS[task][0])
 
 
 def simulated(kind: str, i: int) -> dict[str, float]:

@@ -60,11 +60,11 @@ def curve_errors(frame: pd.DataFrame, seen, held: pd.DataFrame) -> np.ndarray:
     )
     out = []
     for run in held.index:
-        own = mean[(mean["dataset"] == mean.loc[run, "dataset"]) & mean.index.isin(seen)]
+        of_corpus = mean[(mean["dataset"] == mean.loc[run, "dataset"]) & mean.index.isin(seen)]
         (eps, k, gamma), _ = curve_fit(
             lambda x, eps, k, gamma: eps - k * np.exp(-gamma * x),
-            own["loss"],
-            own["error"],
+            of_corpus["loss"],
+            of_corpus["error"],
             p0=(0.85, 2.0, 0.75),
         )
         predicted = eps - k * np.exp(-gamma * mean.loc[run, "loss"])

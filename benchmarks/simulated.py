@@ -88,12 +88,12 @@ def one(case: str, i: int, seed: int) -> pd.DataFrame:
     truth = {name: v[0] for name, v in draw_prior(plan, 1, rng).items()}
     whole = replace(plan, runs=runs)
     fake = simulate_design(replace(whole, drift="off"), truth, rng)
-    off = (
+    deviation = (
         through(whole, plan.log_scale.max(), truth, rng)
         if plan.drift == "through"
         else ahead(whole, np.quantile(plan.log_scale, drifts.STARTS_AT), truth, rng)
     )
-    table = fake.runs.table.assign(loss=fake.runs.table["loss"] * np.exp(off))
+    table = fake.runs.table.assign(loss=fake.runs.table["loss"] * np.exp(deviation))
     made = replace(runs, table=table)
     seen, later = replace(plan, runs=made[fitted]), table[~fitted]
     started = time.perf_counter()
@@ -107,7 +107,7 @@ def one(case: str, i: int, seed: int) -> pd.DataFrame:
     return scores.assign(
         case=case,
         table=i,
-        off=off[~fitted],
+        off=deviation[~fitted],
         drift=truth.get("drift", np.nan),
         converged=fit.convergence.passed,
         seconds=time.perf_counter() - started,

@@ -72,11 +72,11 @@ def main() -> None:
     table = table[table["loss"] < HIGHEST]
     rows = []
     for key, corpus in CORPORA.items():
-        own = table[table["dataset"] == key]
+        of_corpus = table[table["dataset"] == key]
         for name, claim in zip(
-            np.sort(own["experiment"].unique()), STAIRCASE[corpus], strict=False
+            np.sort(of_corpus["experiment"].unique()), STAIRCASE[corpus], strict=False
         ):
-            runs = profiles(own[own["experiment"] == name], name == SEPARATE)
+            runs = profiles(of_corpus[of_corpus["experiment"] == name], name == SEPARATE)
             fit = bs.fit(runs, "isoflop", draws=args.draws, random_seed=args.seed, **SETTINGS)
             rows.append(step(fit, corpus, claim))
             print(rows[-1], flush=True)

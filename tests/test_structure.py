@@ -280,10 +280,10 @@ def test_what_users_call_has_a_runnable_example(name):
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_public_methods_have_docstrings(name):
-    own = {k: v for k, v in vars(getattr(bs, name)).items() if not k.startswith("_")}
+    public = {k: v for k, v in vars(getattr(bs, name)).items() if not k.startswith("_")}
     methods = {
         k: getattr(getattr(bs, name), k)
-        for k, v in own.items()
+        for k, v in public.items()
         if callable(v) or isinstance(v, (property, classmethod))
     }
     assert not [k for k, v in methods.items() if not inspect.getdoc(v)]

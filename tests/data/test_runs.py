@@ -557,8 +557,8 @@ def test_the_fingerprint_depends_on_the_data_only(read):
 
 def test_a_query_and_a_mask_choose_rows_and_change_nothing_else():
     runs = Runs.from_frame(FRAME, groups="corpus")
-    asked, masked = runs.query("N > 2e8 and corpus == 'code'"), runs[runs.table["N"] > 2e8]
-    for some in (asked, masked):
+    queried, masked = runs.query("N > 2e8 and corpus == 'code'"), runs[runs.table["N"] > 2e8]
+    for some in (queried, masked):
         assert some.table.index.tolist() == [2, 3]
         assert (some.groups, some.source, some.mapping) == (runs.groups, runs.source, runs.mapping)
     assert len(runs) == 4

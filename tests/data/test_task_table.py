@@ -192,8 +192,10 @@ def test_an_unknown_metric_is_refused(frame):
 def test_bundled_scores_are_valid(name, needs):
     table, _ = task_table(getattr(bs.datasets, f"{name}_tasks")(), needs=needs)
     assert table.notna().all().all()
-    off = np.abs(table["y"] - np.round(table["y"] * table["n_questions"]) / table["n_questions"])
-    assert (off <= 0.5e-4 + 1e-9).mean() > 0.97  # accuracies are counts, to four decimals
+    difference = np.abs(
+        table["y"] - np.round(table["y"] * table["n_questions"]) / table["n_questions"]
+    )
+    assert (difference <= 0.5e-4 + 1e-9).mean() > 0.97  # accuracies are counts, to four decimals
 
 
 def test_openlm_scores_are_one_row_per_run_and_task():

@@ -109,8 +109,8 @@ def test_monte_carlo_errors_are_the_scatter_of_repetitions():
     many = [scored(1.0, rng.normal(size=(400, 1)), parts=8) for _ in range(300)]
     for name in ("crps", "interval_score"):
         scatter = np.std([m[name][0] for m in many], ddof=1)
-        told = np.sqrt(np.mean([m[f"{name}_mc"][0] ** 2 for m in many]))
-        assert told == pytest.approx(scatter, rel=0.2)
+        reported = np.sqrt(np.mean([m[f"{name}_mc"][0] ** 2 for m in many]))
+        assert reported == pytest.approx(scatter, rel=0.2)
 
 
 def test_one_block_gives_no_monte_carlo_error():

@@ -9,7 +9,7 @@ import bayescale as bs
 from bayescale.evaluation import envelope
 
 
-def test_lines_are_the_distribution_of_the_ranks_less_the_uniform_one(ranks, legend):
+def test_lines_are_the_distribution_of_the_ranks_minus_the_uniform_one(ranks, legend):
     ax = bs.plot_sbc(ranks)
     assert ax.get_xlabel() == "rank of the true value in its posterior"
     assert ax.get_ylabel() == "empirical minus uniform distribution"
