@@ -117,8 +117,8 @@ def one(job) -> dict:
 def with_others(each: pd.DataFrame, name: str) -> pd.DataFrame:
     """Curves of this run, with earlier results for other numbers of points."""
     if set(POINTS) < set(SIZES):
-        kept = pd.read_csv(RESULTS / f"{name}.csv")
-        each = pd.concat([kept[~kept["points"].isin(POINTS)], each], ignore_index=True)
+        earlier = pd.read_csv(RESULTS / f"{name}.csv")
+        each = pd.concat([earlier[~earlier["points"].isin(POINTS)], each], ignore_index=True)
     keep(each, name)
     return each
 

@@ -130,11 +130,11 @@ class Fitted:
 
 def points_of(problem, groups, seed: int, draws: int) -> tuple[list, dict, dict]:
     """Scored points and draws of every law, form and size of drift, and the fits."""
-    points, kept, fits = [], {}, {}
+    points, draws_of, fits = [], {}, {}
 
     def add(law, form, size, frame, drawn):
         points.append(frame.assign(form=form, size=size))
-        kept[form, size, law] = drawn
+        draws_of[form, size, law] = drawn
 
     for i, name in enumerate(LAWS):
         started, law = time.perf_counter(), bs.laws.get(name)
@@ -175,18 +175,18 @@ def points_of(problem, groups, seed: int, draws: int) -> tuple[list, dict, dict]
             ),
             drawn[:: max(1, len(drawn) // 1000)],
         )
-    return points, kept, fits
+    return points, draws_of, fits
 
 
 def rollouts(chosen, seed: int, draws: int) -> tuple[dict[tuple[str, float], bs.Rollout], dict]:
     """Rollouts over all tables by form and size of the drift, and fits by table and law."""
-    points, kept, fits = [], {}, {}
+    points, draws_of, fits = [], {}, {}
     for problem, groups in chosen:
         started = time.perf_counter()
         more, drawn, fits[problem.name] = points_of(problem, groups, seed, draws)
         points += more
         for (form, size, law), d in drawn.items():
-            kept.setdefault((form, size), {})[law, problem.name] = d
+            draws_of.setdefault((form, size), {})[law, problem.name] = d
         print(
             f"{problem.name}: {len(problem.seen)} fitted, {len(problem.later)} predicted, "
             f"{time.perf_counter() - started:.0f} s",
@@ -194,7 +194,7 @@ def rollouts(chosen, seed: int, draws: int) -> tuple[dict[tuple[str, float], bs.
         )
     every = pd.concat(points, ignore_index=True)
     return {
-        (form, float(size)): bs.Rollout(frame.reset_index(drop=True), kept[form, size], seed)
+        (form, float(size)): bs.Rollout(frame.reset_index(drop=True), draws_of[form, size], seed)
         for (form, size), frame in every.groupby(["form", "size"])
     }, fits
 

@@ -262,10 +262,10 @@ def population(
     return Population(len(table), mu, float(np.sqrt(mu_variance)), tau, size)
 
 
-def priors(kept: pd.DataFrame) -> pd.DataFrame:
+def priors(table: pd.DataFrame) -> pd.DataFrame:
     """Populations of the tables of a method under other priors than those above."""
     rows = []
-    for method, rows_of in kept[~kept["table"].isin(COPIES)].groupby("method", sort=False):
+    for method, rows_of in table[~table["table"].isin(COPIES)].groupby("method", sort=False):
         wide = rows_of.pivot(index="table", columns="size", values="log likelihood")
         tables = list(wide.to_numpy())
         for centre, spread, factor in (

@@ -51,7 +51,7 @@ def task_table(
     n_questions, chance : str, float or mapping
         A column, one value for all tasks, or a mapping from task to value. For accuracies only.
     needs : sequence of str
-        Further columns that must hold positive numbers, at least two different ones per task.
+        Further columns that must hold positive numbers, at least two different values per task.
     keep : sequence of str
         Further columns that must hold labels.
 

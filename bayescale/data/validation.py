@@ -87,7 +87,7 @@ def validate(raw: reading.RawTable, groups, named: dict, allow_small: bool) -> C
             problems.append(unknown("group column", group, raw.cells.columns))
         elif group in NUMERIC:
             problems.append(
-                f"column {group!r} cannot label groups, because its name stands for "
+                f"column {group!r} cannot label groups, because its name means "
                 f"{reading.MEANING[group]}: copy it to a column of another name"
             )
         else:

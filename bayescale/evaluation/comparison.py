@@ -199,7 +199,7 @@ def average(
     ----------
     fits : Comparison, mapping of str to Fit, or sequence of Fit
     weights : mapping of str to float, optional
-        One per fit, with the sum 1. By default those of the comparison, or equal ones.
+        One per fit, with the sum 1. By default those of the comparison, or else equal weights.
 
     Returns
     -------

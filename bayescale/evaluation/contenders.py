@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bayescale import laws as gallery
 from bayescale.data import Runs
 from bayescale.errors import LawError, unknown
-from bayescale.laws import Law
+from bayescale.laws import Law, get
 from bayescale.priors import Prior
 
 Priors = Mapping[str, Prior | Mapping[str, Prior]]
@@ -22,7 +21,7 @@ def contenders(laws: str | Law | Sequence[str | Law], runs: Runs, problems: list
     chosen = []
     for law in [laws] if isinstance(laws, (str, Law)) else laws:
         try:
-            chosen.append(gallery.get(law))
+            chosen.append(get(law))
         except LawError as error:
             problems += error.problems
     names = [law.name for law in chosen]

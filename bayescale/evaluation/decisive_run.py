@@ -1,4 +1,4 @@
-"""The run, not far from the fitted ones, on which the two best laws disagree most."""
+"""The run, not far from the fitted runs, on which the two best laws disagree most."""
 
 from __future__ import annotations
 

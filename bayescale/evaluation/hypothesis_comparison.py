@@ -254,7 +254,7 @@ def hypotheses(
     groups : str or sequence of str, optional
         Columns over which parameters may vary.
     group : str or mapping, optional
-        The group whose exponents are reported; None stands for a new one.
+        The group whose exponents are reported; None means a new group.
     C : float or str, optional
         The budget in FLOP at which exponents are evaluated; by default the largest C of the runs.
     priors : mapping, optional
@@ -266,7 +266,7 @@ def hypotheses(
     executor : concurrent.futures.Executor, optional
         Makes the fits, as in `bayescale.rollout`. Results do not depend on it.
     random_seed : int, optional
-        The one used is stored on the fits; None draws a fresh one.
+        With None a seed is drawn. The seed that was used is stored on the fits.
     progressbar : bool, optional
         By default on a terminal and in notebooks only.
 

@@ -1,4 +1,4 @@
-"""Rollouts: fit the small runs, predict the large ones, and measure coverage and scores."""
+"""Rollouts: fit the small runs, predict the large runs, and measure coverage and scores."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Rollout(Storable):
         score as a member of an average (see `members`).
     draws : dict of (law, problem) to array, dims (draw, point)
         At most 1000 predictive draws of the loss, points in the order of `points`. Draws of the
-        baselines are not kept.
+        baselines are not included.
     random_seed : int
         The seed that was used.
     notes : tuple of str
@@ -286,7 +286,7 @@ def rollout(
     random_seed: int | None = None,
     progressbar: bool | None = None,
 ) -> Rollout:
-    """Fit the small runs, predict the large ones, and score the predictions.
+    """Fit the small runs, predict the large runs, and score the predictions.
 
     Parameters
     ----------
@@ -316,7 +316,7 @@ def rollout(
         Makes the fits; a process pool, or ``dask.distributed.Client(...).get_executor()``. By
         default this process makes them one after another. Results do not depend on it.
     random_seed : int, optional
-        The one used is stored on the rollout; None draws a fresh one.
+        With None a seed is drawn. The seed that was used is stored on the rollout.
     progressbar : bool, optional
         By default on a terminal and in notebooks only.
 

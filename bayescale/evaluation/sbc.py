@@ -141,7 +141,7 @@ def calibrate(
     executor : concurrent.futures.Executor, optional
         Makes the fits, as in `bayescale.rollout`. Results do not depend on it.
     random_seed : int, optional
-        The one used is stored on the result; None draws a fresh one.
+        With None a seed is drawn. The seed that was used is stored on the result.
     progressbar : bool, optional
         By default on a terminal and in notebooks only.
 

@@ -130,7 +130,8 @@ def problems(
     groups: Sequence[str],
     wrong: list[str],
 ) -> list[Problem]:
-    """A problem for every cut and every label of `each`; invalid ones are added to `wrong`."""
+    """A problem for every cut and every label of `each`; the reasons for invalid problems
+    are added to `wrong`."""
     labels = None if each is None else runs.table[each].astype(str)
     found = []
     for cut in cut_by:

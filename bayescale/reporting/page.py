@@ -205,7 +205,7 @@ def _sections(fit: Fit, found: Findings, budgets, ci_prob) -> list[Section]:
         out.append(
             Section(
                 "Forecast losses",
-                f"The loss of a new run, trained like the fitted ones, lies in its interval with "
+                f"The loss of a new run, trained like the fitted runs, lies in its interval with "
                 f"{100 * prob:g} % probability. 'mean loss' is the law with its drift, without the "
                 "scatter of a single run. The last column is the compute as a multiple "
                 "of the largest fitted run's: the larger it is, the more the forecast depends on "
