@@ -15,7 +15,7 @@ from bayescale.inference import Convergence
 from bayescale.inference.diagnostics import convergence
 from bayescale.model import residual_checks
 from bayescale.model.checks import _not_as_measured
-from bayescale.model.design import design
+from bayescale.model.specify import design
 
 TRUTH = bs.laws.chinchilla.published["besiroglu2024"].values
 
