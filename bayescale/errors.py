@@ -1,4 +1,4 @@
-"""Errors and warnings of the package. One error names every problem that was found."""
+"""Errors and warnings of the package. One error lists all problems that were found."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class RunsError(BayescaleError):
 
 
 class LawError(BayescaleError):
-    """A law that is inconsistent or unknown, or that cannot answer a question."""
+    """A law that is inconsistent or unknown, or for which a quantity is not defined."""
 
 
 class FitError(BayescaleError):
@@ -60,17 +60,18 @@ class ExtrapolationWarning(UserWarning):
 
 
 def unknown(kind: str, name: object, valid: Iterable[object], many: int = 12) -> str:
-    """The sentence for an unknown name: the closest match and the valid names.
+    """The error message for an unknown name, with the closest match and the valid names.
 
     Parameters
     ----------
     kind : str
-        What the name should have been the name of.
+        The kind of thing that is named, such as ``"law"``.
     name : object
+        The unknown name.
     valid : iterable
         The valid names.
     many : int
-        The most names to list.
+        Largest number of names to list.
 
     Examples
     --------

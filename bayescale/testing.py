@@ -1,4 +1,4 @@
-"""Contract tests of a scaling law: whether it keeps what the models and verbs rely on."""
+"""Tests of a scaling law: whether it has the properties that the package requires."""
 
 from __future__ import annotations
 
@@ -10,40 +10,41 @@ from bayescale.errors import LawError
 from bayescale.laws import Law
 from bayescale.priors import Positive, from_link, to_link
 
-#: Draws from the prior, and runs in the table that a law is evaluated on.
+#: Number of draws from the prior, and of random runs at which a law is evaluated.
 DRAWS, RUNS = 200, 60
 SEED = 20220329
-#: Reference scales; a column without one has the last.
+#: Reference scales by column; the last one is for all other columns.
 SCALES = {"N": 1.3e9, "D": 2.6e10, "C": 2e9, "S": 4e4, None: 1e9}
 #: The lowest and the highest value of a column.
 LOW, HIGH = 1e6, 1e13
-#: Share of prior draws whose loss at the reference scales must be plausible, and the range: in nats
-#: per token, or in units of the typical loss for laws whose priors are shares of it.
+#: The smallest share of prior draws whose loss at the reference scales is plausible, and the range
+#: of plausible losses: in nats per token, or in multiples of the typical loss for laws whose priors
+#: are relative to that loss.
 PLAUSIBLE_SHARE = 0.95
 PLAUSIBLE_NATS, PLAUSIBLE_SHARES = (0.3, 20.0), (0.2, 5.0)
-#: Relative tolerances: of one formula evaluated twice, of one curve from other parameters, and of
-#: constants after a numerical fit.
+#: Relative tolerances for one formula evaluated twice, for one curve with two sets of parameters,
+#: and for constants after a numerical fit.
 SAME_FORMULA, SAME_CURVE, SAME_FIT = 1e-12, 1e-9, 1e-5
 
 
 def check_law(law: Law) -> None:
-    """Test whether a law keeps the contract that fits, forecasts and allocations rely on.
+    """Test whether a law has the properties that fits, forecasts and allocations require.
 
-    The tests are those of the laws of the gallery, on 200 draws from the priors and on columns from
-    1e6 to 1e13:
+    The same tests are applied to the laws of the package. They use 200 draws from the priors and
+    values of the columns from 1e6 to 1e13:
 
     * the loss is finite and positive, at the medians of the priors and over all draws;
     * numpy arrays, xarray objects and PyTensor graphs give the same losses, and every gradient is
       finite;
     * the loss does not rise in a column that is declared `falling`;
     * `optimum`, if given, minimises the loss at fixed N times D;
-    * `constants`, if given, are those of the same curve in raw units, whatever the reference
+    * `constants`, if given, describe the same curve in raw units and do not depend on the reference
       scales;
-    * the loss is linear in `amplitude` and `floor`, and the amplitude multiplies what lies above
-      the floor;
+    * the loss is linear in `amplitude` and `floor`, and the amplitude multiplies the loss above the
+      floor;
     * published constants give finite, positive losses;
-    * losses at the reference scales are plausible under the priors: 95 % of them between 0.3 and 20
-      nats, or between 0.2 and 5 typical losses where priors are shares of the loss.
+    * losses at the reference scales are plausible under the priors: 95 % of them lie between 0.3
+      and 20 nats, or between 0.2 and 5 times the typical loss if priors are relative to that loss.
 
     Parameters
     ----------
@@ -56,7 +57,7 @@ def check_law(law: Law) -> None:
     Raises
     ------
     LawError
-        Naming every part of the contract that is broken.
+        Naming every requirement that is not met.
 
     Examples
     --------
@@ -73,7 +74,7 @@ def check_law(law: Law) -> None:
     """
     if not isinstance(law, Law):
         raise LawError(f"expected a Law, got {type(law).__name__}: look it up with laws.get(name)")
-    # Overflow shows as losses that are not finite.
+    # Overflow is reported as a loss that is not finite.
     with np.errstate(all="ignore"):
         try:
             problems = list(_finite(law))
@@ -94,7 +95,7 @@ def check_law(law: Law) -> None:
 def prior_draws(law: Law, draws: int = DRAWS, share: float = 1.0) -> dict[str, np.ndarray]:
     """Draws of every parameter from its prior, on the natural scale; each of shape (draw,).
 
-    With a `share` below 1 the standard deviation on the link scale is that share of the prior's.
+    The standard deviation on the link scale is `share` times that of the prior.
     """
     rng = np.random.default_rng(SEED)
     return {
@@ -109,7 +110,7 @@ def scales(law: Law) -> dict[str, float]:
 
 
 def columns(law: Law) -> dict[str, np.ndarray]:
-    """Raw values of the law's columns, in random combinations and at all ends; each (run,)."""
+    """Raw values of the law's columns: random, and all combinations of extremes; each (run,)."""
     rng = np.random.default_rng(1)
     ends = np.array(np.meshgrid(*[[LOW, HIGH]] * len(law.columns))).reshape(len(law.columns), -1)
     inside = np.exp(rng.uniform(np.log(LOW), np.log(HIGH), (len(law.columns), RUNS)))
@@ -117,7 +118,7 @@ def columns(law: Law) -> dict[str, np.ndarray]:
 
 
 def _column(draws: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Draws as columns, which broadcast against runs."""
+    """Add a trailing axis to the draws, so that they broadcast against runs."""
     return {name: values[:, None] for name, values in draws.items()}
 
 
@@ -125,10 +126,10 @@ def _short(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).splitlines()[0][:120] if str(error) else ''}"
 
 
-def _differ(one, other, tolerance: float = SAME_FORMULA) -> bool:
+def _differ(first, second, tolerance: float = SAME_FORMULA) -> bool:
     """Whether two arrays of positive numbers differ by more than a relative tolerance."""
-    one, other = np.broadcast_arrays(np.asarray(one, float), np.asarray(other, float))
-    return not np.allclose(one, other, rtol=tolerance, atol=0)
+    first, second = np.broadcast_arrays(np.asarray(first, float), np.asarray(second, float))
+    return not np.allclose(first, second, rtol=tolerance, atol=0)
 
 
 def _finite(law: Law) -> Iterator[str]:
@@ -208,7 +209,7 @@ def _falling(law: Law) -> Iterator[str]:
         runs = {c: np.float64(3e9) for c in law.columns}
         runs[column] = np.geomspace(LOW, HIGH, 71)
         losses = law(runs, scales(law), draws)
-        # Rounding may lift a loss that has reached its floor.
+        # A loss that has reached its floor may increase by a rounding error.
         if not (np.diff(losses) <= 1e-13 * losses[:, 1:]).all():
             yield f"the loss rises in {column}, which is declared falling"
         elif not (losses[:, 0] > losses[:, -1]).all():
@@ -222,13 +223,13 @@ def _optimum(law: Law) -> Iterator[str]:
     if not law.allocates:
         yield f"there is an optimum, but the columns are {', '.join(law.columns)}, not N and D"
         return
-    draws, at = _column(prior_draws(law)), scales(law)
+    draws, reference = _column(prior_draws(law)), scales(law)
     for ND in (1e16, 1e19, 1e22, 1e25):
-        best = law.optimum(ND / (at["N"] * at["D"]), **draws) * at["N"]
-        lowest = law({"N": best, "D": ND / best}, at, draws)
+        best = law.optimum(ND / (reference["N"] * reference["D"]), **draws) * reference["N"]
+        lowest = law({"N": best, "D": ND / best}, reference, draws)
         near, far = best * np.geomspace(1e-3, 1e3, 1201), np.geomspace(1e2, 1e16, 1401)[None]
         for N in (near, far):
-            if not (lowest <= law({"N": N, "D": ND / N}, at, draws) * (1 + 1e-9)).all():
+            if not (lowest <= law({"N": N, "D": ND / N}, reference, draws) * (1 + 1e-9)).all():
                 yield "the optimum does not minimise the loss at fixed N times D"
                 return
 
@@ -237,31 +238,36 @@ def _constants(law: Law) -> Iterator[str]:
     """the constants"""
     if law.constants is None:
         return
-    draws, at = prior_draws(law), scales(law)
-    quoted = law.constants(*at.values(), **draws)
+    draws, reference = prior_draws(law), scales(law)
+    quoted = law.constants(*reference.values(), **draws)
     if set(quoted) <= set(law.parameters):
-        # Parameters in raw units: they hold at scales of 1.
-        point, unit = {c: 3.7 * v for c, v in at.items()}, dict.fromkeys(law.columns, 1.0)
-        if _differ(law(point, unit, {**draws, **quoted}), law(point, at, draws), SAME_CURVE):
+        # The constants are the parameters at reference scales of 1.
+        point, unit = {c: 3.7 * v for c, v in reference.items()}, dict.fromkeys(law.columns, 1.0)
+        if _differ(law(point, unit, {**draws, **quoted}), law(point, reference, draws), SAME_CURVE):
             yield "the constants do not give the losses of the parameters they are computed from"
         return
     for factors in ((3.0, 3.0), (3.0, 0.5)):
-        other = {c: v * factors[i % 2] for i, (c, v) in enumerate(at.items())}
+        other = {c: v * factors[i % 2] for i, (c, v) in enumerate(reference.items())}
         values = {p: v[0] for p, v in prior_draws(law, 1, share=0.3).items()}
-        again = _rescaled(law, values, at, other)
-        if again is None:
-            yield "no parameters give the same curve at other reference scales: it depends on units"
+        rescaled = _rescaled(law, values, reference, other)
+        if rescaled is None:
+            yield (
+                "the curve depends on the units of the columns: no parameters give it at other "
+                "reference scales"
+            )
             return
-        one = law.constants(*at.values(), **values)
-        two = law.constants(*other.values(), **again)
-        if changed := [k for k in one if _differ(one[k], two[k], SAME_FIT)]:
+        before = law.constants(*reference.values(), **values)
+        after = law.constants(*other.values(), **rescaled)
+        if changed := [k for k in before if _differ(before[k], after[k], SAME_FIT)]:
             yield f"the constants {', '.join(changed)} change with the reference scales"
             return
 
 
 def _rescaled(law: Law, values, scales, other) -> dict[str, float] | None:
-    """The parameters at `other` scales of the curve that `values` give at `scales`, by least
-    squares; None if there are none."""
+    """Fit parameters at the scales `other` to the curve that `values` give at `scales`.
+
+    The fit is by least squares; None if no parameters give that curve.
+    """
     from scipy.optimize import least_squares
 
     links = {p: prior.link for p, prior in law.priors.items()}
@@ -286,7 +292,7 @@ def _linear(law: Law) -> Iterator[str]:
     draws, runs = _column(prior_draws(law)), columns(law)
 
     def loss(amplitude: float, floor: float):
-        """The loss where amplitude and floor are multiples of what was drawn."""
+        """The loss with the drawn amplitude and floor multiplied by these factors."""
         values = dict(draws)
         values[law.amplitude] = amplitude * draws[law.amplitude]
         if law.floor:

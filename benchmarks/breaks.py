@@ -2,16 +2,16 @@
 
     python benchmarks/breaks.py [part ...] [--workers 2] [--scale 1.0]
 
-All parts run where none is named. `--scale` multiplies the number of simulated curves.
+All parts run if none is named. `--scale` multiplies the number of simulated curves.
 
 alarms       curves without a break, two thirds of them with drift: how often P(break) > .5
 broken       one break at a known place, no drift: how often it is found, and where
-metric       a per-token power law seen through exact match, with and without a change of slope
+metric       exact match over a per-token power law, with and without a change of slope
 calibration  broken curves drawn from the priors: ranks of the truth in its posterior
 tasks        nine tasks in accuracy and Brier score (Wu and Lo 2024, arXiv:2410.01692)
 addition     four-digit addition from its first 14 points (Caballero et al. 2022)
 emergent     tasks of Ruan et al. 2024, fitted below their threshold, forecast above
-repeated     the same curves with other seeds: the Monte Carlo error of the evidence and its report
+repeated     the same curves with other seeds: actual and reported Monte Carlo error of the evidence
 ahead        the last quarter of simulated curves, forecast from the first three
 public       fine-tuning curves with a plateau (Lin et al. 2024, arXiv:2402.02314), BIG-Bench curves
 """
@@ -38,19 +38,20 @@ from bayescale.evaluation.scores import crps, interval_score
 
 SIZES = {8: 60, 20: 45, 40: 30, 100: 18}  # curves of each kind, by number of points
 POINTS = list(SIZES)  # numbers of points that are simulated
-NOISE = {"loss": (0.003, 0.01, 0.1), "accuracy": (200, 2000)}  # sd of log loss; questions
-#: In units of the curve's own slope, per root of an e-fold: none, the median of the prior, and a
-#: value in its upper tail.
+#: Standard deviations of log loss, and numbers of questions.
+NOISE = {"loss": (0.003, 0.01, 0.1), "accuracy": (200, 2000)}
+#: Sizes of drift, relative to the slope of the curve and per square root of an e-fold: none, the
+#: median of the prior, and a value in its upper tail.
 DRIFTS = (0.0, 0.2, 0.5)
-CHANGES = (-0.8, 0.75, 1.5, 3.0, 6.0)  # of slope at a break, in units of the slope before
+CHANGES = (-0.8, 0.75, 1.5, 3.0, 6.0)  # changes of slope at a break, relative to the slope before
 SHARES = (0.1, 0.2, 0.3)  # prior means of the share of curves that break
 
 
 def simulated(kind: str, n: int, noise: float, change: float, drift: float, rng):
     """A curve over two to four decades, and the place of its break in log x.
 
-    Slopes, levels and floors have the spread of public curves; a quarter of the losses have no
-    floor. `change` is in units of the curve's own slope.
+    Slopes, levels and floors vary as in public curves; a quarter of the losses have no floor.
+    `change` is relative to the slope before the break.
     """
     length = rng.uniform(2, 4) * np.log(10)
     s = np.linspace(-length / 2, length / 2, n)
@@ -74,7 +75,7 @@ def simulated(kind: str, n: int, noise: float, change: float, drift: float, rng)
         many = 0.25 / (0.015 * 2 ** rng.standard_normal()) ** 2
         true = rng.beta(np.maximum(p * many, 1e-9), np.maximum((1 - p) * many, 1e-9))
         y = rng.binomial(int(questions), true) / questions
-        if y.max() - chance > 3 * np.sqrt(0.25 / questions):  # above chance
+        if y.max() - chance > 3 * np.sqrt(0.25 / questions):  # some accuracy is above chance
             return Curve(s, Accuracy(y, np.full(n, questions), chance), np.full(n, -1)), place
 
 
@@ -116,8 +117,8 @@ def one(job) -> dict:
 def with_others(each: pd.DataFrame, name: str) -> pd.DataFrame:
     """Curves of this run, with earlier results for other numbers of points."""
     if set(POINTS) < set(SIZES):
-        kept = pd.read_csv(RESULTS / f"{name}.csv")
-        each = pd.concat([kept[~kept["points"].isin(POINTS)], each], ignore_index=True)
+        earlier = pd.read_csv(RESULTS / f"{name}.csv")
+        each = pd.concat([earlier[~earlier["points"].isin(POINTS)], each], ignore_index=True)
     keep(each, name)
     return each
 
@@ -143,7 +144,7 @@ def alarms(many, scale: float) -> None:
         seconds=("seconds", "mean"),
         **{f"alarms at {s}": (f"share {s}", "mean") for s in SHARES},
     ).reset_index()
-    write(table, "breaks_alarms", "Curves without a break that are said to break (P > .5)")
+    write(table, "breaks_alarms", "Curves without a break for which a break is reported (P > .5)")
     pooled = (
         each.groupby(["points", "drift"])
         .agg(
@@ -156,11 +157,11 @@ def alarms(many, scale: float) -> None:
     pooled["upper 95 %"] = [
         _upper(round(r["alarms"] * r["curves"]), r["curves"]) for _, r in pooled.iterrows()
     ]
-    write(pooled, "breaks_alarms_pooled", "The same, over metrics and noise")
+    write(pooled, "breaks_alarms_pooled", "The same, pooled over metrics and noise")
 
 
 def _upper(k: int, n: int) -> float:
-    """Upper limit of the rate: so few alarms have a probability of 5 % at this rate."""
+    """Upper 95 % limit of the rate: at this rate, so few alarms have a probability of 5 %."""
     rates = np.linspace(0, 1, 2001)
     return float(rates[binom.cdf(k, n, rates) >= 0.05].max())
 
@@ -189,7 +190,7 @@ def broken(many, scale: float) -> None:
         )
         .reset_index()
     )
-    write(table, "breaks_broken", "Curves with one break: found (P > .5), and where")
+    write(table, "breaks_broken", "Curves with one break: found (P > .5), and its place")
     total = each.groupby("found").agg(curves=("P", "size"), inside90=("inside 90 %", "mean"))
     write(total.reset_index(), "breaks_places", "Place inside its 90 % interval")
 
@@ -238,9 +239,9 @@ def calibration(many, scale: float) -> None:
     jobs = [(kind, i) for kind in ("loss", "accuracy") for i in range(int(100 * scale))]
     ranks = pd.DataFrame(many(_ranked, jobs))
     rows = []
-    for kind, own in ranks.groupby("metric"):
-        for name in own.columns.drop(["metric", "curve"]):
-            u = own[name].dropna().to_numpy()
+    for kind, part in ranks.groupby("metric"):
+        for name in part.columns.drop(["metric", "curve"]):
+            u = part[name].dropna().to_numpy()
             if not len(u):
                 continue
             inside = {f"inside {q} %": float((abs(u - 0.5) < q / 200).mean()) for q in (50, 80, 90)}
@@ -250,7 +251,7 @@ def calibration(many, scale: float) -> None:
     write(
         pd.DataFrame(rows),
         "breaks_calibration",
-        "Broken curves from the priors: coverage of intervals, and P of such uneven ranks",
+        "Broken curves from the priors: coverage of intervals, and p-values of uniform ranks",
     )
 
 
@@ -308,7 +309,7 @@ def _quantities(model: BreakModel, positions, coefficients) -> dict[str, np.ndar
 
 
 class _InUnits(Loss):
-    """Losses whose priors have the unit that the truth was drawn in."""
+    """Losses whose priors have the unit in which the truth was drawn."""
 
     typical = 0.5
 
@@ -340,7 +341,7 @@ def tasks(many, scale: float) -> None:
 
 
 class _Mapper:
-    """An executor for `bayescale` from the map of a pool."""
+    """An executor for `bayescale` that uses the ``map`` of a pool."""
 
     def __init__(self, many):
         self.map = many
@@ -371,21 +372,21 @@ def addition(many, scale: float) -> None:
     write(rows, "breaks_addition", "Four-digit addition, forecast from its first 14 points")
 
 
-#: The threshold of a task is where this share of the range from chance to the best accuracy is
-#: passed.
+#: The threshold of a task is the smallest C at which an accuracy exceeds this share of the range
+#: from chance to the best accuracy.
 ONSET = 0.2
 
 
 def emergent(many, scale: float) -> None:
-    """Fitted below each task's threshold, forecast above."""
+    """Accuracies of each task, fitted below its threshold and forecast above it."""
     table = bs.datasets.emergent_tasks()
     jobs = []
-    for task, own in table.groupby("task"):
-        chance = own["chance"].iloc[0]
-        over = own["accuracy"] > chance + ONSET * (own["accuracy"].max() - chance)
-        threshold = own.loc[over, "C"].min()
-        if (own["C"] < threshold).sum() >= 12:
-            jobs.append((task, own, threshold))
+    for task, results in table.groupby("task"):
+        chance = results["chance"].iloc[0]
+        over = results["accuracy"] > chance + ONSET * (results["accuracy"].max() - chance)
+        threshold = results.loc[over, "C"].min()
+        if (results["C"] < threshold).sum() >= 12:
+            jobs.append((task, results, threshold))
     rows = pd.concat(many(_across, jobs), ignore_index=True)
     every = rows.assign(task="all tasks")
     table = (
@@ -410,8 +411,8 @@ def emergent(many, scale: float) -> None:
 
 
 def _across(job) -> pd.DataFrame:
-    task, own, threshold = job
-    below, above = own[own["C"] < threshold], own[own["C"] >= threshold]
+    task, results, threshold = job
+    below, above = results[results["C"] < threshold], results[results["C"] >= threshold]
     result = bs.breaks(
         below, y="accuracy", groups="task", family="family", random_seed=1, progressbar=False
     )
@@ -471,7 +472,7 @@ def repeated(many, scale: float) -> None:
         )
         .reset_index()
     )
-    write(table, "breaks_repeated", "The evidence from seed to seed, and its reported error")
+    write(table, "breaks_repeated", "The evidence for different seeds, and its reported error")
 
 
 def _evidence(job) -> dict:
@@ -538,11 +539,11 @@ def _continued(job) -> pd.DataFrame:
 
 
 def public(many, scale: float) -> None:
-    """Published curves: how many break, and how."""
+    """Breaks in published curves: their number, places and kinds."""
     executor = None if many is map else _Mapper(many)
     tuned = pd.read_csv(reference("finetuning_rectified.csv")).query("examples > 0")
     tuned["curve"] = tuned["model"] + ", " + tuned["dataset"]
-    tables = [(f"fine-tuning, {name}", own, "curve") for name, own in tuned.groupby("dataset")]
+    tables = [(f"fine-tuning, {name}", part, "curve") for name, part in tuned.groupby("dataset")]
     words = pd.read_csv(reference("language_learning_curves.csv")).query("domain == 'BB'")
     rows = []
     for name, table, groups in [*tables, ("BIG-Bench", words, "task")]:
@@ -578,7 +579,7 @@ def public(many, scale: float) -> None:
         )
         .reset_index()
     )
-    write(table, "breaks_public", "Public curves: how many are said to break")
+    write(table, "breaks_public", "Public curves: the number for which a break is reported")
 
 
 PARTS = (alarms, broken, metric, calibration, tasks, addition, emergent, repeated, ahead, public)

@@ -1,8 +1,8 @@
-"""Simulation-based calibration: coverage and ranks of truths drawn from the prior.
+"""Simulation-based calibration: coverage and ranks of true values drawn from the prior.
 
     python benchmarks/calibration.py [tables per law, 200] [text in the names of the cases to run]
 
-The results keep the rows of other cases from an earlier run.
+Rows of other cases from an earlier run remain in the results.
 
 The hierarchical model is calibrated on three corpora, which tests the prior on differences between
 groups. Curves are series of 40 checkpoints, with drift through them and correlated noise.
@@ -44,12 +44,12 @@ def checkpoints() -> bs.Runs:
 
 def in_steps(runs: bs.Runs) -> bs.Runs:
     """The runs of a corpus with their optimiser steps, at batches of half a million tokens."""
-    own = runs.query("dataset == 'redpajama'")
-    return replace(own, table=own.table.assign(S=own.table["D"] / 524_288))
+    redpajama = runs.query("dataset == 'redpajama'")
+    return replace(redpajama, table=redpajama.table.assign(S=redpajama.table["D"] / 524_288))
 
 
 def with_others(new: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Stored rows, with those of the same cases replaced by the new ones."""
+    """The stored rows, in which rows of the same cases are replaced by new ones."""
     path = RESULTS / f"{name}.csv"
     if not path.exists():
         return new

@@ -1,4 +1,4 @@
-"""How often each finding of `check()` is a false alarm, and which planted faults it finds.
+"""False alarms of the findings of `check()`, and their power against simulated faults.
 
     python benchmarks/checks.py [--tables 200] [--faulty 12] [--keep DIRECTORY]
 
@@ -7,18 +7,19 @@ from the package's priors; the scale of the noise is .3 to 2 %, its degrees of f
 Designs are grids of sizes and token ratios, isoFLOP sweeps and scattered runs, with 12 to 100 runs
 (24 to 100 with groups).
 
-* `checks.csv`: the share of clean tables on which each finding calls for caution or fails.
-  Findings about the design (``runs``, ``design``, ``information``) are statements about the table
-  that are true when they are made, not alarms. Clean designs have at least two runs per parameter,
+* `checks.csv`: the share of tables without a fault on which each finding is a caution or a failure.
+  Findings about the design (``runs``, ``design``, ``information``) are true statements about the
+  table, not alarms. Clean designs have at least two runs per parameter,
   four sizes of N and D, and log N and log D that correlate below .98; ``information`` is listed,
   but a caution of it is no error. ``convergence`` is that of one short run of the sampler, with an
   effective sample size of at least 400 among 2000 draws; `bayescale.fit` repeats runs that do not
   converge, up to twice, with more draws. Tables are listed apart where the run converged.
-* `checks_power.csv`: the share of tables with one planted fault on which each finding speaks.
+* `checks_power.csv`: the share of tables with one simulated fault on which each finding is a
+  caution or a failure.
 * `checks_seeds.csv`: findings on one clean table of 30 runs, by the seed of the sampler, with the
   default settings of `bayescale.fit`.
 
-With `--keep`, posteriors are kept as files and used again, so that thresholds can be changed
+With `--keep`, posteriors are saved as files and used again, so that thresholds can be changed
 without sampling.
 """
 
@@ -109,7 +110,7 @@ def columns(rng: np.random.Generator, groups: bool, least: int = 12) -> pd.DataF
 def clean(
     rng: np.random.Generator, frame: pd.DataFrame, known_error: bool = False, sigma=None, **options
 ) -> Design:
-    """A table that the model itself could have given."""
+    """A table that is simulated under the model."""
     sigma = 10 ** rng.uniform(np.log10(0.003), np.log10(0.02)) if sigma is None else sigma
     frame = frame.assign(loss=1.0)
     if known_error:
@@ -139,7 +140,7 @@ def clean_of(kind: str, rng: np.random.Generator, least: int = 12) -> Design:
     return clean(rng, columns(rng, options.pop("groups"), least), **options)
 
 
-# -- planted faults ----------------------------------------------------------------------------
+# -- simulated faults --------------------------------------------------------------------------
 
 
 def times(plan: Design, factor: np.ndarray) -> Design:
@@ -164,7 +165,7 @@ def offset_group(rng) -> Design:
 
 
 def offset_of_all(rng) -> Design:
-    """Losses 5 % above the only curve that the priors allow, with a known scale of the noise."""
+    """Losses 5 % above the only curve that the priors allow; the scale of the noise is known."""
     frame = columns(rng, False, 24)
     tight = {
         name: bs.Positive(value, spread=1.001)
@@ -250,7 +251,7 @@ FAULTS: dict[str, Callable] = {
 
 
 def sampled(plan: Design, name: str, seed: int, keep: Path | None, **settings):
-    """Design, posterior and convergence; read from a file where they have been kept."""
+    """Design, posterior and convergence; read from a file if they have been saved."""
     path = keep / f"{name}.pkl" if keep else None
     if path is not None and path.exists():
         return pickle.loads(path.read_bytes())
@@ -271,7 +272,7 @@ def levels(plan: Design, posterior, convergence) -> dict[str, str]:
 
 
 def rates(rows: pd.DataFrame, by: str) -> pd.DataFrame:
-    """Share of tables on which each finding speaks, for each value of a column."""
+    """Share of tables with a caution or failure of each finding, for each value of a column."""
     out = []
     for value, part in rows.groupby(by, sort=False):
         for name in FINDINGS:

@@ -1,4 +1,4 @@
-"""Seconds of whole processes: from a csv file to a forecast, with imports and compilation.
+"""Run time of whole processes, from a csv file to a forecast, with imports and compilation.
 
 python benchmarks/cold.py
 """

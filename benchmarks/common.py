@@ -1,4 +1,4 @@
-"""Shared by the benchmarks: paths of data, writing of results, parts of rollouts."""
+"""Functions that the benchmarks share: paths, results, parts of rollouts, forms of drift."""
 
 from __future__ import annotations
 
@@ -60,12 +60,10 @@ SOURCES = {
 
 
 def reference(name: str) -> Path:
-    """The path of a table that is not part of the repository; exits with its source if absent."""
+    """The path of a table outside the repository; exits with a message if it does not exist."""
     path = REFERENCE / name
     if not path.exists():
-        raise SystemExit(
-            f"this benchmark needs {path}, which does not exist: the data of {SOURCES[name]}"
-        )
+        raise SystemExit(f"{path} does not exist: this benchmark needs the data of {SOURCES[name]}")
     return path
 
 
@@ -80,7 +78,7 @@ def chinchilla240() -> bs.Runs:
 
 @contextmanager
 def workers(n: int):
-    """A pool of processes for `bayescale.rollout`, or none for a single one."""
+    """A pool of processes for `bayescale.rollout`, or None for a single process."""
     if n <= 1:
         yield None
         return
@@ -89,7 +87,7 @@ def workers(n: int):
 
 
 def part(rollout: bs.Rollout, where) -> bs.Rollout:
-    """The points of a rollout that a mask selects; whole problems."""
+    """The part of a rollout that a mask over its points selects: some of its problems."""
     points = rollout.points[np.asarray(where)]
     kept = set(points["problem"])
     return replace(
@@ -98,7 +96,7 @@ def part(rollout: bs.Rollout, where) -> bs.Rollout:
 
 
 def stacked(points: pd.DataFrame, laws: Sequence[str]) -> dict[str, float]:
-    """Stacking weights of laws from points of a rollout; equal ones without points."""
+    """Stacking weights of laws from points of a rollout; equal weights without points."""
     table = log_scores(points, laws)
     if not len(table):
         return dict.fromkeys(laws, 1 / len(laws))
@@ -114,50 +112,51 @@ def log_scores(points: pd.DataFrame, laws: Sequence[str]) -> pd.DataFrame:
     )
 
 
-# -- forms of drift ahead ----------------------------------------------------------------------
-# Each takes the log law as a function of a shift along the scale in e-folds (a number, or dims
-# (point,) or (draw, point)), the distance of each point from the start of the drift, and draws of
-# the mean of a random walk over that distance. It returns the deviation of log loss.
+# -- forms of drift ----------------------------------------------------------------------------
+# Each form is a function of three arguments: the log law as a function of a shift along the scale
+# in e-folds (a number, or dims (point,) or (draw, point)); the distance of each point from the
+# start of the drift; and draws of the mean of a random walk over that distance. It returns the
+# deviation of log loss.
 
 
-def off_in_slope(law, distance, walk):
+def drift_of_slope(law, distance, walk):
     """The slope of log loss deviates by the walk."""
     return walk * distance
 
 
-def off_in_promise(law, distance, walk):
-    """The improvement under the law deviates by a share: the form of the package."""
+def drift_of_decrease(law, distance, walk):
+    """The decrease of the loss under the law deviates by a share: the form of the package."""
     return walk * (law(0.0) - law(-distance))
 
 
-def off_in_compute(law, distance, walk):
+def drift_of_compute(law, distance, walk):
     """The effective compute deviates by a share."""
     return law(walk * distance) - law(0.0)
 
 
-def off_in_reducible(law, distance, walk):
-    """As `off_in_promise`, for the loss above the limit of the law."""
+def drift_of_reducible(law, distance, walk):
+    """As `drift_of_decrease`, for the loss above the limit of the law."""
     floor = np.exp(law(600.0))
 
     def above(moved):
         return np.log(np.maximum(np.exp(law(moved)) - floor, 1e-12))
 
-    return np.log(floor + np.exp(above(0.0) + off_in_promise(above, distance, walk))) - law(0.0)
+    return np.log(floor + np.exp(above(0.0) + drift_of_decrease(above, distance, walk))) - law(0.0)
 
 
 SHARES = (0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3)
 FORMS = {
-    "slope of log loss": (off_in_slope, (0.002, 0.004, 0.007, 0.01, 0.015)),
-    "share of the promise": (off_in_promise, SHARES),
-    "effective compute": (off_in_compute, SHARES),
-    "share of the reducible promise": (off_in_reducible, SHARES),
+    "slope of log loss": (drift_of_slope, (0.002, 0.004, 0.007, 0.01, 0.015)),
+    "share of the decrease": (drift_of_decrease, SHARES),
+    "effective compute": (drift_of_compute, SHARES),
+    "share of the reducible decrease": (drift_of_reducible, SHARES),
 }
-#: The same along each column separately, with one walk per column, summed.
-APART = {"share of each column's promise": (off_in_promise, SHARES)}
+#: The sum of a separate walk along each column.
+APART = {"share of each column's decrease": (drift_of_decrease, SHARES)}
 
 
 def along(fit: bs.Fit, problem, groups: Sequence[str], seed: int, moving: Sequence[str] = ()):
-    """The law at the runs to predict, as `off_in_slope` and the others need it.
+    """The law at the runs to predict, in the form that the forms of drift require.
 
     Returns
     -------
@@ -165,7 +164,7 @@ def along(fit: bs.Fit, problem, groups: Sequence[str], seed: int, moving: Sequen
         The log law, dims (draw, point), as a function of a shift along the scale of the columns
         `moving` (by default all).
     distance : array, dims (point,)
-        Of each run from the start of the drift, in e-folds.
+        Distance of each run from the start of the drift, in e-folds.
     labels : array, dims (point,)
         Runs with the same label share one walk.
     """
@@ -207,7 +206,7 @@ def noise_of(plain: bs.Forecast) -> dict[str, xr.DataArray]:
 
 
 def forms_of_drift(fit: bs.Fit, problem, groups: Sequence[str], spread: float, seed: int):
-    """Forecasts of a fit to a table under every form and size: name, size, draws, log density."""
+    """Forecasts of a table under every form and size of drift: name, size, draws, log density."""
     plain = bs.forecast(fit, problem.points(fit.law, groups), drift="off", random_seed=seed)
     noise = noise_of(plain)
     shape = noise["scale"].shape
@@ -218,12 +217,12 @@ def forms_of_drift(fit: bs.Fit, problem, groups: Sequence[str], spread: float, s
         for of, paths in ((FORMS, together), (APART, apart))
         for name, how in of.items()
     ]
-    for name, off, sizes, paths in forms:
+    for name, drift, sizes, paths in forms:
         for size in sizes:
             rng = np.random.default_rng(seed)
             drawn = size * spread ** rng.standard_normal(shape[0] * shape[1])
             moved = sum(
-                off(law, distance, _walk(distance, labels, drawn, rng))
+                drift(law, distance, _walk(distance, labels, drawn, rng))
                 for law, distance, labels in paths
             )
             centre = noise["centre"] + moved.reshape(shape)
@@ -235,12 +234,12 @@ def forms_of_drift(fit: bs.Fit, problem, groups: Sequence[str], spread: float, s
 
 
 def _walk(distance, labels, drawn, rng):
-    """Means of random walks over distances, one walk per label; dims (draw, point)."""
+    """Means of random walks over distances, with one walk per label; dims (draw, point)."""
     walk = np.zeros((len(drawn), len(distance)))
     for label in np.unique(labels):
-        own = labels == label
+        labelled = labels == label
         start = drawn * rng.standard_normal(len(drawn))
-        walk[:, own] = drifts.mean_walk(distance[own], drawn, rng, start)
+        walk[:, labelled] = drifts.mean_walk(distance[labelled], drawn, rng, start)
     return walk
 
 

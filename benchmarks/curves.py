@@ -1,17 +1,18 @@
-"""Forecasts of published learning curves from their first part (B1 of the benchmarks).
+"""Forecasts of published learning curves from their first part.
 
     python benchmarks/curves.py [--every 12] [--workers 2] [--sizes | --spreads | --scatter]
 
 92 curves of Alabdulmohsin et al. 2022, arXiv:2209.06640, with the authors' own split: 72 of image
 classification (IC), 5 of translation (NMT), 5 of language models (LM), 10 of BIG-Bench (BB). The
 size of the drift is chosen for each data set by the interval scores of forecasts of the *other*
-image data sets, and the weights of the average over laws by their log scores; beside the size
-stands what a hierarchical fit to the whole curves of the others would say. Seconds are those of
-fit, forecast and scores. With ``--sizes`` larger sizes are tried on every fourth curve instead, and
-a hierarchical model of what their forecasts, not whole curves, say. With ``--spreads`` narrower
-priors on the size are tried too, on all curves. With ``--scatter`` it is told how the later points
-of a curve scatter beside the fitted ones, and how forecasts do against means of later points, which
-scatter like those.
+image data sets, and the weights of the average over laws by their log scores. The table of sizes
+also has the estimate of a hierarchical fit to the whole curves of the other data sets. Run times
+include fit, forecast and scores.
+
+``--sizes``: larger sizes instead, on every fourth curve, and a hierarchical model of the scores of
+their forecasts (not of whole curves). ``--spreads``: narrower priors of the size, on all curves.
+``--scatter``: the scatter of the later points of a curve relative to the fitted points, and scores
+of forecasts for means of later points, which scatter as little as the fitted points.
 """
 
 from __future__ import annotations
@@ -29,13 +30,16 @@ import bayescale as bs
 from bayescale.evaluation.scores import score
 from bayescale.model.drift import THROUGH
 
-CHOOSES = "delayed_power(D)"  # the law whose drift is learnt
+CHOOSES = "delayed_power(D)"  # the law for which the size of drift is chosen
 VAGUE = bs.Positive(0.3, spread=4.0)
-WHOLE = 80  # points of a curve that its drift is learnt from, at most
+WHOLE = 80  # largest number of points of a whole curve in the fit of its drift size
 SIZES = (0.2, 0.4, 0.6)
 LARGER = (0.2, 0.4, 0.6, 0.8, 1.0)
 SPREADS = (1.2, THROUGH.spread)
-NEAR, LAST = 0.3, 8  # e-folds beyond the split, and fitted points, of a line that goes on
+NEAR, LAST = (
+    0.3,
+    8,
+)  # range beyond the split in e-folds, and number of points, of an extrapolated line
 BY_THEMSELVES = (0.05, 0.1, 0.2, 0.4, 0.6, 1.0)
 LAWS = (CHOOSES, "power(D)", "broken_power(D)")
 IMAGES = ("birds", "caltech101", "cifar100", "imagenet")
@@ -55,7 +59,7 @@ FIGURES = [
     "width90",
 ]
 
-# From the protocols of their papers, which may choose the points to fit otherwise.
+# As published; the papers may choose the points to fit in another way.
 PUBLISHED = [
     {
         "domain": "IC",
@@ -74,7 +78,7 @@ PUBLISHED = [
 
 
 def curves(every: int = 1) -> bs.Runs:
-    """Every n-th curve, as series of one table of runs."""
+    """Every n-th curve; each is one series of a table of runs."""
     images = pd.read_csv(reference("vision_learning_curves.csv"))
     images["curve"] = (
         images["dataset"] + ", " + images["shots"].astype(str) + " shots, " + images["architecture"]
@@ -95,20 +99,20 @@ def curves(every: int = 1) -> bs.Runs:
     )
 
 
-def rolled(runs: bs.Runs, laws, size: bs.Positive, executor, asked, baselines=True) -> bs.Rollout:
-    """A rollout with drift of one size; points have a column ``dataset``."""
+def rolled(runs: bs.Runs, laws, size: bs.Positive, executor, args, baselines=True) -> bs.Rollout:
+    """A rollout under drift of one size; its points have a column ``dataset``."""
     out = bs.rollout(
         runs,
         laws,
         split="is_train",
         each="curve",
-        draws=asked.draws,
-        tune=asked.tune,
+        draws=args.draws,
+        tune=args.tune,
         priors={"drift": size},
-        target_accept=asked.target_accept,
+        target_accept=args.target_accept,
         executor=executor,
         baselines=baselines,
-        random_seed=asked.seed,
+        random_seed=args.seed,
     )
     of = runs.table.drop_duplicates("curve").set_index("curve")
     curve = out.points["curve"]
@@ -120,11 +124,11 @@ def rolled(runs: bs.Runs, laws, size: bs.Positive, executor, asked, baselines=Tr
     )
 
 
-def posteriors(runs: bs.Runs, asked) -> pd.DataFrame:
+def posteriors(runs: bs.Runs, args) -> pd.DataFrame:
     """Draws of the log size of drift along whole curves, under a vague prior; a row per curve."""
     rows = {}
     for curve, table in runs.table.groupby("curve", sort=False):
-        # Points evenly spread in log scale: the noise of neighbours is nearly the same.
+        # Points are evenly spaced in log scale, because noise of neighbours is strongly correlated.
         order = np.log(table["D"].sort_values())
         bins = (WHOLE * (order - order.min()) / (np.ptp(order) or 1)).astype(int)
         kept = order.index[~bins.duplicated()]
@@ -133,10 +137,10 @@ def posteriors(runs: bs.Runs, asked) -> pd.DataFrame:
             whole,
             CHOOSES,
             priors={"drift": VAGUE},
-            draws=asked.draws,
-            tune=asked.tune,
-            target_accept=asked.target_accept,
-            random_seed=asked.seed,
+            draws=args.draws,
+            tune=args.tune,
+            target_accept=args.target_accept,
+            random_seed=args.seed,
             progressbar=False,
         )
         draws = np.log(fit.posterior["drift"].to_numpy().ravel())
@@ -145,7 +149,7 @@ def posteriors(runs: bs.Runs, asked) -> pd.DataFrame:
 
 
 def population(draws: pd.DataFrame) -> bs.Positive:
-    """The size of drift in a new curve, from a hierarchical model of the curves.
+    """The predictive size of drift in a new curve, from a hierarchical model of the curves.
 
     Log sizes are normal with unknown mean and spread, both on a grid; draws under the vague prior
     are reweighted (Hogg, Myers & Bovy 2010, arXiv:1008.4146).
@@ -167,12 +171,12 @@ def population(draws: pd.DataFrame) -> bs.Positive:
     return bs.Positive(float(np.exp(mean)), spread=float(np.exp(np.sqrt(variance))))
 
 
-def drift_sizes(runs: bs.Runs, executor, asked) -> tuple[pd.DataFrame, dict[str, bs.Positive]]:
-    """The best of `SIZES` for forecasts of the other image data sets, for each data set.
+def drift_sizes(runs: bs.Runs, executor, args) -> tuple[pd.DataFrame, dict[str, bs.Positive]]:
+    """For each data set, the best of `SIZES` for forecasts of the other image data sets.
 
-    Also the size from the whole curves of the other data sets, and from all images.
+    The table also has the size from whole curves of the other data sets, and from all images.
     """
-    draws = posteriors(runs, asked)
+    draws = posteriors(runs, args)
     of = draws.index.get_level_values("dataset")
     scored = [
         rolled(
@@ -180,7 +184,7 @@ def drift_sizes(runs: bs.Runs, executor, asked) -> tuple[pd.DataFrame, dict[str,
             (CHOOSES,),
             bs.Positive(size, spread=THROUGH.spread),
             executor,
-            asked,
+            args,
             baselines=False,
         ).points
         for size in SIZES
@@ -199,8 +203,8 @@ def drift_sizes(runs: bs.Runs, executor, asked) -> tuple[pd.DataFrame, dict[str,
                 "curves": int((of == name).sum()) or len(of),
                 "chosen by forecasts": best,
                 **{f"interval score at {s:g}": by.get(name, others)[s] for s in SIZES},
-                "whole curves say": whole.median,
-                "give or take a factor": whole.spread,
+                "from whole curves": whole.median,
+                "spread": whole.spread,
             }
         )
         chosen[name] = bs.Positive(best, spread=THROUGH.spread)
@@ -208,25 +212,24 @@ def drift_sizes(runs: bs.Runs, executor, asked) -> tuple[pd.DataFrame, dict[str,
     return pd.DataFrame(rows), chosen
 
 
-def larger_sizes(runs: bs.Runs, executor, asked) -> tuple[pd.DataFrame, pd.DataFrame]:
+def larger_sizes(runs: bs.Runs, executor, args) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Scores of forecasts of the images under larger sizes and under a hierarchical size.
 
-    The hierarchical model is one of the forecasts of the other data sets; its size is returned too.
-
-    A curve's likelihood of a size is its mean log score under this size by itself: the points that
-    continue a curve go one way together, so all of them count as one.
+    The hierarchical model is fitted to the log scores of forecasts of the other data sets. Its size
+    is returned too. The log likelihood of a size for one curve is the mean log score under this
+    size. Later points of a curve are strongly correlated, so all of them count as one point.
     """
     images = runs[runs.table["dataset"].isin(IMAGES)]
 
     def scored(runs, size, label):
-        out = rolled(runs, (CHOOSES,), size, executor, asked, baselines=False)
+        out = rolled(runs, (CHOOSES,), size, executor, args, baselines=False)
         return out.points.assign(drift=label)
 
     alone = [scored(images, bs.Positive(s, spread=ITSELF), f"{s:g}, given") for s in BY_THEMSELVES]
-    says = pd.concat(alone).groupby(["dataset", "curve", "size"])["log_score"].mean().unstack()
-    of = says.index.get_level_values("dataset")
+    by_size = pd.concat(alone).groupby(["dataset", "curve", "size"])["log_score"].mean().unstack()
+    of = by_size.index.get_level_values("dataset")
     learnt = {
-        name: of_forecasts(says[of != name].to_numpy(), BY_THEMSELVES)
+        name: of_forecasts(by_size[of != name].to_numpy(), BY_THEMSELVES)
         for name in (*of.unique(), "none")
     }
     populations = pd.DataFrame(
@@ -267,7 +270,7 @@ def larger_sizes(runs: bs.Runs, executor, asked) -> tuple[pd.DataFrame, pd.DataF
     return pd.concat([by, every]).reset_index(), populations
 
 
-def spreads(runs: bs.Runs, executor, asked) -> pd.DataFrame:
+def spreads(runs: bs.Runs, executor, args) -> pd.DataFrame:
     """Scores of forecasts by size and spread of the prior, per data set and for all images.
 
     Every curve has the same weight.
@@ -275,7 +278,12 @@ def spreads(runs: bs.Runs, executor, asked) -> pd.DataFrame:
     points = pd.concat(
         [
             rolled(
-                runs, (CHOOSES,), bs.Positive(size, spread=spread), executor, asked, baselines=False
+                runs,
+                (CHOOSES,),
+                bs.Positive(size, spread=spread),
+                executor,
+                args,
+                baselines=False,
             ).points.assign(spread=spread)
             for size in (*SIZES, 0.8)
             for spread in SPREADS
@@ -291,7 +299,7 @@ def spreads(runs: bs.Runs, executor, asked) -> pd.DataFrame:
     return pd.concat([each, every]).reset_index()
 
 
-# -- how points scatter ------------------------------------------------------------------------
+# -- scatter of points --------------------------------------------------------------------------
 
 
 def scatter(log_loss: np.ndarray) -> float:
@@ -307,7 +315,8 @@ def fitted(table: pd.DataFrame) -> pd.Series:
 def scatters(runs: bs.Runs) -> pd.DataFrame:
     """Scatter and increases of curves before and after the split; a row per data set.
 
-    Also the first later points relative to the line through the last fitted ones, in log loss.
+    ``first later above`` is the mean log loss of the first later points minus the extrapolated line
+    through the last fitted points.
     """
     rows = []
     for (dataset, _), table in runs.table.sort_values("D").groupby(["dataset", "curve"]):
@@ -346,7 +355,8 @@ def scatters(runs: bs.Runs) -> pd.DataFrame:
 def against_means(out: bs.Rollout, runs: bs.Runs) -> pd.DataFrame:
     """Coverage of the mean log loss of later points in short stretches; a row per curve.
 
-    Stretches are as long as the last steps between fitted points; forecasts are for their middle.
+    A stretch is as long as the last steps between fitted points. Its mean is compared with the
+    forecast at its middle point.
     """
     rows = []
     for (_, problem), draws in out.draws.items():
@@ -356,8 +366,8 @@ def against_means(out: bs.Rollout, runs: bs.Runs) -> pd.DataFrame:
         x, y = np.log(table["D"][points["run"]].to_numpy()), np.log(points["loss"].to_numpy())
         stretch = ((x - x.min()) / np.median(steps[-10:])).astype(int)
         stretches = [np.flatnonzero(stretch == i) for i in np.unique(stretch)]
-        middle = [own[np.argsort(x[own])[len(own) // 2]] for own in stretches]
-        means = np.exp([y[own].mean() for own in stretches])
+        middle = [part[np.argsort(x[part])[len(part) // 2]] for part in stretches]
+        means = np.exp([y[part].mean() for part in stretches])
         scores = score(means, draws[:, middle].astype(float), np.zeros(len(means)))
         rows.append(
             {"dataset": points["dataset"].iloc[0], **scores[[*INSIDE, "interval_score"]].mean()}
@@ -365,8 +375,8 @@ def against_means(out: bs.Rollout, runs: bs.Runs) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def held_by_scatter(runs: bs.Runs, executor, asked) -> pd.DataFrame:
-    """Scores under every size, for single later points and for their means."""
+def held_by_scatter(runs: bs.Runs, executor, args) -> pd.DataFrame:
+    """Scores under every size, for single later points and for means of later points."""
     images = runs[runs.table["dataset"].isin(IMAGES)]
     rows = []
     for size in SIZES:
@@ -375,7 +385,7 @@ def held_by_scatter(runs: bs.Runs, executor, asked) -> pd.DataFrame:
             (CHOOSES,),
             bs.Positive(size, spread=THROUGH.spread),
             executor,
-            asked,
+            args,
             baselines=False,
         )
         single = (
@@ -390,17 +400,17 @@ def held_by_scatter(runs: bs.Runs, executor, asked) -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True)
 
 
-# -- everything --------------------------------------------------------------------------------
+# -- all results -------------------------------------------------------------------------------
 
 
 def seconds_a_curve(points: pd.DataFrame) -> float:
     return float(points.groupby(["law", "curve"])["seconds"].first().groupby("curve").sum().mean())
 
 
-def everything(runs: bs.Runs, sizes: dict[str, bs.Positive], executor, asked) -> bs.Rollout:
-    """All laws and the baselines, each data set with the size learnt from the others."""
+def everything(runs: bs.Runs, sizes: dict[str, bs.Positive], executor, args) -> bs.Rollout:
+    """All laws and the baselines; the size for each data set comes from the other data sets."""
     parts = [
-        rolled(runs[runs.table["dataset"] == name], asked.laws, size, executor, asked)
+        rolled(runs[runs.table["dataset"] == name], args.laws, size, executor, args)
         for name, size in sizes.items()
     ]
     return replace(
@@ -421,7 +431,7 @@ def averaged(out: bs.Rollout) -> tuple[bs.Rollout, pd.DataFrame]:
         mine = part(out, points["dataset"] == name)
         labels = mine.points.drop_duplicates("problem").set_index("problem")
         mixed = mine.mixed(weights).points
-        for label in ("domain", "dataset", "size"):  # which an average does not carry on
+        for label in ("domain", "dataset", "size"):  # columns that the average does not have
             mixed[label] = mixed["problem"].map(labels[label])
         parts.append(mixed)
     return replace(out, points=pd.concat(parts, ignore_index=True)), pd.DataFrame(rows)
@@ -464,21 +474,23 @@ def by_curve(out: bs.Rollout) -> pd.DataFrame:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--every", type=int, default=1, help="take every so many curves")
+    parser.add_argument("--every", type=int, default=1, help="use every n-th curve")
     parser.add_argument(
         "--sizes",
         action="store_true",
-        help="try larger sizes of drift on every fourth curve, and no more",
+        help="only evaluate larger sizes of drift, on every fourth curve",
     )
     parser.add_argument(
         "--spreads",
         action="store_true",
-        help="try narrower priors of the drift's size, and no more",
+        help="only evaluate narrower priors of the size of drift",
     )
     parser.add_argument(
-        "--scatter", action="store_true", help="tell how later points scatter, and no more"
+        "--scatter", action="store_true", help="only evaluate the scatter of later points"
     )
-    parser.add_argument("--learn-every", type=int, default=1, help="likewise to learn sizes")
+    parser.add_argument(
+        "--learn-every", type=int, default=1, help="use every n-th curve to choose sizes"
+    )
     parser.add_argument("--laws", nargs="+", default=list(LAWS))
     parser.add_argument("--draws", type=int, default=500)
     parser.add_argument("--tune", type=int, default=300)
@@ -486,37 +498,42 @@ def main() -> None:
         "--target-accept",
         type=float,
         default=0.95,
-        help="without sampling again where chains disagree; 0: as bs.fit does",
+        help="target acceptance of a single attempt; 0: defaults of bs.fit, which samples again if "
+        "chains do not converge",
     )
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
-    asked = parser.parse_args()
-    asked.target_accept = asked.target_accept or None
-    runs = curves(asked.every)
-    if asked.sizes:
-        with workers(asked.workers) as executor:
-            scores, populations = larger_sizes(curves(4), executor, asked)
+    args = parser.parse_args()
+    args.target_accept = args.target_accept or None
+    runs = curves(args.every)
+    if args.sizes:
+        with workers(args.workers) as executor:
+            scores, populations = larger_sizes(curves(4), executor, args)
         write(scores, "drift_size_curves_larger", f"Larger sizes of the drift, {CHOOSES}")
-        write(populations, "drift_size_curves_population", "What forecasts of others say")
+        write(
+            populations,
+            "drift_size_curves_population",
+            "Sizes of the drift, from forecasts of the other data sets",
+        )
         return
-    if asked.spreads:
-        with workers(asked.workers) as executor:
+    if args.spreads:
+        with workers(args.workers) as executor:
             write(
-                spreads(runs, executor, asked),
+                spreads(runs, executor, args),
                 "drift_size_curves_spreads",
                 f"Sizes and spreads of the drift's prior, {CHOOSES}",
             )
         return
-    if asked.scatter:
-        write(scatters(runs), "curves_scatter", "How points scatter, before the split and after")
-        with workers(asked.workers) as executor:
-            held = held_by_scatter(runs, executor, asked)
-        write(held, "curves_means", "Forecasts against single later points, and against means")
+    if args.scatter:
+        write(scatters(runs), "curves_scatter", "Scatter of points before and after the split")
+        with workers(args.workers) as executor:
+            held = held_by_scatter(runs, executor, args)
+        write(held, "curves_means", "Forecasts of single later points and of means of later points")
         return
-    with workers(asked.workers) as executor:
-        scores, sizes = drift_sizes(curves(asked.learn_every), executor, asked)
+    with workers(args.workers) as executor:
+        scores, sizes = drift_sizes(curves(args.learn_every), executor, args)
         write(scores, "drift_size_curves", f"Sizes of the drift, {CHOOSES}, by data set")
-        out = everything(runs, sizes, executor, asked)
+        out = everything(runs, sizes, executor, args)
     if len(out.laws) > 1:
         out, weights = averaged(out)
         write(weights, "curves_weights", "Weights from the other image data sets")

@@ -1,10 +1,11 @@
-"""Selection of the true family, for tables simulated from Kaplan's and from Hoffmann's law.
+"""Selection of the true law, for tables simulated from Kaplan's and from Hoffmann's law.
 
     python benchmarks/hypotheses.py [--tables 20]
 
-Truths are drawn from each law's priors, runs have the design of OpenLM's C4 corpus. Between the two
-laws alone, the true one should get most of the weight. Under `skaling`, which contains both, 90 %
-intervals of q should cover its true value (1 for Hoffmann's law, beta for Kaplan's) in 90 %.
+True parameters are drawn from each law's priors; the design is that of OpenLM's C4 runs. In a
+comparison of the two laws, the true law should have most of the weight. Under `skaling`, which
+contains both, 90 % intervals should contain the true q (1 for Hoffmann's law, beta for Kaplan's) in
+90 % of the tables.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ SETTINGS = dict(draws=500, progressbar=False, random_seed=1)
 
 
 def one(law: str, i: int, seed: int) -> dict:
-    """Simulate a table, weigh the families, and infer q under skaling."""
+    """Simulate a table, compute the weights of the laws, and infer q under `skaling`."""
     runs = bs.Runs.example("openlm").query("dataset == 'c4'")
     rng = np.random.default_rng([seed, i, len(law)])
     plan = design(runs, bs.laws.get(law), drift="off")
@@ -71,7 +72,7 @@ def main() -> None:
         )
         .reset_index()
     )
-    write(table, "hypotheses", "Simulated tables: the right family, and q of skaling (90 %)")
+    write(table, "hypotheses", "Simulated tables: the true law, and q of skaling (90 %)")
 
 
 if __name__ == "__main__":

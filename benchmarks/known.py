@@ -1,7 +1,7 @@
 """The posterior of the 240 Chinchilla runs compared with published values.
 
-Also the evidence of these runs on Kaplan's law and Hoffmann's, and the forecasts of Chinchilla
-itself under two laws.
+It also reports the evidence of these runs on the laws of Kaplan et al. and Hoffmann et al., and
+forecasts of the Chinchilla model under two laws.
 
     python benchmarks/known.py
 """
@@ -26,13 +26,13 @@ PUBLISHED = {
 }
 
 
-#: Chinchilla itself: more than four times the compute of any of the 240 runs.
+#: The Chinchilla model: more than four times the compute of any of the 240 runs.
 ITSELF = dict(N="70B", D="1.4T")
 DISAGREEING = ("chinchilla", "kaplan_floor")
 
 
 def published(fit: bs.Fit) -> pd.DataFrame:
-    """Posterior means and 95 % intervals beside the published ones."""
+    """Posterior means and 95 % intervals, and the published values."""
     best = bs.allocate(fit, C=5.76e23).data.isel(budget=0)
     draws = {name: fit.posterior[name] for name in ("E", "alpha", "beta")}
     draws |= {"a in N* ~ C^a": best["a"], "N* at 5.76e23 FLOP (B)": best["N"] / 1e9}

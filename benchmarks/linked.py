@@ -3,7 +3,7 @@
 Four tasks and forty runs of two corpora. Parameters, walks, moves and accuracies are drawn from
 the priors of `bayescale.capabilities.link_model`. The ranks of the true values among the posterior
 draws are recorded for the parameters of the tasks and for the accuracy at the best run and half a
-unit beyond it. Chains are short; tables on which they did not agree are counted.
+unit beyond it. Chains are short; tables for which they did not converge are counted.
 
     python benchmarks/linked.py [simulated tables, 100] [workers, 1]
 """
@@ -42,7 +42,7 @@ def design(kind: str) -> pd.DataFrame:
 
 def means(plan: LinkPlan, values, u, task: str, member: str):
     """Accuracy and precision of one task and corpus at `u`; the axis of draws comes first."""
-    own = {
+    parameters = {
         p.name: values[f"{p.name}_task"].sel(task=task).to_numpy()[..., None]
         for p in plan.parameters
     }
@@ -50,7 +50,7 @@ def means(plan: LinkPlan, values, u, task: str, member: str):
         values["move_member"].sel(member=member) + values["move_cell"].sel(cell=cell(task, member))
     ).to_numpy()[..., None]
     steps = walks(values).sel(task=task).transpose(..., "component").to_numpy()
-    return plan.form(u + move + steps @ plan.walk(u).T, own, TASKS[task][0])
+    return plan.form(u + move + steps @ plan.walk(u).T, parameters, TASKS[task][0])
 
 
 def simulated(kind: str, i: int) -> dict[str, float]:

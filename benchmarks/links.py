@@ -29,7 +29,7 @@ SETTINGS = dict(draws=800, tune=1000, chains=3, target_accept=0.95, cores=1)
 
 
 def table() -> pd.DataFrame:
-    """Results on tasks, with a number for each run."""
+    """Results on tasks, with the number of each run."""
     frame = bs.datasets.openlm_tasks()
     return frame.assign(run=frame.groupby(["dataset", "N", "D"]).ngroup())
 
@@ -60,11 +60,11 @@ def curve_errors(frame: pd.DataFrame, seen, held: pd.DataFrame) -> np.ndarray:
     )
     out = []
     for run in held.index:
-        own = mean[(mean["dataset"] == mean.loc[run, "dataset"]) & mean.index.isin(seen)]
+        of_corpus = mean[(mean["dataset"] == mean.loc[run, "dataset"]) & mean.index.isin(seen)]
         (eps, k, gamma), _ = curve_fit(
             lambda x, eps, k, gamma: eps - k * np.exp(-gamma * x),
-            own["loss"],
-            own["error"],
+            of_corpus["loss"],
+            of_corpus["error"],
             p0=(0.85, 2.0, 0.75),
         )
         predicted = eps - k * np.exp(-gamma * mean.loc[run, "loss"])

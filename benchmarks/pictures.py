@@ -48,7 +48,7 @@ def reliability() -> None:
         panels,
         (
             "13 tables: 368 runs larger than those fitted",
-            "72 learning curves, twice as far as fitted",
+            "72 learning curves, up to twice the fitted length",
         ),
         strict=True,
     ):
@@ -70,13 +70,13 @@ def power() -> None:
     }
     figure, panels = plt.subplots(1, 3, figsize=(13, 4.6), sharey=True)
     for ax, ((metric, noise), title) in zip(panels, titles.items(), strict=True):
-        own = each[(each["metric"] == metric) & (each["noise"] == noise)]
+        selected = each[(each["metric"] == metric) & (each["noise"] == noise)]
         by = (
-            own["found"]
-            .groupby(1 + own["change"])
+            selected["found"]
+            .groupby(1 + selected["change"])
             .agg(["sum", "size"])
             .astype(float)
-            .reindex(sorted({*(1 + own["change"]), 1.0}))
+            .reindex(sorted({*(1 + selected["change"]), 1.0}))
         )
         low, high = beta.ppf([[0.05], [0.95]], by["sum"] + 0.5, by["size"] - by["sum"] + 0.5)
         middle = by["sum"] / by["size"]
@@ -90,7 +90,7 @@ def power() -> None:
             color=COLOURS[0],
             label="all, with 90 % intervals",
         )
-        for i, (points, some) in enumerate(own.groupby("points")):
+        for i, (points, some) in enumerate(selected.groupby("points")):
             share = some.groupby(1 + some["change"])["found"].mean()
             ax.plot(
                 share.index * 1.06 ** (i - 1),
@@ -104,7 +104,7 @@ def power() -> None:
         ax.set(
             title=title, xscale="log", xlabel="slope after the break / slope before", ylim=(-2, 102)
         )
-        ticks = sorted({1 + c for c in own["change"]})
+        ticks = sorted({1 + c for c in selected["change"]})
         ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
         ax.minorticks_off()
         ax.axvline(1, color="black", linewidth=0.8)

@@ -1,4 +1,4 @@
-"""Forecasts of large runs under partial pooling and its extremes, and from few rungs.
+"""Forecasts of large runs under partial, complete and no pooling, and from few small runs.
 
 OpenLM (bundled): fitted on small models, scored on the held-out 1.4B and 6.9B runs. The comparison
 concerns the parameters of the law, so forecasts are made without drift.
@@ -26,7 +26,7 @@ POOLINGS = {
 
 
 def ladders(runs: bs.Runs) -> dict[str, bs.Runs]:
-    """Training tables: every small run, the paper's five rungs per corpus, and three of them."""
+    """Training tables: all small runs, the five per corpus of the paper, and three of these."""
     table = runs.table
     rung = (table.tokens_per_param == 20) & table.N.round(-6).isin([11e6, 79e6, 154e6, 412e6])
     over = (table.tokens_per_param == 320) & (table.N < 11e6)
@@ -63,20 +63,20 @@ def main(seed: int = 1) -> None:
     cases.insert(1, ("all runs up to 154M", runs.query("N < 2e8"), runs.query("N > 2e8")))
     big = runs.table["N"] > 1e9
     for name in runs.table["dataset"].unique():
-        own = runs.table["dataset"] == name
+        of_corpus = runs.table["dataset"] == name
         cases.append(
             (
                 f"{name} up to 154M, other corpora whole",
-                runs[~own | (runs.table["N"] < 2e8)],
-                runs[own & (runs.table["N"] > 2e8)],
+                runs[~of_corpus | (runs.table["N"] < 2e8)],
+                runs[of_corpus & (runs.table["N"] > 2e8)],
             )
         )
         rungs = ladders(runs)["five rungs per corpus"].table.index
         cases.append(
             (
                 f"{name} by five rungs, other corpora whole",
-                runs[~own | runs.table.index.isin(rungs)],
-                runs[own & big],
+                runs[~of_corpus | runs.table.index.isin(rungs)],
+                runs[of_corpus & big],
             )
         )
     rows = []
@@ -101,16 +101,16 @@ def main(seed: int = 1) -> None:
             row["+-"] = float(worse.std(ddof=1) / np.sqrt(len(worse)))
     across = [r for r in rows if "other corpora whole" in r["fitted"]]
     for pooling in POOLINGS:
-        mine = pd.DataFrame([r for r in across if r["pooling"] == pooling])
-        held = mine["held"]
+        scores = pd.DataFrame([r for r in across if r["pooling"] == pooling])
+        held = scores["held"]
         rows.append(
             {
                 "fitted": "mean of the six above, by run",
                 "held": held.sum(),
                 "pooling": pooling,
                 **{
-                    c: np.average(mine[c], weights=held)
-                    for c in mine
+                    c: np.average(scores[c], weights=held)
+                    for c in scores
                     if c not in ("fitted", "held", "pooling", "check", "+-", "worst |error| %")
                 },
             }

@@ -1,13 +1,14 @@
-"""Forecasts of large runs from small ones, on thirteen tables (B2 of the benchmarks).
+"""Forecasts of large runs from small runs, on thirteen tables.
 
     python benchmarks/rollouts.py [--tables xlstm] [--leave study]
 
-Every law is fitted once to every table. Forecasts have no drift beyond the runs or drift of several
-sizes. "Learnt" sizes of drift and weights of the average have the highest mean log score per table,
-over all tables that share no run with the table at hand (``--leave study``: that come from another
-study). The same is done for other forms of drift. "Hierarchical" sizes and their spread come from a
-hierarchical model of the same other tables (`sizes.py`), by single runs or jointly. Log-Huber
-bootstraps of the same laws are the baselines.
+Every law is fitted once to every table. Forecasts have no drift beyond the runs, or drift of one of
+several sizes. For each table, the "learnt" size of drift and the weights of the average are those
+with the highest mean log score over all tables that share no run with it (``--leave study``: over
+all tables of other studies). The same is done for other forms of drift. "Hierarchical" sizes and
+their spread are estimated by a hierarchical model of the same other tables (`sizes.py`), with the
+likelihood of single runs or of all runs jointly. The baselines are log-Huber bootstraps of the same
+laws.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from sizes import SIZES as ASKED
 
 import bayescale as bs
 from bayescale.evaluation import splits as holdout
-from bayescale.evaluation.jobs import BASELINE, OURS, Job, by_huber, scored
+from bayescale.evaluation.jobs import BASELINE, BAYESCALE, Job, by_huber, scored
 from bayescale.model.drift import AHEAD
 
 SIZES = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3)
@@ -66,17 +67,17 @@ def tables() -> list[tuple[holdout.Problem, tuple[str, ...]]]:
         add(f"chinchilla {threshold:.0e}".replace("+", ""), runs, runs.table["C"] < threshold)
     runs = bs.Runs.example("openlm")
     for corpus in runs.table["dataset"].unique():
-        own = runs[runs.table["dataset"] == corpus]
-        add(f"openlm {corpus}", own, own.table["N"] < 4.13e8)
+        of_corpus = runs[runs.table["dataset"] == corpus]
+        add(f"openlm {corpus}", of_corpus, of_corpus.table["N"] < 4.13e8)
     add("openlm pooled", runs, runs.table["N"] < 4.13e8, ("dataset",))
     runs = bs.Runs.read(reference("misfitting_best_lr.csv"))
     add("misfitting", runs, runs.table["C"] < runs.table["C"].median())
     frame = pd.read_csv(reference("xlstm_isoflop.csv"))
-    for (architecture, context), own in frame[frame["loss"] < 4.5].groupby(
+    for (architecture, context), group in frame[frame["loss"] < 4.5].groupby(
         ["architecture", "context"]
     ):
-        if len(own) > 25:
-            runs = bs.Runs.from_frame(own)
+        if len(group) > 25:
+            runs = bs.Runs.from_frame(group)
             fitted = runs.table["C"] <= runs.table["C"].quantile(0.66)
             add(f"xlstm {architecture} {context}", runs, fitted)
     frame = pd.read_csv(reference("datablations_c4.csv"))
@@ -96,7 +97,7 @@ def apart(one: str, other: str, leave: str) -> bool:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A law fitted to a table: forecasts under any drift, and the likelihood of sizes of drift."""
+    """A law fitted to a table: its forecasts under any drift, and the likelihood of drift sizes."""
 
     fit: bs.Fit
     problem: holdout.Problem
@@ -117,7 +118,7 @@ class Fitted:
     def scored(self, drawn, density) -> tuple[pd.DataFrame, np.ndarray]:
         frame = scored(
             self.fit.law.name,
-            OURS,
+            BAYESCALE,
             self.problem.places,
             drawn,
             density,
@@ -128,12 +129,12 @@ class Fitted:
 
 
 def points_of(problem, groups, seed: int, draws: int) -> tuple[list, dict, dict]:
-    """Scored points of every law, form and size, draws of those that can be averaged, and fits."""
-    points, kept, fits = [], {}, {}
+    """Scored points and draws of every law, form and size of drift, and the fits."""
+    points, draws_of, fits = [], {}, {}
 
     def add(law, form, size, frame, drawn):
         points.append(frame.assign(form=form, size=size))
-        kept[form, size, law] = drawn
+        draws_of[form, size, law] = drawn
 
     for i, name in enumerate(LAWS):
         started, law = time.perf_counter(), bs.laws.get(name)
@@ -149,7 +150,7 @@ def points_of(problem, groups, seed: int, draws: int) -> tuple[list, dict, dict]
         for size in (0.0, *SIZES):
             add(
                 name,
-                "ours",
+                "package",
                 size,
                 *fits[name].points(bs.Positive(size, spread=SPREAD) if size else None),
             )
@@ -174,18 +175,18 @@ def points_of(problem, groups, seed: int, draws: int) -> tuple[list, dict, dict]
             ),
             drawn[:: max(1, len(drawn) // 1000)],
         )
-    return points, kept, fits
+    return points, draws_of, fits
 
 
 def rollouts(chosen, seed: int, draws: int) -> tuple[dict[tuple[str, float], bs.Rollout], dict]:
-    """A rollout over all tables for every form and size of the drift; fits by table and law."""
-    points, kept, fits = [], {}, {}
+    """Rollouts over all tables by form and size of the drift, and fits by table and law."""
+    points, draws_of, fits = [], {}, {}
     for problem, groups in chosen:
         started = time.perf_counter()
         more, drawn, fits[problem.name] = points_of(problem, groups, seed, draws)
         points += more
         for (form, size, law), d in drawn.items():
-            kept.setdefault((form, size), {})[law, problem.name] = d
+            draws_of.setdefault((form, size), {})[law, problem.name] = d
         print(
             f"{problem.name}: {len(problem.seen)} fitted, {len(problem.later)} predicted, "
             f"{time.perf_counter() - started:.0f} s",
@@ -193,7 +194,7 @@ def rollouts(chosen, seed: int, draws: int) -> tuple[dict[tuple[str, float], bs.
         )
     every = pd.concat(points, ignore_index=True)
     return {
-        (form, float(size)): bs.Rollout(frame.reset_index(drop=True), kept[form, size], seed)
+        (form, float(size)): bs.Rollout(frame.reset_index(drop=True), draws_of[form, size], seed)
         for (form, size), frame in every.groupby(["form", "size"])
     }, fits
 
@@ -209,8 +210,8 @@ def learn(rolled, form: str, laws, table: str | None, leave: str) -> tuple[float
             names = rollout.points["problem"]
             others = names.map(lambda n: table is None or apart(table, n, leave))
             scores = log_scores(rollout.points[others], laws)
-            if not len(scores):  # a subset of tables has no other ones: as shipped
-                return AHEAD.median if form == "ours" else size, best[2]
+            if not len(scores):  # no other table: the default of the package
+                return AHEAD.median if form == "package" else size, best[2]
             weights = stacked(rollout.points[others], laws)
             mixed = pd.Series(logsumexp(scores, axis=1, b=list(weights.values())), scores.index)
             best = max(
@@ -223,7 +224,7 @@ class Hierarchy:
     """Sizes of drift from a hierarchical model of the other tables, and forecasts under them."""
 
     def __init__(self, rolled, fits, leave: str):
-        self.plain, self.fits, self.leave = rolled["ours", 0.0], fits, leave
+        self.plain, self.fits, self.leave = rolled["package", 0.0], fits, leave
         self.made = {}
 
     def others(self, table: str | None) -> list[str]:
@@ -236,14 +237,14 @@ class Hierarchy:
         return {law: fitted.evidence for law, fitted in self.fits[table].items()}
 
     def learnt(self, laws, kind: str, left_out: str | None):
-        """The population of sizes over all tables apart from one; none where no table is left."""
+        """The population of sizes over all tables but one; None if no table is left."""
         used = [t for t in self.others(left_out) if t not in COPIES]
         weights = self.weights(self.plain.points, laws, left_out)
-        said = [likelihood(self.evidence(t), weights, kind) for t in used]
-        return population(said) if said else None
+        likelihoods = [likelihood(self.evidence(t), weights, kind) for t in used]
+        return population(likelihoods) if likelihoods else None
 
     def points(self, laws, table: str, size: bs.Positive) -> pd.DataFrame:
-        """Points of a table under a size, of the average by weights from the others under it."""
+        """Points of a table under one size; averages have weights from the other tables."""
         names = [table] if len(laws) == 1 else [table, *self.others(table)]
         for name, law in itertools.product(names, laws):
             if (name, law, size) not in self.made:
@@ -261,7 +262,7 @@ class Hierarchy:
         return mixed[mixed["law"] == "average"]
 
     def judged(self) -> tuple[list[pd.DataFrame], list[dict]]:
-        """Points of every method by both kinds of likelihood, and what they were learnt to be."""
+        """Points of every method under both kinds of likelihood, and the populations of sizes."""
         out, rows = [], []
         for (method, laws), kind in itertools.product(METHODS.items(), KINDS):
             for table in [*self.fits, None]:
@@ -281,27 +282,29 @@ class Hierarchy:
                 if table is not None:
                     points = self.points(laws, table, found.size)
                     out.append(
-                        points.assign(drift=HIERARCHICAL[kind], size=found.size.median, form="ours")
+                        points.assign(
+                            drift=HIERARCHICAL[kind], size=found.size.median, form="package"
+                        )
                     )
         return out, rows
 
     def likelihoods(self) -> pd.DataFrame:
-        """What every table says of every size, laws weighted by all tables."""
+        """The likelihood of every size in every table; laws have the weights from all tables."""
         rows = []
         for (method, laws), table in itertools.product(METHODS.items(), self.fits):
-            weights, says = self.weights(self.plain.points, laws, None), self.evidence(table)
-            scores, counts = run_by_run(says, weights)
+            weights, evidence_of = self.weights(self.plain.points, laws, None), self.evidence(table)
+            scores, counts = run_by_run(evidence_of, weights)
             rows.append(
                 pd.DataFrame(
                     {
                         "method": method,
                         "table": table,
-                        "n": says[LAWS[0]].scores.shape[1],
+                        "n": evidence_of[LAWS[0]].scores.shape[1],
                         "size": ASKED,
                         "log score": scores,
-                        "worth": np.append(counts, np.nan),
-                        "log likelihood": likelihood(says, weights, "runs"),
-                        "log likelihood jointly": likelihood(says, weights, "jointly"),
+                        "effective runs": np.append(counts, np.nan),
+                        "log likelihood": likelihood(evidence_of, weights, "runs"),
+                        "log likelihood jointly": likelihood(evidence_of, weights, "jointly"),
                     }
                 )
             )
@@ -309,13 +312,13 @@ class Hierarchy:
 
 
 def judged(rolled, leave: str) -> tuple[pd.DataFrame, list]:
-    """Points of every method: laws and their average, with drift of every size and learnt."""
+    """Points of every law and their average, under drift of every size and of the learnt size."""
     [baseline] = [r for (form, _), r in rolled.items() if form == "baseline"]
     out, learnt = [baseline.points.assign(drift="", size=np.nan)], []
     forms = dict.fromkeys(form for form, _ in rolled if form != "baseline")
     for form in forms:
         for method, laws in METHODS.items():
-            if form != "ours" and method == "average":
+            if form != "package" and method == "average":
                 continue
             for table in [*baseline.points["problem"].unique(), None]:
                 size, weights = learn(rolled, form, laws, table, leave)
@@ -352,9 +355,12 @@ BY = ["form", "method", "drift"]
 
 
 def by_table(points: pd.DataFrame) -> pd.DataFrame:
-    """A row per method and table, with what log-Huber bootstraps of the same law reach, and how
-    much worse the interval score is than that of the plain posterior of Chinchilla's law; its
-    error takes runs as independent."""
+    """A row per method and table.
+
+    It includes the scores of the log-Huber bootstrap of the same law, and the difference in
+    interval score from the posterior of Chinchilla's law without drift. The standard error of this
+    difference assumes independent runs.
+    """
     points = points.rename(columns={"law": "law_", "method": "kind"}).rename(
         columns={"law_": "method", "problem": "table"}
     )
@@ -389,18 +395,18 @@ def by_table(points: pd.DataFrame) -> pd.DataFrame:
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """A row per method: pooled over runs, and means over tables."""
     out = []
-    for key, own in rows.groupby(BY, sort=False):
-        row = {**dict(zip(BY, key, strict=True)), "tables": len(own), "n": own["n"].sum()}
-        row |= {f"pooled{k}": np.average(own[f"coverage{k}"], weights=own["n"]) for k in LEVELS}
-        row |= {f"mean{k}": own[f"coverage{k}"].mean() for k in LEVELS}
-        row |= {s: own[s].mean() for s in ("interval_score", "crps", "log_score", "width95")}
+    for key, group in rows.groupby(BY, sort=False):
+        row = {**dict(zip(BY, key, strict=True)), "tables": len(group), "n": group["n"].sum()}
+        row |= {f"pooled{k}": np.average(group[f"coverage{k}"], weights=group["n"]) for k in LEVELS}
+        row |= {f"mean{k}": group[f"coverage{k}"].mean() for k in LEVELS}
+        row |= {s: group[s].mean() for s in ("interval_score", "crps", "log_score", "width95")}
         row |= {
-            f"{s}_ratio": own[s].mean() / own[f"{s} of log-Huber"].mean()
+            f"{s}_ratio": group[s].mean() / group[f"{s} of log-Huber"].mean()
             for s in ("interval_score", "crps")
         }
-        worst = own.loc[own["coverage95"].idxmin()]
+        worst = group.loc[group["coverage95"].idxmin()]
         row |= {"worst95": worst["coverage95"], "worst table": worst["table"]}
-        worse, error = own["worse than plain by"], own["its error"]
+        worse, error = group["worse than plain by"], group["its error"]
         row["tables worse than plain"] = int((worse > 0).sum())
         row["by over two errors"] = int((worse > 2 * error).sum())
         out.append(row)
@@ -408,7 +414,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def both(rows: pd.DataFrame) -> pd.DataFrame:
-    """Summaries over all tables, and without datablations, as earlier figures are."""
+    """Summaries over all tables, and without the data-constrained table (datablations)."""
     fewer = rows[rows["table"] != "datablations"]
     parts = [summary(rows).assign(over="all")]
     if 0 < len(fewer) < len(rows):
@@ -422,37 +428,37 @@ def main() -> None:
     parser.add_argument("--leave", choices=("table", "study"), default="table")
     parser.add_argument("--draws", type=int, default=500, help="per chain, of four")
     parser.add_argument("--seed", type=int, default=1)
-    asked = parser.parse_args()
-    warnings.simplefilter("ignore")  # convergence is a column, and extrapolation the purpose
-    chosen = [(p, g) for p, g in tables() if any(t in p.name for t in asked.tables)]
-    rolled, fits = rollouts(chosen, asked.seed, asked.draws)
-    points, learnt = judged(rolled, asked.leave)
-    hierarchy = Hierarchy(rolled, fits, asked.leave)
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")  # convergence is a column; extrapolation is intended
+    chosen = [(p, g) for p, g in tables() if any(t in p.name for t in arguments.tables)]
+    rolled, fits = rollouts(chosen, arguments.seed, arguments.draws)
+    points, learnt = judged(rolled, arguments.leave)
+    hierarchy = Hierarchy(rolled, fits, arguments.leave)
     more, populations = hierarchy.judged()
     points = pd.concat([points, *more], ignore_index=True)
     rows = by_table(points)
     named = rows["drift"].isin(["", "off", "learnt", *HIERARCHICAL.values()])
-    forms = rows["form"].isin(["ours", "baseline"])
-    ours = rows["form"] == "ours"
+    forms = rows["form"].isin(["package", "baseline"])
+    of_package = rows["form"] == "package"
     keep(rows[named & forms], "rollouts_tables")
-    sizes = rows[ours & (~named | (rows["drift"] == "off"))]
+    sizes = rows[of_package & (~named | (rows["drift"] == "off"))]
     keep(sizes.drop(columns=["form", "drift"]), "drift_size_tables")
     write(
         both(rows[forms]).drop(columns="form"),
         "rollouts",
-        "Large runs forecast from small ones; learnt from the other tables",
+        "Large runs forecast from small runs; sizes and weights from the other tables",
     )
     write(both(rows[named & (rows["method"] != "average")]), "drift_forms", "Forms of drift")
     write(
-        pd.DataFrame(learnt).query("form == 'ours'").drop(columns="form"),
+        pd.DataFrame(learnt).query("form == 'package'").drop(columns="form"),
         "rollouts_learnt",
-        f"What the tables leave to each other (--leave {asked.leave})",
+        f"Sizes and weights from the other tables (--leave {arguments.leave})",
     )
     keep(hierarchy.likelihoods(), "drift_size_likelihoods")
     write(
         pd.DataFrame(populations),
         "drift_size_populations",
-        "Sizes of the drift in a table that nobody has seen",
+        "Sizes of the drift in a new table",
     )
 
 

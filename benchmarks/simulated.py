@@ -2,10 +2,10 @@
 
     python benchmarks/simulated.py [--tables 200] [--curves 200] [--workers 2]
 
-Truths are drawn from the priors. Tables have the design of OpenLM's C4 runs, the Chinchilla law and
-drift ahead that starts at the 90th percentile of the scale of the fitted runs; the largest fifth is
-held out. Curves follow a power law with drift from the first point on, noise that is correlated
-along the curve, and breaks at random in the last decade, which is held out.
+True parameters are drawn from the priors. Tables have the design of OpenLM's C4 runs, the
+Chinchilla law and drift ahead that starts at the 90th percentile of the scale of the fitted runs;
+the largest fifth is held out. Curves follow a power law with drift from the first point on, noise
+that is correlated along the curve, and breaks at random in the last decade, which is held out.
 """
 
 from __future__ import annotations
@@ -88,12 +88,12 @@ def one(case: str, i: int, seed: int) -> pd.DataFrame:
     truth = {name: v[0] for name, v in draw_prior(plan, 1, rng).items()}
     whole = replace(plan, runs=runs)
     fake = simulate_design(replace(whole, drift="off"), truth, rng)
-    off = (
+    deviation = (
         through(whole, plan.log_scale.max(), truth, rng)
         if plan.drift == "through"
         else ahead(whole, np.quantile(plan.log_scale, drifts.STARTS_AT), truth, rng)
     )
-    table = fake.runs.table.assign(loss=fake.runs.table["loss"] * np.exp(off))
+    table = fake.runs.table.assign(loss=fake.runs.table["loss"] * np.exp(deviation))
     made = replace(runs, table=table)
     seen, later = replace(plan, runs=made[fitted]), table[~fitted]
     started = time.perf_counter()
@@ -107,7 +107,7 @@ def one(case: str, i: int, seed: int) -> pd.DataFrame:
     return scores.assign(
         case=case,
         table=i,
-        off=off[~fitted],
+        off=deviation[~fitted],
         drift=truth.get("drift", np.nan),
         converged=fit.convergence.passed,
         seconds=time.perf_counter() - started,
@@ -115,7 +115,7 @@ def one(case: str, i: int, seed: int) -> pd.DataFrame:
 
 
 def main() -> None:
-    warnings.simplefilter("ignore", bs.ExtrapolationWarning)  # extrapolation is the purpose
+    warnings.simplefilter("ignore", bs.ExtrapolationWarning)  # extrapolation is intended
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tables", type=int, default=200)
     parser.add_argument("--curves", type=int, default=200)

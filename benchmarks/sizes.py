@@ -2,19 +2,22 @@
 
     python benchmarks/sizes.py
 
-says what other priors would make of the likelihoods that `rollouts.py` kept.
+Run as a script, it evaluates other priors with the likelihoods that `rollouts.py` saved.
 
-Log sizes of the tables are normal around a typical one, and what is learnt is the size in a table
-that nobody has seen. A table speaks of its size through a likelihood, and there are two:
+Log sizes of the tables are normal with unknown mean and standard deviation. The result is the
+predictive distribution of the size in a new table. Each table has a likelihood of its size, of one
+of two kinds:
 
 * ``"runs"``: log densities of its later runs one by one, as forecasts are scored. Runs of a table
-  drift together, so they are worth fewer than they are: at every size, the slope of the mean score
-  counts as often as makes its expected curvature equal to its variance (McCullagh 1983, Ann. Stat.
-  11:59, on quasi-likelihood; Varin, Reid & Firth 2011, Stat. Sinica 21:5, on composite likelihood).
-* ``"jointly"``: the density of all of them at once, with drift, law and noise integrated out. It is
-  the whole truth if the model is, but looks back on a table: whatever the later runs have in common
-  that neither law nor noise explains counts as drift, and the longer the path that explains it,
-  the less there is against a larger size still.
+  drift together, so their effective number is smaller than their number. At every size, the slope
+  of the mean score is multiplied by the number for which its expected curvature equals its variance
+  (McCullagh 1983, Ann. Stat. 11:59, on quasi-likelihood; Varin, Reid & Firth 2011, Stat. Sinica
+  21:5, on composite likelihood).
+* ``"jointly"``: the joint density of all later runs, with drift, law and noise integrated out. It
+  is the exact likelihood if the model is correct. It is evaluated after the later runs are known,
+  however: every deviation that they share, and that neither law nor noise explains, counts as
+  drift. The longer the random walk that explains it, the less evidence there is
+  against still larger sizes.
 """
 
 from __future__ import annotations
@@ -31,40 +34,40 @@ from scipy.stats import halfnorm, norm, t
 import bayescale as bs
 
 KINDS = ("runs", "jointly")
-#: Sizes at which tables are asked, each by itself.
+#: Sizes at which the likelihood of each table is evaluated.
 SIZES = np.array([0.0, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0])
 ITSELF = 1.000001
-#: Tables whose later runs are those of other tables, fitted otherwise: they would count twice.
+#: Tables whose later runs are also in other tables. They are left out, to count each run once.
 COPIES = ("chinchilla 1e21", "openlm pooled")
 
-#: The typical size before any table: local exponents are off by a tenth after an e-fold, give or
-#: take a factor of 5. And how sizes differ between tables, one standard deviation of their logs:
-#: half-normal, with a factor of 2 to scale.
+#: Prior of the typical size: local exponents deviate by a tenth after an e-fold, with a spread of a
+#: factor of 5. Prior of the standard deviation of log sizes between tables: half-normal, with the
+#: log of 2 as its scale.
 TYPICAL = bs.Positive(0.1, spread=5.0)
 BETWEEN = np.log(2.0)
 
 MEANS = np.linspace(np.log(0.002), np.log(3.0), 90)
 SPREADS = np.linspace(0.02, 2.5, 60)
-#: Below the first of these a size is as good as none.
+#: Grid of sizes of one table. A size below the first is equivalent to no drift.
 FINE = np.geomspace(0.002, 5.0, 50)
-#: Draws of the noise that a joint density is averaged over.
+#: Number of draws of the noise over which a joint density is averaged.
 NOISES = 24
 
 
 def forecast(
-    fit: bs.Fit, asked: pd.DataFrame, truth: np.ndarray, size: bs.Positive | None, seed: int
+    fit: bs.Fit, points: pd.DataFrame, truth: np.ndarray, size: bs.Positive | None, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draws of the losses to predict, dims (draw, point), and the log density of the measured ones.
 
-    `size` is the size of the drift; None stands for no drift.
+    `size` is the size of the drift; None means no drift.
     """
     fit = replace(fit, plan=replace(fit.plan, ahead=size or fit.plan.ahead))
-    ahead = bs.forecast(fit, asked, drift="off" if size is None else "auto", random_seed=seed)
+    ahead = bs.forecast(fit, points, drift="off" if size is None else "auto", random_seed=seed)
     drawn = ahead.data["loss"].transpose("chain", "draw", "point").to_numpy()
-    return drawn.reshape(-1, len(asked)), ahead.log_density(truth)
+    return drawn.reshape(-1, len(points)), ahead.log_density(truth)
 
 
-# -- what a table says -------------------------------------------------------------------------
+# -- likelihood of one table -------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -74,11 +77,11 @@ class Evidence:
     Attributes
     ----------
     scores : array, dims (size, run)
-        Log density of every later run by itself, for each of `SIZES`.
+        Log density of every single later run, for each of `SIZES`.
     worth : array, dims (size - 1,)
-        How many runs all of them are worth, between each size and the next.
+        The effective number of independent runs, between each size and the next.
     joint : array, dims (size,)
-        Log density of all of them at once.
+        Joint log density of all later runs.
     """
 
     scores: np.ndarray
@@ -90,11 +93,11 @@ class Evidence:
 class Later:
     """The held-out runs of a table: normal deviations from the law, and Student-t noise.
 
-    `off` are deviations of log loss from the law; `law` and `drift` are covariances of the law and
+    `deviation` is that of log loss from the law; `law` and `drift` are covariances of the law and
     of drift of size 1, dims (run, run); `scale` and `nu` are those of the noise, dims (draw, run).
     """
 
-    off: np.ndarray
+    deviation: np.ndarray
     law: np.ndarray
     drift: np.ndarray
     scale: np.ndarray
@@ -102,9 +105,9 @@ class Later:
 
 
 def evidence(fit: bs.Fit, problem, groups: Sequence[str], seed: int) -> Evidence:
-    asked = problem.points(fit.law, groups)
+    points = problem.points(fit.law, groups)
     scores = [
-        forecast(fit, asked, problem.truth, bs.Positive(s, spread=ITSELF) if s else None, seed)[1]
+        forecast(fit, points, problem.truth, bs.Positive(s, spread=ITSELF) if s else None, seed)[1]
         for s in SIZES
     ]
     later = _later(fit, problem, groups, seed)
@@ -119,12 +122,13 @@ def evidence(fit: bs.Fit, problem, groups: Sequence[str], seed: int) -> Evidence
 def _later(fit: bs.Fit, problem, groups: Sequence[str], seed: int) -> Later:
     law, distance, labels = along(fit, problem, groups, seed)
     log_law = law(0.0)
-    promise = log_law - law(-distance)
-    # The mean of a walk over two distances, with an unknown start of the walk's own size.
+    improvement = log_law - law(-distance)
+    # Covariance of the means of a walk over two distances. The start of the walk is unknown, with
+    # the standard deviation of the walk after one e-fold.
     near = np.minimum.outer(distance, distance)
     gap = np.abs(np.subtract.outer(distance, distance))
     area = np.maximum(np.outer(distance, distance), 1e-12)
-    kept = (1 + (near**3 / 3 + gap * near**2 / 2) / area) * (labels[:, None] == labels)
+    walk = (1 + (near**3 / 3 + gap * near**2 / 2) / area) * (labels[:, None] == labels)
     noise = noise_of(
         bs.forecast(fit, problem.points(fit.law, groups), drift="off", random_seed=seed)
     )
@@ -133,7 +137,7 @@ def _later(fit: bs.Fit, problem, groups: Sequence[str], seed: int) -> Later:
     return Later(
         np.log(problem.truth) - log_law.mean(axis=0),
         np.cov(log_law.T).reshape(size, size),
-        promise.T @ promise / len(promise) * kept,
+        improvement.T @ improvement / len(improvement) * walk,
         scale,
         nu,
     )
@@ -142,8 +146,8 @@ def _later(fit: bs.Fit, problem, groups: Sequence[str], seed: int) -> Later:
 def worth(later: Later, size: float) -> float:
     """The effective number of independent runs, for inference of the size of drift.
 
-    The score of a run depends on its squared standardised deviation, and those of two runs are
-    correlated with the square of the correlation of the deviations.
+    The score of a run depends on its squared standardised deviation. The correlation of two squared
+    deviations is the square of the correlation of the deviations.
     """
     scale, nu = np.median(later.scale, axis=0), np.median(later.nu, axis=0)
     covariance = later.law + size**2 * later.drift + np.diag(_information(scale, nu) ** -1)
@@ -154,54 +158,57 @@ def worth(later: Later, size: float) -> float:
 
 
 def joint(later: Later, size: float) -> float:
-    """Log density of all runs at once, averaged over draws of the noise.
+    """Joint log density of all runs, averaged over draws of the noise.
 
     An average over draws of the law would be exact, but for many runs it would depend on the few
-    nearest draws, so law and drift are taken as normal, with their covariances.
+    nearest draws. Law and drift are therefore approximated as normal, with their covariances.
     """
     covariance = later.law + size**2 * later.drift
     some = np.linspace(0, len(later.scale) - 1, NOISES).astype(int)
     return float(
-        logsumexp([_marginal(later.off, covariance, later.scale[i], later.nu[i]) for i in some])
+        logsumexp(
+            [_marginal(later.deviation, covariance, later.scale[i], later.nu[i]) for i in some]
+        )
         - np.log(NOISES)
     )
 
 
 def _information(scale: np.ndarray, nu: np.ndarray) -> np.ndarray:
-    """Fisher information of one Student-t observation on its centre."""
+    """Fisher information of one Student-t observation about its centre."""
     return (1 - 2 / (nu + 3)) / scale**2
 
 
-def _marginal(off, covariance, scale, nu, steps: int = 200) -> float:
+def _marginal(deviation, covariance, scale, nu, steps: int = 200) -> float:
     """Log density of normal deviations plus Student-t noise, by Laplace's method.
 
-    With the Fisher information at the mode, because the curvature at an outlier is negative.
+    The Fisher information at the mode is used, because the curvature at an outlier is negative.
     """
-    mode = np.zeros_like(off)
+    mode = np.zeros_like(deviation)
     for _ in range(steps):
-        weight = (1 + 1 / nu) / (scale**2 + (off - mode) ** 2 / nu)
-        pull = np.linalg.solve(covariance + np.diag(1 / weight), off)
+        weight = (1 + 1 / nu) / (scale**2 + (deviation - mode) ** 2 / nu)
+        pull = np.linalg.solve(covariance + np.diag(1 / weight), deviation)
         before, mode = mode, covariance @ pull
         if np.abs(mode - before).max() < 1e-8:
             break
     root = np.sqrt(_information(scale, nu))
-    inside = np.eye(len(off)) + root[:, None] * covariance * root
-    return t.logpdf(off, nu, mode, scale).sum() - pull @ mode / 2 - np.linalg.slogdet(inside)[1] / 2
+    inside = np.eye(len(deviation)) + root[:, None] * covariance * root
+    density = t.logpdf(deviation, nu, mode, scale).sum() - pull @ mode / 2
+    return density - np.linalg.slogdet(inside)[1] / 2
 
 
-# -- what many tables say ----------------------------------------------------------------------
+# -- many tables -------------------------------------------------------------------------------
 
 
 def run_by_run(by_law: Mapping[str, Evidence], weights: Mapping[str, float]):
-    """Mean log score of the later runs for each of `SIZES`, laws averaged by their weights, and how
-    many runs they are worth between each size and the next."""
+    """Mean log score of the later runs for each of `SIZES`, and the effective number of runs
+    between each size and the next. Laws are averaged by their weights."""
     laws, shares = [by_law[law] for law in weights], np.array(list(weights.values()))
     scores = logsumexp([e.scores for e in laws], axis=0, b=shares[:, None, None]).mean(axis=1)
     return scores, shares @ [e.worth for e in laws]
 
 
 def likelihood(by_law: Mapping[str, Evidence], weights: Mapping[str, float], kind: str):
-    """Log likelihood of each of `SIZES` in one table, from 0 without drift."""
+    """Log likelihood of each of `SIZES` in one table, relative to no drift."""
     if kind == "jointly":
         shares = np.array(list(weights.values()))[:, None]
         out = logsumexp([by_law[law].joint for law in weights], axis=0, b=shares)
@@ -213,7 +220,7 @@ def likelihood(by_law: Mapping[str, Evidence], weights: Mapping[str, float], kin
 @dataclass(frozen=True)
 class Population:
     """Sizes over tables: mean `mu` and standard deviation `tau` of their logs (posterior means),
-    how uncertain `mu` is, and the size in a table that nobody has seen."""
+    the posterior standard deviation of `mu`, and the predictive size of a new table."""
 
     tables: int
     mu: float
@@ -229,14 +236,14 @@ def population(
     between: float = BETWEEN,
 ) -> Population:
     """The posterior of typical size and spread on a grid, from log likelihoods of some sizes."""
-    known, fine = np.log(np.maximum(sizes, FINE[0] / 2)), np.log(FINE)
+    log_sizes, fine = np.log(np.maximum(sizes, FINE[0] / 2)), np.log(FINE)
     table = np.array(
-        [np.interp(np.concatenate([known[:1], fine]), known, one) for one in likelihoods]
+        [np.interp(np.concatenate([log_sizes[:1], fine]), log_sizes, one) for one in likelihoods]
     )
-    # Beyond the largest size that was tried a likelihood goes on as it went, below the smallest it
-    # stays as it was.
-    rise = np.array([(one[-1] - one[-2]) / (known[-1] - known[-2]) for one in likelihoods])
-    table[:, 1:] += np.maximum(fine - known[-1], 0) * rise[:, None]
+    # The log likelihood is extrapolated linearly beyond the largest size, and is constant below the
+    # smallest.
+    rise = np.array([(one[-1] - one[-2]) / (log_sizes[-1] - log_sizes[-2]) for one in likelihoods])
+    table[:, 1:] += np.maximum(fine - log_sizes[-1], 0) * rise[:, None]
     mean, spread = (a[:, :, None] for a in np.meshgrid(MEANS, SPREADS, indexing="ij"))
     step = fine[1] - fine[0]
     edges = np.concatenate([[-np.inf], fine - step / 2, [np.inf]])
@@ -255,11 +262,12 @@ def population(
     return Population(len(table), mu, float(np.sqrt(mu_variance)), tau, size)
 
 
-def priors(kept: pd.DataFrame) -> pd.DataFrame:
+def priors(table: pd.DataFrame) -> pd.DataFrame:
     """Populations of the tables of a method under other priors than those above."""
     rows = []
-    for method, own in kept[~kept["table"].isin(COPIES)].groupby("method", sort=False):
-        said = list(own.pivot(index="table", columns="size", values="log likelihood").to_numpy())
+    for method, rows_of in table[~table["table"].isin(COPIES)].groupby("method", sort=False):
+        wide = rows_of.pivot(index="table", columns="size", values="log likelihood")
+        tables = list(wide.to_numpy())
         for centre, spread, factor in (
             (0.1, 5, 2),
             (0.03, 5, 2),
@@ -269,13 +277,13 @@ def priors(kept: pd.DataFrame) -> pd.DataFrame:
             (0.1, 5, 4),
         ):
             found = population(
-                said, typical=bs.Positive(centre, spread=spread), between=np.log(factor)
+                tables, typical=bs.Positive(centre, spread=spread), between=np.log(factor)
             )
             rows.append(
                 {
                     "method": method,
                     "typical size": centre,
-                    "give or take": spread,
+                    "spread of typical size": spread,
                     "factor between tables": factor,
                     "mu": found.mu,
                     "mu_sd": found.mu_sd,
@@ -291,5 +299,5 @@ if __name__ == "__main__":
     write(
         priors(pd.read_csv(RESULTS / "drift_size_likelihoods.csv")),
         "drift_size_priors",
-        "Sizes of the drift in a table that nobody has seen, under other priors",
+        "Sizes of the drift in a new table, under other priors",
     )

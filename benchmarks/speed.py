@@ -3,10 +3,10 @@
     python benchmarks/speed.py [--callbacks]
 
 The textbook model has raw A and B, non-centred groups and a diagonal mass matrix. It is sampled by
-the same nutpie, so the ratios measure the parametrisation and the mass matrix alone. Compilation is
-not counted on either side; `cold.py` measures whole processes. With ``--callbacks``, only the
-processor seconds of compilation are measured, with nutpie's own callbacks and with the shorter ones
-of `bayescale.inference.nutpie_callbacks`.
+the same version of nutpie, so the ratios measure only the parametrisation and the mass matrix.
+Compilation is not included in either time; `cold.py` measures whole processes. With
+``--callbacks``, only the processor seconds of compilation are measured, with nutpie's own callbacks
+and with the shorter ones of `bayescale.inference.nutpie_callbacks`.
 """
 
 from __future__ import annotations
@@ -123,17 +123,17 @@ def compile_seconds(runs: bs.Runs, groups: str | None, short: bool) -> list[floa
 def callbacks() -> pd.DataFrame:
     """Processor seconds of compilation with both kinds of callbacks, flat and grouped model."""
     openlm = bs.Runs.example("openlm")
-    compile_seconds(openlm, None, short=True)  # imports and numba's own start are not counted
+    compile_seconds(openlm, None, short=True)  # imports and the start of numba are not included
     rows = []
     for name, groups in (("chinchilla", None), ("chinchilla, grouped", "dataset")):
-        own, short = (compile_seconds(openlm, groups, short=s) for s in (False, True))
+        default, short = (compile_seconds(openlm, groups, short=s) for s in (False, True))
         rows.append(
             {
                 "model": name,
-                "nutpie's callbacks (s)": np.median(own),
+                "nutpie's callbacks (s)": np.median(default),
                 "short callbacks (s)": np.median(short),
-                "saved (s)": np.median(own) - np.median(short),
-                "saved (%)": 100 * (1 - np.median(short) / np.median(own)),
+                "saved (s)": np.median(default) - np.median(short),
+                "saved (%)": 100 * (1 - np.median(short) / np.median(default)),
                 "repetitions": COMPILATIONS,
                 "nutpie": version("nutpie"),
             }
@@ -149,13 +149,13 @@ def twenty_groups() -> bs.Runs:
     for g in range(GROUPS):
         N = np.geomspace(5e7, 5e9, RUNS_PER_GROUP) * rng.lognormal(0, 0.2, RUNS_PER_GROUP)
         D = N * rng.choice([5, 10, 20, 40, 80, 160], RUNS_PER_GROUP)
-        own = {
+        parameters = {
             k: v * rng.lognormal(0, 0.03 if k in ("alpha", "beta") else 0.1)
             for k, v in base.items()
         }
         frame = pd.DataFrame({"N": N, "D": D, "loss": 1.0, "sweep": f"s{g:02d}"})
         fake = bs.simulate(
-            "chinchilla", bs.Runs.from_frame(frame, groups="sweep"), own, random_seed=g
+            "chinchilla", bs.Runs.from_frame(frame, groups="sweep"), parameters, random_seed=g
         )
         frames.append(fake.table)
     return bs.Runs.from_frame(

@@ -2,11 +2,11 @@
 
     python benchmarks/staircase.py [--draws 1000]
 
-One sweep on two corpora under five procedures, from Kaplan et al.'s to Hoffmann et al.'s. Each is
-one `isoflop` fit to all its profiles at once. Points of one training run at several budgets are
-checkpoints of a series; only the fourth step trained one run per budget. N and C are counted as
-in each step. Losses of 7 and more are left out, as in the paper. The noise may depend on the
-loss: the authors' repeated seeds scatter 25 times more at 7 nats than at 3.
+One sweep on two corpora under five procedures, from that of Kaplan et al. to that of Hoffmann et
+al. Each is one `isoflop` fit to all its profiles at once. Points of one training run at several
+budgets are checkpoints of a series; only the fourth step trained one run per budget. N and C are
+counted as in each step. Losses of 7 and more are left out, as in the paper. The noise may depend on
+the loss: the authors' repeated seeds scatter 25 times more at 7 nats than at 3.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SETTINGS = dict(
 
 
 def profiles(points: pd.DataFrame, separate: bool) -> bs.Runs:
-    """The runs of one step, each labelled with its budget, checkpoints with their run."""
+    """The runs of one step with the label of their budget; checkpoints have that of their run."""
     frame = pd.DataFrame(
         {
             "N": points["params"],
@@ -72,11 +72,11 @@ def main() -> None:
     table = table[table["loss"] < HIGHEST]
     rows = []
     for key, corpus in CORPORA.items():
-        own = table[table["dataset"] == key]
+        of_corpus = table[table["dataset"] == key]
         for name, claim in zip(
-            np.sort(own["experiment"].unique()), STAIRCASE[corpus], strict=False
+            np.sort(of_corpus["experiment"].unique()), STAIRCASE[corpus], strict=False
         ):
-            runs = profiles(own[own["experiment"] == name], name == SEPARATE)
+            runs = profiles(of_corpus[of_corpus["experiment"] == name], name == SEPARATE)
             fit = bs.fit(runs, "isoflop", draws=args.draws, random_seed=args.seed, **SETTINGS)
             rows.append(step(fit, corpus, claim))
             print(rows[-1], flush=True)

@@ -1,4 +1,4 @@
-"""The marker `unit` keeps its promise: such a test cannot compile a model."""
+"""The marker `unit`: a test with this marker cannot compile a model."""
 
 from __future__ import annotations
 

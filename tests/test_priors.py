@@ -1,4 +1,4 @@
-"""Priors as numbers that a person can say."""
+"""Priors that are given as medians and spreads."""
 
 from statistics import NormalDist
 
@@ -19,7 +19,7 @@ SPOKEN = {
 
 
 @pytest.mark.parametrize(("prior", "centre", "width", "between"), SPOKEN.values(), ids=SPOKEN)
-def test_what_was_said_becomes_a_normal_on_the_link_scale(prior, centre, width, between):
+def test_median_and_spread_give_a_normal_on_the_link_scale(prior, centre, width, between):
     assert prior.centre == pytest.approx(centre, rel=1e-15)
     assert prior.width == pytest.approx(width, rel=1e-15)
     assert prior.between_width == pytest.approx(between, rel=1e-15)
@@ -43,7 +43,7 @@ def test_one_spread_is_one_standard_deviation():
     assert Real(1, sd=2).interval(one_sd) == pytest.approx((-1, 3))
 
 
-def test_a_real_quantity_differs_between_groups_by_a_quarter_of_its_sd_unless_told():
+def test_a_real_quantity_differs_between_groups_by_a_quarter_of_its_sd_by_default():
     assert Real(0, sd=2).between_width == 0.5
     assert Real(0, sd=2, between=3).between_width == 3
 
@@ -72,7 +72,7 @@ def test_a_share_of_the_loss_becomes_an_absolute_amount_once():
         (lambda: Real(0, sd=1, between=-1), "between must be positive"),
     ],
 )
-def test_a_prior_that_cannot_be_is_refused(make, problem):
+def test_an_invalid_prior_is_refused(make, problem):
     with pytest.raises(LawError, match=problem):
         make()
 

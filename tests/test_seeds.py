@@ -1,9 +1,9 @@
-"""A given seed is kept, and a fresh one is drawn otherwise."""
+"""A given seed is used, and a fresh one is drawn otherwise."""
 
 from bayescale.seeds import settle_seed
 
 
-def test_a_given_seed_is_kept():
+def test_a_given_seed_is_used():
     assert settle_seed(0) == 0
     assert settle_seed(2**31 - 1) == 2**31 - 1
 

@@ -16,10 +16,10 @@ import bayescale as bs
 
 PACKAGE = Path(bs.__file__).parent
 
-#: Wings from the ground up, and the rooms of each from the ground up: a file may import rooms of
-#: its own wing named before it, and wings named before its own, through their faces. The rooms of
-#: the ground are files of the package itself.
-WINGS = {
+#: The folders and files of the package from the lowest to the highest, and the files of each folder
+#: in the same order. A file may import files of its own folder that are listed before it, and names
+#: that lower folders export (in the ``__all__`` of their ``__init__.py``).
+FOLDERS = {
     "functions": (),
     "errors": (), "units": (), "priors": (), "intervals": (), "progress": (), "seeds": (),
     "data": ("datasets", "reading", "task_table", "counting", "validation", "runs"),
@@ -41,8 +41,9 @@ WINGS = {
     "reporting": ("tables", "page"),
     "cli": ("options", "console", "fits", "evaluation", "tasks", "examples", "command"),
 }  # fmt: skip
-ORDER = tuple(WINGS)
-GROUND = ("functions", "errors", "units", "priors", "intervals", "progress", "seeds")
+ORDER = tuple(FOLDERS)
+#: Files of the package itself, which any folder may import.
+TOP_FILES = ("functions", "errors", "units", "priors", "intervals", "progress", "seeds")
 FILES = sorted(PACKAGE.rglob("*.py"))
 LAWS = sorted(
     set((PACKAGE / "laws").glob("*.py"))
@@ -50,7 +51,7 @@ LAWS = sorted(
 )
 SAMPLING = {"pymc", "pytensor", "nutpie", "numba"}
 DRAWING = {"matplotlib"}
-#: Loaded where they are needed, never when a room is entered.
+#: Loaded where they are needed, never when a folder is imported.
 HEAVY = {
     *SAMPLING,
     *DRAWING,
@@ -74,7 +75,7 @@ def name_of(file: Path) -> str:
     return ".".join(file.relative_to(PACKAGE).with_suffix("").parts)
 
 
-def wing_of(file: Path) -> str:
+def folder_of(file: Path) -> str:
     return name_of(file).split(".")[0]
 
 
@@ -116,69 +117,70 @@ def loaded_by(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
-# -- rooms -------------------------------------------------------------------------------------
+# -- folders -----------------------------------------------------------------------------------
 
 
-def test_the_folders_are_the_wings():
-    here = {p.name.removesuffix(".py") for p in PACKAGE.iterdir() if p.suffix in ("", ".py")}
-    assert here - {"__init__", "__main__", "__pycache__", "_datasets"} == set(WINGS)
-    for wing, rooms in WINGS.items():
-        files = {f.stem for f in (PACKAGE / wing).glob("*.py")} - {"__init__"}
-        assert files == set(rooms), wing
+def test_every_folder_and_file_is_listed():
+    present = {p.name.removesuffix(".py") for p in PACKAGE.iterdir() if p.suffix in ("", ".py")}
+    assert present - {"__init__", "__main__", "__pycache__", "_datasets"} == set(FOLDERS)
+    for folder, listed in FOLDERS.items():
+        files = {f.stem for f in (PACKAGE / folder).glob("*.py")} - {"__init__"}
+        assert files == set(listed), folder
 
 
 @pytest.mark.parametrize(
     "file", [f for f in FILES if name_of(f) not in ("__init__", "__main__")], ids=name_of
 )
 def test_imports_run_down(file):
-    wing, room = wing_of(file), file.stem
+    folder, stem = folder_of(file), file.stem
     for name in imports(file):
         package, *path = name.split(".")
         if package != "bayescale":
             continue
-        assert path, f"{name_of(file)} imports the whole package: name the wing"
+        assert path, f"{name_of(file)} imports the whole package: name the folder"
         other = path[0]
-        if other != wing:
-            assert ORDER.index(other) < ORDER.index(wing), f"{name_of(file)} imports {other}, above"
-        elif room != "__init__":
-            rooms = WINGS[wing]
-            assert path[1] in rooms, f"{name_of(file)} imports its own wing's face"
-            assert rooms.index(path[1]) < rooms.index(room), f"{name_of(file)} imports {name}"
+        if other != folder:
+            below = ORDER.index(other) < ORDER.index(folder)
+            assert below, f"{name_of(file)} imports {other}, which is above it"
+        elif stem != "__init__":
+            files = FOLDERS[folder]
+            assert path[1] in files, f"{name_of(file)} imports its own folder's exports"
+            assert files.index(path[1]) < files.index(stem), f"{name_of(file)} imports {name}"
 
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)
-def test_other_wings_are_entered_by_their_face(file):
-    """What another wing uses of a wing is listed in the wing's ``__all__``."""
+def test_other_folders_are_imported_by_their_exports(file):
+    """The names that other folders use are listed in the ``__all__`` of a folder."""
     for name in imports(file):
         package, *path = name.split(".")
-        if package == "bayescale" and path[0] != wing_of(file) and path[0] not in GROUND:
-            face = import_module(f"bayescale.{path[0]}")
+        if package == "bayescale" and path[0] != folder_of(file) and path[0] not in TOP_FILES:
+            other = import_module(f"bayescale.{path[0]}")
             if len(path) > 1:
-                assert len(path) == 2, f"{name_of(file)} imports {name}: use the wing's face"
-                assert path[1] in face.__all__, f"{name_of(file)}: {name} is not public"
+                assert len(path) == 2, f"{name_of(file)} imports {name}: import it from the folder"
+                assert path[1] in other.__all__, f"{name_of(file)}: {name} is not public"
 
 
-@pytest.mark.parametrize("wing", [w for w, rooms in WINGS.items() if rooms])
-def test_a_face_lists_what_is_used(wing):
-    """No name is exported that neither another wing nor the public API uses."""
+@pytest.mark.parametrize("folder", [name for name, files in FOLDERS.items() if files])
+def test_a_folder_exports_only_names_that_are_used(folder):
+    """No name is exported that neither another folder nor the public API uses."""
     used = {
         n.split(".")[2]
         for f in FILES
-        if wing_of(f) != wing
+        if folder_of(f) != folder
         for n in imports(f)
-        if n.startswith(f"bayescale.{wing}.")
+        if n.startswith(f"bayescale.{folder}.")
     }
-    face = import_module(f"bayescale.{wing}")
-    assert face.__doc__
-    extra = set(face.__all__) - used - set(bs.__all__)
-    assert wing in ("laws", "cli") or not extra, (
-        f"bayescale.{wing} exports {sorted(extra)} for nobody"
+    module = import_module(f"bayescale.{folder}")
+    assert module.__doc__
+    extra = set(module.__all__) - used - set(bs.__all__)
+    assert folder in ("laws", "cli") or not extra, (
+        f"bayescale.{folder} exports {sorted(extra)}, which are not used"
     )
 
 
-def test_no_folder_has_the_name_of_a_public_verb():
-    """Importing a wing sets its name on the package, and would hide a function of that name."""
-    assert not set(bs.__all__) - {"laws", "testing"} & set(WINGS)
+def test_no_folder_has_the_name_of_a_public_function():
+    """Importing a folder sets its name on the package, and would hide a function of that name."""
+    assert not set(bs.__all__) - {"laws", "testing"} & set(FOLDERS)
 
 
 @pytest.mark.parametrize("file", LAWS, ids=name_of)
@@ -187,9 +189,9 @@ def test_a_law_needs_a_formula_and_priors_only(file):
     assert all(name.startswith(allowed) for name in imports(file))
 
 
-def test_only_the_sampling_rooms_know_the_sampler():
-    knowing = {name_of(f) for f in FILES if packages(f) & SAMPLING}
-    assert knowing == {
+def test_only_sampling_files_import_the_sampler():
+    importing = {name_of(f) for f in FILES if packages(f) & SAMPLING}
+    assert importing == {
         "testing",
         "model.pymc_model",
         "capabilities.link_model",
@@ -199,7 +201,7 @@ def test_only_the_sampling_rooms_know_the_sampler():
 
 
 def test_only_plots_import_matplotlib():
-    assert {wing_of(f) for f in FILES if packages(f) & DRAWING} == {"plots"}
+    assert {folder_of(f) for f in FILES if packages(f) & DRAWING} == {"plots"}
 
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)
@@ -278,10 +280,10 @@ def test_what_users_call_has_a_runnable_example(name):
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_public_methods_have_docstrings(name):
-    own = {k: v for k, v in vars(getattr(bs, name)).items() if not k.startswith("_")}
+    public = {k: v for k, v in vars(getattr(bs, name)).items() if not k.startswith("_")}
     methods = {
         k: getattr(getattr(bs, name), k)
-        for k, v in own.items()
+        for k, v in public.items()
         if callable(v) or isinstance(v, (property, classmethod))
     }
     assert not [k for k, v in methods.items() if not inspect.getdoc(v)]

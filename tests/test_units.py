@@ -36,7 +36,7 @@ from bayescale.units import as_counts, flop, format_count, format_flop, grid, pa
         (np.float32(0.5), 0.5),
     ],
 )
-def test_a_count_means_what_a_person_meant(text, value):
+def test_counts_with_suffixes_are_numbers(text, value):
     count = parse_count(text)
     assert type(count) is float
     assert count == value
@@ -47,7 +47,7 @@ def test_a_count_means_what_a_person_meant(text, value):
     ["", "many", "70X", "70BB", "B", "1.2.3", "1,40", "1,4000", "12,34,567", "1e", "0x10", "3 4",
      "70 B params", "inf", "nan", True, np.True_, None, [1.0]],
 )  # fmt: skip
-def test_what_is_no_count_is_refused_with_examples(text):
+def test_an_invalid_count_is_refused_with_examples(text):
     with pytest.raises(ValueError, match="is not a count: write 70B"):
         parse_count(text)
 
@@ -106,7 +106,7 @@ def test_counts_that_cannot_be_used_are_refused_by_name(value, message):
         (np.nan, "nan"),
     ],
 )
-def test_a_count_is_written_the_way_people_say_it(value, text):
+def test_a_count_is_written_with_a_suffix(value, text):
     assert format_count(value) == text
 
 

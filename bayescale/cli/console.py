@@ -1,4 +1,4 @@
-"""How every command ends: its result printed as text or as JSON, and the exit code."""
+"""Output of the commands: the result as text or as JSON, and the exit code."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from bayescale.model import Fit
     from bayescale.reporting import Table
 
-WIDTH = 220  # of tables that are written to a file or a pipe
+WIDTH = 220  # width of tables that are written to a file or a pipe
 COLOURS = {"passed": "green", "caution": "yellow", "failed": "bold red"}
 
 
 def progress(quiet: bool, as_json: bool) -> bool | None:
-    """Silence warnings if `quiet`; return the `progressbar` of the verbs."""
+    """Silence warnings if `quiet`; return the argument `progressbar` of the package's functions."""
     if quiet:
         warnings.showwarning = lambda *_, **__: None
     return False if quiet or as_json else None
@@ -52,15 +52,15 @@ def finish(
     as_json : bool
         Print one JSON object instead of text.
     headline : str
-        Printed first, without JSON.
+        Printed before the tables; not part of the JSON object.
     fits : iterable of Fit
-        The fits behind the result. Failed checks are always printed.
+        The fits that were used. Failed checks are always printed.
     show_passed : bool
         Print checks that passed too.
     notes : iterable of str
         Cautions.
     files : mapping of str to Path
-        The files that were written, by what they are.
+        The files that were written, by a short description.
     strict : bool
         Exit with code 1 if a check failed.
     """

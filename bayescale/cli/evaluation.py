@@ -71,7 +71,7 @@ def hypotheses(
     ),
     above: Annotated[
         str | None,
-        typer.Option(help="thresholds of C: weigh the laws by forecasts of the runs above"),
+        typer.Option(help="thresholds of C: weight the laws by forecasts of the runs above"),
     ] = None,
     groups: Groups = None,
     group: Group = None,
@@ -84,7 +84,7 @@ def hypotheses(
     quiet: Quiet = False,
     strict: Strict = False,
 ) -> None:
-    """Kaplan or Chinchilla? Fit several laws to one table and compare what they claim."""
+    """Kaplan or Chinchilla? Fit several laws to one table and compare the evidence for them."""
     thresholds = options.counts(above, "--above") or None
     progressbar = console.progress(quiet, as_json)
     from bayescale.evaluation import hypotheses as compare

@@ -1,4 +1,4 @@
-"""The options that several commands share, and how their text is read."""
+"""Options that several commands share, and functions that parse their text."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Conventions for counting parameters and training FLOP.
 
-Much of the difference between Kaplan et al. (N* ~ C^0.73) and Hoffmann et al. (N* ~ C^0.5) comes
-from what was counted (Pearce & Song 2024, arXiv:2406.12907; Porian et al. 2024, arXiv:2406.19146).
+Much of the difference between Kaplan et al. (N* ~ C^0.73) and Hoffmann et al. (N* ~ C^0.5) is due
+to different conventions (Pearce & Song 2024, arXiv:2406.12907; Porian et al. 2024,
+arXiv:2406.19146).
 """
 
 from __future__ import annotations
@@ -61,12 +62,15 @@ class Count:
         Parameters
         ----------
         convention : {"6N", "kaplan", "deepseek", "full"}
-            ``"6N"``: six per parameter, as `parameters` counts them. ``"kaplan"``: six per
-            non-embedding parameter and attention over half the context on average, 6 x layers x
-            context x width (arXiv:2001.08361, section 2.1). ``"deepseek"``: the same with attention
-            over all of it, 12 x layers x context x width (arXiv:2401.02954). ``"full"``: that and
-            the head (Hoffmann et al. 2022, arXiv:2203.15556, appendix F, but for looking up
-            embeddings, which multiplies nothing, and the softmax).
+            ``"6N"``: six per parameter, counted by the convention `parameters`. ``"kaplan"``: six
+            per non-embedding parameter, plus attention over half the context on average, 6 x layers
+            x context x width (arXiv:2001.08361, section 2.1). ``"deepseek"``: the same with
+            attention over the whole context, 12 x layers x context x width (arXiv:2401.02954).
+            ``"full"``: as ``"deepseek"``, plus the output head (Hoffmann et al. 2022,
+            arXiv:2203.15556, appendix F, without the softmax and without the look-up of embeddings,
+            which needs no multiplications).
+        parameters : {"non_embedding", "with_head", "total"}
+            The parameters that ``"6N"`` counts.
         """
         if convention == "6N":
             return FLOP_PER_PARAMETER_TOKEN * self.parameters(parameters)
@@ -96,7 +100,7 @@ def count(
     width, depth, vocab : int or array_like
         Model dimension, number of layers, size of the vocabulary.
     context : int or array_like
-        Tokens a sequence has.
+        Number of tokens in a sequence.
     feed_forward : int or array_like, optional
         Inner dimension of the feed-forward blocks (two matrices); 4 x width if not given. For a
         gated block (three matrices) give 1.5 times its inner dimension.
@@ -135,11 +139,10 @@ def count(
 
 
 def restated(frame: pd.DataFrame, mapping, parameters: str, flops: str, sizes):
-    """Count N and C of a table of runs by another convention.
+    """Replace N and C of a table of runs by counts under another convention.
 
-    Returns the table, the mapping from quantity to source, the convention in words, and notes.
-
-    `sizes` are the keywords of `count`, each a number or the name of a column.
+    `sizes` are keywords of `count`, each a number or the name of a column. Returns the table, the
+    mapping from quantity to source, the convention in words, and notes.
     """
     sizes = {"width": "width", "depth": "depth", "vocab": None, **sizes}
     problems = []
@@ -176,34 +179,34 @@ def restated(frame: pd.DataFrame, mapping, parameters: str, flops: str, sizes):
             f"first is {frame.index[wrong][0]}",
             where="recount",
         )
-    how = {
+    counted_as = {
         "non_embedding": "without embeddings",
         "with_head": "with the head, without embeddings",
         "total": "with embeddings and head",
     }.get(parameters, f"as in {parameters!r}")
-    what = "6ND" if flops == "6N" else f"D times FLOP per token as {flops!r} counts them"
-    read = {**mapping, "N": parameters}
+    C_formula = "6ND" if flops == "6N" else f"D times FLOP per token as {flops!r} counts them"
+    sources = {**mapping, "N": parameters}
     if flops == "6N":
-        read.pop("C", None)
+        sources.pop("C", None)
     else:
-        read |= {"D": mapping.get("D", "D"), "C": flops}
+        sources |= {"D": mapping.get("D", "D"), "C": flops}
     return (
         frame.assign(N=N, C=per_token * frame["D"]),
-        read,
-        f"N is counted {how}, C = {what}",
+        sources,
+        f"N is counted {counted_as}, C = {C_formula}",
         uneven(per_token / N),
     )
 
 
 def uneven(per_parameter: np.ndarray) -> list[str]:
-    """A note on what budgets mean if FLOP per parameter and token differ between runs."""
+    """A note on the meaning of budgets if FLOP per parameter and token differ between runs."""
     low, high = float(per_parameter.min()), float(per_parameter.max())
     if high < 1.05 * low:
         return []
     return [
-        f"C / (N D) runs from {low:.3g} to {high:.3g}: forecasts and splits by budget hold for "
-        f"its median, C = {np.median(per_parameter):.3g} N D, and exponents of laws in N and D "
-        "do not change with it"
+        f"C / (N D) varies from {low:.3g} to {high:.3g} between runs: forecasts and allocations "
+        f"for a budget use the median, C = {np.median(per_parameter):.3g} N D; exponents of laws "
+        "in N and D do not depend on it"
     ]
 
 
@@ -245,14 +248,16 @@ def local_exponent(
     Returns
     -------
     numpy.ndarray
-        beta / (alpha / 3 + beta) for the smallest models, a maximum near 1M parameters, where
-        embeddings cease to dominate, and beta / (alpha + beta) for the largest models.
+        The exponent is beta / (alpha / 3 + beta) for the smallest models and beta / (alpha + beta)
+        for the largest. Between them it has a maximum near 1M parameters, above which embeddings
+        are no longer most of the parameters.
 
     Notes
     -----
-    With s = d log N_total / d log N the best N at a budget has alpha A N_total^-alpha s = beta B
-    D^-beta; its logarithm's derivative along the budget gives a = beta / (alpha s + beta - d log s
-    / d log N). Pearce & Song 2024, arXiv:2406.12907, section 3.
+    Let s = d log N_total / d log N. The optimal N for a budget satisfies alpha A N_total^-alpha s =
+    beta B D^-beta. The derivative of the logarithm of this equation with respect to log C gives
+    a = beta / (alpha s + beta - d log s / d log N). Pearce & Song 2024, arXiv:2406.12907,
+    section 3.
 
     Examples
     --------
@@ -262,5 +267,5 @@ def local_exponent(
     N = np.asarray(non_embedding, float)
     embedding = omega * N ** (1 / 3)
     s = (N + embedding / 3) / (N + embedding)
-    bend = (N + embedding / 9) / (N + embedding) - s**2
-    return beta / (alpha * s + beta - bend / s)
+    ds_dlogN = (N + embedding / 9) / (N + embedding) - s**2
+    return beta / (alpha * s + beta - ds_dlogN / s)

@@ -55,7 +55,7 @@ def fetch_chinchilla(progressbar: bool = False) -> Path:
                 progressbar=progressbar,
             )
         )
-    except Exception as error:  # pooch raises whatever the network library does
+    except Exception as error:  # pooch raises the errors of the network library
         raise RunsError(
             f"could not download {EPOCH_URL} ({type(error).__name__}: {str(error)[:120]}). Without "
             f"a network, put that file into {cache()} as chinchilla_svg_extracted_data.csv, or use "
@@ -116,7 +116,8 @@ def emergent_tasks() -> pd.DataFrame:
     pandas.DataFrame
         One row per model and task: ``model``, ``family``, ``N``, ``D``, ``C`` = 6ND, ``task``,
         ``accuracy`` in [0, 1], ``n_questions`` and ``chance``, the accuracy of guessing. Models
-        without D or C and missing accuracies are left out. Families count compute differently.
+        without D or C and missing accuracies are left out. Compute is counted differently in
+        different families.
 
     Examples
     --------
@@ -139,6 +140,6 @@ def _long(wide: pd.DataFrame, name: str, labels: list[str], measured: list[str])
     facts = pd.read_csv(bundled(f"{name}_task_facts.csv"))
     wide = wide.rename(columns={"params": "N", "tokens": "D"}).astype({"N": float, "D": float})
     wide["C"] = 6.0 * wide["N"] * wide["D"]
-    known = [*labels, "N", "D", "C", *measured]
-    long = wide.melt(known, list(facts["task"]), "task", "accuracy").dropna(subset="accuracy")
+    id_columns = [*labels, "N", "D", "C", *measured]
+    long = wide.melt(id_columns, list(facts["task"]), "task", "accuracy").dropna(subset="accuracy")
     return long.merge(facts[["task", "n_questions", "chance"]], on="task", how="left")

@@ -1,4 +1,4 @@
-"""Reading of files and columns: cells to numbers and labels, or to a list of every problem."""
+"""Read files, and convert their columns to numbers and labels; all problems are listed."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "loss_upper": ("lossupper95", "lossupper", "losshigh95", "losshigh", "losshi"),
     "series": ("series",),
 }
-#: Names that count only if no column has one of the first.
+#: Names that are used only if no column has a name in `SPELLINGS`.
 SECOND_CHOICE: dict[str, tuple[str, ...]] = {
     "N": (
         "paramsnonembedding",
@@ -115,7 +115,7 @@ class RawTable:
     cells : pandas.DataFrame
         Cells of any type; the index holds line numbers or row labels.
     noun : str
-        What messages call a row: ``"line"`` or ``"row"``.
+        The word for a row in messages: ``"line"`` or ``"row"``.
     source : str
         The file, or a description of the table.
     """
@@ -182,7 +182,7 @@ def _parquet(path: Path) -> pd.DataFrame:
         raise RunsError(
             "reading parquet needs pyarrow: pip install 'bayescale[parquet]'", where=str(path)
         ) from None
-    except Exception as error:  # pyarrow raises many kinds for a file that is not parquet
+    except Exception as error:  # pyarrow raises errors of many types for a file that is not parquet
         raise RunsError(
             f"this is not a parquet file ({str(error).splitlines()[0]})", where=str(path)
         ) from None
@@ -195,7 +195,7 @@ def _csv(text: str, where: str) -> pd.DataFrame:
         raise RunsError("this is not a text table (it contains NUL bytes)", where=where)
     first = next(line for line in text.split("\n") if line.strip())
     delimiter = max(",;\t", key=first.count)
-    # Strict: a quote that is never closed would swallow every row below it.
+    # Strict, because a cell with an unclosed quote would otherwise contain all rows below it.
     reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True, strict=True)
     lines: list[tuple[int, list[str]]] = []
     start = 1
@@ -227,13 +227,17 @@ def _csv(text: str, where: str) -> pd.DataFrame:
     )
 
 
-def match_columns(raw: RawTable, wanted: dict[str, str | None], problems: list[str]):
-    """Map quantities to columns: by the names the user gave, else by usual spellings."""
+def match_columns(raw: RawTable, named: dict[str, str | None], problems: list[str]):
+    """Map quantities to columns.
+
+    `named` maps a quantity to the column that the user named, or None. Other quantities are
+    recognised by usual spellings of their columns.
+    """
     names = [str(c) for c in raw.cells.columns]
     plain = {name: re.sub(r"[^a-z0-9]", "", name.lower()) for name in names}
     mapping: dict[str, str] = {}
     for quantity, spellings in SPELLINGS.items():
-        given = wanted.get(quantity)
+        given = named.get(quantity)
         if given is not None:
             if given in names:
                 mapping[quantity] = given
@@ -249,22 +253,22 @@ def match_columns(raw: RawTable, wanted: dict[str, str | None], problems: list[s
             )
         elif found:
             mapping[quantity] = found[0]
-    unnamed = wanted.get("loss") is None and not _mentions(problems, "be the loss")
+    unnamed = named.get("loss") is None and not _mentions(problems, "be the loss")
     if "loss" not in mapping and unnamed:
         problems.append(_no_column("loss", names, plain))
-    problems += _near_misses(names, plain, mapping, wanted)
+    problems += _near_misses(names, plain, mapping, named)
     if not {"N", "D", "C"} & set(mapping) and not _mentions(problems, "N (", "D (", "C ("):
         problems.append(_no_column("N", names, plain, "D (tokens) or C (training FLOP)"))
     return mapping
 
 
-def _near_misses(names, plain, mapping, wanted) -> list[str]:
+def _near_misses(names, plain, mapping, named) -> list[str]:
     """Columns that look like a misspelt N, D or C, if only one of the three was found."""
     if len({"N", "D", "C"} & set(mapping)) != 1:
         return []
     problems = []
     for quantity in "NDC":
-        if quantity in mapping or wanted.get(quantity) is not None:
+        if quantity in mapping or named.get(quantity) is not None:
             continue
         usual = [s for s in SPELLINGS[quantity] if len(s) > 3]
         for name in (n for n in names if n not in mapping.values()):
@@ -292,30 +296,30 @@ def _no_column(quantity: str, names: list[str], plain: dict[str, str], also: str
 
 
 def numbers(raw: RawTable, quantity: str, column: str, problems: list[str]):
-    """A column as positive finite floats; NaN and a problem with its rows where it is not."""
+    """A column as positive finite floats. Other cells become NaN and are listed as problems."""
     cells = raw.cells[column]
     missing = np.array([str(v).strip().lower() in MISSING for v in cells], dtype=bool)
     values = np.full(len(cells), np.nan)
-    strange = np.zeros(len(cells), dtype=bool)
+    not_numeric = np.zeros(len(cells), dtype=bool)
     for i, cell in enumerate(cells):
         if missing[i]:
             continue
         try:
             values[i] = parse_count(_plain_number(cell, thousands=quantity in SMALLEST))
         except (ValueError, TypeError, OverflowError):
-            strange[i] = True
-    infinite = ~missing & ~strange & ~np.isfinite(values)
-    nonpositive = ~missing & ~strange & ~infinite & (values <= 0)
+            not_numeric[i] = True
+    infinite = ~missing & ~not_numeric & ~np.isfinite(values)
+    nonpositive = ~missing & ~not_numeric & ~infinite & (values <= 0)
     kinds = [
         (missing, "missing", "fill in or remove these rows"),
-        (strange, "not a number", "write 70B, 1.4T, 1e24 or a plain number"),
+        (not_numeric, "not a number", "write 70B, 1.4T, 1e24 or a plain number"),
         (infinite, "not finite", "remove diverged runs or correct the values"),
         (nonpositive, "not positive", "give values above 0"),
     ]
     for bad, sentence, remedy in kinds:
         if bad.any():
             example = next(str(c)[:20] for c, b in zip(cells, bad, strict=True) if b)
-            shown = f", e.g. {example!r}" if bad is strange else ""
+            shown = f", e.g. {example!r}" if bad is not_numeric else ""
             n = int(bad.sum())
             problems.append(
                 f"column {column!r} ({MEANING[quantity]}): {n} value{'s' * (n > 1)} "

@@ -19,7 +19,7 @@ from bayescale.data.validation import CANONICAL, NUMERIC, validate
 from bayescale.errors import RunsError, RunsWarning, unknown
 from bayescale.units import FLOP_PER_PARAMETER_TOKEN, format_count, format_flop
 
-LABELS = ("integer", "floating", "string")  # index labels that survive a round trip through JSON
+LABELS = ("integer", "floating", "string")  # types of index labels that JSON preserves
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,8 @@ class Runs:
     source : str
         The file, or a description of the source.
     notes : tuple of str
-        Findings that do not prevent a fit: duplicates, C unlike 6ND, groups with a single run.
+        Findings that do not prevent a fit: duplicates, C different from 6ND, groups with a single
+        run.
 
     Examples
     --------
@@ -146,7 +147,7 @@ class Runs:
         groups : str or sequence of str, optional
             Columns that label groups.
         source : str
-            What messages call the table.
+            Name of the table in messages.
         allow_small : bool
             Accept counts so small that they look like millions or billions left unscaled.
         **columns : str
@@ -217,11 +218,11 @@ class Runs:
             runs = cls.read(datasets.bundled("openlm.csv"), groups="dataset", loss="loss")
             return replace(runs, source="example 'openlm'")
         runs = replace(cls.read(datasets.fetch_chinchilla()), source="example 'chinchilla'")
-        worst = runs.table["loss"].rank(ascending=False) <= 5
-        losses = ", ".join(f"{v:.2f}" for v in sorted(runs.table["loss"][worst]))
+        highest = runs.table["loss"].rank(ascending=False) <= 5
+        losses = ", ".join(f"{v:.2f}" for v in sorted(runs.table["loss"][highest]))
         if drop_outliers:
             note = f"left out the five runs of highest loss ({losses}), as Besiroglu et al. do"
-            return replace(runs[~worst], notes=(*runs.notes, note))
+            return replace(runs[~highest], notes=(*runs.notes, note))
         note = (
             f"the five runs of highest loss ({losses}) are kept; Besiroglu et al. leave them "
             "out: drop_outliers=True does the same"
@@ -297,7 +298,7 @@ class Runs:
         Returns
         -------
         Runs
-            With new N and C. `convention` names them, and a note the convention before.
+            With new N and C. `convention` describes them; a note gives the previous convention.
 
         Raises
         ------
@@ -310,10 +311,16 @@ class Runs:
         >>> runs.convention
         "N is counted as in 'params_non_embedding', C = 6ND"
         """
-        frame, read, now, cautions = restated(self.table, self.mapping, parameters, flops, sizes)
-        notes = (*self.notes, f"restated: {now}; as read: {self.convention}", *cautions)
+        frame, mapping, convention, cautions = restated(
+            self.table, self.mapping, parameters, flops, sizes
+        )
+        notes = (*self.notes, f"restated: {convention}; as read: {self.convention}", *cautions)
         return replace(
-            self, table=frame, mapping=MappingProxyType(read), convention=now, notes=notes
+            self,
+            table=frame,
+            mapping=MappingProxyType(mapping),
+            convention=convention,
+            notes=notes,
         )
 
     def __contains__(self, column: str) -> bool:
@@ -340,7 +347,7 @@ class Runs:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def labels(self) -> list[str]:
-        """A label per row: its place in the source, its groups, N and D."""
+        """A label per row: its line or index in the source, its groups, N and D."""
         parts = [self.table[g].astype(str) for g in self.groups]
         parts += [self.table[c].map(format_count) + f" {c}" for c in "ND" if c in self]
         joined = [", ".join(row) for row in zip(*parts, strict=True)] if parts else [""] * len(self)

@@ -10,14 +10,14 @@ import pandas as pd
 
 from bayescale.errors import RunsError, unknown
 
-#: What a score may be: an accuracy, with questions and chance level, or any positive number.
+#: Kinds of scores: accuracies, with numbers of questions and chance levels, or positive numbers.
 METRICS = ("accuracy", "positive")
 #: An accuracy is above chance if it exceeds it by this many binomial standard errors.
 ABOVE_CHANCE = 3.0
 SHOWN = 8  # rows and tasks that a message names
 QUESTIONS = "the number of questions sets the binomial noise of an accuracy"
 GUESSING = "chance is the accuracy of guessing"
-#: What to do where a column is missing.
+#: The remedy if a column is missing.
 REMEDY = {
     "n_questions": f" {QUESTIONS.capitalize()}: give n_questions= as a column, a number, or a "
     "mapping from task to number.",
@@ -51,7 +51,7 @@ def task_table(
     n_questions, chance : str, float or mapping
         A column, one value for all tasks, or a mapping from task to value. For accuracies only.
     needs : sequence of str
-        Further columns that must hold positive numbers, at least two different ones per task.
+        Further columns that must hold positive numbers, at least two different values per task.
     keep : sequence of str
         Further columns that must hold labels.
 
@@ -61,7 +61,7 @@ def task_table(
         Columns ``task``, ``y``, those of `needs` and `keep`, and for accuracies ``n_questions`` and
         ``chance``; the index is that of `frame`.
     notes : list of str
-        On tasks whose accuracies never leave chance.
+        On tasks whose accuracies never exceed chance.
 
     Raises
     ------
@@ -124,7 +124,7 @@ class _Check:
     index : pandas.Index
         Labels of the rows.
     source : mapping of str to str
-        Which column of the user's table each quantity was read from.
+        From quantity to the column of the user's table that it was read from.
     """
 
     def __init__(self, index: pd.Index, source: Mapping[str, str]):
@@ -132,7 +132,7 @@ class _Check:
         self.problems: list[str] = []
 
     def add(self, name: str, bad: np.ndarray, what: str, remedy: str) -> None:
-        """One problem that names the rows where `bad` holds."""
+        """Add one problem that names the rows where `bad` is true."""
         if bad.any():
             rows = [str(label) for label in self.index[bad]]
             n = len(rows)
@@ -148,7 +148,7 @@ class _Check:
 
     def by_task(self, name: str, given: object, tasks: pd.Series) -> pd.Series:
         """The value of each row, given one for all tasks or a mapping."""
-        neutral = 0.0 if name == "chance" else 1.0  # stands in where an error is certain
+        neutral = 0.0 if name == "chance" else 1.0  # used until the error is raised
         if not isinstance(given, Mapping):
             if not isinstance(given, Real):
                 self.problems.append(
@@ -191,7 +191,7 @@ class _Check:
         self.add("chance", (chance < 0) | (chance >= 1), "outside [0, 1)", remedy)
 
     def one_value_per_task(self, name: str, table: pd.DataFrame) -> None:
-        if several := [t for t, own in table.groupby("task")[name] if own.nunique() > 1]:
+        if several := [t for t, values in table.groupby("task")[name] if values.nunique() > 1]:
             self.problems.append(
                 f"column {self.source.get(name, name)!r} differs within {_listed(several)}: a task "
                 "has one value; give variants of a task different names"
@@ -217,13 +217,13 @@ def _listed(tasks: Sequence[str]) -> str:
 
 def _at_chance(table: pd.DataFrame) -> list[str]:
     chance, n = table["chance"], table["n_questions"]
-    # A chance of 0 has no binomial error: one right answer is the unit then.
+    # At a chance level of 0 the binomial error is 0; one correct answer is used in its place.
     error = np.sqrt(np.maximum(chance * (1 - chance), 1 / n) / n)
     above = (table["y"] - chance > ABOVE_CHANCE * error).groupby(table["task"]).any()
     if flat := list(above.index[~above]):
-        verb = "leave" if len(flat) > 1 else "leaves"
+        verb = "exceed" if len(flat) > 1 else "exceeds"
         return [
-            f"{_listed(flat)} never {verb} chance in these rows: forecasts for larger models rest "
-            "on the other tasks"
+            f"{_listed(flat)} never {verb} chance in these rows: forecasts for larger models "
+            "depend on the other tasks"
         ]
     return []

@@ -1,7 +1,7 @@
-"""Checks of a table of runs: from cells as written to a table in which every number is usable.
+"""Check a table of runs and convert its cells to numbers and labels.
 
-A table is refused with every problem that was found, or accepted whole: no row is dropped and no
-value is rescaled. Two of N, D and C give the third by C = 6ND.
+A table is either accepted completely or refused with a list of all its problems: no row is dropped
+and no value is rescaled. Two of N, D and C give the third by C = 6ND.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from bayescale.units import flop
 FEWEST_RUNS = 3
 #: Half-width of a central 95 % normal interval, in standard deviations.
 NORMAL_95 = 1.959964
-#: Columns of every table of runs, as far as they are known; their names are reserved.
+#: Columns that a table of runs may have, in this order; their names are reserved.
 CANONICAL = ("N", "D", "C", "loss", "loss_sd", "series")
 NUMERIC = {*CANONICAL, "loss_lower", "loss_upper"} - {"series"}
-SHOWN = 8  # labels that a note names
+SHOWN = 8  # largest number of labels that a note lists
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Checked:
     Attributes
     ----------
     table : pandas.DataFrame
-        The known ones of `CANONICAL`, then the group columns, then the other columns of the source.
+        Those of `CANONICAL` that are known, then the group columns, then the other columns of the
+        source.
     groups : tuple of str
         The group columns.
     mapping : dict of str to str
@@ -61,7 +62,7 @@ def validate(raw: reading.RawTable, groups, named: dict, allow_small: bool) -> C
     groups : str or sequence of str, optional
         Columns that label groups.
     named : dict
-        From quantity to the column the user named, or None.
+        From quantity to the column that the user named, or to None.
     allow_small : bool
         Accept counts that look like millions or billions left unscaled.
 
@@ -86,7 +87,7 @@ def validate(raw: reading.RawTable, groups, named: dict, allow_small: bool) -> C
             problems.append(unknown("group column", group, raw.cells.columns))
         elif group in NUMERIC:
             problems.append(
-                f"column {group!r} cannot label groups, because its name stands for "
+                f"column {group!r} cannot label groups, because its name means "
                 f"{reading.MEANING[group]}: copy it to a column of another name"
             )
         else:
@@ -130,7 +131,7 @@ def _unscaled(columns) -> list[str]:
 
 
 def _loss_error(columns, raw) -> list[str]:
-    """Replace a 95 % interval of the loss by its standard error; returns problems."""
+    """Replace a 95 % interval of the loss by a standard error, and return the problems."""
     lower, upper = columns.pop("loss_lower", None), columns.pop("loss_upper", None)
     if (lower is None and upper is None) or "loss_sd" in columns:
         return []
@@ -144,7 +145,7 @@ def _loss_error(columns, raw) -> list[str]:
 
 
 def _complete(columns, raw) -> list[str]:
-    """Compute the third of N, D and C from two; returns a note where all three disagree."""
+    """Compute the third of N, D and C from two, or return a note if the three disagree."""
     N, D, C = (columns.get(c) for c in "NDC")
     if N is not None and D is not None and C is None:
         columns["C"] = flop(N, D)
@@ -197,7 +198,7 @@ def _single_runs(columns, groups) -> list[str]:
         if alone := list(counts.index[counts == 1]):
             notes.append(
                 f"{group} {', '.join(map(repr, alone[:SHOWN]))} has a single run: its "
-                "own parameters cannot be separated from noise"
+                "parameters cannot be separated from noise"
             )
     return notes
 
@@ -220,7 +221,7 @@ def _assemble(columns, cells, mapping, groups) -> pd.DataFrame:
 
 
 def _convention(mapping) -> str:
-    """How N and C are counted, as far as the names of the columns tell."""
+    """How N and C are counted, according to the names of the columns."""
     counted = "N is counted as given"
     if re.search("non.?emb", mapping.get("N", ""), re.IGNORECASE):
         counted = "N is counted without embeddings"

@@ -4,15 +4,15 @@ from bayescale.evaluation import scores
 from bayescale.evaluation.claims import LARGE
 from bayescale.evaluation.comparison import Comparison, average, compare
 from bayescale.evaluation.hypothesis_comparison import Hypotheses, hypotheses
-from bayescale.evaluation.jobs import OURS
+from bayescale.evaluation.jobs import BAYESCALE
 from bayescale.evaluation.rollouts import AVERAGE, DISTANCES, Rollout, rollout
 from bayescale.evaluation.sbc import Calibration, calibrate, envelope
 
 __all__ = [
     "AVERAGE",
+    "BAYESCALE",
     "DISTANCES",
     "LARGE",
-    "OURS",
     "Calibration",
     "Comparison",
     "Hypotheses",

@@ -1,4 +1,4 @@
-"""Forecasts in use today, as baselines: a log-Huber fit with a bootstrap, and the last value."""
+"""Baseline forecasts: a log-Huber fit with a bootstrap, and the last value of a curve."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from bayescale.errors import FitError
 from bayescale.laws import Law
 from bayescale.priors import Positive, Prior, from_link
 
-#: Residual of log loss at which the Huber loss turns from square to linear (Hoffmann et al.).
+#: Residual of log loss at which the Huber loss becomes linear (Hoffmann et al.).
 DELTA = 1e-3
 #: Bound on the distance of a parameter from its prior's centre, in widths of the prior.
 REACH = 6.0
-#: Starting points of the fit.
+#: Number of starting points of the fit.
 STARTS = 48
-#: Residuals drawn for every refit.
+#: Number of residuals drawn for every refit.
 RESIDUALS = 10
 #: Probability that a normal variable lies within one standard deviation.
 WITHIN_ONE_SD = 0.6827
-#: Least width of a kernel on log loss: losses are published with about six digits.
+#: Smallest width of a kernel on log loss: losses are published with about six digits.
 SHARPEST = 1e-6
 
 
@@ -42,8 +42,8 @@ class Baseline:
         """Log predictive density of `loss` (not of its log) at each point; dims (point,).
 
         A Gaussian kernel density of the draws' log loss with Silverman's bandwidth, divided by
-        the loss for the change of variable. Beyond the outermost draw the density falls as one
-        kernel does.
+        the loss for the change of variable. Beyond the outermost draw the density decreases as
+        that of a single kernel.
         """
         from scipy.special import logsumexp
 
@@ -76,16 +76,16 @@ def persistence(x, log_loss, ahead_x, rng: np.random.Generator, draws: int = 400
         Tokens, steps or examples; positive.
     log_loss : array_like, dims (checkpoint,)
     ahead_x : array_like, dims (point,)
-        Where to forecast, in the unit of `x`.
+        Places to forecast, in the unit of `x`.
     rng : numpy.random.Generator
     draws : int
 
     Returns
     -------
     Baseline
-        The walk's standard deviation over one e-fold of x is the 68 % quantile of the absolute
-        increments of the curve, each divided by the root of its step in log x. The quantile is
-        robust to spikes and plateaus.
+        The standard deviation of the walk over one e-fold of x is the 68 % quantile of the absolute
+        increments of the curve, each divided by the square root of its step in log x. The quantile
+        is robust to spikes and plateaus.
 
     Raises
     ------
@@ -117,8 +117,8 @@ def _walk_scale(log_x: np.ndarray, log_loss: np.ndarray) -> float:
 
 def _walks(distance: np.ndarray, rng, draws: int) -> np.ndarray:
     """Paths of a Wiener process at each `distance` from its start; dims (draw, point)."""
-    # Drift (`bayescale.model.drift`) is the mean of such a walk over each distance, and draws walk
-    # and integral jointly, point by point. The walk alone is one cumulative sum.
+    # Drift (`bayescale.model.drift`) is the mean of such a walk over each distance, which needs
+    # joint draws of the walk and its integral. Here the walk alone is a cumulative sum.
     order = np.argsort(distance)
     steps = np.sqrt(np.diff(distance[order], prepend=0.0))
     paths = np.empty((draws, len(distance)))
@@ -156,12 +156,13 @@ def huber_bootstrap(
     Returns
     -------
     Baseline
-        ``10 * resamples`` draws: at every point each refit, plus ten residuals of the point fit.
+        ``10 * resamples`` draws: the forecast of each refit plus each of ten residuals, which are
+        resampled from the fit to all runs.
 
     Raises
     ------
     FitError
-        If the law has a finite loss at every run from none of the starting points.
+        If no starting point gives a finite loss at every run.
 
     Examples
     --------
@@ -229,8 +230,10 @@ class Problem:
 
     def slopes(self, z: np.ndarray, residual: np.ndarray, step: float = 1e-6) -> np.ndarray:
         """Derivatives of the predicted log loss by each parameter; dims (fit, parameter, run)."""
-        nudges = step * np.eye(z.shape[1])
-        return np.stack([(residual - self.residual(z + by)) / step for by in nudges], axis=1)
+        offsets = step * np.eye(z.shape[1])
+        return np.stack(
+            [(residual - self.residual(z + offset)) / step for offset in offsets], axis=1
+        )
 
 
 def huber_fits(problem: Problem, rng, resamples: int) -> tuple[np.ndarray, np.ndarray]:
@@ -243,13 +246,14 @@ def huber_fits(problem: Problem, rng, resamples: int) -> tuple[np.ndarray, np.nd
     starts = rng.standard_normal((STARTS, len(problem.priors)))
     starts[0] = 0.0
     fits, every = starts, np.ones((STARTS, runs))
-    # With a small delta, a fit that starts far away is drawn to the few runs near its curve.
+    # With a small delta, a fit from a distant starting point depends only on the few runs near its
+    # curve, so delta is decreased in steps.
     for delta in (1.0, 0.1, 0.01, DELTA):
         fits, costs = descend(problem, fits, every, 30, delta)
     if not np.isfinite(costs).any():
         raise FitError(
-            f"law {problem.law.name!r} is finite and positive at these runs for none of "
-            f"{STARTS} starting points from its priors: check the priors and the columns"
+            f"law {problem.law.name!r} is not finite and positive at all runs for any of the "
+            f"{STARTS} starting points drawn from its priors: check the priors and the columns"
         )
     best, _ = descend(problem, fits[[np.argmin(costs)]], np.ones((1, runs)), iterations=500)
     counts = rng.multinomial(runs, np.full(runs, 1 / runs), size=resamples).astype(float)
@@ -265,7 +269,7 @@ def descend(
     delta: float = DELTA,
     tolerance: float = 1e-4,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Minimise the summed Huber loss of many fits at once, by damped and reweighted Gauss-Newton.
+    """Minimise the Huber loss of many fits at once, by damped, reweighted Gauss-Newton steps.
 
     Parameters
     ----------
@@ -276,9 +280,9 @@ def descend(
         Weight of each run in each fit.
     iterations : int
     delta : float
-        Of the Huber loss.
+        The residual at which the Huber loss becomes linear.
     tolerance : float
-        A fit stops when its step is shorter.
+        A fit stops if its step is shorter than this.
 
     Returns
     -------
@@ -325,7 +329,7 @@ def _step(problem: Problem, z, residual, counts, damping, delta: float) -> np.nd
     floor = 1e-9 * diagonal.max(axis=1, keepdims=True) + 1e-300
     diagonal += damping[:, None] * diagonal + floor
     step = np.linalg.solve(curvature, downhill[..., None])[..., 0]
-    # The Huber loss has curvature within delta only, so the weights overstate it. Up to twice the
-    # step still lowers the loss.
-    curving = (counts * (np.abs(residual) < delta)).sum(axis=1) / weights.sum(axis=1)
-    return step / np.clip(curving, 0.5, 1.0)[:, None]
+    # The Huber loss is curved within delta only, so the weights overestimate the curvature. A step
+    # of up to twice the length still decreases the loss.
+    curved_share = (counts * (np.abs(residual) < delta)).sum(axis=1) / weights.sum(axis=1)
+    return step / np.clip(curved_share, 0.5, 1.0)[:, None]

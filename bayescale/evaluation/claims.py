@@ -1,4 +1,4 @@
-"""The claims of laws as probabilities: the exponent of the best model size, a floor, a blend."""
+"""Probabilities of claims: the exponent of the optimal size, a floor, the q of `skaling`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from bayescale.priors import Prior
 
 #: An exponent above this is nearer to Kaplan's 0.73 than to Hoffmann's 0.50.
 LARGE = 0.6
-#: Blends q within this factor of 1 predict as an additive law does.
+#: For q within this factor of 1, `skaling` predicts nearly the same losses as an additive law.
 NEAR_ONE = 1.25
-#: Bayesian bootstraps of the runs.
+#: Number of Bayesian bootstraps of the runs.
 BOOTSTRAPS = 4000
 
 
@@ -31,16 +31,16 @@ def exponents(
     ----------
     compared : Comparison
     C : float or None
-        The budget in FLOP at which exponents are measured; without one there are none.
+        The budget in FLOP at which exponents are evaluated; None gives no exponents.
     group : str, mapping or None
 
     Returns
     -------
     exponents : dict of str to xarray.DataArray
-        Draws, dims (chain, draw), by law; ``"average"`` by weight, if the laws with an optimum
-        have half of the weight or more.
+        Draws, dims (chain, draw), by law. ``"average"`` is the weighted average of these laws, if
+        together they have at least half of the weight.
     notes : list of str
-        Which laws have no exponent and why, and the weight of the others.
+        The laws without an exponent, with the reason, and the total weight of the other laws.
     """
     out, notes = {}, []
     for name in compared.table.index if C is not None else ():
@@ -55,7 +55,7 @@ def exponents(
     if total < 0.999 and out:
         notes.append(
             f"the laws that have an optimum have {total:.0%} of the weight"
-            + ("; the average exponent is theirs" if total >= 0.5 else "")
+            + ("; the average exponent is over these laws only" if total >= 0.5 else "")
         )
     if total >= 0.5:
         mixed = mix(
@@ -76,7 +76,7 @@ def probabilities(compared: Comparison, exponents: Mapping[str, xr.DataArray]) -
     with_floor = [name for name in names if "E" in compared.fits[name].law.parameters]
     if with_floor and len(with_floor) < len(names):
         out["E > 0 predicts better"] = _floor_wins(compared, with_floor, names)
-    if has_blend(compared.fits):
+    if has_q(compared.fits):
         log_q = np.log(compared.fits["skaling"].parameters()["q"])
         prior = compared.fits["skaling"].plan.parameter("q").prior
         out["q near 1"] = float((abs(log_q) < np.log(NEAR_ONE)).mean())
@@ -89,8 +89,8 @@ def _prior_near_one(prior: Prior) -> float:
     return log_q.cdf(np.log(NEAR_ONE)) - log_q.cdf(-np.log(NEAR_ONE))
 
 
-def has_blend(fits: Mapping[str, Fit]) -> bool:
-    """Whether `skaling` is among the laws, with a prior on log q."""
+def has_q(fits: Mapping[str, Fit]) -> bool:
+    """Whether `skaling` is among the laws and its prior of q is on the log scale."""
     return "skaling" in fits and fits["skaling"].plan.parameter("q").prior.link == "log"
 
 
@@ -108,7 +108,7 @@ def _floor_wins(compared: Comparison, with_floor: Sequence[str], names: Sequence
 
 
 def density_ratio(fitted: Fit) -> float:
-    """Posterior over prior density of log q at 0, the Savage-Dickey ratio."""
+    """Posterior density of log q at 0 divided by its prior density, the Savage-Dickey ratio."""
     from scipy.stats import gaussian_kde, norm
 
     prior = fitted.plan.parameter("q").prior

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.errors import ConvergenceWarning, FitError, RunsWarning, unknown
-from bayescale.evaluation.jobs import AVERAGED, OURS
+from bayescale.evaluation.jobs import AVERAGED, BAYESCALE
 from bayescale.forecasting import Average, named, other_runs, stacking, warn_if_any_failed
 from bayescale.model import Fit
 
@@ -19,18 +19,19 @@ if TYPE_CHECKING:
     from bayescale.evaluation.rollouts import Rollout
 
 METHODS = ("rollout", "loo")
-#: Above this Pareto k, reweighted draws do not give a run's leave-one-out density.
+#: Above this Pareto k, the leave-one-out density of a run from reweighted draws is unreliable.
 PARETO_K = 0.7
-#: With fewer runs, standard errors of LOO differences are too small, and differences in elpd below
-#: `SMALL` are noise whatever their standard error (Sivula et al. 2020, arXiv:2008.10296).
+#: With fewer runs than `ENOUGH_RUNS`, standard errors of LOO differences are too small. Differences
+#: in elpd below `SMALL` are noise, whatever their standard error (Sivula et al. 2020,
+#: arXiv:2008.10296).
 ENOUGH_RUNS, SMALL = 100, 4.0
-#: A difference of fewer standard errors is not decided; one of more than twice as many is clear.
+#: A difference is undecided below this number of standard errors, and clear above twice as many.
 DECIDED = 2.0
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Laws side by side: leave-one-out and rollout scores, and weights.
+    """Comparison of laws: leave-one-out and rollout scores, and weights.
 
     Attributes
     ----------
@@ -41,8 +42,8 @@ class Comparison:
     method : {"rollout", "loo"}
         The source of the weights.
     verdict : str
-        Whether the best law can be told from the second, and how strong the evidence is; or that
-        no verdict can be drawn, with the fits that did not converge.
+        Whether the best law is distinguished from the second, and how strong the evidence is; or
+        that no verdict can be drawn, with the fits that did not converge.
     notes : tuple of str
         Cautions on these figures.
     loo : dict of str to arviz_stats.ELPDData
@@ -110,10 +111,11 @@ def compare(
     fits : mapping of str to Fit, or sequence of Fit
         By name; fits in a sequence have the names of their laws.
     rollout : Rollout, optional
-        Of the same laws, from `bayescale.rollout`, under the same names or those of the laws.
+        A rollout of the same laws, from `bayescale.rollout`, in which each law has the name of its
+        fit or its own name.
     method : {"rollout", "loo"}, optional
-        The source of the weights: by default the rollout if there is one, because laws are used for
-        extrapolation, which leave-one-out does not test.
+        The source of the weights. The default is the rollout if there is one, because laws are used
+        for extrapolation, which leave-one-out does not test.
 
     Returns
     -------
@@ -197,7 +199,7 @@ def average(
     ----------
     fits : Comparison, mapping of str to Fit, or sequence of Fit
     weights : mapping of str to float, optional
-        One per fit, with the sum 1. By default those of the comparison, or equal ones.
+        One per fit, with the sum 1. By default those of the comparison, or else equal weights.
 
     Returns
     -------
@@ -240,13 +242,13 @@ def _loo(fit: Fit):
 
 def _loo_table(loo: Mapping[str, object]) -> pd.DataFrame:
     elpd_i = np.stack([np.asarray(each.elpd_i) for each in loo.values()], axis=1)
-    below = elpd_i - elpd_i[:, [elpd_i.sum(axis=0).argmax()]]
+    relative = elpd_i - elpd_i[:, [elpd_i.sum(axis=0).argmax()]]
     return pd.DataFrame(
         {
             "elpd_loo": [each.elpd for each in loo.values()],
             "se": [each.se for each in loo.values()],
-            "elpd_diff": below.sum(axis=0),
-            "diff_se": np.sqrt(len(below)) * below.std(axis=0),
+            "elpd_diff": relative.sum(axis=0),
+            "diff_se": np.sqrt(len(relative)) * relative.std(axis=0),
             "p_loo": [each.p for each in loo.values()],
             # A k that is not a number counts as high.
             "k_above_0.7": [
@@ -259,9 +261,9 @@ def _loo_table(loo: Mapping[str, object]) -> pd.DataFrame:
 
 
 def _different_drifts(fits: Mapping[str, Fit]) -> list[str]:
-    """Refuse fits of which some have drift through checkpoints and others do not.
+    """Problems if some fits have drift through checkpoints and others do not.
 
-    With drift through the runs, each checkpoint is predicted from its neighbours, whatever the law.
+    With drift through checkpoints, each checkpoint is predicted from its neighbours under any law.
     """
     drifts = {name: fit.plan.drift for name, fit in fits.items() if fit.plan.has_series}
     if len({drift == "through" for drift in drifts.values()}) < 2:
@@ -312,9 +314,9 @@ SCORES = {"crps": "crps", "interval_score": "interval_score", "inside90": "cover
 
 
 def _in_rollout(fits: Mapping[str, Fit], rollout) -> tuple[dict[str, str], list[str]]:
-    """The name of each fit in the rollout, and the fits that it lacks, wholly or at some points."""
+    """The name of each fit in the rollout, and problems: missing laws or missing scores."""
     points = rollout.points
-    forecasts = points[points["method"] == OURS]
+    forecasts = points[points["method"] == BAYESCALE]
     laws = list(forecasts["law"].unique())
     aliases = {name: name if name in laws else fit.law.name for name, fit in fits.items()}
     problems = [
@@ -324,8 +326,7 @@ def _in_rollout(fits: Mapping[str, Fit], rollout) -> tuple[dict[str, str], list[
     ]
     if len(set(aliases.values())) < len(aliases):
         problems.append(
-            "several fits have one name in the rollout: give them the names that the "
-            "rollout has for them"
+            "several fits correspond to one law of the rollout: name each fit as in the rollout"
         )
     if not problems:
         missing = _by_law(forecasts, "log_score", aliases).isna().sum()
@@ -340,16 +341,16 @@ def _in_rollout(fits: Mapping[str, Fit], rollout) -> tuple[dict[str, str], list[
 def _by_law(points: pd.DataFrame, score: str, aliases: Mapping[str, str]) -> pd.DataFrame:
     """One score, with a column per fit and a row per problem and held-out run."""
     run = "run" if "run" in points else "row"
-    forecasts = points[points["method"] == OURS]
+    forecasts = points[points["method"] == BAYESCALE]
     wide = forecasts.pivot(index=["problem", run], columns="law", values=score)
     return wide[list(aliases.values())].set_axis(list(aliases), axis=1)
 
 
 def _not_converged_in_rollout(points: pd.DataFrame, aliases: Mapping[str, str]) -> dict[str, str]:
-    """As `not_converged`, for the fits of a rollout."""
+    """The same as `not_converged`, for the fits of a rollout."""
     if "converged" not in points:
         return {}
-    forecasts = points[points["method"] == OURS]
+    forecasts = points[points["method"] == BAYESCALE]
     converged = forecasts.groupby(["law", "problem"])["converged"].all()
     return {
         name: f"{name} (in {(~converged[alias]).sum()} of {len(converged[alias])} problems)"
@@ -363,22 +364,22 @@ def _rollout_table(
 ) -> pd.DataFrame:
     """Scores of the laws, as means over problems.
 
-    Standard errors are between the labels of `series`: the problems of one label (several
-    thresholds) forecast partly the same runs.
+    Standard errors are computed between the labels of `series`, because problems of one label (at
+    several thresholds) forecast partly the same runs.
     """
     log_score = _by_law(points, "log_score", aliases)
     problem = log_score.index.get_level_values("problem")
     each = log_score.groupby(problem).mean()
-    below = each.sub(each[each.mean().idxmax()], axis=0)
+    relative = each.sub(each[each.mean().idxmax()], axis=0)
     if series is not None:
-        below_by = below.groupby(points.groupby("problem")[series].first()).mean()
+        relative_by_label = relative.groupby(points.groupby("problem")[series].first()).mean()
     else:
-        below_by = below
+        relative_by_label = relative
     table = pd.DataFrame(
         {
             "log_score": each.mean(),
-            "log_score_diff": below.mean(),
-            "log_score_diff_se": below_by.sem(),
+            "log_score_diff": relative.mean(),
+            "log_score_diff_se": relative_by_label.sem(),
         }
     )
     for score, name in SCORES.items():
@@ -402,8 +403,8 @@ def _line(name: str, row: Mapping[str, float]) -> str:
 def _verdict(table: pd.DataFrame, method: str, failed: Mapping[str, str]) -> str:
     """How strongly the evidence favours the best law over the second; ± is one standard error.
 
-    `failed` has a phrase for each fit that did not converge. If one of the best two did not, no
-    verdict is drawn. Another one might have been best, which is stated.
+    `failed` has a phrase for each fit that did not converge. If one of the best two did not
+    converge, no verdict is drawn. If another one did not, its rank is reported as unreliable.
     """
     if len(table) == 1:
         return f"{table.index[0]} is alone: there is nothing to compare it with."

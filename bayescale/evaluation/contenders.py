@@ -1,13 +1,12 @@
-"""Several laws for the same runs: found by name, with the options meant for each."""
+"""Several laws for the same runs: looked up by name, with the options of each."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bayescale import laws as gallery
 from bayescale.data import Runs
 from bayescale.errors import LawError, unknown
-from bayescale.laws import Law
+from bayescale.laws import Law, get
 from bayescale.priors import Prior
 
 Priors = Mapping[str, Prior | Mapping[str, Prior]]
@@ -16,17 +15,18 @@ Priors = Mapping[str, Prior | Mapping[str, Prior]]
 def contenders(laws: str | Law | Sequence[str | Law], runs: Runs, problems: list[str]) -> list[Law]:
     """The laws, looked up by name.
 
-    Unknown laws, two of one name, and laws whose columns `runs` lack are added to `problems`.
+    Problems are added to `problems`: unknown laws, two laws of one name, and columns of a law that
+    `runs` do not have.
     """
     chosen = []
     for law in [laws] if isinstance(laws, (str, Law)) else laws:
         try:
-            chosen.append(gallery.get(law))
+            chosen.append(get(law))
         except LawError as error:
             problems += error.problems
     names = [law.name for law in chosen]
     problems += [
-        f"{names.count(n)} laws are called {n!r}: give each a name of its own"
+        f"{names.count(n)} laws are called {n!r}: give each a different name"
         for n in dict.fromkeys(names)
         if names.count(n) > 1
     ]
@@ -42,7 +42,7 @@ def contenders(laws: str | Law | Sequence[str | Law], runs: Runs, problems: list
 
 
 def check_priors(priors: Priors | None, laws: Sequence[Law], problems: list[str]) -> None:
-    """Add to `problems` the keys of `priors` that hold a mapping, but name none of the laws."""
+    """Add a problem for every key of `priors` with a mapping as its value that is not a law."""
     names = [law.name for law in laws]
     problems += [
         f"priors: {unknown('law', key, names)}"
@@ -52,10 +52,10 @@ def check_priors(priors: Priors | None, laws: Sequence[Law], problems: list[str]
 
 
 def priors_of(law: Law, laws: Sequence[Law], priors: Priors | None) -> dict[str, Prior] | None:
-    """The priors meant for one law: those by its name override those for all laws."""
+    """The priors of one law: those given under its name override those for all laws."""
     shared = {k: v for k, v in (priors or {}).items() if not isinstance(v, Mapping)}
-    own = dict((priors or {}).get(law.name) or {})
-    return {**(options_of(law, laws, shared) or {}), **own} or None
+    by_name = dict((priors or {}).get(law.name) or {})
+    return {**(options_of(law, laws, shared) or {}), **by_name} or None
 
 
 def options_of(
@@ -63,7 +63,8 @@ def options_of(
 ) -> dict[str, object] | None:
     """Options by parameter, without the parameters that only other laws have.
 
-    What no law has is kept: it belongs to noise or drift, or `bayescale.fit` refuses it.
+    Names that no law has remain: they are parameters of noise or drift, or else `bayescale.fit`
+    refuses them.
     """
-    elsewhere = {p for other in laws for p in other.parameters} - set(law.parameters)
-    return {p: v for p, v in (options or {}).items() if p not in elsewhere} or None
+    of_others = {p for other in laws for p in other.parameters} - set(law.parameters)
+    return {p: v for p, v in (options or {}).items() if p not in of_others} or None

@@ -1,4 +1,4 @@
-"""The run within reach on which the two best laws disagree most."""
+"""The run, not far from the fitted runs, on which the two best laws disagree most."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import numpy as np
 from bayescale.evaluation.comparison import Comparison
 from bayescale.forecasting import forecast
 
-#: How far beyond the runs the search goes, a factor on N, D and C, and how many sizes of N and of
-#: D are tried. Tokens per parameter stay within those of the runs.
+#: The range of the search as a factor beyond the N, D and C of the runs, and the number of values
+#: of N and of D. Tokens per parameter are restricted to the range of the runs.
 BEYOND, SIZES = 4.0, 13
 
 
@@ -25,8 +25,9 @@ def decisive_run(compared: Comparison, group, seed: int) -> dict[str, object]:
     -------
     dict
         ``N``, ``D``, ``C``; the median loss under each of the two laws, by name; ``apart``, the
-        distance of these on log loss, in standard deviations of a new run (root mean square of
-        both laws'). Empty for laws of columns other than N, D and C, or if no run is within reach.
+        difference of their log medians in standard deviations of a new run (the root mean square
+        of those of both laws). Empty for laws of columns other than N, D and C, or if no run is in
+        the range of the search.
     """
     names = list(compared.table.index[:2])
     runs = compared.fits[names[0]].runs

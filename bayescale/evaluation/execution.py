@@ -1,4 +1,4 @@
-"""Independent computations, made one after another in this process or by an executor."""
+"""Run independent computations one after another in this process, or by an executor."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def run_all[Job, Result](
     jobs : sequence
         Each carries its own random seed, so results depend neither on order nor on the executor.
     names : sequence of str
-        What the progress bar shows of each job.
+        Names of the jobs on the progress bar.
     laws : iterable of Law
-        The laws that jobs carry, to name those that cannot be sent to another process.
+        The laws of the jobs, to name those that cannot be sent to another process.
     executor : concurrent.futures.Executor, optional
-        Or anything with its ``submit``. By default this process makes all jobs.
+        Or any object with the same ``submit``. By default this process runs all jobs.
     progressbar : bool, optional
 
     Returns
@@ -47,7 +47,7 @@ def run_all[Job, Result](
     Raises
     ------
     FitError
-        As the function raised it, or for a law that cannot be sent to another process.
+        If the function raises it, or for a law that cannot be sent to another process.
     """
     futures, results = [], []
     with bar(progressbar) as step:
@@ -73,11 +73,12 @@ def _not_sendable(laws: Iterable[Law], error: Exception) -> list[str]:
     for law in dict.fromkeys(laws):
         try:
             pickle.dumps(law)
-            # Pickling succeeds here, but a process that died may have had another __main__.
-            unknown = isinstance(error, BrokenExecutor) and law.loss.__module__ == "__main__"
+            # Pickling succeeds in this process, but the process that ended may have had another
+            # __main__.
+            not_found = isinstance(error, BrokenExecutor) and law.loss.__module__ == "__main__"
         except (pickle.PicklingError, AttributeError, TypeError):
-            unknown = True
-        if unknown:
+            not_found = True
+        if not_found:
             problems.append(
                 f"law {law.name!r} cannot be sent to another process, because its "
                 "functions are not found there by name: define them at the top level of "

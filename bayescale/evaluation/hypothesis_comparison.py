@@ -1,4 +1,4 @@
-"""Kaplan or Chinchilla? The evidence of the runs on the claims that laws make."""
+"""Kaplan or Chinchilla? The evidence of the runs on the claims of several laws."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bayescale.evaluation.claims import (
     LARGE,
     density_ratio,
     exponents,
-    has_blend,
+    has_q,
     probabilities,
 )
 from bayescale.evaluation.comparison import (
@@ -43,7 +43,7 @@ from bayescale.seeds import settle_seed
 from bayescale.units import as_counts, format_count
 
 CONTENDERS = ("kaplan", "kaplan_floor", "chinchilla", "skaling")
-#: A law of less weight cannot move the average exponent by much.
+#: A law of less weight hardly changes the average exponent.
 NEGLIGIBLE = 0.01
 
 
@@ -57,28 +57,30 @@ class Hypotheses:
         Fits, leave-one-out, rollout scores and weights.
     exponents : dict of str to xarray.DataArray
         Draws of the exponent a in N* ~ C^a at the budget `C`, dims (chain, draw), for each law that
-        has an optimum. ``"average"`` holds their average by weight, if they have half of the weight
-        or more.
+        has an optimum. ``"average"`` is the weighted average of these laws, if together they have
+        at least half of the weight.
     probabilities : dict of str to float
-        ``"a > 0.6"``: under the average. ``"E > 0 predicts better"``: the share of Bayesian
-        bootstraps of the runs in which a law with a floor predicts left-out runs better than a law
-        without, `kaplan_floor` against `kaplan` if both were fitted, else the best of either kind.
-        ``"q near 1"``: under `skaling`, the posterior probability that q lies within a factor of
-        1.25 of 1; ``"q near 1, before"``: its prior probability.
+        ``"a > 0.6"``: the posterior probability under the average. ``"E > 0 predicts better"``: the
+        share of Bayesian bootstraps of the runs in which a law with a floor predicts left-out runs
+        better than a law without a floor. The laws are `kaplan_floor` and `kaplan` if both were
+        fitted, else the best of either kind. ``"q near 1"``: the posterior probability under
+        `skaling` that q lies within a factor of 1.25 of 1; ``"q near 1, before"``: its prior
+        probability.
     q_density_ratio : float
-        Posterior over prior density of log q at q = 1, the Savage-Dickey Bayes factor for an
-        additive law within `skaling`. A value far below 0.001 means only that no draw is near
-        q = 1. NaN without that law.
+        The posterior density of log q at q = 1 divided by its prior density: the Savage-Dickey
+        Bayes factor for an additive law within `skaling`. A value far below 0.001 means only that
+        no draw is near q = 1. NaN without `skaling`.
     decides : dict
-        The run within reach on which the two best laws disagree most: ``N``, ``D``, ``C``, the
-        median loss under each law, and ``apart``, their distance in standard deviations of a new
-        run (root mean square of both laws'). Empty where no such run can be named.
+        The run on which the two best laws disagree most, with N and D within a factor of 4 of
+        the runs and C at most 4 times the largest: ``N``, ``D``, ``C``, the median loss under each
+        law, and ``apart``, the difference of the log medians in standard deviations of a new run
+        (the root mean square of those of both laws). Empty if there is no such run.
     verdict : str
         Two sentences: which law the runs support and how strongly, and which run would change that;
         or that no verdict can be drawn, with the fits that did not converge.
     C : float or None
-        The budget in FLOP at which exponents are measured. For laws with a closed form they are the
-        same at every budget.
+        The budget in FLOP at which exponents are evaluated. For laws with a closed form they are
+        the same at every budget.
     group : str, mapping or None
         The group whose exponents are given.
     notes : tuple of str
@@ -102,7 +104,7 @@ class Hypotheses:
 
     @property
     def average(self) -> Average:
-        """The average of the laws by weight, which forecasts and allocates as a fit does."""
+        """The weighted average of the laws, which forecasts and allocates as a fit does."""
         return average(self.comparison)
 
     def summary(self, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
@@ -114,7 +116,7 @@ class Hypotheses:
             ``weight``; ``elpd_diff``, the difference to the best law in leave-one-out, and its
             standard error ``diff_se``; with a rollout ``log_score``; the median and interval of
             the exponent ``a``, and ``P(a > 0.6)``; the medians of the floor ``E``, in the unit of
-            the loss, and of the blend ``q``.
+            the loss, and of ``q`` of `skaling`.
 
         Warns
         -----
@@ -147,7 +149,7 @@ class Hypotheses:
         ci_prob: float | None = None,
         ci_kind: str | None = None,
     ) -> pd.DataFrame:
-        """The share of compute that is wasted by following one law if another is true.
+        """The share of compute that is wasted by the allocation of one law if another is true.
 
         Parameters
         ----------
@@ -207,7 +209,7 @@ class Hypotheses:
 
 
 class _ToFit(NamedTuple):
-    """One law to fit, with all that another process needs for it."""
+    """One law to fit, with all inputs that another process needs."""
 
     runs: Runs
     law: Law
@@ -237,7 +239,7 @@ def hypotheses(
     random_seed: int | None = None,
     progressbar: bool | None = None,
 ) -> Hypotheses:
-    """Fit several laws to the same runs and weigh the claims that they make.
+    """Fit several laws to the same runs and compare the evidence on their claims.
 
     Parameters
     ----------
@@ -246,15 +248,15 @@ def hypotheses(
         Two or more: by default Kaplan's joint law, the same with an irreducible loss, Hoffmann's,
         and `skaling`, which contains all of them.
     above : sequence of float, optional
-        Thresholds of C. With them every law is also fitted to the runs below each threshold and
-        scored on those above (`bayescale.rollout`), and the weights come from these scores, because
-        laws are used for extrapolation.
+        Thresholds of C. If given, every law is also fitted to the runs below each threshold and
+        scored on those above (`bayescale.rollout`). The weights are then computed from these
+        scores, because laws are used for extrapolation.
     groups : str or sequence of str, optional
         Columns over which parameters may vary.
     group : str or mapping, optional
-        The group whose exponents are reported; None stands for a new one.
+        The group whose exponents are reported; None means a new group.
     C : float or str, optional
-        The budget in FLOP at which exponents are measured; by default the largest of the runs.
+        The budget in FLOP at which exponents are evaluated; by default the largest C of the runs.
     priors : mapping, optional
         From the name of a parameter to its prior, as in `bayescale.fit`, for all laws that have
         the parameter. The name of a law may be a key too: its value maps parameters to priors of
@@ -264,7 +266,7 @@ def hypotheses(
     executor : concurrent.futures.Executor, optional
         Makes the fits, as in `bayescale.rollout`. Results do not depend on it.
     random_seed : int, optional
-        The one used is stored on the fits; None draws a fresh one.
+        With None a seed is drawn. The seed that was used is stored on the fits.
     progressbar : bool, optional
         By default on a terminal and in notebooks only.
 
@@ -275,22 +277,22 @@ def hypotheses(
     Raises
     ------
     FitError, LawError
-        For fewer than two laws, two of one name, priors of laws that are not compared, a group that
-        the runs do not have, or what `bayescale.fit` refuses.
+        For fewer than two laws, two laws of one name, priors of laws that are not compared, a group
+        that the runs do not have, and all inputs that `bayescale.fit` refuses.
 
     Warns
     -----
     ConvergenceWarning, RunsWarning
-        If fits failed their check, and as `bayescale.compare`.
+        If fits failed their check, and under the conditions of `bayescale.compare`.
 
     Notes
     -----
     No Bayes factor between laws is given: it would depend on the widths of the priors of their
-    amplitudes, which are wide on purpose. The prior of q in `skaling` was made for this question
-    (halfway between Kaplan et al. and Hoffmann et al. on a log scale), so the ratio of densities at
-    q = 1 is a Bayes factor. It depends on the width of that prior, a factor of 2.5.
-    The bootstrap behind "E > 0 predicts better" is that of Yao et al. 2018, arXiv:1704.02030,
-    section 3.4.
+    amplitudes, which are deliberately wide. The prior of q in `skaling` was chosen for this
+    question (its centre is halfway between Kaplan et al. and Hoffmann et al. on a log scale), so
+    the ratio of densities at q = 1 is a Bayes factor. It depends on the width of that prior, a
+    factor of 2.5. The bootstrap for "E > 0 predicts better" is that of Yao et al. 2018,
+    arXiv:1704.02030, section 3.4.
 
     Examples
     --------
@@ -360,10 +362,10 @@ def hypotheses(
         warnings.warn(str(warning.message), warning.category, stacklevel=2)
     draws_of_a, notes = exponents(compared, C, group)
     claims = probabilities(compared, draws_of_a)
-    ratio = density_ratio(fits["skaling"]) if has_blend(fits) else np.nan
+    ratio = density_ratio(fits["skaling"]) if has_q(fits) else np.nan
     decides = decisive_run(compared, group, random_seed) if group is not None or not groups else {}
     notes += [
-        f"{name} failed its check: do not rely on its figures; see fits[{name!r}].check()"
+        f"{name} failed its check: its figures are unreliable; see fits[{name!r}].check()"
         for name, one in fits.items()
         if not one.check().passed
     ]
@@ -381,10 +383,10 @@ def hypotheses(
 
 
 def _verdict(compared: Comparison, exponents, probabilities, decides) -> str:
-    """Which law the runs support, and which run would change that.
+    """Which law the runs support, and which run could change that.
 
-    The average exponent rests on every fit of more than negligible weight, and the run on the two
-    best ones: no verdict is drawn if the chains of one of these did not converge.
+    The average exponent depends on every fit of more than negligible weight, and the run on the two
+    best fits. No verdict is drawn if the chains of one of these fits did not converge.
     """
     best, second = list(compared.table.index[:2])
     weighted = {n: f for n, f in compared.fits.items() if compared.weights[n] > NEGLIGIBLE}

@@ -22,9 +22,9 @@ from bayescale.laws import Law
 from bayescale.model import Fit, design, fit_design
 
 #: The two values of the column ``method`` of a rollout's points.
-OURS, BASELINE = "bayescale", "baseline"
-AVERAGED = "log_score_averaged"  # the column of log scores as a member of an average
-KEPT = 1000  # draws of a forecast that are sent back
+BAYESCALE, BASELINE = "bayescale", "baseline"
+AVERAGED = "log_score_averaged"  # column of the log scores of a law as a member of an average
+MOST_DRAWS = 1000  # largest number of draws of a forecast that a job returns
 SAMPLING = ("draws", "tune", "chains", "cores", "target_accept")
 #: Columns with quantiles of the forecast, and the probability below each.
 BOUNDS = {"median": 0.5} | {
@@ -43,8 +43,10 @@ class Prediction(NamedTuple):
     log_density : array, dims (point,)
         Log predictive density of the measured loss.
     converged : bool
+        Whether the chains converged.
     as_member : tuple of two arrays, optional
-        Draws and log density once more as a member of an average, where these differ.
+        Draws and log density of the law as a member of an average, if they differ from those of the
+        law alone.
     """
 
     draws: np.ndarray
@@ -55,23 +57,23 @@ class Prediction(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One forecast to make, with all that another process needs for it.
+    """One forecast to make, with all inputs that another process needs.
 
     Attributes
     ----------
     name : str
-        Of the law or the baseline.
+        Name of the law or the baseline.
     predict : callable
         `by_posterior`, `by_huber` or `by_last_value`.
     problem : Problem
     law : Law
     column : str
-        Along which a learning curve runs.
+        The x axis of a learning curve.
     groups : tuple of str
     options : mapping
         Further keywords of `bayescale.fit`.
     seed : numpy.random.SeedSequence
-        This job's own, so that results depend neither on order nor on the executor.
+        A separate seed for this job, so that results depend neither on order nor on the executor.
     averaged : bool
         Whether the forecast may be averaged with those of other laws.
     """
@@ -94,7 +96,7 @@ class Job:
 
 @dataclass(frozen=True, eq=False)
 class JobResult:
-    """Scored points, or a note that says why there are none.
+    """Scored points, or a note with the reason why there are none.
 
     Attributes
     ----------
@@ -104,7 +106,7 @@ class JobResult:
         Predictive draws of the loss.
     note : str
     member : array, dims (draw, point), optional
-        Draws as a member of an average, where they differ.
+        Draws of the law as a member of an average, if they differ from `draws`.
     """
 
     points: pd.DataFrame | None = None
@@ -117,7 +119,7 @@ class JobResult:
 
 
 def run_job(job: Job) -> JobResult:
-    """Make a forecast and score it. A baseline that cannot be made leaves a note."""
+    """Make a forecast and score it. If a baseline cannot be made, the result is a note."""
     started = time.perf_counter()
     try:
         with quiet:
@@ -129,14 +131,14 @@ def run_job(job: Job) -> JobResult:
         return JobResult(note=f"no {job.name} for {job.problem.name}: {error}")
     points = scored(
         job.name,
-        BASELINE if job.is_baseline else OURS,
+        BASELINE if job.is_baseline else BAYESCALE,
         job.problem.places,
         prediction.draws,
         prediction.log_density,
         converged=prediction.converged,
         seconds=time.perf_counter() - started,
     )
-    # The points hold all that is needed of the many draws of a baseline.
+    # The draws of a baseline are not returned: its points contain the results.
     draws = None if job.is_baseline else _thinned(prediction.draws)
     if prediction.as_member is None:
         return JobResult(points.assign(**{AVERAGED: points["log_score"]}), draws)
@@ -145,7 +147,7 @@ def run_job(job: Job) -> JobResult:
 
 
 def _thinned(draws: np.ndarray) -> np.ndarray:
-    return draws[:: -(-len(draws) // KEPT)].astype(np.float32)
+    return draws[:: -(-len(draws) // MOST_DRAWS)].astype(np.float32)
 
 
 def by_posterior(job: Job) -> Prediction:
@@ -169,9 +171,9 @@ def by_posterior(job: Job) -> Prediction:
 
 
 def by_huber(job: Job) -> Prediction:
-    """Bootstrap the log-Huber fit of each group by itself.
+    """Bootstrap the log-Huber fit of each group separately.
 
-    A group with too few fitted runs is predicted by the fit to the runs of all groups.
+    A group with too few runs to fit is predicted by the fit to the runs of all groups.
     """
     seen, later, rng = job.problem.seen.table, job.problem.later, np.random.default_rng(job.seed)
     parts = []

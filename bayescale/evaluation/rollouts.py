@@ -1,4 +1,4 @@
-"""Rollouts: fit the small runs, predict the large ones, and measure the coverage."""
+"""Rollouts: fit the small runs, predict the large runs, and measure coverage and scores."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from bayescale.evaluation.contenders import (
 )
 from bayescale.evaluation.jobs import (
     AVERAGED,
+    BAYESCALE,
     BOUNDS,
-    OURS,
     Job,
     JobResult,
     by_huber,
@@ -40,8 +40,8 @@ from bayescale.seeds import settle_seed
 AVERAGE, PERSISTENCE = "average", "persistence"
 #: Bins of the distance of extrapolation, in multiples of the largest fitted run.
 DISTANCES = {"<=2x": 2.0, "2-10x": 10.0, "10-100x": 100.0, ">100x": np.inf}
-#: Columns of `Rollout.points`, whose names no group column may have.
-TAKEN = (
+#: Columns of `Rollout.points`; a group column may not have one of these names.
+RESERVED = (
     "law",
     "method",
     "problem",
@@ -64,31 +64,31 @@ TAKEN = (
 
 @dataclass(frozen=True, eq=False)
 class Rollout(Storable):
-    """Forecasts of runs that were held out, and how good they were.
+    """Forecasts of held-out runs, and their scores.
 
     Attributes
     ----------
     points : pandas.DataFrame
         A row per law and held-out run: ``law``; ``method``, ``"bayescale"`` or ``"baseline"``;
-        ``problem``; ``threshold`` (nan for a split); the columns of `each` and of groups;
+        ``problem``; ``threshold`` (nan for a split); the columns of `each` and of the groups;
         ``series``; ``run``, its label in the table; ``N``, ``D``, ``C``; the measured ``loss``;
         ``extrapolation``, in multiples of the largest fitted run; the forecast's ``median`` and
         ``low50``, ``high50`` ... ``high95``, in the unit of the loss; the scores of
         `bayescale.evaluation.scores.score`; ``converged``, whether the chains of the fit
-        converged; ``seconds``, the time that its problem took; ``log_score_averaged``, the log
+        converged; ``seconds``, the run time of the problem; ``log_score_averaged``, the log
         score as a member of an average (see `members`).
     draws : dict of (law, problem) to array, dims (draw, point)
         At most 1000 predictive draws of the loss, points in the order of `points`. Draws of the
-        baselines are not kept.
+        baselines are not included.
     random_seed : int
         The seed that was used.
     notes : tuple of str
         Cautions: groups without a fitted run, baselines that could not be made.
     each : str, optional
-        The column whose every label was a problem.
+        The column of which every label was a separate problem.
     members : dict of (law, problem) to array, dims (draw, point)
-        As `draws`, of a law as a member of an average, where its drift is smaller than alone.
-        Empty for laws whose draws are the same in both cases.
+        As `draws`, for a law as a member of an average, in which its drift is smaller. Empty for
+        laws whose draws are the same in both cases.
     """
 
     points: pd.DataFrame = field(repr=False)
@@ -101,7 +101,7 @@ class Rollout(Storable):
     @property
     def laws(self) -> tuple[str, ...]:
         """Names of the laws that were fitted, without the baselines and the average."""
-        fitted = self.points["law"][self.points["method"] == OURS]
+        fitted = self.points["law"][self.points["method"] == BAYESCALE]
         return tuple(name for name in fitted.unique() if name != AVERAGE)
 
     def summary(self, by: str | Sequence[str] = ("law",)) -> pd.DataFrame:
@@ -110,18 +110,18 @@ class Rollout(Storable):
         Parameters
         ----------
         by : str or sequence of str
-            Columns of `points`; the result has a row for every combination of their values. Also
-            ``"distance"``: up to 2, 10 or 100 times the largest fitted run, or beyond.
+            Columns of `points`; the result has a row for every combination of their values.
+            ``"distance"`` is allowed too: up to 2, 10 or 100 times the largest fitted run, or more.
 
         Returns
         -------
         pandas.DataFrame
-            As `bayescale.evaluation.scores.summarise`: coverage of the 50, 80, 90 and 95 %
-            intervals, ``msce``, ``crps``, ``interval_score``, ``log_score``, ``rmsle``, their
-            standard errors and widths. Series are the labels of `each`, or the problems without
-            it. Where there are log-Huber baselines, ``interval_score_ratio`` and ``crps_ratio``
-            divide by the score of the same law's baseline, or by the mean over all baselines
-            where the law has none.
+            The columns of `bayescale.evaluation.scores.summarise`: coverage of the 50, 80, 90 and
+            95 % intervals, ``msce``, ``crps``, ``interval_score``, ``log_score`` and ``rmsle``,
+            with standard errors, and widths of the intervals. Series are the labels of `each`, or
+            else the problems. If there are log-Huber baselines, ``interval_score_ratio`` and
+            ``crps_ratio`` are the scores divided by that of the baseline of the same law, or by the
+            mean over all baselines if the law has none.
 
         Raises
         ------
@@ -138,16 +138,16 @@ class Rollout(Storable):
         huber = _huber_scores(points)
         compared = huber.notna().all(axis=1)
         if compared.any():
-            own, baseline = (
+            scores, baseline = (
                 scoring.summarise(p, by, series).set_index(by)
                 for p in (points[compared], points[compared].assign(**huber[compared]))
             )
-            ratios = pd.DataFrame({f"{s}_ratio": own[s] / baseline[s] for s in huber})
+            ratios = pd.DataFrame({f"{s}_ratio": scores[s] / baseline[s] for s in huber})
             table = table.merge(ratios.reset_index(), how="left", on=by)
         return table
 
     def mixed(self, weights: Mapping[str, float]) -> Rollout:
-        """The same rollout with the weighted average of its laws added, as the law ``"average"``.
+        """The same rollout with the weighted average of its laws added as the law ``"average"``.
 
         Parameters
         ----------
@@ -157,9 +157,9 @@ class Rollout(Storable):
         Returns
         -------
         Rollout
-            The draws of the average are draws of the laws in proportion to their weights, each
-            with the drift it has in `bayescale.average`. Its log score is the log density of that
-            mixture.
+            The draws of the average are draws of the laws in proportion to their weights. Each law
+            has the drift that it has in `bayescale.average`. The log score is the log density of
+            this mixture.
 
         Raises
         ------
@@ -174,16 +174,16 @@ class Rollout(Storable):
         if problems:
             raise BayescaleError(problems, where="mixed")
         weights = {law: w for law, w in weights.items() if w > 0}
-        kept = self.points[self.points["law"] != AVERAGE]
-        points, draws = [kept], {k: d for k, d in self.draws.items() if k[0] != AVERAGE}
+        single = self.points[self.points["law"] != AVERAGE]
+        points, draws = [single], {k: d for k, d in self.draws.items() if k[0] != AVERAGE}
         several = len(weights) > 1
         members = {**draws, **self.members} if several else draws
-        for problem in kept["problem"].unique():
-            own = kept[kept["problem"] == problem]
+        for problem in single["problem"].unique():
+            part = single[single["problem"] == problem]
             mixture = _mixture({law: members[law, problem] for law in weights}, weights)
             points.append(
                 _average(
-                    {law: own[own["law"] == law] for law in weights},
+                    {law: part[part["law"] == law] for law in weights},
                     mixture,
                     weights,
                     AVERAGED if several else "log_score",
@@ -221,21 +221,21 @@ def _huber_name(law: str) -> str:
 
 
 def _huber_scores(points: pd.DataFrame) -> pd.DataFrame:
-    """Scores of the log-Huber baseline at every point, nan where there is none."""
+    """Scores of the log-Huber baseline at every point; nan if there is none."""
     scores, run = ["interval_score", "crps"], ["problem", "run"]
     huber = points[points["law"].isin([_huber_name(law) for law in points["law"].unique()])]
     law = points["law"].where(
         points["law"].isin(huber["law"].unique()), points["law"].map(_huber_name)
     )
-    own = points[run].assign(law=law).merge(huber[[*run, "law", *scores]], "left")
+    of_law = points[run].assign(law=law).merge(huber[[*run, "law", *scores]], "left")
     mean = points[run].merge(huber.groupby(run)[scores].mean().reset_index(), "left")
-    return own[scores].fillna(mean[scores]).set_axis(points.index)
+    return of_law[scores].fillna(mean[scores]).set_axis(points.index)
 
 
 def _mixture(draws: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> np.ndarray:
     """Draws of several forecasts in proportion to their weights.
 
-    Draws stay in order, so blocks of consecutive draws are still nearly independent.
+    The order of the draws is preserved, so blocks of consecutive draws are nearly independent.
     """
     counts = shares(weights, min(len(d) for d in draws.values()))
     taken = [draws[law][np.arange(n) * len(draws[law]) // n] for law, n in counts.items() if n]
@@ -243,21 +243,23 @@ def _mixture(draws: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> n
     return np.concatenate(taken)[np.argsort(place, kind="stable")]
 
 
-def _average(of: Mapping[str, pd.DataFrame], mixture: np.ndarray, weights, score) -> pd.DataFrame:
-    """Points of a mixture, from the points of its laws."""
+def _average(
+    points: Mapping[str, pd.DataFrame], mixture: np.ndarray, weights, score
+) -> pd.DataFrame:
+    """Points of the average, from its draws and the points of its laws."""
     from scipy.special import logsumexp
 
-    log_scores = np.stack([p[score if score in p else "log_score"] for p in of.values()])
+    log_scores = np.stack([p[score if score in p else "log_score"] for p in points.values()])
     shares = np.array(list(weights.values()))[:, None]
-    places = next(iter(of.values())).loc[:, "problem":"extrapolation"]
+    places = next(iter(points.values())).loc[:, "problem":"extrapolation"]
     return scored(
         AVERAGE,
-        OURS,
+        BAYESCALE,
         places,
         mixture.astype(float),
         logsumexp(log_scores, axis=0, b=shares),
-        converged=all(p["converged"].all() for p in of.values()),
-        seconds=sum(p["seconds"].iloc[0] for p in of.values()),
+        converged=all(p["converged"].all() for p in points.values()),
+        seconds=sum(p["seconds"].iloc[0] for p in points.values()),
     )
 
 
@@ -284,21 +286,21 @@ def rollout(
     random_seed: int | None = None,
     progressbar: bool | None = None,
 ) -> Rollout:
-    """Fit the small runs, predict the large ones, and score the predictions.
+    """Fit the small runs, predict the large runs, and score the predictions.
 
     Parameters
     ----------
     runs : Runs
     laws : str, Law, or sequence of them
     above : float, str, or sequence of them, optional
-        Thresholds in `column` (``1e20``, ``"70B"``). For each, the runs below it are fitted and
-        the others predicted.
+        Thresholds in `column` (``1e20``, ``"70B"``). For each threshold, the runs below it are
+        fitted and the others are predicted.
     column : str
         The column of the thresholds, along which the distance of extrapolation is measured.
     split : str, optional
-        Instead of `above`, a column that is true for the runs to fit and false for the others.
+        A column that is true for the runs to fit and false for the others, instead of `above`.
     each : str, optional
-        A column whose every label is a problem of its own, as for many learning curves.
+        A column of which every label is a separate problem, for example many learning curves.
     groups, noise, drift, draws, tune, chains, cores, target_accept
         As in `bayescale.fit`.
     pool : mapping, optional
@@ -308,13 +310,13 @@ def rollout(
         the parameter. The name of a law may be a key too: its value maps parameters to priors of
         this law alone, and overrides the others.
     baselines : bool
-        Also make the forecasts in use today: for each law the log-Huber fit with a bootstrap, each
-        group by itself; for learning curves the last value.
+        Whether to add baseline forecasts: for each law the log-Huber fit with a bootstrap, for each
+        group separately; for learning curves also the last value.
     executor : concurrent.futures.Executor, optional
         Makes the fits; a process pool, or ``dask.distributed.Client(...).get_executor()``. By
         default this process makes them one after another. Results do not depend on it.
     random_seed : int, optional
-        The one used is stored on the rollout; None draws a fresh one.
+        With None a seed is drawn. The seed that was used is stored on the rollout.
     progressbar : bool, optional
         By default on a terminal and in notebooks only.
 
@@ -331,7 +333,8 @@ def rollout(
     Warns
     -----
     ConvergenceWarning
-        Once, if the chains of some fits did not converge; their points have ``converged`` false.
+        A single warning if the chains of some fits did not converge. In their points ``converged``
+        is false.
 
     Examples
     --------
@@ -371,7 +374,7 @@ def rollout(
             "priors": priors_of(law, chosen, priors),
         }
         forecasts += [(law.name, by_posterior, law, problem, options) for problem in held_out]
-    if baselines:  # last, so that the seeds of the posteriors are the same without them
+    if baselines:  # last, so that the seeds of the posteriors do not depend on them
         forecasts += [
             (_huber_name(law.name), by_huber, law, problem, {})
             for law in chosen
@@ -390,12 +393,12 @@ def rollout(
     ]
     results = run_jobs(jobs, executor, progressbar)
     _warn_of_convergence(jobs, results)
-    made = [(j, r) for j, r in zip(jobs, results, strict=True) if r.points is not None]
+    finished = [(j, r) for j, r in zip(jobs, results, strict=True) if r.points is not None]
     notes = [n for problem in held_out for n in unseen(problem, groups)]
     return Rollout(
-        points=pd.concat([r.points for _, r in made], ignore_index=True),
-        draws={(j.name, j.problem.name): r.draws for j, r in made if r.draws is not None},
-        members={(j.name, j.problem.name): r.member for j, r in made if r.member is not None},
+        points=pd.concat([r.points for _, r in finished], ignore_index=True),
+        draws={(j.name, j.problem.name): r.draws for j, r in finished if r.draws is not None},
+        members={(j.name, j.problem.name): r.member for j, r in finished if r.member is not None},
         random_seed=int(random_seed),
         notes=(*notes, *(r.note for r in results if r.note)),
         each=each,
@@ -408,7 +411,7 @@ def _can_label(runs: Runs, each: str | None, groups: Sequence[str], wrong: list[
     for what, name in [("each", each)] * (each is not None) + [("group", g) for g in groups]:
         if name not in runs:
             wrong.append(unknown(f"{what} column", name, runs.table.columns))
-        elif name in TAKEN:
+        elif name in RESERVED:
             wrong.append(f"{what} column {name!r} has a name that the scores need: rename it")
         elif missing := int(runs.table[name].isna().sum()):
             wrong.append(f"{what} column {name!r} has {missing} missing label(s)")

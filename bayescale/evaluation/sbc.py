@@ -1,8 +1,9 @@
-"""Simulation-based calibration: the coverage of posteriors for truths drawn from the prior.
+"""Simulation-based calibration: coverage of posteriors for true values drawn from the prior.
 
-Talts et al. 2018, arXiv:1804.06788: draw parameters from the prior, simulate runs, fit them. Over
-many repetitions the rank of the truth among its posterior draws is uniform, unless the model, the
-sampler or the code is wrong. Bands of the empirical distribution of the ranks are simultaneous
+Parameters are drawn from the prior, runs are simulated with them, and the runs are fitted (Talts et
+al. 2018, arXiv:1804.06788). Over many repetitions the rank of the true value among the posterior
+draws is uniform, unless the model, the sampler or the code is wrong. Bands of the empirical
+distribution of the ranks are simultaneous
 (Säilynoja, Bürkner & Vehtari 2022, arXiv:2103.10522).
 """
 
@@ -27,9 +28,9 @@ from bayescale.model import Design, design, draw_prior, simulate_design, target
 from bayescale.priors import Prior
 from bayescale.seeds import settle_seed
 
-#: Posterior draws among which the truth is ranked; thinned, so that they are nearly independent.
+#: Number of posterior draws for a rank; they are thinned, so that they are nearly independent.
 RANK_DRAWS = 500
-#: Simulations behind a simultaneous band.
+#: Number of simulations for a simultaneous band.
 BAND_SIMULATIONS = 2000
 
 
@@ -44,7 +45,7 @@ class Calibration:
         posterior draws below the truth. Uniform on 0 to 1 for correct posteriors.
     law : str
     unconverged : int
-        Number of tables whose chains did not converge even after longer runs. They are kept.
+        Number of tables whose chains did not converge even after longer runs. They are included.
     random_seed : int
         The seed that was used.
     """
@@ -77,7 +78,7 @@ class Calibration:
         pandas.DataFrame
             One row per scalar: ``coverage50`` and ``coverage90``, the coverage of 50 and 90 %
             intervals, and ``inside``, whether the empirical distribution of the ranks lies inside
-            the band. With correct posteriors, one scalar in twenty leaves a band of 95 %.
+            the band. With correct posteriors, one scalar in twenty is not inside a 95 % band.
         """
         return pd.DataFrame(
             {
@@ -98,9 +99,9 @@ class Calibration:
 
 
 class _Table(NamedTuple):
-    """One table to simulate and fit, with all that another process needs for it.
+    """One table to simulate and fit, with all inputs that another process needs.
 
-    `truth` is one draw from the prior, by name of the variable; `seed` is this table's own.
+    `truth` is one draw from the prior, by name of the variable; every table has a different `seed`.
     """
 
     plan: Design
@@ -127,20 +128,20 @@ def calibrate(
     random_seed: int | None = None,
     progressbar: bool | None = None,
 ) -> Calibration:
-    """Simulate tables from the prior on the design of `runs`, fit each, and rank the truths.
+    """Simulate tables with the design of `runs` from the prior, fit them, and rank the truths.
 
     Parameters
     ----------
     runs : Runs
-        The design: sizes and groups are kept, losses are simulated.
+        The design: their sizes and groups are used, and their losses are simulated.
     law, groups, pool, priors, drift, draws, tune, chains, cores, target_accept
         As in `bayescale.fit`.
     n : int
-        Number of simulated tables, 2 or more; a verdict needs 200 or more.
+        Number of simulated tables, at least 2; a conclusion needs 200 or more.
     executor : concurrent.futures.Executor, optional
         Makes the fits, as in `bayescale.rollout`. Results do not depend on it.
     random_seed : int, optional
-        The one used is stored on the result; None draws a fresh one.
+        With None a seed is drawn. The seed that was used is stored on the result.
     progressbar : bool, optional
         By default on a terminal and in notebooks only.
 
@@ -151,7 +152,7 @@ def calibrate(
     Raises
     ------
     FitError, LawError
-        For fewer than two tables, a law that cannot be sent to another process, or what
+        For fewer than two tables, a law that cannot be sent to another process, and all inputs that
         `bayescale.fit` refuses.
 
     Examples
@@ -198,7 +199,7 @@ def _ranks_of_table(table: _Table) -> tuple[dict[str, float], bool]:
 def _ranks(posterior: xr.Dataset, truth: Mapping[str, np.ndarray], rng) -> dict[str, float]:
     """The share of thinned draws below the truth, per scalar.
 
-    Ranks are jittered within their cell, so that they are uniform on 0 to 1 and not discrete.
+    Ranks are discrete; a random number within each step makes them uniform on 0 to 1.
     """
     posterior = posterior[[name for name in posterior.data_vars if name in truth]]
     names, values = flatten(posterior)
@@ -223,7 +224,7 @@ def envelope(n: int, prob: float = 0.95) -> tuple[np.ndarray, np.ndarray, np.nda
     Returns
     -------
     at, lower, upper : array, dims (n + 1,)
-        Points from 0 to 1, and the bounds at each.
+        Points from 0 to 1, and the bounds at each point.
     """
     from arviz_stats.ecdf_utils import ecdf_pit
 
@@ -238,5 +239,5 @@ def is_inside(pit: np.ndarray, prob: float = 0.95) -> bool:
     """Whether the empirical distribution of `pit`, dims (table,), lies inside its band."""
     at, lower, upper = envelope(len(pit), prob)
     below = np.searchsorted(np.sort(pit), at, side="right") / len(pit)
-    # Bounds and shares are ratios of counts: equal ones may differ in the last bit.
+    # Bounds and shares are ratios of counts. Equal values may differ in the last bit.
     return bool(((below >= lower - 1e-9) & (below <= upper + 1e-9)).all())

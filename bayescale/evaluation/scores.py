@@ -26,8 +26,8 @@ _NAMES = {f"{100 * q:.0f}": q for q in LEVELS}
 
 # -- one forecast, one outcome -----------------------------------------------------------------
 
-# `scoringrules` has the interval score and the CRPS too, but would replace only five lines here,
-# and could not share the sorted draws from which intervals, medians and the CRPS are computed.
+# The package `scoringrules` has the interval score and the CRPS too. It would replace only five
+# lines and could not use the sorted draws from which intervals, medians and the CRPS are computed.
 
 
 def interval_score(truth, low, high, alpha: float) -> np.ndarray:
@@ -67,7 +67,7 @@ def crps(truth: np.ndarray, draws: np.ndarray) -> np.ndarray:
     Returns
     -------
     array, dims (point,)
-        In the unit of `truth`; the absolute error where all draws agree.
+        In the unit of `truth`; equal to the absolute error if all draws are equal.
 
     Examples
     --------
@@ -85,7 +85,7 @@ def score(truth, draws, log_density, parts: int = 4) -> pd.DataFrame:
     truth : array_like, dims (point,)
         Measured losses.
     draws : array_like, dims (draw, point)
-        Predictive draws of the loss, chain after chain, so that blocks of draws are independent.
+        Predictive draws of the loss, ordered by chain, so that blocks of draws are independent.
     log_density : array_like, dims (point,)
         Log predictive density of the loss (not of its log) at the truth.
     parts : int
@@ -99,13 +99,14 @@ def score(truth, draws, log_density, parts: int = 4) -> pd.DataFrame:
         ``inside50`` ... ``inside95``, whether an interval contains the truth; ``width50`` ...
         ``width95``, widths of the intervals of log loss, and ``width95_loss``, in the unit of the
         loss; ``interval_score`` (90 %) and ``crps`` of log loss, with their Monte Carlo standard
-        errors ``interval_score_mc`` and ``crps_mc``; ``log_score``; ``log_error``, the log of
-        median over truth.
+        errors ``interval_score_mc`` and ``crps_mc``; ``log_score``; ``log_error``, the log of the
+        ratio of median to truth.
 
     Raises
     ------
     BayescaleError
-        If shapes do not match, draws are fewer than `parts`, or losses are not finite and positive.
+        If shapes do not match, there are fewer draws than `parts`, or losses are not finite and
+        positive.
 
     Examples
     --------
@@ -137,7 +138,7 @@ def score(truth, draws, log_density, parts: int = 4) -> pd.DataFrame:
 
 
 def _checked(truth, draws, log_density, parts: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Logs of truth and draws, and the log density; raises what `score` does."""
+    """Logs of truth and draws, and the log density; raises the errors of `score`."""
     truth, draws, log_density = (np.asarray(a, dtype=float) for a in (truth, draws, log_density))
     problems = []
     if truth.ndim != 1 or log_density.shape != truth.shape or draws.shape[1:] != truth.shape:
@@ -156,7 +157,7 @@ def _checked(truth, draws, log_density, parts: int) -> tuple[np.ndarray, np.ndar
 
 
 def _sorted(draws: np.ndarray) -> np.ndarray:
-    """Draws of each point in ascending order: sorted once, used for all scores."""
+    """Draws of each point in ascending order; they are sorted once for all scores."""
     return np.sort(np.ascontiguousarray(np.transpose(draws)), axis=1).T
 
 
@@ -177,7 +178,7 @@ def _interval_score(truth: np.ndarray, draws: np.ndarray) -> np.ndarray:
 
 
 def _crps(truth: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """From sorted draws: mean distance to the truth, less half the mean distance of two draws."""
+    """From sorted draws: mean distance to the truth minus half the mean distance of two draws."""
     n = len(draws)
     rank = 2 * np.arange(1, n + 1) - n - 1
     return np.abs(draws - truth).mean(axis=0) - rank @ draws / n**2
@@ -198,8 +199,8 @@ def summarise(
 ) -> pd.DataFrame:
     """Mean scores of many points, averaged within each series and then over series.
 
-    A curve with a thousand checkpoints thus has the same weight as one with ten, and standard
-    errors come from the scatter between series, not between the checkpoints of one.
+    A curve with a thousand checkpoints thus has the same weight as one with ten. Standard errors
+    are computed from the scatter between series, not between the checkpoints of one series.
 
     Parameters
     ----------
@@ -208,7 +209,7 @@ def summarise(
     by : str or sequence of str
         Columns of labels; the result has a row for every combination.
     series : str, optional
-        The column with the label of the series: a curve, a table, a group. Without it all points of
+        The column with the labels of the series: curves, tables or groups. Without it all points of
         a row of the result are one series.
 
     Returns
@@ -216,7 +217,7 @@ def summarise(
     pandas.DataFrame
         The columns `by`; ``n`` points and ``n_series``; ``coverage50`` ... ``coverage95`` and
         their standard errors ``*_se`` (binomial for a single series); ``msce``, the mean squared
-        calibration error over `MSCE_LEVELS` of all points together; ``crps``, ``interval_score``,
+        calibration error over `MSCE_LEVELS` for all points pooled; ``crps``, ``interval_score``,
         ``log_score`` and ``rmsle`` (root mean square of ``log_error``) with standard errors
         ``*_se`` between series, nan for a single series; the Monte Carlo errors ``crps_mc`` and
         ``interval_score_mc``, averaged within a series (its points share draws, so this is an upper
@@ -297,8 +298,8 @@ def reliability(
     levels : sequence of float
         Nominal probabilities of central intervals.
     series : array_like, dims (point,), optional
-        The series of each point. Points of one series are dependent, so the limits are those
-        of as many independent points as there are series.
+        The series of each point. Points of one series are dependent, so the limits are those for
+        one independent point per series.
 
     Returns
     -------
@@ -322,6 +323,6 @@ def reliability(
 def _coverage(pit, levels) -> np.ndarray:
     """Coverage of central intervals of each probability."""
     off_centre = np.abs(np.asarray(pit, dtype=float) - 0.5)
-    # A pit is a ratio of counts and a level a decimal fraction: equal ones may differ in the last
-    # bit.
+    # A PIT value is a ratio of counts and a level a decimal fraction. Equal values may differ in
+    # the last bit.
     return (off_centre[:, None] <= np.asarray(levels) / 2 + 1e-12).mean(axis=0)

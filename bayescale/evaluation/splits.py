@@ -18,7 +18,7 @@ TRUTH = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0"
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """Runs to fit and runs to predict.
+    """One forecasting problem: runs to fit and runs to predict.
 
     Attributes
     ----------
@@ -28,8 +28,8 @@ class Problem:
     later : pandas.DataFrame
         The rows of the same table to predict.
     places : pandas.DataFrame
-        One row per run to predict: problem, threshold, labels, sizes, loss and extrapolation, as
-        the result shows them.
+        One row per run to predict, with the columns of the result: problem, threshold, labels,
+        sizes, loss and extrapolation.
     """
 
     name: str
@@ -38,9 +38,9 @@ class Problem:
     places: pd.DataFrame
 
     def points(self, law: Law, groups: Sequence[str]) -> pd.DataFrame:
-        """The runs to predict, as `forecast` takes them.
+        """The runs to predict, in the form that `forecast` requires.
 
-        Labels of groups and series without a fitted run are None, which stands for a new one.
+        Labels of groups and series without a fitted run are None: a new group or series.
         """
         columns = dict.fromkeys((*"NDC", *law.columns, *groups, "series"))
         frame = self.later[[c for c in columns if c in self.later]].copy()
@@ -63,7 +63,7 @@ class Cut:
     ----------
     name : str
     threshold : float
-        In the column of the thresholds; nan for a split.
+        Value of the threshold; nan for a split.
     fitted : array of bool, dims (run,)
         True for the runs to fit.
     """
@@ -84,14 +84,14 @@ def cuts(runs: Runs, above, column: str, split: str | None, wrong: list[str]) ->
     if column not in runs:
         wrong.append(unknown("column", column, runs.table.columns))
         return []
-    place = pd.to_numeric(runs.table[column], errors="coerce")
-    if missing := int(place.isna().sum()):
+    values = pd.to_numeric(runs.table[column], errors="coerce")
+    if missing := int(values.isna().sum()):
         wrong.append(f"column {column!r} has {missing} value(s) that are not numbers")
         return []
     if split is not None:
         return _split(runs, split, wrong)
     return [
-        Cut(f"{column} >= {text}", value, (place < value).to_numpy())
+        Cut(f"{column} >= {text}", value, (values < value).to_numpy())
         for text, value in _thresholds(above, wrong).items()
     ]
 
@@ -130,14 +130,15 @@ def problems(
     groups: Sequence[str],
     wrong: list[str],
 ) -> list[Problem]:
-    """A problem for every cut and every label of `each`; invalid ones are added to `wrong`."""
+    """A problem for every cut and every label of `each`; the reasons for invalid problems
+    are added to `wrong`."""
     labels = None if each is None else runs.table[each].astype(str)
     found = []
     for cut in cut_by:
         for label in [None] if labels is None else labels.unique():
-            own = np.ones(len(runs), bool) if label is None else (labels == label).to_numpy()
+            labelled = np.ones(len(runs), bool) if label is None else (labels == label).to_numpy()
             name = cut.name if label is None else f"{label}, {cut.name}"
-            seen, later = runs[own & cut.fitted], runs[own & ~cut.fitted].table
+            seen, later = runs[labelled & cut.fitted], runs[labelled & ~cut.fitted].table
             if len(seen) < FEWEST_RUNS:
                 wrong.append(
                     f"{name}: {len(seen)} run(s) to fit, but at least {FEWEST_RUNS} are needed"
@@ -168,7 +169,7 @@ def _places(name: str, threshold: float, seen: Runs, later: pd.DataFrame, column
 
 
 def unseen(problem: Problem, groups: Sequence[str]) -> list[str]:
-    """A note for every column of groups or series with labels that no fitted run has."""
+    """A note for every group or series column with labels that no fitted run has."""
     notes = []
     for column in [c for c in (*groups, "series") if c in problem.later]:
         later, seen = (t[column].astype(str) for t in (problem.later, problem.seen.table))

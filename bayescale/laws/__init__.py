@@ -1,4 +1,4 @@
-"""The gallery of scaling laws, one file each, and their registry by name."""
+"""The scaling laws of the package, one file each, and their registry by name."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def get(law: str | Law) -> Law:
 
 
 def _pickled(law: Law):
-    """Pickle a law of the gallery by name, so that it is unpickled as the same object."""
+    """Pickle a law of the registry by name, so that it is unpickled as the same object."""
     try:
-        in_gallery = get(law.name) is law
+        registered = get(law.name) is law
     except LawError:
-        in_gallery = False
-    return (get, (law.name,)) if in_gallery else law.__reduce__()
+        registered = False
+    return (get, (law.name,)) if registered else law.__reduce__()
 
 
 copyreg.pickle(Law, _pickled)

@@ -15,8 +15,9 @@ import numpy as np
 from bayescale.errors import LawError, unknown
 from bayescale.priors import Positive, Prior
 
-#: Names that a fitted model or its results use for something else. Neither a parameter of a law nor
-#: a group column may have one, nor ``log_N`` or ``log_N_at_knots`` for a column N of the law.
+#: Names of other variables of a fitted model or its results. Parameters of laws and group columns
+#: may not have these names. For a column N of the law, ``log_N`` and ``log_N_at_knots`` are also
+#: reserved.
 RESERVED = frozenset(
     {
         # dimensions
@@ -40,8 +41,9 @@ RESERVED = frozenset(
 #: Endings of names that a model makes from a parameter or a group column: ``E_dataset_scale``.
 RESERVED_ENDINGS = ("_scale", "_offset", "_index", "_prior", "__")
 
-#: Laws that were unpickled, by their marks: compiled models are cached by a law's identity.
-_met: WeakValueDictionary[str, Law] = WeakValueDictionary()
+#: Laws that were pickled or unpickled in this process, by identifier. Unpickling must return the
+#: same object, because compiled models are cached by the identity of their law.
+_pickled: WeakValueDictionary[str, Law] = WeakValueDictionary()
 
 
 @dataclass(frozen=True)
@@ -107,13 +109,14 @@ class Law:
     published : mapping of str to Published
         Constants from the literature, by a short name.
     amplitude, floor : str, optional
-        Parameters such that the loss is `floor` + `amplitude` times a function of the others, or
-        without a floor. Learning curves are sampled more efficiently if they are declared.
+        Parameters such that the loss is `floor` + `amplitude` times a function of the other
+        parameters; `floor` may be omitted. Learning curves are sampled more efficiently if these
+        are declared.
 
     Raises
     ------
     LawError
-        If signature and priors disagree, or a name is reserved or refers to nothing.
+        If signature and priors do not match, or a name is reserved or unknown.
 
     Examples
     --------
@@ -163,8 +166,8 @@ class Law:
             ("poolable", poolable, parameters),
             ("amplitude and floor", {self.amplitude, self.floor} - {None}, parameters),
         ):
-            if strange := set(names) - set(known):
-                problems.append(f"{what} names {', '.join(sorted(strange))}, not among {known}")
+            if others := set(names) - set(known):
+                problems.append(f"{what} names {', '.join(sorted(others))}, not among {known}")
         if self.floor and not self.amplitude:
             problems.append("a floor needs an amplitude above it")
         problems += [
@@ -264,7 +267,7 @@ class Law:
         if len(self.columns) != 1:
             raise LawError(
                 f"law {self.name!r} has the columns {self.columns}: only a law of one "
-                "column can be read along another"
+                "column can be used with another"
             )
         if column not in self._along:
             base = self.name.split("(")[0]
@@ -279,15 +282,15 @@ class Law:
         return {}
 
     @cached_property
-    def _mark(self) -> str:
+    def _identifier(self) -> str:
         return uuid.uuid4().hex
 
     def __reduce__(self):
-        # The functions must be importable. Unpickled twice in one process, it is one object.
-        _met[self._mark] = self
+        # The functions must be importable. Unpickling twice in one process gives one object.
+        _pickled[self._identifier] = self
         state = {f.name: getattr(self, f.name) for f in fields(self)}
         state |= {name: dict(state[name]) for name in ("priors", "published")}
-        return _unpickled, (self._mark, state)
+        return _unpickled, (self._identifier, state)
 
     def __repr__(self) -> str:
         inside = ", ".join((*self.columns, "*", *self.parameters))
@@ -308,10 +311,10 @@ def group_name_problem(law: Law, group: str) -> str | None:
     reason = _why_reserved(group, law.columns)
     if group in law.parameters:
         reason = "it is a parameter of the law"
-    elif member := next((p for p in law.parameters if p.endswith(f"_{group}")), None):
-        stem = member.removesuffix(f"_{group}")
+    elif combined := next((p for p in law.parameters if p.endswith(f"_{group}")), None):
+        stem = combined.removesuffix(f"_{group}")
         if stem in law.parameters or stem in RESERVED:
-            reason = f"the values of {stem} per group would be called {member}, as a parameter is"
+            reason = f"the values of {stem} by group would be called {combined}, a parameter's name"
     return reason and f"the group column name {group!r} is reserved, because {reason}: rename it"
 
 
@@ -330,10 +333,10 @@ def _why_reserved(name: str, columns: tuple[str, ...]) -> str | None:
     return "a fitted model uses it" if name in RESERVED or name in of_columns else None
 
 
-def _unpickled(mark: str, state: Mapping[str, object]) -> Law:
+def _unpickled(identifier: str, state: Mapping[str, object]) -> Law:
     """The law that was pickled; one object per process."""
-    law = _met.get(mark)
+    law = _pickled.get(identifier)
     if law is None:
         law = Law(**state)
-        law.__dict__["_mark"] = mark
-    return _met.setdefault(mark, law)
+        law.__dict__["_identifier"] = identifier
+    return _pickled.setdefault(identifier, law)

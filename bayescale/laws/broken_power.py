@@ -8,7 +8,7 @@ from bayescale.priors import Positive
 
 
 def beyond(x, d, f):
-    """Smooth distance of log x beyond a bend at `d` of width `f`, minus that of x = 1."""
+    """Smooth distance of log x beyond a bend at `d` of width `f`, minus its value at x = 1."""
     return f * (softplus(np.log(x / d) / f) - softplus(-np.log(d) / f))
 
 
@@ -44,13 +44,13 @@ broken_power = Law(
     constants=broken_constants,
     priors=dict(
         **AS_POWER,
-        # Both as the slope in `power`; breaks to steeper and to flatter are equally likely.
+        # Both as the exponent in `power`: steeper and flatter second slopes are equally likely.
         alpha0=Positive(0.35, spread=2.0, between=1.2),
         alpha1=Positive(0.35, spread=2.0, between=1.2),
         # Within one to two decades of the centre of the runs, the range of sweeps and curves.
         d=Positive(0.7, spread=4.0, between=1.5),
-        # Bends that curves can resolve. Least squares finds a median of 0.2, but half of these
-        # bends lie between two neighbouring points, where the likelihood is not smooth.
+        # Widths that curves can resolve. Least-squares fits have a median of 0.2, but half of
+        # these bends lie between two neighbouring points, where the likelihood is not smooth.
         f=Positive(0.5, spread=2.0, between=1.2),
     ),
     columns=("C",),
@@ -71,9 +71,9 @@ delayed_power = Law(
         # The exponent after the start, as in `power`.
         alpha=Positive(0.35, spread=2.0, between=1.2),
         # Curves begin about three e-folds before the geometric mean of their points. The start
-        # lies within a decade of that, so that it is not the bend of the whole curve.
+        # lies within a decade of that, so that it does not describe a bend of the whole curve.
         d=Positive(0.05, spread=3.0, between=1.5),
-        # 90 %: from a sharp start (0.36) to one of a decade and more (1.4).
+        # 90 %: from a sharp start (0.36) to a start over a decade and more (1.4).
         k=Positive(0.7, spread=1.5, between=1.2),
     ),
     columns=("C",),

@@ -1,6 +1,6 @@
-"""From chance level down to a limit: M4 of Alabdulmohsin et al. 2022.
+"""A decrease from chance level to a limit: M4 of Alabdulmohsin et al. 2022.
 
-With s the reducible loss as a share of the range from chance level to limit,
+Let s be the reducible loss divided by the distance from chance level to the limit. Then
 s / (1 - s)**kappa = r x**-alpha.
 """
 
@@ -17,11 +17,12 @@ def loss(x, *, E, A, alpha, kappa, headroom):
     """Chance level is E + A (1 + `headroom`); `kappa` = 0 is a power law without chance level."""
     log_odds = (kappa - 1) * np.log1p(headroom) - kappa * np.log(headroom) - alpha * np.log(x)
     u = 0.0
-    # log(won + unwon) is convex and increasing in u = log(won): from 0, Newton descends to its
-    # root and never leaves won + unwon >= 1, so nothing underflows.
+    # Solve (1 - s) + s = 1 for u = log(1 - s). The logarithm of the sum is convex and increasing
+    # in u. Newton steps from u = 0 therefore decrease to the root, and the sum stays at least 1,
+    # so that nothing underflows.
     for _ in range(STEPS):
-        won, unwon = np.exp(u), np.exp(log_odds + kappa * u)
-        u = u - np.log(won + unwon) * (won + unwon) / (won + kappa * unwon)
+        rest, share = np.exp(u), np.exp(log_odds + kappa * u)
+        u = u - np.log(rest + share) * (rest + share) / (rest + kappa * share)
     return E + A * (1 + headroom) * np.exp(log_odds + kappa * u)
 
 
@@ -40,11 +41,12 @@ chance_power = Law(
         A=Positive(0.4, spread=2.2, between=1.2, of="loss"),
         # The exponent far below chance level, as in `power`.
         alpha=Positive(0.35, spread=2.0, between=1.2),
-        # 1 is a logistic curve in log x; the literature expects 0.4 to 2.3, public image curves
-        # have 0.1 to 0.5. Near 0 the curve has a corner at chance level, where chains diverge.
+        # At 1 the curve is logistic in log x. The literature expects 0.4 to 2.3; public image
+        # curves have 0.1 to 0.5. Near 0 the curve has a kink at chance level, which causes
+        # divergent transitions.
         kappa=Positive(1.0, spread=2.0, between=1.2),
-        # Centres of sweeps lie well below chance level: by 0.3 to 3 times the reducible loss for
-        # error rates, by 5 times and more for language models.
+        # At the centre of a sweep the loss is well below chance level: by 0.3 to 3 times the
+        # reducible loss for error rates, by 5 times and more for language models.
         headroom=Positive(2.0, spread=3.0, between=1.3),
     ),
     columns=("C",),

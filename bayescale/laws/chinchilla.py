@@ -22,7 +22,7 @@ chinchilla = Law(
     optimum=optimum,
     constants=constants,
     priors=dict(
-        # Text in nats per token: refits find E from 1.3 to 2.0 (a factor 1.4 is one sd).
+        # Text, in nats per token: E is 1.3 to 2.0 in refits (one sd is a factor of 1.4).
         E=Positive(1.7, spread=1.4, between=1.1),
         # Reducible loss at the centre of a sweep, 90 %: 0.1 to 1.5 nats.
         A=Positive(0.4, spread=2.2, between=1.2),

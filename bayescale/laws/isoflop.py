@@ -1,8 +1,8 @@
 """Approach 2 of Hoffmann et al. 2022 as one model: all isoFLOP profiles around N* = n C^a.
 
-With a group column that names the budget of each run (``groups="profile"``), every profile has its
+A group column may label the budget of each run (``groups="profile"``). Every profile then has its
 own level and optimum, which scatter around the power laws. With training curves as ``series`` the
-same law is approach 1: the envelope of the curves is its minimum.
+same law describes approach 1: its minimum is the envelope of the curves.
 """
 
 from bayescale.laws.base import Law

@@ -5,8 +5,8 @@ from bayescale.priors import Positive
 
 
 def loss(N, D, *, A, B, alpha_N, alpha_D):
-    """`A` is the loss at the reference N with unlimited data, `B` that at the reference D with an
-    unlimited model."""
+    """`A` is the loss at the reference N with unlimited data. `B` is the loss at the reference D
+    with an unlimited model."""
     q = 1 / alpha_D
     return (A**q * N ** (-alpha_N * q) + B**q / D) ** alpha_D
 
@@ -44,7 +44,7 @@ kaplan = Law(
         # Without a floor the amplitudes are the whole loss, 90 %: 1.2 to 5.4 nats.
         A=Positive(2.5, spread=1.6, between=1.1),
         B=Positive(2.5, spread=1.6, between=1.1),
-        # Published: 0.07 to 0.10; a factor 1.5 is one sd.
+        # Published: 0.07 to 0.10; one sd is a factor of 1.5.
         alpha_N=Positive(0.09, spread=1.5, between=1.1),
         alpha_D=Positive(0.09, spread=1.5, between=1.1),
     ),

@@ -1,12 +1,12 @@
-"""Kaplan et al. 2020 in parameters and steps, the origin of their N* ~ C^0.73."""
+"""Kaplan et al. 2020 in parameters and steps, from which they derive N* ~ C^0.73."""
 
 from bayescale.laws.base import Law, Published
 from bayescale.priors import Positive
 
 
 def loss(N, S, *, A, B, alpha_N, alpha_S):
-    """`S` is the minimal number of optimiser steps, that of batches far above the critical size:
-    steps / (1 + B_crit / batch)."""
+    """`S` is the minimal number of optimiser steps, which is needed with batches far above the
+    critical size: steps / (1 + B_crit / batch)."""
     return A * N**-alpha_N + B * S**-alpha_S
 
 
@@ -15,10 +15,10 @@ def constants(N, S, *, A, B, alpha_N, alpha_S):
 
 
 def minimal_steps(steps, batch, loss, *, B_star=2.1e8, alpha_B=0.21):
-    """Steps to the same loss in the limit of large batches: the column ``S``.
+    """Number of steps to the same loss in the limit of large batches: the column ``S``.
 
-    `batch` in tokens; the critical batch is ``B_star`` / loss^(1 / alpha_B) tokens (their section
-    5.1, with the constants of their Table 3).
+    `batch` is in tokens. The critical batch size is ``B_star`` / loss^(1 / alpha_B) tokens (their
+    section 5.1, with the constants of their Table 3).
     """
     return steps / (1 + B_star / loss ** (1 / alpha_B) / batch)
 
@@ -39,10 +39,10 @@ kaplan_steps = Law(
     priors=dict(
         # The loss of a model at the centre after infinitely many steps, 90 %: 1.2 to 5.4 nats.
         A=Positive(2.5, spread=1.6, between=1.1),
-        # Loss at the centre of the runs that more steps would remove.
+        # The part of the loss at the centre of the runs that more steps would remove.
         B=Positive(0.2, spread=2.5, between=1.2),
         alpha_N=Positive(0.09, spread=1.5, between=1.1),
-        # Published: 0.76; a factor 1.4 is one sd.
+        # Published: 0.76; one sd is a factor of 1.4.
         alpha_S=Positive(0.76, spread=1.4, between=1.1),
     ),
     columns=("N", "S"),

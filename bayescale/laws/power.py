@@ -29,8 +29,9 @@ pure_power = Law(
     priors=dict(
         # Without a limit the amplitude is the whole loss at the centre of the runs.
         A=Positive(1.0, spread=2.0, between=1.1, of="loss"),
-        # The whole loss falls more slowly than its reducible part: by the share 0.4 / (0.5 + 0.4)
-        # that `power` expects at the centre. Published: 0.05 (Kaplan) to 0.35 (Hestness).
+        # The whole loss falls more slowly than its reducible part, by the factor 0.4 / (0.5 + 0.4):
+        # the reducible share at the centre at the medians of `power`. Published: 0.05 (Kaplan) to
+        # 0.35 (Hestness).
         alpha=Positive(0.15, spread=2.5, between=1.2),
     ),
     columns=("C",),
@@ -44,8 +45,8 @@ power = Law(
     loss=loss,
     constants=constants,
     priors=dict(
-        # Losses come in any unit here (nats, error rates), so the amplitudes are shares of the
-        # training runs' typical loss.
+        # The loss may have any unit (nats, error rates), so the amplitudes are relative to the
+        # typical loss of the fitted runs.
         E=Positive(0.5, spread=2.0, between=1.1, of="loss"),
         A=Positive(0.4, spread=2.2, between=1.2, of="loss"),
         # The middle 90 % of 324 public learning curves: 0.05 to 1.08 (Alabdulmohsin et al. 2022).

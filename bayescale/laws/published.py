@@ -70,7 +70,8 @@ class Claim:
 HOFFMANN, PORIAN = "Hoffmann et al. 2022, arXiv:2203.15556", "Porian et al. 2024, arXiv:2406.19146"
 _BESIROGLU = chinchilla.published["besiroglu2024"].values
 
-#: As the papers state them; Hoffmann et al.'s intervals are 10th to 90th percentiles of subsamples.
+#: Exponents as stated in the papers. The intervals of Hoffmann et al. are 10th to 90th percentiles
+#: over subsamples.
 CLAIMS = (
     Claim("Kaplan et al. 2020", 0.73, "Kaplan et al. 2020, arXiv:2001.08361, Table 6"),
     Claim("Hoffmann et al. 2022, approach 1", 0.50, HOFFMANN, 0.488, 0.502, 0.8),
@@ -81,11 +82,11 @@ CLAIMS = (
         _BESIROGLU["beta"] / (_BESIROGLU["alpha"] + _BESIROGLU["beta"]),
         "Besiroglu et al. 2024, arXiv:2404.10102",
     ),
-    # An exponent of FLOP per token without embeddings, in place of N.
+    # The exponent of FLOP per token (without embeddings), which DeepSeek-AI use in place of N.
     Claim("DeepSeek 2024, of FLOP per token", 0.5243, "DeepSeek-AI 2024, arXiv:2401.02954"),
 )
 
-#: The staircase of Porian et al., Table 1: per corpus, each step with its 95 % interval.
+#: Porian et al., Table 1: the exponent under each procedure with its 95 % interval, by corpus.
 STAIRCASE = {
     "RefinedWeb": (
         Claim("as Kaplan et al.", 0.8353, PORIAN, 0.82, 0.85, 0.95),

@@ -21,8 +21,9 @@ shifted_power = Law(
         A=Positive(1.0, spread=2.0, between=1.1, of="loss"),
         # The exponent where 1/x dominates, as in `power`.
         alpha=Positive(0.35, spread=2.0, between=1.2),
-        # At the medians the limit is 0.53 of the loss at the centre, about as `power` expects
-        # (0.56). The spread covers limits far away (0.014) and nearly reached (2.8).
+        # At the medians the limit is 0.53 of the loss at the centre, close to that of `power`
+        # (0.56). The spread includes distant limits (gamma of 0.014) and limits that are nearly
+        # reached (2.8).
         gamma=Positive(0.2, spread=5.0, between=1.5),
     ),
     columns=("C",),

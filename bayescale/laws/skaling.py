@@ -10,7 +10,7 @@ def loss(N, D, *, E, A, B, alpha, beta, q):
     """With `q` = 1 the terms of model and data add (Hoffmann et al.). With `E` = 0 and `beta` = `q`
     it is the joint law of Kaplan et al. As `q` goes to 0, only the larger term remains."""
     model, data = A * N**-alpha, B * D**-beta
-    # E + (model**(1 / q) + data**(1 / q))**q, whose powers overflow where q is small.
+    # This is E + (model**(1 / q) + data**(1 / q))**q, whose powers would overflow for small q.
     z = np.log(data / model) / q
     return E + model * np.exp(q * ((z + abs(z)) / 2 + np.log1p(np.exp(-abs(z)))))
 
@@ -29,12 +29,12 @@ skaling = Law(
     optimum=optimum,
     constants=constants,
     priors=dict(
-        # From near zero (0.16; Kaplan's law has no floor) to the 1.8 of text models and above.
+        # From near zero (0.16; Kaplan's law has no floor) to above 1.8, the value for text.
         E=Positive(1.0, spread=2.5, between=1.1),
-        # Reducible loss: from 0.2 nats above a high limit to the whole loss without one.
+        # Reducible loss: from 0.2 nats above a high floor to the whole loss without a floor.
         A=Positive(0.8, spread=2.5, between=1.2),
         B=Positive(0.8, spread=2.5, between=1.2),
-        # Kaplan's exponents without a limit (0.08) to those above one (0.6).
+        # From Kaplan's exponents without a floor (0.08) to exponents above a floor (0.6).
         alpha=Positive(0.22, spread=2.0, between=1.1),
         beta=Positive(0.22, spread=2.0, between=1.1),
         # The geometric mean of Kaplan's 0.1 and Hoffmann's 1.

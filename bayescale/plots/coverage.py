@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.errors import BayescaleError, unknown
-from bayescale.evaluation import AVERAGE, DISTANCES, OURS, Rollout
+from bayescale.evaluation import AVERAGE, BAYESCALE, DISTANCES, Rollout
 from bayescale.evaluation import scores as scoring
 from bayescale.plots import style
 from bayescale.plots.rollouts import EXTRAPOLATION, law_to_draw, warn_if_not_converged
@@ -53,8 +53,8 @@ def plot_coverage(
         their probability. The second is the histogram of the probability integral transform (PIT),
         the share of the forecast below the measured loss: high at both ends if intervals are too
         narrow, high in the middle if they are too wide. The grey bands contain 95 % of the results
-        of a calibrated forecast with as many independent series as the line that has fewest. If
-        all runs belong to one series, runs are counted instead.
+        of a calibrated forecast with as many independent series as the line with the fewest. If all
+        runs belong to one series, the number of runs is used instead.
 
     Raises
     ------
@@ -78,8 +78,8 @@ def plot_coverage(
         )
     warn_if_not_converged(pd.concat([line.points for line in lines]))
     _reliability(panels[0], rollout, lines, int((rollout.points["law"] == law).sum()))
-    own = [line.ink for line in lines if by == "law" and (line.points["law"] == law).all()]
-    _pit(panels[1], rollout, law, *own or [style.COLOURS[6]])
+    line_colour = [line.ink for line in lines if by == "law" and (line.points["law"] == law).all()]
+    _pit(panels[1], rollout, law, *line_colour or [style.COLOURS[6]])
     return panels
 
 
@@ -112,7 +112,9 @@ def _lines(rollout: Rollout, by: str, law: str) -> Iterator[_Line]:
             f"give by= a column with at most {MOST_LINES}",
             where="plot_coverage",
         )
-    baseline = {name: compared and (part["method"] != OURS).all() for name, part in parts.items()}
+    baseline = {
+        name: compared and (part["method"] != BAYESCALE).all() for name, part in parts.items()
+    }
     fitted = sorted((name for name in parts if not baseline[name]), key=lambda n: n != AVERAGE)
     for i, name in enumerate(fitted, start=-(AVERAGE in fitted)):
         ink = style.COLOURS[6] if by == "law" and name == AVERAGE else colour(i)
@@ -214,7 +216,7 @@ def _series(rollout: Rollout, points: pd.DataFrame) -> pd.Series | None:
 
 
 def _effective(rollout: Rollout, points: pd.DataFrame) -> tuple[int, str]:
-    """A lower bound on the number of independent outcomes, and the same with its unit."""
+    """A lower bound on the number of independent outcomes, and this number with its unit."""
     series = _series(rollout, points)
     if series is None:
         return len(points), f"{len(points)} run{'s' * (len(points) > 1)}"
@@ -230,7 +232,7 @@ def _percent(axis) -> None:
 
 
 def _legend_below(ax) -> None:
-    """Put the legend below the panel: lines may cross any part of it."""
+    """Put the legend below the panel, because lines may cross any part of the panel."""
     handles, labels = ax.get_legend_handles_labels()
     order = sorted(range(len(labels)), key=lambda i: labels[i].startswith("95 % band"))
     ax.legend(

@@ -1,4 +1,4 @@
-"""Exponents of the compute-optimal size: estimates, and published values."""
+"""Exponents of the compute-optimal size: estimates and published values."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def plot_exponents(
     Parameters
     ----------
     exponents : Hypotheses, or mapping of str to xarray.DataArray
-        Hypotheses, of which every law and the average are drawn; or draws of a by name, with dims
-        (chain, draw).
+        Hypotheses: every law and the average are drawn. Or a mapping from names to draws of a, with
+        dims (chain, draw).
     claims : sequence of Claim
         Published values, with the intervals of their authors if there are any; by default
         ``bayescale.laws.CLAIMS``.
@@ -105,7 +105,7 @@ def _claim(ax: Axes, claim: Claim, y: float, ink: str = style.GREY) -> None:
     ax.plot(claim.a, y, "D", color=ink, ms=5.5)
 
 
-STEPS = ("step", "corpus", "a", "low", "high")  # columns that plot_staircase needs
+STEPS = ("step", "corpus", "a", "low", "high")  # columns that plot_staircase requires
 
 
 def plot_staircase(
@@ -114,7 +114,7 @@ def plot_staircase(
     *,
     axes: Sequence[Axes] | None = None,
 ) -> np.ndarray:
-    """The exponent a in N* ~ C^a as the differences between two procedures are removed in turn.
+    """The exponent a in N* ~ C^a while the differences between two procedures are removed in turn.
 
     Parameters
     ----------
@@ -154,13 +154,13 @@ def plot_staircase(
         axes = style.figure(1, len(corpora), size=(5.6 * len(corpora) + 0.6, 4.8), sharey=True)[1]
     axes = np.atleast_1d(axes)
     for ax, corpus in zip(axes, corpora, strict=True):
-        own = steps[steps["corpus"] == corpus].reset_index(drop=True)
-        x = np.arange(len(own))
-        ax.step(x, own["a"], where="mid", color=style.COLOURS[0], lw=1.2, alpha=0.5)
+        part = steps[steps["corpus"] == corpus].reset_index(drop=True)
+        x = np.arange(len(part))
+        ax.step(x, part["a"], where="mid", color=style.COLOURS[0], lw=1.2, alpha=0.5)
         ax.errorbar(
             x - 0.1,
-            own["a"],
-            [own["a"] - own["low"], own["high"] - own["a"]],
+            part["a"],
+            [part["a"] - part["low"], part["high"] - part["a"]],
             fmt="o",
             color=style.COLOURS[0],
             lw=2.5,
@@ -168,19 +168,19 @@ def plot_staircase(
             label="estimated",
         )
         published = {c.name: c for c in claims.get(corpus, ())}
-        for i, step in enumerate(own["step"]):
+        for i, step in enumerate(part["step"]):
             if step in published:
                 claim, first = (
                     published[step],
-                    step == next(s for s in own["step"] if s in published),
+                    step == next(s for s in part["step"] if s in published),
                 )
-                reach = (
+                bars = (
                     None if claim.low is None else [[claim.a - claim.low], [claim.high - claim.a]]
                 )
                 ax.errorbar(
                     i + 0.1,
                     claim.a,
-                    reach,
+                    bars,
                     fmt="D",
                     color=style.GREY,
                     lw=1.6,
@@ -198,7 +198,7 @@ def plot_staircase(
                 va="bottom",
                 color=style.GREY,
             )
-        ax.set_xticks(x, own["step"], rotation=28, ha="right")
+        ax.set_xticks(x, part["step"], rotation=28, ha="right")
         ax.set_title(corpus)
         ax.legend(loc="upper right", bbox_to_anchor=(1, 0.98))
     axes[0].set_ylabel("exponent a, N* ~ C^a")

@@ -1,4 +1,4 @@
-"""A fit: the law through its runs, its posterior, and its residuals."""
+"""Plots of a fit: the law and its runs, the posterior, and the residuals."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CURVE_POINTS = 60
-REACH = 30.0  # how far plot_fit extends beyond the largest run, as a factor
+REACH = 30.0  # plot_fit extends to this multiple of the largest run
 
 
 def plot_fit(
@@ -88,10 +88,10 @@ def plot_fit(
         lower, upper = interval(mean, prob, kind)
         ax.fill_between(grid, lower, upper, color=colour(i), alpha=0.22, linewidth=0)
         ax.plot(grid, mean.median(SAMPLE), color=colour(i))
-        own = labels == name if fit.groups else np.ones(len(fit.runs), bool)
+        in_group = labels == name if fit.groups else np.ones(len(fit.runs), bool)
         ax.scatter(
-            seen[own],
-            fit.runs.table["loss"][own],
+            seen[in_group],
+            fit.runs.table["loss"][in_group],
             color=colour(i),
             marker=marker(i),
             s=30,
@@ -125,7 +125,7 @@ def plot_fit(
 
 
 def _along(fit: Fit, column: str, grid: np.ndarray, group) -> xr.DataArray:
-    """Draws of the law along one column, at the optimal N and D if the law has an optimum."""
+    """Draws of the law along one column, at the optimal N and D if the law has both columns."""
     import xarray as xr
 
     place = {column: grid}
@@ -140,7 +140,7 @@ def _along(fit: Fit, column: str, grid: np.ndarray, group) -> xr.DataArray:
 
 
 def _published_path(fit: Fit, point: str, grid: np.ndarray) -> np.ndarray:
-    """The law with published constants along `grid`, at the N and D that these call optimal."""
+    """The law with published constants along `grid`, at the optimal N and D of these constants."""
     values = fit.law.published[point].values
     if not fit.law.allocates:
         return fit.law.at(point, **{fit.law.columns[0]: grid})
@@ -227,13 +227,13 @@ def _meaning(name: str) -> str:
 
 
 def _toward(inner, outer):
-    """Extend an interval toward another one, at each end by at most its own width."""
+    """Extend an interval towards another one, at each end by at most the width of the first."""
     width = inner[1] - inner[0]
     return max(outer[0], inner[0] - width), min(max(outer[1], inner[1]), inner[1] + width)
 
 
 def _density(draws: np.ndarray, log: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Places and a kernel density; estimated on the log scale for parameters with a log link."""
+    """Values and a kernel density, which is estimated on the log scale if `log` is true."""
     from scipy.stats import gaussian_kde
 
     draws = np.asarray(draws).ravel()[:: max(1, draws.size // 4000)]
@@ -278,10 +278,10 @@ def plot_residuals(fit: Fit, *, label: int = 4) -> np.ndarray:
         ax.axhspan(-sigma, sigma, color="#e8eef4", zorder=0, linewidth=0)
         ax.axhline(0, color=style.GREY, linewidth=1)
         for i, name in enumerate(sorted(set(labels))):
-            own = labels == name
+            in_group = labels == name
             ax.scatter(
-                values[own],
-                residual[own],
+                values[in_group],
+                residual[in_group],
                 color=colour(i),
                 marker=marker(i),
                 s=30,

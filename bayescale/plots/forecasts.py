@@ -32,7 +32,8 @@ def plot_forecast(
     ----------
     forecast : Forecast
     x : {"N", "D", "C"}, optional
-        The x axis, or a column of the law's own; by default the one with the widest range.
+        The x axis; another column of the law is allowed too. By default the column with the widest
+        range.
     observed : Runs, optional
         Runs to draw on top, such as held-out ones.
     ci_prob : float, optional
@@ -43,7 +44,7 @@ def plot_forecast(
     Returns
     -------
     matplotlib.axes.Axes
-        Bands of ``mean``, where law and drift lie, and of ``loss``, what a new run would measure;
+        Bands of ``mean``, the law with its drift, and of ``loss``, the measured loss of a new run;
         bars for one or two points. The region beyond the fitted runs is shaded.
 
     Raises

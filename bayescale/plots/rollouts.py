@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,12 +13,9 @@ from bayescale.evaluation import scores as scoring
 from bayescale.plots import style
 from bayescale.plots.style import label_for, log_axis, loss_axis
 
-if TYPE_CHECKING:
-    pass
-
 MOST_PANELS = 12
-LONGEST_NAME = 36  # of a problem, in characters, above its panel
-MANY_POINTS = 30  # of a curve: more are drawn as a band
+LONGEST_NAME = 36  # most characters of the name of a problem above its panel
+MANY_POINTS = 30  # curves with more points are drawn with bands
 WIDE_RANGE = 6.0  # ratio of losses beyond which ticks are spaced by decades
 EXTRAPOLATION = "extrapolation"
 COLUMNS = ("C", "D", "N", EXTRAPOLATION)
@@ -43,7 +39,7 @@ def plot_rollout(
         runs have, else the extrapolation: the size of a run as a multiple of the largest fitted
         one.
     prob : {0.8, 0.9, 0.95}
-        Probability of the thin bars, which decides whether a run counts as inside. Thick bars are
+        Probability of the thin bars. Runs outside these bars are marked as outside. Thick bars are
         50 % intervals.
 
     Returns
@@ -203,7 +199,7 @@ def _edge(part: pd.DataFrame, column: str) -> tuple[float, str]:
 
 
 def _side_by_side(ax, at: np.ndarray, edge: float) -> tuple[np.ndarray, float]:
-    """Shift bars at the same place of a log axis to the right so that all can be seen.
+    """Shift bars at the same place of a log axis to the right, so that all are visible.
 
     Returns the places of the bars and the smallest distance between two, in points (1/72 inch).
     """
@@ -229,7 +225,7 @@ def law_to_draw(rollout: Rollout, law: str | None, where: str) -> str:
 
 
 def warn_if_not_converged(points: pd.DataFrame) -> None:
-    """Warn if points are drawn of fits whose chains did not converge."""
+    """Warn if the chains of a fit did not converge and its points are drawn."""
     fits = points.groupby(["law", "problem"])["converged"].all()
     if not fits.all():
         warnings.warn(

@@ -1,4 +1,4 @@
-"""The design of a table of runs."""
+"""Plot of the design of a table of runs."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def plot_runs(runs: Runs, *, ax: Axes | None = None) -> Axes:
     norm = _log_norm(table["loss"])
     names = sorted(set(labels))
     for i, name in enumerate(names):
-        own = labels == name
+        in_group = labels == name
         # Groups often have the same design. Their points are drawn side by side.
         shift = 1.13 ** (i - (len(names) - 1) / 2)
         points = ax.scatter(
-            table["D"][own] * shift,
-            table["N"][own],
-            c=table["loss"][own],
+            table["D"][in_group] * shift,
+            table["N"][in_group],
+            c=table["loss"][in_group],
             norm=norm,
             cmap="cividis_r",
             marker=marker(i),

@@ -1,4 +1,4 @@
-"""Simulation-based calibration."""
+"""Plot of a simulation-based calibration."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ def plot_sbc(calibration: Calibration, *, prob: float = 0.95, ax: Axes | None = 
     ----------
     calibration : Calibration
     prob : float
-        Probability that the ranks of one calibrated scalar stay inside the envelope everywhere.
+        Probability that the whole distribution of the ranks of a calibrated scalar lies inside the
+        envelope.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure.
 
     Returns
     -------
     matplotlib.axes.Axes
-        For each scalar the empirical distribution function of its ranks less the uniform one.
-        A calibrated posterior stays inside the envelope. The difference plot and its envelope are
-        those of Säilynoja et al. 2022, arXiv:2103.10522.
+        For each scalar the empirical distribution function of its ranks minus the uniform one.
+        The curve of a calibrated posterior lies inside the envelope. The difference plot
+        and its envelope are those of Säilynoja et al. 2022, arXiv:2103.10522.
     """
     ax = style.axes(ax)
     n = len(calibration.pit)
@@ -57,7 +58,7 @@ def plot_sbc(calibration: Calibration, *, prob: float = 0.95, ax: Axes | None = 
     ax.axhline(0, color=style.GREY, linewidth=0.8)
     ax.set(
         xlabel="rank of the true value in its posterior",
-        ylabel="empirical less uniform distribution",
+        ylabel="empirical minus uniform distribution",
         title=f"{calibration.law}: {n} simulated tables, {calibration.pit.shape[1]} scalars",
     )
     ax.legend(ncols=2, fontsize=9.5)

@@ -57,8 +57,8 @@ def figure(
     with plt.rc_context(STYLE):
         made = plt.subplots(rows, columns, figsize=size, **options)
         interactive = plt.isinteractive()
-    # The first figure in a notebook loads its backend, which turns interactive mode on. Leaving
-    # rc_context turns it off again, and then later figures would not be shown.
+    # The first figure in a notebook loads the backend, which turns interactive mode on. The end of
+    # rc_context turns it off again. Later figures would then not be shown.
     plt.interactive(interactive)
     return made
 
@@ -129,7 +129,7 @@ def loss_axis(axis: Axis) -> None:
     low, high = sorted(axis.get_view_interval())
     apart = np.log(high / low) / TICKS
     ticks: list[float] = []
-    # Round numbers first, then less round ones where there is room.
+    # Multiples of large steps come first, then multiples of smaller steps where there is space.
     top = np.floor(np.log10(high))
     for step in (10 ** (top - np.arange(4))[:, None] * np.array([5, 2, 1])).ravel():
         for tick in np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step:

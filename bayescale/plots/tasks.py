@@ -1,4 +1,4 @@
-"""Tasks: curves with their breaks, and accuracy against loss, a panel for each."""
+"""Plots of tasks: curves with their breaks, and accuracy against loss, a panel for each."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 PANELS_PER_ROW = 3
 POINTS = 80
 MOST_PANELS = 12
-BINS = 40  # of the density of a break
-LEAST_PLACES = 20  # draws of a break that its density needs
+BINS = 40  # bins of the density of a break
+LEAST_PLACES = 20  # a density is drawn from at least this many draws of a break
 
 
 def plot_breaks(
@@ -32,7 +32,7 @@ def plot_breaks(
     ci_prob: float | None = None,
     axes: Sequence[Axes] | None = None,
 ) -> np.ndarray:
-    """Curves with credible bands, and the posterior of where each one breaks.
+    """Curves with credible bands, and the posterior of the place of each break.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def _density(ax: Axes, log_x: np.ndarray, p: float, ends: tuple[float, float]) -
     share = p * np.histogram(log_x, edges)[0] / len(log_x)
     top = ax.twinx()
     top.stairs(share, np.exp(edges), fill=True, color=style.COLOURS[1], alpha=0.45)
-    # At most a third of the panel, and low where a break is improbable.
+    # The histogram fills at most a third of the panel, and is low if a break is improbable.
     top.set_ylim(0, 1.15 * max(3 * share.max(), 0.5))
     top.set_yticks([])
     top.grid(visible=False)
@@ -158,10 +158,10 @@ def plot_link(
             low, high = interval(mean.isel(task=0), ci_prob)
             ink = style.colour(j)
             ax.fill_between(grid, low, high, color=ink, alpha=0.18, lw=0)
-            own = fitted[fitted["member"] == member] if member else fitted
+            of_member = fitted[fitted["member"] == member] if member else fitted
             ax.plot(
-                own[along],
-                own["y"],
+                of_member[along],
+                of_member["y"],
                 style.marker(j),
                 ms=4,
                 color=ink,

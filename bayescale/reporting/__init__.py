@@ -1,4 +1,4 @@
-"""Results as text: tables for a terminal, and a page."""
+"""Results as tables of text, and as an HTML page."""
 
 from bayescale.reporting import tables
 from bayescale.reporting.page import findings, report, save_picture

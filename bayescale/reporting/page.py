@@ -1,4 +1,4 @@
-"""One self-contained HTML page about a fit: tables, pictures, cautions, and how to read them."""
+"""One self-contained HTML page about a fit: tables, pictures and cautions, with explanations."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from bayescale.plots import (
 from bayescale.reporting import tables
 from bayescale.units import grid
 
-MOST_GROUPS = 12  # groups with rows of their own in the tables of forecasts and allocations
+MOST_GROUPS = 12  # largest number of groups in the tables of forecasts and allocations
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page; `how` says how to read its tables."""
+    """A part of the page; `how` explains its tables."""
 
     title: str
     how: str
@@ -75,8 +75,8 @@ def findings(fit: Fit, budgets: Sequence[float] = (), ci_prob: float | None = No
     Returns
     -------
     Findings
-        Warnings are not raised: their messages are in ``notes``. Those about convergence are left
-        out, since the check of the fit is shown with the tables.
+        Warnings are not raised; their messages are in ``notes``. Warnings about convergence are
+        left out, because the check of the fit is shown with the tables.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -136,7 +136,7 @@ def report(
     Returns
     -------
     Path
-        Of the page.
+        The path of the page.
 
     Examples
     --------
@@ -205,7 +205,7 @@ def _sections(fit: Fit, found: Findings, budgets, ci_prob) -> list[Section]:
         out.append(
             Section(
                 "Forecast losses",
-                f"The loss of a new run, trained like the fitted ones, lies in its interval with "
+                f"The loss of a new run, trained like the fitted runs, lies in its interval with "
                 f"{100 * prob:g} % probability. 'mean loss' is the law with its drift, without the "
                 "scatter of a single run. The last column is the compute as a multiple "
                 "of the largest fitted run's: the larger it is, the more the forecast depends on "
@@ -228,9 +228,9 @@ def _sections(fit: Fit, found: Findings, budgets, ci_prob) -> list[Section]:
             Section(
                 "Compute-optimal allocation",
                 "'train' is the model size and the number of tokens with the lowest expected loss. "
-                "'expected regret' is how much higher its loss is, on average, than at the true "
-                "optimum, in nats per token. The optimal N and D can be uncertain although the "
-                "regret is small, because the loss is flat near the optimum.",
+                "'expected regret' is the expected difference from the loss at the true optimum, "
+                "in nats per token. The optimal N and D can be uncertain although the regret is "
+                "small, because the loss changes little near the optimum.",
                 [found.allocations],
                 pictures,
             )
@@ -253,9 +253,10 @@ def _sections(fit: Fit, found: Findings, budgets, ci_prob) -> list[Section]:
         Section(
             "Parameters of the law",
             "E is the irreducible loss. The amplitudes A and B are the parts of the reducible loss "
-            "that depend on N and on D, at the geometric means of these over the runs. Rows marked "
-            "(raw) are the constants as papers print them. sigma is the scale of the noise on log "
-            "loss, and nu its degrees of freedom: a small nu means occasional outliers.",
+            "that depend on N and on D, at the geometric means of N and D over the runs. Rows "
+            "marked (raw) are the constants in the units that papers use. sigma is the scale of "
+            "the noise on log loss, and nu its degrees of freedom: a small nu means occasional "
+            "outliers.",
             [found.posterior],
             pictures,
         )
@@ -287,15 +288,16 @@ def _breaks(breaks: Breaks, ci_prob) -> Section:
         "Breaks",
         "P(break) is the probability that the slope of a curve changes at a break, rather than by "
         "drift, a gradual random walk of the slope. The frequency of breaks is estimated from all "
-        "curves together. The last column is the rate of false alarms: how often a break was found "
-        "in simulated curves without one, with about as many points. Bayes factors are natural "
-        "logarithms. 'break over law' compares a break with a straight law and ignores drift; "
-        f"'break over drift' allows for it.{_noted(breaks.notes)}",
+        "curves together. The last column is the rate of false alarms: the share of simulated "
+        "curves without a break, with about as many points, in which a break was found. Bayes "
+        "factors are natural logarithms. 'break over law' compares a break with the law, both "
+        "without drift; 'break over drift' compares a break with drift with drift alone."
+        f"{_noted(breaks.notes)}",
         [tables.breaks(breaks, ci_prob)],
         [
             _picture(
                 plot_breaks(breaks, ci_prob=ci_prob),
-                "Curves with credible bands. Histograms show where a break would be.",
+                "Curves with credible bands. Histograms are posteriors of the place of a break.",
             )
         ],
     )
@@ -322,5 +324,5 @@ def _picture(axes: Any, caption: str) -> Picture:
 
 
 def save_picture(axes: Any, path: Path) -> None:
-    """Write the figure of these axes as png, atomically. The figure is closed."""
+    """Write the figure of these axes as a png file, atomically. The figure is closed."""
     atomically(path, lambda temporary: temporary.write_bytes(png(axes)))

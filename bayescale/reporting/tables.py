@@ -74,7 +74,7 @@ def forecasts(results: list[Forecast], ci_prob: float | None = None) -> Table:
 
 
 def allocations(results: list[Allocation], ci_prob: float | None = None) -> Table:
-    """A row for each budget: what to train, the optimum, and the expected regret."""
+    """A row for each budget: the N and D to train, the optimum, and the expected regret."""
     prob, kind = defaults(ci_prob)
     rows = []
     for result in results:

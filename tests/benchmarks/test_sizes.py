@@ -1,4 +1,4 @@
-"""Sizes of drift beyond tables: as shipped, and the hierarchical model they are judged beside."""
+"""Sizes of drift beyond tables: the defaults of the package, and the hierarchical model."""
 
 import sys
 from pathlib import Path
@@ -25,7 +25,7 @@ def sizes(monkeypatch):
 
 
 def later(sizes, size, rng):
-    """Runs that lie off their law as a drift of some size makes them, and their evidence."""
+    """The evidence of runs that are simulated with a drift of some size."""
     runs = rng.integers(3, 40)
     distance = np.sort(rng.uniform(0.2, 5, runs))
     near = np.minimum.outer(distance, distance)
@@ -35,14 +35,14 @@ def later(sizes, size, rng):
     basis = np.column_stack([np.full(runs, 0.005), 0.002 * distance])
     law, scale = basis @ basis.T, np.full(runs, 0.005)
     covariance = law + size**2 * walk + np.diag(scale**2)
-    off = rng.multivariate_normal(np.zeros(runs), covariance)
-    one = sizes.Later(off, law, walk, scale[None], np.full((1, runs), np.inf))
+    gap = rng.multivariate_normal(np.zeros(runs), covariance)
+    one = sizes.Later(gap, law, walk, scale[None], np.full((1, runs), np.inf))
     between = np.sqrt(np.maximum(sizes.SIZES[:-1], sizes.SIZES[1] / 4) * sizes.SIZES[1:])
     scores = [
-        norm.logpdf(off, 0, np.sqrt(np.diag(law + s**2 * walk) + scale**2)) for s in sizes.SIZES
+        norm.logpdf(gap, 0, np.sqrt(np.diag(law + s**2 * walk) + scale**2)) for s in sizes.SIZES
     ]
     joint = [
-        multivariate_normal.logpdf(off, None, law + s**2 * walk + np.diag(scale**2))
+        multivariate_normal.logpdf(gap, None, law + s**2 * walk + np.diag(scale**2))
         for s in sizes.SIZES
     ]
     worth = [sizes.worth(one, s) for s in between]
@@ -58,13 +58,13 @@ def test_sizes_of_drift_are_those_of_the_benchmark():
     )
 
 
-def test_what_is_shipped_scores_best_of_all_that_was_learnt():
+def test_the_default_sizes_score_best_of_the_learnt_sizes():
     rows = pd.read_csv(RESULTS / "rollouts.csv").query("over == 'all'")
     for method in ("chinchilla", "average"):
-        own = rows[rows["method"] == method].set_index("drift")
-        others = own.loc[["hierarchical", "hierarchical, jointly"]]
-        assert (own.loc["learnt", "interval_score"] < others["interval_score"]).all()
-        assert (own.loc["learnt", "log_score"] > others["log_score"]).all()
+        of_method = rows[rows["method"] == method].set_index("drift")
+        others = of_method.loc[["hierarchical", "hierarchical, jointly"]]
+        assert (of_method.loc["learnt", "interval_score"] < others["interval_score"]).all()
+        assert (of_method.loc["learnt", "log_score"] > others["log_score"]).all()
 
 
 def test_a_joint_density_without_tails_is_that_of_the_normal(sizes, monkeypatch):
@@ -74,7 +74,7 @@ def test_a_joint_density_without_tails_is_that_of_the_normal(sizes, monkeypatch)
     np.testing.assert_allclose(found, evidence.joint, atol=1e-6)
 
 
-def test_runs_are_worth_what_is_new_in_them(sizes):
+def test_the_effective_number_of_runs(sizes):
     nothing, apart = np.zeros((5, 5)), np.eye(5)
     scale, nu = np.full((1, 5), 0.01), np.full((1, 5), np.inf)
     one = sizes.Later(np.zeros(5), nothing, apart, scale, nu)
@@ -85,7 +85,7 @@ def test_runs_are_worth_what_is_new_in_them(sizes):
 
 
 @pytest.mark.parametrize("kind", ["runs", "jointly"])
-def test_a_population_of_sizes_is_found_again(sizes, kind):
+def test_a_simulated_population_of_sizes_is_recovered(sizes, kind):
     rng = np.random.default_rng(3)
     truth = np.exp(np.log(0.1) + 0.5 * rng.standard_normal(60))
     evidence = [later(sizes, size, rng)[1] for size in truth]
@@ -96,7 +96,7 @@ def test_a_population_of_sizes_is_found_again(sizes, kind):
     assert np.log(found.size.spread) > found.tau
 
 
-def test_a_table_that_says_nothing_changes_nothing(sizes):
+def test_a_table_with_a_flat_likelihood_changes_nothing(sizes):
     silent = np.zeros(len(sizes.SIZES))
     assert sizes.population([silent]).mu == pytest.approx(sizes.TYPICAL.centre, abs=0.1)
     spoken = -5 * sizes.SIZES

@@ -58,7 +58,7 @@ def test_log_x_is_centred_and_families_are_indexed():
 def test_accuracies_at_chance_are_noted_as_prior_dominated():
     flat = pd.DataFrame({"C": C, "accuracy": 0.25})
     notes = read_curves(flat, x="C", y="accuracy", n_questions=400, chance=0.25).notes
-    assert "never leaves chance" in notes[0]
+    assert "never exceeds chance" in notes[0]
     assert "prior-dominated" in notes[1]
 
 

@@ -1,4 +1,4 @@
-"""How commands end: text or JSON, and the exit code."""
+"""Output of commands: text or JSON, and the exit code."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def test_the_fit_is_saved_beside_the_page(kept, openlm):
     assert np.array_equal(fit.runs.table["loss"], c4["loss"])
 
 
-def test_a_fit_as_json_is_the_fit(table, folder, run):
+def test_a_fit_as_json_has_the_posterior(table, folder, run):
     ended = run(
         "fit",
         table,

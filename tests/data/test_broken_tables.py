@@ -1,4 +1,4 @@
-"""A broken table is refused with a reason or read whole: never a crash, never a lost row."""
+"""A broken table is refused with a reason or read completely; no other error, no missing row."""
 
 import csv
 import io

@@ -72,7 +72,7 @@ def models():
     return bs.Runs.from_frame(frame)
 
 
-def test_a_table_is_restated_and_says_so(models):
+def test_a_restated_table_has_a_note(models):
     other = models.recount("non_embedding", vocab=50_000)
     counted = bs.count(models.table["width"], models.table["depth"], 50_000)
     np.testing.assert_allclose(other.table["N"], counted.non_embedding)
@@ -93,7 +93,7 @@ def test_flop_in_full_are_those_of_the_sizes(models):
     assert bs.Runs.from_json(full.to_json()).convention == full.convention
 
 
-def test_there_and_back_is_where_it_was(models):
+def test_recounting_twice_restores_the_counts(models):
     back = models.recount("non_embedding", vocab=50_000).recount("total", vocab=50_000)
     np.testing.assert_allclose(back.table["N"], models.table["N"])
     np.testing.assert_allclose(back.table["C"], models.table["C"])
@@ -119,7 +119,7 @@ def test_a_count_without_embeddings_needs_no_vocabulary(models):
     np.testing.assert_allclose(models.recount("non_embedding").table["N"], counted.non_embedding)
 
 
-def test_tied_embeddings_and_other_blocks_can_be_said(models):
+def test_tied_embeddings_and_other_blocks_can_be_given(models):
     tied = models.recount("total", vocab=50_000, tied=True, feed_forward=100)
     by_hand = bs.count(
         models.table["width"], models.table["depth"], 50_000, tied=True, feed_forward=100
@@ -135,7 +135,7 @@ def test_runs_without_tokens_cannot_be_restated():
 
 def test_budgets_that_are_no_longer_in_proportion_are_named(models):
     note = models.recount("non_embedding", "full", vocab=50_000).notes[-1]
-    assert note.startswith("C / (N D) runs from 16.")
+    assert note.startswith("C / (N D) varies from 16.")
     assert "restated" in models.recount("non_embedding").notes[-1]  # no caution there
 
 
@@ -175,7 +175,7 @@ def test_the_local_exponent_is_that_of_the_best_size_at_a_budget(where):
     assert local_exponent(ALPHA, BETA, where) == pytest.approx(slope, rel=0.01)
 
 
-def test_over_the_sizes_kaplan_trained_the_exponent_is_about_theirs():
+def test_over_the_sizes_of_kaplan_the_exponent_is_near_the_published_one():
     """Published: 0.74 to 0.78, by the constants (Pearce & Song 2024)."""
     N = np.geomspace(768, 1.5e9, 400)
     for alpha, beta in ((ALPHA, BETA), (0.3392, 0.2849)):

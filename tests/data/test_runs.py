@@ -1,4 +1,4 @@
-"""Runs: the usual spellings are found, numbers mean what was meant, nothing is dropped silently."""
+"""Runs: recognition of columns and numbers, completeness of the table, messages."""
 
 import hashlib
 import json
@@ -81,7 +81,7 @@ def test_columns_of_any_name_can_be_named(read):
     assert dict(runs.mapping) == {"N": "weights", "D": "seen", "loss": "bpb"}
 
 
-def test_a_named_column_wins_over_the_usual_spelling_and_keeps_the_other():
+def test_a_named_column_has_priority_and_the_other_column_remains():
     frame = FRAME.assign(N=5.0, loss_smooth=[4.0, 3.6, 3.2, 2.9])
     runs = Runs.from_frame(frame, N="params", loss="loss_smooth")
     assert runs.table["N"].tolist() == FRAME["params"].tolist()
@@ -98,7 +98,7 @@ def test_embeddings_are_counted_where_both_counts_are_given():
     assert alone.convention == "N is counted without embeddings, C = 6ND"
 
 
-def test_numbers_may_be_written_as_people_do(read):
+def test_numbers_may_have_suffixes_and_exponents(read):
     runs = read("N,D,C,loss\n70B,1.4T,5.88e23,1.9\n410M,8.2B,2.02e19,3.3\n1e9,20e9,1.2e20,2.9\n")
     assert runs.table["N"].tolist() == [70e9, 410e6, 1e9]
     assert runs.table["D"].tolist() == [1.4e12, 8.2e9, 20e9]
@@ -119,7 +119,7 @@ def test_a_text_table_may_be_delimited_in_any_common_way(read, delimiter, newlin
     assert runs.table["corpus"].tolist() == FRAME["corpus"].tolist()
 
 
-def test_a_byte_order_mark_blank_lines_and_spaces_do_no_harm(read):
+def test_a_byte_order_mark_blank_lines_and_spaces_are_ignored(read):
     runs = read(b"\xef\xbb\xbf\n" + CSV.replace(",", " , ").replace("\n", "\n\n").encode())
     assert len(runs) == 4
     assert runs.mapping["N"] == "params"
@@ -145,7 +145,7 @@ def test_parquet_is_read_like_csv(read, tmp_path):
     assert runs.table.index.tolist() == [0, 1, 2, 3]
 
 
-def test_every_other_column_comes_along():
+def test_every_other_column_is_included():
     extra = FRAME.assign(lr=["3e-4", "2e-4", "1e-4", "1e-4"], note=["a", None, "", "b"])
     runs = Runs.from_frame(extra)
     assert runs.table["lr"].tolist() == [3e-4, 2e-4, 1e-4, 1e-4]
@@ -167,7 +167,7 @@ def test_two_of_N_D_and_C_give_the_third(missing):
     assert runs.flop_factor == 6
 
 
-def test_one_of_N_D_and_C_stays_alone():
+def test_from_one_of_N_D_and_C_no_other_is_computed():
     runs = Runs.from_frame(FRAME.drop(columns="params"))
     assert "N" not in runs
     assert "C" not in runs
@@ -199,7 +199,7 @@ def test_a_95_percent_interval_gives_the_standard_error():
     assert "loss_lower" not in runs
 
 
-def test_a_given_standard_error_wins_over_an_interval():
+def test_a_given_standard_error_has_priority_over_an_interval():
     frame = FRAME.assign(loss_sd=0.5, loss_lower=FRAME["loss"] - 1, loss_upper=FRAME["loss"] + 1)
     assert Runs.from_frame(frame).table["loss_sd"].tolist() == [0.5] * 4
 
@@ -230,7 +230,7 @@ def test_missing_counts_name_the_closest_column(read):
     assert "Is it 'parmas'? Then pass N='parmas'." in problem
 
 
-def test_a_misspelt_name_is_answered_with_the_closest_one(read):
+def test_a_misspelt_name_gives_the_closest_name(read):
     problems = refused(read, CSV, N="parms", loss_sd="spread", groups=["corpora"])
     assert problems == (
         "N (parameters): there is no column 'parms'. Did you mean 'params'? "
@@ -271,25 +271,25 @@ def test_a_repeated_column_of_a_frame_is_refused():
         Runs.from_frame(frame)
 
 
-def test_an_unnamed_column_gets_a_name_of_its_own(read):
+def test_an_unnamed_column_gets_a_unique_name(read):
     assert "unnamed_4" in read(CSV.replace("corpus", ""))
     (problem,) = refused(read, CSV.replace("params", "unnamed_4").replace("corpus", ""))
     assert problem.startswith("column 'unnamed_4' appears 2 times")
 
 
 @pytest.mark.parametrize("name", ["N", "loss", "loss_upper"])
-def test_groups_cannot_carry_the_name_of_a_quantity(name):
+def test_groups_cannot_have_the_name_of_a_quantity(name):
     frame = FRAME.assign(**{name: FRAME["loss"] + 1})
     with pytest.raises(RunsError, match=f"column '{name}' cannot label groups"):
         Runs.from_frame(frame, N="params", loss="loss", groups=name)
 
 
-def test_an_unknown_keyword_is_answered_with_the_closest_one():
+def test_an_unknown_keyword_gives_the_closest_keyword():
     with pytest.raises(RunsError, match=r"no column keyword 'los'\. Did you mean 'loss'"):
         Runs.from_frame(FRAME, los="loss")
 
 
-def test_only_a_frame_is_a_frame():
+def test_from_frame_refuses_other_types():
     with pytest.raises(RunsError, match="expected a pandas DataFrame, got str: for a file use"):
         Runs.from_frame("runs.csv")
 
@@ -336,7 +336,7 @@ def test_a_value_of_another_kind_is_not_a_number(cell):
         Runs.from_frame(frame)
 
 
-def test_a_decimal_comma_is_not_taken_for_thousands(read):
+def test_a_decimal_comma_is_not_read_as_a_thousands_separator(read):
     text = "N;D;loss\n1e9;2e10;3,123\n2e9;4e10;2,912\n4e9;8e10;2,750\n"
     (problem,) = refused(read, text)
     assert "3 values are not a number (lines 2, 3, 4), e.g. '3,123'" in problem
@@ -380,7 +380,7 @@ def test_at_most_eight_rows_are_named():
     ("column", "factor", "middle"),
     [("params", 1e-6, "285"), ("tokens", 1e-9, "6.5"), ("flops", 1e-15, "12990")],
 )
-def test_counts_left_unscaled_are_refused_unless_they_are_meant(column, factor, middle):
+def test_counts_left_unscaled_are_refused_unless_small_counts_are_allowed(column, factor, middle):
     frame = FRAME.assign(flops=6 * FRAME["params"] * FRAME["tokens"])
     frame[column] *= factor
     frame = frame[[column, "loss"]]
@@ -413,7 +413,7 @@ def test_many_ragged_lines_are_counted(read):
     assert problems[8:] == ("3 more lines have a wrong number of cells",)
 
 
-def test_a_quote_that_is_never_closed_does_not_swallow_the_rows_below(read):
+def test_a_quote_that_is_never_closed_is_refused(read):
     (problem,) = refused(read, CSV.replace("3.7,web", '3.7,"web'))
     assert problem == "line 3 cannot be read as csv (unexpected end of data)"
 
@@ -468,7 +468,7 @@ def test_a_clean_table_is_read_without_a_note():
     assert Runs.from_frame(FRAME, groups="corpus").notes == ()
 
 
-def test_repeated_rows_are_kept_and_pointed_out(read):
+def test_repeated_rows_remain_with_a_note(read):
     with pytest.warns(RunsWarning, match=r"2 row\(s\) repeat an earlier one \(lines 6, 7\)"):
         runs = read(CSV + "\n".join(CSV.splitlines()[-2:]))
     assert len(runs) == 6
@@ -480,7 +480,7 @@ def test_rows_that_differ_in_their_group_alone_are_no_repeats():
     assert Runs.from_frame(frame, groups="corpus").notes == ()
 
 
-def test_compute_that_disagrees_with_6ND_is_kept_and_pointed_out():
+def test_compute_that_disagrees_with_6ND_remains_with_a_note():
     factors = np.array([2.01, 1.99, 1 / 1.99, 1 / 2.01])
     frame = FRAME.assign(C=6 * FRAME["params"] * FRAME["tokens"] * factors)
     with pytest.warns(RunsWarning, match=r"C differs from 6ND .* in 2 rows \(rows 0, 3\)"):
@@ -488,7 +488,7 @@ def test_compute_that_disagrees_with_6ND_is_kept_and_pointed_out():
     assert runs.table["C"].tolist() == frame["C"].tolist()
 
 
-def test_a_group_of_one_run_is_pointed_out():
+def test_a_group_of_one_run_gives_a_note():
     frame = FRAME.assign(corpus=["web", "web", "web", "code"])
     with pytest.warns(RunsWarning, match="corpus 'code' has a single run"):
         Runs.from_frame(frame, groups="corpus")
@@ -503,7 +503,7 @@ def test_a_warning_points_at_the_line_that_read_the_table():
 # -- using runs ----------------------------------------------------------------------------------
 
 
-def test_runs_survive_a_round_trip_bit_for_bit():
+def test_saved_runs_are_restored_exactly():
     rng = np.random.default_rng(0)
     frame = FRAME.assign(
         params=rng.lognormal(20, 2, 4),
@@ -543,7 +543,7 @@ def test_the_saved_text_is_plain_json():
     assert saved["mapping"] == {"N": "params", "D": "tokens", "loss": "loss"}
 
 
-def test_the_fingerprint_is_of_the_data_and_nothing_else(read):
+def test_the_fingerprint_depends_on_the_data_only(read):
     plain = Runs.from_frame(FRAME)
     renamed = FRAME.rename(columns={"params": "N", "loss": "val_loss"}).set_axis(list("abcd"))
     assert Runs.from_frame(renamed).fingerprint == read(CSV).fingerprint == plain.fingerprint
@@ -555,10 +555,10 @@ def test_the_fingerprint_is_of_the_data_and_nothing_else(read):
     assert len({runs.fingerprint for runs in (plain, *others)}) == 4
 
 
-def test_a_query_and_a_mask_choose_rows_and_keep_the_rest():
+def test_a_query_and_a_mask_choose_rows_and_change_nothing_else():
     runs = Runs.from_frame(FRAME, groups="corpus")
-    asked, masked = runs.query("N > 2e8 and corpus == 'code'"), runs[runs.table["N"] > 2e8]
-    for some in (asked, masked):
+    queried, masked = runs.query("N > 2e8 and corpus == 'code'"), runs[runs.table["N"] > 2e8]
+    for some in (queried, masked):
         assert some.table.index.tolist() == [2, 3]
         assert (some.groups, some.source, some.mapping) == (runs.groups, runs.source, runs.mapping)
     assert len(runs) == 4
@@ -572,7 +572,7 @@ def test_only_one_truth_value_per_run_is_a_mask(rows):
         Runs.from_frame(FRAME)[rows]
 
 
-def test_labels_say_where_a_row_is_and_what_it_is(read):
+def test_labels_have_the_row_its_groups_and_sizes(read):
     assert read(CSV, groups="corpus").labels()[:2] == [
         "2: web, 70M N, 2B D",
         "3: web, 160M N, 4B D",
@@ -586,7 +586,7 @@ def test_scales_are_geometric_means():
     assert runs.scales == pytest.approx({"N": 1e9, "D": 2e9, "C": 1.2e19})
 
 
-def test_runs_describe_themselves():
+def test_the_repr_of_runs():
     shown = repr(Runs.from_frame(FRAME, groups="corpus", source="my sweep"))
     assert shown == (
         "<4 runs from my sweep>\n"
@@ -596,7 +596,7 @@ def test_runs_describe_themselves():
     )
 
 
-def test_no_runs_at_all_still_describe_themselves():
+def test_the_repr_of_an_empty_table():
     assert repr(Runs.from_frame(FRAME).query("N < 0")).startswith("<0 runs from the DataFrame>")
 
 
@@ -615,7 +615,7 @@ def test_openlm_has_104_runs_on_three_corpora():
     assert (runs.table["loss_sd"] > 0).all()
 
 
-def test_an_unknown_example_is_answered_with_those_there_are():
+def test_an_unknown_example_lists_the_examples():
     with pytest.raises(RunsError, match=r"no example 'chinchila'\. Did you mean 'chinchilla'"):
         Runs.example("chinchila")
 

@@ -33,7 +33,7 @@ def problems(frame, **options) -> tuple[str, ...]:
     return caught.value.problems
 
 
-def test_a_sound_table_passes_and_keeps_its_index(frame):
+def test_a_valid_table_is_accepted_with_its_index(frame):
     table, notes = task_table(frame, keep=("dataset",))
     assert list(table.columns) == ["task", "y", "loss", "dataset", "n_questions", "chance"]
     assert list(table.index) == list(frame.index)
@@ -128,7 +128,7 @@ def test_every_problem_is_named_at_once(frame):
 def test_a_task_at_chance_is_a_note_not_an_error(frame):
     frame.loc[frame["task"] == "quiz", "accuracy"] = [0.24, 0.26, 0.25, 0.25]
     _, (note,) = task_table(frame)
-    assert note.startswith("task 'quiz' never leaves chance")
+    assert note.startswith("task 'quiz' never exceeds chance")
 
 
 @pytest.mark.parametrize("thing", [None, [1, 2], "table.csv"])
@@ -189,11 +189,13 @@ def test_an_unknown_metric_is_refused(frame):
 
 
 @pytest.mark.parametrize(("name", "needs"), [("openlm", ("loss", "C")), ("emergent", ("C",))])
-def test_bundled_scores_are_sound(name, needs):
+def test_bundled_scores_are_valid(name, needs):
     table, _ = task_table(getattr(bs.datasets, f"{name}_tasks")(), needs=needs)
     assert table.notna().all().all()
-    off = np.abs(table["y"] - np.round(table["y"] * table["n_questions"]) / table["n_questions"])
-    assert (off <= 0.5e-4 + 1e-9).mean() > 0.97  # accuracies are counts, to four decimals
+    difference = np.abs(
+        table["y"] - np.round(table["y"] * table["n_questions"]) / table["n_questions"]
+    )
+    assert (difference <= 0.5e-4 + 1e-9).mean() > 0.97  # accuracies are counts, to four decimals
 
 
 def test_openlm_scores_are_one_row_per_run_and_task():

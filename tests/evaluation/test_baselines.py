@@ -1,4 +1,4 @@
-"""What people do today: the same numbers as theirs, and intervals that are what they say."""
+"""Baselines: agreement with published fits, and calibrated intervals."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_the_bootstrap_is_that_of_besiroglu(besiroglu):
     assert 0.017 < share.std() < 0.023
 
 
-def test_its_intervals_do_not_hold_on_larger_runs(chinchilla240):
+def test_its_intervals_do_not_cover_larger_runs(chinchilla240):
     for cut, expected in ((1e20, 0.70), (1e21, 0.66)):
         seen = chinchilla240[chinchilla240.table["C"] < cut]
         later = chinchilla240[chinchilla240.table["C"] >= cut]
@@ -136,7 +136,7 @@ def test_a_typical_loss_sets_the_unit_of_priors_that_are_shares_of_it():
     assert problem.values(np.zeros((1, 2)))["slope"] == pytest.approx([4.0])
 
 
-def test_runs_that_cannot_tell_a_law_do_not_crash():
+def test_runs_that_do_not_identify_a_law_can_be_fitted():
     same = {c: np.full(6, 1e9) for c in "ND"}
     ahead = {c: np.array([1e9, 1e12]) for c in "ND"}
     rng = np.random.default_rng(6)
@@ -148,7 +148,7 @@ def test_runs_that_cannot_tell_a_law_do_not_crash():
     assert np.isfinite(drawn.draws).all()
 
 
-def test_parameters_stay_within_reach():
+def test_parameters_stay_within_their_bounds():
     x = np.geomspace(1, 100, 30)
     tight = LINE.with_priors(level=Real(0, sd=0.01))
     problem = Problem(tight, dict(x=x), 5 - 0.2 * np.log(x))
@@ -157,7 +157,7 @@ def test_parameters_stay_within_reach():
     assert (np.abs(refits) <= REACH).all()
 
 
-def test_refits_that_cannot_forecast_give_way_to_the_point_fit():
+def test_refits_that_cannot_forecast_are_replaced_by_the_point_fit():
     def until(x, *, end):
         return 1 - x / end  # no loss at all beyond the end
 
@@ -174,12 +174,12 @@ def test_refits_that_cannot_forecast_give_way_to_the_point_fit():
     assert np.isfinite(ahead.draws).all()
 
 
-def test_a_law_that_never_holds_says_so():
+def test_a_law_without_a_finite_starting_point_is_refused():
     def never(x, *, level):
         return -np.exp(level) * x
 
     law = Law("never", never, dict(level=Real(0, sd=1)), "test")
-    with pytest.raises(FitError, match="'never' is finite and positive"):
+    with pytest.raises(FitError, match="'never' is not finite and positive"):
         huber_bootstrap(
             law,
             dict(x=np.arange(1.0, 5)),
@@ -189,7 +189,7 @@ def test_a_law_that_never_holds_says_so():
         )
 
 
-def test_a_seed_settles_every_draw():
+def test_a_seed_determines_every_draw():
     x = np.geomspace(1, 100, 20)
     log_loss = 1 - 0.2 * np.log(x) + 0.01 * np.sin(7 * x)
     first, again = (
@@ -208,7 +208,7 @@ def walked(rng, scale=0.03, checkpoints=4000):
     return x, 1 + scale * np.cumsum(steps)
 
 
-def test_persistence_knows_the_scale_of_a_random_walk():
+def test_persistence_estimates_the_scale_of_a_random_walk():
     rng = np.random.default_rng(10)
     x, log_loss = walked(rng)
     far = x[-1] * np.exp([1.0, 4.0])
@@ -218,7 +218,7 @@ def test_persistence_knows_the_scale_of_a_random_walk():
     assert np.corrcoef(log_draws.T)[0, 1] == pytest.approx(0.5, abs=0.03)
 
 
-def test_persistence_does_not_care_for_spikes_or_order():
+def test_persistence_does_not_depend_on_spikes_or_order():
     rng = np.random.default_rng(11)
     x, log_loss = walked(rng)
     spiked = log_loss + np.where(np.arange(len(x)) % 100 == 50, 2.0, 0.0)
@@ -231,13 +231,13 @@ def test_persistence_does_not_care_for_spikes_or_order():
     assert np.median(other) == pytest.approx(np.median(plain), abs=1e-3)
 
 
-def test_a_curve_that_stands_still_has_a_sharp_but_finite_density():
+def test_a_constant_curve_has_a_finite_density():
     still = persistence([1, 2, 3], np.zeros(3), [4, 5], np.random.default_rng(0))
     assert (still.draws == 1).all()
     assert np.isfinite(still.log_density([1.0, 1.1])).all()
 
 
-def test_one_checkpoint_tells_nothing_of_how_a_curve_moves():
+def test_one_checkpoint_is_too_few_for_persistence():
     for x in ([1.0], [2.0, 2.0]):
         with pytest.raises(FitError, match="two checkpoints at different x"):
             persistence(x, np.zeros(len(x)), [3.0], np.random.default_rng(0))

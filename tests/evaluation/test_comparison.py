@@ -293,10 +293,10 @@ def test_with_a_rollout_leave_one_out_is_only_noted(real):
 
 
 def test_baselines_of_a_rollout_are_left_out(real):
-    ours, theirs = fake_rollout(SCORES), fake_rollout({"huber": [[9.0]]}, method="baseline")
-    points = pd.concat([ours.points, theirs.points], ignore_index=True)
+    laws, baseline = fake_rollout(SCORES), fake_rollout({"huber": [[9.0]]}, method="baseline")
+    points = pd.concat([laws.points, baseline.points], ignore_index=True)
     both = Rollout(points, {}, random_seed=1)
-    assert compare(real, both).table.equals(compare(real, ours).table)
+    assert compare(real, both).table.equals(compare(real, laws).table)
 
 
 def test_laws_of_a_rollout_that_were_not_fitted_are_left_out(real):

@@ -152,7 +152,7 @@ def test_posterior_and_prior_of_q(fitted, c4):
     )
 
 
-def test_the_decisive_run_is_within_reach_and_its_losses_are_forecasts(two, c4):
+def test_the_decisive_run_is_in_the_search_range_and_its_losses_are_forecasts(two, c4):
     frame, decides = c4.table, two.decides
     for c in "ND":
         assert frame[c].min() / 4.001 <= decides[c] <= frame[c].max() * 4.001
@@ -276,7 +276,7 @@ class Pickling:
         return future
 
 
-def test_an_executor_makes_the_fits_and_changes_nothing(two, fitted, c4):
+def test_results_do_not_depend_on_the_executor(two, fitted, c4):
     executor = Pickling()
     found = fitted(c4, "kaplan", "chinchilla", executor=executor)
     assert [job.law.name for job in executor.jobs] == ["kaplan", "chinchilla"]
@@ -318,7 +318,7 @@ def test_laws_of_little_weight_do_not_make_the_average_exponent():
 
 def test_a_prior_of_q_on_another_scale_is_not_read_as_its_log():
     plan = SimpleNamespace(parameter=lambda _: SimpleNamespace(prior=bs.Fraction(0.3)))
-    assert not claims.has_blend({"skaling": SimpleNamespace(plan=plan)})
+    assert not claims.has_q({"skaling": SimpleNamespace(plan=plan)})
 
 
 def test_following_a_law_wastes_compute_if_another_is_true(two):

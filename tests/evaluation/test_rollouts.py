@@ -546,7 +546,7 @@ def test_another_process_has_one_object_per_law(monkeypatch):
     from bayescale.laws import base
 
     sent = [pickle.dumps(OWN), pickle.dumps(OWN)]
-    monkeypatch.setattr(base, "_met", base.WeakValueDictionary())
+    monkeypatch.setattr(base, "_pickled", base.WeakValueDictionary())
     first, second = map(pickle.loads, sent)
     assert first is second
     assert first is not OWN

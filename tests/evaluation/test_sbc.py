@@ -29,7 +29,7 @@ def test_uniform_ranks_stay_inside_their_band_with_its_probability(n):
 
 
 @pytest.mark.parametrize("transform", [lambda u: u**1.5, lambda u: 0.5 + (u - 0.5) * 0.7])
-def test_ranks_of_biased_or_too_wide_posteriors_leave_the_band(transform):
+def test_ranks_of_biased_or_too_wide_posteriors_are_outside_the_band(transform):
     u = np.random.default_rng(5).random(200)
     assert is_inside(u)
     assert not is_inside(transform(u))

@@ -1,4 +1,4 @@
-"""Scores of forecasts, by hand where a hand can, and in the long run where it cannot."""
+"""Scores of forecasts, compared with hand calculations and with long-run frequencies."""
 
 from __future__ import annotations
 
@@ -109,11 +109,11 @@ def test_monte_carlo_errors_are_the_scatter_of_repetitions():
     many = [scored(1.0, rng.normal(size=(400, 1)), parts=8) for _ in range(300)]
     for name in ("crps", "interval_score"):
         scatter = np.std([m[name][0] for m in many], ddof=1)
-        told = np.sqrt(np.mean([m[f"{name}_mc"][0] ** 2 for m in many]))
-        assert told == pytest.approx(scatter, rel=0.2)
+        reported = np.sqrt(np.mean([m[f"{name}_mc"][0] ** 2 for m in many]))
+        assert reported == pytest.approx(scatter, rel=0.2)
 
 
-def test_one_block_tells_no_monte_carlo_error():
+def test_one_block_gives_no_monte_carlo_error():
     assert scored(0.0, parts=1)[["crps_mc", "interval_score_mc"]].isna().all(axis=None)
 
 
@@ -189,7 +189,7 @@ def test_a_row_for_every_combination_in_the_order_they_come():
     assert (rows["n"] == 4).all()
 
 
-def test_scores_feed_summaries():
+def test_scores_can_be_summarised():
     points = scored(np.linspace(-0.9, 0.9, 12)).assign(curve=np.repeat(["p", "q", "r"], 4), law="a")
     row = summarise(points, "law", series="curve").iloc[0]
     assert row.n_series == 3

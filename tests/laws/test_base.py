@@ -1,4 +1,4 @@
-"""Laws: what a declaration may say, which names are reserved, and what a law answers."""
+"""Laws: valid declarations, reserved names, and evaluation."""
 
 import dataclasses
 import inspect
@@ -26,7 +26,7 @@ def declare(loss=pure, priors=PRIORS, **options):
 # -- declaring a law -----------------------------------------------------------------------------
 
 
-def test_the_signature_is_the_declaration():
+def test_the_signature_declares_columns_and_parameters():
     law = declare()
     assert law.columns == ("D",)
     assert law.parameters == law.poolable == ("A", "alpha")
@@ -101,7 +101,7 @@ def with_parameter(name: str) -> Law:
 
 
 @pytest.mark.parametrize("name", sorted({*laws.RESERVED, "log_N", "log_D", "log_N_at_knots"}))
-def test_a_reserved_name_is_no_parameter_and_no_group(openlm, name):
+def test_a_reserved_name_is_refused_as_parameter_and_group(openlm, name):
     with pytest.raises(LawError) as caught:
         with_parameter(name)
     assert caught.value.problems == (
@@ -184,7 +184,7 @@ def test_a_prior_that_does_not_fit_the_law_is_refused(priors):
         chinchilla.with_priors(**priors)
 
 
-def test_a_law_of_one_column_reads_along_another():
+def test_a_law_of_one_column_can_be_used_with_another():
     law = power.on("D")
     assert (law.name, law.columns, law.falling) == ("power(D)", ("D",), ("D",))
     assert law.on("N").name == "power(N)"
@@ -192,8 +192,8 @@ def test_a_law_of_one_column_reads_along_another():
     assert power.columns == ("C",)
 
 
-def test_a_law_of_two_columns_does_not_read_along_another():
-    with pytest.raises(LawError, match="only a law of one column can be read along another"):
+def test_a_law_of_two_columns_cannot_be_used_with_another():
+    with pytest.raises(LawError, match="only a law of one column can be used with another"):
         chinchilla.on("D")
 
 
@@ -205,12 +205,12 @@ def test_a_law_is_found_by_its_name():
 
 
 @pytest.mark.parametrize("name", ["chinchila", "Chinchilla", "chinchilla_law", "chinchilla()"])
-def test_an_unknown_law_is_answered_with_the_closest_one(name):
+def test_an_unknown_law_gives_the_closest_name(name):
     with pytest.raises(LawError, match=r"Did you mean 'chinchilla'\? There are: chinchilla, kapl"):
         laws.get(name)
 
 
-def test_published_constants_answer_at_raw_columns():
+def test_published_constants_are_evaluated_at_raw_columns():
     N, D = np.array([1e9, 70e9]), np.array([20e9, 1.4e12])
     np.testing.assert_allclose(
         chinchilla.at("hoffmann2022", N=N, D=D),
@@ -219,6 +219,6 @@ def test_published_constants_answer_at_raw_columns():
     )
 
 
-def test_an_unpublished_point_is_answered_with_those_there_are():
+def test_an_unknown_published_point_lists_the_points():
     with pytest.raises(LawError, match=r"no published point 'besiroglu'\. Did you mean 'besir"):
         chinchilla.at("besiroglu", N=1e9, D=2e10)

@@ -1,4 +1,4 @@
-"""The laws of the gallery: their contract, their limits, and what their papers report."""
+"""The laws of the package: required properties, limits, and published results."""
 
 import inspect
 
@@ -31,7 +31,7 @@ every_law = pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
 
 
 @every_law
-def test_every_law_keeps_the_contract(law):
+def test_every_law_passes_check_law(law):
     testing.check_law(law)
 
 
@@ -88,7 +88,7 @@ def test_a_fraction_may_be_a_parameter():
 N, D = (v.ravel() for v in np.meshgrid(np.geomspace(1e-2, 1e2, 9), np.geomspace(1e-2, 1e2, 9)))
 
 
-def test_skaling_holds_hoffmann_and_kaplan():
+def test_skaling_contains_hoffmann_and_kaplan():
     values = dict(E=1.7, A=0.5, B=0.3, alpha=0.34, beta=0.28)
     np.testing.assert_allclose(
         skaling.loss(N, D, q=1.0, **values), chinchilla.loss(N, D, **values), rtol=1e-12
@@ -98,12 +98,12 @@ def test_skaling_holds_hoffmann_and_kaplan():
     np.testing.assert_allclose(actual, expected, rtol=1e-12)
 
 
-def test_without_a_blend_the_greater_shortage_counts_alone():
+def test_as_q_goes_to_zero_only_the_larger_term_remains():
     one = skaling.loss(N, D, E=1.0, A=0.5, B=0.3, alpha=0.3, beta=0.3, q=1e-4)
     np.testing.assert_allclose(one, 1 + np.maximum(0.5 * N**-0.3, 0.3 * D**-0.3), rtol=1e-4)
 
 
-def test_isoflop_profiles_hold_hoffmann_and_turn_at_the_best_size():
+def test_isoflop_contains_hoffmann_and_has_its_minimum_at_the_optimal_size():
     E, A, B, alpha, beta = 1.7, 0.5, 0.3, 0.34, 0.28
     a = beta / (alpha + beta)
     n = (alpha * A / (beta * B)) ** (1 / (alpha + beta))
@@ -130,7 +130,7 @@ def test_steps_at_the_critical_batch_are_twice_the_least():
     assert minimal_steps(1e5, critical, 2.5) < 5e4  # lower losses want larger batches
 
 
-def test_a_product_of_powers_leaves_nothing_to_split():
+def test_a_product_of_powers_has_no_optimum():
     values = dict(E=1.7, A=0.5, alpha=0.3, beta=0.2)
     along = multiplicative.loss(
         np.geomspace(1e-3, 1e3, 7), 1 / np.geomspace(1e-3, 1e3, 7), **values
@@ -169,7 +169,7 @@ def test_an_amplitude_is_the_reducible_loss_at_the_reference_scale(law):
     ],
     ids=lambda value: getattr(value, "name", None),
 )
-def test_what_a_law_becomes_at_its_limit(law, fixed, same):
+def test_limits_of_a_law(law, fixed, same):
     np.testing.assert_allclose(at(law, **fixed), at(same), rtol=1e-12)
 
 
@@ -212,19 +212,19 @@ def optimal_split(point, budget):
     return N, budget / 6 / N
 
 
-def test_besiroglu_2024_would_have_trained_chinchilla_as_it_was():
+def test_besiroglu_2024_gives_the_size_of_chinchilla():
     N, D = optimal_split("besiroglu2024", CHINCHILLA_BUDGET)
     np.testing.assert_allclose(N, 72.2e9, rtol=0.015)
     assert chinchilla.at("besiroglu2024", N=N, D=D) == pytest.approx(1.974, abs=1e-3)
     assert chinchilla.at("besiroglu2024", N=70e9, D=1.4e12) == pytest.approx(1.974, abs=5e-4)
 
 
-def test_hoffmann_2022_as_rounded_asks_for_far_more_tokens():
+def test_hoffmann_2022_as_rounded_gives_far_more_tokens():
     N, D = optimal_split("hoffmann2022", CHINCHILLA_BUDGET)
     np.testing.assert_allclose([N, D / N], [32.2e9, 92.6], rtol=5e-3)
 
 
-def test_hoffmann_2022_grows_the_model_with_the_exponent_it_states():
+def test_hoffmann_2022_has_the_exponent_that_it_states():
     small, large = (optimal_split("hoffmann2022", c)[0] for c in (1e20, 1e24))
     assert np.log10(large / small) / 4 == pytest.approx(0.28 / (0.34 + 0.28), rel=1e-12)
 
@@ -235,7 +235,7 @@ def test_kaplan_2020_is_the_formula_of_the_paper():
     np.testing.assert_allclose(kaplan.at("kaplan2020", N=N, D=D), paper, rtol=1e-12)
 
 
-def test_kaplan_2020_grows_the_model_with_the_power_0_575_of_compute():
+def test_kaplan_2020_has_the_exponent_0_575():
     values = kaplan.published["kaplan2020"].values
     small, large = (kaplan.optimum(c / 6, **values) for c in (1e20, 1e24))
     exponent = np.log10(large / small) / 4
@@ -243,12 +243,12 @@ def test_kaplan_2020_grows_the_model_with_the_power_0_575_of_compute():
     assert exponent == pytest.approx(0.575, abs=5e-4)
 
 
-def test_kaplan_2020_quotes_its_own_constants():
+def test_kaplan_2020_has_its_published_constants():
     constants = kaplan.constants(1.0, 1.0, **kaplan.published["kaplan2020"].values)
     assert constants == pytest.approx({"N_c": 6.4e13, "D_c": 1.8e13}, rel=1e-12)
 
 
-def test_a_floor_of_nothing_is_no_floor():
+def test_a_floor_of_zero_gives_the_law_without_a_floor():
     draws = prior_draws(kaplan)
     floored = kaplan_floor(SCALES, SCALES, {**draws, "E": 0.0})
     np.testing.assert_array_equal(floored, kaplan(SCALES, SCALES, draws))

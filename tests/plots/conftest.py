@@ -1,4 +1,4 @@
-"""What tests of plots share: hand-made rollouts and ranks, and functions that read axes."""
+"""Fixtures of tests of plots: made-up rollouts and ranks, and functions that read axes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bayescale.evaluation.sbc import Calibration
 
 @pytest.fixture(autouse=True)
 def _closed():
-    """No figure outlives its test."""
+    """Close all figures after a test."""
     yield
     plt.close("all")
 

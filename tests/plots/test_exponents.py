@@ -74,8 +74,8 @@ def test_a_staircase_has_a_panel_per_corpus_with_its_steps():
 
 
 def test_steps_without_published_values_are_drawn_alone():
-    own = steps(("RefinedWeb",)).assign(corpus="mine")
-    axes = bs.plot_staircase(own)
+    without = steps(("RefinedWeb",)).assign(corpus="mine")
+    axes = bs.plot_staircase(without)
     assert axes[0].get_legend_handles_labels()[1] == ["estimated"]
 
 

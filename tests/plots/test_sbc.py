@@ -9,10 +9,10 @@ import bayescale as bs
 from bayescale.evaluation import envelope
 
 
-def test_lines_are_the_distribution_of_the_ranks_less_the_uniform_one(ranks, legend):
+def test_lines_are_the_distribution_of_the_ranks_minus_the_uniform_one(ranks, legend):
     ax = bs.plot_sbc(ranks)
     assert ax.get_xlabel() == "rank of the true value in its posterior"
-    assert ax.get_ylabel() == "empirical less uniform distribution"
+    assert ax.get_ylabel() == "empirical minus uniform distribution"
     assert set(legend(ax)) == {"95 % envelope", "E", "A", "alpha"}
     assert len({line.get_color() for line in ax.lines}) == 4
     at, lower, _ = envelope(50, 0.95)

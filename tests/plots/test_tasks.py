@@ -79,9 +79,9 @@ def test_a_link_is_drawn_with_its_runs_forecasts_and_later_runs(link):
     axes = bs.plot_link(link, forecast=forecast, observed=later)
     assert [ax.get_title() for ax in axes] == ["hellaswag", "piqa"]
     for ax, name in zip(axes, link.tasks, strict=True):
-        own = link.plan.table[link.plan.table["task"] == name]
-        drawn = [line for line in ax.lines if len(line.get_xdata()) == len(own)]
-        assert sorted(drawn[0].get_ydata()) == pytest.approx(sorted(own["y"]))
+        of_task = link.plan.table[link.plan.table["task"] == name]
+        drawn = [line for line in ax.lines if len(line.get_xdata()) == len(of_task)]
+        assert sorted(drawn[0].get_ydata()) == pytest.approx(sorted(of_task["y"]))
         (bars,) = [c for c in ax.collections if hasattr(c, "get_segments")]
         assert len(bars.get_segments()) == forecast.data.sizes["point"]
         assert all(low[1] < high[1] for low, high in bars.get_segments())
