@@ -1,4 +1,4 @@
-"""What is wrong with a fit, what its runs cannot tell, and what to do about it, in sentences."""
+"""Checks of a fit: convergence, design, information, misfit and influential runs, in sentences."""
 
 from __future__ import annotations
 
@@ -13,22 +13,27 @@ from bayescale.model.design import Design
 from bayescale.model.posterior import at_runs
 from bayescale.priors import to_link
 
-#: Posterior predictive p-values below these are a failure and a caution.
+#: A posterior predictive p-value below the first is a failure, one below the second a caution.
 P_FAILED, P_CAUTION = 0.002, 0.02
-#: A posterior this share of its prior's variance or narrower has learnt from the runs.
-LITTLE, NOTHING = 0.5, 0.1
+#: Reductions of the prior variance, as shares of it. Below the first, a parameter is weakly
+#: informed by the runs; below the second, it is not informed at all.
+WEAK_BELOW, UNINFORMED_BELOW = 0.5, 0.1
+#: Pareto k above which a run is influential.
 PARETO_K = 0.7
+#: Absolute correlation of log N and log D above which their effects cannot be separated.
 COLLINEAR = 0.98
 FEWEST_SIZES = 3
-FEWEST_TIES, FEWEST_STEPS = 2, 10  # of a series that is told not to be as measured
-FEWEST_DRAWS = 25  # below, the tail of importance weights has no shape to fit
+#: A series is reported as not raw if it never rises, has at least this many repeated losses, and at
+#: least this many steps.
+FEWEST_TIES, FEWEST_STEPS = 2, 10
+FEWEST_DRAWS = 25  # with fewer, Pareto k cannot be estimated
 RESIDUAL_DRAWS, DISCREPANCY_DRAWS = 1000, 250
 LEVELS = ("passed", "caution", "failed")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was checked.
+    """The result of one check.
 
     Attributes
     ----------
@@ -36,7 +41,7 @@ class Finding:
         ``convergence``, ``runs``, ``design``, ``information``, ``prior``, ``misfit``,
         ``dependence``, ``influence`` or ``surprise``.
     level : {"passed", "caution", "failed"}
-        ``failed``: do not rely on this fit. ``caution``: rely on it, knowing this.
+        ``failed``: do not rely on this fit. ``caution``: the fit is usable with this limitation.
     text, remedy : str
         What was found, and what to do.
     """
@@ -53,15 +58,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """Every finding about a fit; true if none failed.
+    """All findings about a fit. It is true in a condition if no finding failed.
 
     Attributes
     ----------
     findings : tuple of Finding
     surprising : pandas.DataFrame
-        The runs that stand farthest from what the fit expects of them: ``label``, ``percent``
-        above (+) or below (-) the law, and ``tail``, the posterior predictive probability of
-        standing as far or farther.
+        The runs with the smallest predictive tail probabilities. ``label``; ``percent`` above (+)
+        or below (-) the law; ``tail``, the leave-one-out predictive probability of a deviation at
+        least as large.
     """
 
     findings: tuple[Finding, ...]
@@ -69,12 +74,12 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing failed."""
+        """Whether no finding failed."""
         return all(f.level != "failed" for f in self.findings)
 
     @property
     def problems(self) -> tuple[Finding, ...]:
-        """Findings that failed or call for caution, the worst first."""
+        """Findings of level ``failed``, then those of level ``caution``."""
         worst = [f for f in self.findings if f.level != "passed"]
         return tuple(sorted(worst, key=lambda f: -LEVELS.index(f.level)))
 
@@ -89,14 +94,14 @@ class Check:
 
 
 def check(posterior: xr.Dataset, plan: Design, agreement: Convergence) -> Check:
-    """Check a posterior against the runs it was made from; see `Fit.check`."""
+    """Check a posterior against the runs that were fitted; see `Fit.check`."""
     rng = np.random.default_rng(0)
     step = max(1, posterior.sizes["draw"] * posterior.sizes["chain"] // RESIDUAL_DRAWS)
-    here = at_runs(posterior.isel(draw=slice(None, None, step)), plan)
-    surprising = surprises(here, plan)
-    scores = _normal_scores(here, DISCREPANCY_DRAWS)
-    # Normal scores of replicated runs are independent standard normals whatever the parameters,
-    # so the reference of every discrepancy needs no simulated tables.
+    residuals = at_runs(posterior.isel(draw=slice(None, None, step)), plan)
+    surprising = surprises(residuals, plan)
+    scores = _normal_scores(residuals, DISCREPANCY_DRAWS)
+    # Under the model, the normal scores of replicated runs are independent standard normals for any
+    # parameters. The reference distribution of a discrepancy therefore needs no simulated losses.
     replicas = rng.standard_normal((10 * len(scores), scores.shape[1]))
     findings = [
         _converged(agreement),
@@ -105,9 +110,9 @@ def check(posterior: xr.Dataset, plan: Design, agreement: Convergence) -> Check:
         *_identified(plan),
         *_informed(posterior, plan),
         *_prior_conflict(posterior, plan),
-        *_misfit(here, plan, scores, replicas),
-        *_shared_scatter(here, plan, scores, replicas),
-        *_influential(here, plan),
+        *_misfit(residuals, plan, scores, replicas),
+        *_shared_scatter(residuals, plan, scores, replicas),
+        *_influential(residuals, plan),
         _surprised(surprising),
     ]
     return Check(tuple(findings), surprising)
@@ -123,22 +128,25 @@ def _converged(agreement: Convergence) -> Finding:
     if not agreement.r_hat <= R_HAT_BELOW:
         reasons.append(
             f"R-hat of {agreement.r_hat_of} is {agreement.r_hat:.3f} "
-            f"(at most {R_HAT_BELOW} is wanted)"
+            f"(it must be at most {R_HAT_BELOW})"
         )
     if not agreement.ess >= ESS_ABOVE:
         reasons.append(
-            f"{agreement.ess_of} has an effective sample of {agreement.ess:.0f} "
-            f"(at least {ESS_ABOVE})"
+            f"the effective sample size of {agreement.ess_of} is {agreement.ess:.0f} "
+            f"(it must be at least {ESS_ABOVE})"
         )
     if agreement.divergences:
-        reasons.append(f"{agreement.divergences} transitions diverged (none should)")
+        reasons.append(f"{agreement.divergences} transitions diverged (none may)")
     if agreement.bfmi < BFMI_ABOVE:
-        reasons.append(f"the energy fraction is {agreement.bfmi:.2f} (at least {BFMI_ABOVE})")
+        reasons.append(
+            f"the Bayesian fraction of missing information (BFMI) is {agreement.bfmi:.2f} "
+            f"(it must be at least {BFMI_ABOVE})"
+        )
     return Finding(
         "convergence",
         "failed",
         "; ".join(reasons),
-        "fit with more draws and tune, target_accept=0.99, or tighter priors",
+        "fit with larger draws= and tune=, with target_accept=0.99, or with narrower priors",
     )
 
 
@@ -164,46 +172,47 @@ def _few_runs(plan: Design) -> list[Finding]:
     if n >= 2 * k:
         return []
     if n <= k:
-        text = f"{what}: the priors speak louder than the data, and intervals lean on them"
+        text = f"{what}: the intervals depend more on the priors than on the runs"
     else:
-        text = f"{what}: the priors still carry much of the answer"
+        text = f"{what}: the intervals depend strongly on the priors"
     return [
         Finding(
             "runs",
             "caution",
             text,
-            "state what you know with priors=, and compare a fit under wider ones",
+            "set priors= from what is known, and compare a fit with wider priors",
         )
     ]
 
 
 def _checkpoints(posterior: xr.Dataset, plan: Design) -> list[Finding]:
-    """How much checkpoints of one run tell beside each other."""
+    """How strongly the noise of neighbouring checkpoints is correlated."""
     if not plan.has_series:
         return []
     n, series = len(plan.runs), plan.runs.table["series"].nunique()
     memory = float(posterior["memory"].median())
     _, gap = plan.before
-    kept = float(np.median(np.exp(-gap[np.isfinite(gap)] / memory)))
+    correlation = float(np.median(np.exp(-gap[np.isfinite(gap)] / memory)))
     return [
         Finding(
             "runs",
             "passed",
             f"{n} checkpoints of {series} run{'s' * (series > 1)} are taken as correlated: "
-            f"their noise is forgotten over {memory:.2g} e-folds, and neighbours share "
-            f"{100 * kept:.0f} % of it",
+            f"the correlation of their noise falls by a factor e over {memory:.2g} e-folds of scale "
+            f"and is {correlation:.2f} between neighbours",
         ),
         *_not_as_measured(plan),
     ]
 
 
 def _not_as_measured(plan: Design) -> list[Finding]:
-    """Series that never rise but stand still: not what each checkpoint measured."""
+    """Series that never rise and repeat values: probably not the raw losses of the checkpoints."""
     frame = plan.runs.table[["series", "loss"]].assign(x=plan.log_scale).sort_values("x")
     steps = frame.groupby(frame["series"].astype(str))["loss"].diff().dropna()
-    by = steps.groupby(frame["series"].astype(str))
-    ties = by.agg(lambda step: (step == 0).sum())
-    ties = ties[(by.max() <= 0) & (ties >= FEWEST_TIES) & (by.size() >= FEWEST_STEPS)]
+    by_series = steps.groupby(frame["series"].astype(str))
+    ties = by_series.agg(lambda step: (step == 0).sum())
+    never_rises = by_series.max() <= 0
+    ties = ties[never_rises & (ties >= FEWEST_TIES) & (by_series.size() >= FEWEST_STEPS)]
     if not len(ties):
         return []
     worst = ties.idxmax()
@@ -213,16 +222,17 @@ def _not_as_measured(plan: Design) -> list[Finding]:
             "runs",
             "caution",
             f"the loss of series {worst!r} never rises, and {ties.max()} of its "
-            f"{by.size()[worst] + 1} checkpoints repeat the one before{more}: these look like the "
-            "best so far, or rounded or smoothed, and hide how a measurement scatters",
-            "fit the losses as measured, or read intervals as those of values recorded like these; "
-            "a new measurement scatters more",
+            f"{by_series.size()[worst] + 1} checkpoints repeat the one before{more}: these look like the "
+            "lowest loss so far, or rounded or smoothed values, whose noise is smaller than that of "
+            "raw losses",
+            "fit the raw losses; otherwise intervals are for losses recorded in the same way, and "
+            "raw losses scatter more",
         )
     ]
 
 
 def _identified(plan: Design) -> list[Finding]:
-    """Whether the columns vary enough, and enough apart, to tell the parameters apart."""
+    """Whether the columns vary enough, and independently enough, to identify the parameters."""
     logs = {c: np.log(v) for c, v in plan.columns.items()}
     findings = []
     for c, values in logs.items():
@@ -232,8 +242,8 @@ def _identified(plan: Design) -> list[Finding]:
                 Finding(
                     "design",
                     "caution",
-                    f"only {sizes} distinct value{'s' * (sizes > 1)} of {c}: the curvature in {c}, "
-                    "and with it the irreducible loss, comes from the prior",
+                    f"only {sizes} distinct value{'s' * (sizes > 1)} of {c}: the prior determines "
+                    f"the curvature in {c}, and with it the irreducible loss",
                     f"add runs at {FEWEST_SIZES - sizes} or more other values of {c}",
                 )
             )
@@ -241,55 +251,58 @@ def _identified(plan: Design) -> list[Finding]:
         correlation = float(np.corrcoef(logs["N"], logs["D"])[0, 1])
         if abs(correlation) > COLLINEAR:
             kind = (
-                "N and D rise together (compute-optimal runs only?)"
+                "N and D increase together (compute-optimal runs only?)"
                 if correlation > 0
-                else "N and D trade off along one budget"
+                else "all runs have nearly the same budget"
             )
             findings.append(
                 Finding(
                     "design",
                     "caution",
-                    f"{kind}: log N and log D correlate at {correlation:.3f}, so the loss cannot "
-                    "be credited to one or the other; the allocation comes from the priors",
-                    "add runs off that line: one model over-trained, one under-trained",
+                    f"{kind}: the correlation of log N and log D is {correlation:.3f}, so their "
+                    "effects on the loss cannot be separated, and the priors determine the "
+                    "allocation",
+                    "add runs off that line: one trained on more and one on fewer tokens for its size",
                 )
             )
-    return findings or [Finding("design", "passed", "the columns vary enough, and apart")]
+    return findings or [Finding("design", "passed", "the columns vary enough, and independently")]
 
 
 def _informed(posterior: xr.Dataset, plan: Design) -> list[Finding]:
-    """How much narrower than its prior each parameter of the law has become."""
-    nothing, little = [], []
+    """How much narrower than its prior the posterior of each parameter of the law is."""
+    uninformed, weak = [], []
     for p in plan.parameters:
         if p.name not in plan.law.parameters or not p.has_population:
             continue
         on_link = to_link(p.prior.link, posterior[p.name])
         contraction = 1 - float(on_link.var()) / p.prior.width**2
-        if contraction < NOTHING:
-            nothing.append(p.name)
-        elif contraction < LITTLE:
-            little.append(f"{p.name} ({100 * contraction:.0f} %)")
+        if contraction < UNINFORMED_BELOW:
+            uninformed.append(p.name)
+        elif contraction < WEAK_BELOW:
+            weak.append(f"{p.name} ({100 * contraction:.0f} %)")
     findings = []
-    if nothing:
+    if uninformed:
         findings.append(
             Finding(
                 "information",
                 "caution",
-                f"these runs say nothing about {', '.join(nothing)}: the posterior is the prior",
-                "add runs where it matters (large N and D for E), or take the prior seriously",
+                f"the runs do not inform {', '.join(uninformed)}: the posterior equals the prior",
+                "add runs that inform it (large N and D for E), or justify its prior",
             )
         )
-    if little:
+    if weak:
         findings.append(
             Finding(
                 "information",
                 "caution",
-                f"these runs say little about {', '.join(little)} (share of the prior "
-                "variance gone)",
-                "report that intervals lean on the prior",
+                f"the runs inform these parameters only weakly: {', '.join(weak)} (reduction of "
+                "the prior variance)",
+                "report that the intervals depend on the prior",
             )
         )
-    return findings or [Finding("information", "passed", "every parameter is learnt from the runs")]
+    return findings or [
+        Finding("information", "passed", "the runs inform every parameter of the law")
+    ]
 
 
 def _prior_conflict(posterior: xr.Dataset, plan: Design) -> list[Finding]:
@@ -297,16 +310,18 @@ def _prior_conflict(posterior: xr.Dataset, plan: Design) -> list[Finding]:
     for p in plan.parameters:
         if p.name not in plan.law.parameters or not p.has_population:
             continue
-        away = float(to_link(p.prior.link, posterior[p.name]).median()) - p.prior.centre
-        if abs(away) > 3 * p.prior.width:
+        shift = float(to_link(p.prior.link, posterior[p.name]).median()) - p.prior.centre
+        if abs(shift) > 3 * p.prior.width:
             low, high = p.prior.interval(0.9)
             value = float(posterior[p.name].median())
             findings.append(
                 Finding(
                     "prior",
                     "caution",
-                    f"{p.name} is {value:.3g}, where the prior expects {low:.3g} to {high:.3g}",
-                    "is the loss in nats per token, are counts absolute? If so, widen with priors=",
+                    f"the posterior median of {p.name} is {value:.3g}, far outside the 90 % interval "
+                    f"of its prior, {low:.3g} to {high:.3g}",
+                    "check that the loss is in nats per token and that counts are absolute; if they "
+                    "are, give a wider prior with priors=",
                 )
             )
     return findings
@@ -315,32 +330,33 @@ def _prior_conflict(posterior: xr.Dataset, plan: Design) -> list[Finding]:
 # -- the residuals -----------------------------------------------------------------------------
 
 
-def _normal_scores(here: dict[str, np.ndarray], draws: int) -> np.ndarray:
-    """Residuals as standard normals if the model is right; (draw, run)."""
+def _normal_scores(residuals: dict[str, np.ndarray], draws: int) -> np.ndarray:
+    """Residuals transformed to standard normals under the model; (draw, run)."""
     from scipy.stats import norm, t
 
-    step = max(1, len(here["residual"]) // draws)
-    residual, sigma, nu = (here[k][::step] for k in ("residual", "sigma", "nu"))
+    step = max(1, len(residuals["residual"]) // draws)
+    residual, sigma, nu = (residuals[k][::step] for k in ("residual", "sigma", "nu"))
     tail = t.logcdf(-np.abs(residual) / sigma, nu)
     return -np.sign(residual) * norm.ppf(np.exp(np.maximum(tail, -700)))
 
 
-def _misfit(here, plan: Design, scores, replicas) -> list[Finding]:
-    """Posterior predictive p-values of trends that should not be in the residuals."""
-    typical = float(np.median(here["sigma"]))
+def _misfit(residuals, plan: Design, scores, replicas) -> list[Finding]:
+    """Posterior predictive p-values of trends in the residuals along log N, D, C and by group."""
+    typical = float(np.median(residuals["sigma"]))
     findings = []
     for c in [c for c in "NDC" if c in plan.runs]:
-        basis = _bend(np.log(plan.runs.table[c].to_numpy(float)))
+        basis = _polynomials(np.log(plan.runs.table[c].to_numpy(float)))
         if basis.shape[1] == 0 or len(plan.runs) < 2 * basis.shape[1] + 4:
             continue
         observed, expected = (((z @ basis) ** 2).sum(axis=1) for z in (scores, replicas))
         p_value = _p_value(observed, expected)
-        swing = 100 * typical * float(np.ptp(basis @ (scores @ basis).mean(axis=0)))
+        trend = 100 * typical * float(np.ptp(basis @ (scores @ basis).mean(axis=0)))
         findings.append(
             _residual_finding(
                 p_value,
-                f"residuals bend along log {c}, by {swing:.1f} % of the loss from end to end",
-                "try another law, pool less (pool=), or forecast with the misfit in mind",
+                f"the residuals have a trend or curvature along log {c}, with a range of "
+                f"{trend:.1f} % of the loss",
+                "try another law or less pooling (pool=), or report the misfit with each forecast",
             )
         )
     for g in plan.groups:
@@ -351,24 +367,24 @@ def _misfit(here, plan: Design, scores, replicas) -> list[Finding]:
         findings.append(
             _residual_finding(
                 _p_value(observed, expected),
-                f"the runs of {g} {plan.levels[g][worst]!r} stand off their law together",
-                "pool less over this column",
+                f"the residuals of {g} {plan.levels[g][worst]!r} have a common offset from the law",
+                "pool less over this column (pool=)",
             )
         )
-    bad = [f for f in findings if f is not None]
-    return bad or [
+    misfits = [f for f in findings if f is not None]
+    return misfits or [
         Finding(
             "misfit",
             "passed",
-            "no structure left in the residuals "
+            "the residuals have no trend "
             f"along {', '.join(f'log {c}' for c in 'NDC' if c in plan.runs)}"
-            + "".join(f" or {g}" for g in plan.groups),
+            + "".join(f" and no offset by {g}" for g in plan.groups),
         )
     ]
 
 
-def _shared_scatter(here, plan: Design, scores, replicas) -> list[Finding]:
-    """Whether runs of one size, or of one size and length in several groups, scatter together."""
+def _shared_scatter(residuals, plan: Design, scores, replicas) -> list[Finding]:
+    """Whether runs of one N, or of one N and D in several groups, have correlated residuals."""
     size, length = (
         np.round(np.log(plan.runs.table[c].to_numpy(float)) / np.log(1.05))
         if c in plan.runs
@@ -378,7 +394,7 @@ def _shared_scatter(here, plan: Design, scores, replicas) -> list[Finding]:
     kinds = {"the same N": size}
     if plan.groups:
         kinds["the same N and D in different groups"] = size + 1e6 * length
-    shared = []
+    correlated = []
     for kind, key in kinds.items():
         _, index, count = np.unique(key, return_inverse=True, return_counts=True)
         member = _membership(index)[:, count > 1]
@@ -387,29 +403,29 @@ def _shared_scatter(here, plan: Design, scores, replicas) -> list[Finding]:
         observed, expected = (((z @ member) ** 2).sum(axis=1) for z in (scores, replicas))
         p_value = _p_value(observed, expected)
         if p_value < P_CAUTION:
-            shared.append(f"runs of {kind} (p = {p_value:.1g})")
-    if not shared:
+            correlated.append(f"runs of {kind} (p = {p_value:.1g})")
+    if not correlated:
         return []
     return [
         Finding(
             "dependence",
             "caution",
-            f"{' and '.join(shared)} stand above or below the law together: part of their scatter "
-            "is shared, so they tell less than as many independent runs, and intervals for sizes "
-            "not yet trained come out too narrow",
-            "read intervals as lower bounds; groups that are not pooled (pool=) lean on it least",
+            f"{' and '.join(correlated)} have correlated residuals, so they are less informative than "
+            "as many independent runs, and intervals for other sizes are too narrow",
+            "treat the widths of intervals as lower bounds; intervals of groups that are not pooled "
+            "(pool=) are affected least",
         )
     ]
 
 
 def _membership(index: np.ndarray) -> np.ndarray:
-    """Orthonormal columns that sum the runs of each level; (run, level)."""
+    """Orthonormal indicator columns of the levels; (run, level)."""
     member = np.eye(index.max() + 1)[index]
     return member / np.sqrt(member.sum(axis=0))
 
 
-def _bend(x: np.ndarray) -> np.ndarray:
-    """Orthonormal line and parabola over x, without the constant; (run, up to 2)."""
+def _polynomials(x: np.ndarray) -> np.ndarray:
+    """Orthonormal linear and quadratic polynomials in x; (run, up to 2)."""
     distinct = len(np.unique(np.round(x, 6)))
     powers = np.vander(x - x.mean(), min(distinct, 3), increasing=True)
     return np.linalg.qr(powers)[0][:, 1:]
@@ -427,38 +443,39 @@ def _residual_finding(p_value: float, text: str, remedy: str) -> Finding | None:
     return Finding("misfit", level, f"{text} ({shown})", remedy)
 
 
-def _log_density(here) -> np.ndarray:
+def _log_density(residuals) -> np.ndarray:
     from scipy.stats import t
 
-    return t.logpdf(here["residual"], here["nu"], scale=here["sigma"])
+    return t.logpdf(residuals["residual"], residuals["nu"], scale=residuals["sigma"])
 
 
-def _influential(here, plan: Design) -> list[Finding]:
-    """Runs whose removal would move the posterior: Pareto k of leave-one-out weights.
+def _influential(residuals, plan: Design) -> list[Finding]:
+    """Runs whose removal would change the posterior strongly: Pareto k of leave-one-out weights.
 
     Vehtari, Gelman & Gabry 2017, arXiv:1507.04544.
     """
     from arviz_stats.base import array_stats
 
-    density = _log_density(here)
+    density = _log_density(residuals)
     if len(density) < FEWEST_DRAWS:
         return [
             Finding(
                 "influence",
                 "caution",
-                f"{len(density)} draws are too few to tell whether single runs decide the fit",
+                f"{len(density)} draws are too few to find influential runs",
                 "fit with more draws",
             )
         ]
     _, k = array_stats.psislw(density, axis=0)
-    good = min(PARETO_K, 1 - 1 / np.log10(len(density)))  # fewer draws can bear less
-    rows = np.flatnonzero(np.asarray(k) > good)
+    # The limit of reliable Pareto k falls with the number of draws.
+    limit = min(PARETO_K, 1 - 1 / np.log10(len(density)))
+    rows = np.flatnonzero(np.asarray(k) > limit)
     if not len(rows):
         return [
             Finding(
                 "influence",
                 "passed",
-                f"no run decides the fit alone (Pareto k <= {float(np.max(k)):.2f})",
+                f"no single run is influential (Pareto k <= {float(np.max(k)):.2f})",
             )
         ]
     names = plan.runs.labels()
@@ -469,21 +486,21 @@ def _influential(here, plan: Design) -> list[Finding]:
         Finding(
             "influence",
             "caution",
-            f"the fit leans on single runs: {shown}{more}",
-            "fit without them and see what changes",
+            f"single runs are influential: {shown}{more}",
+            "fit again without them and compare the results",
         )
     ]
 
 
-def surprises(here, plan: Design, most: int = 20) -> pd.DataFrame:
-    """The runs farthest out in the tails of their own leave-one-out predictions."""
+def surprises(residuals, plan: Design, most: int = 20) -> pd.DataFrame:
+    """The runs with the smallest tail probabilities under their leave-one-out predictions."""
     from scipy.stats import t
 
-    weight = np.exp(-_log_density(here))
+    weight = np.exp(-_log_density(residuals))
     weight /= weight.sum(axis=0)
-    z = np.abs(here["residual"]) / here["sigma"]
-    tail = (weight * 2 * t.sf(z, here["nu"])).sum(axis=0)
-    percent = 100 * np.expm1((weight * here["residual"]).sum(axis=0))
+    z = np.abs(residuals["residual"]) / residuals["sigma"]
+    tail = (weight * 2 * t.sf(z, residuals["nu"])).sum(axis=0)
+    percent = 100 * np.expm1((weight * residuals["residual"]).sum(axis=0))
     frame = pd.DataFrame(
         dict(label=plan.runs.labels(), percent=percent, tail=tail), index=plan.runs.table.index
     )
@@ -492,8 +509,8 @@ def surprises(here, plan: Design, most: int = 20) -> pd.DataFrame:
 
 def _surprised(frame: pd.DataFrame, most: int = 5) -> Finding:
     sides = []
-    for side, there in (("above", frame.percent > 0), ("below", frame.percent < 0)):
-        rows = frame[there].head(most)
+    for side, is_on_side in (("above", frame.percent > 0), ("below", frame.percent < 0)):
+        rows = frame[is_on_side].head(most)
         names = "; ".join(f"{r.label} ({r.percent:+.1f} %)" for r in rows.itertuples())
-        sides += [f"{side} it {names}"] if len(rows) else []
-    return Finding("surprise", "passed", "farthest from the law: " + " | ".join(sides))
+        sides += [f"{side} the law {names}"] if len(rows) else []
+    return Finding("surprise", "passed", "the most surprising runs: " + " | ".join(sides))
