@@ -198,8 +198,8 @@ def _checkpoints(posterior: xr.Dataset, plan: Design) -> list[Finding]:
             "runs",
             "passed",
             f"{n} checkpoints of {series} run{'s' * (series > 1)} are taken as correlated: "
-            f"the correlation of their noise falls by a factor e over {memory:.2g} e-folds of scale "
-            f"and is {correlation:.2f} between neighbours",
+            f"the correlation of their noise is {correlation:.2f} between neighbours and falls by "
+            f"a factor e over {memory:.2g} e-folds of scale",
         ),
         *_not_as_measured(plan),
     ]
@@ -222,11 +222,9 @@ def _not_as_measured(plan: Design) -> list[Finding]:
             "runs",
             "caution",
             f"the loss of series {worst!r} never rises, and {ties.max()} of its "
-            f"{by_series.size()[worst] + 1} checkpoints repeat the one before{more}: these look like the "
-            "lowest loss so far, or rounded or smoothed values, whose noise is smaller than that of "
-            "raw losses",
-            "fit the raw losses; otherwise intervals are for losses recorded in the same way, and "
-            "raw losses scatter more",
+            f"{by_series.size()[worst] + 1} checkpoints repeat the one before{more}: the losses "
+            "may be running minima, or rounded or smoothed, and scatter less than raw losses",
+            "fit the raw losses; otherwise the intervals are for losses recorded in the same way",
         )
     ]
 
@@ -262,7 +260,7 @@ def _identified(plan: Design) -> list[Finding]:
                     f"{kind}: the correlation of log N and log D is {correlation:.3f}, so their "
                     "effects on the loss cannot be separated, and the priors determine the "
                     "allocation",
-                    "add runs off that line: one trained on more and one on fewer tokens for its size",
+                    "add runs off that line: one over-trained and one under-trained model",
                 )
             )
     return findings or [Finding("design", "passed", "the columns vary enough, and independently")]
@@ -318,10 +316,10 @@ def _prior_conflict(posterior: xr.Dataset, plan: Design) -> list[Finding]:
                 Finding(
                     "prior",
                     "caution",
-                    f"the posterior median of {p.name} is {value:.3g}, far outside the 90 % interval "
-                    f"of its prior, {low:.3g} to {high:.3g}",
-                    "check that the loss is in nats per token and that counts are absolute; if they "
-                    "are, give a wider prior with priors=",
+                    f"the posterior median of {p.name} is {value:.3g}, but the 90 % interval of "
+                    f"its prior is {low:.3g} to {high:.3g}",
+                    "check that the loss is in nats per token and that counts are absolute; if so, "
+                    "give a wider prior with priors=",
                 )
             )
     return findings
@@ -410,10 +408,10 @@ def _shared_scatter(residuals, plan: Design, scores, replicas) -> list[Finding]:
         Finding(
             "dependence",
             "caution",
-            f"{' and '.join(correlated)} have correlated residuals, so they are less informative than "
-            "as many independent runs, and intervals for other sizes are too narrow",
-            "treat the widths of intervals as lower bounds; intervals of groups that are not pooled "
-            "(pool=) are affected least",
+            f"{' and '.join(correlated)} have correlated residuals: they are less informative "
+            "than as many independent runs, and intervals for other sizes are too narrow",
+            "treat the widths of intervals as lower bounds; groups that are not pooled (pool=) are "
+            "affected least",
         )
     ]
 
