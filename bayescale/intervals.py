@@ -40,9 +40,7 @@ def defaults(ci_prob: float | None = None, ci_kind: str | None = None) -> tuple[
     prob = CI_PROB if ci_prob is None else ci_prob
     kind = rcParams["stats.ci_kind"] if ci_kind is None else ci_kind
     if not (isinstance(prob, Real) and 0 < prob < 1):
-        raise BayescaleError(
-            f"ci_prob is {prob!r}: give a probability between 0 and 1, for example 0.9"
-        )
+        raise BayescaleError(f"ci_prob is {prob!r}: give a probability between 0 and 1, e.g. 0.9")
     prob = float(prob)
     if kind not in KINDS:
         raise BayescaleError(f"ci_kind is {kind!r}: it may be {' or '.join(map(repr, KINDS))}")

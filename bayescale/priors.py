@@ -83,11 +83,12 @@ class Positive(_ByFactor, Prior):
     median : float
         Median; > 0.
     spread : float
-        Factor that corresponds to one standard deviation of the logarithm; > 1. With a median of 0.35 and a spread of 1.5, 68 % of
-        the prior lies between 0.35 / 1.5 and 0.35 x 1.5.
+        Factor that corresponds to one standard deviation of the logarithm; > 1. With a median of
+        0.35 and a spread of 1.5, 68 % of the prior lies between 0.35 / 1.5 and 0.35 x 1.5.
     between : float
-        The same for the typical difference between groups; > 1. The standard deviation between
-        groups is inferred, with a prior that is log-normal around this value with a spread of 1.65.
+        Typical factor that corresponds to one standard deviation between groups; > 1. The standard
+        deviation of the logarithm between groups has a log-normal prior with this median,
+        log(between), and a spread of 1.65.
     of : {None, "loss"}
         With ``"loss"``, `median` is in units of the geometric mean loss of the runs, so that the
         prior is suitable for losses in any unit.
@@ -127,7 +128,7 @@ class Fraction(_ByFactor, Prior):
     spread : float
         Factor on the odds that corresponds to one standard deviation of the log odds; > 1.
     between : float
-        The same for the typical difference between groups; > 1.
+        Typical factor on the odds for one standard deviation between groups; > 1.
 
     Examples
     --------

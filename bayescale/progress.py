@@ -12,8 +12,8 @@ from importlib.util import find_spec
 def is_shown(progressbar: bool | None) -> bool:
     """Whether to show progress; `progressbar` if it is not None.
 
-    With None, progress is shown on a terminal or in a notebook, unless ``BAYESCALE_PROGRESS`` is ``0``, ``no``,
-    ``false`` or ``off``.
+    With None, progress is shown on a terminal or in a notebook, unless the environment variable
+    ``BAYESCALE_PROGRESS`` is ``0``, ``no``, ``false`` or ``off``.
     """
     if progressbar is not None:
         return progressbar

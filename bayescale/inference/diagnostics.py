@@ -1,6 +1,7 @@
-"""Whether the chains agree: R-hat, effective sample sizes, divergences and energy.
+"""Convergence diagnostics: R-hat, effective sample sizes, divergences and energy.
 
-Vehtari et al. 2021, arXiv:1903.08008, give the rank-normalised forms and the thresholds.
+R-hat and effective sample sizes are rank-normalised, with thresholds of Vehtari et al. 2021,
+arXiv:1903.08008. BFMI is the Bayesian fraction of missing information.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from itertools import product
 import numpy as np
 import xarray as xr
 
+#: Chains have converged if R-hat is at most the first value, the effective sample size and the BFMI
+#: are at least the other two, and no transition diverged.
 R_HAT_BELOW = 1.01
 ESS_ABOVE = 400
 BFMI_ABOVE = 0.3
@@ -18,7 +21,23 @@ BFMI_ABOVE = 0.3
 
 @dataclass(frozen=True)
 class Convergence:
-    """The worst figures of a set of chains, and the variables that have them."""
+    """The worst diagnostics of a set of chains.
+
+    Attributes
+    ----------
+    r_hat : float
+        Largest R-hat; NaN for one chain.
+    r_hat_of : str
+        The scalar that has it, such as ``E`` or ``E_dataset[c4]``.
+    ess : float
+        Smallest bulk or tail effective sample size.
+    ess_of : str
+        The scalar that has it.
+    divergences : int
+        Number of divergent transitions.
+    bfmi : float
+        Smallest BFMI of the chains; NaN without energies.
+    """
 
     r_hat: float
     r_hat_of: str
@@ -29,6 +48,7 @@ class Convergence:
 
     @property
     def passed(self) -> bool:
+        """Whether all diagnostics are within their thresholds."""
         return (
             self.r_hat <= R_HAT_BELOW
             and self.ess >= ESS_ABOVE
@@ -41,7 +61,13 @@ class Convergence:
 
 
 def flatten(posterior: xr.Dataset) -> tuple[list[str], np.ndarray]:
-    """Every scalar of a posterior: names such as ``E_dataset[c4]``, and (chain, draw, scalar)."""
+    """Names and draws of all scalars of a posterior.
+
+    Returns
+    -------
+    tuple of list of str and array (chain, draw, scalar)
+        Names are like ``E_dataset[c4]``.
+    """
     names: list[str] = []
     columns = []
     for name, variable in posterior.data_vars.items():
@@ -57,37 +83,38 @@ def flatten(posterior: xr.Dataset) -> tuple[list[str], np.ndarray]:
 
 
 def scalars(posterior: xr.Dataset) -> dict[str, dict[str, float]]:
-    """R-hat and effective sample sizes of every scalar, by the names of `flatten`."""
+    """``ess_bulk``, ``ess_tail`` and ``r_hat`` of all scalars, by the names of `flatten`."""
     from arviz_stats.base import array_stats
 
     names, values = flatten(posterior)
     axes = dict(chain_axis=0, draw_axis=1)
-    figures = dict(
+    diagnostics = dict(
         ess_bulk=array_stats.ess(values, **axes),
         ess_tail=array_stats.ess(values, method="tail", prob=0.9, **axes),
         r_hat=array_stats.rhat(values, **axes)
         if values.shape[0] > 1
         else np.full(values.shape[2], np.nan),
     )
-    return {n: {k: float(v[i]) for k, v in figures.items()} for i, n in enumerate(names)}
+    return {n: {k: float(v[i]) for k, v in diagnostics.items()} for i, n in enumerate(names)}
 
 
 def convergence(posterior: xr.Dataset, stats: xr.Dataset) -> Convergence:
-    """The worst figures over all variables."""
+    """The worst diagnostics over all variables."""
     from arviz_stats.base import array_stats
 
-    each = scalars(posterior)
-    by_ess = min(each, key=lambda n: min(each[n]["ess_bulk"], each[n]["ess_tail"]))
-    by_r_hat = max(each, key=lambda n: np.nan_to_num(each[n]["r_hat"]))
+    values_of = scalars(posterior)
+    ess = {n: min(v["ess_bulk"], v["ess_tail"]) for n, v in values_of.items()}
+    lowest_ess = min(ess, key=lambda n: ess[n])
+    largest_r_hat = max(values_of, key=lambda n: np.nan_to_num(values_of[n]["r_hat"]))
     bfmi = np.nan
     if "energy" in stats:
         energy = stats["energy"].transpose("chain", "draw").to_numpy()
         bfmi = float(np.min(array_stats.bfmi(energy, chain_axis=0, draw_axis=1)))
     return Convergence(
-        r_hat=each[by_r_hat]["r_hat"],
-        r_hat_of=by_r_hat,
-        ess=min(each[by_ess]["ess_bulk"], each[by_ess]["ess_tail"]),
-        ess_of=by_ess,
+        r_hat=values_of[largest_r_hat]["r_hat"],
+        r_hat_of=largest_r_hat,
+        ess=ess[lowest_ess],
+        ess_of=lowest_ess,
         divergences=int(stats["diverging"].sum()) if "diverging" in stats else 0,
         bfmi=bfmi,
     )

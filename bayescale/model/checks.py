@@ -93,7 +93,7 @@ class Check:
         return "\n".join([head, *(f"  {f}" for f in self.findings)])
 
 
-def check(posterior: xr.Dataset, plan: Design, agreement: Convergence) -> Check:
+def check(posterior: xr.Dataset, plan: Design, diagnostics: Convergence) -> Check:
     """Check a posterior against the runs that were fitted; see `Fit.check`."""
     rng = np.random.default_rng(0)
     step = max(1, posterior.sizes["draw"] * posterior.sizes["chain"] // RESIDUAL_DRAWS)
@@ -104,7 +104,7 @@ def check(posterior: xr.Dataset, plan: Design, agreement: Convergence) -> Check:
     # parameters. The reference distribution of a discrepancy therefore needs no simulated losses.
     replicas = rng.standard_normal((10 * len(scores), scores.shape[1]))
     findings = [
-        _converged(agreement),
+        _converged(diagnostics),
         *_few_runs(plan),
         *_checkpoints(posterior, plan),
         *_identified(plan),
@@ -121,25 +121,25 @@ def check(posterior: xr.Dataset, plan: Design, agreement: Convergence) -> Check:
 # -- the chains --------------------------------------------------------------------------------
 
 
-def _converged(agreement: Convergence) -> Finding:
-    if agreement.passed:
-        return Finding("convergence", "passed", str(agreement))
+def _converged(diagnostics: Convergence) -> Finding:
+    if diagnostics.passed:
+        return Finding("convergence", "passed", str(diagnostics))
     reasons = []
-    if not agreement.r_hat <= R_HAT_BELOW:
+    if not diagnostics.r_hat <= R_HAT_BELOW:
         reasons.append(
-            f"R-hat of {agreement.r_hat_of} is {agreement.r_hat:.3f} "
+            f"R-hat of {diagnostics.r_hat_of} is {diagnostics.r_hat:.3f} "
             f"(it must be at most {R_HAT_BELOW})"
         )
-    if not agreement.ess >= ESS_ABOVE:
+    if not diagnostics.ess >= ESS_ABOVE:
         reasons.append(
-            f"the effective sample size of {agreement.ess_of} is {agreement.ess:.0f} "
+            f"the effective sample size of {diagnostics.ess_of} is {diagnostics.ess:.0f} "
             f"(it must be at least {ESS_ABOVE})"
         )
-    if agreement.divergences:
-        reasons.append(f"{agreement.divergences} transitions diverged (none may)")
-    if agreement.bfmi < BFMI_ABOVE:
+    if diagnostics.divergences:
+        reasons.append(f"{diagnostics.divergences} transitions diverged (none may)")
+    if diagnostics.bfmi < BFMI_ABOVE:
         reasons.append(
-            f"the Bayesian fraction of missing information (BFMI) is {agreement.bfmi:.2f} "
+            f"the Bayesian fraction of missing information (BFMI) is {diagnostics.bfmi:.2f} "
             f"(it must be at least {BFMI_ABOVE})"
         )
     return Finding(

@@ -170,8 +170,8 @@ def _options(pool, priors, groups: Sequence[str], parameters: Mapping[str, Prior
             problems.append(f"pool[{name!r}]: there are no groups to pool over: pass groups=")
         elif len({p for p in by_column.values() if p != "complete"}) > 1:
             problems.append(
-                f"pool[{name!r}] mixes 'partial' and 'none': with 'none' for one column there is no "
-                "population value, which 'partial' needs"
+                f"pool[{name!r}] mixes 'partial' and 'none': with 'none' for one column there is "
+                "no population value, which 'partial' needs"
             )
     return problems
 

@@ -46,9 +46,9 @@ KINDS: dict[str, type[Storable]] = {}
 class Storable:
     """Base class of results that can be saved.
 
-    A subclass is a dataclass of numbers, arrays, tables, datasets and results. It lists in `_stored`
-    the other dataclasses in its fields and the objects that are stored by name, and in `_cached` the
-    cached properties that are stored if they have been computed.
+    A subclass is a dataclass of numbers, arrays, tables, datasets and results. Its `_stored` lists
+    the other dataclasses in its fields and the objects that are stored by name. Its `_cached` lists
+    cached properties, which are stored if they have been computed.
     """
 
     _stored = ()
@@ -104,7 +104,7 @@ class Storable:
         tree, header = _read(path)
         if header["kind"] != cls.__name__:
             raise FitError(
-                f"the file contains a result of the class {header['kind']}, not {cls.__name__}: read "
+                f"the file holds a result of the class {header['kind']}, not {cls.__name__}: read "
                 f"it with {header['kind']}.load(path)",
                 where=where,
             )
@@ -115,7 +115,7 @@ class Storable:
             raise FitError(error.problems, where=where) from None
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise FitError(
-                f"its description is damaged or was written by another version, {header.get('version')} "
+                f"its description is damaged or from another version, {header.get('version')} "
                 f"({type(error).__name__}: {error}): save the result again",
                 where=where,
             ) from None
@@ -162,7 +162,7 @@ def _from_tree(tree: xr.DataTree, header: dict, laws: _Laws):
 
 
 class _Writer:
-    """Describes values in JSON, and collects datasets, results and arrays in `groups` and `arrays`."""
+    """Describes values in JSON; collects datasets, results and arrays, which JSON cannot hold."""
 
     def __init__(self, parts: tuple, laws: dict[str, Law]):
         self.parts, self.laws = (*parts, Convergence), laws
@@ -265,7 +265,7 @@ def _ordered(data: xr.Dataset, coords=None, names=None) -> xr.Dataset:
 
 
 def _columns(frame: pd.DataFrame) -> dict:
-    """A table in JSON. Floats are exact, because Python writes the shortest digits that round-trip."""
+    """A table in JSON. Floats are exact, because Python writes enough digits to restore them."""
 
     def column(values) -> list:
         listed = [v.item() if isinstance(v, np.generic) else v for v in values.tolist()]
