@@ -283,9 +283,9 @@ def stacking(log_density: np.ndarray, problem: Sequence | None = None) -> np.nda
     -----
     The weights maximise the sum over problems of the mean over points of log sum_k w_k p_k (Yao,
     Vehtari, Simpson & Gelman 2018, arXiv:1704.02030), plus the penalty sum_k log(w_k) / K for K
-    laws. The penalty is that of one additional problem of K points, of which each has a
-    positive density under one law only. With few problems it keeps weights away from 0 and 1. The objective is concave, and each step of
-    expectation maximisation increases it.
+    laws. The penalty is that of one additional problem of K points, each with a positive density
+    under one law only. With few problems it keeps weights away from 0 and 1. The objective is
+    concave, and each step of expectation maximisation increases it.
 
     Examples
     --------
