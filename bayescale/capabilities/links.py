@@ -166,8 +166,8 @@ class Link(Storable):
         return {k: v.transpose(*SAMPLE, "task") for k, v in quantities.items()}
 
     def _invert_walk(self, target_u: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
-        """The u at which u plus the walk of each task first equals `target_u`, and the factor of the
-        walk on the slope there. Outside the table the walk is extrapolated linearly."""
+        """The u at which u plus the walk of each task first equals `target_u`, and the factor of
+        the walk on the slope there. Outside the table the walk is extrapolated linearly."""
         low = self.plan.fitted.min()
         at = np.linspace(1.5 * low, -0.5 * low, GRID)
         steps = walks(self.posterior).transpose(*SAMPLE, "task", "component").to_numpy()
