@@ -203,17 +203,12 @@ def allocate(fit: Fit | Average, C, *, group=None) -> Allocation:
     >>> bool(1e9 < best.data["N_decision"][0] < 1e11)
     True
     """
-    law_draws = _law_draws(fit, group)
+    laws = _law_draws(fit, group)
     C = xr.DataArray(as_counts(C, "C"), dims="budget")
-    best = [r.optimum(C) for r in law_draws]
-    N = _decision(law_draws, C, [b["N"] for b in best])
-    data = _mixed(
-        law_draws,
-        [
-            b.assign(loss_decision=r.loss_on_budget(C, N))
-            for r, b in zip(law_draws, best, strict=True)
-        ],
-    )
+    best = [law.optimum(C) for law in laws]
+    N = _decision(laws, C, [b["N"] for b in best])
+    losses = [law.loss_on_budget(C, N) for law in laws]
+    data = _mixed(laws, [b.assign(loss_decision=v) for b, v in zip(best, losses, strict=True)])
     data = data.assign(N_decision=N, D_decision=C / (fit.runs.flop_factor * N))
     data = data.assign_coords(C=C).transpose("chain", "draw", "budget")
     return Allocation(data, fit.law.name, group_in_words(group), fit)
@@ -253,7 +248,7 @@ def regret(fit: Fit | Average, N, D, C=None, *, group=None) -> Regret:
     >>> bool(waste["expected_excess_loss"][0] > 0)
     True
     """
-    law_draws = _law_draws(fit, group)
+    laws = _law_draws(fit, group)
     given = {"N": as_counts(N, "N"), "D": as_counts(D, "D")}
     given |= {} if C is None else {"C": as_counts(C, "C")}
     if len({len(v) for v in given.values()} - {1}) > 1:
@@ -268,7 +263,7 @@ def regret(fit: Fit | Average, N, D, C=None, *, group=None) -> Regret:
             f"of {format_flop(budget.max())}: lower N or D, or raise C"
         )
     N, D, budget = (xr.DataArray(v, dims="point") for v in (N, D, budget))
-    data = _mixed(law_draws, [_waste(r, N, D, budget) for r in law_draws])
+    data = _mixed(laws, [_waste(law, N, D, budget) for law in laws])
     data = data.transpose("chain", "draw", "point").assign_coords(N=N, D=D, C=budget)
     return Regret(data, fit)
 
@@ -289,9 +284,9 @@ def best_split(fit: Fit | Average, C: np.ndarray, group=None) -> tuple[np.ndarra
     tuple of numpy.ndarray
         N (parameters) and D (tokens), dims (budget,).
     """
-    law_draws = _law_draws(fit, group)
+    laws = _law_draws(fit, group)
     C = xr.DataArray(C, dims="budget")
-    N = _decision(law_draws, C, [r.best_N(C) for r in law_draws])
+    N = _decision(laws, C, [law.best_N(C) for law in laws])
     return N.to_numpy(), (C / (fit.runs.flop_factor * N)).to_numpy()
 
 
@@ -350,15 +345,13 @@ class _LawDraws:
         )
 
 
-def _waste(
-    draws_of_law: _LawDraws, N: xr.DataArray, D: xr.DataArray, budget: xr.DataArray
-) -> xr.Dataset:
+def _waste(law: _LawDraws, N: xr.DataArray, D: xr.DataArray, budget: xr.DataArray) -> xr.Dataset:
     """Excess loss and wasted share relative to the best split; dims (chain, draw, point)."""
 
     def best(compute: xr.DataArray) -> xr.DataArray:
-        return draws_of_law.loss_on_budget(compute, draws_of_law.best_N(compute))
+        return law.loss_on_budget(compute, law.best_N(compute))
 
-    reached = draws_of_law.loss(N, D)
+    reached = law.loss(N, D)
     excess = reached - best(budget)
     low, high = xr.zeros_like(excess) - np.log(LARGEST_WASTE), xr.zeros_like(excess)
     for _ in range(BISECTIONS):
@@ -373,10 +366,9 @@ def _waste(
 
 def _law_draws(fit: Fit | Average, group) -> list[_LawDraws]:
     """The law of the fit, or of each fit of an average with positive weight."""
-    is_single = isinstance(fit, Fit)
-    fits, weights = (
-        ([fit], [1.0]) if is_single else (fit.used.values(), map(fit.weights.get, fit.used))
-    )
+    fits, weights = [fit], [1.0]
+    if not isinstance(fit, Fit):
+        fits, weights = fit.used.values(), map(fit.weights.get, fit.used)
     if problems := [
         f"law {f.law.name!r} has the columns {', '.join(f.law.columns)}: only a law in N "
         "and D can split a budget"
@@ -401,27 +393,27 @@ def _values(fit: Fit, group: object) -> dict[str, xr.DataArray]:
     return parameters(fit.posterior, fit.plan, settled, rng, fit.law.parameters)
 
 
-def _mixed(law_draws: Sequence[_LawDraws], datasets: Sequence[xr.Dataset]) -> xr.Dataset:
+def _mixed(laws: Sequence[_LawDraws], datasets: Sequence[xr.Dataset]) -> xr.Dataset:
     """Draws of all laws, mixed in proportion to their weights."""
-    names = [str(i) for i in range(len(law_draws))]
-    weights = dict(zip(names, (r.weight for r in law_draws), strict=True))
+    names = [str(i) for i in range(len(laws))]
+    weights = dict(zip(names, (law.weight for law in laws), strict=True))
     return mix(dict(zip(names, datasets, strict=True)), weights)
 
 
 def _decision(
-    law_draws: Sequence[_LawDraws], C: xr.DataArray, best: Sequence[xr.DataArray]
+    laws: Sequence[_LawDraws], C: xr.DataArray, best: Sequence[xr.DataArray]
 ) -> xr.DataArray:
     """The N that minimises the loss expected over draws and laws; dims (budget,)."""
 
     def expected(log_N):
-        return sum(r.weight * r.loss_on_budget(C, np.exp(log_N)).mean(SAMPLE) for r in law_draws)
+        return sum(law.weight * law.loss_on_budget(C, np.exp(log_N)).mean(SAMPLE) for law in laws)
 
     low = np.log(xr.concat([N.min(SAMPLE) for N in best], "law").min("law"))
     high = np.log(xr.concat([N.max(SAMPLE) for N in best], "law").max("law"))
     # The minimum lies between the smallest and the largest optimum of the draws. The margin keeps
     # it away from the bounds.
     margin = 0.1 + 0.1 * (high - low)
-    law_names = " and ".join(f"law {r.fit.law.name!r}" for r in law_draws)
+    law_names = " and ".join(f"law {law.fit.law.name!r}" for law in laws)
     return np.exp(_search(expected, low - margin, high + margin, law_names))
 
 
