@@ -1,4 +1,4 @@
-"""Mathematical functions without dependencies on the rest of the package."""
+"""Mathematical functions that do not depend on the rest of the package."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def softplus(x):
     Parameters
     ----------
     x : float, array or graph
-        Numpy, xarray or PyTensor.
+        A float, numpy array, xarray object or PyTensor graph.
 
     Examples
     --------
@@ -29,6 +29,7 @@ def student_log_density(square, dimension: int, nu: float):
     square : array
         Squared Euclidean distances from the centre.
     dimension : int
+        Dimension of the distribution.
     nu : float
         Degrees of freedom.
 

@@ -1,4 +1,4 @@
-"""Credible intervals of posterior draws, of 90 % unless another probability is given."""
+"""Credible intervals of posterior draws, with a probability of 90 % by default."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from bayescale.errors import BayescaleError
 
 SAMPLE = ("chain", "draw")
 KINDS = ("eti", "hdi")
-CI_PROB = 0.9  # of every interval in results, tables and plots
+CI_PROB = 0.9  # default of all results, tables and plots
 
 
 def defaults(ci_prob: float | None = None, ci_kind: str | None = None) -> tuple[float, str]:
-    """Probability and kind of an interval; None stands for the default.
+    """Check the probability and the kind of an interval, and replace None by the defaults.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def defaults(ci_prob: float | None = None, ci_kind: str | None = None) -> tuple[
     Raises
     ------
     BayescaleError
-        If either is not one of these.
+        If one of them is not valid.
 
     Examples
     --------
@@ -40,7 +40,7 @@ def defaults(ci_prob: float | None = None, ci_kind: str | None = None) -> tuple[
     prob = CI_PROB if ci_prob is None else ci_prob
     kind = rcParams["stats.ci_kind"] if ci_kind is None else ci_kind
     if not (isinstance(prob, Real) and 0 < prob < 1):
-        raise BayescaleError(f"ci_prob is {prob!r}: give a probability between 0 and 1, as 0.9")
+        raise BayescaleError(f"ci_prob is {prob!r}: give a probability between 0 and 1, e.g. 0.9")
     prob = float(prob)
     if kind not in KINDS:
         raise BayescaleError(f"ci_kind is {kind!r}: it may be {' or '.join(map(repr, KINDS))}")
@@ -50,7 +50,7 @@ def defaults(ci_prob: float | None = None, ci_kind: str | None = None) -> tuple[
 def interval(
     draws: xr.DataArray, ci_prob: float | None = None, ci_kind: str | None = None
 ) -> tuple[xr.DataArray, xr.DataArray]:
-    """Lower and upper bound of the credible interval over chains and draws.
+    """Lower and upper bound of the credible interval of draws.
 
     Parameters
     ----------
@@ -71,8 +71,8 @@ def interval(
     [2.0, 4.0]
     """
     prob, kind = defaults(ci_prob, ci_kind)
-    rest = [d for d in draws.dims if d not in SAMPLE]
-    values = draws.transpose(*SAMPLE, *rest).to_numpy()
+    other_dims = [d for d in draws.dims if d not in SAMPLE]
+    values = draws.transpose(*SAMPLE, *other_dims).to_numpy()
     values = values.reshape(-1, *values.shape[2:])
     if kind == "eti":
         bounds = np.quantile(values, [(1 - prob) / 2, (1 + prob) / 2], axis=0)
@@ -80,27 +80,29 @@ def interval(
         from arviz_stats.base import array_stats
 
         bounds = np.moveaxis(array_stats.hdi(values, prob, axis=0), -1, 0)
-    coords = {d: draws.coords[d] for d in rest if d in draws.coords}
-    return tuple(xr.DataArray(b, dims=rest, coords=coords) for b in bounds)
+    coords = {d: draws.coords[d] for d in other_dims if d in draws.coords}
+    return tuple(xr.DataArray(b, dims=other_dims, coords=coords) for b in bounds)
 
 
 def table(
     draws: xr.DataArray, name: str, ci_prob: float | None = None, ci_kind: str | None = None
 ) -> pd.DataFrame:
-    """Median and credible interval as columns ``name``, ``name_eti90_lb``, ``name_eti90_ub``.
+    """A table of the median and the credible interval.
 
     Parameters
     ----------
     draws : xarray.DataArray
         Dims ``chain``, ``draw`` and at most one other.
     name : str
+        Name of the quantity.
     ci_prob, ci_kind
         As in `defaults`.
 
     Returns
     -------
     pandas.DataFrame
-        One row per value of the other dim.
+        One row per value of the other dim. Columns for the name ``loss``, a probability of 0.9 and
+        the kind ``"eti"``: ``loss``, ``loss_eti90_lb`` and ``loss_eti90_ub``.
 
     Examples
     --------

@@ -1,8 +1,8 @@
 """Priors of parameters, given as a median and a spread on the natural scale.
 
 Every prior is a normal distribution on a *link* scale: the logarithm for positive quantities, the
-log odds for fractions, the identity for real ones. Groups differ on the same scale, by a typical
-amount `between`, so one prior covers a parameter's population value and its values per group.
+log odds for fractions, the identity for real ones. A prior also gives the typical standard
+deviation between groups on the same scale, `between`, for parameters that vary between groups.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bayescale.errors import LawError
 
 @dataclass(frozen=True)
 class Prior:
-    """Base class of the priors, with `centre` and `width` on the link scale."""
+    """Base class of the priors, which are normal on a link scale."""
 
     median: float
     link: ClassVar[str]
@@ -39,12 +39,12 @@ class Prior:
         raise NotImplementedError
 
     def interval(self, prob: float = 0.9) -> tuple[float, float]:
-        """Central interval on the natural scale.
+        """Central interval of the prior on the natural scale.
 
         Parameters
         ----------
         prob : float
-            Its probability.
+            Probability of the interval.
 
         Examples
         --------
@@ -52,17 +52,18 @@ class Prior:
         >>> round(low, 2), round(high, 2)
         (0.18, 0.68)
         """
-        reach = NormalDist().inv_cdf(0.5 + prob / 2) * self.width
-        return tuple(float(from_link(self.link, self.centre + s * reach)) for s in (-1, 1))
+        half = NormalDist().inv_cdf(0.5 + prob / 2) * self.width
+        return tuple(float(from_link(self.link, self.centre + s * half)) for s in (-1, 1))
 
-    def _require(self, **facts: bool) -> None:
-        broken = [what.replace("_", " ") for what, holds in facts.items() if not holds]
+    def _require(self, **requirements: bool) -> None:
+        """Raise a `LawError` with the names of the requirements that are false."""
+        broken = [name.replace("_", " ") for name, holds in requirements.items() if not holds]
         if broken:
             raise LawError(f"{self!r}: {' and '.join(broken)}")
 
 
 class _ByFactor:
-    """Widths given as factors of the quantity, or of its odds."""
+    """Widths from factors on the quantity, or on its odds."""
 
     @property
     def width(self) -> float:
@@ -80,16 +81,17 @@ class Positive(_ByFactor, Prior):
     Parameters
     ----------
     median : float
-        The median; > 0.
+        Median; > 0.
     spread : float
-        Factor of one standard deviation; > 1. With a median of 0.35 and a spread of 1.5, 68 % of
-        the prior lies between 0.35 / 1.5 and 0.35 x 1.5.
+        Factor that corresponds to one standard deviation of the logarithm; > 1. With a median of
+        0.35 and a spread of 1.5, 68 % of the prior lies between 0.35 / 1.5 and 0.35 x 1.5.
     between : float
-        Typical factor of one standard deviation between groups; > 1. It is itself uncertain by a
-        factor of about 1.65.
+        Typical factor that corresponds to one standard deviation between groups; > 1. The standard
+        deviation of the logarithm between groups has a log-normal prior with this median,
+        log(between), and a spread of 1.65.
     of : {None, "loss"}
-        ``"loss"``: `median` is a multiple of the runs' geometric mean loss, for laws of losses in
-        any unit.
+        With ``"loss"``, `median` is in units of the geometric mean loss of the runs, so that the
+        prior is suitable for losses in any unit.
 
     Examples
     --------
@@ -111,7 +113,7 @@ class Positive(_ByFactor, Prior):
         )
 
     def in_units_of(self, loss: float) -> Positive:
-        """The same prior in absolute units, given the geometric mean loss."""
+        """The same prior in absolute units, from the geometric mean loss of the runs."""
         return replace(self, median=self.median * loss, of=None) if self.of == "loss" else self
 
 
@@ -122,11 +124,11 @@ class Fraction(_ByFactor, Prior):
     Parameters
     ----------
     median : float
-        The median; between 0 and 1.
+        Median; between 0 and 1.
     spread : float
-        Factor of the odds of one standard deviation; > 1.
+        Factor on the odds that corresponds to one standard deviation of the log odds; > 1.
     between : float
-        Typical factor of the odds between groups; > 1.
+        Typical factor on the odds for one standard deviation between groups; > 1.
 
     Examples
     --------
@@ -153,7 +155,7 @@ class Real(Prior):
     Parameters
     ----------
     median : float
-        The median, which is the mean.
+        Median, which is also the mean.
     sd : float
         Standard deviation; > 0.
     between : float, optional
@@ -185,7 +187,7 @@ class Real(Prior):
 
 
 def to_link(link: str, value):
-    """From the natural scale to the link scale, for numpy, xarray and PyTensor values."""
+    """Transform from the natural scale to the link scale, for numpy, xarray and PyTensor values."""
     if link == "log":
         return np.log(value)
     if link == "logit":
@@ -194,7 +196,7 @@ def to_link(link: str, value):
 
 
 def from_link(link: str, value):
-    """From the link scale to the natural scale, for numpy, xarray and PyTensor values."""
+    """Transform from the link scale to the natural scale, for numpy, xarray and PyTensor values."""
     if link == "log":
         return np.exp(value)
     if link == "logit":

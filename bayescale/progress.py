@@ -10,10 +10,10 @@ from importlib.util import find_spec
 
 
 def is_shown(progressbar: bool | None) -> bool:
-    """Whether to show progress.
+    """Whether to show progress; `progressbar` if it is not None.
 
-    None means yes on a terminal or in a notebook, unless ``BAYESCALE_PROGRESS`` is ``0``, ``no``,
-    ``false`` or ``off``.
+    With None, progress is shown on a terminal or in a notebook, unless the environment variable
+    ``BAYESCALE_PROGRESS`` is ``0``, ``no``, ``false`` or ``off``.
     """
     if progressbar is not None:
         return progressbar
@@ -25,9 +25,10 @@ def is_shown(progressbar: bool | None) -> bool:
 
 @contextmanager
 def bar(progressbar: bool | None) -> Iterator[Callable[..., None]]:
-    """Yield ``step(text, done, total)``; the bar is removed when the block ends.
+    """Yield ``step(text, done, total)``, which updates a progress bar.
 
-    A `total` of None shows activity without a percentage.
+    With a `total` of None, the bar shows activity without a percentage. The bar is removed when the
+    block ends.
     """
     if not is_shown(progressbar):
         yield lambda text, done=0, total=None: None

@@ -1,4 +1,4 @@
-"""Seeds of random numbers: one given by the user, or a fresh one."""
+"""Seeds of random number generators."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def settle_seed(random_seed: int | None) -> int:
-    """The seed itself, or a fresh one where it is None; results store what this returns.
+    """The given seed, or a random one if it is None. Results store the seed.
 
     Parameters
     ----------

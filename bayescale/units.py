@@ -1,4 +1,4 @@
-"""Reading and writing of counts: 70B parameters, 1.4T tokens, 1e24 FLOP."""
+"""Parsing and formatting of counts, such as 70B parameters, 1.4T tokens and 1e24 FLOP."""
 
 from __future__ import annotations
 
@@ -51,29 +51,29 @@ def parse_count(text: object) -> float:
     if match is None:
         raise ValueError(f"{text!r} is not a count: write 70B, 1.4T, 410M, 1e24 or a plain number")
     digits, exponent, suffix = match.groups()
-    # One conversion without a product, so that 8.2B is exactly 8.2e9.
+    # Converted as one number, without a multiplication, so that 8.2B is exactly 8.2e9.
     return float(f"{digits}e{int(exponent or 0) + _EXPONENT[suffix.lower()]}")
 
 
 def as_counts(value: object, name: str) -> np.ndarray:
-    """Read one or more counts as a vector of positive floats.
+    """Read one or more counts as a one-dimensional array of positive floats.
 
     Parameters
     ----------
     value : float, str or sequence of these
-        Counts as `parse_count` reads them.
+        Counts in any form that `parse_count` reads.
     name : str
-        What the counts are, for the error message: ``"C"``.
+        Name of the quantity in error messages, such as ``"C"``.
 
     Returns
     -------
     numpy.ndarray
-        One dimension, even for a single count.
+        (count,), also for a single count.
 
     Raises
     ------
     LawError
-        If a count cannot be read, is not finite or not positive, or if there is none.
+        If a count cannot be read, or is not finite and positive, or if there is none.
 
     Examples
     --------
@@ -144,7 +144,7 @@ def flop(N: ArrayLike, D: ArrayLike) -> ArrayLike:
     Parameters
     ----------
     N, D : float or array_like
-        Absolute counts.
+        Absolute counts of parameters and tokens.
 
     Returns
     -------
@@ -164,7 +164,7 @@ def grid(start: float | str, stop: float | str, num: int = 50) -> np.ndarray:
     Parameters
     ----------
     start, stop : float or str
-        Both ends, included; as `parse_count` reads them.
+        First and last value, in any form that `parse_count` reads.
     num : int
         Number of values.
 

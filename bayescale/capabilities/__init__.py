@@ -1,4 +1,4 @@
-"""Tasks: from loss to accuracy, and breaks (emergence) in curves of scores."""
+"""Links from loss to task accuracy, and breaks (emergence) in curves of scores."""
 
 from bayescale.capabilities.break_forecasts import BreakForecast
 from bayescale.capabilities.break_search import Breaks, breaks

@@ -1,4 +1,4 @@
-"""The evidence for each number of breaks in a curve, and its description in words."""
+"""The evidence for each number of breaks in a curve, and the description of breaks in words."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from bayescale.inference import PosteriorSample
 
 MAX_BREAKS = 3
 
-#: Prior of the share of curves that break: Beta(1, 9), with mean 0.1, as often as public learning
-#: curves break over one e-fold (`bayescale.model.drift`). With a mean of 0.3, more than one in
-#: twenty curves that only drift are said to break (`benchmarks/breaks.py`).
+#: Prior of the share of curves with breaks: Beta(1, 9). Its mean of 0.1 is the rate of breaks per
+#: e-fold of public learning curves (`bayescale.model.drift`). With a mean of 0.3, more than 5 % of
+#: simulated curves with drift and without breaks have P(break) > 0.5 (`benchmarks/breaks.py`).
 SHARE_PRIOR = (1.0, 9.0)
-#: Prior probability of k + 1 breaks over that of k breaks, for k >= 1.
+#: Ratio of the prior probabilities of k + 1 breaks and of k breaks, for k >= 1.
 FURTHER_BREAK = 1 / 3
-#: From two breaks on, one more is tried only if the last one reduced the log evidence by no more
-#: than this.
+#: A third break is tried only if the log evidence of two breaks is at most this much below the
+#: largest log evidence of fewer breaks.
 MAX_LOSS = 3.0
 
-#: Midpoints of a grid over the share of curves that break.
+#: Midpoints of a grid over the share of curves with breaks.
 GRID = (np.arange(200) + 0.5) / 200
 
 #: Samples of one curve, by number of breaks and whether the model has drift.
@@ -41,16 +41,18 @@ def sample_curve(
     ----------
     curve : Curve
     max_breaks : int
-        The most breaks that are tried; fewer if the points cannot identify them or if the evidence
-        falls.
+        Largest number of breaks. Fewer are tried if the points cannot identify them or if the
+        evidence decreases.
     particles : int
+        Number of particles of each sampler.
     seed : list of int
-        As of `numpy.random.default_rng`.
+        As for `numpy.random.default_rng`.
 
     Returns
     -------
     dict
-        By (number of breaks, whether there is drift). Without drift there are only 0 and 1 breaks.
+        The keys are (number of breaks, whether there is drift). Without drift there are at most 1
+        breaks.
     """
     rng = np.random.default_rng(seed)
     samples = {
@@ -69,21 +71,24 @@ def sample_curve(
 
 
 def log_evidences(samples: Samples, drift: bool = True) -> tuple[np.ndarray, float]:
-    """Log evidence of broken curves, weighted by the prior of each number, and of an unbroken one.
+    """Log evidence of each positive number of breaks, plus the log of its prior, and of no break.
 
     Returns
     -------
     tuple
-        For 1, 2, ... breaks, (number,), empty if none can be identified; and for no break.
+        For 1, 2, ... breaks, (number,), empty if no break can be identified; and for no break. The
+        prior is conditional on at least one break.
     """
-    found = [samples[k, drift].log_evidence for k in range(MAX_BREAKS + 1) if (k, drift) in samples]
-    prior = FURTHER_BREAK ** np.arange(len(found) - 1)
-    return np.array(found[1:]) + np.log(prior / prior.sum()), found[0]
+    evidence = [
+        samples[k, drift].log_evidence for k in range(MAX_BREAKS + 1) if (k, drift) in samples
+    ]
+    prior = FURTHER_BREAK ** np.arange(len(evidence) - 1)
+    return np.array(evidence[1:]) + np.log(prior / prior.sum()), evidence[0]
 
 
 def log_bayes_factor_error(samples: Samples) -> float:
-    """Monte Carlo standard error of the log Bayes factor of some breaks over none; NaN where no
-    break can be identified."""
+    """Monte Carlo standard error of the log Bayes factor of at least one break against none; NaN if
+    no break can be identified."""
     broken, _ = log_evidences(samples)
     if not len(broken):
         return np.nan
@@ -105,14 +110,14 @@ def bayes_factors(samples: Samples) -> dict[str, float]:
 
 
 def share_posterior(evidences: list[tuple[np.ndarray, float]]) -> np.ndarray:
-    """Posterior of the share of curves that break, on `GRID`, from the `log_evidences` of all
-    curves; normalised weights, (grid,)."""
+    """Posterior probabilities of the share of curves with breaks on `GRID`, from the
+    `log_evidences` of all curves; (grid,)."""
     a, b = SHARE_PRIOR
     log = (a - 1) * np.log(GRID) + (b - 1) * np.log1p(-GRID)
     for broken, unbroken in evidences:
         if len(broken):
-            some = np.logaddexp.reduce(broken)
-            log += np.logaddexp(np.log(GRID) + some, np.log1p(-GRID) + unbroken)
+            at_least_one = np.logaddexp.reduce(broken)
+            log += np.logaddexp(np.log(GRID) + at_least_one, np.log1p(-GRID) + unbroken)
     weight = np.exp(log - log.max())
     return weight / weight.sum()
 
@@ -123,9 +128,9 @@ def number_posterior(broken: np.ndarray, unbroken: float, share, weight) -> np.n
     Parameters
     ----------
     broken, unbroken
-        As of `log_evidences`.
+        As returned by `log_evidences`.
     share, weight : (grid,)
-        Values of the share of curves that break, and their probabilities.
+        Values of the share of curves with breaks, and their probabilities.
 
     Returns
     -------
@@ -145,15 +150,16 @@ def number_posterior(broken: np.ndarray, unbroken: float, share, weight) -> np.n
 # -- the largest break, in words ---------------------------------------------------------------
 
 KINDS = ("start", "step", "bend")
-#: A break is a start if less than `START_SHARE` of the change of the score lies before it. It is a
-#: step if more than `STEP_SHARE` lies within `STEP_RANGE` of the range of log x, not counting a
-#: margin at both ends.
+#: A break is a step if more than the share `STEP_SHARE` of the change of the score occurs within
+#: the share `STEP_RANGE` of the range of log x, without margins of `STEP_MARGIN` at both ends.
+#: Otherwise it is a start if less than `START_SHARE` of the change occurs before it, and else a
+#: bend.
 START_SHARE, STEP_SHARE, STEP_RANGE, STEP_MARGIN = 0.15, 0.6, 1 / 5, 1 / 10
-INTERVALS = 60  # of the grid on which a curve is classified
+INTERVALS = 60  # number of intervals of the grid on which a curve is classified
 
-#: False alarms by metric and number of points: how many simulated curves that drift without a break
-#: were said to break (P > .5), and of how many, over all noise levels of
-#: `benchmarks/results/breaks_alarms.csv`.
+#: False alarms by metric and number of points: the number of simulated curves with drift and
+#: without breaks that have P(break) > .5, and the number of simulated curves, over all noise
+#: levels of `benchmarks/results/breaks_alarms.csv`.
 FALSE_ALARMS = {
     "loss": {8: (1, 144), 20: (0, 108), 40: (1, 42), 100: (0, 24)},
     "accuracy": {8: (0, 96), 20: (0, 72), 40: (0, 28), 100: (0, 16)},
@@ -166,7 +172,7 @@ def largest_break(model: BreakModel, positions, coefficients) -> pd.DataFrame:
     Parameters
     ----------
     model : BreakModel
-        With at least one break.
+        A model with at least one break.
     positions : (draw, dimension)
     coefficients : (draw, coefficient)
     """
@@ -188,7 +194,7 @@ def largest_break(model: BreakModel, positions, coefficients) -> pd.DataFrame:
 
 
 def classify(model: BreakModel, positions, coefficients, locations) -> np.ndarray:
-    """The kind of break (`KINDS`) for each draw, from where the expected score changes.
+    """The kind of break (`KINDS`) for each draw, from the position of the changes of the score.
 
     Parameters
     ----------
@@ -223,8 +229,8 @@ def false_alarms(metric: str, n: int) -> tuple[int, int, int]:
     Returns
     -------
     tuple of int
-        The number of false alarms, of simulated curves, and of their points: the largest simulated
-        number that is not above `n`, or the smallest one.
+        The number of false alarms, the number of simulated curves, and their number of points. The
+        last is the largest simulated number that is at most `n`, or else the smallest.
     """
     by_points = FALSE_ALARMS["accuracy" if metric == "accuracy" else "loss"]
     points = max((k for k in by_points if k <= n), default=min(by_points))
@@ -232,18 +238,18 @@ def false_alarms(metric: str, n: int) -> tuple[int, int, int]:
 
 
 def describe(label: str, x: str, p: float, bounds: tuple[float, float], draws: pd.DataFrame) -> str:
-    """One line about one curve: P(break), its numerical error, and the most probable break.
+    """One line about one curve: P(break), its numerical error, and the largest break.
 
     Parameters
     ----------
     label, x : str
         Label of the curve and name of its scale.
     p : float
-        Probability of a break, NaN where it cannot be determined.
+        Probability of a break; NaN if a break cannot be identified.
     bounds : tuple of float
-        P(break) less and plus two Monte Carlo standard errors.
+        P(break) minus and plus two Monte Carlo standard errors.
     draws : DataFrame
-        As of `bayescale.Breaks.places`.
+        As returned by `bayescale.Breaks.places`.
     """
     if np.isnan(p):
         return f"  {label}: P(break) - (fewer than 6 different {x})"

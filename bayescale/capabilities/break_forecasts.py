@@ -1,4 +1,4 @@
-"""Forecasts of curves that may break: drift and breaks beyond the data included."""
+"""Forecasts of curves that may break, with drift and breaks beyond the data."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ NEW_FAMILY = -1
 class BreakForecast(PredictiveDraws):
     """The posterior predictive of a curve, inside and beyond its points.
 
-    `summary` has the medians and credible intervals of ``mean`` and ``y``. `decompose` has the
+    `summary` gives the medians and credible intervals of ``mean`` and ``y``. `decompose` gives the
     width of the interval of ``y`` (of its logarithm for losses and Brier scores) and the shares of
-    ``curve`` (the parameters and breaks inside the data), ``ahead`` (drift and breaks beyond the
-    data) and ``noise`` in it.
+    three sources of uncertainty: ``curve`` (parameters and breaks inside the data), ``ahead``
+    (drift and breaks beyond the data) and ``noise``.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class BreakForecast(PredictiveDraws):
         the last point. Coordinates of ``point``: ``x``, ``group`` and, where the table has
         families, ``family`` (empty for a new one).
     breaks : Breaks
-        The breaks that the forecast is from.
+        The posterior from which the forecast is computed.
     group : str
         Label of the curve.
     random_seed : int
@@ -86,14 +86,15 @@ def forecast_curve(
     Parameters
     ----------
     breaks : Breaks
+        The posterior of breaks.
     x : float or array_like
-        Where to forecast, inside or beyond the points; positive, in the unit of the table.
+        Positions of the forecast, inside or beyond the data; positive, in the unit of the table.
     group : str, optional
         Label of the curve; may be left out where there is only one.
     family : str or sequence of str, optional
         Model family, one for all `x` or one for each. None stands for a new family.
     random_seed : int, optional
-        By default that of `breaks`.
+        Seed of drift, breaks, noise and new families; by default that of `breaks`.
 
     Returns
     -------
@@ -151,11 +152,12 @@ def forecast_curve(
 def _beyond_data(curve: Curve, h, s: np.ndarray, rate: tuple[float, float], rng) -> np.ndarray:
     """Drift and a break beyond the last point, on the scale of `eta`; (draw, point).
 
-    `rate` is the posterior of breaks per e-fold, shape and rate of a Gamma distribution.
+    `rate` is the posterior of the rate of breaks per e-fold: shape and rate of a Gamma
+    distribution.
     """
     distance = np.maximum(s - curve.end, 0.0)
     n = len(h["slope"])
-    # The slope at the last point that the components of the drift leave out.
+    # The part of the slope at the last point that the principal components do not include.
     start = np.sqrt(curve.drift_components[1]) * rng.standard_normal(n)
     walk = drift.integrated_walk(np.broadcast_to(distance, (n, len(s))), rng, start=start)
     shape, inverse_scale = rate

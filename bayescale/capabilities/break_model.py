@@ -9,9 +9,9 @@ in s = log x, centred. A change of slope is the smooth break of Caballero et al.
 (`bayescale.model.drift`).
 
 Given locations, widths and hyperparameters (scales, floor or top, noise), `eta` is linear in
-standard normal coefficients. The coefficients are integrated out by Laplace's method, and the rest
-by sequential Monte Carlo and importance sampling (`bayescale.inference.smc`). Importance sampling
-of the coefficients corrects the error of Laplace's method at the end.
+standard normal coefficients. The coefficients are integrated out by Laplace's method, and the other
+parameters by sequential Monte Carlo and importance sampling (`bayescale.inference.smc`). Finally,
+importance sampling of the coefficients corrects the error of Laplace's method.
 """
 
 from __future__ import annotations
@@ -29,36 +29,41 @@ from bayescale.inference import PosteriorSample, Target, integrate, systematic_r
 from bayescale.model import drift
 from bayescale.priors import Positive, Prior, from_link
 
+#: Default number of particles.
 PARTICLES = 128
-#: Steps of the random walk of the slope inside the data, and the principal components of its
-#: integral that are kept. With half as many, curves of a hundred precise points with drift are
-#: said to break: a break then fits what the coarse walk cannot (`benchmarks/breaks.py alarms`).
+#: Number of steps of the random walk of the slope inside the data, and of principal components of
+#: its integral. With half as many, a break may fit fine structure that the walk cannot represent,
+#: which gives false alarms for curves of a hundred precise points with drift
+#: (`benchmarks/breaks.py alarms`).
 STEPS, COMPONENTS = 200, 24
-#: Components with singular values below this share of the largest are rounding errors.
+#: Components whose singular values are below this share of the largest are omitted, because they
+#: are rounding errors.
 SINGULAR = 1e-9
 
-#: Standard deviation of the random walk of the slope, per root of an e-fold of x, in units of the
-#: curve's own slope; from whole learning curves (`benchmarks/curves.py`: 0.2, within a factor of
-#: 2.4).
+#: Standard deviation of the random walk of the slope per root of an e-fold of x, in units of the
+#: typical slope of the curve. The values are estimates from whole learning curves
+#: (`benchmarks/curves.py`: 0.2, within a factor of 2.4).
 DRIFT = Positive(0.2, spread=2.4)
-#: Width of a break in e-folds of x. Least-squares fits of 324 public curves have 0.004 to 1.4,
-#: median 0.2; widths below the distance of neighbouring points cannot be distinguished.
+#: Width of a break in e-folds of x. Least-squares fits of 324 public curves have widths of 0.004 to
+#: 1.4 with a median of 0.2. Widths below the distance of neighbouring points cannot be
+#: distinguished.
 WIDTH = Positive(0.3, spread=2.5)
-#: Standard deviation of the change of slope at a break, in units of the curve's own slope: that of
-#: breaks beyond the data.
+#: Standard deviation of the change of slope at a break, in units of the typical slope of the curve;
+#: the same as for breaks beyond the data.
 CHANGE = drift.BREAK_SIZE
-#: Standard deviation of the slope of one curve around the typical slope, in units of the latter.
+#: Standard deviation of the slope of a curve around its typical slope, in units of the latter.
 SLOPE_SD = 1.0
 
-#: Different x that must lie on each side of a break, and between two breaks.
+#: Smallest number of different x on each side of all breaks, and between two breaks.
 POINTS_OUTSIDE, POINTS_BETWEEN = 3, 2
-#: A number of breaks is admissible if at least this share of uniformly drawn locations keeps these
-#: distances, estimated from so many trials.
+#: A number of breaks is identifiable if more than the share `MIN_ADMISSIBLE` of uniformly drawn
+#: locations satisfies these conditions, estimated from `TRIALS` draws.
 MIN_ADMISSIBLE, TRIALS = 0.01, 20_000
 #: The priors of hyperparameters and widths are truncated at this many standard deviations.
 TRUNCATION = 6.0
 
-#: Proposals per draw in the correction of Laplace's method, and their degrees of freedom.
+#: Number of proposals per draw in the correction of Laplace's method, and the degrees of freedom of
+#: their Student-t distribution.
 CORRECTION_DRAWS, CORRECTION_NU = 8, 7.0
 
 
@@ -69,13 +74,13 @@ class Curve:
     Attributes
     ----------
     s : (point,)
-        Log of x, less `middle`.
+        Log of x minus `middle`.
     metric : Metric
         The scores and their likelihood.
     family : (point,)
         Index of the model family of each point, -1 for none.
     middle : float
-        The middle of log x, which was subtracted.
+        The midpoint of the range of log x, which is subtracted.
     n_families : int
         Number of families; with 0 there are no family intercepts.
     """
@@ -96,7 +101,7 @@ class Curve:
 
     @property
     def max_breaks(self) -> int:
-        """The most breaks that the points can identify; 0 with fewer than 6 different x."""
+        """Largest number of breaks that the points can identify; 0 if fewer than 6 different x."""
         low, high = self.window
         if not low < high:
             return 0
@@ -120,15 +125,15 @@ class Curve:
         Returns
         -------
         tuple
-            The standard normal steps of the walk for each component, (component, step), from a
-            singular value decomposition of the integrated walk at the points; and the variance of
-            the slope at the last point that the components leave out.
+            The standard normal steps of the random walk for each component, (component, step), from
+            a singular value decomposition of the integrated walk at the points; and the variance of
+            the slope at the last point that the components do not include.
         """
         _, size, right = np.linalg.svd(self._integrated_steps(self.s), full_matrices=False)
-        kept = min(COMPONENTS, int((size > SINGULAR * size[0]).sum()))
+        number = min(COMPONENTS, int((size > SINGULAR * size[0]).sum()))
         _, length = drift.knots(self.s, STEPS)
-        slope = np.sqrt(length) * right[:kept].sum(axis=1)
-        return right[:kept], max(self.end - self.start - float(slope @ slope), 0.0)
+        slope = np.sqrt(length) * right[:number].sum(axis=1)
+        return right[:number], max(self.end - self.start - float(slope @ slope), 0.0)
 
     def _integrated_steps(self, s: np.ndarray) -> np.ndarray:
         """`eta` per standard normal step of the slope at each knot, 0 at the middle of the curve;
@@ -156,7 +161,9 @@ class BreakModel:
     ----------
     curve : Curve
     n_breaks : int
+        Number of breaks.
     drift : bool
+        Whether the slope follows a random walk.
     priors : mapping of str to Prior
         Priors of the hyperparameters, in the order of the coordinates.
     """
@@ -219,7 +226,7 @@ class BreakModel:
 
     @property
     def identifiable(self) -> bool:
-        """Whether enough locations are admissible: with clustered points there may be none."""
+        """Whether enough locations are admissible. With clustered points there may be none."""
         return self.admissible_share > MIN_ADMISSIBLE
 
     def log_prior(self, positions: np.ndarray) -> np.ndarray:
@@ -233,8 +240,8 @@ class BreakModel:
         )
 
     def refresh(self, positions: np.ndarray, rng) -> np.ndarray:
-        """Positions with one break (location and width) drawn anew from the prior; without breaks,
-        with one hyperparameter drawn anew."""
+        """Positions in which one break (location and width) is replaced by a draw from the prior;
+        without breaks, one hyperparameter."""
         out = positions.copy()
         rows = np.arange(len(out))
         if not self.n_breaks:
@@ -326,7 +333,8 @@ class BreakModel:
 
     def log_likelihood(self, positions: np.ndarray, start=None):
         """Log likelihood with the coefficients integrated out, (particle,), and the mode of the
-        coefficients, (particle, coefficient); `start` is where its search begins."""
+        coefficients, (particle, coefficient). `start` is the initial value of the search for the
+        mode."""
         h = self.hyperparameters(positions)
         offset, columns = self.design(positions, h, self.curve.s, self.curve.family)
         if start is None:
@@ -346,8 +354,11 @@ class BreakModel:
         return self._corrected(sample, rng) if np.isfinite(sample.log_evidence) else sample
 
     def _corrected(self, sample: PosteriorSample, rng) -> PosteriorSample:
-        """The sample without the error of Laplace's method: coefficients are drawn from Student-t
-        distributions around their modes and weighted by the exact density."""
+        """Correct the sample for the error of Laplace's method.
+
+        Coefficients are drawn from Student-t distributions around their modes and weighted by the
+        exact density.
+        """
         metric = self.curve.metric
         h = self.hyperparameters(sample.positions)
         offset, columns = self.design(sample.positions, h, self.curve.s, self.curve.family)
@@ -375,8 +386,8 @@ class BreakModel:
 
 
 def smooth_break(s, location, width):
-    """A slope that rises from 0 to 1 around `location`, integrated; 0 at the middle of the curve.
+    """Integral of a slope that rises from 0 to 1 around `location`; 0 at the middle of the curve.
 
-    Arrays are broadcast against each other; all in e-folds of x.
+    All arguments are in e-folds of x and are broadcast against each other.
     """
     return width * (softplus((s - location) / width) - softplus(-location / width))

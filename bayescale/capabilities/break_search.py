@@ -1,4 +1,4 @@
-"""Where curves break: the probability of a break beside drift, its location, and its kind."""
+"""Breaks in curves: the probability of a break in the presence of drift, its location and kind."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ from bayescale.model import Storable, drift
 from bayescale.progress import bar
 from bayescale.seeds import settle_seed
 
-DRAWS = 600  # of each curve, over all numbers of breaks
-#: The fewest draws of a break from which an interval is computed.
+DRAWS = 600  # draws of each curve, over all numbers of breaks
+#: Smallest number of draws of a break from which an interval is computed.
 MIN_DRAWS = 10
 
 
@@ -51,16 +51,17 @@ class Breaks(Storable):
     curves : mapping of str to Curve
         The data, by label of the curve.
     samples : mapping
-        By label: posterior samples with their log evidence, by (number of breaks, whether the model
-        has drift).
+        By label of the curve, a mapping from (number of breaks, whether the model has drift) to
+        posterior samples with their log evidence.
     x, y : str
-        Columns of the scale and of the score.
+        Names of the columns of the scale and of the score.
     metric : {"loss", "brier", "accuracy"}
     families : tuple of str
         Labels of model families, in the order of their intercepts.
     notes : tuple of str
         Cautions about the data.
     random_seed : int
+        The seed that was used.
     """
 
     curves: Mapping[str, Curve] = field(repr=False)
@@ -95,17 +96,17 @@ class Breaks(Storable):
 
     @cached_property
     def share(self) -> tuple[np.ndarray, np.ndarray]:
-        """The share of curves that break: a grid and its posterior probabilities from all curves,
+        """The share of curves with breaks: a grid, and the posterior probabilities from all curves,
         both (grid,)."""
-        return GRID, share_posterior([log_evidences(own) for own in self.samples.values()])
+        return GRID, share_posterior([log_evidences(s) for s in self.samples.values()])
 
     @cached_property
     def probabilities(self) -> pd.DataFrame:
         """Posterior probability of each number of breaks (columns), one row per curve. NaN for
         curves with fewer than 6 different x, where a break cannot be identified."""
         rows = {
-            label: number_posterior(*log_evidences(own), *self.share)
-            for label, own in self.samples.items()
+            label: number_posterior(*log_evidences(samples), *self.share)
+            for label, samples in self.samples.items()
         }
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("group")
 
@@ -134,7 +135,7 @@ class Breaks(Storable):
         return float(1 - self.probabilities.loc[self.label(group), 0])
 
     def _bounds(self, label: str) -> tuple[float, float]:
-        """P(break) less and plus two Monte Carlo standard errors of the log Bayes factor."""
+        """P(break) minus and plus two Monte Carlo standard errors of the log Bayes factor."""
         broken, unbroken = log_evidences(self.samples[label])
         error = 2 * log_bayes_factor_error(self.samples[label])
         low, high = (
@@ -147,9 +148,10 @@ class Breaks(Storable):
     def draws(self) -> dict[str, list[tuple[BreakModel, np.ndarray, np.ndarray]]]:
         """Posterior draws of each curve, averaged over the number of breaks.
 
-        By label: for each number of breaks, in proportion to its probability, the model, positions
-        (draw, dimension) and coefficients (draw, coefficient). Where the number of breaks cannot be
-        identified, all draws are of the unbroken model.
+        By label, a list with one entry for each number of breaks: the model, positions (draw,
+        dimension) and coefficients (draw, coefficient). The number of draws is in proportion to the
+        probability of the number of breaks. If breaks cannot be identified, all draws are of the
+        model without breaks.
         """
         rng = np.random.default_rng([self.random_seed, 1])
         out = {}
@@ -185,7 +187,7 @@ class Breaks(Storable):
             )
 
     def places(self, group: str | None = None) -> pd.DataFrame:
-        """Posterior draws of the largest break of a curve, given that there is one.
+        """Posterior draws of the largest break of a curve, conditional on at least one break.
 
         Parameters
         ----------
@@ -234,17 +236,17 @@ class Breaks(Storable):
 
             * ``n``, the number of points; ``P(break)`` of at least one break, and ``P(1)``,
               ``P(2)``, ``P(3)``; NaN with fewer than 6 different x;
-            * of the largest break, given that there is one: medians and intervals of ``x``,
-              ``width``, ``before`` and ``after`` (see `places`), its most probable ``kind`` and the
-              probability of that kind, ``P(kind)``;
-            * log Bayes factors: ``drift_over_law``, a law with drift against one without;
-              ``break_over_law``, one break without drift against a law without drift, which is what
-              an analysis without drift would find; ``break_over_drift``, breaks with drift against
-              drift alone; ``mcse``, the Monte Carlo standard error of the last, which more
-              particles reduce;
-            * ``false_alarms``: the share of simulated curves with drift and without a break, of
-              about as many points and with 0.3 to 10 % noise, that were said to break; NaN with
-              fewer than 6 different x.
+            * of the largest break, conditional on at least one break: medians and intervals of
+              ``x``, ``width``, ``before`` and ``after`` (see `places`), its most probable ``kind``
+              and the probability of that kind, ``P(kind)``;
+            * log Bayes factors: ``drift_over_law``, the law with drift against the law without;
+              ``break_over_law``, one break without drift against the law without drift, which is
+              the result of an analysis that ignores drift; ``break_over_drift``, breaks with drift
+              against drift only; ``mcse``, the Monte Carlo standard error of the last, which
+              decreases with the number of particles;
+            * ``false_alarms``: the share of simulated curves with P(break) > 0.5 among those with
+              drift and without a break, with a similar number of points and 0.3 to 10 % noise; NaN
+              with fewer than 6 different x.
         """
         prob, kind = defaults(ci_prob, ci_kind)
         rows = []
@@ -271,7 +273,7 @@ class Breaks(Storable):
     @cached_property
     def rate(self) -> tuple[float, float]:
         """Posterior of the number of breaks per e-fold of x: shape and rate of a Gamma
-        distribution, from public curves and from those of the table that can show a break."""
+        distribution, from public curves and the curves in which breaks can be identified."""
         counts = (self.probabilities * np.arange(MAX_BREAKS + 1)).sum(axis=1, min_count=1).dropna()
         length = sum(float(np.ptp(self.curves[label].s)) for label in counts.index)
         return 1.0 + float(counts.sum()), 1 / drift.BREAKS + length
@@ -279,8 +281,9 @@ class Breaks(Storable):
     def beyond(self, x) -> np.ndarray:
         """Probability of a break between the last point of each curve and each `x`.
 
-        The data of a curve do not announce a break. The probability follows from how often curves
-        break: public learning curves about once in ten e-folds, updated by the curves of the table.
+        The points of a curve do not predict later breaks. The probability is that of a Poisson
+        process with an uncertain rate. The prior rate is that of public learning curves, about one
+        break in ten e-folds. The curves of the table update it.
 
         Parameters
         ----------
@@ -309,13 +312,13 @@ class Breaks(Storable):
             alarms, simulated, points = false_alarms(self.metric, min(sizes))
             lines.append(
                 f"  False alarms: of {simulated} simulated curves of {points} points with drift "
-                f"and without a break, {alarms} were said to break (P > .5)."
+                f"and without a break, {alarms} had P(break) > .5."
             )
         return "\n".join([*lines, *(f"  Note: {n}." for n in self.notes)])
 
 
 def _interval(values: np.ndarray, name: str, prob: float, kind: str) -> dict[str, float]:
-    """Median and interval of draws, of `x` on the log scale; NaN with too few draws."""
+    """Median and interval of draws; for `x` on the log scale. NaN with too few draws."""
     if len(values) < MIN_DRAWS:
         stem = f"{name}_{kind}{100 * prob:g}"
         return dict.fromkeys((name, f"{stem}_lb", f"{stem}_ub"), np.nan)
@@ -344,42 +347,42 @@ def breaks(
 ) -> Breaks:
     """Find breaks in curves, with the probability that they are not drift.
 
-    A curve is linear in log x on the scale of its metric: a loss is a power law above a floor; the
-    log odds of an accuracy above chance change linearly. To this come up to `max_breaks` smooth
-    breaks, and drift, a random walk of the slope. A break is only found if it explains the data
-    better than drift does. The share of curves that break is inferred from all curves together,
-    which controls false alarms in tables of many curves.
+    A curve without breaks and drift is linear in log x on the scale of its metric: a loss is a
+    power law above a floor, and the log odds of an accuracy above chance are linear. The model adds
+    up to `max_breaks` smooth breaks, and drift, which is a random walk of the slope. A break has a
+    high probability only if it explains the data better than drift. The share of curves with breaks
+    is inferred from all curves together, which controls false alarms in tables of many curves.
 
     Parameters
     ----------
     data : Runs or DataFrame
         One row per model and curve.
     x, y : str
-        Columns: the scale, positive, and the score.
+        Names of the columns of the scale, which must be positive, and of the score.
     groups : str, optional
-        The column that says which curve a row belongs to.
+        Column with the label of the curve of each row.
     metric : {"loss", "brier", "accuracy"}, optional
-        ``"loss"`` is any positive score that falls; its logarithm has Student-t noise. Brier scores
-        have the same model. By default ``"accuracy"`` if the name of `y` contains ``acc`` or
-        ``match``, else ``"loss"``.
+        ``"loss"`` is any positive score that decreases as models improve; its logarithm has
+        Student-t noise. Brier scores have the same model. By default ``"accuracy"`` if the name of
+        `y` contains ``acc`` or ``match``, else ``"loss"``.
     scale : {"odds", "plotted"}
-        The scale on which an unbroken accuracy is linear in log x: the log odds above chance, or
-        the accuracy itself. On the second, leaving chance level is a break.
+        The scale on which an accuracy without breaks is linear in log x: the log odds above chance,
+        or the accuracy itself. With ``"plotted"``, a rise from chance level is a break.
     family : str, optional
-        A column of model families. Families share a random intercept.
+        Column of model families. Each family has a random intercept in each curve.
     n_questions, chance : str, float or mapping
-        For accuracies, the number of questions, which gives the binomial noise, and the accuracy of
-        guessing: a column, one value, or values by label.
+        For accuracies, the number of questions, which determines the binomial noise, and the
+        accuracy of random guesses: a column, one value, or values by label of the curve.
     max_breaks : int
-        1, 2 or 3.
+        Largest number of breaks: 1, 2 or 3.
     particles : int
-        Number of particles for each posterior; more make the evidence more precise.
+        Number of particles of each sampler; the evidence is more precise with more particles.
     random_seed : int, optional
-        By default a fresh one, which is stored in the result.
+        Seed of the samplers; by default a random one. The result stores it.
     executor : optional
         An object with the interface of `concurrent.futures.Executor`, to fit curves in parallel.
     progressbar : bool, optional
-        By default only in interactive sessions.
+        Whether to show a progress bar; by default on terminals and in notebooks only.
 
     Returns
     -------
@@ -388,8 +391,8 @@ def breaks(
     Raises
     ------
     RunsError
-        Naming every problem of the table with its rows: accuracies outside [0, 1], missing counts,
-        curves of one point.
+        If the table is not valid: accuracies outside [0, 1], missing counts, curves of one point.
+        The message names every problem with its rows.
 
     Notes
     -----
@@ -397,8 +400,8 @@ def breaks(
     number of breaks comes from sequential Monte Carlo and importance sampling over locations,
     widths, floor and scales; linear coefficients are integrated out by Laplace's method, whose
     error is corrected by importance sampling. A break needs three different x on both sides. The
-    Monte Carlo standard error is reported (``mcse`` of `Breaks.summary`), and the representation of
-    the result says where it could change the answer.
+    Monte Carlo standard error is reported as ``mcse`` of `Breaks.summary`. The ``repr`` of the
+    result marks curves for which it is large enough to change whether P(break) exceeds 0.5.
 
     Examples
     --------
@@ -410,7 +413,7 @@ def breaks(
     True
     """
     if max_breaks not in range(1, MAX_BREAKS + 1):
-        raise RunsError(f"max_breaks is {max_breaks!r}: it may be 1, 2 or 3")
+        raise RunsError(f"max_breaks is {max_breaks!r}: give 1, 2 or 3")
     curves, metric, families, notes = read_curves(
         data,
         x=x,

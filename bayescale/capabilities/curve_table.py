@@ -1,4 +1,4 @@
-"""From a table of scores to curves: one row per model and curve."""
+"""Conversion of a table of scores, one row per model and curve, to curves."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from bayescale.errors import RunsError, unknown
 
 METRICS = ("loss", "brier", "accuracy")
 SCALES = {"odds": Accuracy, "plotted": PlottedAccuracy}
-#: Parts of a column name that mark an accuracy.
+#: A column is taken to be an accuracy if its name contains one of these.
 ACCURACY_WORDS = ("acc", "match")
 #: The label of the curve where the table has only one.
 ONLY_CURVE = "the curve"
-#: Below this share of the range from chance to 1, the best accuracy says little about how fast the
-#: accuracy will rise.
+#: If the best accuracy is below this share of the range from chance to 1, the curve is not
+#: informative about the rate of further improvement.
 LOW_ACCURACY = 0.15
 
 
@@ -70,7 +70,7 @@ def read_curves(
     Raises
     ------
     RunsError
-        Naming every problem of the table.
+        If the table is not valid. The message names every problem.
 
     Examples
     --------
@@ -105,7 +105,7 @@ def read_curves(
             frame["loss_sd"] = data["loss_sd"].to_numpy()
     if "series" in data and data["series"].nunique() < len(data):
         notes.append(
-            "checkpoints of one run are taken as independent points; if their noise is "
+            "checkpoints of one run are treated as independent points; if their noise is "
             "autocorrelated, P(break) is too high"
         )
     families = tuple(sorted(frame[family].astype(str).unique())) if family else ()
@@ -124,15 +124,15 @@ def read_curves(
 
 
 def _low_accuracies(frame: pd.DataFrame) -> list[str]:
-    """A note on curves that are hardly above chance."""
+    """A note on curves whose best accuracy is close to chance."""
     above = (frame["y"] - frame["chance"]) / (1 - frame["chance"])
     best = above.groupby(frame["task"]).max()
     low = list(best.index[best < LOW_ACCURACY])
     if not low:
         return []
     return [
-        f"{', '.join(low)}: no accuracy is far above chance, so the rate of further improvement is "
-        "prior-dominated and forecasts may miss"
+        f"{', '.join(low)}: no accuracy is far above chance, so the prior determines the rate "
+        "of further improvement, and forecasts are unreliable"
     ]
 
 

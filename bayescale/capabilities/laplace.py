@@ -11,11 +11,11 @@ import numpy as np
 
 from bayescale.capabilities.likelihoods import Hyperparameters, Metric
 
-#: The most iterations, and the expected gain in log density below which they end.
+#: Largest number of iterations, and the expected gain in log density below which they end.
 MAX_ITERATIONS, TOLERANCE = 60, 1e-2
-#: Damping at the start, and the damping above which the search of a particle ends.
+#: Initial damping, and the damping above which the iterations of a particle end.
 INITIAL_DAMPING, MAX_DAMPING = 1e-3, 1e9
-#: Standard deviation of `eta` around its estimate from single points, for the starting values.
+#: Assumed standard deviation of `eta` around its estimate from single points, for initial values.
 INITIAL_SD = 0.3
 ROUNDING = 1e-12
 
@@ -26,7 +26,7 @@ def initial_coefficients(eta: np.ndarray, design: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     eta : (particle, point)
-        Linear predictors less their offsets.
+        Linear predictors minus their offsets.
     design : (particle, point, coefficient)
 
     Returns
@@ -70,8 +70,8 @@ def mode(metric: Metric, offset, design, h: Hyperparameters, start):
 
     def with_prior(at, information):
         new = transposed[at] @ (design[at] * information[..., None])
-        # With nearly collinear columns and very precise points, the prior's 1 is below the rounding
-        # error.
+        # With nearly collinear columns and very precise points, the prior precision of 1 is below
+        # the rounding error.
         tiny = ROUNDING * new.max(axis=(1, 2), initial=0.0)
         return new + (1 + tiny)[:, None, None] * identity
 

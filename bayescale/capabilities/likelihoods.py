@@ -1,14 +1,15 @@
-"""Likelihoods of scores, on the scale where an unbroken curve is linear in log x.
+"""Likelihoods of scores, on the scale where a curve without breaks is linear in log x.
 
 The likelihood of a metric has a linear predictor `eta`:
 
 * A loss (nats, error rate, Brier score) has the mean ``floor + exp(eta)`` and Student-t noise on
   its logarithm. A linear `eta` is a power law above a floor.
 * An accuracy has the mean ``chance + (top - chance) / (1 + exp(-eta))`` and a beta-binomial number
-  of correct answers. A linear `eta` leaves chance level and saturates at a top.
+  of correct answers. A linear `eta` is a sigmoid in log x from chance level to a top.
 
-The other parameters (floor, top, noise) are called hyperparameters. They are sampled rather than
-maximised: a joint maximum with a drifting curve would have zero noise and interpolate the points.
+The other parameters (floor, top, noise) are called hyperparameters. They are sampled, not
+maximised, because the joint maximum with a drifting curve has zero noise and interpolates the
+points.
 
 Arrays: `eta` is (particle, point); hyperparameters `h` are a dict of arrays (particle, 1), with the
 entries of `Metric.constants` added.
@@ -27,11 +28,12 @@ from bayescale.priors import Fraction, Positive, Prior, Real
 
 Hyperparameters = Mapping[str, np.ndarray]
 
-#: Expected accuracies are kept this far from 0 and 1.
+#: Expected accuracies are at least this far from 0 and 1.
 TINY = 1e-12
-#: The secant information of an accuracy is kept within this factor of the expected information.
+#: Largest ratio, in either direction, of the secant information of an accuracy to the expected
+#: information.
 INFORMATION_FACTOR = 3.0
-#: Width over which a plotted accuracy saturates at 0 and 1.
+#: Width in `eta` of the rounded corners of a plotted accuracy at 0 and 1.
 CORNER = 0.02
 
 
@@ -41,6 +43,7 @@ class Terms(NamedTuple):
     Attributes
     ----------
     log_density
+        The log likelihood.
     gradient
         First derivative.
     information
@@ -82,10 +85,10 @@ class Metric(Protocol):
         """Terms of the likelihood that do not depend on `eta`, to be added to `h`."""
 
     def initial_eta(self, h: Hyperparameters) -> np.ndarray:
-        """`eta` estimated from each point by itself, (particle, point): a starting value."""
+        """Estimates of `eta` from single points, used as initial values; (particle, point)."""
 
     def mean(self, eta: np.ndarray, h: Hyperparameters) -> np.ndarray:
-        """Expected score; the shape of `eta`."""
+        """Expected score, of the shape of `eta`."""
 
     def terms(self, eta: np.ndarray, h: Hyperparameters) -> Terms:
         """Log likelihood and derivatives at the observed scores."""
@@ -95,12 +98,12 @@ class Metric(Protocol):
         point)."""
 
     def draw(self, eta: np.ndarray, h: Hyperparameters, rng: np.random.Generator) -> np.ndarray:
-        """Scores of new models from the likelihood; the shape of `eta`."""
+        """Draws of scores of new models from the likelihood, of the shape of `eta`."""
 
 
 @dataclass(frozen=True, eq=False)
 class Loss:
-    """A positive score that falls: cross-entropy, error rate, Brier score.
+    """A positive score that decreases as models improve: cross-entropy, error rate, Brier score.
 
     Parameters
     ----------
@@ -114,23 +117,24 @@ class Loss:
     sd: np.ndarray
 
     sign: ClassVar[float] = -1.0
-    #: As the exponent of `bayescale.laws.power`.
+    #: The prior of the exponent of `bayescale.laws.power`.
     slope: ClassVar[Positive] = Positive(0.35, spread=2.0)
-    #: Families differ by a few to 50 per cent of the reducible loss.
+    #: Families differ by a few per cent to 50 % of the reducible loss.
     family: ClassVar[Positive] = Positive(0.1, spread=2.5)
 
     @cached_property
     def typical(self) -> float:
-        """Geometric mean of the scores: the unit of the priors."""
+        """Geometric mean of the scores, which is the unit of the priors."""
         return float(np.exp(np.log(self.y).mean()))
 
     @cached_property
     def priors(self) -> Mapping[str, Prior]:
         """Priors of floor, noise and tail.
 
-        The floor covers what 324 public curves have (5 % quantile 0, median 0.8 of the lowest
-        loss). Noise is 0.1 to 9 % of the loss (90 % interval). `nu` is above 3 with a prior
-        probability of 98 %: with heavier tails the posterior has a mode for every point.
+        The prior of the floor covers the floors of 324 public curves (5 % quantile 0, median 0.8 of
+        the lowest loss). The 90 % interval of the noise is 0.1 to 9 % of the loss. The prior
+        probability that `nu` is above 3 is 98 %, because with heavier tails the posterior has a
+        mode for every point.
         """
         return dict(
             floor=Positive(0.3 * self.typical, spread=4.0),
@@ -140,7 +144,7 @@ class Loss:
 
     @property
     def level(self) -> Real:
-        """Log of the reducible loss at the middle of the curve, with the prior of `power`."""
+        """Prior of the log reducible loss at the middle of the curve, as in the law `power`."""
         return Real(float(np.log(0.4 * self.typical)), sd=float(np.log(2.2)))
 
     def initial_eta(self, h):
@@ -170,14 +174,14 @@ class Loss:
         return Terms(
             log_density=h["norm"] - np.log(scale) - (nu + 1) / 2 * np.log1p(r**2 / nu),
             gradient=weight * r * by_eta,
-            information=weight * by_eta**2,  # as of iteratively reweighted least squares
+            information=weight * by_eta**2,  # as in iteratively reweighted least squares
         )
 
     def observed_information(self, eta, h):
         r, derivative, scale, weight = self._residuals(eta, h)
         nu = h["nu"]
-        down = weight * (nu - r**2) / (nu + r**2) * (derivative / scale) ** 2
-        return np.maximum(down - weight * r * derivative * (1 - derivative) / scale, 0.0)
+        gauss_newton = weight * (nu - r**2) / (nu + r**2) * (derivative / scale) ** 2
+        return np.maximum(gauss_newton - weight * r * derivative * (1 - derivative) / scale, 0.0)
 
     def draw(self, eta, h, rng):
         noise = rng.standard_t(np.broadcast_to(h["nu"], eta.shape))
@@ -186,7 +190,7 @@ class Loss:
 
 @dataclass(frozen=True, eq=False)
 class Accuracy:
-    """The share of questions that are answered correctly.
+    """The share of correct answers.
 
     Parameters
     ----------
@@ -195,7 +199,7 @@ class Accuracy:
     n : (point,)
         Numbers of questions.
     chance : float
-        Accuracy of guessing.
+        Accuracy of random guesses.
     """
 
     y: np.ndarray
@@ -205,11 +209,12 @@ class Accuracy:
     sign: ClassVar[float] = 1.0
     slope: ClassVar[Positive] = Positive(0.7, spread=2.0)
     level: ClassVar[Real] = Real(-1.0, sd=2.0)
-    #: On the logit scale: training recipes differ by 10 % to several times the odds.
+    #: On the logit scale: training recipes change the odds by factors from 1.1 to several.
     family: ClassVar[Positive] = Positive(0.3, spread=2.5)
-    #: `lost`: the share of the range from chance to 1 that no model reaches, for instance because
-    #: labels are wrong. `spread`: the standard deviation between models of one family beyond the
-    #: binomial noise, at an accuracy of 0.5; seeds differ by 0.2 to 2 points, recipes by more.
+    #: `lost`: the share of the range from chance to 1 that no model reaches, for example because of
+    #: wrong labels. `spread`: the standard deviation between models of one family in addition to
+    #: the binomial noise, at an accuracy of 0.5. Seeds differ by 0.2 to 2 percentage points,
+    #: recipes by more.
     priors: ClassVar[Mapping[str, Prior]] = dict(
         lost=Fraction(0.03, spread=3.0), spread=Positive(0.015, spread=2.5)
     )
@@ -220,7 +225,8 @@ class Accuracy:
         return np.log(s) - np.log1p(-s)
 
     def constants(self, h):
-        """`concentration` of the beta distribution, and the terms of the density without `eta`."""
+        """`concentration` of the beta distribution, and the terms of the density that do not depend
+        on `eta`."""
         from scipy.special import gammaln
 
         m = np.maximum(0.25 / h["spread"] ** 2 - 1, 1.0)
@@ -237,8 +243,8 @@ class Accuracy:
         return self.chance + width * s, by_eta, by_eta * (1 - 2 * s)
 
     def _beta_counts(self, eta, h):
-        """The expected accuracy as of `_mean`, and the beta parameters before and after the
-        observed counts."""
+        """The results of `_mean`, and the parameters of the beta distribution before and after
+        the observed counts."""
         p, by_eta, second = self._mean(eta, h)
         p = np.clip(p, TINY, 1 - TINY)
         a, b = p * h["concentration"], (1 - p) * h["concentration"]
@@ -267,13 +273,13 @@ class Accuracy:
         _, by_eta, second, (a, b, right, wrong) = self._beta_counts(eta, h)
         m = h["concentration"]
         by_p = m * (digamma(right) - digamma(a) - digamma(wrong) + digamma(b))
-        down = m**2 * (
+        by_p_twice = m**2 * (
             polygamma(1, a) - polygamma(1, right) + polygamma(1, b) - polygamma(1, wrong)
         )
-        return np.maximum(down * by_eta**2 - by_p * second, 0.0)
+        return np.maximum(by_p_twice * by_eta**2 - by_p * second, 0.0)
 
     def draw(self, eta, h, rng):
-        """Accuracies of new models, on the largest number of questions in the curve."""
+        """Accuracies of new models, with the largest number of questions in the curve."""
         p, m = np.clip(self.mean(eta, h), TINY, 1 - TINY), h["concentration"]
         n = int(np.max(self.n))
         true = rng.beta(np.maximum(p * m, TINY), np.maximum((1 - p) * m, TINY))
@@ -282,13 +288,13 @@ class Accuracy:
 
 @dataclass(frozen=True, eq=False)
 class PlottedAccuracy(Accuracy):
-    """Accuracy whose expectation itself is linear in log x, between 0 and 1.
+    """Accuracy whose expectation is linear in log x between 0 and 1.
 
-    On this scale a curve that leaves chance level or saturates has a break, whatever the model
-    does. This is the usual meaning of an emergent ability.
+    On this scale a curve that rises from chance level or saturates has a break, also if its log
+    odds are linear. This is the usual meaning of an emergent ability.
     """
 
-    #: A tenth of the range per e-fold: from chance to 1 over four decades.
+    #: A slope of 0.1 per e-fold is a rise from chance to 1 over about four decades.
     slope: ClassVar[Positive] = Positive(0.1, spread=2.5)
     level: ClassVar[Real] = Real(0.5, sd=0.5)
     family: ClassVar[Positive] = Positive(0.05, spread=2.5)

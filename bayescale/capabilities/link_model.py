@@ -1,24 +1,26 @@
-"""From loss to accuracy: the forms of a link, its plan, and its model.
+"""The model of a link from loss to accuracy.
 
 accuracy of a run on a task = form(u) + noise
 
-* ``u`` is the distance of a run's loss (for the direct form, the log of its compute) from that of
-  the best run of the table, in standard deviations of the table. It is zero for the best run,
-  negative for all other fitted runs, and positive for better runs.
-* Every parameter of a form varies over tasks around a population, on the link scale of its prior.
-* Allows for misspecification of the form: the slope of each task follows a random walk along u,
-  whose size differs between tasks. The walk continues beyond the best run.
-* Corpora give different accuracies at one loss: each group is shifted along ``u``, for all tasks
-  and for each task. A shift in loss has the same meaning for every form, task and accuracy.
+* ``u`` is the distance of the loss of a run (for the direct form, the log of its compute) from that
+  of the best run of the table, in units of the standard deviation over the table. It is zero for
+  the best run, negative for worse runs and positive for better runs.
+* Every parameter of a form varies over tasks around a population value, on the link scale of its
+  prior.
+* The slope of each task follows a random walk along ``u``, to represent misspecification of the
+  form. Its size differs between tasks. The random walk continues beyond the best run.
+* Groups, such as training corpora, may have different accuracies at one loss. Each group has a
+  shift along ``u`` for all tasks and one for each task. Shifts along ``u`` are used because they
+  have the same meaning for every form, task and accuracy.
 * The floor of a task may differ from its nominal chance, because models that always give the same
-  answer score above or below it: the floor is shifted in log odds. Where chance is 0, some answers
-  are right by accident (`ACCIDENT`); a floor of exactly 0 would attribute them to the slope.
-* The noise is beta-binomial. The number of questions is known; runs of equal loss scatter by more
-  than binomial noise, from two sources with a size for each task: guesses (`precision`), at every
-  accuracy; and skill (`jitter`, in log odds of the share of the way from floor to 1), where this
-  share is neither 0 nor 1.
+  answer score above or below it. The difference is in log odds. If chance is 0, some answers are
+  still right by accident (`ACCIDENT`); with a floor of exactly 0, they would affect the slope.
+* The noise is beta-binomial with the known number of questions. The beta component has two sources,
+  each with a size for each task. `precision` is for guesses and acts at every accuracy. `jitter` is
+  for skill: with share = (accuracy - floor) / (1 - floor), it is in log odds of the share, and acts
+  where the share is neither 0 nor 1.
 
-All data enter as ``pm.Data``, so tables of one shape share a compiled model.
+All data are ``pm.Data``, so tables of the same shape share a compiled model.
 """
 
 from __future__ import annotations
@@ -35,57 +37,57 @@ from bayescale.inference import nuts
 from bayescale.model import Effect, Parameter, declared
 from bayescale.priors import Fraction, Positive, Prior, Real
 
-#: Sharpness of the bend at which an unbounded rise is kept below 1. The larger it is, the closer
-#: the form is to the published one below the bend.
+#: Sharpness of the smooth upper bound of 1 on an unbounded form. With a larger value, the form is
+#: closer to the published one below the bound.
 CAP = 4.0
 
-#: Log odds of the floor relative to nominal chance: a few hundredths of accuracy on most tasks, a
-#: tenth on some.
+#: Log odds of the floor minus those of nominal chance. It is a few hundredths of accuracy on most
+#: tasks, and a tenth on some.
 OFFSET = Real(0.0, sd=0.1, between=0.2)
 
-#: Floor of tasks without a choice of answers, and the factor on their offset: one standard
-#: deviation of the offset is then a factor of seven on the floor.
+#: Floor of tasks with a chance of 0, and the factor on their offset. One standard deviation of the
+#: offset is then a factor of seven on the floor.
 ACCIDENT, LOOSE = 3e-4, 10.0
 
-#: Precision of the beta noise between runs at every accuracy: 1000 is a standard deviation of
-#: 0.016 at an accuracy of one half. Tasks differ by several times.
+#: Precision of the beta noise between runs at every accuracy. A value of 1000 is a standard
+#: deviation of 0.016 at an accuracy of 0.5. Tasks differ by a factor of several.
 PRECISION = Positive(1000.0, spread=4.0, between=3.0)
 
-#: Standard deviation of skill between runs of one loss, in log odds.
+#: Standard deviation of skill between runs of the same loss, in log odds.
 JITTER = Positive(0.1, spread=2.0, between=2.0)
 
-#: Random walk of a task's slope along u, in units of the slope, per root of a unit of u. On
-#: OpenLM's tasks, with runs of up to 154M parameters, the posterior is 1.1 for the typical task and
-#: 0.5 to 3.5 for single ones
-#: (`benchmarks/links.py`).
+#: Standard deviation of the random walk of the slope of a task, per root of a unit of u, in units
+#: of the slope. On the tasks of OpenLM, with runs of up to 154M parameters, the posterior is 1.1
+#: for the typical task and 0.5 to 3.5 for single tasks (`benchmarks/links.py`).
 WALK = Positive(1.0, spread=2.0, between=2.0)
-#: Number of principal components of its integral, which is smooth.
+#: Number of principal components that represent the integral of the random walk.
 COMPONENTS = 5
 
-#: Typical shift of a group along u, for all tasks and for single ones, and the standard deviation
-#: of its log. The corpora of OpenLM differ by some tenths of a nat.
+#: Prior median of the standard deviation of the shifts of groups along u, for all tasks and for
+#: single tasks, and standard deviation of its log. The corpora of OpenLM differ by some tenths of a
+#: nat.
 MOVE, MOVE_SPREAD = 0.1, 0.8
 
-#: Parameters whose scale between tasks is fixed at its prior value instead of inferred. Most tasks
-#: bound scatter and walk only from above and say little about the top, which makes a funnel of
-#: their scales; one task near chance would make the scale of the slopes so wide that slopes are
-#: hardly pooled.
+#: Parameters whose standard deviation between tasks is fixed at its typical value. Most tasks give
+#: only upper bounds on the scatter between runs and on the random walk, and little information on
+#: the top, so that the posterior of an inferred standard deviation has a funnel. For the slopes,
+#: one task near chance would make the standard deviation so large that slopes are hardly pooled.
 FIXED_SCALE = ("slope", "top", "precision", "jitter", "walk")
 
-#: Initial value of the precision. With thousands of questions the gradient at a poor start is so
-#: steep that the first steps end where all accuracies are 0 or 1 and the gradient vanishes; a low
-#: precision keeps the gradient small.
+#: Initial value of the precision. With thousands of questions and a high precision, the gradient at
+#: a poor initial point is so large that the first steps end where all accuracies are 0 or 1 and the
+#: gradient vanishes. With a low precision the gradient is small.
 INITIAL_PRECISION = 5.0
 
-#: Keeps the beta distribution proper where a form is 0 or 1.
+#: Smallest distance of a mean from 0 and 1, for which the beta distribution is proper.
 NEVER = 1e-7
 
 
-# -- forms: numpy, xarray and PyTensor alike ---------------------------------------------------
+# -- forms, for numpy, xarray and PyTensor -----------------------------------------------------
 
 
 def cap(log_rise):
-    """A share that rises as exp(`log_rise`) and is kept below 1 by a smooth bend."""
+    """exp(`log_rise`), with a smooth upper bound of 1."""
     return np.exp(-softplus(-CAP * log_rise) / CAP)
 
 
@@ -120,7 +122,10 @@ def precision_of(mean, floor, *, precision, jitter):
 
 @dataclass(frozen=True)
 class Form:
-    """A formula from ``u`` to accuracy, and the priors of its parameters."""
+    """A formula from ``u`` to accuracy, and the priors of its parameters.
+
+    `along` is the column that ``u`` is computed from: ``"loss"`` or ``"C"``.
+    """
 
     name: str
     formula: Callable
@@ -128,21 +133,21 @@ class Form:
     along: str = "loss"
 
     def __call__(self, u, values: Mapping[str, object], chance):
-        """Accuracy and the precision of its noise, given values by parameter."""
-        own = {p: values[p] for p in self.priors}
+        """The expected accuracy and the precision of the beta noise, given parameters by name."""
+        of_form = {p: values[p] for p in self.priors}
         floor = floor_of(chance, values["offset"])
-        mean = NEVER + (1 - 2 * NEVER) * self.formula(u, floor=floor, **own)
+        mean = NEVER + (1 - 2 * NEVER) * self.formula(u, floor=floor, **of_form)
         return mean, precision_of(
             mean, floor, precision=values["precision"], jitter=values["jitter"]
         )
 
 
-#: The best run of a table may be anywhere from near the floor to near the top; one standard
+#: The accuracy of the best run may be close to the floor, close to the top or between. One standard
 #: deviation of the loss multiplies the odds by about ten.
 LEVEL = Real(-1.5, sd=1.5, between=1.5)
 SLOPE = Positive(2.5, spread=1.8, between=1.6)
-#: Wrong and ambiguous questions keep every model below 1. Without a top, a rise that slows down
-#: early would be extrapolated.
+#: Because of wrong and ambiguous questions no model reaches 1. A form without a top would be
+#: extrapolated to 1 where the rise has slowed down early.
 TOP = Fraction(0.9, spread=1.2, between=1.5)
 
 FORMS: dict[str, Form] = {
@@ -174,15 +179,17 @@ def cell(task: str, member: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class LinkPlan:
-    """What the model of a link is built from, and what its posterior is read by.
+    """The specification of the model of a link.
 
     Attributes
     ----------
     form : Form
+        The formula of the link.
     table : pandas.DataFrame
-        As `bayescale.data.task_table.sheet` returns it, with ``member``, the group of each row.
+        One row per run and task, from `bayescale.data.task_table`, with the column ``member``, the
+        label of the group of each row.
     groups : tuple of str
-        Columns that ``member`` stands for.
+        The group columns whose labels are joined in ``member``.
     """
 
     form: Form
@@ -203,7 +210,7 @@ class LinkPlan:
         return tuple(sorted(set(self.table["member"]))) if self.groups else ()
 
     def position(self, value):
-        """Minus the loss in nats, or the log of compute: higher is better."""
+        """Minus the loss in nats, or the log of compute. Higher values are better."""
         return np.log(value) if self.form.along == "C" else -1.0 * value
 
     @cached_property
@@ -233,17 +240,17 @@ class LinkPlan:
         return np.linalg.lstsq(weight * line, weight * self._components(self.fitted))[0]
 
     def _components(self, u):
-        """Integrals of the principal components of a Wiener process from the best run back."""
+        """Integrals of the principal components of a Wiener process that starts at the best run."""
         length = -self.fitted.min()
         k = (np.arange(COMPONENTS) + 0.5) * np.pi
         back = np.clip(-u / length, 0, 1)[..., None]
         return length**1.5 * np.sqrt(2) * (1 - np.cos(k * back)) / k**2
 
     def walk(self, u):
-        """What each component of a walk of unit size adds to u; (..., component).
+        """Contribution of each component of a unit random walk to u; (..., component).
 
-        Level and slope over the table are projected out, because the form has parameters for them:
-        otherwise both are only jointly identified and chains mix slowly.
+        Level and slope over the table are projected out. The form has parameters for them, so they
+        would otherwise be identified only jointly, and chains would mix slowly.
         """
         level, slope = self._trend
         return self._components(u) - level - slope * u[..., None]
@@ -286,7 +293,7 @@ class LinkPlan:
 
     @property
     def shape(self) -> tuple:
-        """What a compiled model depends on; plans of equal shape share one."""
+        """The properties that determine the compiled model; plans of equal shape share it."""
         return ("link", self.form.name, len(self.tasks), len(self.members), len(self.cells))
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -322,16 +329,17 @@ class LinkPlan:
 
 # -- model -------------------------------------------------------------------------------------
 
-#: Tasks and corpora of little scatter give a few divergences at 0.9, and the random walks of slopes
-#: mix slowly. Ten times the draws would take many minutes even for three tasks.
+#: Attempts at sampling. At a target acceptance rate of 0.9, tasks and corpora with little scatter
+#: give a few divergences, and the random walks of slopes mix slowly. Ten times the draws would take
+#: many minutes even for three tasks.
 STAGES = (nuts.Stage(0.97, 2), nuts.Stage(0.98, 6))
 
 
 def target(plan: LinkPlan) -> nuts.Target:
     """The posterior of a link in the form that the sampler takes."""
-    # Only population values get dispersed starts. With tasks dispersed by whole units of log odds,
-    # or corpora by whole units of loss, chains start where all accuracies are 0 or 1 and the
-    # gradient vanishes.
+    # Only the initial values of population values are jittered. With jittered values of tasks (in
+    # log odds) or corpora (in units of loss), chains would start where all accuracies are 0 or 1
+    # and the gradient vanishes.
     names = tuple(p.name for p in plan.parameters)
     return nuts.Target(
         shape=plan.shape,
@@ -350,10 +358,10 @@ def build(plan: LinkPlan):
     Returns
     -------
     pymc.Model
-        Variables: each parameter's population value under its own name, ``level_task`` per task
-        and ``level_task_scale`` between tasks; ``walk_step``, scaled components of each task's walk
-        (see `walks`); ``move_member`` and ``move_cell`` for the moves of groups, with
-        their scales.
+        The variables are, for each parameter such as ``level``: its population value ``level``, the
+        values of the tasks ``level_task``, and their standard deviation ``level_task_scale``. Then
+        ``walk_step``, the scaled components of the random walk of each task (see `walks`), and
+        ``move_member`` and ``move_cell``, the shifts of groups, with their standard deviations.
     """
     import pymc as pm
     import pytensor.tensor as pt
@@ -367,9 +375,10 @@ def build(plan: LinkPlan):
         for dim in ("member", "cell") if plan.members else ():
             scale = pm.LogNormal(f"move_{dim}_scale", np.log(MOVE), MOVE_SPREAD)
             u = u + pm.Normal(f"move_{dim}", 0.0, scale, dims=dim)[data[f"{dim}_index"]]
-        # The data inform the product of walk, slope and components. Half of the size is factored
-        # out: the non-centred form has a ridge for tasks with an informative walk, the centred form
-        # a funnel for the others.
+        # The data inform the product of walk, slope and components. The components are divided by
+        # the root of the size, which is half way between the centred and the non-centred form. The
+        # posterior of the non-centred form has a ridge for tasks with an informative walk, and that
+        # of the centred form has a funnel for the other tasks.
         half = pt.sqrt(values["walk"] * values["slope"])[:, None]
         steps = half * pm.Normal("walk_step", 0.0, half, dims=("task", "component"))
         u = u + (data["walk_at"] * steps[task]).sum(axis=1) / values["slope"][task]
@@ -391,12 +400,12 @@ def build(plan: LinkPlan):
 
 
 def walks(posterior):
-    """The components of each task's walk, in units of u."""
+    """The components of the random walk of each task, in units of u."""
     return posterior["walk_step"] * np.sqrt(posterior["walk_task"] / posterior["slope_task"])
 
 
 def _per_task(p: Parameter, prior):
-    """A parameter's value for each task, with its variables added to the model; dims (task,)."""
+    """Add the variables of a parameter to the model, and return its values; dims (task,)."""
     (effect,) = p.effects
     variables = declared(
         p,

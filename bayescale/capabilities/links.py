@@ -20,9 +20,9 @@ from bayescale.intervals import SAMPLE, table
 from bayescale.model import Fit, Storable
 from bayescale.seeds import settle_seed
 
-#: Points of the grid on which the walk of a task is inverted.
+#: Number of grid points on which the random walk of a task is inverted.
 GRID = 100
-#: Smallest slope of the walk in a cell of that grid, as a share of the slope of the form.
+#: Smallest slope in an interval of this grid, as a share of the slope of the form.
 SLOWEST = 0.05
 
 
@@ -33,7 +33,7 @@ class Link(Storable):
     Attributes
     ----------
     plan : LinkPlan
-        Form, table, tasks, groups, and the scale along which runs are placed.
+        Form, table, tasks, groups, and the scale ``u`` of the losses.
     posterior : xarray.Dataset
         Draws of the parameters; dims (chain, draw), and ``task``, ``member`` (group) or ``cell``
         (task and group).
@@ -42,7 +42,7 @@ class Link(Storable):
     fit : Fit or Average or None
         The fit whose forecasts of the loss the link translates to accuracies.
     notes : tuple of str
-        Cautions about what the table does not determine.
+        Cautions about the table.
     random_seed : int
         The seed that was used.
     """
@@ -69,12 +69,12 @@ class Link(Storable):
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """Columns of groups whose accuracies may differ at one loss."""
+        """The group columns. Accuracies at one loss may differ between groups."""
         return self.plan.groups
 
     @cached_property
     def convergence(self) -> Convergence:
-        """Whether the chains agree."""
+        """R-hat, effective sample size, divergences and energy of the draws before thinning."""
         return convergence(self.posterior, self.stats)
 
     @cached_property
@@ -94,7 +94,7 @@ class Link(Storable):
             )
 
     def summary(self, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
-        """The link of each task in interpretable quantities.
+        """Interpretable quantities of the link of each task.
 
         Parameters
         ----------
@@ -106,33 +106,35 @@ class Link(Storable):
         Returns
         -------
         pandas.DataFrame
-            One row for each task, each quantity with its interval:
+            One row for each task. With intervals:
 
             * ``floor``: the accuracy of a model without the skill;
-            * ``threshold``: the loss (for ``"direct"``: the training FLOP) at which accuracy is
-              half way from floor to top; for ``"hinge"``, where the rise begins;
-            * ``slope``: the rise there per nat (for ``"direct"``: per e-fold of compute). It is in
-              log odds of the share of the way from floor to top (``"logistic"``, ``"direct"``), in
-              the log of that share (``"gadre"``), or in that share (``"hinge"``);
-            * ``scatter``: the standard deviation of accuracy between runs of one loss beyond the
-              binomial noise, half way from floor to 1;
+            * ``threshold``: the loss (for ``"direct"``: the training FLOP) at which the accuracy is
+              midway between floor and top; for ``"hinge"``, that at which the rise begins;
+            * ``slope``: the rise at the threshold per nat (for ``"direct"``: per e-fold of
+              compute). With the share (accuracy - floor) / (top - floor), it is in log odds of the
+              share for ``"logistic"`` and ``"direct"``, in the log of the share for ``"gadre"``,
+              and in the share for ``"hinge"``;
+            * ``scatter``: the standard deviation of accuracy between runs of one loss, without the
+              binomial noise, midway between floor and 1;
             * ``walk``: the standard deviation of the relative change of the slope over one standard
-              deviation of the table's losses (of log compute for ``"direct"``);
-            * ``top``: the accuracy that a perfect model reaches, where the form has a top;
-            * ``r_hat`` and ``ess_bulk``: the worst among the task's parameters.
+              deviation of the losses of the table (for ``"direct"``: of log compute);
+            * ``top``: the accuracy of a perfect model, if the form has a top.
+
+            Without: ``r_hat`` and ``ess_bulk``, the worst of the parameters of the task.
 
         Warns
         -----
         ConvergenceWarning
-            If the chains do not agree.
+            If the chains did not converge.
         """
         self.warn_if_failed()
         parts = [table(v, n, ci_prob, ci_kind) for n, v in self._quantities().items()]
         out = pd.concat(parts, axis=1).set_index(pd.Index(self.tasks, name="task"))
-        own = [f"{p.name}_task" for p in self.plan.parameters]
-        figures = scalars(self.posterior[own])
+        names = [f"{p.name}_task" for p in self.plan.parameters]
+        diagnostics = scalars(self.posterior[names])
         for name, worst in (("r_hat", max), ("ess_bulk", min)):
-            out[name] = [worst(figures[f"{p}[{t}]"][name] for p in own) for t in self.tasks]
+            out[name] = [worst(diagnostics[f"{p}[{t}]"][name] for p in names) for t in self.tasks]
         return out
 
     def _quantities(self) -> dict[str, xr.DataArray]:
@@ -142,37 +144,37 @@ class Link(Storable):
         chance = xr.DataArray(plan.facts["chance"].to_numpy(float), dims="task")
         if "start" in values:
             u = -values["start"]
-        else:  # half way up: log odds of zero, or the log of one half
+        else:  # midway between floor and top: log odds of zero, or the log of one half
             u = ((np.log(0.5) if self.kind == "gadre" else 0.0) - values["level"]) / values["slope"]
-        u, times = self._along_the_walk(u)
+        u, times = self._invert_walk(u)
         position = plan.best + plan.spread * u
         floor = floor_of(chance, values["offset"])
         half = (1 + floor) / 2
         precision = precision_of(
             half, floor, precision=values["precision"], jitter=values["jitter"]
         )
-        found = {
+        quantities = {
             "floor": floor,
             "threshold": np.exp(position) if plan.form.along == "C" else -position,
             "slope": times * values["slope"] / plan.spread,
             "scatter": np.sqrt(half * (1 - half) / (precision + 1)),
         }
-        found["walk"] = values["walk"]
+        quantities["walk"] = values["walk"]
         if "top" in values:
-            found["top"] = floor + (1 - floor) * values["top"]
-        return {k: v.transpose(*SAMPLE, "task") for k, v in found.items()}
+            quantities["top"] = floor + (1 - floor) * values["top"]
+        return {k: v.transpose(*SAMPLE, "task") for k, v in quantities.items()}
 
-    def _along_the_walk(self, reached: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
-        """The u at which the walk of each task first equals `reached`, and the factor of the walk
-        on the slope there. Outside the table the walk is continued linearly."""
+    def _invert_walk(self, target_u: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+        """The u at which u plus the walk of each task first equals `target_u`, and the factor of
+        the walk on the slope there. Outside the table the walk is extrapolated linearly."""
         low = self.plan.fitted.min()
         at = np.linspace(1.5 * low, -0.5 * low, GRID)
         steps = walks(self.posterior).transpose(*SAMPLE, "task", "component").to_numpy()
-        way = at + steps @ self.plan.walk(at).T
-        goal = reached.transpose(*SAMPLE, "task").to_numpy()[..., None]
-        over = way[..., 1:] >= goal
+        with_walk = at + steps @ self.plan.walk(at).T
+        goal = target_u.transpose(*SAMPLE, "task").to_numpy()[..., None]
+        over = with_walk[..., 1:] >= goal
         first = np.where(over.any(axis=-1), over.argmax(axis=-1), GRID - 2)[..., None]
-        left, right = (np.take_along_axis(way, first + i, axis=-1)[..., 0] for i in (0, 1))
+        left, right = (np.take_along_axis(with_walk, first + i, axis=-1)[..., 0] for i in (0, 1))
         times = np.maximum((right - left) / (at[1] - at[0]), SLOWEST)
         u = at[first[..., 0]] + (goal[..., 0] - left) / times
         dims = (*SAMPLE, "task")
@@ -222,21 +224,23 @@ def link(
     Parameters
     ----------
     fit : Fit or Average or None
-        The fit whose forecasts of the loss `bayescale.forecast_tasks` translates to accuracies. It
-        must be of the same loss as the table. None: tasks can be forecast from known losses only.
+        The fit whose forecasts of the loss `bayescale.forecast_tasks` converts to accuracies. Its
+        losses must be measured like those of the table. With None, tasks can only be forecast from
+        known losses.
     results : pandas.DataFrame
         Results on tasks, one row for each run and task: ``loss`` in nats per token (for
         ``"direct"``: ``C`` in FLOP), and the columns named below.
     kind : {"logistic", "gadre", "hinge", "direct"}
-        How accuracy rises from its floor as the loss falls: as a sigmoid; exponentially (Gadre
-        et al. 2024, arXiv:2403.08540), bounded by 1; linearly above a threshold (Du et al. 2024,
-        arXiv:2403.15796), with a smooth corner and bounded by 1. ``"direct"`` has no loss: a
-        sigmoid in the log of compute, as in Ruan et al. 2024, arXiv:2405.10938.
+        The form of the rise of accuracy as the loss decreases. ``"logistic"``: a sigmoid.
+        ``"gadre"``: an exponential (Gadre et al. 2024, arXiv:2403.08540), bounded by 1.
+        ``"hinge"``: linear above a threshold (Du et al. 2024, arXiv:2403.15796), with a smooth
+        corner and bounded by 1. ``"direct"``: a sigmoid in the log of compute instead of the loss
+        (as in Ruan et al. 2024, arXiv:2405.10938).
     groups : str or sequence of str, optional
-        Columns of groups whose accuracies may differ at one loss, as those of training corpora do.
-        By default the fit's group columns that the table has.
+        Group columns. Accuracies at one loss may differ between groups, such as training corpora.
+        By default the group columns of the fit that are in the table.
     y : str
-        Column of accuracy, a share of right answers from 0 to 1.
+        Column of the accuracy, the share of correct answers from 0 to 1.
     task : str
         Column of the names of tasks.
     n_questions, chance : str, float or mapping from task to float
@@ -245,15 +249,16 @@ def link(
     draws, tune, chains : int
         Draws and tuning steps of each chain, and the number of chains.
     target_accept : float, optional
-        Acceptance rate the step size is tuned to. By default 0.97 with twice the draws and tuning
-        steps, then higher and longer if the chains disagree or diverge; draws are thinned to
-        `draws`. With a rate of your own, sampling is repeated only where a chain is stuck.
+        Target acceptance rate of the sampler. By default 0.97 with twice the draws and tuning
+        steps. If the chains do not converge, sampling is repeated with 0.98 and six times the draws
+        and tuning steps. Draws are thinned to `draws`. With a given value, sampling is repeated
+        only if R-hat exceeds 1.3.
     random_seed : int, optional
-        Seed of the sampler; None draws a fresh one. The one used is stored.
+        Seed of the sampler; by default a random one. The result stores it.
     cores : int, optional
-        Processor cores; all by default.
+        Number of chains that run in parallel; by default the number of processors.
     progressbar : bool, optional
-        By default in terminals and notebooks only.
+        Whether to show a progress bar; by default on terminals and in notebooks only.
 
     Returns
     -------
@@ -262,19 +267,19 @@ def link(
     Raises
     ------
     RunsError
-        Naming every problem of the table.
+        If the table is not valid. The message names every problem.
     FitError
-        For an unknown kind, or a `fit` of another type.
+        If `kind` is unknown, or if `fit` has another type.
 
     Warns
     -----
     ConvergenceWarning
-        If the chains do not agree.
+        If the chains did not converge.
 
     Notes
     -----
-    See `bayescale.capabilities.link_model` for the model. The link is fitted to measured losses, so
-    its forecasts hold given the loss that a run measures, noise included.
+    See `bayescale.capabilities.link_model` for the model. The link is fitted to measured losses,
+    so its forecasts are conditional on the measured loss of a run, with its noise.
 
     Examples
     --------
@@ -293,8 +298,8 @@ def link(
         )
     form = FORMS[kind]
     if groups is None:
-        own = fit.groups if fit is not None else ()
-        groups = tuple(g for g in own if g in getattr(results, "columns", ()))
+        of_fit = fit.groups if fit is not None else ()
+        groups = tuple(g for g in of_fit if g in getattr(results, "columns", ()))
     groups = as_names(groups)
     checked, notes = task_table(
         results,
@@ -318,7 +323,7 @@ def link(
         cores=cores,
         progressbar=progressbar,
     )
-    made = Link(plan, drawn.posterior, drawn.stats, fit, tuple(notes), seed)
-    made.__dict__["convergence"] = drawn.convergence
-    made.warn_if_failed(stacklevel=3)
-    return made
+    fitted = Link(plan, drawn.posterior, drawn.stats, fit, tuple(notes), seed)
+    fitted.__dict__["convergence"] = drawn.convergence
+    fitted.warn_if_failed(stacklevel=3)
+    return fitted

@@ -1,4 +1,4 @@
-"""Is a break in the model or in the metric? A comparison of two metrics of the same tasks."""
+"""A test of whether a break is in the model or in the metric, by comparing two metrics."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from bayescale.inference import PosteriorSample
 from bayescale.progress import bar
 from bayescale.seeds import settle_seed
 
-#: A curve is said to bend above this probability.
+#: A bend is detected if its probability is above this.
 DETECTED = 0.5
-#: The power that the continuous metric needs for the conclusion that the bend is in the metric.
+#: Smallest power of the continuous metric for the conclusion that the bend is in the metric.
 MIN_POWER = 0.8
-#: The most bends that are tried; a step is two.
+#: Largest number of bends; a step has two.
 MAX_BENDS = 2
 MIN_SIMULATIONS = 10
 
@@ -50,12 +50,13 @@ class MetricTest:
     ----------
     table : pandas.DataFrame
         One row per curve: ``P(bend)`` of either metric, NaN with fewer than 6 different x;
-        ``power``, the probability that the continuous metric would show a bend at the same place
-        and as large relative to its own slope (NaN if it does not matter for the verdict);
+        ``power``, the probability of detecting a bend in the continuous metric with the same
+        location and the same relative change of slope (NaN if the verdict does not depend on it);
         ``verdict``.
     thresholded, continuous : str
-        The two columns.
+        Names of the two columns.
     random_seed : int
+        The seed that was used.
     """
 
     table: pd.DataFrame = field(repr=False)
@@ -93,26 +94,28 @@ def metric_test(
 ) -> MetricTest:
     """Test whether a break is in the model or in the metric.
 
-    An accuracy that needs many correct tokens at once may rise abruptly where the model improves
-    smoothly (Schaeffer, Miranda and Koyejo 2023, arXiv:2304.15004). The test asks whether the
-    accuracy, as plotted, departs from a straight line in log x, and whether the continuous metric
-    departs from its own law. Drift counts as a bend in both; `breaks` separates the two. The break
-    is attributed to the metric only if the thresholded metric bends (P > 0.5), the continuous one
-    does not, and the continuous one had the power to show it: such a bend, simulated in the
-    continuous metric, is found in at least 80 % of cases.
+    An accuracy that requires many correct tokens may rise abruptly while the model improves
+    smoothly (Schaeffer, Miranda and Koyejo 2023, arXiv:2304.15004). For each metric the test
+    computes the probability of a bend: for the accuracy, a deviation from a straight line in log x;
+    for the continuous metric, a deviation from a power law above a floor. Drift may appear as a
+    bend in either metric; `breaks` distinguishes them. The break is attributed to the metric only
+    if three conditions hold. The thresholded metric bends (P > 0.5). The continuous metric does
+    not. And the power of the continuous metric is at least 80 %: the share of curves, simulated in
+    the continuous metric with a bend like that of the accuracy, in which the bend is detected.
 
     Parameters
     ----------
     data : DataFrame
         One row per model and task, with both metrics.
     x, thresholded, continuous : str
-        Columns. The continuous metric falls as models improve, as a loss or a Brier score does.
+        Names of columns. The continuous metric must decrease as models improve, such as a loss or a
+        Brier score.
     groups : str, optional
-        The column that says which curve a row belongs to.
+        Column with the label of the curve of each row.
     family, n_questions, chance, particles, random_seed, executor, progressbar
         As in `breaks`.
     simulations : int
-        Number of simulated curves for the power; at least 10.
+        Number of simulated curves for the computation of the power; at least 10.
 
     Returns
     -------
@@ -121,7 +124,7 @@ def metric_test(
     Raises
     ------
     RunsError
-        As `breaks`, or if `simulations` is less than 10.
+        As for `breaks`, or if `simulations` is less than 10.
 
     Examples
     --------
@@ -151,7 +154,7 @@ def metric_test(
             samples = list(
                 run(_sample_bends, pair, repeat(particles), [[random_seed, i, j] for j in (0, 1)])
             )
-            p, q = (_probability(own) for own in samples)
+            p, q = (_probability(curve_samples) for curve_samples in samples)
             power = np.nan
             if p > DETECTED >= q:
                 rng = np.random.default_rng([random_seed, i, 2])
@@ -164,7 +167,7 @@ def metric_test(
                     repeat(particles // 2),
                     [[random_seed, i, 3, j] for j in range(simulations)],
                 )
-                power = float(np.mean([_probability(own) > DETECTED for own in found]))
+                power = float(np.mean([_probability(s) > DETECTED for s in found]))
             rows[label] = {
                 f"P(bend) {thresholded}": p,
                 f"P(bend) {continuous}": q,
@@ -199,7 +202,7 @@ def _sample_bends(
 
 
 def _probability(samples: Samples) -> float:
-    """P(at least one bend), with the prior mean of the share of curves that break."""
+    """P(at least one bend), at the prior mean of the share of curves with breaks."""
     share = SHARE_PRIOR[0] / sum(SHARE_PRIOR)
     evidences = log_evidences(samples, drift=False)
     return float(1 - number_posterior(*evidences, np.array([share]), np.ones(1))[0])
@@ -208,14 +211,15 @@ def _probability(samples: Samples) -> float:
 def _simulate_bend(
     bent: Curve, bent_samples: Samples, curve: Curve, samples: Samples, n: int, rng
 ) -> list[Curve]:
-    """Simulated curves of one metric with the bend that another metric has.
+    """Simulated curves of one metric with the bend of another metric.
 
     Parameters
     ----------
     bent, bent_samples
-        The curve that gives place, width and relative change of slope, and its samples.
+        The curve with the bend, and its samples: they give location, width and relative change of
+        slope.
     curve, samples
-        The curve whose unbroken law gets the bend, and its samples.
+        The curve to whose law without breaks the bend is added, and its samples.
     n : int
         Number of simulations.
     rng : numpy.random.Generator
@@ -228,7 +232,7 @@ def _simulate_bend(
     relative_change = change[:, 0] / np.maximum(steepest, 1e-12)
     model, positions, coefficients = _draw(curve, 0, samples, n, rng)
     slope, _ = model.slopes(positions, coefficients)
-    # The slope of the unbroken law is the mean of the slopes on both sides of the bend.
+    # The slope of the law without a bend is the mean of the slopes on both sides of the bend.
     shape = smooth_break(curve.s, location[:, None], width[:, None]) - 0.5 * curve.s
     eta = model.eta(positions, coefficients, curve.s, curve.family)
     eta = eta + (CHANGE * relative_change * slope)[:, None] * shape

@@ -1,4 +1,4 @@
-"""Forecasts of accuracies on tasks: draws of the loss, taken through draws of a link."""
+"""Forecasts of accuracies on tasks, from draws of the loss and draws of a link."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from bayescale.units import FLOP_PER_PARAMETER_TOKEN
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TaskForecast(PredictiveDraws):
-    """The posterior predictive of the accuracies of runs not yet made.
+    """The posterior predictive of the accuracies of new runs.
 
-    `summary` has the medians and credible intervals of ``mean`` and ``accuracy``. `decompose` has
-    the width of the interval of ``accuracy`` and the shares of the ``loss`` that is not known, of
-    the ``link`` (its parameters, its drift, and the group if that is new), and of ``measurement``
+    `summary` gives the medians and credible intervals of ``mean`` and ``accuracy``. `decompose`
+    gives the width of the interval of ``accuracy`` and the shares of three sources of uncertainty:
+    ``loss``, ``link`` (its parameters, its drift and the shifts of new groups) and ``measurement``
     (scatter between runs and binomial noise).
 
     Attributes
     ----------
     data : xarray.Dataset
-        Shares of right answers, dims (chain, draw, point, task): ``mean``, the accuracy that the
-        link gives at a forecast or known loss; ``accuracy``, what a new run would score, with the
-        scatter between runs and the binomial noise; ``at_loss``, ``mean`` at the median of the
-        loss. ``loss`` (nats per token, dims (chain, draw, point)): the draws that the link was
-        evaluated at. Coordinates of ``point``: what the points were given by, and ``group``.
+        Shares of correct answers, dims (chain, draw, point, task). ``mean``: the expected accuracy
+        at a forecast or known loss. ``accuracy``: the measured accuracy of a new run, with the
+        scatter between runs and the binomial noise. ``at_loss``: ``mean`` at the median of the
+        loss. Also ``loss`` in nats per token, dims (chain, draw, point): the losses at which the
+        link is evaluated. Coordinates of ``point``: the columns of the points, and ``group``.
     link : Link
         The link that was used.
     random_seed : int
@@ -90,10 +90,10 @@ def forecast_tasks(
     random_seed: int | None = None,
     **columns,
 ) -> TaskForecast:
-    """Forecast the accuracies of runs that were not made.
+    """Forecast the accuracies of new runs.
 
-    Draws of the loss from the fit are taken through draws of the link, so the intervals contain the
-    uncertainty of both.
+    Draws of the link are evaluated at draws of the loss, so the intervals include the uncertainty
+    of both.
 
     Parameters
     ----------
@@ -105,20 +105,20 @@ def forecast_tasks(
         Parameters, tokens and training FLOP, as in `bayescale.forecast`: any two of them, or `C`
         alone for the best split.
     loss : float or array_like, optional
-        Measured losses in nats per token, instead of forecast ones. Only the link is then
-        uncertain.
+        Measured losses in nats per token, used instead of forecasts. The only uncertainty is then
+        that of the link and the measurement of accuracy.
     group : str, array_like of str, or mapping, optional
-        Fitted groups, one for all points or one for each point; one run with several groups is one
-        point for each. None stands for a new group, drawn from the population.
+        Fitted groups: one for all points, or one for each point. One run with several groups gives
+        one point for each group. None stands for a new group, drawn from the population.
     tasks : str or sequence of str, optional
         Names of tasks; all by default.
     drift : {"auto", "off"}
-        Whether law and link drift beyond the runs they were fitted to.
+        ``"auto"``: law and link drift beyond the fitted runs. ``"off"``: they do not.
     random_seed : int, optional
-        Seed of noise, drift and new groups; by default that of the link, so that the same question
-        has the same answer.
+        Seed of noise, drift and new groups; by default that of the link, so that repeated calls
+        give the same draws.
     **columns : array_like
-        Other columns of a law of your own.
+        Columns of the law other than N, D and C.
 
     Returns
     -------
@@ -127,10 +127,10 @@ def forecast_tasks(
     Raises
     ------
     FitError
-        If the points lack what the link or its fit needs, or name unknown columns, groups or tasks,
-        and for an unknown `drift`.
+        If a column that the link or its fit needs is missing, or if a column, group, task or the
+        value of `drift` is unknown.
     LawError
-        For counts that cannot be read.
+        If a count cannot be read.
 
     Examples
     --------
@@ -159,7 +159,7 @@ def forecast_tasks(
         drawn = values[np.resize(rng.permutation(len(values)), chains * draws)]
     parameters = _values(link, tasks)
     move = _moves(link, labels, tasks, rng)
-    # The same walks are also read at the median loss, to tell the uncertainty of the loss apart.
+    # The same walks are also evaluated at the median loss, to separate the uncertainty of the loss.
     median = np.broadcast_to(np.median(drawn, axis=0), drawn.shape)
     u = link.plan.u(np.concatenate([drawn, median], axis=1))
     at = u[..., None] + np.concatenate([move, move], axis=1) + _inside(link, tasks, u)
@@ -190,23 +190,23 @@ def _tasks(link: Link, tasks: str | Sequence[str] | None) -> tuple[str, ...]:
     if tasks is None:
         return link.tasks
     names = (tasks,) if isinstance(tasks, str) else tuple(tasks)
-    if strangers := [t for t in names if t not in link.tasks]:
-        raise FitError([unknown("task", t, link.tasks) for t in strangers])
+    if unknown_tasks := [t for t in names if t not in link.tasks]:
+        raise FitError([unknown("task", t, link.tasks) for t in unknown_tasks])
     return names
 
 
 class _Inputs(NamedTuple):
-    """What a link is evaluated at.
+    """The losses or compute at which a link is evaluated.
 
     Attributes
     ----------
     values : numpy.ndarray
-        Losses, dims (draw, point) where they are forecast and (point,) where they are given; for a
-        direct link compute in FLOP, dims (point,).
+        Losses, with dims (draw, point) if they are forecast and (point,) if they are given. For a
+        direct link, compute in FLOP, dims (point,).
     coords : dict
         Coordinates of the points.
     group : object
-        Labels of the link's groups, as given.
+        Labels of the groups of the link, in the form of the argument ``group=``.
     """
 
     values: np.ndarray
@@ -215,7 +215,7 @@ class _Inputs(NamedTuple):
 
 
 def _inputs(link: Link, points, loss, given: dict, group, drift: str, seed: int) -> _Inputs:
-    """Given losses, given compute, or forecasts by the fit."""
+    """Losses or compute from the arguments, or forecasts of the loss by the fit."""
     direct = link.plan.form.along == "C"
     if direct and loss is not None:
         raise FitError("a direct link has no loss: give N=, D= or C=")
@@ -254,7 +254,8 @@ def _given_losses(link: Link, points, given: dict, group) -> _Inputs:
     """Measured losses from a table or a keyword."""
     if points is None and (extra := [k for k, v in given.items() if v is not None and k != "loss"]):
         raise FitError(
-            f"loss= needs no {', '.join(extra)}: give a loss, or what to forecast it from"
+            f"loss= was given together with {', '.join(extra)}: give either loss=, or columns from "
+            "which to forecast it"
         )
     columns, group = read_points(points, given, ("loss",), link.groups, group, "link")
     try:
@@ -262,17 +263,17 @@ def _given_losses(link: Link, points, given: dict, group) -> _Inputs:
     except (TypeError, ValueError):
         losses = np.array([np.nan])
     if losses.ndim != 1 or not len(losses) or not (np.isfinite(losses) & (losses > 0)).all():
-        raise FitError(f"loss is {columns['loss']!r}: give a positive number, or several")
+        raise FitError(f"loss is {columns['loss']!r}: give one or more positive numbers")
     return _Inputs(losses, {}, group)
 
 
 def _group_of_fit(link: Link, group) -> object:
-    """The part of `group=` that concerns the fit; the fit and the link may differ in groups."""
+    """The part of `group=` for the fit, whose group columns may differ from those of the link."""
     fit = link.fit
     if isinstance(group, Mapping):
         valid = tuple(dict.fromkeys((*link.groups, *fit.groups)))
-        if strangers := [g for g in group if g not in valid]:
-            raise FitError([unknown("group column", g, valid) for g in strangers])
+        if unknown_columns := [g for g in group if g not in valid]:
+            raise FitError([unknown("group column", g, valid) for g in unknown_columns])
         return {g: v for g, v in group.items() if g in fit.groups} or None
     if link.groups != fit.groups and link.groups and fit.groups:
         raise FitError(
@@ -283,7 +284,7 @@ def _group_of_fit(link: Link, group) -> object:
 
 
 def _member_labels(link: Link, group, size: int) -> list[str]:
-    """The label of each point's group in the link: its columns' labels, joined."""
+    """The label of the group of each point in the link: the labels of its columns, joined."""
     if not link.groups:
         return [""] * size
     if isinstance(group, Mapping) and link.fit is not None:
@@ -306,7 +307,7 @@ def _values(link: Link, tasks: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def _moves(link: Link, labels: Sequence[str], tasks: Sequence[str], rng) -> np.ndarray:
-    """The move of each point along u by its group; dims (draw, point, task)."""
+    """The shift of each point along u by its group; dims (draw, point, task)."""
     draws = link.posterior.sizes["chain"] * link.posterior.sizes["draw"]
     if not link.plan.members:
         return np.zeros((draws, len(labels), len(tasks)))
@@ -319,7 +320,7 @@ def _moves(link: Link, labels: Sequence[str], tasks: Sequence[str], rng) -> np.n
 
 
 def _member_moves(link: Link, dim: str, labels: Sequence[str], draws: int, rng) -> np.ndarray:
-    """Moves by label, dims (draw, label); labels that were not fitted are drawn anew."""
+    """Shifts by label, dims (draw, label). Those of new labels are drawn from the population."""
     moves, scale = (
         link.posterior[n].transpose(*SAMPLE, ...).to_numpy().reshape(draws, -1)
         for n in (f"move_{dim}", f"move_{dim}_scale")
@@ -332,13 +333,13 @@ def _member_moves(link: Link, dim: str, labels: Sequence[str], draws: int, rng) 
 
 
 def _inside(link: Link, tasks: Sequence[str], u: np.ndarray) -> np.ndarray:
-    """What the walks inside the table add at u, dims (draw, point); dims (draw, point, task)."""
+    """Contribution of the random walks inside the table to u; dims (draw, point, task)."""
     steps = walks(link.posterior).sel(task=list(tasks)).transpose(*SAMPLE, "component", "task")
     return link.plan.walk(u) @ steps.to_numpy().reshape(len(u), -1, len(tasks))
 
 
 def _beyond(u: np.ndarray, tasks: int, rng) -> np.ndarray:
-    """What walks of unit size add beyond the best run, one walk for each task.
+    """Contribution of unit random walks beyond the best run to u, one walk for each task.
 
     `u` has dims (draw, point), the result (draw, point, task).
     """
@@ -346,7 +347,7 @@ def _beyond(u: np.ndarray, tasks: int, rng) -> np.ndarray:
 
 
 def _measured(link: Link, tasks, mean, precision, rng) -> np.ndarray:
-    """Accuracies of new runs: beta scatter between runs, then binomial noise of the questions."""
+    """Accuracies of new runs, with beta scatter between runs and binomial noise."""
     questions = link.plan.facts.loc[list(tasks), "n_questions"].to_numpy(int)
     share = rng.beta(mean * precision, (1 - mean) * precision)
     return rng.binomial(np.broadcast_to(questions, mean.shape), share) / questions

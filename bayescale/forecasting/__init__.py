@@ -1,4 +1,4 @@
-"""Losses of runs not yet made, averages of laws, and budgets split between N and D."""
+"""Forecasts of new runs, averages of laws, and allocation of budgets between N and D."""
 
 from bayescale.forecasting.allocation import Allocation, allocate, best_split, regret
 from bayescale.forecasting.averaging import (

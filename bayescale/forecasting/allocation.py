@@ -1,4 +1,4 @@
-"""Compute-optimal splits of a budget, with uncertainty, and the cost of other splits."""
+"""Compute-optimal splits of a budget between N and D, and the regret of other splits."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from bayescale.intervals import SAMPLE, table
 from bayescale.model import Fit, parameters, settle_groups
 from bayescale.units import as_counts, format_count, format_flop
 
-#: Points of the grid on which a split is searched, and golden-section steps that refine it.
+#: Grid points of the search for the best split, and golden-section steps that refine it.
 GRID, REFINE = 48, 36
-#: Half the distance in log C over which the exponent a is measured.
+#: Step in log C of the central difference for the exponent a.
 ELASTICITY_STEP = 0.05
-#: Steps of the bisection for wasted compute, and the largest waste it can find, as a factor.
+#: Bisection steps for wasted compute, and the largest ratio of compute to necessary compute.
 BISECTIONS, LARGEST_WASTE = 50, 1e9
-#: A choice may cost this share more than its budget: rounding.
+#: A choice may cost more than its budget by this share, because of rounding.
 ROUNDING = 1e-9
 
 
@@ -33,17 +33,17 @@ class Allocation:
     Attributes
     ----------
     data : xarray.Dataset
-        Dims (chain, draw, budget), the optimum in each draw: ``N`` (parameters), ``D`` (tokens),
-        ``tokens_per_param``, ``loss`` (nats per token, of the law at the optimum), and the
-        exponents ``a`` and ``b`` of N* ~ C^a and D* ~ C^b. ``loss_decision`` (nats per token): the
-        loss of the decision in each draw. Dims (budget,): ``N_decision`` and ``D_decision``, the
-        one split that minimises the expected loss under the posterior. Coordinate ``C`` (FLOP).
+        With dims (chain, draw, budget), the optimum in each draw: ``N`` (parameters), ``D``
+        (tokens), ``tokens_per_param``, ``loss`` (of the law at the optimum, in nats per token), and
+        the exponents ``a`` and ``b`` of N* ~ C^a and D* ~ C^b. Also ``loss_decision``, the loss of
+        the decision in each draw. With dims (budget,): ``N_decision`` and ``D_decision``, the split
+        that minimises the posterior expected loss. Coordinate of ``budget``: ``C`` (FLOP).
     law : str
         The law that was fitted, or the laws that were averaged.
     group : str
-        The group in words, for a heading.
+        A phrase that names the group, for headings; empty for a new group.
     fit : Fit or Average
-        The posterior the splits are made from.
+        The posterior from which the splits are computed.
     """
 
     data: xr.Dataset = field(repr=False)
@@ -64,9 +64,9 @@ class Allocation:
         Returns
         -------
         pandas.DataFrame
-            ``C``, ``N_decision``, ``D_decision``; ``expected_regret``, the expected loss of the
-            decision above that of the true optimum, in nats per token; then median and interval of
-            each quantity of the optimum.
+            ``C``, ``N_decision``, ``D_decision``; ``expected_regret``, the expected difference
+            between the loss of the decision and the loss of the true optimum, in nats per token;
+            then median and interval of each quantity of the optimum.
 
         Warns
         -----
@@ -104,23 +104,23 @@ class Allocation:
 
 @dataclass(frozen=True, eq=False)
 class Regret:
-    """The expected loss of a choice of N and D above the best split of its compute.
+    """The regret of a choice of N and D relative to the best split of its budget.
 
     Attributes
     ----------
     data : xarray.Dataset
         Dims (chain, draw, point): ``excess_loss`` (nats per token above the optimum) and
-        ``wasted_share`` (the share of the compute that the best split would save while reaching the
+        ``wasted_share`` (the share of the budget that the best split would not need to reach the
         same loss). Coordinates of ``point``: ``N``, ``D`` and the budget ``C``.
     fit : Fit or Average
-        The posterior the choices are judged by.
+        The posterior under which the regret is computed.
     """
 
     data: xr.Dataset = field(repr=False)
     fit: Fit | Average = field(repr=False)
 
     def summary(self, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
-        """One row for each choice: expected excess loss, expected waste, and intervals.
+        """One row for each choice: expected excess loss, expected wasted compute, and intervals.
 
         Parameters
         ----------
@@ -169,30 +169,31 @@ def allocate(fit: Fit | Average, C, *, group=None) -> Allocation:
     fit : Fit or Average
         The posterior of a law in N and D, or of several.
     C : float, str or array_like
-        Budgets in FLOP (``1e24``), in the accounting of the fitted runs.
+        Budgets in FLOP (``1e24``), counted as those of the fitted runs.
     group : str or mapping, optional
-        One fitted group. None stands for a new group, drawn from the population.
+        One fitted group. None stands for a new group, whose parameters are drawn from the
+        population.
 
     Returns
     -------
     Allocation
-        Of an average: the draws of its laws, mixed in proportion to their weights, and the one
-        decision that minimises the loss expected over all laws.
+        For an average, the draws are those of its laws in proportion to their weights, and the
+        decision minimises the expected loss over draws and laws.
 
     Raises
     ------
     LawError
-        If a law is not in N and D, or its best split lies at a corner.
+        If a law is not a function of N and D, or has no interior optimum.
     FitError
-        For unknown groups, or several.
+        If a group is unknown, or if several are given.
 
     Notes
     -----
-    The optimum of each draw is in closed form where the law has one (Hoffmann et al. 2022,
-    arXiv:2203.15556, section 3.3), and is searched otherwise. The *decision* is not the plug-in
-    optimum: it minimises the loss averaged over the posterior, which differs where the posterior is
-    wide. Losses are those of the law without drift beyond the runs; `forecast` of the chosen split
-    includes it.
+    The optimum of each draw is computed in closed form if the law has one (Hoffmann et al. 2022,
+    arXiv:2203.15556, section 3.3), and by a numerical search otherwise. The *decision* minimises
+    the loss averaged over the posterior. If the posterior is wide, it differs from the optimum at
+    the posterior median of the parameters. Losses are those of the law, without drift beyond the
+    runs. `forecast` includes the drift.
 
     Examples
     --------
@@ -202,21 +203,19 @@ def allocate(fit: Fit | Average, C, *, group=None) -> Allocation:
     >>> bool(1e9 < best.data["N_decision"][0] < 1e11)
     True
     """
-    readings = _read(fit, group)
+    laws = _law_draws(fit, group)
     C = xr.DataArray(as_counts(C, "C"), dims="budget")
-    best = [r.optimum(C) for r in readings]
-    N = _decision(readings, C, [b["N"] for b in best])
-    data = _mixed(
-        readings,
-        [b.assign(loss_decision=r.along(C, N)) for r, b in zip(readings, best, strict=True)],
-    )
+    best = [law.optimum(C) for law in laws]
+    N = _decision(laws, C, [b["N"] for b in best])
+    losses = [law.loss_on_budget(C, N) for law in laws]
+    data = _mixed(laws, [b.assign(loss_decision=v) for b, v in zip(best, losses, strict=True)])
     data = data.assign(N_decision=N, D_decision=C / (fit.runs.flop_factor * N))
     data = data.assign_coords(C=C).transpose("chain", "draw", "budget")
     return Allocation(data, fit.law.name, group_in_words(group), fit)
 
 
 def regret(fit: Fit | Average, N, D, C=None, *, group=None) -> Regret:
-    """Expected loss and compute wasted by a choice of N and D.
+    """Excess loss and wasted compute of a choice of N and D.
 
     Parameters
     ----------
@@ -225,21 +224,21 @@ def regret(fit: Fit | Average, N, D, C=None, *, group=None) -> Regret:
     N, D : float, str or array_like
         The choices: parameters and tokens.
     C : float, str or array_like, optional
-        The budget in FLOP; by default the cost of N and D in the accounting of the fitted runs.
+        The budget in FLOP; by default the cost of N and D, counted as for the fitted runs.
     group : str or mapping, optional
         As in `allocate`.
 
     Returns
     -------
     Regret
-        Of an average: each draw is compared with the best split under its own law.
+        For an average, each draw is compared with the best split under the law it belongs to.
 
     Raises
     ------
     LawError
-        As `allocate`, and for choices that differ in length or cost more than their budget.
+        As for `allocate`; also if the choices differ in length or cost more than their budget.
     FitError
-        For unknown groups, or several.
+        If a group is unknown, or if several are given.
 
     Examples
     --------
@@ -249,7 +248,7 @@ def regret(fit: Fit | Average, N, D, C=None, *, group=None) -> Regret:
     >>> bool(waste["expected_excess_loss"][0] > 0)
     True
     """
-    readings = _read(fit, group)
+    laws = _law_draws(fit, group)
     given = {"N": as_counts(N, "N"), "D": as_counts(D, "D")}
     given |= {} if C is None else {"C": as_counts(C, "C")}
     if len({len(v) for v in given.values()} - {1}) > 1:
@@ -261,16 +260,16 @@ def regret(fit: Fit | Average, N, D, C=None, *, group=None) -> Regret:
     if (cost > budget * (1 + ROUNDING)).any():
         raise LawError(
             f"N and D cost up to {format_flop(cost.max())} FLOP, more than the budget C "
-            f"of {format_flop(budget.max())}"
+            f"of {format_flop(budget.max())}: lower N or D, or raise C"
         )
     N, D, budget = (xr.DataArray(v, dims="point") for v in (N, D, budget))
-    data = _mixed(readings, [_waste(r, N, D, budget) for r in readings])
+    data = _mixed(laws, [_waste(law, N, D, budget) for law in laws])
     data = data.transpose("chain", "draw", "point").assign_coords(N=N, D=D, C=budget)
     return Regret(data, fit)
 
 
 def best_split(fit: Fit | Average, C: np.ndarray, group=None) -> tuple[np.ndarray, np.ndarray]:
-    """The N and D that minimise the expected loss of each budget.
+    """The N and D that minimise the expected loss for each budget.
 
     Parameters
     ----------
@@ -278,21 +277,21 @@ def best_split(fit: Fit | Average, C: np.ndarray, group=None) -> tuple[np.ndarra
     C : numpy.ndarray
         Budgets in FLOP, dims (budget,).
     group : str or mapping, optional
-        One fitted group; None stands for a new one.
+        One fitted group. None stands for a new group.
 
     Returns
     -------
     tuple of numpy.ndarray
         N (parameters) and D (tokens), dims (budget,).
     """
-    readings = _read(fit, group)
+    laws = _law_draws(fit, group)
     C = xr.DataArray(C, dims="budget")
-    N = _decision(readings, C, [r.best_N(C) for r in readings])
+    N = _decision(laws, C, [law.best_N(C) for law in laws])
     return N.to_numpy(), (C / (fit.runs.flop_factor * N)).to_numpy()
 
 
 def group_in_words(group: object) -> str:
-    """The group in words, for a heading."""
+    """A phrase that names the group, for headings; empty without a group."""
     if group is None:
         return ""
     return f" for {', '.join(map(str, group.values())) if isinstance(group, dict) else group}"
@@ -302,8 +301,8 @@ def group_in_words(group: object) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class _Reading:
-    """The law of a fit for one group, in every draw; arguments and results are in raw units."""
+class _LawDraws:
+    """The law of a fit for one group in all draws. Arguments and results are in raw units."""
 
     fit: Fit
     values: dict[str, xr.DataArray]
@@ -317,18 +316,18 @@ class _Reading:
         """The loss of the law; dims (chain, draw) and those of N and D."""
         return self.fit.law(dict(N=N, D=D), self.fit.plan.scales, self.values)
 
-    def along(self, C: xr.DataArray, N: xr.DataArray) -> xr.DataArray:
-        """The loss of the law at N, and at the D that spends the rest of the budget."""
+    def loss_on_budget(self, C: xr.DataArray, N: xr.DataArray) -> xr.DataArray:
+        """The loss of the law at N and at the D for which the cost is the budget."""
         return self.loss(N, C / (self.flop_factor * N))
 
     def best_N(self, C: xr.DataArray) -> xr.DataArray:
-        """The N that minimises the loss of each draw for each budget."""
+        """The N that minimises the loss for each budget in each draw."""
         law, scales, product = self.fit.law, self.fit.plan.scales, C / self.flop_factor
         if law.optimum is not None:
             return law.optimum(product / (scales["N"] * scales["D"]), **self.values) * scales["N"]
         return np.exp(
             _search(
-                lambda log_N: self.along(C, np.exp(log_N)),
+                lambda log_N: self.loss_on_budget(C, np.exp(log_N)),
                 xr.zeros_like(product),
                 np.log(product),
                 f"law {law.name!r}",
@@ -346,13 +345,13 @@ class _Reading:
         )
 
 
-def _waste(reading: _Reading, N: xr.DataArray, D: xr.DataArray, budget: xr.DataArray) -> xr.Dataset:
-    """Loss above the best split, and compute it would save; dims (chain, draw, point)."""
+def _waste(law: _LawDraws, N: xr.DataArray, D: xr.DataArray, budget: xr.DataArray) -> xr.Dataset:
+    """Excess loss and wasted share relative to the best split; dims (chain, draw, point)."""
 
     def best(compute: xr.DataArray) -> xr.DataArray:
-        return reading.along(compute, reading.best_N(compute))
+        return law.loss_on_budget(compute, law.best_N(compute))
 
-    reached = reading.loss(N, D)
+    reached = law.loss(N, D)
     excess = reached - best(budget)
     low, high = xr.zeros_like(excess) - np.log(LARGEST_WASTE), xr.zeros_like(excess)
     for _ in range(BISECTIONS):
@@ -365,56 +364,63 @@ def _waste(reading: _Reading, N: xr.DataArray, D: xr.DataArray, budget: xr.DataA
 # -- one law or several ------------------------------------------------------------------------
 
 
-def _read(fit: Fit | Average, group) -> list[_Reading]:
-    """The fit, or every fit of an average with positive weight."""
-    one = isinstance(fit, Fit)
-    fits, weights = ([fit], [1.0]) if one else (fit.used.values(), map(fit.weights.get, fit.used))
-    if stuck := [
+def _law_draws(fit: Fit | Average, group) -> list[_LawDraws]:
+    """The law of the fit, or of each fit of an average with positive weight."""
+    fits, weights = [fit], [1.0]
+    if not isinstance(fit, Fit):
+        fits, weights = fit.used.values(), map(fit.weights.get, fit.used)
+    if problems := [
         f"law {f.law.name!r} has the columns {', '.join(f.law.columns)}: only a law in N "
         "and D can split a budget"
         for f in fits
         if not f.law.allocates
     ]:
-        raise LawError(stuck)
-    return [_Reading(f, _values(f, group), w) for f, w in zip(fits, weights, strict=True)]
+        raise LawError(problems)
+    return [_LawDraws(f, _values(f, group), w) for f, w in zip(fits, weights, strict=True)]
 
 
 def _values(fit: Fit, group: object) -> dict[str, xr.DataArray]:
-    """Parameters of the law for one group; dims (chain, draw). New groups use the fit's seed."""
+    """Parameters of the law for one group; dims (chain, draw).
+
+    Draws of a new group use the seed of the fit.
+    """
     rng = np.random.default_rng(fit.random_seed)
     settled = settle_groups(fit.plan, group)
     if several := [c for c, label in settled.items() if not isinstance(label, str)]:
-        raise FitError(f"{', '.join(several)}: budgets are split for one group at a time")
+        raise FitError(
+            f"{', '.join(several)}: budgets are split for one group at a time: give one label"
+        )
     return parameters(fit.posterior, fit.plan, settled, rng, fit.law.parameters)
 
 
-def _mixed(readings: Sequence[_Reading], datasets: Sequence[xr.Dataset]) -> xr.Dataset:
+def _mixed(laws: Sequence[_LawDraws], datasets: Sequence[xr.Dataset]) -> xr.Dataset:
     """Draws of all laws, mixed in proportion to their weights."""
-    names = [str(i) for i in range(len(readings))]
-    weights = dict(zip(names, (r.weight for r in readings), strict=True))
+    names = [str(i) for i in range(len(laws))]
+    weights = dict(zip(names, (law.weight for law in laws), strict=True))
     return mix(dict(zip(names, datasets, strict=True)), weights)
 
 
 def _decision(
-    readings: Sequence[_Reading], C: xr.DataArray, best: Sequence[xr.DataArray]
+    laws: Sequence[_LawDraws], C: xr.DataArray, best: Sequence[xr.DataArray]
 ) -> xr.DataArray:
     """The N that minimises the loss expected over draws and laws; dims (budget,)."""
 
     def expected(log_N):
-        return sum(r.weight * r.along(C, np.exp(log_N)).mean(SAMPLE) for r in readings)
+        return sum(law.weight * law.loss_on_budget(C, np.exp(log_N)).mean(SAMPLE) for law in laws)
 
     low = np.log(xr.concat([N.min(SAMPLE) for N in best], "law").min("law"))
     high = np.log(xr.concat([N.max(SAMPLE) for N in best], "law").max("law"))
-    # The minimum lies between the outermost optima of the draws; the margin keeps it off the ends.
+    # The minimum lies between the smallest and the largest optimum of the draws. The margin keeps
+    # it away from the bounds.
     margin = 0.1 + 0.1 * (high - low)
-    whose = " and ".join(f"law {r.fit.law.name!r}" for r in readings)
-    return np.exp(_search(expected, low - margin, high + margin, whose))
+    law_names = " and ".join(f"law {law.fit.law.name!r}" for law in laws)
+    return np.exp(_search(expected, low - margin, high + margin, law_names))
 
 
-def _search(objective, low: xr.DataArray, high: xr.DataArray, whose: str) -> xr.DataArray:
-    """Minimise between bounds, elementwise: on a grid, then by golden sections.
+def _search(objective, low: xr.DataArray, high: xr.DataArray, law_names: str) -> xr.DataArray:
+    """Minimise elementwise between bounds, on a grid and then by golden-section search.
 
-    A minimum at either bound is a `LawError` that names `whose`.
+    A minimum at either bound raises a `LawError` that names the laws `law_names`.
     """
     best = value = None
     step = (high - low) / (GRID - 1)
@@ -429,8 +435,8 @@ def _search(objective, low: xr.DataArray, high: xr.DataArray, whose: str) -> xr.
     corner = (best <= low + step / 2) | (best >= high - step / 2)
     if bool(corner.any()):
         raise LawError(
-            f"under {whose} the best split of this budget lies at a corner (all in "
-            "N, or all in D): there is no interior optimum to report"
+            f"under {law_names} the best split of this budget lies at a corner (all in "
+            "N, or all in D): there is no interior optimum"
         )
     low, high = best - step, best + step
     golden = (np.sqrt(5) - 1) / 2

@@ -1,4 +1,4 @@
-"""Averages of laws: weighted fits of the same runs, and draws of their mixture."""
+"""Averages of laws: weighted fits to the same runs, and mixtures of their draws."""
 
 from __future__ import annotations
 
@@ -14,20 +14,27 @@ from bayescale.data import Runs
 from bayescale.errors import ConvergenceWarning, FitError
 from bayescale.model import Fit, Storable
 
-#: Weights may miss a sum of one by this much.
+#: Largest deviation of the sum of weights from one.
 ROUNDING = 1e-9
-#: Members of less weight hardly change an interval; their failed checks give no warning.
-MATTERS = 0.01
+#: Smallest weight of a fit whose failed check gives a warning. Fits of less weight hardly change an
+#: interval.
+SMALLEST_WEIGHT = 0.01
 #: Stacking stops when no weight changes by more than this, or after this many steps.
-STILL, STEPS = 1e-10, 50_000
+TOLERANCE, STEPS = 1e-10, 50_000
 
 
 @dataclass(frozen=True)
 class MixedLaw:
-    """The laws of an average, described like one law.
+    """The laws of an average, with the attributes of one law.
 
-    ``name`` is as ``"average of chinchilla (62 %) and kaplan_floor (38 %)"``, ``columns`` are those
-    that any of the laws needs, and ``allocates`` says whether all of them can split a budget.
+    Attributes
+    ----------
+    name : str
+        For example ``"average of chinchilla (62 %) and kaplan_floor (38 %)"``.
+    columns : tuple of str
+        The columns that any of the laws needs.
+    allocates : bool
+        Whether all of the laws can split a budget between N and D.
     """
 
     name: str
@@ -37,22 +44,23 @@ class MixedLaw:
 
 @dataclass(frozen=True, eq=False)
 class Average(Storable):
-    """Weighted fits of different laws to the same runs; it forecasts and allocates like one fit.
+    """Weighted fits of different laws to the same runs, for use in place of one fit.
 
-    Its posterior is the mixture of the posteriors of the laws, so its intervals contain their
-    disagreement.
+    The posterior is the mixture of the posteriors of the laws. Its intervals therefore include the
+    uncertainty about the law.
 
     Parameters
     ----------
     fits : mapping of str to Fit
         Fits of the same runs with the same group columns, by the name of their law.
     weights : mapping of str to float
-        One for each fit, not negative, with sum 1; `bayescale.average` computes them.
+        One for each fit; not negative, with sum 1. `bayescale.average` computes them.
 
     Raises
     ------
     FitError
-        Naming every disagreement of the fits, and of fits and weights.
+        If fits are of different runs or group columns, or if weights are not valid. The message
+        names every problem.
 
     Notes
     -----
@@ -103,7 +111,7 @@ class Average(Storable):
 
     @cached_property
     def law(self) -> MixedLaw:
-        """The laws and their weights in words."""
+        """The laws with their weights, with the attributes of one law."""
         *before, last = [f"{name} ({_percent(self.weights[name])})" for name in self.used]
         listed = f"{', '.join(before)} and {last}" if before else last
         members = [fit.law for fit in self.used.values()]
@@ -115,8 +123,10 @@ class Average(Storable):
         return self._first.members()
 
     def warn_if_failed(self, stacklevel: int = 3) -> None:
-        """Warn once of all fits with more than 1 % weight that failed their check."""
-        heavy = {name: fit for name, fit in self.fits.items() if self.weights[name] > MATTERS}
+        """Give one warning for all fits with more than 1 % weight that failed their check."""
+        heavy = {
+            name: fit for name, fit in self.fits.items() if self.weights[name] > SMALLEST_WEIGHT
+        }
         warn_if_any_failed(heavy, "an average of", stacklevel + 1)
 
     def __repr__(self) -> str:
@@ -129,15 +139,15 @@ class Average(Storable):
 
 
 def warn_if_any_failed(fits: Mapping[str, Fit], what: str, stacklevel: int) -> None:
-    """Warn once of all fits that failed their check, by name."""
+    """Give one warning that names all fits that failed their check."""
     failed = {
         name: [f.name for f in fit.check().problems if f.level == "failed"]
         for name, fit in fits.items()
     }
     if named := [f"{name} ({', '.join(why)})" for name, why in failed.items() if why]:
         warnings.warn(
-            f"{what} fits that failed their check: {'; '.join(named)}: do not rely on "
-            "its figures; see check() of each fit",
+            f"{what} fits that failed their check: {'; '.join(named)}. Do not rely on "
+            "its results; see check() of each fit",
             ConvergenceWarning,
             stacklevel=stacklevel,
         )
@@ -151,12 +161,12 @@ def _percent(weight: float) -> str:
 
 
 def named(fits: Mapping[str, Fit] | Sequence[Fit]) -> dict[str, Fit]:
-    """Fits by name; fits of a sequence are named by their laws.
+    """Fits by name. The names of fits in a sequence are those of their laws.
 
     Raises
     ------
     FitError
-        Without any fit, for what is not a fit, and for two fits of one name.
+        If there is no fit, if a value is not a fit, or if two fits have the same name.
     """
     if isinstance(fits, Mapping):
         members = {str(name): fit for name, fit in fits.items()}
@@ -184,7 +194,7 @@ def named(fits: Mapping[str, Fit] | Sequence[Fit]) -> dict[str, Fit]:
 
 
 def other_runs(fits: Mapping[str, Fit]) -> list[str]:
-    """Problems of fits that were not fitted to the runs of the first one, one sentence each."""
+    """One message for each fit that was not fitted to the runs of the first fit."""
     (reference, first), *rest = fits.items()
     return [
         f"{name} was fitted to {len(fit.runs)} runs from {fit.runs.source}, which are not the "
@@ -212,8 +222,8 @@ def _problems(fits: Mapping[str, Fit], weights: Mapping[str, float]) -> list[str
     problems = _wrong_weights(fits, weights)
     if not fits:
         return ["there is no fit: give one or more", *problems]
-    if strangers := _not_fits(fits):
-        return [*strangers, *problems]
+    if not_fits := _not_fits(fits):
+        return [*not_fits, *problems]
     (reference, first), *rest = fits.items()
     problems += other_runs(fits)
     problems += [
@@ -226,7 +236,9 @@ def _problems(fits: Mapping[str, Fit], weights: Mapping[str, float]) -> list[str
 
 
 def _wrong_weights(names: Iterable[str], weights: Mapping[str, float]) -> list[str]:
-    problems = [f"{name} has no weight" for name in names if name not in weights]
+    problems = [
+        f"{name} has no weight: give one for each fit" for name in names if name not in weights
+    ]
     problems += [
         f"there is a weight for {name!r}, but no such fit: the fits are "
         f"{', '.join(names) or 'none'}"
@@ -246,16 +258,16 @@ def _wrong_weights(names: Iterable[str], weights: Mapping[str, float]) -> list[s
 
 
 def stacking(log_density: np.ndarray, problem: Sequence | None = None) -> np.ndarray:
-    """Weights of the mixture with the best log score.
+    """Weights of a mixture that maximise its log score, by stacking of predictive distributions.
 
     Parameters
     ----------
     log_density : array_like, dims (point, law)
         Log predictive density of each outcome under each law.
     problem : array_like, dims (point,), optional
-        Label of the problem of each point. Points of one problem come from one fit, and their
-        errors are correlated, so each problem has the same weight whatever its number of points.
-        By default every point is a problem.
+        Label of the forecast problem of each point. Points of one problem are predicted from the
+        same fitted runs, so their errors are correlated. Each problem therefore has the same
+        weight, for any number of points. By default every point is a separate problem.
 
     Returns
     -------
@@ -265,15 +277,15 @@ def stacking(log_density: np.ndarray, problem: Sequence | None = None) -> np.nda
     Raises
     ------
     FitError
-        For points without a finite log score under any law.
+        If a point has no finite log score under any law.
 
     Notes
     -----
     The weights maximise the sum over problems of the mean over points of log sum_k w_k p_k (Yao,
     Vehtari, Simpson & Gelman 2018, arXiv:1704.02030), plus the penalty sum_k log(w_k) / K for K
-    laws. The penalty counts like one more problem on which all laws score equally; with few
-    problems it keeps weights away from 0 and 1. The objective is concave, and each step of
-    expectation maximisation increases it.
+    laws. The penalty is that of one additional problem of K points, each with a positive density
+    under one law only. With few problems it keeps weights away from 0 and 1. The objective is
+    concave, and each step of expectation maximisation increases it.
 
     Examples
     --------
@@ -283,10 +295,10 @@ def stacking(log_density: np.ndarray, problem: Sequence | None = None) -> np.nda
     """
     log_density = np.asarray(log_density, dtype=float)
     best = log_density.max(axis=1, keepdims=True)
-    if lost := int((~np.isfinite(best)).sum()):
+    if invalid := int((~np.isfinite(best)).sum()):
         raise FitError(
-            f"{lost} of {len(best)} points have no finite log score under any law, or "
-            "one that is not a number: they cannot weigh laws"
+            f"{invalid} of {len(best)} points have no finite log score under any law, or "
+            "one that is not a number: remove them"
         )
     _, index, size = np.unique(
         np.arange(len(best)) if problem is None else np.asarray(problem),
@@ -297,10 +309,10 @@ def stacking(log_density: np.ndarray, problem: Sequence | None = None) -> np.nda
     laws = density.shape[1]
     weights = np.full(laws, 1 / laws)
     for _ in range(STEPS):
-        claimed = weights * density
-        solved = share @ (claimed / claimed.sum(axis=1, keepdims=True))
-        before, weights = weights, (solved + 1 / laws) / (len(size) + 1)
-        if np.abs(weights - before).max() < STILL:
+        joint = weights * density
+        expected = share @ (joint / joint.sum(axis=1, keepdims=True))
+        previous, weights = weights, (expected + 1 / laws) / (len(size) + 1)
+        if np.abs(weights - previous).max() < TOLERANCE:
             break
     return weights / weights.sum()
 
@@ -308,8 +320,8 @@ def stacking(log_density: np.ndarray, problem: Sequence | None = None) -> np.nda
 def shares(weights: Mapping[str, float], total: int) -> dict[str, int]:
     """Number of draws of each member among `total`, in proportion to the weights.
 
-    By largest remainders: counts sum to `total`, and each differs from its exact share by less than
-    one.
+    The method of largest remainders is used. The counts sum to `total`, and each differs from its
+    exact share by less than one.
 
     Examples
     --------
@@ -318,7 +330,7 @@ def shares(weights: Mapping[str, float], total: int) -> dict[str, int]:
     """
     whole = sum(weights.values())
     exact = {name: total * weight / whole for name, weight in weights.items()}
-    # A share of 3 may come out of the division as 2.9999999999999996.
+    # Because of rounding, a share of 3 may be computed as 2.9999999999999996.
     counts = {name: int(share + ROUNDING) for name, share in exact.items()}
     by_remainder = sorted(exact, key=lambda name: counts[name] - exact[name])
     for name in by_remainder[: total - sum(counts.values())]:
@@ -331,7 +343,7 @@ def mix(
     weights: Mapping[str, float],
     draws: int | None = None,
 ) -> xr.Dataset:
-    """Draws of a mixture, from each member in proportion to its weight.
+    """Draws from a mixture, with a number from each member in proportion to its weight.
 
     Parameters
     ----------
@@ -340,14 +352,15 @@ def mix(
     weights : mapping of str to float
         One for each member.
     draws : int, optional
-        Draws in each chain of the mixture; by default those of the longest member.
+        Draws per chain of the mixture; by default the largest number of a member.
 
     Returns
     -------
     xarray.Dataset
-        The variables that all members share; dims (chain, draw, ...), with the number of chains of
-        the member with the fewest. Draws of all members are interleaved in every chain, so that
-        chains and their blocks are comparable. The draws of a single member are returned unchanged.
+        The variables that all members share; dims (chain, draw, ...). The number of chains is the
+        smallest of a member. Draws of all members are interleaved in every chain, so that all parts
+        of all chains have the same distribution. The draws of a single member are returned
+        unchanged.
 
     Raises
     ------
@@ -378,10 +391,10 @@ def mix(
 def _spaced(data: xr.Dataset, chains: int, draws: int) -> xr.Dataset:
     """Evenly spaced draws: `draws` for each of `chains` chains, from all chains of a member."""
     places = []
-    for own in np.array_split(np.arange(data.sizes["chain"]), chains):
-        available = len(own) * data.sizes["draw"]
+    for source_chains in np.array_split(np.arange(data.sizes["chain"]), chains):
+        available = len(source_chains) * data.sizes["draw"]
         place = ((np.arange(draws) + 0.5) * available / draws).astype(int)
-        places.append(own[0] * data.sizes["draw"] + place)
+        places.append(source_chains[0] * data.sizes["draw"] + place)
     chain, draw = np.divmod(np.array(places), data.sizes["draw"])
     dims = ("chain", "draw")
     data = data.drop_vars(dims, errors="ignore")

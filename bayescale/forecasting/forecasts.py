@@ -1,4 +1,4 @@
-"""Forecasts of the loss of runs that were not made, with credible intervals."""
+"""Forecasts of the loss of new runs, with credible intervals."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from bayescale.model import (
 from bayescale.priors import Positive
 from bayescale.units import format_count, format_flop
 
-#: Beyond this multiple of the largest training compute a forecast warns.
+#: Multiple of the largest training compute beyond which a forecast gives a warning.
 FAR = 100.0
 #: Values of ``drift=`` in a forecast.
 DRIFTS = ("auto", "off")
@@ -36,34 +36,34 @@ DRIFTS = ("auto", "off")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Forecast(PredictiveDraws):
-    """The posterior predictive of the loss of runs that were not made.
+    """The posterior predictive of the loss of new runs.
 
-    `summary` has the medians and credible intervals of ``mean`` and ``loss``. `decompose` has the
-    width of the interval of log loss (0.1: 10 % of the loss) and the shares of ``parameters`` (what
-    the runs leave open about the law, and the disagreement of the laws of an average), ``drift``
-    beyond the runs, and ``noise``.
+    `summary` gives the medians and credible intervals of ``mean`` and ``loss``. `decompose` gives
+    the width of the interval of log loss (0.1 is 10 % of the loss) and the shares of three sources
+    of uncertainty: ``parameters`` (of the law, with the differences between the laws of an
+    average), ``drift`` beyond the runs, and ``noise``.
 
     Attributes
     ----------
     data : xarray.Dataset
-        In the unit of the fitted losses (nats per token), dims (chain, draw, point): ``law``, the
-        law with any drift that was inferred from the runs; ``mean``, the same with the drift beyond
-        the runs; ``loss``, the measured loss of a new run, noise included. Coordinates of
-        ``point``: ``N`` (parameters), ``D`` (tokens), ``C`` (FLOP), the group columns, ``series``
-        where one is continued, and ``extrapolation``, the compute in multiples of the largest
-        fitted run's. Draws of one series hold at each point separately: the correlation of its
-        noise from point to point is left out.
+        Dims (chain, draw, point), in the unit of the fitted losses (nats per token). ``law``: the
+        law with any drift inferred from the runs. ``mean``: the same with the drift beyond the
+        runs. ``loss``: the measured loss of a new run, with noise. Coordinates of ``point``: ``N``
+        (parameters), ``D`` (tokens), ``C`` (FLOP), the group columns, ``series`` if one is
+        continued, and ``extrapolation``, the ratio of the compute to that of the largest fitted
+        run. The noise of different points is drawn independently, also within one series, so only
+        the marginal distributions of the points are valid there.
     noise : xarray.Dataset
         The noise of ``loss``: ``centre`` and ``scale`` of log loss and degrees of freedom ``nu``;
         dims (chain, draw, point).
     law : str
         The law that was fitted, or the laws that were averaged.
     group : str
-        The group in words, for a heading; empty where points differ in it.
+        A phrase that names the group, for headings; empty if points have different groups.
     random_seed : int
         The seed of drift, noise and new groups.
     fit : Fit or Average
-        The posterior the forecast is made from.
+        The posterior from which the forecast is computed.
     """
 
     shown = ("mean", "loss")
@@ -75,7 +75,7 @@ class Forecast(PredictiveDraws):
     fit: Fit | Average = field(repr=False)
 
     def beats(self, loss: float) -> np.ndarray:
-        """Probability that a new run at each point measures less than `loss`.
+        """Probability that the measured loss of a new run is below `loss`, at each point.
 
         Parameters
         ----------
@@ -106,8 +106,8 @@ class Forecast(PredictiveDraws):
         Returns
         -------
         numpy.ndarray
-            Log densities per nat (not per log nat), dims (point,): the density of the noise around
-            law and drift, averaged over draws.
+            Log densities, dims (point,), of the loss in nats, not of its logarithm. The density of
+            the noise given law and drift is averaged over the draws.
 
         Raises
         ------
@@ -170,7 +170,7 @@ def forecast(
     random_seed: int | None = None,
     **columns,
 ) -> Forecast:
-    """Forecast the loss of runs that were not made.
+    """Forecast the loss of new runs.
 
     Parameters
     ----------
@@ -181,41 +181,41 @@ def forecast(
         and ``series``. Other columns are ignored.
     N, D, C : float, str or array_like, optional
         Parameters, tokens and training FLOP (``"70B"``, ``1.4e12``, arrays). Any two give the
-        third. `C` alone forecasts along the compute-optimal path: the split of each budget that
-        minimises the expected loss.
+        third. With `C` alone, N and D are the split of each budget that minimises the expected
+        loss.
     group : str, array_like of str, or mapping, optional
-        Fitted groups, one for all points or one for each point; one run with several groups is one
-        point for each. None stands for a new group, drawn from the population.
+        Fitted groups: one for all points, or one for each point. One run with several groups gives
+        one point for each group. None stands for a new group, drawn from the population.
     series : str or array_like of str, optional
-        Fitted series to be continued: their noise is correlated with that of their last
-        checkpoint. None stands for a new run.
+        Fitted series that the points belong to: the noise of a point is correlated with that of the
+        nearest checkpoint. None stands for a new run.
     drift : {"auto", "off"}
-        ``"auto"``: the law may drift beyond the runs, as it was fitted (see
-        `bayescale.model.drift`). ``"off"``: no drift beyond the runs, so that intervals assume that
-        the law, with any drift inferred from the runs, holds there.
+        ``"auto"``: drift beyond the runs as specified in the fit (see `bayescale.model.drift`).
+        ``"off"``: no drift beyond the runs. Intervals are then conditional on the law, with any
+        drift inferred from the runs, being exact there.
     random_seed : int, optional
-        Seed of drift, noise and new groups; by default that of the fit, so that the same question
-        has the same answer.
+        Seed of drift, noise and new groups; by default that of the fit, so that repeated calls give
+        the same draws.
     **columns : array_like
-        Other columns of a law of your own.
+        Columns of the law other than N, D and C.
 
     Returns
     -------
     Forecast
-        Of an average: the forecasts of its laws, mixed in proportion to their weights.
+        For an average, the draws of its laws are mixed in proportion to their weights.
 
     Raises
     ------
     FitError
-        If the points lack a column of the law or name unknown columns or groups, and for an
-        unknown `drift`.
+        If a column of the law is missing, or if a column, a group or the value of `drift` is
+        unknown.
     LawError
-        For counts that cannot be read, and budgets whose best split lies at a corner.
+        If a count cannot be read, or if a budget has no interior best split.
 
     Warns
     -----
     ExtrapolationWarning
-        Beyond 100 times the largest fitted run.
+        If a point is beyond 100 times the compute of the largest fitted run.
 
     Examples
     --------
@@ -240,7 +240,7 @@ def forecast(
     members = fit.used if isinstance(fit, Average) else {fit.law.name: fit}
     # All members were fitted to the same runs and groups, so labels are those of the first.
     settled = settle_groups(next(iter(members.values())).plan, group, size)
-    continued = _settled_series(fit, series, size)
+    series_of_points = _settled_series(fit, series, size)
     seed = fit.random_seed if random_seed is None else int(random_seed)
     drawn = {}
     for name, member in members.items():
@@ -251,15 +251,15 @@ def forecast(
             place,
             settled,
             np.random.default_rng(seed),
-            series=continued,
+            series=series_of_points,
             ahead=None if drift == "off" else ahead,
         )
     draws = mix(drawn, fit.weights) if isinstance(fit, Average) else drawn[fit.law.name]
     extrapolation = _extrapolation(fit, place)
     coords = {c: ("point", v) for c, v in place.items()}
     coords |= {g: ("point", np.broadcast_to(v, size)) for g, v in settled.items()}
-    if continued is not None:
-        coords["series"] = ("point", ["" if x is None else x for x in continued])
+    if series_of_points is not None:
+        coords["series"] = ("point", ["" if x is None else x for x in series_of_points])
     data = draws[["law", "mean", "loss"]].assign_coords(
         **coords, extrapolation=("point", extrapolation)
     )
@@ -267,8 +267,8 @@ def forecast(
         # The dispatch by type adds a frame between this function and its caller.
         warnings.warn(
             f"{int((extrapolation > FAR).sum())} point(s) lie beyond {FAR:.0f} times the largest "
-            f"fitted run (up to {extrapolation.max():.3g} times): no table of runs shows how a law "
-            "bends that far out",
+            f"fitted run (up to {extrapolation.max():.3g} times): the runs are not "
+            "informative about deviations from the law at this distance",
             ExtrapolationWarning,
             stacklevel=3,
         )
@@ -281,8 +281,8 @@ def forecast(
 def ahead_in_average(fit: Fit) -> Positive:
     """Prior on the size of a law's drift beyond the runs where several laws are averaged.
 
-    The default is smaller than for one law, because the disagreement of the laws covers part of
-    what drift stands for. A prior of the user's own is kept.
+    The default is smaller than for one law, because the differences between the laws represent part
+    of the misspecification. A prior that the user gave is not replaced.
     """
     return AHEAD_AVERAGED if fit.plan.ahead is None else fit.plan.ahead
 
@@ -290,14 +290,16 @@ def ahead_in_average(fit: Fit) -> Positive:
 def _points(
     fit: Fit | Average, points, keywords: dict, group
 ) -> tuple[dict[str, np.ndarray], object, object]:
-    """The law's columns at each point, dims (point,), the groups, and the series."""
+    """The columns of the law at each point, dims (point,), the groups, and the series."""
     names = tuple(dict.fromkeys(("N", "D", "C", *fit.law.columns)))
     series = keywords.pop("series")
     columns = names if points is None else (*names, "series")
     given, group = read_points(points, keywords, columns, fit.groups, group)
     if "series" in given:
         if series is not None:
-            raise FitError("series are given twice: in the column 'series', and by series=")
+            raise FitError(
+                "series are given twice: in the column 'series', and by series=: give one of them"
+            )
         series = given.pop("series")
     factor = fit.runs.flop_factor
     place = complete_counts(given, factor)
@@ -312,8 +314,8 @@ def _points(
             f"{', '.join(missing)} cannot be derived from {', '.join(place) or 'nothing'}"
         )
     size = len(next(iter(place.values())))
-    wide = number_of_points(size, group, series)
-    return {c: np.broadcast_to(v, wide) for c, v in place.items()}, group, series
+    n_points = number_of_points(size, group, series)
+    return {c: np.broadcast_to(v, n_points) for c, v in place.items()}, group, series
 
 
 def _settled_series(fit: Fit | Average, series, size: int) -> list[str | None] | None:
@@ -327,6 +329,6 @@ def _settled_series(fit: Fit | Average, series, size: int) -> list[str | None] |
 
 
 def _extrapolation(fit: Fit | Average, place: dict[str, np.ndarray]) -> np.ndarray:
-    """Compute in multiples of the largest run's; the law's first column without compute."""
+    """Ratio of the compute to that of the largest run; without compute, of the first column."""
     column = "C" if "C" in place and "C" in fit.runs else fit.law.columns[0]
     return place[column] / float(fit.runs.table[column].max())

@@ -1,4 +1,4 @@
-"""The points of a forecast, from a table or from keywords, with the columns that follow."""
+"""The points of a forecast, from a table or from keywords, with derived columns."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from bayescale.errors import FitError, unknown
 from bayescale.model import labels_in_points
 from bayescale.units import as_counts
 
-#: C given together with N and D may differ from their product by this factor: accounting of
-#: training FLOP varies, and a wrong unit is off by much more.
+#: If N, D and C are all given, C may differ from `flop_factor` N D by this factor, because training
+#: FLOP are counted in different ways. A wrong unit differs by much more.
 FLOP_TOLERANCE = 2.0
 
 
@@ -24,14 +24,14 @@ def read_points(
     group: object,
     source: str = "fit",
 ) -> tuple[dict[str, object], object]:
-    """Take the points from a table or from keywords.
+    """Read the points from a table or from keywords.
 
     Parameters
     ----------
     points : pandas.DataFrame or None
         One row for each point. Columns that are not in `columns` or `groups` are ignored.
     keywords : mapping from str to object
-        Values by column; None where a column was not given.
+        Values by column; None for a column that was not given.
     columns : sequence of str
         The columns that may be given.
     groups : sequence of str
@@ -39,25 +39,25 @@ def read_points(
     group : object
         The value of the keyword ``group=``.
     source : str
-        What was fitted, for the messages.
+        The word for the result in messages: ``"fit"`` or ``"link"``.
 
     Returns
     -------
     columns : dict from str to object
-        The columns that were given, as they were given.
+        The columns that were given, unchanged.
     group : object
         Labels of groups, as `bayescale.model.settle_labels` takes them.
 
     Raises
     ------
     FitError
-        For what is no table, a table without rows, unknown columns, and columns or groups that are
-        given in the table and by keyword.
+        If `points` is not a DataFrame or has no rows, if a column is unknown, or if columns or
+        groups are given both in the table and by keyword.
     """
     given = {c: v for c, v in keywords.items() if v is not None}
     if points is None:
-        if strangers := [c for c in given if c not in columns]:
-            raise FitError([unknown("column", c, columns) for c in strangers])
+        if unknown_columns := [c for c in given if c not in columns]:
+            raise FitError([unknown("column", c, columns) for c in unknown_columns])
         return given, group
     if not isinstance(points, pd.DataFrame):
         names = ", ".join(f"{c}=" for c in columns)
@@ -71,32 +71,32 @@ def read_points(
             "points either as a DataFrame or by keyword, not both"
         )
     if len(points) == 0:
-        raise FitError("the DataFrame of points has no rows")
-    inside = {c: points[c].tolist() for c in columns if c in points}
-    return inside, labels_in_points(points, groups, group, source)
+        raise FitError("the DataFrame of points has no rows: give one row per point")
+    in_table = {c: points[c].tolist() for c in columns if c in points}
+    return in_table, labels_in_points(points, groups, group, source)
 
 
 def complete_counts(given: Mapping[str, object], flop_factor: float) -> dict[str, np.ndarray]:
-    """Columns of one length; of N, D and C, any two give the third.
+    """Broadcast columns to one length, and derive the third of N, D and C from the other two.
 
     Parameters
     ----------
     given : mapping from str to float, str or array_like
-        Counts by column, each one value or one for each point.
+        Counts by column: one value, or one for each point.
     flop_factor : float
         FLOP per parameter and token, C / (N D).
 
     Returns
     -------
     dict from str to numpy.ndarray
-        Dims (point,). Without two of N, D and C nothing is added.
+        The columns, dims (point,), with the third of N, D and C if two are given.
 
     Raises
     ------
     LawError
-        For counts that cannot be read or are not positive.
+        If a count cannot be read or is not positive.
     FitError
-        For columns of different length.
+        If columns differ in length.
 
     Examples
     --------
@@ -121,7 +121,14 @@ def complete_counts(given: Mapping[str, object], flop_factor: float) -> dict[str
 
 
 def check_flop(columns: Mapping[str, np.ndarray], flop_factor: float) -> None:
-    """Refuse a C that disagrees with N and D, dims (point,).
+    """Raise an error if C disagrees with N and D.
+
+    Parameters
+    ----------
+    columns : mapping of str to numpy.ndarray
+        Contains ``N``, ``D`` and ``C``; dims (point,).
+    flop_factor : float
+        FLOP per parameter and token, C / (N D).
 
     Raises
     ------
@@ -131,6 +138,6 @@ def check_flop(columns: Mapping[str, np.ndarray], flop_factor: float) -> None:
     ratio = columns["C"] / (flop_factor * columns["N"] * columns["D"])
     if (np.abs(np.log(ratio)) > np.log(FLOP_TOLERANCE)).any():
         raise FitError(
-            f"C disagrees with N and D by more than a factor of {FLOP_TOLERANCE:g} in the "
-            f"accounting of the runs (C = {flop_factor:.3g} N D): give two of the three"
+            f"C disagrees with N and D by more than a factor of {FLOP_TOLERANCE:g} as "
+            f"counted for the runs (C = {flop_factor:.3g} N D): give two of the three"
         )

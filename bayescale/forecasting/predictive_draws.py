@@ -1,4 +1,4 @@
-"""Draws of the posterior predictive at points: their summary, their decomposition, their text."""
+"""Draws from the posterior predictive at points, their summary and variance decomposition."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ import xarray as xr
 from bayescale.intervals import SAMPLE, interval, table
 from bayescale.model import Storable
 
-#: Keeps the shares of an interval of zero width finite.
+#: Lower bound of a squared width, so that the shares of an interval of zero width are finite.
 TINY = 1e-300
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PredictiveDraws(Storable):
-    """Draws of the posterior predictive of new runs, one point for each run.
+    """Base class of draws from the posterior predictive of new runs, one point for each run.
 
-    A base class. A subclass names its variables and the parts of its uncertainty.
+    A subclass defines its variables and the parts of its uncertainty.
 
     Attributes
     ----------
     data : xarray.Dataset
-        Variables with dims (chain, draw, point), or (chain, draw, point, task). Coordinates of
-        ``point`` say where each point lies.
+        Variables with dims (chain, draw, point), or (chain, draw, point, task). The
+        coordinates of ``point`` give the position of each point.
     """
 
     data: xr.Dataset = field(repr=False)
 
     #: Dims of the variables besides chain and draw. A table has one row for each combination.
     dims: ClassVar[tuple[str, ...]] = ("point",)
-    #: Variables in `summary`. The last one is what a new run would measure.
+    #: Variables in `summary`. The last one is the measurement of a new run.
     shown: ClassVar[tuple[str, ...]]
-    #: Number of rows in the text form.
+    #: Largest number of rows in the ``repr``.
     rows_in_text: ClassVar[int] = 6
 
     def summary(self, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
@@ -52,13 +52,13 @@ class PredictiveDraws(Storable):
         Returns
         -------
         pandas.DataFrame
-            The coordinates of each row, then median, lower and upper bound of each variable, as
-            ``mean``, ``mean_eti90_lb`` and ``mean_eti90_ub``.
+            The coordinates of each row, then median, lower and upper bound of each variable. For
+            ``mean`` the columns are ``mean``, ``mean_eti90_lb`` and ``mean_eti90_ub``.
 
         Warns
         -----
         ConvergenceWarning
-            If the posterior behind the draws failed its check.
+            If the result that the draws were computed from failed its check.
         """
         self._source.warn_if_failed()
         rows = self._rows(self.shown)
@@ -69,7 +69,7 @@ class PredictiveDraws(Storable):
         return pd.concat([pd.DataFrame(coordinates), *columns], axis=1)
 
     def decompose(self, ci_prob: float | None = None) -> pd.DataFrame:
-        """What the width of each credible interval consists of.
+        """Shares of the parts of the uncertainty in the width of each credible interval.
 
         Parameters
         ----------
@@ -79,9 +79,9 @@ class PredictiveDraws(Storable):
         Returns
         -------
         pandas.DataFrame
-            One row for each point (and task): ``width`` of the interval of what a new run would
-            measure, and the share of each part in it. The width of each part is taken with the
-            other parts left out; shares are of squared widths and sum to 1.
+            One row for each point (and task): ``width`` of the interval of a new measurement, and
+            the share of each part. The share is the squared width of the interval of the part by
+            itself, divided by the sum over the parts. The shares sum to 1.
         """
         total, parts = self._parts()
         width = {name: _width(draws, ci_prob) for name, draws in parts.items()}
@@ -108,23 +108,23 @@ class PredictiveDraws(Storable):
         """Variables with one row for each combination of the dims; dims (chain, draw, row)."""
         return self.data[list(names)].stack(row=self.dims, create_index=False)
 
-    # -- what a subclass says ------------------------------------------------------------------
+    # -- defined by subclasses -----------------------------------------------------------------
 
     @property
     def _source(self):
-        """The result the draws come from; it has `warn_if_failed`."""
+        """The result that the draws were computed from; it has a method `warn_if_failed`."""
         raise NotImplementedError
 
     def _parts(self) -> tuple[xr.DataArray, Mapping[str, xr.DataArray]]:
-        """Draws of what a new run would measure, and of each part; dims (chain, draw, row)."""
+        """Draws of a new measurement, and of each part by name; dims (chain, draw, row)."""
         raise NotImplementedError
 
     def _heading(self) -> str:
-        """The first line of the text form."""
+        """The first line of the ``repr``."""
         raise NotImplementedError
 
     def _line(self, row: pd.Series, outcome: str) -> str:
-        """One line of the text form, from a row of `summary` and the outcome in words."""
+        """One line of the ``repr``, from a row of `summary` and a phrase with the outcome."""
         raise NotImplementedError
 
 

@@ -1,4 +1,4 @@
-"""Samplers and their diagnostics. They know densities, not the models that have them."""
+"""Samplers of posterior densities, independent of the model, and convergence diagnostics."""
 
 from bayescale.inference import nuts
 from bayescale.inference.diagnostics import (

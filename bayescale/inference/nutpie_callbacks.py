@@ -1,11 +1,11 @@
 """Compilation of a PyMC model for nutpie, with shorter callbacks.
 
-For every model nutpie compiles the log density and its gradient, and around them two C callbacks
-that unpack the model's data and copy the results. In nutpie 0.16 numba spends more time on the
-callbacks than on the density of a small model, mostly on the error message of an array assignment
-that cannot fail. Here the same callbacks are generated with one line per data array and plain
-loops. `benchmarks/results/callbacks.csv` has the seconds that this saves. With any other version of
-nutpie its own callbacks are used.
+For every model, nutpie compiles the log density and its gradient, and two C callbacks that call
+them, unpack the data of the model and copy the results. For a small model in nutpie 0.16, numba
+takes longer to compile the callbacks than the density. Most of this time is for the error message
+of an array assignment that cannot fail. This module generates equivalent callbacks with one line
+per data array and plain loops. `benchmarks/results/callbacks.csv` has the time saved in seconds.
+For other versions of nutpie, the callbacks of nutpie are used.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-#: Versions of nutpie whose callbacks these are equivalent to.
+#: Versions of nutpie to whose callbacks these are equivalent.
 KNOWN_VERSIONS = ("0.16.",)
 
 _lock = threading.Lock()
@@ -59,10 +59,13 @@ def expand(dim, expanded, x_, out_, user_):
 
 
 def compile_model(model, scattered: Collection[str] | None = None):
-    """nutpie's compiled form of a ``pymc.Model``.
+    """Compile a ``pymc.Model`` with nutpie.
 
-    Starting values are scattered around the medians of the prior: of all variables, or of those
-    named in `scattered`.
+    Parameters
+    ----------
+    model : pymc.Model
+    scattered : collection of str, optional
+        Variables whose initial values are jittered around their initial points; by default all.
     """
     import nutpie
 
@@ -73,20 +76,21 @@ def compile_model(model, scattered: Collection[str] | None = None):
 
 @contextmanager
 def _short_callbacks():
+    """Replace the callbacks of nutpie within the block, if its version is known."""
     import nutpie
-    import nutpie.compile_pymc as inside
+    import nutpie.compile_pymc as module
 
     if not nutpie.__version__.startswith(KNOWN_VERSIONS):
         yield
         return
     names = ("_make_c_logp_func", "_make_c_expand_func")
-    originals = {name: getattr(inside, name) for name in names}
-    inside._make_c_logp_func, inside._make_c_expand_func = _logp, _expand
+    originals = {name: getattr(module, name) for name in names}
+    module._make_c_logp_func, module._make_c_expand_func = _logp, _expand
     try:
         yield
     finally:
         for name, function in originals.items():
-            setattr(inside, name, function)
+            setattr(module, name, function)
 
 
 def _logp(n_dim, inner, user_data, keys, shared):
@@ -108,7 +112,7 @@ def _expand(n_dim, n_expanded, inner, user_data, keys, shared):
 
 
 def _generated(template: str, name: str, inner, user_data, keys, shared, **sizes):
-    """A callback for these data arrays, from its source."""
+    """Generate a callback for the data arrays `keys` from a template of its source code."""
     import numba
     from nutpie.compile_pymc import address_as_void_pointer
 

@@ -1,4 +1,4 @@
-"""NUTS: draws from the posterior of a PyMC model, compiled once per shape of model."""
+"""Sampling of PyMC models by NUTS. Models that differ only in their data are compiled once."""
 
 from __future__ import annotations
 
@@ -28,57 +28,60 @@ class Stage(NamedTuple):
     Attributes
     ----------
     target_accept : float
-        Acceptance rate that the step size is tuned to.
+        Target acceptance rate of the step size adaptation.
     times : int
-        Factor on the draws and on the tuning steps.
+        Factor on the number of draws and of tuning steps.
     """
 
     target_accept: float
     times: int
 
 
-#: Attempts in turn, until the chains converge.
+#: Attempts, made in this order until the chains converge.
 STAGES = (Stage(0.9, 1), Stage(0.98, 3), Stage(0.99, 10))
 
-#: With a given acceptance target there is a second attempt only if R-hat exceeds this: in about one
-#: of a thousand fits a chain is stuck far from the others from its start.
+#: If the user gives the target acceptance rate, there is a second attempt only if R-hat exceeds
+#: this value. In about one of a thousand fits, one chain remains far from the others.
 STUCK = 1.3
 
-#: Draws over all chains on which convergence is judged, at least. Fewer draws are obtained by
-#: thinning: 1600 draws take tenths of a second, and an effective sample size of 400 is then
-#: attainable however few draws are asked for.
-JUDGED_ON = 1600
+#: Smallest number of draws over all chains. Fewer draws in the result are obtained by thinning
+#: after convergence is computed, so an effective sample size of 400 can be reached for any `draws`.
+#: 1600 draws take a few tenths of a second.
+FEWEST_DRAWS = 1600
 
-#: Regularisation of the low-rank mass matrix. nutpie's own 1e-5 gives as many effective draws, but
-#: with a hundred parameters and more it spends most of the time on estimating the matrix.
+#: Regularisation of the low-rank mass matrix. The default of nutpie, 1e-5, gives the same effective
+#: sample sizes, but with a hundred or more parameters, the estimation of the matrix then takes most
+#: of the time.
 GAMMA = 1e-3
 
-CACHED = 24  # compiled models held in memory
+CACHED = 24  # largest number of compiled models in memory
 _compiled: OrderedDict[Hashable, object] = OrderedDict()
 _lock = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """A posterior density to sample: all that the sampler knows of a model.
+    """A posterior density to sample, with what the sampler needs to know about the model.
 
     Attributes
     ----------
     shape : hashable
-        What the compiled model depends on; targets of equal shape share one compilation.
+        The properties that determine the compiled model. Targets of equal shape share it.
     build : callable
-        Returns the ``pymc.Model``; called only if no model of this shape has been compiled.
+        ``build()`` returns the ``pymc.Model``. It is called only if no model of this shape is in
+        memory.
     arrays : mapping of str to array
-        The model's ``pm.Data``.
+        Values of the ``pm.Data`` of the model.
     levels : mapping of str to sequence
-        Labels of the model's dims.
+        Labels of the dims of the model.
     names : tuple of str
         Variables that come first in the posterior, in this order.
     auxiliary : tuple of str
-        Variables of the sampler's parametrisation, left out of the posterior.
+        Variables of the parametrisation that are not included in the posterior.
     scattered : tuple of str or None
-        Variables whose starting values are scattered around the prior medians; None: all.
+        Variables whose initial values are jittered around their initial points. None: all.
     stages : tuple of Stage
+        Attempts, made in this order until the chains converge.
     """
 
     shape: Hashable
@@ -93,19 +96,22 @@ class Target:
 
 @dataclass(frozen=True)
 class Sampled:
-    """Draws, the sampler's statistics of each, and how they were made.
+    """Draws, their sampler statistics, and a description of the sampling.
 
     Attributes
     ----------
     posterior, stats : xarray.Dataset
         Dims (chain, draw, ...).
     convergence : Convergence
-        Of the whole run, before thinning.
+        Diagnostics of all draws of the last attempt, before thinning.
     target_accept : float
+        Target acceptance rate of the last attempt.
     length : int
-        Draws per chain of the run that the posterior was thinned from.
+        Draws per chain of the last attempt, before thinning.
     attempts : int
+        Number of attempts.
     seconds : float
+        Run time, with compilation.
     """
 
     posterior: xr.Dataset
@@ -118,7 +124,7 @@ class Sampled:
 
 
 def compiled(target: Target):
-    """The compiled model of a target, with the target's data."""
+    """The compiled model of a target with its data, from memory if it has been compiled."""
     with _lock:
         if target.shape not in _compiled:
             _compiled[target.shape] = compile_model(target.build(), target.scattered)
@@ -141,14 +147,14 @@ def sample(
 ) -> Sampled:
     """Sample a target with nutpie's NUTS and a low-rank mass matrix.
 
-    Without a `target_accept`, a run that does not converge is repeated with smaller steps and more
-    draws (the target's stages). With one, it is repeated only if a chain was stuck. Convergence is
-    judged on the whole run, which is then thinned to `draws`.
+    Without `target_accept`, sampling is repeated until the chains converge, with the target
+    acceptance rates and lengths of `Target.stages`. With `target_accept`, it is repeated once if
+    R-hat exceeds `STUCK`. The draws are thinned to `draws` after convergence is computed.
 
     Raises
     ------
     FitError
-        If `draws`, `tune` or `chains` are too few.
+        If `draws`, `tune` or `chains` is too small.
     """
     for name, value, least in (("draws", draws, 10), ("tune", tune, 50), ("chains", chains, 1)):
         if int(value) < least:
@@ -156,7 +162,7 @@ def sample(
     stages = target.stages
     if target_accept is not None:
         stages = (Stage(target_accept, 1), Stage(target_accept, 1))
-    length = max(draws, -(-JUDGED_ON // chains))
+    length = max(draws, -(-FEWEST_DRAWS // chains))
     started = time.perf_counter()
     with bar(progressbar) as step:
         step("compiling the model")
@@ -174,22 +180,27 @@ def sample(
                 cores=cores,
                 text="sampling, with smaller steps" if accept > stages[0][0] else "sampling",
             )
-            agreement = convergence(posterior, stats)
-            if agreement.passed or (target_accept is not None and not agreement.r_hat > STUCK):
+            diagnostics = convergence(posterior, stats)
+            if diagnostics.passed or (target_accept is not None and not diagnostics.r_hat > STUCK):
                 break
     seconds = time.perf_counter() - started
     return Sampled(
-        *_thinned(posterior, stats, draws), agreement, accept, length * times, attempt + 1, seconds
+        *_thinned(posterior, stats, draws),
+        diagnostics,
+        accept,
+        length * times,
+        attempt + 1,
+        seconds,
     )
 
 
 def _thinned(posterior: xr.Dataset, stats: xr.Dataset, draws: int):
-    """Evenly spaced draws; a divergence between two that are kept is recorded with the first."""
+    """Thin to evenly spaced draws; divergences of removed draws are recorded at the draw before."""
     every = posterior.sizes["draw"] // draws
     if every == 1:
         return posterior, stats
-    kept = dict(draw=slice(0, every * draws))
-    diverging = stats["diverging"].isel(kept).coarsen(draw=every).max().astype(bool)
+    whole_blocks = dict(draw=slice(0, every * draws))
+    diverging = stats["diverging"].isel(whole_blocks).coarsen(draw=every).max().astype(bool)
     spaced = dict(draw=slice(0, every * draws, every))
     posterior, stats = (
         d.isel(spaced).assign_coords(draw=np.arange(draws)) for d in (posterior, stats)
@@ -222,5 +233,5 @@ def _run(model, target: Target, step, *, target_accept, cores, text, **settings)
     first = [name for name in target.names if name in posterior]
     posterior = posterior[[*first, *(n for n in posterior.data_vars if n not in first)]]
     stats = tree["sample_stats"].to_dataset()
-    kept = [n for n in ("diverging", "energy", "n_steps", "depth") if n in stats]
-    return posterior, stats[kept]
+    names = [n for n in ("diverging", "energy", "n_steps", "depth") if n in stats]
+    return posterior, stats[names]

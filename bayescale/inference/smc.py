@@ -1,16 +1,16 @@
-"""Sequential Monte Carlo, then adaptive importance sampling: posterior draws and the evidence.
+"""Sequential Monte Carlo and adaptive importance sampling: posterior draws and the evidence.
 
-Gradient-based chains do not move between distant modes, such as two locations of a break. Particles
-start from the prior and therefore cover all modes. The sampler has two stages:
+Gradient-based chains rarely move between distant modes, such as two locations of a break. Particles
+are drawn from the prior and can therefore represent all modes. The sampler has two stages:
 
 1. Sequential Monte Carlo with likelihood tempering (Del Moral, Doucet and Jasra 2006,
    doi:10.1111/j.1467-9868.2006.00553.x). The likelihood is raised to a power that grows from 0 to 1
    in steps; each step is as large as the effective sample size allows. After each step the
    particles are resampled and moved by Metropolis steps.
 2. Adaptive importance sampling (population Monte Carlo: Cappé, Guillin, Marin and Robert 2004,
-   doi:10.1198/106186004X12803). The proposal of each round is a mixture of Student-t kernels
-   around the weighted draws of the rounds before, and of the prior with a fixed weight, which
-   bounds the importance weights. The evidence and its standard error come from this stage.
+   doi:10.1198/106186004X12803). The proposal of each round is a mixture of the prior, with a fixed
+   weight, and Student-t kernels around the weighted draws of the previous rounds. The prior
+   component bounds the importance weights. This stage gives the evidence and its standard error.
 """
 
 from __future__ import annotations
@@ -29,15 +29,17 @@ TEMPERING_ESS = 0.5
 #: Metropolis moves after each tempering step are repeated until this share of the particles has
 #: moved, at least `MIN_MOVES` and at most `MAX_MOVES` times.
 MOVED_SHARE, MIN_MOVES, MAX_MOVES = 0.9, 3, 12
-#: Every third move is proposed by `Target.refresh`, the others are random walks.
+#: Every third move is proposed by `Target.refresh`; the others are random-walk proposals.
 REFRESH_EVERY = 3
-#: Acceptance rate that the step size of the random walk is tuned to, and the range of its factor.
+#: Target acceptance rate of the random-walk proposals, and the range of the factor on their step
+#: size that is tuned to reach it.
 ACCEPTANCE, STEP_RANGE = 0.25, (0.1, 3.0)
-#: Step size of the random walk over the standard deviation, times the root of the dimension: the
-#: optimum for normal targets (Roberts, Gelman and Gilks 1997, doi:10.1214/aoap/1034625254).
+#: Optimal step size of random-walk proposals for normal targets: the standard deviation of the
+#: target times this value over the root of the dimension (Roberts, Gelman and Gilks 1997,
+#: doi:10.1214/aoap/1034625254).
 OPTIMAL_STEP = 2.4
 
-#: Draws in one round of importance sampling, in multiples of the number of particles.
+#: Draws in one round of importance sampling, as a multiple of the number of particles.
 ROUND_SIZE = 2
 #: Rounds are added, within these limits, until the standard error of the log evidence is below
 #: `TARGET_ERROR`.
@@ -50,16 +52,17 @@ PRIOR_WEIGHT, KERNEL_NU = 0.1, 5.0
 #: Importance weights are tempered before the next round so that the effective number of kernel
 #: centres is at least this many per dimension.
 CENTRES_PER_DIMENSION = 10
-#: The covariance of each kernel is that of the nearest centres: one in this many.
+#: The covariance of each kernel is that of the nearest centres, whose number is that of all centres
+#: over this value.
 NEIGHBOUR_FRACTION = 4
-#: Added to the diagonal of covariances, which may be singular.
+#: Added to the diagonal of covariances, which would otherwise be singular in some cases.
 JITTER = 1e-8
 
 DRAWS = 600  # equally weighted draws in the result
 
 
 class Target(NamedTuple):
-    """The prior and the likelihood of a posterior that is to be sampled.
+    """The prior and the likelihood of a posterior to be sampled.
 
     Attributes
     ----------
@@ -70,13 +73,13 @@ class Target(NamedTuple):
         dimension); minus infinity outside its support.
     log_likelihood : callable
         ``log_likelihood(positions, auxiliary)``: a tuple of the log likelihoods, (n,), and an
-        auxiliary array, (n, ...), that is stored with the positions. `auxiliary` is the stored
-        array of the positions these were proposed from, a starting point for an inner
-        optimisation, or None.
+        auxiliary array, (n, ...), that is stored with the positions. The argument `auxiliary` is
+        the array stored with the positions from which these were proposed, or None. It serves as
+        the starting point of an inner optimisation.
     refresh : callable
-        ``refresh(positions)``: a Metropolis proposal that draws some coordinates anew from the
-        prior, (n, dimension). It must be reversible with respect to the prior. It allows jumps
-        between distant modes.
+        ``refresh(positions)``: a Metropolis proposal, (n, dimension), that draws some coordinates
+        from the prior. It must be reversible with respect to the prior. It permits moves between
+        distant modes.
     """
 
     draw_prior: Callable[[int], np.ndarray]
@@ -176,7 +179,7 @@ def _sequential_monte_carlo(target: Target, n: int, rng):
             if refresh:
                 proposal = target.refresh(positions)
             else:
-                # Log-normal step sizes: modes may be much narrower than the whole posterior.
+                # Step sizes are log-normal, because modes may be much narrower than the posterior.
                 size = (
                     step_size
                     * OPTIMAL_STEP
@@ -210,13 +213,13 @@ def _sequential_monte_carlo(target: Target, n: int, rng):
 
 
 def _importance_sampling(target: Target, centres, auxiliary, size: int, rng) -> PosteriorSample:
-    """Rounds of importance sampling, each with kernels around the draws of the rounds before."""
+    """Rounds of importance sampling, each with kernels around the draws of previous rounds."""
     kernels = centres, auxiliary, np.full(len(centres), 1 / len(centres))
     rounds = []
     for number in range(1, MAX_ROUNDS + 1):
         rounds.append((number, *_one_round(target, *kernels, size, rng)))
-        # Later proposals are better, so rounds are weighted by their number. Weights by the
-        # estimated variance would favour rounds that missed a mode.
+        # Proposals improve, so the weight of a round is proportional to its number. Weights from
+        # estimated variances would favour rounds that missed a mode.
         share = np.array([r[0] for r in rounds]) / (number * (number + 1) / 2)
         log_weight = np.concatenate(
             [r[3] + np.log(a / size) for r, a in zip(rounds, share, strict=True)]
@@ -262,28 +265,32 @@ def _one_round(target: Target, centres, auxiliary, weight, size: int, rng):
     positions = np.concatenate([near, target.draw_prior(size - from_kernels)])
     log_prior = target.log_prior(positions)
     log_likelihood = np.full(size, -np.inf)
-    found = np.zeros((size, *auxiliary.shape[1:]))
+    new_auxiliary = np.zeros((size, *auxiliary.shape[1:]))
     inside, of_prior = np.isfinite(log_prior), np.arange(size) >= from_kernels
     of_kernel = inside & ~of_prior
-    log_likelihood[of_kernel], found[of_kernel] = target.log_likelihood(
+    log_likelihood[of_kernel], new_auxiliary[of_kernel] = target.log_likelihood(
         positions[of_kernel], auxiliary[pick][of_kernel[:from_kernels]]
     )
-    log_likelihood[of_prior], found[of_prior] = target.log_likelihood(positions[of_prior], None)
+    log_likelihood[of_prior], new_auxiliary[of_prior] = target.log_likelihood(
+        positions[of_prior], None
+    )
     kernel = np.logaddexp.reduce(
         _kernel_log_density(positions, means, roots) + np.log(weight), axis=1
     )
     with np.errstate(invalid="ignore"):
         proposal = np.logaddexp(np.log(PRIOR_WEIGHT) + log_prior, np.log1p(-PRIOR_WEIGHT) + kernel)
         log_weight = log_prior + log_likelihood - proposal
-    return positions, found, np.where(inside & np.isfinite(log_likelihood), log_weight, -np.inf)
+    log_weight = np.where(inside & np.isfinite(log_likelihood), log_weight, -np.inf)
+    return positions, new_auxiliary, log_weight
 
 
 def _kernels(centres, weight):
     """Means, (kernel, dimension), and Cholesky roots, (kernel, dimension, dimension), of kernels.
 
-    The covariance of a kernel is that of its nearest centres, times Silverman's bandwidth: the
-    posterior may be a narrow curved ridge. The means are shrunk towards the local mean (Liu and
-    West 2001, doi:10.1007/978-1-4757-3437-9_10), so that the kernels do not inflate the variance.
+    The covariance of a kernel is that of its nearest centres, times the square of Silverman's
+    bandwidth. It is local because the posterior may be a narrow curved ridge. The means are shrunk
+    towards the local mean (Liu and West 2001, doi:10.1007/978-1-4757-3437-9_10), so that the
+    mixture does not have a larger variance than the centres.
     """
     n, dimension = centres.shape
     white = np.linalg.solve(_covariance_root(centres, weight), centres.T).T
@@ -321,8 +328,8 @@ def _covariance_root(positions: np.ndarray, weight: np.ndarray) -> np.ndarray:
 def _tempering_step(
     log_weight: np.ndarray, largest: float, ess_share: float = TEMPERING_ESS
 ) -> float:
-    """The largest power of the weights, up to `largest`, that keeps the effective sample size above
-    a share of their number."""
+    """The largest power of the weights, up to `largest`, for which the effective sample size is
+    above the share `ess_share` of their number."""
 
     def effective_share(power: float) -> float:
         weight = np.exp(power * (log_weight - log_weight.max()))
@@ -345,6 +352,7 @@ def systematic_resample(weight: np.ndarray, n: int, rng: np.random.Generator) ->
     weight : (particle,)
         Normalised weights.
     n : int
+        Number of draws.
     rng : numpy.random.Generator
 
     Returns

@@ -1,4 +1,4 @@
-"""The statistical model: from options to a specification, a posterior, and what it predicts."""
+"""The statistical model: its specification, its posterior, and the posterior predictive."""
 
 from bayescale.model import drift
 from bayescale.model.arviz_groups import PRIOR_DRAWS

@@ -1,4 +1,4 @@
-"""The groups of a fit that functions of ArviZ read, beside its posterior."""
+"""The groups of a fit that functions of ArviZ read, other than the posterior."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from bayescale.model.design import Design
 from bayescale.model.posterior import at_runs, log_likelihood
 from bayescale.model.simulation import draw_prior
 
+#: Draws from the prior.
 PRIOR_DRAWS = 2000
-#: Draws per chain of the posterior predictive, at most: plots show fewer.
+#: Largest number of draws per chain of the posterior predictive; plots show fewer.
 PREDICTIVE_DRAWS = 50
 
 
@@ -24,9 +25,9 @@ def arviz_groups(
     posterior : xarray.Dataset
     plan : Design
     random_seed : int
-        Of the prior draws and the posterior predictive.
+        Seed of the draws from the prior and the posterior predictive.
     most : int, optional
-        Values of the log likelihood, at most; its draws are thinned if there would be more.
+        Largest number of values of the log likelihood; draws are thinned to keep it.
 
     Returns
     -------
@@ -34,17 +35,19 @@ def arviz_groups(
         ``prior``; ``log_likelihood``, ``posterior_predictive`` and ``observed_data`` with the
         variable ``log_loss``; ``constant_data`` with the columns of the runs. The dim of runs is
         ``run``, labelled as the rows of the table. Likelihood and predictive of a checkpoint are
-        given the checkpoint before it.
+        conditional on the previous checkpoint of its series.
     """
     runs = {"run": [str(label) for label in plan.runs.table.index]}
-    likely = posterior
+    likelihood_draws = posterior
     if most is not None:
-        likely = thinned(posterior, most // (posterior.sizes["chain"] * len(plan.runs)))
+        likelihood_draws = thinned(posterior, most // (posterior.sizes["chain"] * len(plan.runs)))
     rng = np.random.default_rng(random_seed)
     return {
         "prior": _prior(posterior, plan, rng),
-        "log_likelihood": _noted(xr.Dataset({"log_loss": log_likelihood(likely, plan)}), posterior),
-        "posterior_predictive": _noted(
+        "log_likelihood": _with_thinning(
+            xr.Dataset({"log_loss": log_likelihood(likelihood_draws, plan)}), posterior
+        ),
+        "posterior_predictive": _with_thinning(
             _predictive(thinned(posterior, PREDICTIVE_DRAWS), plan, runs, rng), posterior
         ),
         "observed_data": xr.Dataset({"log_loss": ("run", plan.log_loss)}, coords=runs),
@@ -58,11 +61,12 @@ def thinned(posterior: xr.Dataset, draws: int) -> xr.Dataset:
     return posterior.isel(draw=slice(None, None, every))
 
 
-def _noted(group: xr.Dataset, posterior: xr.Dataset) -> xr.Dataset:
-    kept, all_draws = group.sizes["draw"], posterior.sizes["draw"]
-    if kept == all_draws:
+def _with_thinning(group: xr.Dataset, posterior: xr.Dataset) -> xr.Dataset:
+    """A group with an attribute that describes how its draws were thinned, if they were."""
+    remaining, all_draws = group.sizes["draw"], posterior.sizes["draw"]
+    if remaining == all_draws:
         return group
-    return group.assign_attrs(thinned=f"{kept} of {all_draws} draws per chain, evenly spaced")
+    return group.assign_attrs(thinned=f"{remaining} of {all_draws} draws per chain, evenly spaced")
 
 
 def _prior(posterior: xr.Dataset, plan: Design, rng: np.random.Generator) -> xr.Dataset:
@@ -75,15 +79,16 @@ def _prior(posterior: xr.Dataset, plan: Design, rng: np.random.Generator) -> xr.
 
 
 def _predictive(posterior: xr.Dataset, plan: Design, runs, rng: np.random.Generator) -> xr.Dataset:
-    """Log losses that the runs would measure if they were repeated."""
-    at = at_runs(posterior, plan)
-    is_normal = np.isinf(at["nu"])
+    """Posterior predictive draws of the log losses of the same runs."""
+    conditional = at_runs(posterior, plan)
+    nu = conditional["nu"]
+    is_normal = np.isinf(nu)
     noise = np.where(
         is_normal,
         rng.standard_normal(is_normal.shape),
-        rng.standard_t(np.where(is_normal, 1.0, at["nu"])),
+        rng.standard_t(np.where(is_normal, 1.0, nu)),
     )
-    values = plan.log_loss - at["residual"] + at["sigma"] * noise
+    values = plan.log_loss - conditional["residual"] + conditional["sigma"] * noise
     shape = (posterior.sizes["chain"], posterior.sizes["draw"], len(plan.runs))
     coords = {d: posterior.coords[d] for d in ("chain", "draw") if d in posterior.coords}
     return xr.Dataset(

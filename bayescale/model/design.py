@@ -1,4 +1,4 @@
-"""The specification of a model: what it is built from and what its posterior is read by."""
+"""The specification of a model: law, runs, groups, parameters, priors and drift."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bayescale.model import noise
 from bayescale.model.hierarchy import Parameter
 from bayescale.priors import Positive
 
-#: Parameters of the model that are not the law's.
+#: Parameters of the noise and the drift.
 TERMS = ("sigma", "nu", "trend", "memory", "drift")
 
 
@@ -27,7 +27,7 @@ def has_checkpoints(runs: Runs) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Design:
-    """The specification of a model: all that it is built from and that its posterior is read by.
+    """The specification of a model. The model and all functions of its posterior depend on it.
 
     Attributes
     ----------
@@ -36,15 +36,15 @@ class Design:
     groups : tuple of str
         Columns over which parameters may vary.
     parameters : tuple of Parameter
-        Those of the law, then of noise and drift: ``sigma``, ``nu``, ``trend``, ``memory``,
-        ``drift``.
+        Parameters of the law, then those of noise and drift that the model has: ``sigma``, ``nu``,
+        ``trend``, ``memory``, ``drift``.
     scales : dict
-        Reference scales of the law's columns.
+        Reference scale of each column of the law, in the unit of the column.
     drift : {"through", "ahead", "off"}
-        Where the law may be misspecified; see `bayescale.model.drift`.
+        Where the model allows deviations from the law; see `bayescale.model.drift`.
     ahead : Positive or None
-        Size of a drift ahead, which the runs do not determine; None: the default, see
-        `drift_ahead`.
+        Prior of the size of the drift beyond the runs, which the runs do not determine. None
+        stands for the default of `drift_ahead`.
     """
 
     law: Law
@@ -57,7 +57,7 @@ class Design:
 
     @property
     def drift_ahead(self) -> Positive:
-        """Size of a drift ahead, where one law is used by itself."""
+        """Prior of the size of the drift beyond the runs, if laws are not averaged."""
         return drifts.AHEAD if self.ahead is None else self.ahead
 
     @cached_property
@@ -80,14 +80,17 @@ class Design:
 
     @property
     def log_loss_sd(self) -> np.ndarray:
-        """Known measurement error of log loss; zero where none is known."""
+        """Known measurement error of log loss; zero without the column ``loss_sd``."""
         if not self.has_loss_sd:
             return np.zeros(len(self.runs))
         return (self.runs.table["loss_sd"] / self.runs.table["loss"]).to_numpy(float)
 
     @property
     def log_scale(self) -> np.ndarray:
-        """The scale along which drift and memory act: log C, up to a constant."""
+        """Log scale of each run: the sum of the logs of the columns of the law; (run,).
+
+        For a law of N and D this is log C up to a constant.
+        """
         return sum(np.log(v) for v in self.columns.values())
 
     @cached_property
@@ -97,21 +100,28 @@ class Design:
 
     @cached_property
     def before(self) -> tuple[np.ndarray, np.ndarray]:
-        """For each run the index of the checkpoint before it (its own, if there is none), and the
-        gap to it in e-folds of scale (infinite, if there is none)."""
+        """The previous checkpoint in the series of each run.
+
+        Returns
+        -------
+        tuple of arrays (run,)
+            Index of the previous checkpoint, and the gap to it in e-folds of scale. The first
+            checkpoint of a series has its own index and an infinite gap.
+        """
         frame = pd.DataFrame(
             {"series": self.runs.table["series"].astype(str).to_numpy(), "x": self.log_scale}
         )
         order = frame.sort_values("x", kind="stable")
         place = pd.Series(order.index, order.index)
-        last = place.groupby(order["series"]).shift().reindex(frame.index)
-        index = last.fillna(pd.Series(frame.index)).to_numpy(int)
-        gap = np.where(last.isna(), np.inf, frame["x"] - frame["x"].to_numpy()[index])
+        previous = place.groupby(order["series"]).shift().reindex(frame.index)
+        index = previous.fillna(pd.Series(frame.index)).to_numpy(int)
+        gap = np.where(previous.isna(), np.inf, frame["x"] - frame["x"].to_numpy()[index])
         return index, gap
 
     @cached_property
     def cells(self) -> tuple[dict[str, str], ...]:
-        """The combinations of group labels among the runs; the drift is independent in each."""
+        """The combinations of group labels among the runs; drifts of different cells are
+        independent."""
         if not self.groups:
             return ({},)
         frame = self.runs.table[list(self.groups)].astype(str).drop_duplicates()
@@ -128,8 +138,8 @@ class Design:
 
     @property
     def is_anchored(self) -> bool:
-        """Whether amplitude and floor are sampled as level and share of the floor at the first
-        run."""
+        """Whether the model samples the level of the law at the first run and the share of the
+        floor in it, instead of amplitude and floor."""
         linear = (self.law.amplitude, self.law.floor)
         return (
             self.drift == "through"
@@ -140,7 +150,7 @@ class Design:
 
     @property
     def has_trend(self) -> bool:
-        """Whether the noise may grow or shrink with the loss."""
+        """Whether the noise scale depends on the loss."""
         return any(p.name == "trend" for p in self.parameters)
 
     @property
@@ -150,23 +160,23 @@ class Design:
 
     @cached_property
     def increments(self) -> np.ndarray:
-        """The random walk of a drift at each run per step at each knot; (run, knot)."""
+        """Value of a unit random walk at each run per step at each knot; (run, knot)."""
         return drifts.increments(self.log_scale, *drifts.knots(self.log_scale))
 
     def log_columns_at_knots(self, log_columns: Mapping[str, np.ndarray], log_scale: np.ndarray):
-        """Log columns of runs, all scaled down by one factor to the scale of each knot.
+        """Log columns of runs, shifted by equal amounts so that their sum is the scale of a knot.
 
         Returns
         -------
         dict of str to array
-            (run, knot); or (1, knot) for a law of one column without group effects, whose value
-            there is the same for every run.
+            (run, knot). For a law of one column without group effects (1, knot), because the law at
+            a knot is then the same for all runs.
         """
         at, _ = drifts.knots(self.log_scale)
-        back = (log_scale[:, None] - at) / len(log_columns)
-        moved = {c: v[:, None] - back for c, v in log_columns.items()}
-        alike = len(moved) == 1 and not any(p.effects for p in self.parameters)
-        return {c: v[:1] for c, v in moved.items()} if alike else moved
+        shift = (log_scale[:, None] - at) / len(log_columns)
+        shifted = {c: v[:, None] - shift for c, v in log_columns.items()}
+        is_same_for_all = len(shifted) == 1 and not any(p.effects for p in self.parameters)
+        return {c: v[:1] for c, v in shifted.items()} if is_same_for_all else shifted
 
     def index(self, group: str) -> np.ndarray:
         """Index of each run's level of a group column."""
@@ -175,7 +185,7 @@ class Design:
 
     @property
     def shape(self) -> tuple:
-        """All that a compiled model depends on; designs of equal shape share one."""
+        """The properties that determine the compiled model; designs of equal shape share it."""
         return (
             self.law,
             tuple((p.name, p.prior.link, p.effects) for p in self.parameters),
@@ -187,7 +197,7 @@ class Design:
         )
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The model's ``pm.Data``: the numbers that differ between designs of one shape."""
+        """The ``pm.Data`` of the model: the numbers that differ between designs of one shape."""
         arrays = {f"log_{c}": np.log(v / self.scales[c]) for c, v in self.columns.items()}
         arrays["observed_log_loss"] = self.log_loss
         if self.has_loss_sd:
@@ -199,8 +209,8 @@ class Design:
             arrays["gap"] = np.minimum(gap, noise.LONG)
         if self.drift == "through":
             logs = {c: arrays[f"log_{c}"] for c in self.law.columns}
-            moved = self.log_columns_at_knots(logs, self.log_scale)
-            arrays |= {f"log_{c}_at_knots": v[0] if len(v) == 1 else v for c, v in moved.items()}
+            at_knots = self.log_columns_at_knots(logs, self.log_scale)
+            arrays |= {f"log_{c}_at_knots": v[0] if len(v) == 1 else v for c, v in at_knots.items()}
             arrays["increments"] = self.increments
             if len(self.cells) > 1:
                 arrays["member"] = np.eye(len(self.cells))[self.cell].T.copy()

@@ -1,17 +1,19 @@
-"""Drift: misspecification of a law, inside the runs and beyond them.
+"""Drift: a stochastic deviation from a law, which represents its misspecification.
 
-No law is exact. Let x be the log scale of a run, the sum of the logs of the law's columns (log C up
-to a constant). The local exponent of the law is taken to be off by a factor 1 + W(x), where W is a
-random walk with standard deviation `drift` per square root of an e-fold. Between two scales a law
-predicts a change of log loss; W is the relative error of that change. Deviations from the law are
-therefore integrated random walks in units of the law's own slope. One size serves losses in nats
-and error rates alike, and a law that has reached its floor has no drift left.
+Let x be the log scale of a run, the sum of the logs of the law's columns (log C up
+to a constant). The local exponent, the derivative of log loss in x, is that of the law times
+1 + W(x). W is a random walk with standard deviation `drift` per square root of an e-fold of x. The
+log loss therefore deviates from that of the law by the integral of W times the local exponent of
+the law. Because W is relative to this exponent, one size is suitable for losses in nats and for
+error rates, and the drift vanishes where the law approaches its floor.
 
-* ``"through"``: W starts at the first run, takes `KNOTS` steps up to the last one, and is inferred
-  with the law. Learning curves need this: hundreds of points show the misspecification. Beyond the
-  last point W continues, and its value may jump at a random scale (a break to come).
-* ``"ahead"``: the fit is that of the law alone. W starts where most of the runs end, at an unknown
-  value. Tables of finished runs are too short and too noisy to show more.
+* ``"through"``: W starts at the first run with the value 0, takes `KNOTS` steps up to the last run,
+  and is inferred jointly with the law. This is for learning curves, whose hundreds of points are
+  informative about W. Beyond the last run W continues, and may jump at a random scale (a break).
+* ``"ahead"``: the model of the runs has no drift. W starts at the quantile `STARTS_AT` of the
+  scales of the runs, at a random value. Tables of finished runs are usually too small and too noisy
+  to inform W.
+* ``"off"``: there is no drift.
 """
 
 from __future__ import annotations
@@ -23,31 +25,35 @@ from bayescale.priors import Positive
 KINDS = ("auto", "through", "ahead", "off")
 KNOTS = 10
 
-#: Size of W per square root of an e-fold, where it is inferred: the best for image curves of those
-#: tried (0.2, 0.4, 0.6; 0.8 and 1 are no better), by the interval scores of forecasts in
-#: `benchmarks/curves.py`. Whole curves, fitted in retrospect, suggest 0.2 within a factor of 2.2,
-#: under which forecasts score worse. The curve at hand updates it. A narrower prior improves
-#: forecasts of image curves, whose points look smoothed, and worsens those of language models.
+#: Prior of the standard deviation of W per square root of an e-fold with drift ``"through"``. Of
+#: the medians 0.2, 0.4 and 0.6, 0.6 has the best interval scores for forecasts of image curves in
+#: `benchmarks/curves.py`; 0.8 and 1 are no better. Fits to whole curves give 0.2 within a factor of
+#: 2.2, a prior under which forecasts score worse. A narrower prior improves forecasts of image
+#: curves, whose points appear to be smoothed, and worsens those of language models.
 THROUGH = Positive(0.6, spread=1.7)
-#: Size of W where it is not inferred, for one law: the best for the Chinchilla law over thirteen
-#: tables, by the log scores of `benchmarks/rollouts.py`. A hierarchical model of these tables
-#: (`benchmarks/sizes.py`) agrees with less certainty, 0.11 within a factor of 2.3: its intervals
-#: cover on every table, but are so wide where laws do hold that they score worse.
+#: The same with drift ``"ahead"``, for one law. It has the best log scores of the sizes tried for
+#: the Chinchilla law on thirteen tables (`benchmarks/rollouts.py`). A hierarchical model of these
+#: tables (`benchmarks/sizes.py`) estimates 0.11 within a factor of 2.3. Under that prior, intervals
+#: have about their nominal coverage on every table, but are so wide on tables where the law holds
+#: that forecasts score worse.
 AHEAD = Positive(0.1, spread=1.5)
-#: Size where several laws are averaged: their differences already represent misspecification. The
-#: smallest size that was tried scores best, and no drift at all as well. The hierarchical model
-#: estimates 0.025 within a factor of 2.8, and its forecasts score worse.
+#: The same for an average of several laws, whose differences already represent part of the
+#: misspecification. It is the smallest size tried; it has the best scores, equal to those without
+#: drift. The hierarchical model estimates 0.025 within a factor of 2.8, and its forecasts score
+#: worse.
 AHEAD_AVERAGED = Positive(0.01, spread=1.5)
 
-#: Drift ahead starts at this quantile of the scales of the runs: the last runs alone do not
-#: determine how the law continues.
+#: With drift ``"ahead"``, W starts at this quantile of the scales of the runs, because few runs lie
+#: beyond it.
 STARTS_AT = 0.9
 
-#: Breaks beyond a curve per e-fold: of 324 public learning curves one in ten fits best with a break
-#: in its held-out part, about an e-fold long (Alabdulmohsin et al. 2022, arXiv:2209.06640, fitted
-#: with the law of Caballero et al. 2022, arXiv:2210.14891). A curve does not announce its breaks.
+#: Rate of breaks per e-fold beyond a curve. Of 324 public learning curves (Alabdulmohsin et al.
+#: 2022, arXiv:2209.06640), fitted with the law of Caballero et al. 2022 (arXiv:2210.14891), one in
+#: ten fits best with a break in its held-out part, which is about an e-fold long. The points before
+#: a break do not predict it.
 BREAKS = 0.1
-#: Standard deviation of the change of W at a break: from no slope at all to twice the slope.
+#: Standard deviation of the change of W at a break. At plus or minus one standard deviation, the
+#: slope of the law is doubled or becomes zero.
 BREAK_SIZE = 1.0
 
 
@@ -55,12 +61,12 @@ BREAK_SIZE = 1.0
 
 
 def knots(log_scale: np.ndarray, number: int = KNOTS) -> tuple[np.ndarray, float]:
-    """Positions of the steps of W: the middles of equal stretches from the first run to the last.
+    """Positions of the steps of W: the midpoints of equal intervals from the first run to the last.
 
     Returns
     -------
     tuple of array (knot,) and float
-        Positions, and the length of a stretch, both in e-folds.
+        Positions, and the length of an interval, both in e-folds.
     """
     low, high = float(log_scale.min()), float(log_scale.max())
     length = (high - low) / number
@@ -68,17 +74,19 @@ def knots(log_scale: np.ndarray, number: int = KNOTS) -> tuple[np.ndarray, float
 
 
 def increments(log_scale: np.ndarray, at: np.ndarray, length: float) -> np.ndarray:
-    """W at each run per standard normal step at each knot; (run, knot)."""
+    """Value of a unit W at each run per standard normal step at each knot; (run, knot)."""
     return (log_scale[:, None] > at) * np.sqrt(length)
 
 
 def deviations(curve, curve_at_knots, increment):
-    """Deviation from a curve per standard normal step at each knot: the integral of W.
+    """Deviation from a curve per standard normal step at each knot, for a unit W.
+
+    From the knot on, a step adds a constant multiple of the slope of the curve.
 
     Parameters
     ----------
     curve : array (..., run, 1)
-        The curve that drifts (log loss of the law; for a straight line, the position itself).
+        Log loss of the law at the runs; for a straight line of slope one, the position itself.
     curve_at_knots : array (..., run or 1, knot)
         The curve at the scale of each knot.
     increment : array (run, knot)
@@ -87,7 +95,7 @@ def deviations(curve, curve_at_knots, increment):
     Returns
     -------
     array (..., run, knot)
-        Numpy arrays and PyTensor graphs alike.
+        Of the type of the arguments: numpy arrays or PyTensor graphs.
     """
     return increment * (curve - curve_at_knots)
 
@@ -96,18 +104,18 @@ def deviations(curve, curve_at_knots, increment):
 
 
 def integrated_walk(distance, rng: np.random.Generator, *, start=0.0, copies: int | None = None):
-    """Integral of a Wiener process over each distance from its start, exactly.
+    """Exact draws of the integral of a Wiener process from its start to each distance.
 
     Parameters
     ----------
     distance : array (..., point)
-        In any order; negative ones count as zero. Leading axes are independent walks; the points of
-        one walk share its path.
+        In any order; negative ones count as zero. Leading axes index independent processes; the
+        points of one process share its path.
     rng : numpy.random.Generator
     start : float or array (...,)
         Value of the process at distance zero.
     copies : int, optional
-        Independent walks over the same distances; they add an axis at the end.
+        Number of independent processes at the same distances; they add an axis at the end.
 
     Returns
     -------
@@ -133,12 +141,12 @@ def integrated_walk(distance, rng: np.random.Generator, *, start=0.0, copies: in
 
 
 def future_break(distance: np.ndarray, rate, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Integral of the change of W at the first break beyond the data.
+    """Draws of the integral of the change of W at the first break beyond the data.
 
     Parameters
     ----------
     distance : array (point,)
-        Beyond the last run, in e-folds; zero or more.
+        Distances beyond the last run in e-folds; zero or more.
     rate : float or array (draw,)
         Breaks per e-fold.
     draws : int
@@ -153,12 +161,12 @@ def future_break(distance: np.ndarray, rate, draws: int, rng: np.random.Generato
 
 
 def mean_over(distance: np.ndarray, integral: np.ndarray) -> np.ndarray:
-    """Mean of a process over each distance, given its integral; zero at distance zero."""
+    """Mean of a process up to each distance, given its integral; zero at distance zero."""
     return integral / np.where(distance > 0, distance, np.inf)
 
 
 def mean_walk(distance: np.ndarray, size: np.ndarray, rng: np.random.Generator, start=0.0):
-    """Mean of a random walk over each distance from its start, one walk per draw.
+    """Mean of a random walk from its start to each distance, one walk per draw.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Files: written completely or not at all, and netCDF files read into memory."""
+"""Atomic writing of files, and reading of netCDF files into memory."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def opened(path: str | Path) -> xr.DataTree:
     Raises
     ------
     FitError
-        With the reason why the file cannot be read.
+        If the file cannot be read. The message gives the reason.
     """
     path = Path(path)
     where = str(path)
-    if not os.path.exists(path):  # false, not an error, for a name no system allows
+    if not os.path.exists(path):  # unlike Path.exists, false for an invalid name
         raise FitError("there is no such file", where=where)
     if path.is_dir():
         raise FitError("this is a directory: name a .nc file that save() wrote", where=where)
     try:
         with xr.open_datatree(path, engine="h5netcdf") as lazy:
             return lazy.load()
-    except Exception as error:  # h5netcdf and h5py raise many kinds for files they cannot read
+    except Exception as error:  # h5netcdf and h5py raise many classes of errors
         with path.open("rb") as file:
             start = file.read(4)
         why = "the file is empty" if not start else "this is not a netCDF file"
@@ -49,7 +49,8 @@ def atomically(path: str | Path, write_to: Callable[[Path], object]) -> None:
     ----------
     path : str or Path
     write_to : callable
-        Writes a temporary file in the folder of `path`, which then replaces `path`.
+        ``write_to(temporary)`` writes a temporary file in the folder of `path`. The temporary file
+        then replaces `path`.
 
     Raises
     ------

@@ -68,7 +68,7 @@ class Fit(Storable):
     random_seed: int = 0
     facts: dict = field(default_factory=dict, repr=False)
 
-    # Convergence is judged on the whole run, the posterior may be thinned: a file holds both.
+    # Convergence is computed before thinning, so it does not follow from the stored draws.
     _cached = ("convergence",)
 
     @property
@@ -93,12 +93,12 @@ class Fit(Storable):
 
     @cached_property
     def data(self) -> xr.DataTree:
-        """The fit as functions of ArviZ read it.
+        """The fit in the groups that functions of ArviZ expect.
 
         Groups ``posterior``, ``prior``, ``sample_stats``, ``log_likelihood``,
         ``posterior_predictive`` (50 draws per chain), ``observed_data`` and ``constant_data`` (the
-        columns of the runs). Losses are logs of nats per token; their dim ``run`` has the row
-        labels of the table.
+        columns of the runs). Losses are given as ``log_loss``, the log of nats per token; the dim
+        ``run`` has the row labels of the table.
         """
         groups = arviz_groups(self.posterior, self.plan, self.random_seed)
         return xr.DataTree.from_dict(
@@ -113,7 +113,7 @@ class Fit(Storable):
 
     @cached_property
     def convergence(self) -> Convergence:
-        """R-hat, effective sample size, divergences and energy of the run, before thinning."""
+        """R-hat, effective sample size, divergences and energy of all draws, before thinning."""
         return convergence(self.posterior, self.stats)
 
     @cached_property
@@ -121,19 +121,31 @@ class Fit(Storable):
         return check(self.posterior, self.plan, self.convergence)
 
     def check(self) -> Check:
-        """Check the chains, the model against the runs, and what the runs can identify.
+        """Check convergence, the fit of the model to the runs, and the information in the runs.
 
         Returns
         -------
         Check
-            Its ``repr`` is sentences; ``passed`` is false if a finding failed. Checked are:
-            R-hat, effective sample sizes, divergences and energy; how far the posterior of each
-            parameter contracted from its prior, or lies from it; whether the design identifies the
-            parameters; structure left in the residuals along log N, log D, log C and between
-            groups, in their mean and in their scale, and scatter that runs of one size share;
-            outliers, and runs that decide a parameter (Bayesian infinitesimal jackknife, Giordano &
-            Broderick 2023, arXiv:2305.06466), by row; whether checkpoints are counted as runs. On
-            simulated tables without a fault each finding calls for caution on at most 5 %.
+            Its ``repr`` has one line per finding; ``passed`` is false if a finding failed.
+
+        Notes
+        -----
+        The checks are:
+
+        * convergence: R-hat, effective sample sizes, divergences and energy;
+        * runs: their number, and the correlation of checkpoints;
+        * design: whether the columns vary enough to identify the parameters;
+        * information: the reduction of the prior variance of each parameter;
+        * prior: whether the posterior lies far from the centre of the prior;
+        * misfit: structure of the residuals along log N, log D and log C and between groups, in
+          their mean and in their scale;
+        * dependence: correlated residuals of runs of one size;
+        * outlier: runs far from the law, by row;
+        * influence: runs that decide a parameter, by row (Bayesian infinitesimal jackknife,
+          Giordano & Broderick 2023, arXiv:2305.06466).
+
+        Their rates of false alarms and their power are in ``benchmarks/results/checks.csv`` and
+        ``checks_power.csv``.
         """
         return self._check
 
@@ -155,7 +167,7 @@ class Fit(Storable):
         Parameters
         ----------
         group : str or mapping of column to str, optional
-            A fitted group. By default a new group, drawn from the population.
+            A fitted group. By default a new group, whose parameters are drawn from the population.
 
         Returns
         -------
@@ -182,9 +194,9 @@ class Fit(Storable):
         Parameters
         ----------
         ci_prob : float, optional
-            Probability of the intervals; by default ArviZ's.
+            Probability of the intervals; 0.9 by default.
         ci_kind : {"eti", "hdi"}, optional
-            Equal-tailed or highest-density intervals; by default ArviZ's.
+            Equal-tailed or highest-density intervals; by default ArviZ's ``stats.ci_kind``.
 
         Returns
         -------
@@ -192,8 +204,8 @@ class Fit(Storable):
             One row per parameter and group (``E``, ``E_dataset[c4]``), on the natural scale at the
             reference scales; then the constants that papers quote, in raw units, as ``A (raw)``.
             Columns ``median``, its interval, ``mean``, ``sd``, and ``ess_bulk``, ``ess_tail`` and
-            ``r_hat`` of the draws that were kept. If sampling was repeated, ``attrs["sampling"]``
-            says how.
+            ``r_hat`` of the draws in `posterior`. If sampling was repeated, ``attrs["sampling"]``
+            describes the last attempt.
 
         Warns
         -----
@@ -218,7 +230,7 @@ class Fit(Storable):
 
     @property
     def _repeated(self) -> str:
-        """How the chains were sampled again after they had not converged; empty if they had."""
+        """The last attempt if sampling was repeated after a failure to converge; else empty."""
         if self.facts.get("attempts", 1) < 2:
             return ""
         thinned = self.facts["length"] > self.facts["draws"]
@@ -229,7 +241,7 @@ class Fit(Storable):
         )
 
     def _constants(self) -> dict[str, xr.DataArray]:
-        """Amplitudes in raw units, of the population or of each group."""
+        """Constants of the law in raw units, of the population or of each group."""
         if self.law.constants is None:
             return {}
         out = {}
@@ -255,7 +267,7 @@ class Fit(Storable):
             for p in self.law.parameters
             if p in draws
         ]
-        lines.append("  " + (", ".join(shown) or "no parameter is pooled over the groups"))
+        lines.append("  " + (", ".join(shown) or "no parameter has a population value"))
         lines.append(f"  {verdict}" + (":" if problems else ""))
         return "\n".join([*lines, *(f"    {f}" for f in problems)])
 
@@ -284,61 +296,60 @@ def fit(
 ) -> Fit:
     """Fit a scaling law to runs.
 
-    The result is not one best curve but a few thousand curves, the *draws*, each as plausible as
-    the others given the runs. An interval that holds 90 % of the draws holds the true value with a
-    probability of 90 %, if law and noise are as assumed. What is assumed before the runs are seen
-    are the *priors*: broad ranges of each parameter, from published fits.
+    The result is a few thousand draws from the posterior of the parameters; each draw is one curve.
+    A 90 % credible interval contains 90 % of the draws. It contains the true value with a
+    probability of 90 %, given the law, the noise model and the priors. The default priors are broad
+    ranges from published fits.
 
     Parameters
     ----------
     runs : Runs
         The table of training runs.
     law : str or Law
-        A law of the gallery by its name: ``"chinchilla"``, ``"kaplan"``, ``"kaplan_floor"``; laws
-        of one column as ``"power"`` (of compute) or ``"power(D)"`` (of tokens); all are listed in
-        `bayescale.laws`. Or a `Law` of your own.
+        The name of a law in `bayescale.laws`, or a `Law`. Names are ``"chinchilla"``,
+        ``"kaplan"``, ``"kaplan_floor"``; for laws of one column ``"power"`` (of compute) or
+        ``"power(D)"`` (of tokens); and others.
     groups : str or sequence of str, optional
         Columns of labels, such as data sets or architectures, between which parameters may differ.
         The effects of several columns add on the log (or log-odds) scale.
     pool : mapping, optional
-        How a parameter varies between groups. ``"complete"``: one value for all. ``"none"``: each
-        group is fitted by itself. ``"partial"``: each group has its own value, and the values are
-        assumed to be similar; how similar they are is estimated, and groups of few runs are drawn
-        to the others. Per parameter, for all group columns or as a mapping per column. By default
-        ``"partial"`` for the parameters of the law and ``sigma``, the scale of the noise, and
-        ``"complete"`` for its tail ``nu``.
+        How each parameter varies between groups, by its name: one value for all group columns, or
+        a mapping from column to value. ``"complete"``: all groups share one value. ``"none"``: the
+        groups have independent values. ``"partial"``: the values of the groups have a normal
+        distribution, whose standard deviation is estimated, so groups with few runs are shrunk
+        towards the population. By default ``"partial"`` for the parameters of the law and for
+        ``sigma``, the scale of the noise, and ``"complete"`` for ``nu``, its degrees of freedom.
     priors : mapping of str to Prior, optional
-        Replace the default priors of parameters of the law, of the noise, or of ``drift``, by
-        name: ``{"alpha": bs.Positive(0.3, spread=1.5)}``.
+        Priors that replace the defaults, by the name of a parameter of the law or the noise, or
+        ``drift``: ``{"alpha": bs.Positive(0.3, spread=1.5)}``.
     drift : {"auto", "through", "ahead", "off"}
-        Where the exponent may depart from the law. ``"ahead"``: forecasts may drift from the law
-        beyond the runs; the fit is of the law alone. ``"through"``: the drift is estimated together
-        with the law, from the first run on; the law then describes the curve on average. ``"off"``:
-        the law is taken to be exact. By default ``"through"`` if rows are checkpoints of one run
-        (column ``series``), else ``"ahead"``.
+        Where the local exponent may deviate from the law (see `bayescale.model.drift`).
+        ``"ahead"``: beyond the runs only; the fit has no drift, and forecasts do. ``"through"``:
+        from the first run on; the drift is estimated together with the law. ``"off"``: nowhere.
+        ``"auto"`` is ``"through"`` if some rows are checkpoints of one run (column ``series``),
+        else ``"ahead"``.
     noise : {"even", "by_loss"}
-        Scatter of log loss between runs that the law says are alike. ``"even"``: the same
-        everywhere. ``"by_loss"``: it may grow or shrink with the loss, by a factor that is
-        estimated; beyond the observed losses it stays constant.
+        Scale of the noise of log loss. ``"even"``: the same at every loss. ``"by_loss"``: the log
+        of the scale is linear in the log of the loss, with an estimated slope, and constant beyond
+        the observed losses.
     draws : int
-        Draws to keep of each chain; at least 10. Chains are at least 1600 draws long in sum and are
-        thinned, so convergence does not depend on `draws`.
+        Draws per chain in the result; at least 10. All chains together have at least 1600 draws,
+        which are thinned to `draws` after convergence is computed.
     tune : int
-        Steps of each chain that adapt the sampler and are discarded; at least 50.
+        Tuning steps per chain, which adapt the sampler and are discarded; at least 50.
     chains : int
-        Independent chains, which are compared to see whether they have converged.
+        Number of independent chains. Convergence is assessed by comparing them.
     cores : int, optional
-        Chains that run at the same time; by default the number of processors.
+        Number of chains that run in parallel; by default the number of processors.
     target_accept : float, optional
-        Acceptance rate that the step size of the sampler is tuned to. By default 0.9 (0.95 with
-        drift ``"through"``); if the chains then do not converge, sampling is repeated with smaller
-        steps and longer chains. A given value is kept, and sampling is repeated only if a chain
-        was stuck.
+        Target acceptance rate of the sampler. By default 0.9 (0.95 with drift ``"through"``); if
+        the chains do not converge, sampling is repeated with higher rates and longer chains. A
+        given value does not change, and sampling is repeated only if R-hat exceeds 1.3.
     random_seed : int, optional
-        Gives the same draws again on the same machine. By default a fresh one is drawn; the fit
-        stores the one that was used.
+        Seed of the sampler. The same seed gives the same draws on the same machine. By default a
+        random one. The result stores the seed that was used.
     progressbar : bool, optional
-        By default on terminals and in notebooks only.
+        Whether to show a progress bar; by default on terminals and in notebooks only.
 
     Returns
     -------
@@ -348,9 +359,10 @@ def fit(
     Raises
     ------
     FitError
-        Naming every column, group, pooling, prior and option that is not valid.
+        If a column, group, pooling, prior or option is not valid. The message names all of them.
     LawError
-        If there is no law of that name, or its formula is not finite and positive.
+        If there is no law of that name, or if its formula is not finite and positive at the medians
+        of the priors.
 
     Warns
     -----
@@ -361,8 +373,8 @@ def fit(
     -----
     The log loss of a run is the log of the law at the parameters of its groups, plus drift and
     noise (Student-t; normal with drift ``"through"``): see `bayescale.model.pymc_model` and
-    `bayescale.model.drift`. The columns enter the law divided by their geometric means. Draws are
-    made by the No-U-Turn Sampler (Hoffman & Gelman 2014, arXiv:1111.4246) of nutpie.
+    `bayescale.model.drift`. The columns enter the law divided by their geometric means. The sampler
+    is the No-U-Turn Sampler (Hoffman & Gelman 2014, arXiv:1111.4246) of nutpie.
 
     Examples
     --------

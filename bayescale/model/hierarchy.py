@@ -1,9 +1,10 @@
-"""Group effects: parameters that vary over one or more group columns, on the link scale.
+"""Group effects: variation of parameters over one or more group columns, on the link scale.
 
-A parameter is normal on the link scale of its prior (`bayescale.priors`). Over each group column it
-is pooled completely (one value), partially (a value per group, normal around a population value
-with a standard deviation between groups that is inferred) or not at all. Effects of several columns
-add on the link scale.
+The prior of a parameter is normal on its link scale (`bayescale.priors`). For each group column the
+parameter is pooled completely, partially or not at all. Complete pooling: all groups share one
+value. Partial pooling: the values of the groups are normal around a population value, with an
+inferred standard deviation. No pooling: the values of the groups are independent. The effects of
+several columns add on the link scale.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from bayescale.priors import Prior, from_link, to_link
 
 POOLINGS = ("complete", "partial", "none")
 
-#: Standard deviation of the log of a between-group scale around its typical value. A log-normal
-#: scale excludes zero, where a few groups that are nearly alike make a funnel that no
-#: parametrisation samples well.
+#: Prior standard deviation of the log of a between-group scale. A log-normal prior excludes zero.
+#: Near zero, the posterior of a few similar groups has the shape of a funnel, which is difficult to
+#: sample in any parametrisation.
 SCALE_SPREAD = 0.5
 
 
@@ -31,8 +32,8 @@ class Effect:
         The group column.
     pooling : {"partial", "none"}
     centred : bool
-        Whether the group values themselves are sampled, or their offsets from the population in
-        units of the between-group scale.
+        Centred form: the sampler uses the group values. Non-centred form: it uses their offsets
+        from the population value in units of the between-group scale.
     """
 
     column: str
@@ -42,7 +43,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of the law, the noise or the drift: its prior, and how it varies over groups."""
+    """A parameter of the law, the noise or the drift: its name, prior and group effects."""
 
     name: str
     prior: Prior
@@ -50,7 +51,7 @@ class Parameter:
 
     @property
     def has_population(self) -> bool:
-        """Whether there is a population value to infer (not so where nothing is pooled)."""
+        """Whether the model has a population value, which it has unless pooling is ``"none"``."""
         return not self.effects or any(e.pooling == "partial" for e in self.effects)
 
     def member(self, effect: Effect) -> str:
@@ -58,7 +59,7 @@ class Parameter:
         return f"{self.name}_{effect.column}"
 
     def scale(self, effect: Effect) -> str:
-        """Name of the standard deviation between groups, on the link scale."""
+        """Name of the standard deviation between groups, which is on the link scale."""
         return f"{self.name}_{effect.column}_scale"
 
     def value(
@@ -66,32 +67,34 @@ class Parameter:
         variables: Mapping[str, object],
         select: Callable[[Effect, object, object], object],
     ):
-        """The parameter on its natural scale, for the groups that `select` picks.
+        """The parameter on its natural scale, for the groups that `select` returns.
 
         Parameters
         ----------
         variables : mapping of str to array
             Variables of the model by name, on their natural scale.
         select : callable
-            ``select(effect, members, population)``: the effect's value for the groups in question,
-            given the values of all groups and the population value, on the link scale.
+            ``select(effect, members, population)`` returns the values for the selected groups, from
+            the values of all groups and the population value, all on the link scale.
 
         Returns
         -------
         array
-            Numpy arrays, xarray objects and PyTensor graphs alike.
+            Of the type of the variables: numpy array, xarray object or PyTensor graph.
         """
         link = self.prior.link
         if not self.effects:
             return variables[self.name]
-        base = to_link(link, variables[self.name]) if self.has_population else self.prior.centre
-        total = base
+        population = self.prior.centre
+        if self.has_population:
+            population = to_link(link, variables[self.name])
+        total = population
         for effect in self.effects:
             members = to_link(link, variables[self.member(effect)])
-            total = total + select(effect, members, base) - base
+            total = total + select(effect, members, population) - population
         return from_link(link, total)
 
 
 def new_member(population, scale, rng_normal):
-    """A group that was not fitted, on the link scale: the population plus a normal deviation."""
+    """The value of a new group on the link scale, from a standard normal draw."""
     return population + scale * rng_normal

@@ -1,4 +1,4 @@
-"""Labels of groups as a user gives them, checked against the labels that were fitted."""
+"""The argument `group=`: labels of groups, checked against those that were fitted."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ def settle_labels(
     size: int | None = None,
     source: str = "fit",
 ) -> dict[str, str | list[str]]:
-    """Turn `group=` into one label, or one label for each point, for every group column.
+    """Check `group=` and return one label, or one label for each point, for every group column.
 
     Parameters
     ----------
     group : None, str, sequence of str, or mapping from column to any of these
-        None, alone or as a label, stands for a new group. With several group columns labels must
-        be given as a mapping; columns that it leaves out stand for a new group.
+        None, alone or as a label, stands for a new group. With several group columns, a mapping is
+        required; a column that is not in it gets a new group.
     levels : mapping from str to sequence of str
         The fitted labels of each group column.
     size : int, optional
         Number of points: the length that a sequence of labels must have.
     source : str
-        What was fitted, for the messages: ``"fit"`` or ``"link"``.
+        The word for the result in messages: ``"fit"`` or ``"link"``.
 
     Returns
     -------
@@ -41,7 +41,8 @@ def settle_labels(
     Raises
     ------
     FitError
-        Naming every unknown column, every unknown label, and every sequence of the wrong length.
+        If a column or label is unknown, or a sequence has the wrong length. The message names all
+        of them.
 
     Examples
     --------
@@ -52,7 +53,7 @@ def settle_labels(
         given = dict(group)
     elif group is not None and not levels:
         raise FitError(
-            f"this {source} has no groups, but group={group!r} was asked for: fit with groups="
+            f"this {source} has no groups, but group={group!r} was given: fit with groups="
         )
     elif group is not None and len(levels) > 1:
         column, labels = next(iter(levels.items()))
@@ -66,13 +67,16 @@ def settle_labels(
     settled: dict[str, str | list[str]] = {}
     for column, fitted in levels.items():
         value = given.get(column)
-        one = np.ndim(value) == 0
-        labels = [NEW if pd.isna(x) else str(x) for x in ([value] if one else value)]
+        is_single = np.ndim(value) == 0
+        labels = [NEW if pd.isna(x) else str(x) for x in ([value] if is_single else value)]
         valid = (*fitted, NEW)
         problems += [unknown(column, x, valid) for x in dict.fromkeys(labels) if x not in valid]
-        if not one and size is not None and len(labels) != size:
-            problems.append(f"{len(labels)} labels of {column} for {size} points")
-        settled[column] = labels[0] if one else labels
+        if not is_single and size is not None and len(labels) != size:
+            problems.append(
+                f"{len(labels)} labels of {column} for {size} points: give one label "
+                "or one for each point"
+            )
+        settled[column] = labels[0] if is_single else labels
     if problems:
         raise FitError(problems)
     return settled
@@ -81,7 +85,7 @@ def settle_labels(
 def labels_in_points(
     points: pd.DataFrame, columns: Sequence[str], group: object, source: str = "fit"
 ) -> object:
-    """The value of `group=` where labels may also be columns of the table of points.
+    """The value of `group=`, or the labels in the table of points.
 
     Parameters
     ----------
@@ -92,37 +96,38 @@ def labels_in_points(
     group : object
         The value of the keyword.
     source : str
-        What was fitted, for the messages.
+        The word for the result in messages.
 
     Returns
     -------
     object
-        A mapping from column to labels where the table has any of the columns, else `group`.
+        If the table has any of the columns, a mapping from column to labels, else `group`.
 
     Raises
     ------
     FitError
-        If the table has a group column under a name of different case, or if groups are given in
-        the table and by keyword.
+        If a column of the table differs from a group column only in case, or if groups are given
+        both in the table and by keyword.
     """
-    inside = {c: points[c].tolist() for c in columns if c in points}
+    in_table = {c: points[c].tolist() for c in columns if c in points}
     for column in columns:
-        if column in inside:
+        if column in in_table:
             continue
         if near := [c for c in points if str(c).lower().strip() == column.lower()]:
             raise FitError(
                 f"the points have a column {near[0]!r}, the {source} a group column {column!r}: "
-                "name them alike"
+                f"rename the first to {column!r}"
             )
-    if inside and group is not None:
+    if in_table and group is not None:
         raise FitError(
-            f"groups are given twice: in the column(s) {', '.join(inside)}, and by group="
+            f"groups are given twice: in the column(s) {', '.join(in_table)}, and by group=: give "
+            "only one of them"
         )
-    return inside or group
+    return in_table or group
 
 
 def number_of_points(size: int, *labels: object) -> int:
-    """Number of points: one run with several labels is one point for each label.
+    """Number of points. One run with several labels gives one point for each label.
 
     Parameters
     ----------

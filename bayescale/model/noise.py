@@ -1,10 +1,11 @@
 """Noise of log loss: its scale, how it depends on the loss, and its correlation along a series.
 
-Checkpoints of one run are correlated. In units of its scale the noise along a series is an
-Ornstein-Uhlenbeck process in log scale: the correlation of two checkpoints is exp(-gap / memory),
-where the gap is their distance in e-folds. Given the checkpoint before it, a checkpoint therefore
-has the conditional mean `correlation` times the earlier residual, and the conditional scale
-`unexplained(correlation)`. All functions serve numpy arrays, xarray objects and PyTensor graphs.
+The noise of checkpoints of one run is correlated. Divided by its scale, the noise along a series is
+an Ornstein-Uhlenbeck process in log scale. The correlation of two checkpoints is
+exp(-gap / memory), where the gap is their distance in e-folds. Given the previous checkpoint, the
+standardised noise of a checkpoint therefore has the mean `correlation` times the previous residual,
+and the scale `unexplained(correlation)`. All functions accept numpy arrays, xarray objects and
+PyTensor graphs.
 """
 
 from __future__ import annotations
@@ -13,36 +14,38 @@ import numpy as np
 
 from bayescale.priors import Positive, Prior, Real
 
-#: Scale and tail of the noise on log loss. Replicates scatter by 0.02-1 %, a good law leaves
-#: 0.3-1 %, unusual recipes 2-3 %; residuals of published sweeps are Student-t with nu of 2 to 4.
+#: Scale and degrees of freedom of the Student-t noise of log loss. The scatter of replicates is
+#: 0.02 to 1 %, that of residuals of a law that fits well 0.3 to 1 %, and that of unusual training
+#: recipes 2 to 3 %. Residuals of published sweeps have `nu` of 2 to 4.
 NOISE: dict[str, Prior] = dict(
     sigma=Positive(0.007, spread=2.5, between=1.5), nu=Positive(6.0, spread=2.2)
 )
 POOLING = dict(sigma="partial")
 
-#: Where noise depends on the loss: log of its factor from the middle to either end of the observed
-#: losses. Replicates of published sweeps scatter up to 20 times more at the high end.
+#: With ``noise="by_loss"``: the log of the ratio of the noise scale at the highest observed loss to
+#: that in the middle of the observed range of log loss. In published sweeps, the scatter of
+#: replicates is up to 20 times larger at the high end than at the low end.
 TREND = Real(0.0, sd=0.7)
 
-#: E-folds of scale over which the correlation of checkpoints falls by 1/e. Neighbouring checkpoints
-#: of long runs are a hundredth to a tenth of an e-fold apart.
+#: E-folds of scale over which the correlation of checkpoints falls by a factor e. The gaps between
+#: neighbouring checkpoints of long runs are 0.01 to 0.1 e-folds.
 MEMORY = Positive(0.1, spread=2.7)
 
-#: Forms of the noise that a user may ask for.
+#: Values of ``noise=`` in `bayescale.fit`.
 KINDS = ("even", "by_loss")
 
-#: A gap in e-folds beyond which no correlation is left, whatever the memory.
+#: Largest finite gap in e-folds; the correlation over it is zero for any plausible memory.
 LONG = 1e6
-#: Checkpoints of a series that are no further apart, in e-folds, are at the same scale.
+#: Checkpoints of a series with a gap of at most this, in e-folds, count as at the same scale.
 SAME = 1e-6
 
 
 def factor(trend, log_loss, loss_range):
     """Factor on the noise scale at a log loss.
 
-    exp(-trend) at the lowest and exp(trend) at the highest observed log loss (`loss_range`), and
-    constant beyond them: a trend of the noise that continued would make intervals vanish or
-    explode.
+    The factor is exp(-trend) at the lowest and exp(trend) at the highest observed log loss
+    (`loss_range`). Its log is linear between them. Beyond them it is constant, because an
+    extrapolated trend would make intervals extremely narrow or wide.
     """
     low, high = loss_range[0], loss_range[1]
     place = (2 * log_loss - low - high) / (high - low)
@@ -55,14 +58,14 @@ def correlation(gap, memory):
 
 
 def unexplained(correlation):
-    """Scale of a checkpoint's noise given the checkpoint before it, relative to its own scale."""
+    """Conditional noise scale given the previous checkpoint, relative to the marginal scale."""
     return np.sqrt(1 - correlation**2)
 
 
-def innovation(value, before, correlation):
-    """The part of a standardised residual that the checkpoint before it does not explain.
+def innovation(value, previous, correlation):
+    """The innovation of a standardised residual given the previous checkpoint.
 
-    Independent and of unit scale if the noise is as assumed. Linear in the residuals, so it applies
-    to the basis of a drift as well.
+    Innovations are independent and have unit scale under the noise model. They are linear in the
+    residuals, so the function also transforms the basis of a drift.
     """
-    return (value - correlation * before) / unexplained(correlation)
+    return (value - correlation * previous) / unexplained(correlation)

@@ -1,4 +1,4 @@
-"""Reading a posterior: parameters of any group, the inferred drift, residuals of the runs."""
+"""Quantities of a posterior: parameters of any group, the inferred drift, residuals of the runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SAMPLE = ("chain", "draw")
 
 
 def settle_groups(plan: Design, group, size: int | None = None) -> dict[str, object]:
-    """The `group` argument of a verb, as one label or one list of labels per group column.
+    """Check `group=` and return one label, or a list of labels, for each group column.
 
     See `bayescale.model.labels.settle_labels`.
     """
@@ -25,7 +25,7 @@ def settle_groups(plan: Design, group, size: int | None = None) -> dict[str, obj
 
 
 def run_groups(plan: Design) -> dict[str, object]:
-    """The groups of the runs that were fitted, as `parameters` takes them."""
+    """The labels of the fitted runs, in the form that `parameters` takes."""
     return {g: list(plan.runs.table[g].astype(str)) for g in plan.groups}
 
 
@@ -36,12 +36,12 @@ def parameters(
     rng: np.random.Generator,
     names: Sequence[str] | None = None,
 ) -> dict[str, xr.DataArray]:
-    """Parameters on their natural scale, for settled groups.
+    """Parameters on their natural scale, for groups from `settle_groups`.
 
     Returns
     -------
     dict of str to xarray.DataArray
-        Dims (chain, draw), and ``point`` where a group column was given as a list.
+        Dims (chain, draw), and ``point`` if the labels of a group column are a list.
     """
     chosen = plan.parameters if names is None else [plan.parameter(n) for n in names]
     return {p.name: _value(posterior, plan, p, groups, rng) for p in chosen}
@@ -54,21 +54,21 @@ def _value(posterior, plan, p: Parameter, groups, rng) -> xr.DataArray:
             rng.standard_normal([posterior.sizes[d] for d in SAMPLE]), dims=SAMPLE
         )
         scale = posterior[p.scale(effect)] if effect.pooling == "partial" else p.prior.width
-        unseen = new_member(population, scale, normal)
+        new_group = new_member(population, scale, normal)
         if isinstance(label, str):
-            return unseen if label == NEW else members.sel({effect.column: label}, drop=True)
+            return new_group if label == NEW else members.sel({effect.column: label}, drop=True)
         levels = plan.levels[effect.column]
-        every = xr.concat(
-            [members.drop_vars(effect.column), unseen], dim=effect.column, coords="minimal"
+        fitted_and_new = xr.concat(
+            [members.drop_vars(effect.column), new_group], dim=effect.column, coords="minimal"
         )
         index = [len(levels) if x == NEW else levels.index(x) for x in label]
-        return every.isel({effect.column: xr.DataArray(index, dims="point")})
+        return fitted_and_new.isel({effect.column: xr.DataArray(index, dims="point")})
 
     return p.value(posterior, select)
 
 
 def noise_scale(plan: Design, values, log_law: xr.DataArray, log_loss_sd) -> xr.DataArray:
-    """Scale of the noise of log loss where the log of the law is `log_law`."""
+    """Noise scale of log loss at runs whose log loss under the law is `log_law`."""
     scale = values["sigma"]
     if plan.has_trend:
         scale = scale * noise.factor(values["trend"], log_law, plan.loss_range)
@@ -76,7 +76,7 @@ def noise_scale(plan: Design, values, log_law: xr.DataArray, log_loss_sd) -> xr.
 
 
 def stacked(array: xr.DataArray) -> np.ndarray:
-    """Draws of all chains in one axis; (draw, point)."""
+    """An array with chains and draws in one axis; (draw, point)."""
     array = array.transpose(*SAMPLE, "point").to_numpy()
     return array.reshape(-1, array.shape[-1])
 
@@ -85,7 +85,7 @@ def stacked(array: xr.DataArray) -> np.ndarray:
 
 
 def law_at_knots(plan: Design, values, columns) -> np.ndarray:
-    """Log of the law where each point would be at the scale of each knot.
+    """Log of the law at the scale of each knot, for the group and the column ratios of each point.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def law_at_knots(plan: Design, values, columns) -> np.ndarray:
 
 
 def drift_size(values, draws: int) -> np.ndarray:
-    """Size of the drift; (draw, 1)."""
+    """Standard deviation of the random walk per root of an e-fold; (draw, 1)."""
     size = values["drift"].broadcast_like(values["sigma"]).to_numpy()
     return size.reshape(draws, -1)[:, :1]
 
@@ -111,8 +111,8 @@ def drift_size(values, draws: int) -> np.ndarray:
 def drifted(plan: Design, values, law, columns, increments, steps, cell) -> np.ndarray:
     """Drift at points, given the steps of the random walk in each cell.
 
-    The sum over knots is split into matrix products: the basis of many draws of many points would
-    not fit in memory.
+    The sum over knots is computed as matrix products, because the basis for all draws, points and
+    knots may not fit in memory.
 
     Parameters
     ----------
@@ -130,32 +130,33 @@ def drifted(plan: Design, values, law, columns, increments, steps, cell) -> np.n
     at_knots = law_at_knots(plan, values, columns)
     out = np.empty_like(law)
     for i in np.unique(cell):
-        own = cell == i
-        step, increment = steps[:, i], increments[own]
-        curve = at_knots[:, own] if at_knots.shape[1] > 1 else at_knots
-        out[:, own] = law[:, own] * (step @ increment.T) - np.einsum(
+        in_cell = cell == i
+        step, increment = steps[:, i], increments[in_cell]
+        curve = at_knots[:, in_cell] if at_knots.shape[1] > 1 else at_knots
+        out[:, in_cell] = law[:, in_cell] * (step @ increment.T) - np.einsum(
             "dk,drk,rk->dr", step, curve, increment
         )
     return drift_size(values, len(law)) * out
 
 
 def _draw_steps(plan: Design, residual, basis, correlation) -> np.ndarray:
-    """Draw the steps of the random walk: normal given all else, in each cell; (draw, cell, knot).
+    """Draw the steps of the random walk in each cell; (draw, cell, knot).
 
-    `residual` (draw, run) and `basis` (draw, run, knot) are in units of the noise scale.
+    Given the other parameters, their posterior is normal. `residual` (draw, run) and `basis` (draw,
+    run, knot) are in units of the noise scale.
     """
     rng = np.random.default_rng(0)
     if plan.has_series:
-        before = plan.before[0]
-        residual = noise.innovation(residual, residual[:, before], correlation)
-        basis = noise.innovation(basis, basis[:, before], correlation[..., None])
+        previous = plan.before[0]
+        residual = noise.innovation(residual, residual[:, previous], correlation)
+        basis = noise.innovation(basis, basis[:, previous], correlation[..., None])
     out = np.zeros((len(residual), len(plan.cells), basis.shape[-1]))
     for i in range(len(plan.cells)):
         rows = plan.cell == i
-        across = np.swapaxes(basis[:, rows], 1, 2)
-        precision = np.eye(basis.shape[-1]) + across @ basis[:, rows]
+        transposed = np.swapaxes(basis[:, rows], 1, 2)
+        precision = np.eye(basis.shape[-1]) + transposed @ basis[:, rows]
         root = np.linalg.cholesky(precision)
-        expected = np.linalg.solve(precision, across @ residual[:, rows, None])
+        expected = np.linalg.solve(precision, transposed @ residual[:, rows, None])
         normal = rng.standard_normal((*expected.shape[:2], 1))
         out[:, i] = (expected + np.linalg.solve(np.swapaxes(root, 1, 2), normal))[..., 0]
     return out
@@ -167,7 +168,7 @@ def _draw_steps(plan: Design, residual, basis, correlation) -> np.ndarray:
 def correlations(posterior: xr.Dataset, plan: Design, gap: np.ndarray | None = None) -> np.ndarray:
     """Correlation of the noise of two checkpoints `gap` e-folds apart; (draw, gap).
 
-    Without a `gap`: of each run and the checkpoint before it; zero where there is none.
+    Without a `gap`, that of each run and the previous checkpoint; zero if there is none.
     """
     if gap is None:
         gap = plan.before[1] if plan.has_series else np.full(len(plan.runs), np.inf)
@@ -183,9 +184,9 @@ def residuals(posterior: xr.Dataset, plan: Design) -> dict[str, np.ndarray]:
     Returns
     -------
     dict
-        ``drift`` in log loss, with steps drawn given all else; ``scale`` of the noise;
-        ``standardised``, the residual of log loss in units of that scale; each (draw, run), chains
-        stacked. With drift through the runs also ``steps``, (draw, cell, knot).
+        ``drift`` in log loss, from a draw of its steps; ``scale`` of the noise; ``standardised``,
+        the residual of log loss in units of that scale. Each is (draw, run), with chains and draws
+        in one axis. With drift through the runs also ``steps``, (draw, cell, knot).
     """
     values = parameters(posterior, plan, run_groups(plan), np.random.default_rng(0))
     columns = {c: xr.DataArray(v, dims="point") for c, v in plan.columns.items()}
@@ -211,11 +212,12 @@ def at_runs(posterior: xr.Dataset, plan: Design) -> dict[str, np.ndarray]:
     Returns
     -------
     dict
-        ``residual`` of log loss, given law, drift and the checkpoint before; its scale ``sigma``
-        and degrees of freedom ``nu`` (infinite for normal noise); each (draw, run), chains stacked.
+        ``residual`` of log loss, given law, drift and the previous checkpoint; its scale ``sigma``
+        and degrees of freedom ``nu`` (infinite for normal noise). Each is (draw, run), with chains
+        and draws in one axis.
     """
-    found = residuals(posterior, plan)
-    standardised, scale = found["standardised"], found["scale"]
+    marginal = residuals(posterior, plan)
+    standardised, scale = marginal["standardised"], marginal["scale"]
     nu = np.full_like(standardised, np.inf)
     if plan.drift != "through":
         values = parameters(posterior, plan, run_groups(plan), np.random.default_rng(0), ["nu"])
@@ -224,17 +226,17 @@ def at_runs(posterior: xr.Dataset, plan: Design) -> dict[str, np.ndarray]:
     if plan.has_series:
         correlation = correlations(posterior, plan)
         scale = scale * noise.unexplained(correlation)
-        before = standardised[:, plan.before[0]]
-        standardised = noise.innovation(standardised, before, correlation)
+        previous = standardised[:, plan.before[0]]
+        standardised = noise.innovation(standardised, previous, correlation)
     return dict(residual=standardised * scale, sigma=scale, nu=nu)
 
 
 def log_likelihood(posterior: xr.Dataset, plan: Design) -> xr.DataArray:
-    """Log density of every run's log loss, given the checkpoint before; (chain, draw, run)."""
+    """Log density of each log loss, given the previous checkpoint; (chain, draw, run)."""
     from scipy.stats import t
 
-    found = at_runs(posterior, plan)
-    density = t.logpdf(found["residual"], found["nu"], scale=found["sigma"])
+    conditional = at_runs(posterior, plan)
+    density = t.logpdf(conditional["residual"], conditional["nu"], scale=conditional["sigma"])
     shape = (posterior.sizes["chain"], posterior.sizes["draw"], len(plan.runs))
     coords = {"run": [str(i) for i in plan.runs.table.index]}
     return xr.DataArray(density.reshape(shape), dims=(*SAMPLE, "run"), coords=coords)

@@ -1,4 +1,4 @@
-"""The posterior predictive of any run: law, drift inside and beyond the runs, noise."""
+"""The posterior predictive of new runs: law, drift inside and beyond the runs, and noise."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from bayescale.model.posterior import (
 )
 from bayescale.priors import Positive
 
-#: Bound on the noise of log loss in its heavy tails, so that a loss stays a finite number.
-WILD = 50.0
+#: Bound on the absolute noise of log loss, so that the loss of a draw from the tails is finite.
+LARGEST_NOISE = 50.0
 
 
 def predict(
@@ -41,19 +41,19 @@ def predict(
     place : mapping of str to array (point,)
         The law's columns, in absolute units.
     groups : mapping
-        As `bayescale.model.posterior.settle_groups` returns them.
+        Labels by group column, from `bayescale.model.posterior.settle_groups`.
     series : sequence of str or None, optional
-        The fitted series that each point continues, if any.
+        The fitted series that each point continues; None for a new run.
     ahead : Positive or None
-        Size of the drift beyond the runs, where the fit did not infer one; None: no drift beyond
-        the runs.
+        Prior of the size of the drift beyond the runs, used where the fit did not infer a drift.
+        None: no drift beyond the runs.
 
     Returns
     -------
     xarray.Dataset
-        Dims (chain, draw, point), in the unit of the fitted losses: ``law``, with the drift that
-        was inferred from the runs; ``mean``, with the drift beyond them too; ``loss``, with noise.
-        Then ``centre``, ``scale`` and ``nu`` of the noise of log loss.
+        Dims (chain, draw, point). In the unit of the fitted losses: ``law``, the law with the drift
+        inferred from the runs; ``mean``, the same with the drift beyond the runs; ``loss``, with
+        noise. For the noise of log loss: ``centre``, ``scale`` and ``nu``.
     """
     size = len(next(iter(place.values())))
     columns = {c: xr.DataArray(np.asarray(place[c], float), dims="point") for c in plan.law.columns}
@@ -91,7 +91,7 @@ def predict(
     standardised = np.where(
         normal, rng.standard_normal(nu.shape), rng.standard_t(np.where(normal, 1.0, nu))
     )
-    log_loss = centre + (scale * standardised).clip(-WILD, WILD)
+    log_loss = centre + (scale * standardised).clip(-LARGEST_NOISE, LARGEST_NOISE)
     out = dict(
         law=np.exp(log_law),
         mean=np.exp(log_law + beyond),
@@ -106,7 +106,7 @@ def predict(
 
 
 def _cells(plan: Design, groups: Mapping[str, object], size: int) -> np.ndarray:
-    """Index of each point's cell; unseen combinations of labels follow the cells of the plan."""
+    """Index of the cell of each point; indices of new cells follow those of the plan."""
     labels = [np.broadcast_to(np.asarray(groups[g], object), size) for g in plan.groups]
     index = {tuple(c.values()): i for i, c in enumerate(plan.cells)}
     keys = zip(*labels, strict=True) if labels else [()] * size
@@ -114,19 +114,20 @@ def _cells(plan: Design, groups: Mapping[str, object], size: int) -> np.ndarray:
 
 
 def _steps(steps: np.ndarray, cell: np.ndarray, rng) -> np.ndarray:
-    """Steps of the inferred drift, with steps from the prior for cells that were not fitted."""
+    """Steps of the inferred drift, with draws from the prior for cells that were not fitted."""
     draws, cells, knots = steps.shape
     if cell.max() < cells:
         return steps
-    unseen = rng.standard_normal((draws, cell.max() + 1 - cells, knots))
-    return np.concatenate([steps, unseen], axis=1)
+    new = rng.standard_normal((draws, cell.max() + 1 - cells, knots))
+    return np.concatenate([steps, new], axis=1)
 
 
 def _beyond(posterior, plan, values, log_law, columns, log_scale, cell, ahead, rng) -> np.ndarray:
-    """Drift beyond the runs: the mean of W times the change that the law predicts; (draw, point).
+    """Drift beyond the runs in log loss; (draw, point).
 
-    A drift through the runs continues at its last value and may break; a drift ahead starts at an
-    unknown value.
+    It is the mean of W times the change of log loss under the law, both from the edge of the runs
+    to the point. With drift ``"ahead"``, W starts at a random value. With ``"through"``, W is its
+    change since the last run, because the inferred drift includes its last value; it may break.
     """
     draws = len(log_law)
     if plan.drift == "ahead":
@@ -137,28 +138,28 @@ def _beyond(posterior, plan, values, log_law, columns, log_scale, cell, ahead, r
     distance = np.maximum(log_scale - edge, 0.0)
     if not distance.any():
         return np.zeros_like(log_law)
-    back = xr.DataArray(np.exp(-distance / len(columns)), dims="point")
-    at_edge = np.log(plan.law({c: v * back for c, v in columns.items()}, plan.scales, values))
+    factor = xr.DataArray(np.exp(-distance / len(columns)), dims="point")
+    at_edge = np.log(plan.law({c: v * factor for c, v in columns.items()}, plan.scales, values))
     at_edge = at_edge.broadcast_like(xr.DataArray(np.zeros(len(distance)), dims="point"))
     at_edge = at_edge.transpose(*SAMPLE, "point").to_numpy().reshape(log_law.shape)
     mean = np.zeros_like(log_law)
     for i in np.unique(cell):
-        own = distance[cell == i]
+        distances = distance[cell == i]
         start = size * rng.standard_normal(draws) if plan.drift == "ahead" else 0.0
-        mean[:, cell == i] = drifts.mean_walk(own, size, rng, start)
+        mean[:, cell == i] = drifts.mean_walk(distances, size, rng, start)
         if plan.drift == "through":
-            later = drifts.future_break(own, drifts.BREAKS, draws, rng)
-            mean[:, cell == i] += drifts.mean_over(own, later)
+            after_break = drifts.future_break(distances, drifts.BREAKS, draws, rng)
+            mean[:, cell == i] += drifts.mean_over(distances, after_break)
     return (log_law - at_edge) * mean
 
 
 def _nearest(posterior, plan: Design, series, log_scale):
-    """The nearest checkpoint of each point's series, and its correlation with the point.
+    """The nearest checkpoint in the series of each point, and the correlation of their noise.
 
     Returns
     -------
     tuple of arrays (draw, point) and (point,)
-        Correlation (zero for new runs), and the index of the checkpoint.
+        Correlation, zero for new runs; index of the checkpoint.
     """
     labels = plan.runs.table["series"].astype(str).to_numpy()
     nearest, gap = np.zeros(len(series), int), np.full(len(series), np.inf)

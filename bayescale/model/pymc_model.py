@@ -2,17 +2,18 @@
 
 log(loss of a run) = log(law(columns; parameters of its groups)) + drift(scale) + noise
 
-* Every parameter is normal on the link scale of its prior, with group effects as in
+* The prior of every parameter is normal on its link scale, with group effects as in
   `bayescale.model.hierarchy`.
 * The noise on log loss is Student-t; its scale and degrees of freedom are parameters. A known
-  measurement error adds in quadrature. With ``noise="by_loss"`` the scale depends on the loss.
-  Checkpoints of one run are correlated; see `bayescale.model.noise`.
-* A drift through the runs (`bayescale.model.drift`) is linear in standard normal steps. They are
-  integrated out in closed form, which needs normal noise. (A free tail would also let the model
-  treat the beginning of a learning curve as outliers.)
-* Such a drift starts at the first run, so the data determine the level of the law there and nowhere
-  else. Amplitude and floor of a curve are therefore sampled as that level and the floor's share of
-  it, under the priors stated for amplitude and floor themselves.
+  measurement error is added in quadrature. With ``noise="by_loss"`` the scale depends on the loss.
+  The noise of checkpoints of one run is correlated; see `bayescale.model.noise`.
+* A drift through the runs (`bayescale.model.drift`) is linear in standard normal steps, which are
+  integrated out in closed form. This requires normal noise. (With Student-t noise, the posterior
+  may also attribute the beginning of a learning curve to outliers.)
+* Such a drift is zero at the first run, where the level of the law is therefore well determined;
+  elsewhere it is not. If no parameter of the law has group effects, the model therefore samples
+  this level and the share of the floor in it, instead of amplitude and floor. The priors remain
+  those of amplitude and floor.
 """
 
 from __future__ import annotations
@@ -29,16 +30,16 @@ from bayescale.model.design import Design
 from bayescale.model.hierarchy import SCALE_SPREAD, Parameter
 from bayescale.priors import from_link, to_link
 
-#: What amplitude and floor of an anchored curve are sampled as; left out of the posterior.
+#: Variables that replace amplitude and floor if `Design.is_anchored`; not in the posterior.
 LEVEL, ODDS = "log_level", "log_odds_of_floor"
-#: First acceptance target with drift through the runs, where 0.9 leaves a few divergences.
+#: Target acceptance rate of the first attempt with drift through the runs; 0.9 gives divergences.
 ACCEPT_THROUGH = 0.95
 
 
 def target(plan: Design) -> nuts.Target:
-    """The posterior of a design, as the sampler takes it."""
+    """The posterior of a design, in the form that the sampler takes."""
 
-    def checked():
+    def build_checked():
         check_law(plan.law, plan)
         return build(plan)
 
@@ -47,7 +48,7 @@ def target(plan: Design) -> nuts.Target:
         stages = (nuts.Stage(ACCEPT_THROUGH, 1), *nuts.STAGES[1:])
     return nuts.Target(
         shape=plan.shape,
-        build=checked,
+        build=build_checked,
         arrays=plan.arrays(),
         levels=plan.levels,
         names=tuple(p.name for p in plan.parameters),
@@ -62,10 +63,10 @@ def build(plan: Design):
     Returns
     -------
     pymc.Model
-        Variables: each parameter on its natural scale under its own name; where it is pooled over a
-        group column ``dataset``, also ``E_dataset`` per group and ``E_dataset_scale``, the standard
-        deviation between groups on the link scale. In a curve with drift, amplitude and floor are
-        deterministic functions of `LEVEL` and `ODDS`.
+        The variables are the parameters on their natural scale, by name. A parameter ``E`` that is
+        partially pooled over a group column ``dataset`` also has ``E_dataset``, the value per
+        group, and ``E_dataset_scale``, the standard deviation between groups on the link scale. If
+        `Design.is_anchored`, amplitude and floor are deterministic functions of `LEVEL` and `ODDS`.
     """
     import pymc as pm
 
@@ -106,23 +107,23 @@ def build(plan: Design):
 
 
 def _at_runs(p: Parameter, prior, data):
-    """A parameter's value for every run; its variables are added to the model."""
+    """Add the variables of a parameter to the model, and return its value for every run."""
     variables = declared(p, prior)
     return p.value(variables, lambda effect, members, _: members[data[f"{effect.column}_index"]])
 
 
 def declared(p: Parameter, prior, *, scale_known: bool = False, initval=None) -> dict:
-    """The variables of a parameter, added to the model in context, by name.
+    """Add the variables of a parameter to the model in context, and return them by name.
 
     Parameters
     ----------
     p : Parameter
     prior : array-like (3,)
-        Centre and width on the link scale, and log of the typical between-group scale.
+        Centre and width of the prior on the link scale, and log of the typical between-group scale.
     scale_known : bool
         Whether the between-group scale is fixed at its typical value.
     initval : float, optional
-        Starting value of population and groups, on the natural scale.
+        Initial value of population and groups, on the natural scale.
     """
     import pymc as pm
 
@@ -130,10 +131,10 @@ def declared(p: Parameter, prior, *, scale_known: bool = False, initval=None) ->
     variable, link = kinds[p.prior.link], p.prior.link
     centre, width, log_between = prior[0], prior[1], prior[2]
     out = {}
-    base = centre
+    population = centre
     if p.has_population:
         out[p.name] = variable(p.name, centre, width, initval=initval)
-        base = to_link(link, out[p.name])
+        population = to_link(link, out[p.name])
     for effect in p.effects:
         name, dims = p.member(effect), effect.column
         size = len(pm.modelcontext(None).coords[dims])
@@ -145,18 +146,19 @@ def declared(p: Parameter, prior, *, scale_known: bool = False, initval=None) ->
         if not scale_known:
             scale = pm.LogNormal(p.scale(effect), log_between, SCALE_SPREAD)
         if effect.centred:
-            out[name] = variable(name, base, scale, dims=dims, initval=start)
+            out[name] = variable(name, population, scale, dims=dims, initval=start)
         else:
             offset = pm.Normal(f"{name}_offset", 0, 1, dims=dims)
-            out[name] = pm.Deterministic(name, from_link(link, base + scale * offset), dims=dims)
+            value = from_link(link, population + scale * offset)
+            out[name] = pm.Deterministic(name, value, dims=dims)
     return out
 
 
 def _anchored(law: Law, logs, values, priors):
-    """Amplitude and floor of a curve, sampled as level and share of the floor at the first run.
+    """Amplitude and floor as functions of the level at the first run and the share of the floor.
 
-    On log scales the change of variables (log amplitude and log floor to log level and log odds of
-    the share) has a Jacobian of one, so only the densities of the priors are added.
+    The map from log amplitude and log floor to log level and log odds of the share has a Jacobian
+    determinant of one. The log density is therefore that of the priors of amplitude and floor.
     """
     import pymc as pm
     import pytensor.tensor as pt
@@ -193,7 +195,7 @@ def _column(value):
 
 
 def _drift_basis(plan: Design, mean, values, data):
-    """Drift of each run per standard normal step at each knot; (run, knot)."""
+    """Drift of each run in log loss per standard normal step at each knot; (run, knot)."""
     logs = [data[f"log_{c}_at_knots"] for c in plan.law.columns]
     at_knots = np.log(_law(plan.law, logs, {p: _column(v) for p, v in values.items()}))
     return values["drift"] * drifts.deviations(mean[:, None], at_knots, data["increments"])
@@ -202,8 +204,8 @@ def _drift_basis(plan: Design, mean, values, data):
 def _marginal(plan: Design, residual, basis, scale, correlation, data):
     """Log density of normal residuals with all steps of the drift integrated out.
 
-    `residual` and `basis` are in units of the noise scale. With design matrix H the residuals have
-    covariance I + H H'; its determinant and inverse follow from the Cholesky factor of I + H'H.
+    `residual` and `basis` are in units of the noise scale. With the basis H the covariance of the
+    residuals is I + H H'. Its determinant and inverse follow from the Cholesky factor of I + H'H.
     """
     import pytensor.tensor as pt
 
@@ -227,10 +229,9 @@ def _marginal(plan: Design, residual, basis, scale, correlation, data):
 
 
 def _law(law: Law, logs, values):
-    """The law's graph, with powers of columns as exponentials of their logarithms.
+    """The graph of the law, with powers of columns replaced by exponentials of their logarithms.
 
-    ``N**-alpha`` is how a formula reads; ``exp(-alpha log N)`` costs half as much to evaluate and
-    to compile.
+    ``exp(-alpha log N)`` takes half as long to evaluate and to compile as ``N**-alpha``.
     """
     from pytensor.graph.replace import graph_replace
     from pytensor.graph.traversal import ancestors
@@ -250,7 +251,7 @@ def _law(law: Law, logs, values):
 
 
 def check_law(law: Law, plan: Design) -> None:
-    """Refuse a law whose formula is not finite and positive at the medians of its priors."""
+    """Raise a `LawError` if the law is not finite and positive at the medians of its priors."""
     values = {
         p: from_link(law.priors[p].link, plan.parameter(p).prior.centre) for p in law.parameters
     }
@@ -261,4 +262,7 @@ def check_law(law: Law, plan: Design) -> None:
             "one loss per run is needed"
         )
     if not (np.isfinite(loss) & (loss > 0)).all():
-        raise LawError(f"law {law.name!r} is not finite and positive at the medians of its priors")
+        raise LawError(
+            f"law {law.name!r} is not finite and positive at the medians of its priors: correct "
+            "the formula or the priors"
+        )

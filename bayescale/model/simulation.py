@@ -1,4 +1,4 @@
-"""Simulated runs: from a law and known parameters, and from draws of a design's prior."""
+"""Simulated runs, from a law with known parameters or from draws from the prior of a design."""
 
 from __future__ import annotations
 
@@ -34,16 +34,18 @@ def simulate(
     ----------
     law : str or Law
     runs : Runs or DataFrame
-        The design: its columns are kept and its loss is replaced. A frame needs no loss.
+        Runs whose loss is replaced by simulated values. A DataFrame needs no column ``loss``.
     parameters : str or mapping of str to float
-        Constants in raw units, as papers quote them, or the name of a published point.
+        Parameters in raw units, as in papers, or the name of published values of the law.
     sigma, nu : float
         Scale and degrees of freedom of the Student-t noise on log loss.
     random_seed : int, optional
+        Seed of the noise; by default a random one.
 
     Returns
     -------
     Runs
+        The same runs with simulated ``loss`` and without ``loss_sd``.
 
     Raises
     ------
@@ -64,8 +66,8 @@ def simulate(
         parameters = law.published[parameters].values
     if set(parameters) != set(law.parameters):
         raise FitError(
-            f"law {law.name!r} takes exactly {', '.join(law.parameters)}; "
-            f"got {', '.join(parameters)}"
+            f"law {law.name!r} takes exactly {', '.join(law.parameters)}: "
+            f"got {', '.join(parameters) or 'none'}"
         )
     if isinstance(runs, pd.DataFrame):
         runs = Runs.from_frame(
@@ -85,7 +87,8 @@ def draw_prior(plan: Design, draws: int, rng: np.random.Generator) -> dict[str, 
     Returns
     -------
     dict of str to array
-        (draw,), or (draw, level) for values per group; natural scale.
+        (draw,), or (draw, level) for values per group. Parameters are on their natural scale,
+        between-group scales on the link scale.
     """
     out: dict[str, np.ndarray] = {}
     for p in plan.parameters:
@@ -107,7 +110,7 @@ def draw_prior(plan: Design, draws: int, rng: np.random.Generator) -> dict[str, 
 def simulate_design(
     plan: Design, truth: Mapping[str, np.ndarray], rng: np.random.Generator
 ) -> Design:
-    """The same design with losses simulated under one draw of all variables of the model.
+    """The same design with losses simulated given one draw of all variables of the model.
 
     Parameters
     ----------
@@ -140,7 +143,7 @@ def simulate_design(
 
 
 def _drift(plan: Design, values, mean: np.ndarray, rng) -> np.ndarray:
-    """A drift of the size in `values`, drawn independently for each cell; (run,)."""
+    """A draw of the drift in log loss given its size, independent in each cell; (run,)."""
     logs = {c: np.log(v / plan.scales[c]) for c, v in plan.columns.items()}
     at_knots = {
         c: np.exp(v) * plan.scales[c]
@@ -153,13 +156,15 @@ def _drift(plan: Design, values, mean: np.ndarray, rng) -> np.ndarray:
     return values["drift"] * (basis * steps[plan.cell]).sum(axis=1)
 
 
-def _along_series(before: np.ndarray, gap: np.ndarray, memory, new: np.ndarray) -> np.ndarray:
-    """Correlated noise along each series from independent noise; (run,)."""
+def _along_series(
+    previous: np.ndarray, gap: np.ndarray, memory, independent: np.ndarray
+) -> np.ndarray:
+    """Autocorrelated noise along each series from independent noise; (run,)."""
     correlation = noise.correlation(gap, memory)
-    out = noise.unexplained(correlation) * new
+    out = noise.unexplained(correlation) * independent
     done = ~np.isfinite(gap)
     while not done.all():
-        ready = ~done & done[before]
-        out[ready] += correlation[ready] * out[before[ready]]
+        ready = ~done & done[previous]
+        out[ready] += correlation[ready] * out[previous[ready]]
         done |= ready
     return out

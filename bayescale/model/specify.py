@@ -1,4 +1,4 @@
-"""From a user's options to a `Design`: every option checked, every default filled in."""
+"""Construction of a `Design` from the options of `bayescale.fit`, with checks and defaults."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from bayescale.model.design import TERMS, Design, has_checkpoints
 from bayescale.model.hierarchy import POOLINGS, Effect, Parameter
 from bayescale.priors import Positive, Prior, from_link
 
-#: The posterior sd of a group's parameter, from the group's own runs and relative to the typical
-#: difference between groups, below which the centred form is sampled; else the offset from the
-#: population in units of the between-group scale.
+#: The centred form of a group effect is used if the expected posterior standard deviation of the
+#: group value, relative to the typical standard deviation between groups, is below this.
 CENTRED_BELOW = 0.7
-#: Runs of a typical group that determine a noise scale of its own.
+#: The centred form of the effects of noise and drift is used if the median number of runs per group
+#: is at least this.
 ENOUGH_FOR_NOISE = 8
 
 
@@ -35,19 +35,19 @@ def design(
     drift: str = "auto",
     noise: str = "even",
 ) -> Design:
-    """Check a user's options and build the specification of the model.
+    """Check the options of `bayescale.fit` and build the specification of the model.
 
-    Parameters are those of `bayescale.fit`.
+    The parameters are those of `bayescale.fit`.
 
     Raises
     ------
     FitError
-        Naming every column, parameter or pooling that is not possible.
+        If a column, parameter, prior or pooling is not valid. The message names all of them.
 
     Warns
     -----
     RunsWarning
-        If checkpoints of one series have the same scale: only the last of them is used.
+        If checkpoints of one series have the same scale. Only the last of them is used.
     """
     if not isinstance(runs, Runs):
         raise FitError(
@@ -63,7 +63,7 @@ def design(
     if not problems:
         runs = _last_of_ties(runs, law)
         if noise == "by_loss" and runs.table["loss"].nunique() < 2:
-            problems.append("noise='by_loss': all losses are equal")
+            problems.append("noise='by_loss' needs different losses, but all are equal")
     if drift == "auto":
         drift = "through" if has_checkpoints(runs) else "ahead"
     defaults = {**law.priors, **_terms(runs, drift, noise)}
@@ -83,9 +83,9 @@ def design(
 
 
 def _columns(runs: Runs, law: Law, groups: Sequence[str]) -> list[str]:
-    """Columns that the law or the groups need and the runs lack."""
+    """Problems of the columns that the law and the groups need."""
     problems = [
-        f"law {law.name!r} needs the column {c!r}, which these runs lack: "
+        f"law {law.name!r} needs the column {c!r}, which is not in these runs: "
         f"they have {', '.join(x for x in 'NDC' if x in runs)}"
         for c in law.columns
         if c not in runs
@@ -96,15 +96,15 @@ def _columns(runs: Runs, law: Law, groups: Sequence[str]) -> list[str]:
         elif name_problem := group_name_problem(law, g):
             problems.append(name_problem)
         elif runs.table[g].isna().any():
-            problems.append(f"group column {g!r} has missing labels")
+            problems.append(f"group column {g!r} has missing labels: fill them in or drop the rows")
     return problems
 
 
 def _last_of_ties(runs: Runs, law: Law) -> Runs:
-    """One checkpoint per series and scale: the last one.
+    """Keep only the last of the checkpoints of one series that have the same scale.
 
-    A resumed run logs some steps twice, and under a law of N alone all checkpoints of a run have
-    one scale. Noise that is correlated over log scale would be perfectly correlated there.
+    The noise of such checkpoints would be perfectly correlated. They occur where a resumed run logs
+    steps twice, and under a law of N alone, where all checkpoints of a run have one scale.
     """
     if not has_checkpoints(runs):
         return runs
@@ -130,7 +130,7 @@ def _last_of_ties(runs: Runs, law: Law) -> Runs:
 
 
 def _terms(runs: Runs, drift: str, noise: str) -> dict[str, Prior]:
-    """Priors of noise and drift."""
+    """Default priors of noise and drift."""
     out = dict(noises.NOISE)
     if noise == "by_loss":
         out["trend"] = noises.TREND
@@ -143,7 +143,7 @@ def _terms(runs: Runs, drift: str, noise: str) -> dict[str, Prior]:
 
 
 def _options(pool, priors, groups: Sequence[str], parameters: Mapping[str, Prior]) -> list[str]:
-    """Poolings and priors that are not possible."""
+    """Problems of `pool` and `priors`."""
     problems = []
     for option, names in (("pool", pool), ("priors", priors)):
         problems += [
@@ -167,11 +167,11 @@ def _options(pool, priors, groups: Sequence[str], parameters: Mapping[str, Prior
             if p not in POOLINGS
         ]
         if not groups and pooling != "complete":
-            problems.append(f"pool[{name!r}]: there are no groups to pool over; pass groups=")
+            problems.append(f"pool[{name!r}]: there are no groups to pool over: pass groups=")
         elif len({p for p in by_column.values() if p != "complete"}) > 1:
             problems.append(
-                f"pool[{name!r}] mixes 'partial' and 'none': a parameter that is not pooled over "
-                "one column has no population to pool over another"
+                f"pool[{name!r}] mixes 'partial' and 'none': with 'none' for one column there is "
+                "no population value, which 'partial' needs"
             )
     return problems
 
@@ -180,16 +180,18 @@ def _parameter(name: str, prior: Prior, pool, groups, law: Law, typical_loss: fl
     """A parameter with its prior in absolute units and its effects over the group columns."""
     if isinstance(prior, Positive):
         prior = prior.in_units_of(typical_loss)
-    usual = noises.POOLING.get(name, "partial" if name in law.poolable else "complete")
-    pooling = pool.get(name, usual)
+    default = noises.POOLING.get(name, "partial" if name in law.poolable else "complete")
+    pooling = pool.get(name, default)
     by_column = pooling if isinstance(pooling, Mapping) else dict.fromkeys(groups, pooling)
     effects = tuple(
-        Effect(c, by_column.get(c, usual)) for c in groups if by_column.get(c, usual) != "complete"
+        Effect(c, by_column.get(c, default))
+        for c in groups
+        if by_column.get(c, default) != "complete"
     )
     if len({e.pooling for e in effects}) > 1:
         raise FitError(
-            f"pool[{name!r}] leaves {usual!r} for the columns it does not name, which cannot be "
-            "mixed with what it names: give all columns"
+            f"pool[{name!r}] mixes 'partial' and 'none': columns that it does not name have the "
+            f"default {default!r}; name all columns"
         )
     return Parameter(name, prior, effects)
 
@@ -197,10 +199,10 @@ def _parameter(name: str, prior: Prior, pool, groups, law: Law, typical_loss: fl
 def _parametrised(plan: Design) -> Design:
     """Choose the centred or the non-centred form of every effect by the information in the runs.
 
-    Around the prior medians, a group's own runs determine each of its parameters up to some
-    standard deviation (a Gauss-Newton estimate). If that is small relative to the typical
-    difference between groups, the group's value is nearly independent of the between-group scale
-    in the posterior, and the centred form samples well. Otherwise the non-centred form does.
+    The posterior standard deviation of each parameter of a group, given its runs, is estimated by a
+    Gauss-Newton approximation at the prior medians. If it is small relative to the typical standard
+    deviation between groups, the group value is nearly independent of the between-group scale in
+    the posterior, and the centred form is efficient. Otherwise the non-centred form is.
     """
     if not plan.groups:
         return plan
@@ -218,18 +220,19 @@ def _parametrised(plan: Design) -> Design:
             widths.append(np.sqrt(np.diag(np.linalg.inv(precision))) / typical)
         for p, width in zip(varying, np.median(widths, axis=0), strict=True):
             centred[p.name, g] = bool(width < CENTRED_BELOW)
-        enough = bool(np.median(np.bincount(index)) >= ENOUGH_FOR_NOISE)
-        centred |= {(name, g): enough for name in TERMS}
+        is_centred = bool(np.median(np.bincount(index)) >= ENOUGH_FOR_NOISE)
+        centred |= {(name, g): is_centred for name in TERMS}
 
-    def settled(p: Parameter) -> Parameter:
+    def with_forms(p: Parameter) -> Parameter:
         effects = (replace(e, centred=centred[p.name, e.column]) for e in p.effects)
         return replace(p, effects=tuple(effects))
 
-    return replace(plan, parameters=tuple(map(settled, plan.parameters)))
+    return replace(plan, parameters=tuple(map(with_forms, plan.parameters)))
 
 
 def _sensitivity(plan: Design, varying: Sequence[Parameter], step: float = 1e-4) -> np.ndarray:
-    """d log(loss) / d parameter on the link scale, at the prior medians; (run, parameter)."""
+    """Derivatives of log loss in the parameters on the link scale at the prior medians; (run,
+    parameter)."""
     centre = {p.name: p.prior.centre for p in plan.parameters}
 
     def log_loss(name: str, change: float) -> np.ndarray:

@@ -1,13 +1,13 @@
-"""Results as netCDF files: written whole or not at all, read without executing anything.
+"""Storage of results in netCDF files. Writing is atomic, and reading executes no stored code.
 
-A file is a tree of groups. Every group that stands for a result has the attribute `KEY`: JSON with
-the kind of the result and its fields. What JSON does not hold is stored next to it: datasets as
-groups, other results (the fit of a forecast) as groups with a `KEY` of their own, and all arrays
-of one type end to end in one variable of the group `ARRAYS`, because many small variables are slow
-to write and to read.
+A file is a tree of groups. The group of a result has the attribute `KEY`, which is JSON with the
+class of the result and its fields. Values that JSON cannot represent are stored beside it. Datasets
+are groups. Other results, such as the fit of a forecast, are groups that also have a `KEY`. All
+arrays of one type are concatenated in one variable of the group `ARRAYS`, because many small
+variables are slow to write and to read.
 
-A reader builds only what this package has registered: results (`Storable`), the parts that a
-result lists, and designs. A formula is stored as the name of its law.
+The reader constructs only classes of this package: results (`Storable`), the classes that a result
+lists in `_stored`, and designs. The formula of a law is stored as the name of the law.
 """
 
 from __future__ import annotations
@@ -33,21 +33,23 @@ from bayescale.model.files import atomically, opened
 from bayescale.model.hierarchy import Effect, Parameter
 from bayescale.priors import Fraction, Positive, Real
 
+#: Version of the file format.
 FORMAT = 3
 KEY = "bayescale"
 ARRAYS = "arrays"
-#: Groups that have another name than the field they hold: ArviZ knows them by it.
+#: Names of groups that differ from the names of their fields, because ArviZ expects other names.
 GROUPS = {"stats": "sample_stats"}
 PRIORS = {kind.__name__: kind for kind in (Positive, Fraction, Real)}
-#: Results by the name of their class.
+#: Classes of results by name.
 KINDS: dict[str, type[Storable]] = {}
 
 
 class Storable:
-    """A result that can be saved: a dataclass of numbers, arrays, tables, datasets and results.
+    """Base class of results that can be saved.
 
-    A subclass lists in `_stored` the other dataclasses that its fields hold, and objects that are
-    stored by their name; in `_cached`, cached properties that are stored if they were computed.
+    A subclass is a dataclass of numbers, arrays, tables, datasets and results. Its `_stored` lists
+    the other dataclasses in its fields and the objects that are stored by name. Its `_cached` lists
+    cached properties, which are stored if they have been computed.
     """
 
     _stored = ()
@@ -60,19 +62,19 @@ class Storable:
     def save(self, path: str | Path) -> None:
         """Save the result in one netCDF file.
 
-        The file holds all that the result needs, including the fits it was made from, their runs
-        and seeds. It is written completely or not at all.
+        The file includes the fits that the result was computed from, with their runs and seeds. It
+        is written completely or not at all.
 
         Parameters
         ----------
         path : str or Path
-            Folders that do not exist are made.
+            The file. Folders that do not exist are created.
 
         Raises
         ------
         FitError
-            If the file cannot be written, or if two laws have one name. An older file at `path` is
-            then unchanged.
+            If the file cannot be written, or if two different laws have the same name. An existing
+            file at `path` is then unchanged.
         """
         tree = _to_tree(self, {})
         for name, group in self._arviz_groups().items():
@@ -89,14 +91,15 @@ class Storable:
         ----------
         path : str or Path
         law : Law or mapping of str to Law, optional
-            The laws that are not in the gallery, if the fits in the file were made with any; a
-            mapping is from their names.
+            The laws of the fits in the file that `bayescale.laws` does not contain: one law, or a
+            mapping of names to laws.
 
         Raises
         ------
         FitError
-            If the file holds another kind of result, is damaged, was written by a newer version,
-            or was made with a law that is neither in the gallery nor given.
+            If the file contains a result of another class, is damaged or was written by a newer
+            version, if a law is neither in `bayescale.laws` nor given, or if a given law is not
+            used.
         """
         where = str(path)
         tree, header = _read(path)
@@ -108,20 +111,20 @@ class Storable:
             )
         laws = _Laws(law, where)
         try:
-            made = _from_tree(tree, header, laws)
+            result = _from_tree(tree, header, laws)
         except BayescaleError as error:
             raise FitError(error.problems, where=where) from None
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise FitError(
-                f"its description is damaged or of another version, {header.get('version')} "
+                f"its description is damaged or from another version, {header.get('version')} "
                 f"({type(error).__name__}: {error}): save the result again",
                 where=where,
             ) from None
         laws.refuse_unused()
-        return made
+        return result
 
     def _arviz_groups(self) -> Mapping[str, xr.Dataset]:
-        """Further groups of the file, which ArviZ reads and `load` ignores."""
+        """Additional groups of the file for ArviZ; `load` ignores them."""
         return {}
 
 
@@ -141,8 +144,8 @@ def _to_tree(result: Storable, laws: dict[str, Law]) -> xr.DataTree:
     )
     groups = dict(writer.groups)
     if writer.arrays:
-        ends = {t: np.concatenate(parts) for t, parts in writer.arrays.items()}
-        groups[ARRAYS] = xr.Dataset({t: (f"{t}_place", flat) for t, flat in ends.items()})
+        flat_by_type = {t: np.concatenate(parts) for t, parts in writer.arrays.items()}
+        groups[ARRAYS] = xr.Dataset({t: (f"{t}_place", flat) for t, flat in flat_by_type.items()})
     tree = xr.DataTree.from_dict(groups)
     tree.attrs = {KEY: json.dumps(header)}
     return tree
@@ -151,16 +154,16 @@ def _to_tree(result: Storable, laws: dict[str, Law]) -> xr.DataTree:
 def _from_tree(tree: xr.DataTree, header: dict, laws: _Laws):
     cls = KINDS[header["kind"]]
     reader = _Reader(tree, cls._stored, laws)
-    made = cls(**{name: reader.unpack(v) for name, v in header["fields"].items()})
-    # Set as functools.cached_property sets them: the dataclasses are frozen.
-    made.__dict__.update(
+    result = cls(**{name: reader.unpack(v) for name, v in header["fields"].items()})
+    # The dataclasses are frozen, so cached properties are set in the way functools does it.
+    result.__dict__.update(
         {n: reader.unpack(v) for n, v in header["kept"].items() if n in cls._cached}
     )
-    return made
+    return result
 
 
 class _Writer:
-    """Describes values in JSON and collects what JSON does not hold."""
+    """Describes values in JSON; collects datasets, results and arrays, which JSON cannot hold."""
 
     def __init__(self, parts: tuple, laws: dict[str, Law]):
         self.parts, self.laws = (*parts, Convergence), laws
@@ -168,7 +171,7 @@ class _Writer:
         self.arrays: dict[str, list[np.ndarray]] = {}
 
     def pack(self, value, name: str):
-        """`value` in JSON; `name` is the group of datasets and results."""
+        """The description of `value` in JSON. A dataset or result is stored in the group `name`."""
         if value is None or isinstance(value, (bool, int, float, str)):
             return value
         if isinstance(value, np.generic):
@@ -183,9 +186,9 @@ class _Writer:
             return {"table": _columns(value)}
         if isinstance(value, xr.Dataset):
             name = GROUPS.get(name, name)
-            self.groups[name] = value.drop_attrs()  # those of netCDF hold no mappings and no None
+            self.groups[name] = value.drop_attrs()  # netCDF attributes cannot be mappings or None
             return {"dataset": [name, list(value.coords), list(value.data_vars)]}
-        if isinstance(value, Mapping):  # after datasets, which are mappings, too
+        if isinstance(value, Mapping):  # tested after Dataset, which is also a mapping
             pairs = ((k, v, f"{name}/{i}") for i, (k, v) in enumerate(value.items()))
             return {"map": [[self.pack(k, n), self.pack(v, n)] for k, v, n in pairs]}
         if isinstance(value, Storable):
@@ -198,21 +201,21 @@ class _Writer:
         if any(value is part for part in self.parts):
             return {"named": value.name}
         if type(value) in self.parts:
-            own = {f.name: getattr(value, f.name) for f in fields(value) if f.init}
-            return {"part": [type(value).__name__, self.pack(own, name)]}
+            by_field = {f.name: getattr(value, f.name) for f in fields(value) if f.init}
+            return {"part": [type(value).__name__, self.pack(by_field, name)]}
         raise FitError(f"a {type(value).__name__} cannot be saved ({name})")
 
     def _array(self, value: np.ndarray) -> list:
         if value.dtype.kind not in "biuf":
             raise FitError(f"an array of {value.dtype} cannot be saved")
-        before = self.arrays.setdefault(str(value.dtype), [])
-        start = sum(a.size for a in before)
-        before.append(value.ravel())
+        same_type = self.arrays.setdefault(str(value.dtype), [])
+        start = sum(a.size for a in same_type)
+        same_type.append(value.ravel())
         return [str(value.dtype), start, list(value.shape)]
 
 
 class _Reader:
-    """Builds the values that a `_Writer` described."""
+    """Constructs the values that a `_Writer` described."""
 
     def __init__(self, tree: xr.DataTree, parts: tuple, laws: _Laws):
         self.tree, self.laws = tree, laws
@@ -249,13 +252,13 @@ class _Reader:
             case "named":
                 return self.named[value]
             case "part":
-                name, own = value
-                return self.classes[name](**self.unpack(own))
-        raise ValueError(f"there is no {tag!r}")
+                name, by_field = value
+                return self.classes[name](**self.unpack(by_field))
+        raise ValueError(f"there is no kind of value {tag!r}")
 
 
 def _ordered(data: xr.Dataset, coords=None, names=None) -> xr.Dataset:
-    """A dataset with the order of its coordinates and variables, which tables show."""
+    """A dataset with coordinates and variables in the given order, which is that of tables."""
     if coords is None:
         return data
     coords = {name: data.coords[name].variable for name in coords}
@@ -263,7 +266,7 @@ def _ordered(data: xr.Dataset, coords=None, names=None) -> xr.Dataset:
 
 
 def _columns(frame: pd.DataFrame) -> dict:
-    """A table in JSON. Floats are exact: Python writes as many digits as tell them apart."""
+    """A table in JSON. Floats are exact, because Python writes enough digits to restore them."""
 
     def column(values) -> list:
         listed = [v.item() if isinstance(v, np.generic) else v for v in values.tolist()]
@@ -319,7 +322,7 @@ def _design(saved: dict, laws: _Laws) -> Design:
             for p in saved["parameters"]
         ),
         scales={c: float.fromhex(v) for c, v in saved["scales"].items()},
-        # Files of format 1 have no entry: drift entered their forecasts only.
+        # Files of format 1 have no entry. Their fits had no drift, but their forecasts did.
         drift=saved.get("drift", "ahead"),
         ahead=Positive(**saved["ahead"]) if saved.get("ahead") else None,
     )
@@ -333,7 +336,7 @@ def _design(saved: dict, laws: _Laws) -> Design:
 
 
 def _is_in_gallery(law: Law) -> bool:
-    """Whether the gallery has this formula under this name; its priors are stored with the fit."""
+    """Whether `bayescale.laws` has this formula under this name. Priors are stored with the fit."""
     try:
         return get(law.name).loss is law.loss
     except LawError:
@@ -341,30 +344,31 @@ def _is_in_gallery(law: Law) -> bool:
 
 
 class _Laws:
-    """Finds laws by name: those that are given, then those of the gallery."""
+    """Finds laws by name, first among those that were given, then in `bayescale.laws`."""
 
     def __init__(self, given: Law | Mapping[str, Law] | None, where: str):
         listed = [given] if isinstance(given, Law) else list((given or {}).values())
         self.given, self.where = {law.name: law for law in listed}, where
-        self.met: list[str] = []
+        self.looked_up: list[str] = []
 
-    def find(self, name: str, own: bool) -> Law:
-        self.met.append(name)
+    def find(self, name: str, is_user_law: bool) -> Law:
+        self.looked_up.append(name)
         if name in self.given:
             return self.given[name]
         try:
             law, why = get(name), "a formula that is not the gallery's"
-            if not own:
+            if not is_user_law:
                 return law
         except LawError:
             why = "which is not in the gallery"
         raise FitError(f"a fit was made with the law {name!r}, {why}: pass it, load(path, law=...)")
 
     def refuse_unused(self) -> None:
-        if unused := [name for name in self.given if name not in self.met]:
-            made = ", ".join(map(repr, dict.fromkeys(self.met))) or "no law"
+        """Raise a `FitError` if a given law was not looked up."""
+        if unused := [name for name in self.given if name not in self.looked_up]:
+            used = ", ".join(map(repr, dict.fromkeys(self.looked_up))) or "no law"
             raise FitError(
-                f"the result was made with {made}, not with {', '.join(map(repr, unused))}",
+                f"the result was made with {used}, not with {', '.join(map(repr, unused))}",
                 where=self.where,
             )
 
@@ -373,7 +377,7 @@ class _Laws:
 
 
 def _read(path: str | Path) -> tuple[xr.DataTree, dict]:
-    """The tree and the header of a file, or the reason why it cannot be read."""
+    """The tree and the header of a file."""
     tree, where = opened(path), str(path)
     try:
         header = json.loads(tree.attrs[KEY])
@@ -383,27 +387,27 @@ def _read(path: str | Path) -> tuple[xr.DataTree, dict]:
         raise FitError(f"this netCDF file {why}: load one that save() wrote", where=where) from None
     if newer:
         raise FitError(
-            f"the file has format {header['format']}, newer than this version reads "
-            f"({FORMAT}): upgrade bayescale",
+            f"the file has format {header['format']}, but this version reads formats up to "
+            f"{FORMAT}: upgrade bayescale",
             where=where,
         )
     return tree, header if "kind" in header else _upgraded(header)
 
 
 def _upgraded(header: dict) -> dict:
-    """The header of a fit that format 1 or 2 wrote, in the form of format 3."""
+    """The header of a fit in format 1 or 2, converted to format 3."""
     facts = dict(header.get("facts", {}))
     # These formats stored the default size of a drift ahead as if it were the user's own.
     if header.get("ahead") == asdict(drift.AHEAD):
         header = {**header, "ahead": None}
-    own = dict(
+    by_field = dict(
         plan={"design": header},
         posterior={"dataset": ["posterior"]},
         stats={"dataset": ["sample_stats"]},
         random_seed=facts.pop("random_seed", 0),
         facts={"map": [[k, _packed(v)] for k, v in facts.items()]},
     )
-    return dict(kind="Fit", fields=own, kept={})
+    return dict(kind="Fit", fields=by_field, kept={})
 
 
 def _packed(value):

@@ -59,10 +59,10 @@ def test_accuracies_at_chance_are_noted_as_prior_dominated():
     flat = pd.DataFrame({"C": C, "accuracy": 0.25})
     notes = read_curves(flat, x="C", y="accuracy", n_questions=400, chance=0.25).notes
     assert "never exceeds chance" in notes[0]
-    assert "prior-dominated" in notes[1]
+    assert "the prior determines the rate" in notes[1]
 
 
 def test_checkpoints_of_one_run_are_noted():
     frame = pd.DataFrame({"C": C, "loss": 2.0, "series": "one"})
     (note,) = read_curves(frame, x="C", y="loss").notes
-    assert "checkpoints of one run are taken as independent" in note
+    assert "checkpoints of one run are treated as independent" in note

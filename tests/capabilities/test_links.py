@@ -387,9 +387,7 @@ def test_chains_that_disagree_warn(results, fit, monkeypatch):
 
     monkeypatch.setattr(links, "nuts", SimpleNamespace(sample=sample))
     monkeypatch.setattr(links, "target", lambda plan: None)
-    with pytest.warns(
-        bs.ConvergenceWarning, match="chains of this link did not converge"
-    ) as caught:
+    with pytest.warns(bs.ConvergenceWarning, match="of this link did not converge") as caught:
         made = bs.link(fit, results, draws=20, random_seed=5)
     assert caught[0].filename == __file__
     assert (passed[0]["draws"], passed[0]["seed"], made.random_seed) == (20, 5, 5)
@@ -519,9 +517,9 @@ def test_every_form_samples(results, kind):
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        (dict(loss=-1.0), "give a positive number"),
-        (dict(loss="low"), "give a positive number"),
-        (dict(loss=2.5, N=1e9), "loss= needs no N"),
+        (dict(loss=-1.0), "give one or more positive numbers"),
+        (dict(loss="low"), "give one or more positive numbers"),
+        (dict(loss=2.5, N=1e9), "loss= was given together with N"),
         (dict(loss=2.5, tasks="esy"), "no task 'esy'. Did you mean 'easy'"),
         (dict(loss=2.5, group="webb"), "no corpus 'webb'. Did you mean 'web'"),
         (dict(loss=2.5, group={"corpsu": "web"}), "no group column 'corpsu'"),

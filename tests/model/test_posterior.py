@@ -100,7 +100,7 @@ def test_groups_are_settled_as_labels(grouped, said, settled):
 def test_without_groups_there_is_nothing_to_settle(openlm):
     plan = design(openlm, laws.get("power(D)"))
     assert settle_groups(plan, None) == settle_groups(plan, {}) == {}
-    with pytest.raises(bs.FitError, match="this fit has no groups, but group='c4' was asked for"):
+    with pytest.raises(bs.FitError, match="this fit has no groups, but group='c4' was given"):
         settle_groups(plan, "c4")
 
 
