@@ -17,6 +17,16 @@ os.environ["PYTENSOR_FLAGS"] = ",".join(
 _SAMPLED = {}
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Examples that sample a link take a minute: they run with the slow tests."""
+    for item in items:
+        if isinstance(item, pytest.DoctestItem):
+            source = "".join(e.source for e in item.dtest.examples)
+            if "bs.link(" in source:
+                item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(autouse=True)
 def _links_of_examples(request, monkeypatch):
     """Sample each link of the examples once: a link takes most of a minute."""

@@ -72,7 +72,7 @@ def test_hypotheses_print_the_verdict_of_a_rollout_and_tables(table, run):
 
 
 def test_a_law_compared_with_itself_ends_with_two(table, refused):
-    assert "two or more" in refused("hypotheses", table, "--laws", "kaplan,kaplan")
+    assert "give each a different name" in refused("hypotheses", table, "--laws", "kaplan,kaplan")
     message = refused("report", table, "--against", "chinchilla", "--pool", "alpha=none")
     assert "chinchilla is the law of the report" in message
     assert "--pool applies to a single law" in message

@@ -234,7 +234,7 @@ def test_invalid_options_end_with_two(table, tmp_path, options, message, refused
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("forecast", "--N", "1B"), "D cannot be told from N"),
+        (("forecast", "--N", "1B"), "D cannot be derived from N"),
         (("forecast", "--N", "0", "--D", "1B"), "--N: 0 is not a positive, finite count"),
         (("forecast", "--N", "1B,2B", "--D", "1B,2B,3B"), "differ in length"),
         (("forecast", "--flops", "1e21", "--group", "c4"), "this fit has no groups"),

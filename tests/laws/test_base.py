@@ -138,7 +138,8 @@ def test_a_parameter_cannot_be_called_as_the_values_per_group_of_another(openlm,
 
 def designs(openlm):
     """Designs that together use every variable and every array of the model."""
-    table = openlm.table.assign(series=openlm.table["architecture"], recipe="a")
+    series = openlm.table["dataset"] + openlm.table["architecture"].astype(str)
+    table = openlm.table.assign(series=series, recipe="a")
     table.loc[table.index[::2], "recipe"] = "b"
     finished = dataclasses.replace(openlm, table=table.drop(columns="series"))
     checkpoints = dataclasses.replace(openlm, table=table)
@@ -146,7 +147,7 @@ def designs(openlm):
     yield design(finished, chinchilla, groups="dataset", pool={"E": "none"})
     yield design(checkpoints, chinchilla, groups="dataset", drift="off")
     yield design(checkpoints, chinchilla, groups="dataset")
-    yield design(checkpoints, power.on("N"))
+    yield design(checkpoints, power.on("D"))
 
 
 def test_every_name_that_a_model_uses_is_reserved(openlm):
@@ -158,7 +159,7 @@ def test_every_name_that_a_model_uses_is_reserved(openlm):
         per_group |= names & members
         used |= names - members
     assert {"E_dataset", "sigma_recipe"} <= per_group  # refused with their group, see above
-    assert {"prior", "log_loss", "hinges", "member", "gap", "log_level", "E_dataset_scale",
+    assert {"prior", "log_loss", "increments", "member", "gap", "log_level", "E_dataset_scale",
             "log_N_at_knots", "A_prior", "loss_range", "trend", "drift"} <= used  # fmt: skip
     for name in used:
         with pytest.raises(LawError, match=f"the parameter name '{name}' is reserved"):

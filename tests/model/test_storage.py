@@ -443,8 +443,11 @@ def test_breaks_survive(breaks, tmp_path):
     for task in ("sudden", "slow"):
         assert loaded.probability(task) == breaks.probability(task)
         same(loaded.places(task), breaks.places(task))
-        ahead = [b.forecast([1e20, 1e22], task, "two", random_seed=1) for b in (breaks, loaded)]
-        assert ahead[1].identical(ahead[0])
+        ahead = [
+            bs.forecast(b, x=[1e20, 1e22], group=task, family="two", random_seed=1)
+            for b in (breaks, loaded)
+        ]
+        assert ahead[1].data.identical(ahead[0].data)
     assert np.array_equal(loaded.beyond(1e22), breaks.beyond(1e22))
 
 

@@ -76,7 +76,7 @@ def test_a_law_of_one_column_is_drawn_against_it(power, check_axis):
 def test_posteriors_have_a_panel_each_with_prior_population_and_groups(openlm_fit, legend):
     panels = bs.plot_posterior(openlm_fit)
     assert panels.shape == (2, 3)
-    *drawn, legend = panels.flat
+    *drawn, last = panels.flat
     assert [ax.get_title() for ax in drawn] == [
         "E (irreducible loss, nats)",
         "A (nats, at the centre)",
@@ -84,7 +84,7 @@ def test_posteriors_have_a_panel_each_with_prior_population_and_groups(openlm_fi
         "alpha",
         "beta",
     ]
-    assert legend(legend) == ["prior", "population", "c4", "redpajama", "refinedweb"]
+    assert legend(last) == ["prior", "population", "c4", "redpajama", "refinedweb"]
     for ax in drawn:
         assert len({line.get_color() for line in ax.lines}) == 4
         low, high = ax.get_xlim()

@@ -73,6 +73,7 @@ def link() -> bs.Link:
     return bs.link(None, tasks[tasks["N"] < 5e8], draws=500, tune=500, random_seed=1)
 
 
+@pytest.mark.slow
 def test_a_link_is_drawn_with_its_runs_forecasts_and_later_runs(link):
     later = bs.datasets.openlm_tasks().query("dataset == 'c4' and N > 5e8")
     forecast = bs.forecast_tasks(link, loss=later.query("task == 'piqa'")["loss"].to_numpy())
@@ -88,6 +89,7 @@ def test_a_link_is_drawn_with_its_runs_forecasts_and_later_runs(link):
         assert ax.xaxis_inverted()  # better models to the right
 
 
+@pytest.mark.slow
 def test_breaks_and_links_have_sections_in_a_report(found, link, c4_fit, tmp_path):
     page = bs.report(c4_fit, tmp_path, breaks=found, link=link).read_text()
     assert "<h2>Breaks</h2>" in page
