@@ -18,7 +18,7 @@ from bayescale.evaluation.scores import crps, interval_score
 from bayescale.forecasting.averaging import stacking
 from bayescale.model import drift as drifts
 from bayescale.model.posterior import parameters, settle_groups
-from bayescale.model.predictive import WILD
+from bayescale.model.predictive import LARGEST_NOISE
 
 __all__ = [
     "HERE",
@@ -228,7 +228,7 @@ def forms_of_drift(fit: bs.Fit, problem, groups: Sequence[str], spread: float, s
             centre = noise["centre"] + moved.reshape(shape)
             ahead = replace(plain, noise=plain.noise.assign(centre=centre))
             scatter = noise["scale"] * rng.standard_t(noise["nu"])
-            loss = np.exp(centre + scatter.clip(-WILD, WILD))
+            loss = np.exp(centre + scatter.clip(-LARGEST_NOISE, LARGEST_NOISE))
             drawn_loss = loss.to_numpy().reshape(-1, shape[2])
             yield name, size, drawn_loss, ahead.log_density(problem.truth)
 
