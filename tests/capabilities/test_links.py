@@ -299,6 +299,7 @@ def test_a_task_that_leaves_its_form_walks_and_the_others_less():
 # -- posterior ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_known_links_are_recovered(sampled):
     found, post = sampled._quantities(), sampled.posterior
     for task in sampled.tasks:
@@ -314,6 +315,7 @@ def test_known_links_are_recovered(sampled):
             assert low < threshold + worth < high, (task, corpus)
 
 
+@pytest.mark.slow
 def test_forecasts_at_a_known_loss_hold_the_truth(sampled):
     ahead = bs.forecast_tasks(sampled, loss=[2.6, 2.9], group="web", random_seed=1)
     low, high = ahead.data["mean"].quantile([0.005, 0.995], SAMPLE)
@@ -361,6 +363,7 @@ def test_every_scalar_of_the_walks_has_a_name_of_its_own(link):
     )
 
 
+@pytest.mark.slow
 def test_links_of_one_shape_share_a_compilation(sampled, results, monkeypatch):
     from bayescale.inference import nuts
 

@@ -6,8 +6,10 @@ import json
 
 import numpy as np
 import pandas as pd
+import pytest
 
 
+@pytest.mark.slow
 def test_breaks_are_printed_as_a_table_as_json_and_drawn(tmp_path, run):
     x = np.geomspace(1e18, 1e22, 16)
     table = tmp_path / "curves.csv"

@@ -450,6 +450,7 @@ def test_noise_follows_the_loss_inside_the_data_and_stays_beyond():
     np.testing.assert_allclose(np.log(by_loss), [-0.7, -0.7, 0, 0.7, 0.7], atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_trend_of_the_noise_is_found_again_and_bounds_forecasts():
     rng = np.random.default_rng(3)
     D = np.geomspace(1e6, 1e9, 300)
