@@ -366,7 +366,7 @@ def test_all_laws_must_forecast_the_same_runs(real):
 
 def test_two_fits_of_one_name_in_the_rollout_are_refused(real):
     twice = {"wide": real["chinchilla"], "narrow": real["chinchilla"]}
-    with pytest.raises(bs.FitError, match="several fits have one name"):
+    with pytest.raises(bs.FitError, match="several fits correspond to one law"):
         compare(twice, fake_rollout(SCORES))
 
 

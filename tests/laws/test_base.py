@@ -132,7 +132,7 @@ def test_a_parameter_may_have_any_other_name():
 def test_a_parameter_cannot_be_called_as_the_values_per_group_of_another(openlm, stem):
     law = with_parameter(f"{stem}_dataset")
     assert design(openlm, law).groups == ()
-    with pytest.raises(FitError, match=f"values of {stem} per group would be called {stem}_datas"):
+    with pytest.raises(FitError, match=f"values of {stem} by group would be called {stem}_datas"):
         design(openlm, law, groups="dataset")
 
 
