@@ -14,16 +14,18 @@ os.environ["PYTENSOR_FLAGS"] = ",".join(
     filter(None, (os.environ.get("PYTENSOR_FLAGS"), "mode=FAST_COMPILE"))
 )
 
+LONG_EXAMPLES = ("bs.link(", "bs.breaks(", "bs.metric_test(", "bs.report(")
+
 _SAMPLED = {}
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Examples that sample a link take a minute: they run with the slow tests."""
+    """Examples that take most of a minute run with the slow tests."""
     for item in items:
         if isinstance(item, pytest.DoctestItem):
             source = "".join(e.source for e in item.dtest.examples)
-            if "bs.link(" in source:
+            if any(call in source for call in LONG_EXAMPLES):
                 item.add_marker(pytest.mark.slow)
 
 

@@ -143,7 +143,7 @@ def compare(
     Examples
     --------
     >>> import bayescale as bs
-    >>> runs = bs.Runs.example("openlm").query("dataset == 'c4'")
+    >>> runs = bs.Runs.example("openlm")
     >>> fits = [bs.fit(runs, law, random_seed=1) for law in ("chinchilla", "kaplan_floor")]
     >>> compared = bs.compare(fits)
     >>> compared.method, sorted(compared.weights)

@@ -321,6 +321,7 @@ def test_a_prior_of_q_on_another_scale_is_not_read_as_its_log():
     assert not claims.has_q({"skaling": SimpleNamespace(plan=plan)})
 
 
+@pytest.mark.slow
 def test_following_a_law_wastes_compute_if_another_is_true(two):
     with pytest.warns(bs.ConvergenceWarning, match="chinchilla"):
         waste = two.deadweight(1e21, ci_prob=0.9).set_index(["followed", "true"])
