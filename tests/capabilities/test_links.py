@@ -508,6 +508,7 @@ def test_a_direct_link_goes_from_compute(results):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::bayescale.errors.ConvergenceWarning")  # short chains
 @pytest.mark.parametrize("kind", ["gadre", "hinge"])
 def test_every_form_samples(results, kind):
     made = linked(None, results, kind=kind, groups="corpus", draws=500, tune=800)
