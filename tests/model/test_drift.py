@@ -332,6 +332,20 @@ def test_simulated_checkpoints_are_correlated_as_they_should_be():
     assert noise.std() == pytest.approx(1, abs=0.25)
 
 
+def test_simulated_curves_drift_as_the_model_says():
+    """Covariance of simulated curves around the law, with hardly any noise."""
+    plan = design(runs(curve()), laws.get("power(D)"))
+    values = CURVE | {"sigma": 1e-9}
+    law = np.log(plan.law(plan.columns, plan.scales, values))
+    rng = np.random.default_rng(1)
+    deviations = [simulate_design(plan, values, rng).log_loss - law for _ in range(4000)]
+    expected = covariance(
+        plan, lambda D: 0.2 + 0.4 * (D / plan.scales["D"]) ** -0.4, 1e-9, 0.3, 0.3
+    )
+    spread = np.sqrt(np.diag(expected))
+    np.testing.assert_allclose(np.std(deviations, axis=0), spread, rtol=0.06, atol=1e-8)
+
+
 # -- forecasts ---------------------------------------------------------------------------------
 
 
