@@ -45,7 +45,7 @@ def _converged(convergence: Convergence) -> Finding:
             "convergence",
             "failed",
             "; ".join(failures),
-            "fit with more draws and tune, target_accept=0.99, or tighter priors",
+            "fit with more draws or tighter priors, or pool more over the groups",
         )
     return Finding("convergence", "passed", str(convergence))
 

@@ -24,6 +24,7 @@ CENTRED_BELOW = 0.7
 #: The centred form of the effects of noise and drift is used if the median number of runs per group
 #: is at least this.
 ENOUGH_FOR_NOISE = 8
+MOST_NAMED = 8  # rows in a warning
 
 
 def design(
@@ -120,9 +121,11 @@ def _last_of_ties(runs: Runs, law: Law) -> Runs:
     last = ~pd.DataFrame({"series": series, "scale": rounded}).duplicated(keep="last")
     keep = last.reindex(runs.table.index).to_numpy()
     columns = " and ".join(law.columns)
+    left_out = [str(label) for label in runs.table.index[~keep]]
+    shown = ", ".join(left_out[:MOST_NAMED]) + (", ..." if len(left_out) > MOST_NAMED else "")
     warnings.warn(
-        f"{runs.source}: {int((~keep).sum())} of {len(runs)} checkpoints have the same {columns} "
-        "as a later one of the same series; only the last of each is used",
+        f"{runs.source}: {len(left_out)} of {len(runs)} checkpoints have the same {columns} as a "
+        f"later one of the same series; only the last of each is used (left out: rows {shown})",
         RunsWarning,
         stacklevel=4,
     )
