@@ -16,6 +16,8 @@ os.environ["PYTENSOR_FLAGS"] = ",".join(
 
 LONG_EXAMPLES = ("bs.link(", "bs.breaks(", "bs.metric_test(", "bs.report(")
 
+SHORT_CHAINS = "ignore::bayescale.errors.ConvergenceWarning"
+
 _SAMPLED = {}
 
 
@@ -27,11 +29,13 @@ def pytest_collection_modifyitems(items):
             source = "".join(e.source for e in item.dtest.examples)
             if any(call in source for call in LONG_EXAMPLES):
                 item.add_marker(pytest.mark.slow)
+            if "bs.link(" in source:
+                item.add_marker(pytest.mark.filterwarnings(SHORT_CHAINS))
 
 
 @pytest.fixture(autouse=True)
 def _links_of_examples(request, monkeypatch):
-    """Sample each link of the examples once: a link takes most of a minute."""
+    """Sample each link of the examples once, with short chains: it takes minutes otherwise."""
     if not isinstance(request.node, pytest.DoctestItem):
         return
     if "bs.link(" not in "".join(e.source for e in request.node.dtest.examples):
@@ -42,7 +46,8 @@ def _links_of_examples(request, monkeypatch):
     def sample(target, **options):
         key = (target.shape, *sorted(options.items()))
         if key not in _SAMPLED:
-            _SAMPLED[key] = nuts.sample(target, **options)
+            short = dict(draws=200, tune=300, target_accept=0.9)
+            _SAMPLED[key] = nuts.sample(target, **{**options, **short})
         return _SAMPLED[key]
 
     monkeypatch.setattr(links, "nuts", SimpleNamespace(sample=sample))
