@@ -13,7 +13,7 @@ import bayescale as bs
 from bayescale.errors import BayescaleError
 from bayescale.inference import nuts
 
-TABLES = 300
+TABLES = 60
 KINDS = ("plain", "loss_sd", "series", "curve", "one group", "two groups")
 
 
