@@ -1,5 +1,4 @@
-"""Settings of every test: functions of PyTensor are evaluated without compilation, and long examples
-in docstrings are told apart."""
+"""Settings of every test: PyTensor interprets graphs, and long examples run with slow tests."""
 
 from __future__ import annotations
 
