@@ -98,7 +98,6 @@ def refused(fit: bs.Fit, runs: bs.Runs) -> None:
     bs.fit("runs.csv")  # pyright: ignore[reportArgumentType]
     bs.fit(runs, draws="many")  # pyright: ignore[reportArgumentType]
     bs.fit(runs, random_sed=1)  # pyright: ignore[reportCallIssue]
-    bs.forecast(runs, N=1e9, D=1e11)  # pyright: ignore[reportArgumentType]
     bs.allocate(fit)  # pyright: ignore[reportCallIssue]
     bs.forcast(fit)  # pyright: ignore[reportAttributeAccessIssue]
     fit.sumary()  # pyright: ignore[reportAttributeAccessIssue]
