@@ -22,9 +22,9 @@ from bayescale import laws
 from bayescale.data import Runs
 from bayescale.errors import FitError
 from bayescale.evaluation.execution import run_all
-from bayescale.inference import flatten, nuts
+from bayescale.inference import flatten
 from bayescale.laws import Law
-from bayescale.model import Design, design, draw_prior, simulate_design, target
+from bayescale.model import Design, design, draw_prior, sample_design, simulate_design
 from bayescale.priors import Prior
 from bayescale.seeds import settle_seed
 
@@ -122,6 +122,7 @@ def calibrate(
     draws: int = 500,
     tune: int = 500,
     chains: int = 4,
+    engine: str = "auto",
     cores: int | None = None,
     target_accept: float | None = None,
     executor=None,
@@ -134,7 +135,7 @@ def calibrate(
     ----------
     runs : Runs
         The design: their sizes and groups are used, and their losses are simulated.
-    law, groups, pool, priors, drift, draws, tune, chains, cores, target_accept
+    law, groups, pool, priors, drift, engine, draws, tune, chains, cores, target_accept
         As in `bayescale.fit`.
     n : int
         Number of simulated tables, at least 2; a conclusion needs 200 or more.
@@ -167,7 +168,14 @@ def calibrate(
     random_seed = settle_seed(random_seed)
     plan = design(runs, laws.get(law), groups, pool, priors, drift)
     truths = draw_prior(plan, n, np.random.default_rng(random_seed))
-    sampling = dict(draws=draws, tune=tune, chains=chains, cores=cores, target_accept=target_accept)
+    sampling = dict(
+        engine=engine,
+        draws=draws,
+        tune=tune,
+        chains=chains,
+        cores=cores,
+        target_accept=target_accept,
+    )
     tables = [
         _Table(plan, {name: values[i] for name, values in truths.items()}, seed, sampling)
         for i, seed in enumerate(np.random.SeedSequence(random_seed).spawn(n))
@@ -190,8 +198,8 @@ def _ranks_of_table(table: _Table) -> tuple[dict[str, float], bool]:
     """Simulate and fit one table; the ranks of its truth, and whether the chains converged."""
     rng = np.random.default_rng(table.seed)
     simulated = simulate_design(table.plan, table.truth, rng)
-    drawn = nuts.sample(
-        target(simulated), seed=int(rng.integers(2**31)), progressbar=False, **table.sampling
+    drawn = sample_design(
+        simulated, seed=int(rng.integers(2**31)), progressbar=False, **table.sampling
     )
     return _ranks(drawn.posterior, table.truth, rng), drawn.convergence.passed
 

@@ -1,12 +1,16 @@
 """Samplers of posterior densities, independent of the model, and convergence diagnostics."""
 
-from bayescale.inference import nuts
+from bayescale.inference import importance, nuts
+from bayescale.inference.bridge import Evidence, bridge
 from bayescale.inference.diagnostics import (
     Convergence,
+    ImportanceDiagnostics,
     convergence,
     flatten,
     scalars,
 )
+from bayescale.inference.mixtures import fitted as fitted_mixture
+from bayescale.inference.modes import Density
 from bayescale.inference.smc import (
     POOR_ERROR,
     PosteriorSample,
@@ -18,10 +22,16 @@ from bayescale.inference.smc import (
 __all__ = [
     "POOR_ERROR",
     "Convergence",
+    "Density",
+    "Evidence",
+    "ImportanceDiagnostics",
     "PosteriorSample",
     "Target",
+    "bridge",
     "convergence",
+    "fitted_mixture",
     "flatten",
+    "importance",
     "integrate",
     "nuts",
     "scalars",

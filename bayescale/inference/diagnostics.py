@@ -1,6 +1,8 @@
-"""Whether the chains agree: R-hat, effective sample sizes, divergences and energy.
+"""How exact draws are.
 
-Vehtari et al. 2021, arXiv:1903.08008, give the rank-normalised forms and the thresholds.
+For chains: R-hat, effective sample sizes, divergences and energy (Vehtari et al. 2021,
+arXiv:1903.08008, give the rank-normalised forms and the thresholds). For importance sampling: the
+effective sample size, the tail of the weights, and the standard error of the evidence.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ import xarray as xr
 R_HAT_BELOW = 1.01
 ESS_ABOVE = 400
 BFMI_ABOVE = 0.3
+PARETO_K_BELOW = 0.7
+EVIDENCE_ERROR_BELOW = 0.1
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,56 @@ class Convergence:
 
     def __str__(self) -> str:
         return f"R-hat <= {self.r_hat:.3f}, ESS >= {self.ess:.0f}, {self.divergences} divergences"
+
+
+@dataclass(frozen=True)
+class ImportanceDiagnostics:
+    """How exact independent draws are, and the evidence.
+
+    Attributes
+    ----------
+    ess : float
+        Effective number of independent draws.
+    pareto_k : float
+        Shape of the tail of the importance weights (Vehtari et al. 2024, arXiv:1507.02646); NaN if
+        the draws were moved after they were weighted.
+    log_evidence, error : float
+        Log of the marginal likelihood and its standard error.
+    moves : int
+        Number of moves after the last weighting.
+    """
+
+    ess: float
+    pareto_k: float
+    log_evidence: float
+    error: float
+    moves: int = 0
+
+    @property
+    def passed(self) -> bool:
+        """Whether every figure is within its threshold."""
+        return not self.failures()
+
+    def failures(self) -> tuple[str, ...]:
+        """Each diagnostic that failed, in words, with its value and its threshold."""
+        failed = []
+        if not self.ess >= ESS_ABOVE:
+            failed.append(f"only {self.ess:.0f} draws are effective (at least {ESS_ABOVE})")
+        if self.pareto_k > PARETO_K_BELOW:
+            failed.append(f"Pareto k is {self.pareto_k:.2f} (at most {PARETO_K_BELOW})")
+        if not self.error <= EVIDENCE_ERROR_BELOW:
+            failed.append(
+                f"the standard error of the log evidence is {self.error:.2f} "
+                f"(at most {EVIDENCE_ERROR_BELOW})"
+            )
+        return tuple(failed)
+
+    def __str__(self) -> str:
+        how = f"{self.moves} moves" if self.moves else f"Pareto k {self.pareto_k:.2f}"
+        return (
+            f"{self.ess:.0f} effective draws, {how}, "
+            f"log evidence {self.log_evidence:.2f} +- {self.error:.2f}"
+        )
 
 
 def flatten(posterior: xr.Dataset) -> tuple[list[str], np.ndarray]:

@@ -54,6 +54,9 @@ FEWEST_DRAWS = 1600
 #: of the time.
 GAMMA = 1e-3
 
+#: Least values of the settings.
+LEAST = {"draws": 10, "tune": 50, "chains": 1}
+
 CACHED = 24  # largest number of compiled models in memory
 _compiled: OrderedDict[Hashable, object] = OrderedDict()
 _lock = threading.Lock()
@@ -156,9 +159,7 @@ def sample(
     FitError
         If `draws`, `tune` or `chains` is too small.
     """
-    for name, value, least in (("draws", draws, 10), ("tune", tune, 50), ("chains", chains, 1)):
-        if int(value) < least:
-            raise FitError(f"{name} is {value}: at least {least} are needed")
+    require(draws=draws, tune=tune, chains=chains)
     stages = target.stages
     if target_accept is not None:
         stages = (Stage(target_accept, 1), Stage(target_accept, 1))
@@ -192,6 +193,17 @@ def sample(
         attempt + 1,
         seconds,
     )
+
+
+def require(**settings: int) -> None:
+    """Raise a `FitError` that names every setting below its least value."""
+    problems = [
+        f"{name} is {value}: at least {LEAST[name]} are needed"
+        for name, value in settings.items()
+        if int(value) < LEAST[name]
+    ]
+    if problems:
+        raise FitError(problems)
 
 
 def _thinned(posterior: xr.Dataset, stats: xr.Dataset, draws: int):

@@ -4,13 +4,15 @@ from bayescale.model import drift
 from bayescale.model.arviz_groups import PRIOR_DRAWS
 from bayescale.model.design import Design
 from bayescale.model.drift import AHEAD_AVERAGED
+from bayescale.model.engines import sample_design
 from bayescale.model.files import atomically
+from bayescale.model.findings import Check
 from bayescale.model.fitting import Fit, fit, fit_design
 from bayescale.model.hierarchy import Effect, Parameter
 from bayescale.model.labels import NEW, labels_in_points, number_of_points, settle_labels
 from bayescale.model.posterior import at_runs, parameters, settle_groups
 from bayescale.model.predictive import predict
-from bayescale.model.pymc_model import declared, target
+from bayescale.model.pymc_model import declared
 from bayescale.model.simulation import draw_prior, simulate, simulate_design
 from bayescale.model.specify import design
 from bayescale.model.storage import Storable
@@ -19,6 +21,7 @@ __all__ = [
     "AHEAD_AVERAGED",
     "NEW",
     "PRIOR_DRAWS",
+    "Check",
     "Design",
     "Effect",
     "Fit",
@@ -36,9 +39,9 @@ __all__ = [
     "number_of_points",
     "parameters",
     "predict",
+    "sample_design",
     "settle_groups",
     "settle_labels",
     "simulate",
     "simulate_design",
-    "target",
 ]

@@ -45,7 +45,9 @@ def _converged(convergence: Convergence) -> Finding:
             "convergence",
             "failed",
             "; ".join(failures),
-            "fit with more draws or tighter priors, or pool more over the groups",
+            "fit with more draws or tighter priors, or pool more over the groups"
+            if isinstance(convergence, Convergence)
+            else "fit with engine='nuts'",
         )
     return Finding("convergence", "passed", str(convergence))
 

@@ -16,16 +16,24 @@ import xarray as xr
 from bayescale import laws
 from bayescale.data import Runs
 from bayescale.errors import ConvergenceWarning
-from bayescale.inference import Convergence, convergence, nuts, scalars
+from bayescale.inference import (
+    Convergence,
+    Evidence,
+    ImportanceDiagnostics,
+    convergence,
+    scalars,
+)
 from bayescale.intervals import defaults, table
 from bayescale.laws import Law
 from bayescale.model.arviz_groups import arviz_groups
 from bayescale.model.checks import check
 from bayescale.model.design import Design
+from bayescale.model.evidence import evidence
 from bayescale.model.findings import Check
 from bayescale.model.labels import NEW
 from bayescale.model.posterior import parameters, settle_groups
-from bayescale.model.pymc_model import build, target
+from bayescale.model.engines import sample_design
+from bayescale.model.pymc_model import build
 from bayescale.model.specify import design
 from bayescale.model.storage import Storable
 from bayescale.priors import Prior
@@ -112,9 +120,26 @@ class Fit(Storable):
         return groups
 
     @cached_property
-    def convergence(self) -> Convergence:
-        """R-hat, effective sample size, divergences and energy of all draws, before thinning."""
+    def convergence(self) -> Convergence | ImportanceDiagnostics:
+        """How exact the draws are.
+
+        With NUTS R-hat, effective sample size, divergences and energy of all draws, before
+        thinning. With particles the effective sample size, the tail of the importance weights and
+        the standard error of the evidence.
+        """
         return convergence(self.posterior, self.stats)
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """Log of the marginal likelihood of the runs under the law, and its standard error.
+
+        Of fits to the same runs, the difference is the log of the Bayes factor. With particles it
+        is computed while sampling, with NUTS by bridge sampling (Meng & Wong 1996).
+        """
+        found = self.convergence
+        if isinstance(found, ImportanceDiagnostics):
+            return Evidence(found.log_evidence, found.error)
+        return evidence(self.posterior, self.plan, found.ess, self.random_seed)
 
     @cached_property
     def _check(self) -> Check:
@@ -216,6 +241,9 @@ class Fit(Storable):
         prob, kind = defaults(ci_prob, ci_kind)
         rows = {}
         figures = scalars(self.posterior)
+        if isinstance(self.convergence, ImportanceDiagnostics):  # not chains
+            ess = self.convergence.ess
+            figures = dict.fromkeys(figures, dict(ess_bulk=ess, ess_tail=ess, r_hat=np.nan))
         for name, variable in self.posterior.data_vars.items():
             dim = variable.dims[2] if variable.ndim > 2 else None
             for label in [None] if dim is None else variable.coords[dim].values:
@@ -286,6 +314,7 @@ def fit(
     priors: Mapping[str, Prior] | None = None,
     drift: str = "auto",
     noise: str = "even",
+    engine: str = "auto",
     draws: int = 1000,
     tune: int = 500,
     chains: int = 4,
@@ -332,17 +361,22 @@ def fit(
         Scale of the noise of log loss. ``"even"``: the same at every loss. ``"by_loss"``: the log
         of the scale is linear in the log of the loss, with an estimated slope, and constant beyond
         the observed losses.
+    engine : {"auto", "particles", "nuts"}
+        The sampler. ``"particles"``: adaptive importance sampling (`bayescale.inference.importance`),
+        for models without groups. It needs no compilation, gives independent draws, and estimates
+        the evidence of the law. ``"nuts"``: the No-U-Turn Sampler, for any model. ``"auto"``:
+        particles without groups, unless too few of them are effective; otherwise NUTS.
     draws : int
-        Draws per chain in the result; at least 10. All chains together have at least 1600 draws,
-        which are thinned to `draws` after convergence is computed.
+        Draws per chain in the result; at least 10. With NUTS all chains together have at least 1600
+        draws, which are thinned to `draws` after convergence is computed.
     tune : int
-        Tuning steps per chain, which adapt the sampler and are discarded; at least 50.
+        NUTS: tuning steps per chain, which adapt the sampler and are discarded; at least 50.
     chains : int
-        Number of independent chains. Convergence is assessed by comparing them.
+        Number of independent chains. The convergence of NUTS is assessed by comparing them.
     cores : int, optional
-        Number of chains that run in parallel; by default the number of processors.
+        NUTS: number of chains that run in parallel; by default the number of processors.
     target_accept : float, optional
-        Target acceptance rate of the sampler. By default 0.9 (0.95 with drift ``"through"``); if
+        NUTS: target acceptance rate of the sampler. By default 0.9 (0.95 with drift ``"through"``); if
         the chains do not converge, sampling is repeated with higher rates and longer chains. A
         given value does not change, and sampling is repeated only if R-hat exceeds 1.3.
     random_seed : int, optional
@@ -373,8 +407,8 @@ def fit(
     -----
     The log loss of a run is the log of the law at the parameters of its groups, plus drift and
     noise (Student-t; normal with drift ``"through"``): see `bayescale.model.pymc_model` and
-    `bayescale.model.drift`. The columns enter the law divided by their geometric means. The sampler
-    is the No-U-Turn Sampler (Hoffman & Gelman 2014, arXiv:1111.4246) of nutpie.
+    `bayescale.model.drift`. The columns enter the law divided by their geometric means. NUTS
+    (Hoffman & Gelman 2014, arXiv:1111.4246) is that of nutpie.
 
     Examples
     --------
@@ -387,6 +421,7 @@ def fit(
     plan = design(runs, laws.get(law), groups, pool, priors, drift, noise)
     fitted = fit_design(
         plan,
+        engine=engine,
         draws=draws,
         tune=tune,
         chains=chains,
@@ -402,6 +437,7 @@ def fit(
 def fit_design(
     plan: Design,
     *,
+    engine: str = "auto",
     draws: int,
     tune: int,
     chains: int = 4,
@@ -412,8 +448,9 @@ def fit_design(
 ) -> Fit:
     """Sample the posterior of a design, without a check and without warnings."""
     random_seed = settle_seed(random_seed)
-    drawn = nuts.sample(
-        target(plan),
+    drawn = sample_design(
+        plan,
+        engine=engine,
         draws=draws,
         tune=tune,
         chains=chains,
@@ -423,13 +460,10 @@ def fit_design(
         progressbar=progressbar,
     )
     facts = dict(
+        drawn.facts,
         draws=draws,
-        tune=tune,
         chains=chains,
-        target_accept=drawn.target_accept,
-        length=drawn.length,
-        attempts=drawn.attempts,
-        seconds=round(drawn.seconds, 2),
+        seconds=round(drawn.facts["seconds"], 2),
         versions={p: version(p) for p in ("bayescale", "pymc", "nutpie", "arviz", "numpy")},
     )
     fitted = Fit(plan, drawn.posterior, drawn.stats, int(random_seed), facts)

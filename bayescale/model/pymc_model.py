@@ -18,6 +18,8 @@ log(loss of a run) = log(law(columns; parameters of its groups)) + drift(scale) 
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from bayescale.errors import LawError
@@ -127,7 +129,9 @@ def declared(p: Parameter, prior, *, scale_known: bool = False, initval=None) ->
     """
     import pymc as pm
 
-    kinds = {"log": pm.LogNormal, "logit": pm.LogitNormal, "identity": pm.Normal}
+    # PyMC samples a logit-normal variable on its natural scale unless it is told otherwise.
+    logit = partial(pm.LogitNormal, default_transform=pm.distributions.transforms.logodds)
+    kinds = {"log": pm.LogNormal, "logit": logit, "identity": pm.Normal}
     variable, link = kinds[p.prior.link], p.prior.link
     centre, width, log_between = prior[0], prior[1], prior[2]
     out = {}

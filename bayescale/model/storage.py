@@ -25,7 +25,7 @@ import xarray as xr
 
 from bayescale.data import Runs
 from bayescale.errors import BayescaleError, FitError, LawError
-from bayescale.inference import Convergence
+from bayescale.inference import Convergence, ImportanceDiagnostics
 from bayescale.laws import Law, get
 from bayescale.model import drift
 from bayescale.model.design import TERMS, Design
@@ -166,7 +166,7 @@ class _Writer:
     """Describes values in JSON; collects datasets, results and arrays, which JSON cannot hold."""
 
     def __init__(self, parts: tuple, laws: dict[str, Law]):
-        self.parts, self.laws = (*parts, Convergence), laws
+        self.parts, self.laws = (*parts, Convergence, ImportanceDiagnostics), laws
         self.groups: dict[str, xr.Dataset | xr.DataTree] = {}
         self.arrays: dict[str, list[np.ndarray]] = {}
 
@@ -219,7 +219,11 @@ class _Reader:
 
     def __init__(self, tree: xr.DataTree, parts: tuple, laws: _Laws):
         self.tree, self.laws = tree, laws
-        self.classes = {p.__name__: p for p in (*parts, Convergence) if isinstance(p, type)}
+        self.classes = {
+            p.__name__: p
+            for p in (*parts, Convergence, ImportanceDiagnostics)
+            if isinstance(p, type)
+        }
         self.named = {p.name: p for p in parts if not isinstance(p, type)}
         flat = tree[ARRAYS].to_dataset() if ARRAYS in tree.children else {}
         self.arrays = {str(name): flat[name].to_numpy() for name in flat}

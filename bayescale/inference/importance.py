@@ -1,0 +1,252 @@
+"""Adaptive importance sampling: posterior draws and the evidence, without chains or compilation.
+
+For posteriors of about a dozen dimensions or fewer, whose density can be evaluated at thousands of
+positions at once.
+
+1. The first proposal is Laplace's approximation at the modes (`bayescale.inference.modes`).
+2. Rounds of adaptive multiple importance sampling (Cornuet, Marin, Mira and Robert 2012,
+   doi:10.1111/j.1467-9469.2011.00756.x): each draws from a Student-t mixture that was fitted to the
+   weighted draws of the rounds before. All draws are weighted against the mean of all proposals.
+   From round `LOCAL_FROM` on the components are local approximations along the posterior.
+3. If the weights remain uneven after `ROUNDS` rounds, because the posterior is a curved ridge, the
+   draws are resampled and moved by a Markov kernel that leaves the posterior unchanged: differential
+   evolution (ter Braak 2006, doi:10.1007/s11222-006-8769-1) and independent proposals from a
+   mixture that is refitted to the moved draws. The evidence is then that of bridge sampling between
+   the moved draws and the mixture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bayescale.inference.bridge import bridge
+from bayescale.inference.diagnostics import ImportanceDiagnostics
+from bayescale.inference.mixtures import Mixture, along, at_modes, fitted
+from bayescale.inference.modes import Density, find_modes, log_prior
+from bayescale.inference.smc import systematic_resample
+
+#: Draws of a round, largest number of rounds, and the round from which on proposals are local.
+ROUND, ROUNDS, LOCAL_FROM = 2500, 6, 3
+#: Rounds end when the effective sample size is at least this, and the standard error of the log
+#: evidence and the shape of the tail of the weights are at most these.
+TARGET_ESS, TARGET_ERROR, TARGET_K = 2500, 0.03, 0.6
+#: A mixture is fitted to this many resampled draws. Weights are tempered until the effective number
+#: is at least `LEAST_EFFECTIVE` per dimension.
+#: The number is larger for local approximations, whose points have to lie apart.
+RESAMPLED, LEAST_EFFECTIVE, LOCAL_FACTOR = 3000, 25, 2
+#: Number of draws that are moved, moves between two fits of the mixture, and largest number of fits.
+PARTICLES, MOVES, FITS = 2000, 20, 5
+#: Moves end when the largest correlation of a coordinate with its value before all moves is below
+#: this, but not before `FEWEST_FITS` fits.
+FORGOTTEN, FEWEST_FITS = 0.3, 3
+#: Optimal scale of differential evolution for normal targets, times the root of the dimension, and
+#: standard deviation of the log of the factor on it.
+EVOLUTION, EVOLUTION_SPREAD = 2.38 / np.sqrt(2), 0.7
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Equally weighted draws from a posterior.
+
+    Attributes
+    ----------
+    positions : (draw, dimension)
+        In random order.
+    log_posterior : (draw,)
+        Log of prior times likelihood.
+    diagnostics : ImportanceDiagnostics
+    """
+
+    positions: np.ndarray
+    log_posterior: np.ndarray
+    diagnostics: ImportanceDiagnostics
+
+
+def sample(density: Density, draws: int, rng: np.random.Generator, report=None) -> Sampled:
+    """Draw from a posterior and integrate it.
+
+    Parameters
+    ----------
+    density : Density
+    draws : int
+        Number of draws in the result.
+    rng : numpy.random.Generator
+    report : callable, optional
+        ``report(text)`` is called at every stage.
+
+    Examples
+    --------
+    >>> density = Density(2, lambda z: -0.5 * ((z - 1) ** 2).sum(axis=1) - np.log(2 * np.pi))
+    >>> found = sample(density, 1000, np.random.default_rng(1))
+    >>> exact = -0.5 - np.log(4 * np.pi)  # the data are normal around z: N(1; 0, 2) twice
+    >>> found.positions.shape, bool(abs(found.diagnostics.log_evidence - exact) < 0.1)
+    ((1000, 2), True)
+    """
+    report = report or (lambda text: None)
+    report("looking for modes")
+    mixture = at_modes(find_modes(density, rng))
+    rounds = _Rounds(density, rng)
+    for number in range(ROUNDS):
+        report("importance sampling")
+        rounds.add(mixture)
+        if number > 0 and rounds.suffice:
+            return rounds.result(draws)
+        mixture = rounds.fitted(local=number >= LOCAL_FROM - 1)
+    report("moving draws along the posterior")
+    return _moved(density, *rounds.resampled(PARTICLES), mixture, draws, rng)
+
+
+class _Rounds:
+    """All draws so far, weighted against the mean of all proposals."""
+
+    def __init__(self, density: Density, rng: np.random.Generator):
+        self.density, self.rng = density, rng
+        self.proposals: list[Mixture] = []
+        self.z = np.zeros((0, density.dimension))
+        self.log_posterior = self.log_prior = self.log_proposal = np.zeros(0)
+
+    def add(self, mixture: Mixture) -> None:
+        """Draw from one more proposal, and update all weights."""
+        z = mixture.draw(ROUND, self.rng)
+        of_prior = log_prior(z)
+        # Sums of the densities of all proposals, at the draws so far and at the new ones.
+        before = np.logaddexp(self.log_proposal, mixture.log_density(self.z, self.log_prior))
+        self.proposals.append(mixture)
+        own = [m.log_density(z, of_prior) for m in self.proposals]
+        self.log_proposal = np.concatenate([before, np.logaddexp.reduce(own, axis=0)])
+        self.z = np.concatenate([self.z, z])
+        self.log_prior = np.concatenate([self.log_prior, of_prior])
+        self.log_posterior = np.concatenate([self.log_posterior, self.density.log_posterior(z)])
+        log_weight = self.log_posterior - self.log_proposal + np.log(len(self.proposals))
+        total = np.logaddexp.reduce(log_weight)
+        self.log_evidence = float(total - np.log(len(z) * len(self.proposals)))
+        self.log_weight = log_weight - total if np.isfinite(total) else np.zeros_like(log_weight)
+
+    @property
+    def ess(self) -> float:
+        return float(np.exp(-np.logaddexp.reduce(2 * self.log_weight)))
+
+    @property
+    def error(self) -> float:
+        return float(np.sqrt(max(1 / self.ess - 1 / len(self.z), 0.0)))
+
+    @property
+    def suffice(self) -> bool:
+        return self.ess >= TARGET_ESS and self.error <= TARGET_ERROR and self.pareto_k() <= TARGET_K
+
+    def pareto_k(self) -> float:
+        from arviz_stats.base import array_stats
+
+        finite = self.log_weight[np.isfinite(self.log_weight)]
+        return float(array_stats.psislw(-finite)[1])  # it takes minus the log weights
+
+    def fitted(self, local: bool) -> Mixture:
+        """A mixture fitted to the weighted draws."""
+        finite = np.isfinite(self.log_weight)
+        log_weight = self.log_weight[finite]
+        needed = LEAST_EFFECTIVE * self.z.shape[1] * (LOCAL_FACTOR if local else 1)
+        power, needed = 1.0, min(needed, len(log_weight) / 2)
+        while True:
+            log_tempered = power * log_weight
+            log_tempered -= np.logaddexp.reduce(log_tempered)
+            effective = float(np.exp(-np.logaddexp.reduce(2 * log_tempered)))
+            if effective >= needed:
+                break
+            power *= 0.8
+        chosen = systematic_resample(np.exp(log_tempered), RESAMPLED, self.rng)
+        z = self.z[finite][chosen]
+        if local:
+            return along(self.density, z, self.rng)
+        return fitted(z, min(effective, RESAMPLED), self.rng)
+
+    def resampled(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Equally weighted draws in random order, and their log posterior."""
+        chosen = self.rng.permutation(systematic_resample(np.exp(self.log_weight), n, self.rng))
+        return self.z[chosen], self.log_posterior[chosen]
+
+    def result(self, draws: int) -> Sampled:
+        return Sampled(
+            *self.resampled(draws),
+            ImportanceDiagnostics(
+                min(self.ess, draws), self.pareto_k(), self.log_evidence, self.error
+            ),
+        )
+
+
+# -- moves -------------------------------------------------------------------------------------
+
+
+def _moved(density: Density, z, value, mixture: Mixture, draws: int, rng) -> Sampled:
+    """Draws moved until they do not depend on where they started, and the evidence."""
+    start, half = z, len(z) // 2
+    for fits in range(1, FITS + 1):
+        before_z, before_value = z, value
+        z, value = _moves(density, z, value, mixture, rng)
+        dependence = _largest_correlation(start, z)
+        if fits >= FEWEST_FITS and dependence < FORGOTTEN:
+            break
+        mixture = along(density, z, rng)
+    independent = max(1 - dependence**2, 1e-3)
+    # Each half of the draws is bridged to a mixture that was fitted to the other half.
+    found = []
+    for other, own in ((slice(0, half), slice(half, None)), (slice(half, None), slice(0, half))):
+        proposal = along(density, z[other], rng)
+        new = proposal.draw(ROUND, rng)
+        found.append(
+            bridge(
+                value[own] - proposal.log_density(z[own]),
+                density.log_posterior(new) - proposal.log_density(new),
+                independent * half,
+            )
+        )
+    one, two = found
+    # The difference between the halves shows errors that the formal standard error does not.
+    error = float(max(np.hypot(one.error, two.error), abs(one.log - two.log)) / 2)
+    diagnostics = ImportanceDiagnostics(
+        ess=float(min(independent * len(z), draws)),
+        pareto_k=np.nan,
+        log_evidence=(one.log + two.log) / 2,
+        error=error,
+        moves=fits * MOVES,
+    )
+    z, value = np.concatenate([z, before_z]), np.concatenate([value, before_value])
+    chosen = np.arange(draws) % min(len(z), max(draws, len(start)))
+    chosen = rng.permutation(chosen)
+    return Sampled(z[chosen], value[chosen], diagnostics)
+
+
+def _moves(density: Density, z, value, mixture: Mixture, rng):
+    """Alternating moves of differential evolution and independent proposals."""
+    z, value = z.copy(), value.copy()
+    n, d = z.shape
+    halves = slice(0, n // 2), slice(n // 2, n)
+
+    def accept(moving, proposal, log_ratio):
+        new = density.log_posterior(proposal)
+        accepted = np.log(rng.random(len(proposal))) < new - value[moving] + log_ratio
+        z[moving] = np.where(accepted[:, None], proposal, z[moving])
+        value[moving] = np.where(accepted, new, value[moving])
+
+    for move in range(MOVES):
+        if move % 2:
+            proposal = mixture.draw(n, rng)
+            log_ratio = mixture.log_density(z) - mixture.log_density(proposal)
+            accept(slice(None), proposal, log_ratio)
+            continue
+        # The differences are those of draws that do not move at the same time.
+        for moving, resting in (halves, halves[::-1]):
+            others = z[resting]
+            one, other = rng.integers(len(others), size=(2, len(z[moving])))
+            spread = np.exp(EVOLUTION_SPREAD * rng.standard_normal(len(one)))
+            factor = EVOLUTION / np.sqrt(d) * spread
+            accept(moving, z[moving] + factor[:, None] * (others[one] - others[other]), 0.0)
+    return z, value
+
+
+def _largest_correlation(start: np.ndarray, end: np.ndarray) -> float:
+    """The largest absolute correlation between a coordinate before and after the moves."""
+    a, b = (x - x.mean(axis=0) for x in (start, end))
+    norm = np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
+    return float(np.abs((a * b).sum(axis=0) / np.maximum(norm, 1e-300)).max())

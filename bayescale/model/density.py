@@ -1,0 +1,241 @@
+"""The log density of a design in numpy, at many parameter values at once.
+
+It is the density of `bayescale.model.pymc_model`, up to a constant. Every coordinate is standard
+normal under the prior: a population value in units of its prior, the log of a between-group scale in
+units of its prior, and the value of a group minus the population value in units of the scale, all on
+the link scale.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+
+from bayescale.inference import Density
+from bayescale.model import drift as drifts
+from bayescale.model import noise
+from bayescale.model.design import Design
+from bayescale.model.hierarchy import SCALE_SPREAD
+from bayescale.priors import from_link, to_link
+
+#: Largest number of parameters of a posterior that is sampled without chains.
+MOST_PARAMETERS = 12
+#: Numbers in one array; larger ones do not stay in the cache of a processor.
+CHUNK = 40_000
+#: Modes are looked for with at most this many runs, evenly spaced along the scale.
+COARSE = 60
+#: Half of the residuals are smaller than this many noise scales, if `nu` is about 6.
+HALF_INSIDE = 0.72
+
+
+class LogColumn(np.ndarray):
+    """A column of runs whose powers are computed from its logarithm, in half the time."""
+
+    def __new__(cls, log: np.ndarray):
+        column = np.exp(log).view(cls)
+        column.log = log
+        return column
+
+    def __pow__(self, exponent):
+        log = getattr(self, "log", None)
+        return np.power(np.asarray(self), exponent) if log is None else np.exp(log * exponent)
+
+
+def is_small(plan: Design) -> bool:
+    """Whether a design has few parameters, none of which varies between groups."""
+    return not plan.groups and len(plan.parameters) <= MOST_PARAMETERS
+
+
+def density(plan: Design) -> Density:
+    """The posterior of a design; the coordinates are those of `variables`."""
+    coarse = None
+    if len(plan.runs) > COARSE and not plan.groups:
+        coarse = _log_likelihood(_thinned(plan))
+    improved = None if plan.groups else lambda z: _with_noise(plan, z)
+    return Density(dimension(plan), _log_likelihood(plan), coarse, improved)
+
+
+# -- coordinates -------------------------------------------------------------------------------
+
+
+def dimension(plan: Design) -> int:
+    """Number of coordinates."""
+    total = 0
+    for p in plan.parameters:
+        total += p.has_population
+        total += sum(len(plan.levels[e.column]) for e in p.effects)
+        total += sum(e.pooling == "partial" for e in p.effects)
+    return total
+
+
+def variables(plan: Design, z: np.ndarray) -> dict[str, np.ndarray]:
+    """The variables of the model at positions z, (n, coordinate).
+
+    Returns
+    -------
+    dict of str to array
+        Parameters (n,) and values per group (n, level) on the natural scale, between-group scales
+        (n,) on the link scale.
+    """
+    out, place = {}, 0
+    for p in plan.parameters:
+        link, population = p.prior.link, np.full(len(z), p.prior.centre)
+        if p.has_population:
+            population = population + p.prior.width * z[:, place]
+            out[p.name] = from_link(link, population)
+            place += 1
+        for effect in p.effects:
+            scale = np.full(len(z), p.prior.width)
+            if effect.pooling == "partial":
+                scale = p.prior.between_width * np.exp(SCALE_SPREAD * z[:, place])
+                out[p.scale(effect)] = scale
+                place += 1
+            size = len(plan.levels[effect.column])
+            offset = z[:, place : place + size]
+            out[p.member(effect)] = from_link(link, population[:, None] + scale[:, None] * offset)
+            place += size
+    return out
+
+
+def coordinates(plan: Design, values: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The positions z, (n, coordinate), of the variables of a model: the inverse of `variables`."""
+    columns = []
+    for p in plan.parameters:
+        link, population = p.prior.link, p.prior.centre
+        if p.has_population:
+            population = to_link(link, np.asarray(values[p.name]))
+            columns.append((population - p.prior.centre) / p.prior.width)
+        for effect in p.effects:
+            scale = p.prior.width
+            if effect.pooling == "partial":
+                scale = np.asarray(values[p.scale(effect)])
+                columns.append(np.log(scale / p.prior.between_width) / SCALE_SPREAD)
+            members = to_link(link, np.asarray(values[p.member(effect)]))
+            columns += list((members.T - population) / scale)
+    return np.stack(columns, axis=-1)
+
+
+def _thinned(plan: Design) -> Design:
+    """The same design with `COARSE` of its runs, evenly spaced along the scale."""
+    order = np.argsort(plan.log_scale, kind="stable")
+    keep = np.zeros(len(order), bool)
+    keep[order[np.linspace(0, len(order) - 1, COARSE).round().astype(int)]] = True
+    return replace(plan, runs=plan.runs[keep])
+
+
+def _with_noise(plan: Design, z: np.ndarray) -> np.ndarray:
+    """Positions with the noise scale at which half of the residuals are larger."""
+    values = {name: v[:, None] for name, v in variables(plan, z).items()}
+    with np.errstate(all="ignore"):
+        law = plan.law(plan.columns, plan.scales, values)
+        typical = np.median(np.abs(plan.log_loss - np.log(law)), axis=1) / HALF_INSIDE
+        sigma = plan.parameter("sigma").prior
+        scale = (np.log(typical) - sigma.centre) / sigma.width
+    out, place = z.copy(), [p.name for p in plan.parameters].index("sigma")
+    out[:, place] = np.where(np.isfinite(scale), scale, z[:, place])
+    return out
+
+
+# -- likelihood --------------------------------------------------------------------------------
+
+
+def _log_likelihood(plan: Design) -> Callable[[np.ndarray], np.ndarray]:
+    arrays = plan.arrays()
+    columns = [LogColumn(arrays[f"log_{c}"]) for c in plan.law.columns]
+    index = {g: plan.index(g) for g in plan.groups}
+    numbers, at_knots = len(plan.runs), []
+    if plan.drift == "through":
+        logs = [np.atleast_2d(arrays[f"log_{c}_at_knots"]) for c in plan.law.columns]
+        at_knots = [LogColumn(log) for log in logs]
+        numbers *= drifts.KNOTS
+
+    def part(z):
+        drawn = variables(plan, z)
+        columns_of = {name: v[:, None] if v.ndim == 1 else v for name, v in drawn.items()}
+        values = {
+            p.name: p.value(columns_of, lambda effect, members, _: members[:, index[effect.column]])
+            for p in plan.parameters
+        }
+        of_law = {p: values[p] for p in plan.law.parameters}
+        mean, scale = np.log(plan.law.loss(*columns, **of_law)), values["sigma"]
+        if plan.has_trend:
+            scale = scale * noise.factor(values["trend"], mean, arrays["loss_range"])
+        if plan.has_loss_sd:
+            scale = np.sqrt(scale**2 + arrays["log_loss_sd"] ** 2)
+        residual = (arrays["observed_log_loss"] - mean) / scale
+        correlation = None
+        if plan.has_series:
+            correlation = noise.correlation(arrays["gap"], values["memory"])
+        if plan.drift == "through":
+            of_law = {p: v[..., None] for p, v in of_law.items()}
+            curve = np.log(plan.law.loss(*at_knots, **of_law))
+            basis = drifts.deviations(mean[..., None], curve, arrays["increments"])
+            basis = basis * (values["drift"] / scale)[..., None]
+            return _marginal(plan, residual, basis, scale, correlation, arrays)
+        if plan.has_series:
+            residual = noise.innovation(residual, residual[:, arrays["previous"]], correlation)
+            scale = scale * noise.unexplained(correlation)
+        return _student(residual, scale, values["nu"])
+
+    def quietly(z):
+        with np.errstate(all="ignore"):
+            return part(z)
+
+    def log_likelihood(z):
+        rows = max(1, CHUNK // numbers)
+        parts = [z[i : i + rows] for i in range(0, len(z), rows)]
+        if len(parts) == 1:
+            return quietly(z)
+        return np.concatenate(list(_threads(os.getpid()).map(quietly, parts)))
+
+    return log_likelihood
+
+
+def _student(residual, scale, nu) -> np.ndarray:
+    """Sum over runs of the Student-t log density, (n,)."""
+    from scipy.special import gammaln
+
+    kernel = (nu + 1) / 2 * np.log1p(residual**2 / nu) + np.log(scale)
+    constant = gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * np.log(nu * np.pi)
+    return np.broadcast_to(constant, residual.shape).sum(axis=1) - kernel.sum(axis=1)
+
+
+def _marginal(plan: Design, residual, basis, scale, correlation, arrays) -> np.ndarray:
+    """Log density of normal residuals with all steps of the drift integrated out, (n,).
+
+    See `bayescale.model.pymc_model`.
+    """
+    log_scale = np.broadcast_to(np.log(scale), residual.shape).sum(axis=1)
+    if plan.has_series:
+        previous = arrays["previous"]
+        residual = noise.innovation(residual, residual[:, previous], correlation)
+        basis = noise.innovation(basis, basis[:, previous], correlation[..., None])
+        log_scale = log_scale + np.log(noise.unexplained(correlation)).sum(axis=1)
+    total = -0.5 * (residual**2).sum(axis=1) - log_scale
+    total -= 0.5 * np.log(2 * np.pi) * residual.shape[1]
+    for cell in range(len(plan.cells)):
+        rows = plan.cell == cell
+        own = basis[:, rows]
+        precision = np.eye(drifts.KNOTS) + own.transpose(0, 2, 1) @ own
+        projected = own.transpose(0, 2, 1) @ residual[:, rows, None]
+        finite = np.isfinite(precision).all(axis=(1, 2))
+        precision[~finite] = np.eye(drifts.KNOTS)
+        root = np.linalg.cholesky(precision)
+        solved = np.linalg.solve(root, projected)[..., 0]
+        log_det = np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
+        total = total + np.where(finite, 0.5 * (solved**2).sum(axis=1) - log_det, -np.inf)
+    return total
+
+
+@lru_cache(maxsize=1)
+def _threads(process: int) -> ThreadPoolExecutor:
+    """Threads for parts of the draws: numpy computes without holding the interpreter's lock.
+
+    A forked process has no threads, and makes its own.
+    """
+    return ThreadPoolExecutor(os.cpu_count() or 1)

@@ -1,0 +1,114 @@
+"""The sampler of a design: importance sampling where there are few parameters, otherwise NUTS."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from bayescale.errors import FitError, unknown
+from bayescale.inference import Convergence, ImportanceDiagnostics, importance, nuts
+from bayescale.model.density import MOST_PARAMETERS, density, is_small, variables
+from bayescale.model.design import Design
+from bayescale.model.pymc_model import check_law, target
+from bayescale.progress import bar
+
+#: Values of ``engine=`` in `bayescale.fit`.
+ENGINES = ("auto", "particles", "nuts")
+
+
+class Drawn(NamedTuple):
+    """Draws from the posterior of a design, how exact they are, and how they were made.
+
+    Attributes
+    ----------
+    posterior, stats : xarray.Dataset
+        Dims (chain, draw, ...).
+    convergence : Convergence or ImportanceDiagnostics
+    facts : mapping
+        ``engine``, ``seconds`` and the settings that the engine chose.
+    """
+
+    posterior: xr.Dataset
+    stats: xr.Dataset
+    convergence: Convergence | ImportanceDiagnostics
+    facts: Mapping[str, object]
+
+
+def sample_design(
+    plan: Design,
+    *,
+    engine: str = "auto",
+    draws: int,
+    tune: int,
+    chains: int = 4,
+    cores: int | None = None,
+    target_accept: float | None = None,
+    seed: int,
+    progressbar: bool | None = None,
+) -> Drawn:
+    """Sample the posterior of a design.
+
+    With ``engine="auto"``, NUTS is used for designs with groups or many parameters, if
+    `target_accept` is given, and if importance sampling does not give enough effective draws.
+
+    Raises
+    ------
+    FitError
+        If the engine is unknown or cannot sample this design, or if `draws`, `tune` or `chains` is
+        too small.
+    """
+    if engine not in ENGINES:
+        raise FitError(unknown("engine", engine, ENGINES))
+    if engine == "particles" and not is_small(plan):
+        raise FitError(
+            f"engine 'particles' samples models without groups and with at most {MOST_PARAMETERS} "
+            f"parameters; this one has {len(plan.parameters)} parameters and the groups "
+            f"{', '.join(plan.groups) or '(none)'}: leave engine out, or give engine='nuts'"
+        )
+    nuts.require(draws=draws, tune=tune, chains=chains)
+    started = time.perf_counter()
+    if engine == "particles" or (engine == "auto" and target_accept is None and is_small(plan)):
+        drawn = _particles(plan, draws, chains, seed, progressbar)
+        if drawn.convergence.passed or engine == "particles":
+            return drawn
+    sampled = nuts.sample(
+        target(plan),
+        draws=draws,
+        tune=tune,
+        chains=chains,
+        cores=cores,
+        target_accept=target_accept,
+        seed=seed,
+        progressbar=progressbar,
+    )
+    facts = dict(
+        engine="nuts",
+        tune=tune,
+        target_accept=sampled.target_accept,
+        length=sampled.length,
+        attempts=sampled.attempts,
+        seconds=time.perf_counter() - started,
+    )
+    return Drawn(sampled.posterior, sampled.stats, sampled.convergence, facts)
+
+
+def _particles(plan: Design, draws: int, chains: int, seed: int, progressbar) -> Drawn:
+    check_law(plan.law, plan)
+    started = time.perf_counter()
+    with bar(progressbar) as step:
+        sampled = importance.sample(
+            density(plan), draws * chains, np.random.default_rng(seed), report=step
+        )
+
+    def shaped(values):
+        return ("chain", "draw"), values.reshape(chains, draws)
+
+    coords = {"chain": np.arange(chains), "draw": np.arange(draws)}
+    values = {name: shaped(v) for name, v in variables(plan, sampled.positions).items()}
+    stats = xr.Dataset({"lp": shaped(sampled.log_posterior)}, coords)
+    facts = dict(engine="particles", attempts=1, seconds=time.perf_counter() - started)
+    return Drawn(xr.Dataset(values, coords), stats, sampled.diagnostics, facts)
