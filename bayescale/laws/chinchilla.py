@@ -22,11 +22,12 @@ chinchilla = Law(
     optimum=optimum,
     constants=constants,
     priors=dict(
-        # Text, in nats per token: E is 1.3 to 2.0 in refits (one sd is a factor of 1.4).
-        E=Positive(1.7, spread=1.4, between=1.1),
-        # Reducible loss at the centre of a sweep, 90 %: 0.1 to 1.5 nats.
-        A=Positive(0.4, spread=2.2, between=1.2),
-        B=Positive(0.4, spread=2.2, between=1.2),
+        # In units of the typical loss of the runs. Text sweeps have a typical loss of 2.7 to 4.3
+        # nats and floors of 1.3 to 2.0 nats: shares of 0.4 to 0.7.
+        E=Positive(0.55, spread=1.5, between=1.1, of="loss"),
+        # Reducible loss at the centre of a sweep, 90 %: 0.04 to 0.55 of the loss.
+        A=Positive(0.15, spread=2.2, between=1.2, of="loss"),
+        B=Positive(0.15, spread=2.2, between=1.2, of="loss"),
         # Published exponents of text sweeps: 0.18 to 0.68.
         alpha=Positive(0.35, spread=1.5, between=1.1),
         beta=Positive(0.35, spread=1.5, between=1.1),

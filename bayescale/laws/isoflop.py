@@ -33,9 +33,10 @@ isoflop = Law(
     optimum=optimum,
     constants=constants,
     priors=dict(
-        E=Positive(1.7, spread=1.4, between=1.1),
+        # As in `chinchilla`, in units of the typical loss of the runs.
+        E=Positive(0.55, spread=1.5, between=1.1, of="loss"),
         # Reducible loss at the optimum of the central budget.
-        K=Positive(0.8, spread=2.2, between=1.05),
+        K=Positive(0.28, spread=2.2, between=1.05, of="loss"),
         # alpha a of `chinchilla` at its medians; published fits: 0.05 (no limit) to 0.19.
         gamma=Positive(0.17, spread=1.6, between=1.1),
         # Sweeps are centred on the optimum within a factor of about 3. Optima of single

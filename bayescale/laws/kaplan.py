@@ -41,9 +41,9 @@ kaplan = Law(
     optimum=optimum,
     constants=constants,
     priors=dict(
-        # Without a floor the amplitudes are the whole loss, 90 %: 1.2 to 5.4 nats.
-        A=Positive(2.5, spread=1.6, between=1.1),
-        B=Positive(2.5, spread=1.6, between=1.1),
+        # Without a floor the amplitudes are most of the loss, 90 %: 0.4 to 1.8 of it.
+        A=Positive(0.85, spread=1.6, between=1.1, of="loss"),
+        B=Positive(0.85, spread=1.6, between=1.1, of="loss"),
         # Published: 0.07 to 0.10; one sd is a factor of 1.5.
         alpha_N=Positive(0.09, spread=1.5, between=1.1),
         alpha_D=Positive(0.09, spread=1.5, between=1.1),
@@ -65,9 +65,10 @@ kaplan_floor = Law(
     optimum=optimum_with_floor,
     constants=constants_with_floor,
     priors=dict(
-        E=Positive(1.7, spread=1.4, between=1.1),
-        A=Positive(0.8, spread=2.0, between=1.2),
-        B=Positive(0.8, spread=2.0, between=1.2),
+        # As in `chinchilla`; the amplitudes are those of both of its terms together.
+        E=Positive(0.55, spread=1.5, between=1.1, of="loss"),
+        A=Positive(0.28, spread=2.0, between=1.2, of="loss"),
+        B=Positive(0.28, spread=2.0, between=1.2, of="loss"),
         # The reducible loss falls faster than the whole loss.
         alpha_N=Positive(0.3, spread=1.6, between=1.1),
         alpha_D=Positive(0.3, spread=1.6, between=1.1),

@@ -37,10 +37,11 @@ kaplan_steps = Law(
     loss=loss,
     constants=constants,
     priors=dict(
-        # The loss of a model at the centre after infinitely many steps, 90 %: 1.2 to 5.4 nats.
-        A=Positive(2.5, spread=1.6, between=1.1),
+        # The loss of a model at the centre after infinitely many steps, in units of the typical
+        # loss of the runs, 90 %: 0.4 to 1.8.
+        A=Positive(0.85, spread=1.6, between=1.1, of="loss"),
         # The part of the loss at the centre of the runs that more steps would remove.
-        B=Positive(0.2, spread=2.5, between=1.2),
+        B=Positive(0.07, spread=2.5, between=1.2, of="loss"),
         alpha_N=Positive(0.09, spread=1.5, between=1.1),
         # Published: 0.76; one sd is a factor of 1.4.
         alpha_S=Positive(0.76, spread=1.4, between=1.1),

@@ -19,9 +19,10 @@ multiplicative = Law(
     loss=loss,
     constants=constants,
     priors=dict(
-        E=Positive(1.7, spread=1.4, between=1.1),
+        # As in `chinchilla`, in units of the typical loss of the runs.
+        E=Positive(0.55, spread=1.5, between=1.1, of="loss"),
         # Both terms of `chinchilla` at once.
-        A=Positive(0.8, spread=2.2, between=1.2),
+        A=Positive(0.28, spread=2.2, between=1.2, of="loss"),
         # Smaller than in a law of one column, because both columns share the decrease.
         alpha=Positive(0.2, spread=1.7, between=1.1),
         beta=Positive(0.2, spread=1.7, between=1.1),

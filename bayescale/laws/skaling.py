@@ -29,11 +29,12 @@ skaling = Law(
     optimum=optimum,
     constants=constants,
     priors=dict(
-        # From near zero (0.16; Kaplan's law has no floor) to above 1.8, the value for text.
-        E=Positive(1.0, spread=2.5, between=1.1),
-        # Reducible loss: from 0.2 nats above a high floor to the whole loss without a floor.
-        A=Positive(0.8, spread=2.5, between=1.2),
-        B=Positive(0.8, spread=2.5, between=1.2),
+        # In units of the typical loss of the runs: from near zero (Kaplan's law has no floor) to
+        # 0.6, the share of the floor for text.
+        E=Positive(0.35, spread=2.5, between=1.1, of="loss"),
+        # Reducible loss: from a twentieth above a high floor to the whole loss without a floor.
+        A=Positive(0.28, spread=2.5, between=1.2, of="loss"),
+        B=Positive(0.28, spread=2.5, between=1.2, of="loss"),
         # From Kaplan's exponents without a floor (0.08) to exponents above a floor (0.6).
         alpha=Positive(0.22, spread=2.0, between=1.1),
         beta=Positive(0.22, spread=2.0, between=1.1),
