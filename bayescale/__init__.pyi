@@ -81,6 +81,9 @@ from .evaluation import (
     compare as compare,
 )
 from .evaluation import (
+    ensemble as ensemble,
+)
+from .evaluation import (
     hypotheses as hypotheses,
 )
 from .evaluation import (

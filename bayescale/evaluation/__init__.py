@@ -3,6 +3,7 @@
 from bayescale.evaluation import scores
 from bayescale.evaluation.claims import LARGE
 from bayescale.evaluation.comparison import Comparison, average, compare
+from bayescale.evaluation.ensembles import ensemble
 from bayescale.evaluation.hypothesis_comparison import Hypotheses, hypotheses
 from bayescale.evaluation.jobs import BAYESCALE
 from bayescale.evaluation.rollouts import AVERAGE, DISTANCES, Rollout, rollout
@@ -20,6 +21,7 @@ __all__ = [
     "average",
     "calibrate",
     "compare",
+    "ensemble",
     "envelope",
     "hypotheses",
     "rollout",

@@ -17,7 +17,7 @@ from bayescale.evaluation import scores as scoring
 from bayescale.evaluation.baselines import Baseline, huber_bootstrap, persistence
 from bayescale.evaluation.execution import quiet, run_all
 from bayescale.evaluation.splits import Problem
-from bayescale.forecasting import ahead_in_average, forecast
+from bayescale.forecasting import ahead_of, forecast
 from bayescale.laws import Law
 from bayescale.model import Fit, design, fit_design
 
@@ -166,7 +166,7 @@ def by_posterior(job: Job) -> Prediction:
 
     member = None
     if job.averaged and plan.drift == "ahead":
-        member = predicted(replace(fitted, plan=replace(plan, ahead=ahead_in_average(fitted))))
+        member = predicted(replace(fitted, plan=replace(plan, ahead=ahead_of(fitted, True))))
     return Prediction(*predicted(fitted), fitted.convergence.passed, member)
 
 

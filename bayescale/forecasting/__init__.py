@@ -3,6 +3,7 @@
 from bayescale.forecasting.allocation import Allocation, allocate, best_split, regret
 from bayescale.forecasting.averaging import (
     Average,
+    ahead_of,
     mix,
     named,
     other_runs,
@@ -10,7 +11,7 @@ from bayescale.forecasting.averaging import (
     stacking,
     warn_if_any_failed,
 )
-from bayescale.forecasting.forecasts import DRIFTS, Forecast, ahead_in_average, forecast
+from bayescale.forecasting.forecasts import DRIFTS, Forecast, forecast
 from bayescale.forecasting.points import complete_counts, read_points
 from bayescale.forecasting.predictive_draws import PredictiveDraws
 
@@ -20,7 +21,7 @@ __all__ = [
     "Average",
     "Forecast",
     "PredictiveDraws",
-    "ahead_in_average",
+    "ahead_of",
     "allocate",
     "best_split",
     "complete_counts",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,13 +11,16 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.errors import FitError, LawError
-from bayescale.forecasting.averaging import Average, mix
+from bayescale.forecasting.averaging import Average, ahead_of, mix
 from bayescale.intervals import SAMPLE, table
-from bayescale.model import Fit, parameters, settle_groups
+from bayescale.model import Fit, parameters, predict, settle_groups
+from bayescale.priors import Positive
 from bayescale.units import as_counts, format_count, format_flop
 
 #: Grid points of the search for the best split, and golden-section steps that refine it.
 GRID, REFINE = 48, 36
+#: Draws over which the expected loss of a decision is averaged.
+DECISION_DRAWS = 1000
 #: Step in log C of the central difference for the exponent a.
 ELASTICITY_STEP = 0.05
 #: Bisection steps for wasted compute, and the largest ratio of compute to necessary compute.
@@ -34,9 +37,9 @@ class Allocation:
     ----------
     data : xarray.Dataset
         With dims (chain, draw, budget), the optimum in each draw: ``N`` (parameters), ``D``
-        (tokens), ``tokens_per_param``, ``loss`` (of the law at the optimum, in nats per token), and
-        the exponents ``a`` and ``b`` of N* ~ C^a and D* ~ C^b. Also ``loss_decision``, the loss of
-        the decision in each draw. With dims (budget,): ``N_decision`` and ``D_decision``, the split
+        (tokens), ``tokens_per_param``, ``loss`` (at the optimum, of the law with the drift beyond
+        the runs, in the unit of the runs), and the exponents ``a`` and ``b`` of N* ~ C^a and
+        D* ~ C^b. Also ``loss_decision``, the loss of the decision in each draw. With dims (budget,): ``N_decision`` and ``D_decision``, the split
         that minimises the posterior expected loss. Coordinate of ``budget``: ``C`` (FLOP).
     law : str
         The law that was fitted, or the laws that were averaged.
@@ -192,8 +195,8 @@ def allocate(fit: Fit | Average, C, *, group=None) -> Allocation:
     The optimum of each draw is computed in closed form if the law has one (Hoffmann et al. 2022,
     arXiv:2203.15556, section 3.3), and by a numerical search otherwise. The *decision* minimises
     the loss averaged over the posterior. If the posterior is wide, it differs from the optimum at
-    the posterior median of the parameters. Losses are those of the law, without drift beyond the
-    runs. `forecast` includes the drift.
+    the posterior median of the parameters. The drift beyond the runs is that of `forecast`, of which
+    ``loss_decision`` is the ``mean``; it is taken to be equal for all splits of a budget.
 
     Examples
     --------
@@ -207,9 +210,16 @@ def allocate(fit: Fit | Average, C, *, group=None) -> Allocation:
     C = xr.DataArray(as_counts(C, "C"), dims="budget")
     best = [law.optimum(C) for law in laws]
     N = _decision(laws, C, [b["N"] for b in best])
-    losses = [law.loss_on_budget(C, N) for law in laws]
-    data = _mixed(laws, [b.assign(loss_decision=v) for b, v in zip(best, losses, strict=True)])
-    data = data.assign(N_decision=N, D_decision=C / (fit.runs.flop_factor * N))
+    D = C / (fit.runs.flop_factor * N)
+    drifts = [law.drift(N, D) for law in laws]
+    data = _mixed(
+        laws,
+        [
+            b.assign(loss=b["loss"] * drift, loss_decision=law.loss(N, D) * drift)
+            for law, b, drift in zip(laws, best, drifts, strict=True)
+        ],
+    )
+    data = data.assign(N_decision=N, D_decision=D)
     data = data.assign_coords(C=C).transpose("chain", "draw", "budget")
     return Allocation(data, fit.law.name, group_in_words(group), fit)
 
@@ -306,7 +316,16 @@ class _LawDraws:
 
     fit: Fit
     values: dict[str, xr.DataArray]
+    group: object
+    ahead: Positive | None
     weight: float = 1.0
+
+    def thinned(self) -> _LawDraws:
+        """The same law in at most `DECISION_DRAWS` evenly spaced draws."""
+        chains, draws = (self.fit.posterior.sizes[d] for d in SAMPLE)
+        every = max(1, chains * draws // DECISION_DRAWS)
+        spaced = {name: v.isel(draw=slice(None, None, every)) for name, v in self.values.items()}
+        return replace(self, values=spaced)
 
     @cached_property
     def flop_factor(self) -> float:
@@ -315,6 +334,19 @@ class _LawDraws:
     def loss(self, N: xr.DataArray, D: xr.DataArray) -> xr.DataArray:
         """The loss of the law; dims (chain, draw) and those of N and D."""
         return self.fit.law(dict(N=N, D=D), self.fit.plan.scales, self.values)
+
+    def drift(self, N: xr.DataArray, D: xr.DataArray) -> xr.DataArray:
+        """The ratio of the expected loss, with drift, to the loss of the law at N and D."""
+        (dim,) = N.dims
+        drawn = predict(
+            self.fit.posterior,
+            self.fit.plan,
+            dict(N=N.to_numpy(), D=D.to_numpy()),
+            settle_groups(self.fit.plan, self.group, N.size),
+            np.random.default_rng(self.fit.random_seed),
+            ahead=self.ahead,
+        )
+        return drawn["mean"].rename(point=dim) / self.loss(N, D)
 
     def loss_on_budget(self, C: xr.DataArray, N: xr.DataArray) -> xr.DataArray:
         """The loss of the law at N and at the D for which the cost is the budget."""
@@ -353,12 +385,13 @@ def _waste(law: _LawDraws, N: xr.DataArray, D: xr.DataArray, budget: xr.DataArra
 
     reached = law.loss(N, D)
     excess = reached - best(budget)
+    drift = law.drift(N, D)
     low, high = xr.zeros_like(excess) - np.log(LARGEST_WASTE), xr.zeros_like(excess)
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         enough = best(budget * np.exp(middle)) <= reached
         low, high = xr.where(enough, low, middle), xr.where(enough, middle, high)
-    return xr.Dataset(dict(excess_loss=excess, wasted_share=-np.expm1(high)))
+    return xr.Dataset(dict(excess_loss=excess * drift, wasted_share=-np.expm1(high)))
 
 
 # -- one law or several ------------------------------------------------------------------------
@@ -368,7 +401,7 @@ def _law_draws(fit: Fit | Average, group) -> list[_LawDraws]:
     """The law of the fit, or of each fit of an average with positive weight."""
     fits, weights = [fit], [1.0]
     if not isinstance(fit, Fit):
-        fits, weights = fit.used.values(), map(fit.weights.get, fit.used)
+        fits, weights = list(fit.used.values()), [fit.weights[name] for name in fit.used]
     if problems := [
         f"law {f.law.name!r} has the columns {', '.join(f.law.columns)}: only a law in N "
         "and D can split a budget"
@@ -376,7 +409,11 @@ def _law_draws(fit: Fit | Average, group) -> list[_LawDraws]:
         if not f.law.allocates
     ]:
         raise LawError(problems)
-    return [_LawDraws(f, _values(f, group), w) for f, w in zip(fits, weights, strict=True)]
+    is_average = len(fits) > 1
+    return [
+        _LawDraws(f, _values(f, group), group, ahead_of(f, is_average), w)
+        for f, w in zip(fits, weights, strict=True)
+    ]
 
 
 def _values(fit: Fit, group: object) -> dict[str, xr.DataArray]:
@@ -405,8 +442,11 @@ def _decision(
 ) -> xr.DataArray:
     """The N that minimises the loss expected over draws and laws; dims (budget,)."""
 
+    thinned = [law.thinned() for law in laws]
+
     def expected(log_N):
-        return sum(law.weight * law.loss_on_budget(C, np.exp(log_N)).mean(SAMPLE) for law in laws)
+        N = np.exp(log_N)
+        return sum(law.weight * law.loss_on_budget(C, N).mean(SAMPLE) for law in thinned)
 
     low = np.log(xr.concat([N.min(SAMPLE) for N in best], "law").min("law"))
     high = np.log(xr.concat([N.max(SAMPLE) for N in best], "law").max("law"))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from bayescale.data import Runs
 from bayescale.errors import ConvergenceWarning, FitError
-from bayescale.model import Fit, Storable
+from bayescale.model import AHEAD_AVERAGED, Check, Fit, Storable
+from bayescale.priors import Positive
 
 #: Largest deviation of the sum of weights from one.
 ROUNDING = 1e-9
@@ -122,6 +124,74 @@ class Average(Storable):
         """Every combination of group labels among the runs; one empty mapping without groups."""
         return self._first.members()
 
+    def check(self) -> Check:
+        """The checks of all fits of positive weight; see `bayescale.Fit.check`.
+
+        Returns
+        -------
+        Check
+            Each finding names its law, unless it is the same for all laws. ``passed`` is false if a
+            fit with more than 1 % weight failed. ``surprising`` is that of the heaviest fit.
+        """
+        texts = [{f.text for f in fit.check().findings} for fit in self.used.values()]
+        shared, findings = set.intersection(*texts), []
+        for name, fit in self.used.items():
+            light = self.weights[name] <= SMALLEST_WEIGHT
+            for finding in fit.check().findings:
+                if finding.text not in shared:
+                    finding = replace(finding, text=f"{name}: {finding.text}")
+                if light and finding.level == "failed":
+                    finding = replace(finding, level="caution")
+                findings.append(finding)
+        heaviest = next(iter(self.used.values()))
+        return Check(tuple(dict.fromkeys(findings)), heaviest.check().surprising)
+
+    def summary(self, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
+        """The parameters of every law.
+
+        Parameters
+        ----------
+        ci_prob, ci_kind
+            As in `bayescale.Fit.summary`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The rows of `bayescale.Fit.summary` of every fit of positive weight, the heaviest first;
+            the index has the levels ``law`` and ``parameter``.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If a fit failed its check.
+        """
+        self.warn_if_failed()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # given once for all fits
+            parts = {name: fit.summary(ci_prob, ci_kind) for name, fit in self.used.items()}
+        return pd.concat(parts, names=["law"])
+
+    @property
+    def difference(self) -> str:
+        """One sentence: what each law expects of a run with ten times the compute of the largest."""
+        first = self._first
+        scale = next(iter(self.fits.values())).plan.log_scale
+        largest = int(scale.argmax())
+        member = {g: str(first.runs.table[g].iloc[largest]) for g in self.groups}
+        expected = {}
+        for name, fit in self.used.items():
+            columns = fit.plan.columns
+            step = 10 ** (1 / len(columns))
+            at = {c: step * v[largest] for c, v in columns.items()}
+            values = fit.parameters(member or None)
+            expected[name] = float(fit.law(at, fit.plan.scales, values).median())
+        listed = ", ".join(f"{loss:.4g} ({name})" for name, loss in expected.items())
+        spread = max(expected.values()) / min(expected.values()) - 1
+        return (
+            f"at ten times the compute of the largest run the laws expect a loss of {listed}: they "
+            f"differ by {100 * spread:.1f} %"
+        )
+
     def warn_if_failed(self, stacklevel: int = 3) -> None:
         """Give one warning for all fits with more than 1 % weight that failed their check."""
         heavy = {
@@ -135,7 +205,18 @@ class Average(Storable):
         for name in sorted(self.fits, key=lambda name: -self.weights[name]):
             verdict = "check passed" if self.fits[name].check().passed else "CHECK FAILED"
             lines.append(f"  {_percent(self.weights[name]):>5}  {name}: {verdict}")
+        lines += [f"  {self.difference}"] if len(self.used) > 1 else []
         return "\n".join(lines)
+
+
+def ahead_of(fit: Fit, is_average: bool) -> Positive:
+    """Prior on the size of a law's drift beyond the runs.
+
+    The default is smaller where several laws are averaged than for one law, because the differences
+    between the laws represent part of the misspecification. A prior that the user gave is not
+    replaced.
+    """
+    return AHEAD_AVERAGED if is_average and fit.plan.ahead is None else fit.plan.drift_ahead
 
 
 def warn_if_any_failed(fits: Mapping[str, Fit], what: str, stacklevel: int) -> None:

@@ -12,12 +12,11 @@ import xarray as xr
 
 from bayescale.errors import ExtrapolationWarning, FitError, unknown
 from bayescale.forecasting.allocation import best_split, group_in_words
-from bayescale.forecasting.averaging import Average, mix
+from bayescale.forecasting.averaging import Average, ahead_of, mix
 from bayescale.forecasting.points import check_flop, complete_counts, read_points
 from bayescale.forecasting.predictive_draws import PredictiveDraws
 from bayescale.intervals import SAMPLE
 from bayescale.model import (
-    AHEAD_AVERAGED,
     NEW,
     Fit,
     number_of_points,
@@ -25,7 +24,6 @@ from bayescale.model import (
     settle_groups,
     settle_labels,
 )
-from bayescale.priors import Positive
 from bayescale.units import format_count, format_flop
 
 #: Multiple of the largest training compute beyond which a forecast gives a warning.
@@ -244,7 +242,6 @@ def forecast(
     seed = fit.random_seed if random_seed is None else int(random_seed)
     drawn = {}
     for name, member in members.items():
-        ahead = ahead_in_average(member) if len(members) > 1 else member.plan.drift_ahead
         drawn[name] = predict(
             member.posterior,
             member.plan,
@@ -252,7 +249,7 @@ def forecast(
             settled,
             np.random.default_rng(seed),
             series=series_of_points,
-            ahead=None if drift == "off" else ahead,
+            ahead=None if drift == "off" else ahead_of(member, len(members) > 1),
         )
     draws = mix(drawn, fit.weights) if isinstance(fit, Average) else drawn[fit.law.name]
     extrapolation = _extrapolation(fit, place)
@@ -276,15 +273,6 @@ def forecast(
     one_group = all(isinstance(label, str) for label in settled.values())
     in_words = group_in_words(group) if one_group else ""
     return Forecast(data, noise, fit.law.name, in_words, seed, fit)
-
-
-def ahead_in_average(fit: Fit) -> Positive:
-    """Prior on the size of a law's drift beyond the runs where several laws are averaged.
-
-    The default is smaller than for one law, because the differences between the laws represent part
-    of the misspecification. A prior that the user gave is not replaced.
-    """
-    return AHEAD_AVERAGED if fit.plan.ahead is None else fit.plan.ahead
 
 
 def _points(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bayescale.data import as_names
-from bayescale.errors import LawError, unknown
-from bayescale.forecasting import best_split
+from bayescale.errors import ExtrapolationWarning, LawError, unknown
+from bayescale.forecasting import Average, forecast
 from bayescale.intervals import SAMPLE, defaults, interval
-from bayescale.model import PRIOR_DRAWS, Fit, at_runs, draw_prior, parameters, settle_groups
+from bayescale.model import PRIOR_DRAWS, Fit, at_runs, draw_prior
 from bayescale.plots import style
 from bayescale.plots.runs import group_labels
 from bayescale.plots.style import colour, label_for, log_axis, loss_axis, marker
@@ -26,7 +27,7 @@ REACH = 30.0  # plot_fit extends to this multiple of the largest run
 
 
 def plot_fit(
-    fit: Fit,
+    fit: Fit | Average,
     *,
     references: str | Sequence[str] = (),
     ci_prob: float | None = None,
@@ -36,10 +37,10 @@ def plot_fit(
 
     Parameters
     ----------
-    fit : Fit
+    fit : Fit or Average
     references : str or sequence of str
         Published constants of the law to draw as lines, such as ``"hoffmann2022"``; ``"all"`` for
-        all of them.
+        all of them. An average has none.
     ci_prob : float, optional
         Probability of the bands; 90 % by default.
     ax : matplotlib.axes.Axes, optional
@@ -49,8 +50,8 @@ def plot_fit(
     -------
     matplotlib.axes.Axes
         A colour for each group. The x axis is C; for a law of one column, that column. The bands
-        are of the law, without drift and without the noise of a run. The region beyond the runs is
-        shaded.
+        are of the expected loss: the law with its drift, without the noise of a run. They are those
+        of ``mean`` in a forecast. The region beyond the runs is shaded.
 
     Raises
     ------
@@ -69,10 +70,12 @@ def plot_fit(
     >>> bs.plot_fit(bs.fit(runs, random_seed=1)).get_xlabel()
     'training compute C (FLOP)'
     """
-    chosen = tuple(fit.law.published) if references == "all" else as_names(references)
-    if invalid := [p for p in chosen if p not in fit.law.published]:
+    constants = fit.law.published if isinstance(fit, Fit) else {}
+    name_of_law = fit.law.name if isinstance(fit, Fit) else f"average of {len(fit.used)} laws"
+    chosen = tuple(constants) if references == "all" else as_names(references)
+    if invalid := [p for p in chosen if p not in constants]:
         raise LawError(
-            [unknown("published point", p, fit.law.published) for p in invalid],
+            [unknown("published point", p, constants) for p in invalid],
             where=f"law {fit.law.name!r}",
         )
     fit.warn_if_failed()
@@ -117,26 +120,18 @@ def plot_fit(
         xlabel=label_for(column),
         ylabel=label_for("loss"),
         xlim=(grid[0] / 1.3, grid[-1]),
-        title=f"{fit.law.name}{' at the optimal N and D' if fit.law.allocates else ''}, "
+        title=f"{name_of_law}{' at the optimal N and D' if fit.law.allocates else ''}, "
         f"{100 * prob:g} % bands (shaded: beyond the runs)",
     )
     ax.legend()
     return ax
 
 
-def _along(fit: Fit, column: str, grid: np.ndarray, group) -> xr.DataArray:
-    """Draws of the law along one column, at the optimal N and D if the law has both columns."""
-    import xarray as xr
-
-    place = {column: grid}
-    if fit.law.allocates:
-        place["N"], place["D"] = best_split(fit, grid, group)
-    rng = np.random.default_rng(fit.random_seed)
-    values = parameters(
-        fit.posterior, fit.plan, settle_groups(fit.plan, group), rng, fit.law.parameters
-    )
-    columns = {c: xr.DataArray(v, dims="point") for c, v in place.items()}
-    return fit.law(columns, fit.plan.scales, values)
+def _along(fit: Fit | Average, column: str, grid: np.ndarray, group) -> xr.DataArray:
+    """Draws of the expected loss along one column, at the optimal N and D if the law has both."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExtrapolationWarning)
+        return forecast(fit, **{column: grid}, group=group).data["mean"]
 
 
 def _published_path(fit: Fit, point: str, grid: np.ndarray) -> np.ndarray:

@@ -1,0 +1,189 @@
+"""The default family of laws, weighed by their evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from bayescale.data import Runs
+from bayescale.errors import FitError
+from bayescale.evaluation.contenders import (
+    Priors,
+    check_priors,
+    contenders,
+    options_of,
+    priors_of,
+)
+from bayescale.evaluation.execution import quiet, run_all
+from bayescale.forecasting import Average
+from bayescale.laws import Law
+from bayescale.model import Design, Fit, design, fit_design
+from bayescale.seeds import settle_seed
+
+#: Laws of N and D. The additive law, the law with a joint bend, and one between the two; each is the
+#: best of the three on some public table (`benchmarks/family.py`).
+OF_SIZE = ("chinchilla", "kaplan_floor", "skaling")
+#: Laws of one column, the first of C, D and N that the runs have.
+OF_ONE_COLUMN = ("power", "shifted_power")
+
+#: Weights are in proportion to this power of the evidence. The full evidence is overconfident,
+#: because no law of the family is exactly true and evidence adds up over runs that share its
+#: errors. With equal weights, intervals are too wide on large tables. See `benchmarks/family.py`.
+POWER = 0.2
+
+
+class _Member(NamedTuple):
+    """One law to fit, with all inputs that another process needs."""
+
+    plan: Design
+    sampling: Mapping[str, object]
+    seed: int
+
+
+def ensemble(
+    runs: Runs,
+    laws: str | Law | Sequence[str | Law] | None = None,
+    *,
+    groups: str | Sequence[str] | None = None,
+    pool: Mapping[str, str | Mapping[str, str]] | None = None,
+    priors: Priors | None = None,
+    drift: str = "auto",
+    noise: str = "even",
+    engine: str = "auto",
+    draws: int = 1000,
+    tune: int = 500,
+    chains: int = 4,
+    cores: int | None = None,
+    target_accept: float | None = None,
+    executor=None,
+    random_seed: int | None = None,
+    progressbar: bool | None = None,
+) -> Average:
+    """Fit a family of laws and weigh them by their evidence.
+
+    Which law is right is the largest uncertainty of a forecast. The result is a mixture of the
+    posteriors of several laws. It forecasts and allocates as one fit does.
+
+    Parameters
+    ----------
+    runs : Runs
+        The table of training runs.
+    laws : str, Law or sequence of them, optional
+        The family. By default ``chinchilla``, ``kaplan_floor`` and ``skaling`` for runs with N and
+        D; otherwise ``power`` and ``shifted_power`` of the first of C, D and N that the runs have.
+    groups, drift, noise, engine, draws, tune, chains, cores, target_accept
+        As in `bayescale.fit`.
+    pool, priors : mapping, optional
+        As in `bayescale.fit`, for all laws that have the parameter. Priors may also be given by the
+        name of a law: ``{"chinchilla": {"alpha": bs.Positive(0.3)}}``.
+    executor : concurrent.futures.Executor, optional
+        Fits the laws, as in `bayescale.rollout`. Results do not depend on it.
+    random_seed : int, optional
+        With None a seed is drawn. The seed that was used is stored on every fit.
+    progressbar : bool, optional
+        By default on a terminal and in notebooks only.
+
+    Returns
+    -------
+    Average
+        Its ``weights`` are in proportion to the evidence to the power 0.2. The power was chosen on
+        public tables, each left out in turn (``benchmarks/family.py``).
+
+    Raises
+    ------
+    FitError, LawError
+        For unknown laws, and for all inputs that `bayescale.fit` refuses. The message names all of
+        them.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If a fit with more than 1 % weight failed its check.
+
+    Examples
+    --------
+    >>> import bayescale as bs
+    >>> runs = bs.Runs.example("openlm").query("dataset == 'c4'")
+    >>> best = bs.ensemble(runs, random_seed=1)
+    >>> max(best.weights, key=best.weights.get)
+    'skaling'
+    >>> bool(1.8 < bs.forecast(best, N="7B", D="140B").summary()["loss"][0] < 2.6)
+    True
+    """
+    problems: list[str] = []
+    if not isinstance(runs, Runs):
+        raise FitError(
+            f"expected Runs, got {type(runs).__name__}: make them with Runs.read(path) "
+            "or Runs.from_frame(frame)"
+        )
+    chosen = contenders(family(runs) if laws is None else laws, runs, problems)
+    check_priors(priors, chosen, problems)
+    if problems:
+        raise FitError(problems, where="ensemble")
+    random_seed = settle_seed(random_seed)
+    sampling = dict(
+        engine=engine,
+        draws=draws,
+        tune=tune,
+        chains=chains,
+        cores=cores,
+        target_accept=target_accept,
+    )
+    members = [
+        _Member(
+            design(
+                runs,
+                law,
+                groups,
+                options_of(law, chosen, pool),
+                priors_of(law, chosen, priors),
+                drift,
+                noise,
+            ),
+            sampling,
+            random_seed,
+        )
+        for law in chosen
+    ]
+    names = [law.name for law in chosen]
+    fits = run_all(_fitted, members, names, chosen, executor=executor, progressbar=progressbar)
+    by_name = dict(zip(names, fits, strict=True))
+    average = Average(by_name, evidence_weights(by_name))
+    average.warn_if_failed(stacklevel=3)
+    return average
+
+
+def family(runs: Runs) -> list[str]:
+    """The names of the default laws for runs with these columns."""
+    if "N" in runs and "D" in runs:
+        return list(OF_SIZE)
+    column = next(c for c in "CDN" if c in runs)
+    return [f"{law}({column})" for law in OF_ONE_COLUMN]
+
+
+def evidence_weights(fits: Mapping[str, Fit], power: float = POWER) -> dict[str, float]:
+    """Weights in proportion to a power of the evidence of each fit.
+
+    Parameters
+    ----------
+    fits : mapping of str to Fit
+        Fits to the same runs.
+    power : float
+        0 gives equal weights, 1 the posterior probabilities of the laws.
+    """
+    log = power * np.array([fit.evidence.log for fit in fits.values()])
+    weights = np.exp(log - log.max())
+    return dict(zip(fits, (weights / weights.sum()).tolist(), strict=True))
+
+
+def _fitted(member: _Member) -> Fit:
+    """Fit one law, in any process."""
+    with quiet:
+        fitted = fit_design(
+            member.plan, random_seed=member.seed, progressbar=False, **member.sampling
+        )
+        fitted.check()
+        fitted.evidence  # noqa: B018 - computed where the fit is made
+    return fitted
