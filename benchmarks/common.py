@@ -15,7 +15,7 @@ import xarray as xr
 
 import bayescale as bs
 from bayescale.evaluation.scores import crps, interval_score
-from bayescale.forecasting.averaging import stacking
+from bayescale.forecasting import stacking
 from bayescale.model import drift as drifts
 from bayescale.model.posterior import parameters, settle_groups
 from bayescale.model.predictive import LARGEST_NOISE

@@ -22,8 +22,8 @@ from bayescale.laws import Law
 from bayescale.model import Design, Fit, design, fit_design
 from bayescale.seeds import settle_seed
 
-#: Laws of N and D. The additive law, the law with a joint bend, and one between the two; each is the
-#: best of the three on some public table (`benchmarks/family.py`).
+#: Laws of N and D: the additive law, the law with a joint bend, and one that contains both. Each is
+#: the best of the three on some public table (`benchmarks/family.py`).
 OF_SIZE = ("chinchilla", "kaplan_floor", "skaling")
 #: Laws of one column, the first of C, D and N that the runs have.
 OF_ONE_COLUMN = ("power", "shifted_power")

@@ -30,6 +30,8 @@ from bayescale.seeds import settle_seed
 
 #: Number of posterior draws for a rank; they are thinned, so that they are nearly independent.
 RANK_DRAWS = 500
+#: Largest ratio of a simulated loss to the typical loss of the runs, or its inverse.
+LARGEST = 1e30
 #: Number of simulations for a simultaneous band.
 BAND_SIMULATIONS = 2000
 
@@ -195,13 +197,28 @@ def calibrate(
 
 
 def _ranks_of_table(table: _Table) -> tuple[dict[str, float], bool]:
-    """Simulate and fit one table; the ranks of its truth, and whether the chains converged."""
-    rng = np.random.default_rng(table.seed)
-    simulated = simulate_design(table.plan, table.truth, rng)
+    """Simulate and fit one table; the ranks of its truth, and whether the chains converged.
+
+    A table with a loss that no table of runs can hold is drawn again, together with its truth. This
+    leaves the ranks uniform, because the condition is on the data alone.
+    """
+    rng, truth = np.random.default_rng(table.seed), table.truth
+    simulated = _simulated(table.plan, truth, rng)
+    while simulated is None:
+        truth = {name: values[0] for name, values in draw_prior(table.plan, 1, rng).items()}
+        simulated = _simulated(table.plan, truth, rng)
     drawn = sample_design(
         simulated, seed=int(rng.integers(2**31)), progressbar=False, **table.sampling
     )
-    return _ranks(drawn.posterior, table.truth, rng), drawn.convergence.passed
+    return _ranks(drawn.posterior, truth, rng), drawn.convergence.passed
+
+
+def _simulated(plan: Design, truth: Mapping[str, np.ndarray], rng) -> Design | None:
+    """A simulated table; None if a loss is not within a factor of `LARGEST` of the typical loss."""
+    with np.errstate(all="ignore"):
+        simulated = simulate_design(plan, truth, rng)
+        distance = np.abs(simulated.log_loss - np.log(plan.runs.table["loss"]).mean())
+    return simulated if (distance < np.log(LARGEST)).all() else None
 
 
 def _ranks(posterior: xr.Dataset, truth: Mapping[str, np.ndarray], rng) -> dict[str, float]:

@@ -4,14 +4,13 @@ from bayescale.forecasting.allocation import Allocation, allocate, best_split, r
 from bayescale.forecasting.averaging import (
     Average,
     ahead_of,
-    mix,
     named,
     other_runs,
-    shares,
-    stacking,
     warn_if_any_failed,
 )
-from bayescale.forecasting.forecasts import DRIFTS, Forecast, forecast
+from bayescale.forecasting.forecasts import Forecast, forecast
+from bayescale.forecasting.law_draws import DRIFTS
+from bayescale.forecasting.mixing import mix, shares, stacking
 from bayescale.forecasting.points import complete_counts, read_points
 from bayescale.forecasting.predictive_draws import PredictiveDraws
 

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.errors import FitError, LawError
-from bayescale.forecasting.averaging import Average, ahead_of, mix
+from bayescale.errors import LawError
+from bayescale.forecasting.averaging import Average
+from bayescale.forecasting.law_draws import LawDraws, law_draws, search
+from bayescale.forecasting.mixing import mix
 from bayescale.intervals import SAMPLE, table
-from bayescale.model import Fit, parameters, predict, settle_groups
-from bayescale.priors import Positive
+from bayescale.model import Fit
 from bayescale.units import as_counts, format_count, format_flop
 
-#: Grid points of the search for the best split, and golden-section steps that refine it.
-GRID, REFINE = 48, 36
-#: Draws over which the expected loss of a decision is averaged.
-DECISION_DRAWS = 1000
-#: Step in log C of the central difference for the exponent a.
-ELASTICITY_STEP = 0.05
 #: Bisection steps for wasted compute, and the largest ratio of compute to necessary compute.
 BISECTIONS, LARGEST_WASTE = 50, 1e9
 #: A choice may cost more than its budget by this share, because of rounding.
@@ -39,8 +33,9 @@ class Allocation:
         With dims (chain, draw, budget), the optimum in each draw: ``N`` (parameters), ``D``
         (tokens), ``tokens_per_param``, ``loss`` (at the optimum, of the law with the drift beyond
         the runs, in the unit of the runs), and the exponents ``a`` and ``b`` of N* ~ C^a and
-        D* ~ C^b. Also ``loss_decision``, the loss of the decision in each draw. With dims (budget,): ``N_decision`` and ``D_decision``, the split
-        that minimises the posterior expected loss. Coordinate of ``budget``: ``C`` (FLOP).
+        D* ~ C^b. Also ``loss_decision``, the loss of the decision in each draw. With dims
+        (budget,): ``N_decision`` and ``D_decision``, the split that minimises the posterior
+        expected loss. Coordinate of ``budget``: ``C`` (FLOP).
     law : str
         The law that was fitted, or the laws that were averaged.
     group : str
@@ -164,7 +159,7 @@ class Regret:
         return "\n".join(["<Regret>", *rows])
 
 
-def allocate(fit: Fit | Average, C, *, group=None) -> Allocation:
+def allocate(fit: Fit | Average, C, *, group=None, drift: str = "auto") -> Allocation:
     """Split a training budget between parameters and tokens.
 
     Parameters
@@ -176,6 +171,8 @@ def allocate(fit: Fit | Average, C, *, group=None) -> Allocation:
     group : str or mapping, optional
         One fitted group. None stands for a new group, whose parameters are drawn from the
         population.
+    drift : {"auto", "off"}
+        As in `bayescale.forecast`: ``"off"`` gives the losses of the law alone.
 
     Returns
     -------
@@ -195,8 +192,8 @@ def allocate(fit: Fit | Average, C, *, group=None) -> Allocation:
     The optimum of each draw is computed in closed form if the law has one (Hoffmann et al. 2022,
     arXiv:2203.15556, section 3.3), and by a numerical search otherwise. The *decision* minimises
     the loss averaged over the posterior. If the posterior is wide, it differs from the optimum at
-    the posterior median of the parameters. The drift beyond the runs is that of `forecast`, of which
-    ``loss_decision`` is the ``mean``; it is taken to be equal for all splits of a budget.
+    the posterior median of the parameters. The drift beyond the runs is that of `forecast`, of
+    which ``loss_decision`` is the ``mean``; it is taken to be equal for all splits of a budget.
 
     Examples
     --------
@@ -206,17 +203,17 @@ def allocate(fit: Fit | Average, C, *, group=None) -> Allocation:
     >>> bool(1e9 < best.data["N_decision"][0] < 1e11)
     True
     """
-    laws = _law_draws(fit, group)
+    laws = law_draws(fit, group, drift)
     C = xr.DataArray(as_counts(C, "C"), dims="budget")
     best = [law.optimum(C) for law in laws]
     N = _decision(laws, C, [b["N"] for b in best])
     D = C / (fit.runs.flop_factor * N)
-    drifts = [law.drift(N, D) for law in laws]
+    drifted = [law.drift(N, D) for law in laws]
     data = _mixed(
         laws,
         [
-            b.assign(loss=b["loss"] * drift, loss_decision=law.loss(N, D) * drift)
-            for law, b, drift in zip(laws, best, drifts, strict=True)
+            b.assign(loss=b["loss"] * factor, loss_decision=law.loss(N, D) * factor)
+            for law, b, factor in zip(laws, best, drifted, strict=True)
         ],
     )
     data = data.assign(N_decision=N, D_decision=D)
@@ -224,7 +221,7 @@ def allocate(fit: Fit | Average, C, *, group=None) -> Allocation:
     return Allocation(data, fit.law.name, group_in_words(group), fit)
 
 
-def regret(fit: Fit | Average, N, D, C=None, *, group=None) -> Regret:
+def regret(fit: Fit | Average, N, D, C=None, *, group=None, drift: str = "auto") -> Regret:
     """Excess loss and wasted compute of a choice of N and D.
 
     Parameters
@@ -236,6 +233,8 @@ def regret(fit: Fit | Average, N, D, C=None, *, group=None) -> Regret:
     C : float, str or array_like, optional
         The budget in FLOP; by default the cost of N and D, counted as for the fitted runs.
     group : str or mapping, optional
+        As in `allocate`.
+    drift : {"auto", "off"}
         As in `allocate`.
 
     Returns
@@ -258,7 +257,7 @@ def regret(fit: Fit | Average, N, D, C=None, *, group=None) -> Regret:
     >>> bool(waste["expected_excess_loss"][0] > 0)
     True
     """
-    laws = _law_draws(fit, group)
+    laws = law_draws(fit, group, drift)
     given = {"N": as_counts(N, "N"), "D": as_counts(D, "D")}
     given |= {} if C is None else {"C": as_counts(C, "C")}
     if len({len(v) for v in given.values()} - {1}) > 1:
@@ -294,7 +293,7 @@ def best_split(fit: Fit | Average, C: np.ndarray, group=None) -> tuple[np.ndarra
     tuple of numpy.ndarray
         N (parameters) and D (tokens), dims (budget,).
     """
-    laws = _law_draws(fit, group)
+    laws = law_draws(fit, group)
     C = xr.DataArray(C, dims="budget")
     N = _decision(laws, C, [law.best_N(C) for law in laws])
     return N.to_numpy(), (C / (fit.runs.flop_factor * N)).to_numpy()
@@ -307,77 +306,7 @@ def group_in_words(group: object) -> str:
     return f" for {', '.join(map(str, group.values())) if isinstance(group, dict) else group}"
 
 
-# -- one law, all its draws at once ------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class _LawDraws:
-    """The law of a fit for one group in all draws. Arguments and results are in raw units."""
-
-    fit: Fit
-    values: dict[str, xr.DataArray]
-    group: object
-    ahead: Positive | None
-    weight: float = 1.0
-
-    def thinned(self) -> _LawDraws:
-        """The same law in at most `DECISION_DRAWS` evenly spaced draws."""
-        chains, draws = (self.fit.posterior.sizes[d] for d in SAMPLE)
-        every = max(1, chains * draws // DECISION_DRAWS)
-        spaced = {name: v.isel(draw=slice(None, None, every)) for name, v in self.values.items()}
-        return replace(self, values=spaced)
-
-    @cached_property
-    def flop_factor(self) -> float:
-        return self.fit.runs.flop_factor
-
-    def loss(self, N: xr.DataArray, D: xr.DataArray) -> xr.DataArray:
-        """The loss of the law; dims (chain, draw) and those of N and D."""
-        return self.fit.law(dict(N=N, D=D), self.fit.plan.scales, self.values)
-
-    def drift(self, N: xr.DataArray, D: xr.DataArray) -> xr.DataArray:
-        """The ratio of the expected loss, with drift, to the loss of the law at N and D."""
-        (dim,) = N.dims
-        drawn = predict(
-            self.fit.posterior,
-            self.fit.plan,
-            dict(N=N.to_numpy(), D=D.to_numpy()),
-            settle_groups(self.fit.plan, self.group, N.size),
-            np.random.default_rng(self.fit.random_seed),
-            ahead=self.ahead,
-        )
-        return drawn["mean"].rename(point=dim) / self.loss(N, D)
-
-    def loss_on_budget(self, C: xr.DataArray, N: xr.DataArray) -> xr.DataArray:
-        """The loss of the law at N and at the D for which the cost is the budget."""
-        return self.loss(N, C / (self.flop_factor * N))
-
-    def best_N(self, C: xr.DataArray) -> xr.DataArray:
-        """The N that minimises the loss for each budget in each draw."""
-        law, scales, product = self.fit.law, self.fit.plan.scales, C / self.flop_factor
-        if law.optimum is not None:
-            return law.optimum(product / (scales["N"] * scales["D"]), **self.values) * scales["N"]
-        return np.exp(
-            _search(
-                lambda log_N: self.loss_on_budget(C, np.exp(log_N)),
-                xr.zeros_like(product),
-                np.log(product),
-                f"law {law.name!r}",
-            )
-        )
-
-    def optimum(self, C: xr.DataArray) -> xr.Dataset:
-        """The best split of each budget in each draw; dims (chain, draw, budget)."""
-        N = self.best_N(C)
-        D = C / (self.flop_factor * N)
-        up, down = (self.best_N(C * np.exp(s * ELASTICITY_STEP)) for s in (1, -1))
-        a = np.log(up / down) / (2 * ELASTICITY_STEP)
-        return xr.Dataset(
-            dict(N=N, D=D, tokens_per_param=D / N, loss=self.loss(N, D), a=a, b=1 - a)
-        )
-
-
-def _waste(law: _LawDraws, N: xr.DataArray, D: xr.DataArray, budget: xr.DataArray) -> xr.Dataset:
+def _waste(law: LawDraws, N: xr.DataArray, D: xr.DataArray, budget: xr.DataArray) -> xr.Dataset:
     """Excess loss and wasted share relative to the best split; dims (chain, draw, point)."""
 
     def best(compute: xr.DataArray) -> xr.DataArray:
@@ -397,40 +326,7 @@ def _waste(law: _LawDraws, N: xr.DataArray, D: xr.DataArray, budget: xr.DataArra
 # -- one law or several ------------------------------------------------------------------------
 
 
-def _law_draws(fit: Fit | Average, group) -> list[_LawDraws]:
-    """The law of the fit, or of each fit of an average with positive weight."""
-    fits, weights = [fit], [1.0]
-    if not isinstance(fit, Fit):
-        fits, weights = list(fit.used.values()), [fit.weights[name] for name in fit.used]
-    if problems := [
-        f"law {f.law.name!r} has the columns {', '.join(f.law.columns)}: only a law in N "
-        "and D can split a budget"
-        for f in fits
-        if not f.law.allocates
-    ]:
-        raise LawError(problems)
-    is_average = len(fits) > 1
-    return [
-        _LawDraws(f, _values(f, group), group, ahead_of(f, is_average), w)
-        for f, w in zip(fits, weights, strict=True)
-    ]
-
-
-def _values(fit: Fit, group: object) -> dict[str, xr.DataArray]:
-    """Parameters of the law for one group; dims (chain, draw).
-
-    Draws of a new group use the seed of the fit.
-    """
-    rng = np.random.default_rng(fit.random_seed)
-    settled = settle_groups(fit.plan, group)
-    if several := [c for c, label in settled.items() if not isinstance(label, str)]:
-        raise FitError(
-            f"{', '.join(several)}: budgets are split for one group at a time: give one label"
-        )
-    return parameters(fit.posterior, fit.plan, settled, rng, fit.law.parameters)
-
-
-def _mixed(laws: Sequence[_LawDraws], datasets: Sequence[xr.Dataset]) -> xr.Dataset:
+def _mixed(laws: Sequence[LawDraws], datasets: Sequence[xr.Dataset]) -> xr.Dataset:
     """Draws of all laws, mixed in proportion to their weights."""
     names = [str(i) for i in range(len(laws))]
     weights = dict(zip(names, (law.weight for law in laws), strict=True))
@@ -438,7 +334,7 @@ def _mixed(laws: Sequence[_LawDraws], datasets: Sequence[xr.Dataset]) -> xr.Data
 
 
 def _decision(
-    laws: Sequence[_LawDraws], C: xr.DataArray, best: Sequence[xr.DataArray]
+    laws: Sequence[LawDraws], C: xr.DataArray, best: Sequence[xr.DataArray]
 ) -> xr.DataArray:
     """The N that minimises the loss expected over draws and laws; dims (budget,)."""
 
@@ -454,35 +350,4 @@ def _decision(
     # it away from the bounds.
     margin = 0.1 + 0.1 * (high - low)
     law_names = " and ".join(f"law {law.fit.law.name!r}" for law in laws)
-    return np.exp(_search(expected, low - margin, high + margin, law_names))
-
-
-def _search(objective, low: xr.DataArray, high: xr.DataArray, law_names: str) -> xr.DataArray:
-    """Minimise elementwise between bounds, on a grid and then by golden-section search.
-
-    A minimum at either bound raises a `LawError` that names the laws `law_names`.
-    """
-    best = value = None
-    step = (high - low) / (GRID - 1)
-    for i in range(GRID):
-        point = low + i * step
-        point, found = xr.broadcast(point, objective(point))
-        if value is None:
-            best, value = point, found
-        else:
-            better = found < value
-            best, value = xr.where(better, point, best), xr.where(better, found, value)
-    corner = (best <= low + step / 2) | (best >= high - step / 2)
-    if bool(corner.any()):
-        raise LawError(
-            f"under {law_names} the best split of this budget lies at a corner (all in "
-            "N, or all in D): there is no interior optimum"
-        )
-    low, high = best - step, best + step
-    golden = (np.sqrt(5) - 1) / 2
-    for _ in range(REFINE):
-        width = golden * (high - low)
-        left, right = high - width, low + width
-        lower = objective(left) < objective(right)
-        low, high = xr.where(lower, low, left), xr.where(lower, right, high)
-    return (low + high) / 2
+    return np.exp(search(expected, low - margin, high + margin, law_names))

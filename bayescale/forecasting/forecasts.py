@@ -12,7 +12,9 @@ import xarray as xr
 
 from bayescale.errors import ExtrapolationWarning, FitError, unknown
 from bayescale.forecasting.allocation import best_split, group_in_words
-from bayescale.forecasting.averaging import Average, ahead_of, mix
+from bayescale.forecasting.averaging import Average, ahead_of
+from bayescale.forecasting.law_draws import DRIFTS
+from bayescale.forecasting.mixing import mix
 from bayescale.forecasting.points import check_flop, complete_counts, read_points
 from bayescale.forecasting.predictive_draws import PredictiveDraws
 from bayescale.intervals import SAMPLE
@@ -28,8 +30,6 @@ from bayescale.units import format_count, format_flop
 
 #: Multiple of the largest training compute beyond which a forecast gives a warning.
 FAR = 100.0
-#: Values of ``drift=`` in a forecast.
-DRIFTS = ("auto", "off")
 
 
 @dataclass(frozen=True, eq=False, repr=False)

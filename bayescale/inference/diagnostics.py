@@ -65,7 +65,7 @@ class ImportanceDiagnostics:
     Attributes
     ----------
     ess : float
-        Effective number of independent draws.
+        Effective number of independent draws, before they were thinned to those of the result.
     pareto_k : float
         Shape of the tail of the importance weights (Vehtari et al. 2024, arXiv:1507.02646); NaN if
         the draws were moved after they were weighted.

@@ -8,11 +8,12 @@ positions at once.
    doi:10.1111/j.1467-9469.2011.00756.x): each draws from a Student-t mixture that was fitted to the
    weighted draws of the rounds before. All draws are weighted against the mean of all proposals.
    From round `LOCAL_FROM` on the components are local approximations along the posterior.
+   The result is a last round from a fixed mixture.
 3. If the weights remain uneven after `ROUNDS` rounds, because the posterior is a curved ridge, the
-   draws are resampled and moved by a Markov kernel that leaves the posterior unchanged: differential
-   evolution (ter Braak 2006, doi:10.1007/s11222-006-8769-1) and independent proposals from a
-   mixture that is refitted to the moved draws. The evidence is then that of bridge sampling between
-   the moved draws and the mixture.
+   draws are resampled and moved by a Markov kernel that leaves the posterior unchanged:
+   differential evolution (ter Braak 2006, doi:10.1007/s11222-006-8769-1) and independent proposals
+   from a mixture that is refitted to the moved draws. The evidence is then that of bridge sampling
+   between the moved draws and the mixture.
 """
 
 from __future__ import annotations
@@ -29,14 +30,16 @@ from bayescale.inference.smc import systematic_resample
 
 #: Draws of a round, largest number of rounds, and the round from which on proposals are local.
 ROUND, ROUNDS, LOCAL_FROM = 2500, 6, 3
-#: Rounds end when the effective sample size is at least this, and the standard error of the log
-#: evidence and the shape of the tail of the weights are at most these.
+#: Rounds end when the effective sample size of all of them is at least `ADAPTED_ESS`. Then at most
+#: `FRESH_ROUNDS` rounds of twice the size, with a fixed mixture, give the result, if it has these
+#: effective draws, standard error of the log evidence and shape of the tail of the weights.
+ADAPTED_ESS, FRESH_ROUNDS = 1500, 3
 TARGET_ESS, TARGET_ERROR, TARGET_K = 2500, 0.03, 0.6
 #: A mixture is fitted to this many resampled draws. Weights are tempered until the effective number
 #: is at least `LEAST_EFFECTIVE` per dimension.
 #: The number is larger for local approximations, whose points have to lie apart.
 RESAMPLED, LEAST_EFFECTIVE, LOCAL_FACTOR = 3000, 25, 2
-#: Number of draws that are moved, moves between two fits of the mixture, and largest number of fits.
+#: Number of draws that are moved, moves between two fits of the mixture, and most fits.
 PARTICLES, MOVES, FITS = 2000, 20, 5
 #: Moves end when the largest correlation of a coordinate with its value before all moves is below
 #: this, but not before `FEWEST_FITS` fits.
@@ -86,16 +89,62 @@ def sample(density: Density, draws: int, rng: np.random.Generator, report=None) 
     """
     report = report or (lambda text: None)
     report("looking for modes")
-    mixture = at_modes(find_modes(density, rng))
+    modes = find_modes(density, rng)
+    if not np.isfinite(modes.value).any():
+        z = rng.standard_normal((draws, density.dimension))
+        nothing = ImportanceDiagnostics(0.0, np.inf, -np.inf, np.inf)
+        return Sampled(z, density.log_posterior(z), nothing)
+    mixture = at_modes(modes)
     rounds = _Rounds(density, rng)
     for number in range(ROUNDS):
         report("importance sampling")
         rounds.add(mixture)
-        if number > 0 and rounds.suffice:
-            return rounds.result(draws)
+        enough = number > 0 and rounds.suffice
         mixture = rounds.fitted(local=number >= LOCAL_FROM - 1)
+        if enough and (found := _fresh(density, mixture, draws, rng)) is not None:
+            return found
     report("moving draws along the posterior")
     return _moved(density, *rounds.resampled(PARTICLES), mixture, draws, rng)
+
+
+def _fresh(density: Density, mixture: Mixture, draws: int, rng) -> Sampled | None:
+    """Draws weighted against one fixed mixture; None if too few of them are effective.
+
+    A mixture that was fitted to draws is too dense at these draws, which makes the evidence from
+    them too small. New draws do not have this bias.
+    """
+    z, log_weight = np.zeros((0, density.dimension)), np.zeros(0)
+    value = np.zeros(0)
+    for _ in range(FRESH_ROUNDS):
+        new = mixture.draw(2 * ROUND, rng)
+        new_value = density.log_posterior(new)
+        z, value = np.concatenate([z, new]), np.concatenate([value, new_value])
+        log_weight = np.concatenate([log_weight, new_value - mixture.log_density(new)])
+        total = np.logaddexp.reduce(log_weight)
+        relative = log_weight - total
+        ess, error = _effective(relative)
+        if ess >= TARGET_ESS and error <= TARGET_ERROR:
+            break
+    k = _pareto_k(relative)
+    if ess < TARGET_ESS or error > TARGET_ERROR or k > TARGET_K:
+        return None
+    chosen = rng.permutation(systematic_resample(np.exp(relative), draws, rng))
+    log_evidence = float(total - np.log(len(z)))
+    diagnostics = ImportanceDiagnostics(ess, k, log_evidence, error)
+    return Sampled(z[chosen], value[chosen], diagnostics)
+
+
+def _effective(log_weight: np.ndarray) -> tuple[float, float]:
+    """Effective sample size, and standard error of the log evidence, of normalised weights."""
+    ess = float(np.exp(-np.logaddexp.reduce(2 * log_weight)))
+    return ess, float(np.sqrt(max(1 / ess - 1 / len(log_weight), 0.0)))
+
+
+def _pareto_k(log_weight: np.ndarray) -> float:
+    from arviz_stats.base import array_stats
+
+    finite = log_weight[np.isfinite(log_weight)]
+    return float(array_stats.psislw(-finite)[1])  # it takes minus the log weights
 
 
 class _Rounds:
@@ -121,26 +170,12 @@ class _Rounds:
         self.log_posterior = np.concatenate([self.log_posterior, self.density.log_posterior(z)])
         log_weight = self.log_posterior - self.log_proposal + np.log(len(self.proposals))
         total = np.logaddexp.reduce(log_weight)
-        self.log_evidence = float(total - np.log(len(z) * len(self.proposals)))
         self.log_weight = log_weight - total if np.isfinite(total) else np.zeros_like(log_weight)
 
     @property
-    def ess(self) -> float:
-        return float(np.exp(-np.logaddexp.reduce(2 * self.log_weight)))
-
-    @property
-    def error(self) -> float:
-        return float(np.sqrt(max(1 / self.ess - 1 / len(self.z), 0.0)))
-
-    @property
     def suffice(self) -> bool:
-        return self.ess >= TARGET_ESS and self.error <= TARGET_ERROR and self.pareto_k() <= TARGET_K
-
-    def pareto_k(self) -> float:
-        from arviz_stats.base import array_stats
-
-        finite = self.log_weight[np.isfinite(self.log_weight)]
-        return float(array_stats.psislw(-finite)[1])  # it takes minus the log weights
+        """Whether the last mixture is likely to give enough effective draws."""
+        return _effective(self.log_weight)[0] >= ADAPTED_ESS
 
     def fitted(self, local: bool) -> Mixture:
         """A mixture fitted to the weighted draws."""
@@ -165,14 +200,6 @@ class _Rounds:
         """Equally weighted draws in random order, and their log posterior."""
         chosen = self.rng.permutation(systematic_resample(np.exp(self.log_weight), n, self.rng))
         return self.z[chosen], self.log_posterior[chosen]
-
-    def result(self, draws: int) -> Sampled:
-        return Sampled(
-            *self.resampled(draws),
-            ImportanceDiagnostics(
-                min(self.ess, draws), self.pareto_k(), self.log_evidence, self.error
-            ),
-        )
 
 
 # -- moves -------------------------------------------------------------------------------------
@@ -205,7 +232,7 @@ def _moved(density: Density, z, value, mixture: Mixture, draws: int, rng) -> Sam
     # The difference between the halves shows errors that the formal standard error does not.
     error = float(max(np.hypot(one.error, two.error), abs(one.log - two.log)) / 2)
     diagnostics = ImportanceDiagnostics(
-        ess=float(min(independent * len(z), draws)),
+        ess=float(independent * len(z)),
         pareto_k=np.nan,
         log_evidence=(one.log + two.log) / 2,
         error=error,

@@ -20,7 +20,7 @@ LEAST_WEIGHT = 0.05
 
 #: Expectation maximisation: largest number of components, draws per component and dimension that
 #: are needed to fit one, and number of steps.
-COMPONENTS, DRAWS_NEEDED, EM_STEPS = 30, 12, 6
+COMPONENTS, DRAWS_NEEDED, EM_STEPS = 16, 25, 6
 
 #: Local approximations: number of points; steps uphill, and their largest length in units of the
 #: prior; the extent of a component is at most the distance to its `NEIGHBOUR`-th nearest neighbour;

@@ -7,12 +7,13 @@ from bayescale.model.drift import AHEAD_AVERAGED
 from bayescale.model.engines import sample_design
 from bayescale.model.files import atomically
 from bayescale.model.findings import Check
-from bayescale.model.fitting import Fit, fit, fit_design
+from bayescale.model.fitting import fit, fit_design
 from bayescale.model.hierarchy import Effect, Parameter
 from bayescale.model.labels import NEW, labels_in_points, number_of_points, settle_labels
 from bayescale.model.posterior import at_runs, parameters, settle_groups
 from bayescale.model.predictive import predict
 from bayescale.model.pymc_model import declared
+from bayescale.model.results import Fit
 from bayescale.model.simulation import draw_prior, simulate, simulate_design
 from bayescale.model.specify import design
 from bayescale.model.storage import Storable

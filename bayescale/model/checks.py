@@ -227,6 +227,6 @@ def _prior_conflict(posterior: xr.Dataset, plan: Design) -> list[Finding]:
             )
         else:
             text = f"{p.name} is {value:.3g}, where the prior expects {low:.3g} to {high:.3g}"
-            remedy = "is the loss in nats per token, are counts absolute? If so, widen with priors="
+            remedy = "does this law fit these runs? If so, widen its prior with priors="
         findings.append(Finding("prior", "caution", text, remedy))
     return findings

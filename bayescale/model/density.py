@@ -1,9 +1,9 @@
 """The log density of a design in numpy, at many parameter values at once.
 
 It is the density of `bayescale.model.pymc_model`, up to a constant. Every coordinate is standard
-normal under the prior: a population value in units of its prior, the log of a between-group scale in
-units of its prior, and the value of a group minus the population value in units of the scale, all on
-the link scale.
+normal under the prior: a population value in units of its prior, the log of a between-group scale
+in units of its prior, and the value of a group minus the population value in units of the scale,
+all on the link scale.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ MOST_PARAMETERS = 12
 CHUNK = 40_000
 #: Modes are looked for with at most this many runs, evenly spaced along the scale.
 COARSE = 60
+#: Decimals of logarithms that are kept.
+DIGITS = 11
 #: Half of the residuals are smaller than this many noise scales, if `nu` is about 6.
 HALF_INSIDE = 0.72
 
@@ -53,6 +55,7 @@ def is_small(plan: Design) -> bool:
 
 def density(plan: Design) -> Density:
     """The posterior of a design; the coordinates are those of `variables`."""
+    plan = _relative(plan)
     coarse = None
     if len(plan.runs) > COARSE and not plan.groups:
         coarse = _log_likelihood(_thinned(plan))
@@ -118,6 +121,49 @@ def coordinates(plan: Design, values: Mapping[str, np.ndarray]) -> np.ndarray:
             members = to_link(link, np.asarray(values[p.member(effect)]))
             columns += list((members.T - population) / scale)
     return np.stack(columns, axis=-1)
+
+
+def _relative(plan: Design) -> Design:
+    """The same posterior with columns and losses in units of their geometric means.
+
+    All numbers are rounded, so that the same runs in another unit give the same draws.
+    """
+    table, unit = plan.runs.table, float(np.exp(plan.log_loss.mean()))
+    of_loss = [p for p in plan.law.parameters if getattr(plan.law.priors[p], "of", None) == "loss"]
+    if not (of_loss and _is_homogeneous(plan, of_loss)):
+        unit, of_loss = 1.0, []
+    changes = {c: _rounded(v / plan.scales[c]) for c, v in plan.columns.items()}
+    changes["loss"] = _rounded(np.exp(plan.log_loss) / unit)
+    if plan.has_loss_sd:
+        changes["loss_sd"] = _rounded(plan.log_loss_sd) * changes["loss"]
+    parameters = tuple(
+        replace(p, prior=replace(p.prior, median=float(_rounded(p.prior.median / unit))))
+        if p.name in of_loss
+        else p
+        for p in plan.parameters
+    )
+    runs = replace(plan.runs, table=table.assign(**changes))
+    return replace(
+        plan, runs=runs, parameters=parameters, scales=dict.fromkeys(plan.law.columns, 1.0)
+    )
+
+
+def _is_homogeneous(plan: Design, of_loss: list[str]) -> bool:
+    """Whether the law is proportional to the parameters that are in units of the loss."""
+    values = {
+        p: from_link(plan.parameter(p).prior.link, plan.parameter(p).prior.centre)
+        for p in plan.law.parameters
+    }
+    doubled = {p: 2 * v if p in of_loss else v for p, v in values.items()}
+    with np.errstate(all="ignore"):
+        one, two = (plan.law(plan.columns, plan.scales, v) for v in (values, doubled))
+    return bool(np.allclose(2 * one, two, rtol=1e-9))
+
+
+def _rounded(value):
+    """Positive numbers, or zeros, rounded to `DIGITS` decimals of their logarithm."""
+    with np.errstate(divide="ignore"):
+        return np.exp(np.round(np.log(value), DIGITS))
 
 
 def _thinned(plan: Design) -> Design:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from concurrent.futures import Future
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -75,7 +76,7 @@ class Pickling:
 
 @pytest.fixture
 def sampler(monkeypatch):
-    """Replace NUTS by standard normal draws; returns the recorded settings."""
+    """Replace the sampler by standard normal draws; returns the recorded settings."""
     settings = []
 
     def sample(target, *, seed, draws, chains, **options):
@@ -89,7 +90,7 @@ def sampler(monkeypatch):
             posterior=posterior, convergence=SimpleNamespace(passed=len(settings) % 2 == 0)
         )
 
-    monkeypatch.setattr(sbc.nuts, "sample", sample)
+    monkeypatch.setattr(sbc, "sample_design", sample)
     return settings
 
 
@@ -130,6 +131,25 @@ def test_a_rank_is_the_share_of_draws_below_the_truth():
     assert 100 / 401 <= ranks["E"] <= 101 / 401
 
 
+def test_a_table_that_no_file_could_hold_is_drawn_again(openlm, sampler, monkeypatch):
+    """Noise with few degrees of freedom can give a loss of zero or infinity."""
+    drawn, simulate = [], sbc.simulate_design
+
+    def simulated(plan, truth, rng):
+        drawn.append(truth)
+        made = simulate(plan, truth, rng)
+        if len(drawn) == 1:
+            table = made.runs.table
+            made = replace(made, runs=replace(made.runs, table=table.assign(loss=0.0)))
+        return made
+
+    monkeypatch.setattr(sbc, "simulate_design", simulated)
+    result = bs.calibrate(openlm, "power", n=2, random_seed=3)
+    assert len(drawn) == 3
+    assert float(drawn[1]["E"]) != float(drawn[0]["E"])
+    assert result.pit.notna().all(axis=None)
+
+
 # -- sampled -----------------------------------------------------------------------------------
 
 
@@ -149,6 +169,7 @@ def assert_calibrated(result: Calibration) -> None:
         ("kaplan", None),
         ("power", None),
         ("kaplan_floor", None),
+        ("skaling", None),
         ("chinchilla", "dataset"),
     ],
 )

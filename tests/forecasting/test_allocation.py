@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import xarray as xr
 
 import bayescale as bs
 from bayescale import laws
-from bayescale.forecasting.allocation import GRID, REFINE, _search
+from bayescale.forecasting.law_draws import GRID, REFINE, search
 
 NOISE = {"sigma": 0.01, "nu": 5.0}
 KAPLAN = {"A": 2.4, "B": 2.6, "alpha_N": 0.08, "alpha_D": 0.1, **NOISE}
@@ -20,6 +21,9 @@ LAWS = {
     "kaplan": KAPLAN,
     "kaplan_floor": {"E": 1.7, **KAPLAN, "alpha_N": 0.3, "alpha_D": 0.2},
 }
+
+#: Of the law alone. The drift beyond the runs has tests of its own.
+allocate, regret = (partial(f, drift="off") for f in (bs.allocate, bs.regret))
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +77,7 @@ def only(array) -> float:
 
 
 def test_the_published_optimum_is_found_again(published):
-    best = bs.allocate(published("besiroglu2024"), "5.76e23").data
+    best = allocate(published("besiroglu2024"), "5.76e23").data
     assert only(best["N"]) == pytest.approx(72.2e9, rel=0.01)
     assert only(best["tokens_per_param"]) == pytest.approx(18.4, rel=0.02)
 
@@ -81,7 +85,7 @@ def test_the_published_optimum_is_found_again(published):
 @pytest.mark.parametrize("point", laws.chinchilla.published)
 def test_the_optimum_is_the_closed_form_of_the_raw_constants(published, point):
     C, raw = np.array([1e19, 5.76e23, 1e26]), laws.chinchilla.published[point].values
-    best = bs.allocate(published(point), C).data.isel(chain=0, draw=0)
+    best = allocate(published(point), C).data.isel(chain=0, draw=0)
     G = (raw["alpha"] * raw["A"] / (raw["beta"] * raw["B"])) ** (1 / (raw["alpha"] + raw["beta"]))
     a = raw["beta"] / (raw["alpha"] + raw["beta"])
     assert best["N"].to_numpy() == pytest.approx(G * (C / 6) ** a, rel=1e-10)
@@ -94,7 +98,7 @@ def test_the_optimum_is_the_closed_form_of_the_raw_constants(published, point):
 @pytest.mark.parametrize("point", laws.chinchilla.published)
 def test_the_exponent_is_that_of_the_other_column(published, point):
     raw = laws.chinchilla.published[point].values
-    best = bs.allocate(published(point), [1e20, 1e24]).data
+    best = allocate(published(point), [1e20, 1e24]).data
     assert only(best["a"]) == pytest.approx(raw["beta"] / (raw["alpha"] + raw["beta"]), rel=1e-9)
     assert np.allclose(best["a"] + best["b"], 1, rtol=1e-15)
 
@@ -102,7 +106,7 @@ def test_the_exponent_is_that_of_the_other_column(published, point):
 @pytest.mark.parametrize("law", LAWS)
 def test_a_search_finds_what_the_closed_form_says(by_hand, runs, law):
     fit, C = by_hand(runs, law, LAWS[law], draws=2), [1e18, 1e21, 1e25]
-    closed, searched = (bs.allocate(f, C).data for f in (fit, without_closed_form(fit)))
+    closed, searched = (allocate(f, C).data for f in (fit, without_closed_form(fit)))
     for name in ("N", "D", "tokens_per_param", "loss", "a", "N_decision"):
         assert np.allclose(searched[name], closed[name], rtol=1e-5, atol=0), name
 
@@ -110,7 +114,7 @@ def test_a_search_finds_what_the_closed_form_says(by_hand, runs, law):
 @pytest.mark.parametrize("law", LAWS)
 def test_no_other_split_does_better(by_hand, runs, law):
     fit = by_hand(runs, law, LAWS[law])
-    best = bs.allocate(fit, 1e22).data
+    best = allocate(fit, 1e22).data
     around = only(best["N"]) * np.array([0.99, 1.01])
     assert (losses(fit, around, 1e22) > best["loss"].isel(budget=0)).all()
 
@@ -121,14 +125,14 @@ def test_a_budget_is_spent_to_the_last_flop(by_hand, runs, factor):
     own = runs.table[["N", "D", "loss"]].assign(C=factor * runs.table["N"] * runs.table["D"])
     fit = by_hand(bs.Runs.from_frame(own), "chinchilla", LAWS["chinchilla"])
     C = np.array([1e20, 1e23])
-    best = bs.allocate(fit, C).data
+    best = allocate(fit, C).data
     assert np.allclose(factor * best["N"] * best["D"], C, rtol=1e-12)
     assert np.allclose(factor * best["N_decision"] * best["D_decision"], C, rtol=1e-12)
 
 
 def test_budgets_are_read_as_people_write_them(published):
     fit = published("hoffmann2022")
-    read, exact = (bs.allocate(fit, C).data for C in (["1e22", "10T"], [1e22, 1e13]))
+    read, exact = (allocate(fit, C).data for C in (["1e22", "10T"], [1e22, 1e13]))
     assert read.equals(exact)
     assert exact.sizes == {"chain": 2, "draw": 10, "budget": 2}
 
@@ -137,7 +141,7 @@ def test_budgets_are_read_as_people_write_them(published):
 
 
 def test_where_all_is_certain_the_decision_is_the_optimum(published):
-    best = bs.allocate(published("besiroglu2024"), [1e20, 1e24]).data
+    best = allocate(published("besiroglu2024"), [1e20, 1e24]).data
     assert np.allclose(best["N_decision"], best["N"], rtol=1e-6)
     assert np.allclose(best["loss_decision"], best["loss"], rtol=1e-12)
 
@@ -145,7 +149,7 @@ def test_where_all_is_certain_the_decision_is_the_optimum(published):
 @pytest.mark.parametrize("search", [False, True])
 def test_the_decision_minimises_the_expected_loss(wide, search):
     fit, C = without_closed_form(wide) if search else wide, 1e23
-    best = bs.allocate(fit, C).data.isel(budget=0)
+    best = allocate(fit, C).data.isel(budget=0)
     N = np.geomspace(1e8, 1e12, 4001)
     expected = losses(wide, N, C).mean(("chain", "draw"))
     assert float(best["N_decision"]) == pytest.approx(N[expected.argmin("choice")], rel=0.003)
@@ -154,14 +158,14 @@ def test_the_decision_minimises_the_expected_loss(wide, search):
 
 def test_the_decision_beats_the_plug_in_split(wide):
     C = 1e24
-    best = bs.allocate(wide, C).data.isel(budget=0)
+    best = allocate(wide, C).data.isel(budget=0)
     plug_in = float(best["N"].median())
     assert abs(np.log(plug_in / best["N_decision"])) > 0.05
     assert best["loss_decision"].mean() < losses(wide, [plug_in], C).mean()
 
 
 def test_no_draw_reaches_less_than_its_own_optimum(wide):
-    best = bs.allocate(wide, [1e20, 1e25]).data
+    best = allocate(wide, [1e20, 1e25]).data
     assert (best["loss_decision"] >= best["loss"]).all()
 
 
@@ -178,13 +182,13 @@ def test_every_group_has_its_own_split(by_hand, openlm):
         "B_dataset_scale": 0.7,
     }
     fit = by_hand(openlm, "chinchilla", values, groups="dataset", pool=pool)
-    N = [only(bs.allocate(fit, 1e22, group=g).data["N"]) for g in fit.plan.levels["dataset"]]
+    N = [only(allocate(fit, 1e22, group=g).data["N"]) for g in fit.plan.levels["dataset"]]
     assert N[0] / N[1] == pytest.approx(2 ** (1 / 0.6), rel=1e-9)
     assert N[1] / N[2] == pytest.approx(2 ** (1 / 0.6), rel=1e-9)
-    unseen = bs.allocate(fit, [1e22, 1e23]).data["N"].std(("chain", "draw"))
+    unseen = allocate(fit, [1e22, 1e23]).data["N"].std(("chain", "draw"))
     assert (unseen > 0).all()
     with pytest.raises(bs.FitError, match="no dataset 'pile'"):
-        bs.allocate(fit, 1e22, group="pile")
+        allocate(fit, 1e22, group="pile")
 
 
 # -- what a wrong split costs ------------------------------------------------------------------
@@ -192,8 +196,8 @@ def test_every_group_has_its_own_split(by_hand, openlm):
 
 def test_there_is_nothing_to_regret_at_the_optimum(published):
     fit = published("besiroglu2024")
-    best = bs.allocate(fit, 1e23).data
-    waste = bs.regret(fit, only(best["N"]), only(best["D"])).data
+    best = allocate(fit, 1e23).data
+    waste = regret(fit, only(best["N"]), only(best["D"])).data
     assert np.allclose(waste["excess_loss"], 0, atol=1e-12)
     assert np.allclose(waste["wasted_share"], 0, atol=1e-6)
 
@@ -204,7 +208,7 @@ def test_waste_of_a_symmetric_law_is_exact(by_hand, runs, k):
     x, scales = 0.3, runs.scales
     values = {"E": 1.8, "A": 0.5, "B": 0.5, "alpha": x, "beta": x, **NOISE}
     fit = by_hand(runs, "chinchilla", values)
-    waste = bs.regret(fit, N=100 * scales["N"] * np.sqrt(k), D=100 * scales["D"] / np.sqrt(k)).data
+    waste = regret(fit, N=100 * scales["N"] * np.sqrt(k), D=100 * scales["D"] / np.sqrt(k)).data
     worse = np.cosh(x * np.log(k) / 2)
     assert only(waste["excess_loss"]) == pytest.approx(100**-x * (worse - 1), rel=1e-9)
     assert only(waste["wasted_share"]) == pytest.approx(1 - worse ** (-2 / x), rel=1e-9)
@@ -215,7 +219,7 @@ def test_the_rest_of_the_compute_would_have_done(wide):
     from scipy.optimize import brentq
 
     N, D = 7e9, 15e12
-    waste = bs.regret(wide, "7B", "15T").data.isel(point=0)
+    waste = regret(wide, "7B", "15T").data.isel(point=0)
     scales = wide.plan.scales
     for draw in (0, 17, 59):
         p = {
@@ -237,21 +241,21 @@ def test_the_rest_of_the_compute_would_have_done(wide):
 
 
 def test_waste_is_never_negative(wide):
-    waste = bs.regret(wide, np.geomspace(1e6, 1e13, 15), 1e12).data
+    waste = regret(wide, np.geomspace(1e6, 1e13, 15), 1e12).data
     assert (waste["excess_loss"] >= 0).all()
     assert ((waste["wasted_share"] >= 0) & (waste["wasted_share"] < 1)).all()
 
 
 def test_compute_left_unspent_is_wasted(published):
     fit = published("besiroglu2024")
-    best = bs.allocate(fit, 1e23).data
-    waste = bs.regret(fit, only(best["N"]), only(best["D"]), C=[2e23, 4e23]).data
+    best = allocate(fit, 1e23).data
+    waste = regret(fit, only(best["N"]), only(best["D"]), C=[2e23, 4e23]).data
     assert waste["wasted_share"].isel(chain=0, draw=0).to_numpy() == pytest.approx([0.5, 0.75])
 
 
 def test_the_summary_of_waste_is_its_expectation(wide):
     N, D = np.array([1e9, 7e9]), np.array([1e12, 15e12])
-    waste = bs.regret(wide, N, D)
+    waste = regret(wide, N, D)
     with pytest.warns(bs.ConvergenceWarning):
         frame = waste.summary(0.8)
     assert frame["C"].to_numpy() == pytest.approx(6 * N * D)
@@ -265,7 +269,7 @@ def test_the_summary_of_waste_is_its_expectation(wide):
 
 
 def test_the_summary_of_a_split_has_decision_optimum_and_regret(wide):
-    split = bs.allocate(wide, [1e22, 1e24])
+    split = allocate(wide, [1e22, 1e24])
     with pytest.warns(bs.ConvergenceWarning):
         frame = split.summary(0.8, "hdi")
     assert frame["C"].tolist() == [1e22, 1e24]
@@ -280,7 +284,7 @@ def test_the_summary_of_a_split_has_decision_optimum_and_regret(wide):
 
 def test_splits_and_waste_describe_themselves(wide):
     with pytest.warns(bs.ConvergenceWarning):
-        split, waste = repr(bs.allocate(wide, 1e22)), repr(bs.regret(wide, "7B", "15T"))
+        split, waste = repr(allocate(wide, 1e22)), repr(regret(wide, "7B", "15T"))
     assert split.startswith("<Allocation by chinchilla, 1 budget(s)>\n  1e22 FLOP: train ")
     assert "7B on 15T tokens: " in waste
 
@@ -295,27 +299,27 @@ def test_a_corner_is_not_an_optimum(by_hand, runs, loss):
     law = bs.Law("one-sided", loss, {"A": bs.Positive(1), "x": bs.Positive(0.3)}, "an example")
     fit = by_hand(runs, law, {"A": 1.0, "x": 0.3, **NOISE}, draws=2)
     with pytest.raises(bs.LawError, match="at a corner"):
-        bs.allocate(fit, 1e22)
+        allocate(fit, 1e22)
 
 
 def test_a_law_of_compute_alone_cannot_split_it(by_hand, runs):
     fit = by_hand(runs, "power", {"E": 1.5, "A": 1.0, "alpha": 0.3, **NOISE})
-    for ask in (lambda: bs.allocate(fit, 1e22), lambda: bs.regret(fit, 1e9, 1e10)):
+    for ask in (lambda: allocate(fit, 1e22), lambda: regret(fit, 1e9, 1e10)):
         with pytest.raises(bs.LawError, match="has the columns C: "):
             ask()
 
 
 def test_a_choice_above_its_budget_is_refused(published):
     with pytest.raises(bs.LawError, match=r"cost up to 6e20 FLOP, more than the budget C of 5e20"):
-        bs.regret(published("hoffmann2022"), "1B", "100B", C="5e20")
+        regret(published("hoffmann2022"), "1B", "100B", C="5e20")
 
 
 def test_choices_of_different_length_are_refused(published):
     fit = published("hoffmann2022")
     with pytest.raises(bs.LawError, match=r"differ in length \(N: 2, D: 3\)"):
-        bs.regret(fit, [1e9, 2e9], [1e10, 2e10, 3e10])
+        regret(fit, [1e9, 2e9], [1e10, 2e10, 3e10])
     with pytest.raises(bs.LawError, match=r"differ in length \(N: 2, D: 1, C: 3\)"):
-        bs.regret(fit, [1e9, 2e9], 1e10, C=[1e23, 1e24, 1e25])
+        regret(fit, [1e9, 2e9], 1e10, C=[1e23, 1e24, 1e25])
 
 
 @pytest.mark.parametrize(
@@ -341,11 +345,11 @@ def test_choices_of_different_length_are_refused(published):
 def test_what_is_no_count_is_refused_by_name(published, count):
     fit = published("hoffmann2022")
     with pytest.raises(bs.LawError, match=r"^C\b"):
-        bs.allocate(fit, count)
+        allocate(fit, count)
     with pytest.raises(bs.LawError, match=r"^N\b"):
-        bs.regret(fit, count, 1e10)
+        regret(fit, count, 1e10)
     with pytest.raises(bs.LawError, match=r"^D\b"):
-        bs.regret(fit, 1e10, count)
+        regret(fit, 1e10, count)
 
 
 # -- search ------------------------------------------------------------------------------------
@@ -355,7 +359,7 @@ def test_the_search_finds_minima_anywhere_between_the_bounds():
     """Also in the first and last cell next to those that count as a corner."""
     middle = xr.DataArray(np.linspace(0.03, 0.97, 101), dims="draw")
     low, high = xr.zeros_like(middle), xr.zeros_like(middle) + 1.0
-    found = _search(lambda x: np.cosh(x - middle), low, high, "a test")
+    found = search(lambda x: np.cosh(x - middle), low, high, "a test")
     # Golden sections compare values, so a minimum is found to the root of their precision.
     assert float(abs(found - middle).max()) < 3e-7
 
@@ -363,6 +367,31 @@ def test_the_search_finds_minima_anywhere_between_the_bounds():
 def test_the_search_refines_its_grid():
     """A kink: its place is found to the last step of the golden sections."""
     middle = xr.DataArray(np.linspace(2.2, 7.7, 50), dims="draw")
-    found = _search(lambda x: abs(x - middle), middle * 0, middle * 0 + 10, "a test")
+    found = search(lambda x: abs(x - middle), middle * 0, middle * 0 + 10, "a test")
     width = 2 * 10 / (GRID - 1) * ((np.sqrt(5) - 1) / 2) ** REFINE
     assert float(abs(found - middle).max()) <= width
+
+
+# -- drift -------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::bayescale.errors.ExtrapolationWarning")
+def test_losses_of_an_allocation_have_the_intervals_of_the_forecast(wide):
+    """One question has one answer: the loss at the recommended N and D."""
+    split = bs.allocate(wide, [1e22, 1e25]).data
+    ahead = bs.forecast(wide, N=split["N_decision"].values, D=split["D_decision"].values).data
+    np.testing.assert_allclose(split["loss_decision"], ahead["mean"], rtol=1e-9)
+    assert not np.allclose(split["loss_decision"], ahead["law"], rtol=1e-3)
+    alone = allocate(wide, [1e22, 1e25]).data
+    ratio = split["loss"] / alone["loss"]
+    np.testing.assert_allclose(ratio, split["loss_decision"] / alone["loss_decision"], rtol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore::bayescale.errors.ExtrapolationWarning")
+def test_drift_scales_the_excess_loss_but_not_the_waste(wide):
+    drifted, alone = bs.regret(wide, "7B", "15T").data, regret(wide, "7B", "15T").data
+    np.testing.assert_array_equal(drifted["wasted_share"], alone["wasted_share"])
+    ahead = bs.forecast(wide, N="7B", D="15T").data
+    np.testing.assert_allclose(
+        drifted["excess_loss"] / alone["excess_loss"], ahead["mean"] / ahead["law"], rtol=1e-9
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -11,14 +12,17 @@ import pytest
 import xarray as xr
 
 import bayescale as bs
+from bayescale.forecasting import Average, mix, named, shares, stacking
 from bayescale.forecasting.allocation import best_split
-from bayescale.forecasting.averaging import Average, mix, named, shares, stacking
 from bayescale.model.drift import AHEAD, AHEAD_AVERAGED
 
 NOISE = {"sigma": 0.01, "nu": 5.0}
 CHINCHILLA = {"E": 1.8, "A": 0.7, "B": 0.5, "alpha": 0.34, "beta": 0.28, **NOISE}
 KAPLAN = {"A": 2.4, "B": 2.6, "alpha_N": 0.08, "alpha_D": 0.1, **NOISE}
 SAMPLE = ("chain", "draw")
+
+#: Of the law alone. The drift beyond the runs has tests of its own.
+allocate, regret = (partial(f, drift="off") for f in (bs.allocate, bs.regret))
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +94,7 @@ def test_an_average_survives_a_pickle(pair):
     both = weigh(pair, 0.25, 0.75)
     again = pickle.loads(pickle.dumps(both))
     assert again.weights == both.weights
-    assert bs.allocate(again, 1e22).data.equals(bs.allocate(both, 1e22).data)
+    assert allocate(again, 1e22).data.equals(allocate(both, 1e22).data)
 
 
 def test_weights_may_miss_one_by_rounding_only(pair):
@@ -174,7 +178,7 @@ def test_one_warning_names_the_heavy_fits_that_failed(pair):
 
 
 def test_the_warning_points_at_who_asked(pair):
-    split = bs.allocate(weigh(pair, 0.5, 0.5), 1e22)
+    split = allocate(weigh(pair, 0.5, 0.5), 1e22)
     with pytest.warns(bs.ConvergenceWarning) as caught:
         split.summary()
     assert caught[0].filename == __file__
@@ -363,15 +367,15 @@ def expected_loss(average: Average, N, C: float) -> np.ndarray:
 
 def test_an_average_of_one_law_allocates_like_its_fit(pair):
     for alone in (weigh({"a": pair["chinchilla"]}, 1.0), weigh(pair, 1.0, 0.0)):
-        one = bs.allocate(pair["chinchilla"], [1e20, 1e24]).data
-        xr.testing.assert_equal(bs.allocate(alone, [1e20, 1e24]).data, one)
-        waste = bs.regret(pair["chinchilla"], "7B", "15T").data
-        xr.testing.assert_equal(bs.regret(alone, "7B", "15T").data, waste)
+        one = allocate(pair["chinchilla"], [1e20, 1e24]).data
+        xr.testing.assert_equal(allocate(alone, [1e20, 1e24]).data, one)
+        waste = regret(pair["chinchilla"], "7B", "15T").data
+        xr.testing.assert_equal(regret(alone, "7B", "15T").data, waste)
 
 
 def test_the_draws_of_a_split_are_those_of_the_laws_by_weight(pair):
     C = [1e20, 1e24]
-    both, one, two = (bs.allocate(f, C).data for f in (weigh(pair, 0.25, 0.75), *pair.values()))
+    both, one, two = (allocate(f, C).data for f in (weigh(pair, 0.25, 0.75), *pair.values()))
     assert both.sizes == one.sizes
     for name in ("N", "D", "tokens_per_param", "loss", "a", "b"):
         for chain in range(2):
@@ -391,7 +395,7 @@ def test_the_draws_of_a_split_are_those_of_the_laws_by_weight(pair):
 @pytest.mark.parametrize("weight", [0.02, 0.5, 0.9])
 def test_the_decision_minimises_the_loss_expected_over_laws(pair, weight):
     both, C = weigh(pair, weight, 1 - weight), 1e23
-    best = bs.allocate(both, C).data.isel(budget=0)
+    best = allocate(both, C).data.isel(budget=0)
     N = np.geomspace(1e8, 1e13, 20001)
     expected = expected_loss(both, N, C)
     assert float(best["N_decision"]) == pytest.approx(N[expected.argmin()], rel=0.002)
@@ -401,7 +405,7 @@ def test_the_decision_minimises_the_loss_expected_over_laws(pair, weight):
 
 def test_the_decision_lies_between_those_of_the_laws(pair):
     one, two, both = (
-        float(bs.allocate(f, 1e23).data["N_decision"][0])
+        float(allocate(f, 1e23).data["N_decision"][0])
         for f in (*pair.values(), weigh(pair, 0.5, 0.5))
     )
     assert min(one, two) < both < max(one, two)
@@ -415,23 +419,22 @@ def test_laws_far_apart_are_no_corner(by_hand, runs):
     }
     C = [1e22, 1e30]
     for weights, heavy in (((0.9999, 0.0001), "chinchilla"), ((0.0001, 0.9999), "kaplan")):
-        best = bs.allocate(weigh(fits, *weights), C).data
-        alone = bs.allocate(fits[heavy], C).data
+        best = allocate(weigh(fits, *weights), C).data
+        alone = allocate(fits[heavy], C).data
         assert np.allclose(np.log(best["N_decision"]), np.log(alone["N_decision"]), atol=0.05)
 
 
 def test_the_best_split_is_the_decision(pair):
     both, C = weigh(pair, 0.4, 0.6), np.array([1e20, 1e23])
     N, D = best_split(both, C)
-    best = bs.allocate(both, C).data
+    best = allocate(both, C).data
     assert np.array_equal(N, best["N_decision"])
     assert np.array_equal(D, best["D_decision"])
 
 
 def test_regret_is_against_the_best_split_of_each_law(pair):
     both, one, two = (
-        bs.regret(f, "7B", "15T").data.isel(point=0)
-        for f in (weigh(pair, 0.5, 0.5), *pair.values())
+        regret(f, "7B", "15T").data.isel(point=0) for f in (weigh(pair, 0.5, 0.5), *pair.values())
     )
     place = ((np.arange(20) + 0.5) * 2).astype(int)
     for name in ("excess_loss", "wasted_share"):
@@ -444,8 +447,8 @@ def test_every_law_of_an_average_must_allocate(pair, by_hand, runs):
     power = by_hand(runs, "power", {"E": 1.5, "A": 1.0, "alpha": 0.3, **NOISE})
     fits = {**pair, "power": power}
     for ask in (
-        lambda f: bs.allocate(f, 1e22),
-        lambda f: bs.regret(f, 1e9, 1e10),
+        lambda f: allocate(f, 1e22),
+        lambda f: regret(f, 1e9, 1e10),
         lambda f: best_split(f, np.array([1e22])),
     ):
         with pytest.raises(bs.LawError, match="law 'power' has the columns C: "):
@@ -460,7 +463,7 @@ def test_a_law_with_its_best_split_at_a_corner_is_named(pair, by_hand, runs):
     law = bs.Law("one-sided", loss, {"A": bs.Positive(1), "x": bs.Positive(0.3)}, "an example")
     fits = {**pair, "mine": by_hand(runs, law, {"A": 1.0, "x": 0.3, **NOISE}, draws=2)}
     with pytest.raises(bs.LawError, match=r"under law 'one-sided' the best .* at a corner"):
-        bs.allocate(weigh(fits, 0.5, 0.4, 0.1), 1e22)
+        allocate(weigh(fits, 0.5, 0.4, 0.1), 1e22)
 
 
 def test_groups_are_asked_of_every_law(by_hand, openlm):
@@ -480,18 +483,18 @@ def test_groups_are_asked_of_every_law(by_hand, openlm):
     two = by_hand(openlm, "kaplan", KAPLAN, groups="dataset", pool=pool)
     both = weigh({"one": one, "two": two}, 0.5, 0.5)
     assert both.members() == [{"dataset": level} for level in one.plan.levels["dataset"]]
-    split = bs.allocate(both, 1e22, group="c4")
+    split = allocate(both, 1e22, group="c4")
     assert split.group == " for c4"
     assert set(np.unique(split.data["N"].round())) == {
-        float(bs.allocate(f, 1e22, group="c4").data["N"][0, 0, 0].round()) for f in (one, two)
+        float(allocate(f, 1e22, group="c4").data["N"][0, 0, 0].round()) for f in (one, two)
     }
     with pytest.raises(bs.FitError, match="no dataset 'pile'"):
-        bs.allocate(both, 1e22, group="pile")
+        allocate(both, 1e22, group="pile")
 
 
 def test_results_of_an_average_name_its_laws(pair):
     both = weigh(pair, 0.38, 0.62)
-    split, waste = bs.allocate(both, 1e22), bs.regret(both, "7B", "15T")
+    split, waste = allocate(both, 1e22), regret(both, "7B", "15T")
     with pytest.warns(bs.ConvergenceWarning):
         said = repr(split), repr(waste)
     assert said[0].startswith(
@@ -535,7 +538,7 @@ def test_an_average_of_one_law_forecasts_like_its_fit(pair):
 
 def test_compute_alone_takes_the_best_split_of_the_average(pair):
     both = weigh(pair, 0.4, 0.6)
-    split = bs.allocate(both, [1e20, 1e21]).data
+    split = allocate(both, [1e20, 1e21]).data
     for ahead in (
         bs.forecast(both, C=[1e20, 1e21]),
         bs.forecast(both, pd.DataFrame({"C": [1e20, 1e21]})),

@@ -198,17 +198,17 @@ def test_groups_have_their_own_law_and_a_new_one_scatters(grouped):
 
 def test_compute_alone_takes_the_best_split(fit):
     budgets = [1e20, 1e21]
-    ahead, split = forecast(fit, C=budgets).data, bs.allocate(fit, budgets).data
+    ahead, split = bs.forecast(fit, C=budgets).data, bs.allocate(fit, budgets).data
     for c in "ND":
         assert np.array_equal(ahead[c], split[f"{c}_decision"])
-    assert np.allclose(ahead["law"], split["loss_decision"].to_numpy(), rtol=1e-12)
+    assert np.allclose(ahead["mean"], split["loss_decision"].to_numpy(), rtol=1e-9)
 
 
 def test_compute_alone_takes_the_best_split_of_the_group(grouped):
-    ahead = forecast(grouped, C=1e21, group="refinedweb").data
+    ahead = bs.forecast(grouped, C=1e21, group="refinedweb").data
     split = bs.allocate(grouped, 1e21, group="refinedweb").data
     assert float(ahead["N"][0]) == float(split["N_decision"][0])
-    assert ahead["law"].to_numpy() == pytest.approx(split["loss_decision"].to_numpy())
+    assert ahead["mean"].to_numpy() == pytest.approx(split["loss_decision"].to_numpy())
 
 
 # -- what a new run measures -------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from pytensor.compile.mode import Mode
 
 from bayescale.inference import nutpie_callbacks, nuts
-from bayescale.model import target
+from bayescale.model.pymc_model import target
 
 #: Evaluates a graph operation by operation: fused operations may have too many arguments for that.
 PLAIN = Mode(linker="py", optimizer=None)

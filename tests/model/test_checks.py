@@ -137,9 +137,14 @@ class TestDesign:
         assert "the posterior of alpha" in found[0].text
         assert text in found[0].text
 
-    def test_a_loss_in_another_unit_is_suspected(self, judged, clean):
-        found = named(judged(clean, losses=1 / 50, E=TRUTH["E"] / 50), "prior")
+    def test_a_floor_far_from_its_prior(self, judged, clean):
+        found = named(judged(clean, E=TRUTH["E"] / 50), "prior")
         assert any("E is 0.0363" in f.text and f.level == "caution" for f in found)
+
+    def test_the_unit_of_the_loss_does_not_matter(self, judged, clean):
+        values = at_scales(clean, sigma=0.01, nu=30.0)
+        amplitudes = {name: values[name] / 50 for name in ("E", "A", "B")}
+        assert named(judged(clean, losses=1 / 50, **amplitudes), "prior") == []
 
     def test_a_noise_scale_that_its_prior_does_not_expect(self, judged, clean):
         found = named(judged(clean, sigma=4.0), "prior")

@@ -1,0 +1,142 @@
+"""Ensembles: weights from the evidence, families by column, one answer to one question."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayescale as bs
+from bayescale.evaluation import ensembles
+from bayescale.evaluation.ensembles import POWER, evidence_weights, family
+from bayescale.inference import Evidence
+
+
+@pytest.fixture(scope="module")
+def runs() -> bs.Runs:
+    return bs.Runs.example("openlm").query("dataset == 'c4' and N < 2e9")
+
+
+@pytest.fixture(scope="module")
+def best(runs) -> bs.Average:
+    return bs.ensemble(runs, draws=200, random_seed=1)
+
+
+def test_weights_are_a_power_of_the_evidence():
+    logs = {"a": -1000.0, "b": -1005.0, "c": -2000.0}
+    fits = {n: SimpleNamespace(evidence=Evidence(log, 0.1)) for n, log in logs.items()}
+    weights = evidence_weights(fits, 0.2)
+    assert sum(weights.values()) == pytest.approx(1)
+    assert weights["a"] / weights["b"] == pytest.approx(np.e)
+    assert weights["c"] < 1e-80
+    assert list(evidence_weights(fits, 0.0).values()) == pytest.approx([1 / 3] * 3)
+
+
+def test_the_default_family_is_weighed_by_its_evidence(best):
+    assert list(best.fits) == list(ensembles.OF_SIZE)
+    logs = {name: fit.evidence.log for name, fit in best.fits.items()}
+    for one, other in (("skaling", "chinchilla"), ("kaplan_floor", "chinchilla")):
+        ratio = np.exp(POWER * (logs[one] - logs[other]))
+        assert best.weights[one] / best.weights[other] == pytest.approx(ratio)
+
+
+def test_members_are_the_fits_of_single_laws(best, runs):
+    alone = bs.fit(runs, "chinchilla", draws=200, random_seed=1)
+    np.testing.assert_array_equal(alone.posterior["E"], best.fits["chinchilla"].posterior["E"])
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ("NDC", ensembles.OF_SIZE),
+        ("C", ("power(C)", "shifted_power(C)")),
+        ("D", ("power(D)", "shifted_power(D)")),
+    ],
+)
+def test_the_family_follows_the_columns(columns, expected):
+    frame = pd.DataFrame(
+        {c: np.geomspace(1e18, 1e20, 5) for c in columns if c != "C" or columns == "C"}
+    )
+    made = bs.Runs.from_frame(frame.assign(loss=[5.0, 4.0, 3.5, 3.2, 3.0]))
+    assert family(made) == list(expected)
+
+
+def test_an_executor_gives_the_same_result(best, runs):
+    with ThreadPoolExecutor(2) as executor:
+        other = bs.ensemble(runs, draws=200, random_seed=1, executor=executor)
+    assert other.weights == best.weights
+
+
+def test_problems_of_all_laws_are_named_at_once(runs):
+    with pytest.raises(bs.FitError) as caught:
+        bs.ensemble(
+            runs, ["chinchila", "kaplan", "kaplan"], priors={"nolaw": {"E": bs.Positive(1)}}
+        )
+    told = str(caught.value)
+    assert "chinchila" in told
+    assert "2 laws are called 'kaplan'" in told
+    assert "nolaw" in told
+
+
+def test_priors_of_one_law_reach_it_alone(runs):
+    prior = bs.Positive(0.2, spread=1.3)
+    both = bs.ensemble(
+        runs,
+        ["chinchilla", "skaling"],
+        draws=50,
+        random_seed=1,
+        priors={"skaling": {"alpha": prior}},
+    )
+    assert both.fits["skaling"].plan.parameter("alpha").prior == prior
+    assert both.fits["chinchilla"].plan.parameter("alpha").prior != prior
+
+
+def test_the_check_names_each_law_and_shared_findings_once(best):
+    check = best.check()
+    convergence = [f.text for f in check.findings if f.name == "convergence"]
+    assert [text.split(":")[0] for text in convergence] == list(best.used)
+    design = [f.text for f in check.findings if f.name == "design"]
+    assert design == ["the columns vary enough, and independently enough"]
+    assert check.passed == all(fit.check().passed for fit in best.fits.values())
+
+
+def test_the_summary_has_the_rows_of_every_law(best):
+    table = best.summary()
+    for name, fit in best.fits.items():
+        pd.testing.assert_frame_equal(table.loc[name], fit.summary(), check_names=False)
+    assert list(dict.fromkeys(table.index.get_level_values("law"))) == list(best.used)
+
+
+def test_the_sentence_states_what_each_law_expects(best):
+    largest = best.runs.table.sort_values("C").iloc[-1]
+    step = np.sqrt(10)
+    for name, fit in best.fits.items():
+        values = {p: fit.posterior[p] for p in fit.law.parameters}
+        at = {"N": step * largest["N"], "D": step * largest["D"]}
+        expected = float(fit.law(at, fit.plan.scales, values).median())
+        assert f"{expected:.4g} ({name})" in best.difference
+    assert best.difference in repr(best)
+
+
+def test_an_ensemble_is_saved_with_its_evidence(best, tmp_path):
+    best.save(tmp_path / "best.nc")
+    again = bs.Average.load(tmp_path / "best.nc")
+    assert again.weights == best.weights
+    assert evidence_weights(again.fits) == pytest.approx(best.weights)
+    one, other = (bs.forecast(a, N="7B", D="140B").data["loss"] for a in (best, again))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_bridge_sampling_of_chains_agrees_with_importance_sampling(runs):
+    """Two ways to the evidence of one posterior."""
+    small = runs.query("N < 5e8")
+    chains = bs.fit(small, "kaplan_floor", engine="nuts", random_seed=1)
+    particles = bs.fit(small, "kaplan_floor", engine="particles", random_seed=1)
+    assert chains.evidence.log == pytest.approx(particles.evidence.log, abs=0.15)
+    for name in ("E", "alpha_N", "sigma"):
+        one, other = (f.posterior[name] for f in (chains, particles))
+        assert abs(float(one.median() - other.median())) < 0.2 * float(one.std())
+        assert float(other.std() / one.std()) == pytest.approx(1, abs=0.12)

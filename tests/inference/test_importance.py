@@ -1,0 +1,201 @@
+"""Importance sampling: modes, mixtures, evidence and draws against posteriors known exactly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import kstest, multivariate_normal
+
+from bayescale.inference import Density, ImportanceDiagnostics, bridge, importance
+from bayescale.inference.mixtures import PRIOR_SHARE, Mixture, along, at_modes, fitted
+from bayescale.inference.modes import derivatives, find_modes, log_prior
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(1)
+
+
+def normal_data(precision: np.ndarray, centre: np.ndarray) -> tuple[Density, float, np.ndarray]:
+    """A normal likelihood: the posterior and the evidence are known."""
+    d = len(centre)
+    likelihood = multivariate_normal(centre, np.linalg.inv(precision))
+    evidence = multivariate_normal(np.zeros(d), np.linalg.inv(precision) + np.eye(d))
+    return Density(d, likelihood.logpdf), float(evidence.logpdf(centre)), precision + np.eye(d)
+
+
+def ridge(width: float, bend: float = 0.5) -> Density:
+    """A narrow ridge around y = bend (x^2 - 1); the evidence is a one-dimensional integral."""
+
+    def log_likelihood(z):
+        return -0.5 * ((z[:, 1] - bend * (z[:, 0] ** 2 - 1)) / width) ** 2
+
+    return Density(2, log_likelihood)
+
+
+def ridge_evidence(width: float, bend: float = 0.5) -> float:
+    x = np.linspace(-8, 8, 20001)
+    # Given x, y is normal a priori and its likelihood is normal around the ridge.
+    scale = np.sqrt(1 + width**2)
+    inner = width * np.exp(-0.5 * (bend * (x**2 - 1) / scale) ** 2) / scale
+    return float(np.log(np.trapezoid(inner * np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi), x)))
+
+
+# -- modes -------------------------------------------------------------------------------------
+
+
+def test_the_mode_and_precision_of_a_normal_posterior_are_exact(rng):
+    precision = np.array([[400.0, 30.0], [30.0, 4.0]])
+    density, _, posterior = normal_data(precision, np.array([0.5, -1.0]))
+    modes = find_modes(density, rng)
+    expected = np.linalg.solve(posterior, precision @ [0.5, -1.0])
+    np.testing.assert_allclose(modes.position, [expected], atol=1e-4)
+    np.testing.assert_allclose(modes.precision[0], posterior, rtol=1e-3, atol=1e-2)
+
+
+def test_two_modes_are_found_and_repeats_of_one_are_not(rng):
+    def log_likelihood(z):
+        return np.logaddexp(-0.5 * ((z[:, 0] - 1) / 0.1) ** 2, -0.5 * ((z[:, 0] + 1) / 0.05) ** 2)
+
+    positions = find_modes(Density(1, log_likelihood), rng).position.ravel()
+    np.testing.assert_allclose(sorted(positions), [-0.9975, 0.990], atol=2e-3)
+
+
+def test_a_mode_that_part_of_the_data_misplaces_is_moved(rng):
+    whole = Density(1, lambda z: -0.5 * ((z[:, 0] - 1) / 0.01) ** 2)
+    shifted = whole._replace(coarse=lambda z: -0.5 * ((z[:, 0] - 0.8) / 0.05) ** 2)
+    np.testing.assert_allclose(find_modes(shifted, rng).position, [[1.0]], atol=1e-3)
+
+
+def test_derivatives_are_those_of_the_log_posterior():
+    density = Density(2, lambda z: -(z[:, 0] ** 2) * z[:, 1])
+    z = np.array([[0.5, 2.0]])
+    gradient, curvature = derivatives(density, z, density.log_posterior(z))
+    np.testing.assert_allclose(gradient, [[-2 * 0.5 * 2 - 0.5, -0.25 - 2.0]], rtol=1e-5)
+    np.testing.assert_allclose(curvature, [[[5.0, 1.0], [1.0, 1.0]]], rtol=1e-3)
+
+
+def test_values_that_are_not_finite_do_not_stop_the_search(rng):
+    def log_likelihood(z):
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.log(z[:, 0]) - 50 * (z[:, 0] - 0.5) ** 2
+
+    (position,) = find_modes(Density(1, log_likelihood), rng).position.ravel()
+    assert position == pytest.approx(0.513, abs=0.01)
+
+
+# -- mixtures ----------------------------------------------------------------------------------
+
+
+def test_draws_of_a_mixture_have_its_density(rng):
+    mixture = Mixture(np.array([0.57, 0.4]), np.array([[0.0], [3.0]]), np.array([[[0.5]], [[0.2]]]))
+    grid = np.linspace(-15, 15, 60001)[:, None]
+    density = np.exp(mixture.log_density(grid))
+    assert np.trapezoid(density, grid.ravel()) == pytest.approx(1, abs=1e-3)
+    cumulative = np.cumsum(density) / density.sum()
+    draws = mixture.draw(4000, rng).ravel()
+    assert kstest(draws, lambda x: np.interp(x, grid.ravel(), cumulative)).pvalue > 0.01
+
+
+def test_every_mixture_contains_the_prior(rng):
+    z = rng.standard_normal((500, 3)) * 0.01
+    far = np.full((1, 3), 4.0)
+    for mixture in (fitted(z, 500, rng), along(Density(3, lambda z: -5e3 * (z**2).sum(1)), z, rng)):
+        assert mixture.weight.sum() == pytest.approx(1 - PRIOR_SHARE)
+        assert mixture.log_density(far)[0] >= log_prior(far)[0] + np.log(PRIOR_SHARE) - 1e-6
+
+
+def test_local_approximations_follow_a_ridge_that_one_component_does_not(rng):
+    density = ridge(0.003)
+    x = rng.standard_normal(2000)
+    z = np.stack([x, 0.5 * (x**2 - 1)], axis=1)
+
+    def efficiency(mixture):
+        drawn = mixture.draw(4000, rng)
+        weight = density.log_posterior(drawn) - mixture.log_density(drawn)
+        weight = np.exp(weight - weight.max())
+        return weight.sum() ** 2 / (weight**2).sum() / len(weight)
+
+    assert efficiency(along(density, z, rng)) > 0.2
+    assert efficiency(at_modes(find_modes(density, rng))) < 0.1
+
+
+# -- evidence ----------------------------------------------------------------------------------
+
+
+def test_bridge_sampling_states_its_error():
+    errors = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+
+        def ratio(x):
+            return np.log(5.0) - 0.5 * x**2 + 0.5 * ((x - 0.5) / 1.3) ** 2 + np.log(1.3)
+
+        found = bridge(ratio(rng.normal(size=500)), ratio(rng.normal(0.5, 1.3, 500)), 500)
+        errors.append((found.log - np.log(5.0)) / found.error)
+    assert abs(np.mean(errors)) < 0.45
+    assert 0.75 < np.std(errors) < 1.3
+
+
+@pytest.mark.parametrize("dimension", [1, 3, 8])
+def test_evidence_and_draws_of_a_normal_posterior(rng, dimension):
+    root = np.tril(rng.standard_normal((dimension, dimension))) + 4 * np.eye(dimension)
+    centre = 0.3 * rng.standard_normal(dimension)
+    density, evidence, precision = normal_data(root @ root.T, centre)
+    found = importance.sample(density, 4000, rng)
+    assert found.diagnostics.passed
+    assert abs(found.diagnostics.log_evidence - evidence) < 5 * found.diagnostics.error + 1e-3
+    white = (found.positions - found.positions.mean(axis=0)) @ np.linalg.cholesky(precision)
+    np.testing.assert_allclose(np.cov(white.T), np.eye(dimension), atol=0.12)
+
+
+@pytest.mark.parametrize("width", [0.1, 0.01])
+def test_evidence_and_draws_along_a_curved_ridge(rng, width):
+    """The narrower one is some hundred times longer than wide."""
+    found = importance.sample(ridge(width), 4000, rng)
+    assert found.diagnostics.passed
+    assert found.diagnostics.log_evidence == pytest.approx(ridge_evidence(width), abs=0.1)
+    x, y = found.positions.T
+    residual = (y - 0.5 * (x**2 - 1)) / width
+    assert residual.std() == pytest.approx(1 / np.sqrt(1 + width**2), rel=0.1)
+    grid = np.linspace(-5, 5, 4001)
+    scale = np.sqrt(1 + width**2)
+    of_x = np.exp(-0.5 * grid**2 - 0.5 * (0.5 * (grid**2 - 1) / scale) ** 2)
+    cumulative = np.cumsum(of_x) / of_x.sum()
+    distance = kstest(x, lambda v: np.interp(v, grid, cumulative)).statistic
+    assert distance < 0.06
+
+
+def test_separate_modes_have_their_weights(rng):
+    def log_likelihood(z):
+        left = np.log(0.2) - 0.5 * ((z[:, 0] + 1) / 0.05) ** 2
+        return np.logaddexp(left, np.log(0.8) - 0.5 * ((z[:, 0] - 1) / 0.05) ** 2)
+
+    found = importance.sample(Density(2, log_likelihood), 4000, rng)
+    assert (found.positions[:, 0] > 0).mean() == pytest.approx(0.8, abs=0.04)
+
+
+def test_the_same_seed_gives_the_same_draws():
+    one, other = (
+        importance.sample(ridge(0.01), 500, np.random.default_rng(7)).positions for _ in range(2)
+    )
+    np.testing.assert_array_equal(one, other)
+
+
+# -- diagnostics -------------------------------------------------------------------------------
+
+
+def test_every_failure_is_named():
+    good = ImportanceDiagnostics(ess=2000, pareto_k=0.4, log_evidence=1.0, error=0.02)
+    assert good.passed
+    bad = ImportanceDiagnostics(ess=30, pareto_k=0.9, log_evidence=1.0, error=0.5)
+    assert not bad.passed
+    told = " ".join(bad.failures())
+    assert "30 draws" in told
+    assert "Pareto k is 0.90" in told
+    assert "0.50" in told
+
+
+def test_a_likelihood_without_finite_values_fails_the_diagnostics(rng):
+    nowhere = Density(2, lambda z: np.full(len(z), -np.inf))
+    assert not importance.sample(nowhere, 100, rng).diagnostics.passed

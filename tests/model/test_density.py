@@ -1,0 +1,158 @@
+"""The density in numpy is that of the PyMC model, and does not know the unit of the loss."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayescale as bs
+from bayescale import laws
+from bayescale.model import Design
+from bayescale.model.density import coordinates, density, variables
+from bayescale.model.pymc_model import LEVEL, ODDS, build
+from bayescale.model.simulation import draw_prior
+from bayescale.model.specify import design
+from bayescale.priors import to_link
+
+FLAT = [name for name, law in laws.REGISTRY.items() if set(law.columns) <= {"N", "D", "C"}]
+
+
+@pytest.fixture(scope="module")
+def runs() -> bs.Runs:
+    """Runs of two groups, with measurement errors."""
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame({"N": np.geomspace(1e7, 1e9, 12), "D": rng.permutation(12) * 1e9 + 1e9})
+    loss = 1.7 + (frame["N"] / 1e8) ** -0.3 * 0.4 + (frame["D"] / 5e9) ** -0.3 * 0.5
+    frame = frame.assign(loss=loss * np.exp(0.01 * rng.standard_normal(12)), loss_sd=0.01)
+    return bs.Runs.from_frame(frame.assign(corpus=["a", "b", "c"] * 4))
+
+
+@pytest.fixture(scope="module")
+def curves() -> bs.Runs:
+    """Two series of checkpoints."""
+    rng = np.random.default_rng(2)
+    D = np.tile(np.geomspace(1e7, 1e10, 15), 2)
+    loss = 3 * (D / 1e8) ** -0.1 * np.exp(0.01 * rng.standard_normal(30))
+    return bs.Runs.from_frame(
+        pd.DataFrame({"D": D, "loss": loss, "series": np.repeat(["one", "two"], 15)})
+    )
+
+
+def at_point(model, plan: Design, values) -> dict[str, np.ndarray]:
+    """One set of values in the variables that PyMC samples."""
+    point = {}
+    for rv in model.free_RVs:
+        name, value = rv.name, model.rvs_to_values[rv]
+        if name in (LEVEL, ODDS):
+            first = plan.log_scale.argmin()
+            columns = {c: v[[first]] for c, v in plan.columns.items()}
+            level = np.log(plan.law(columns, plan.scales, values))[0]
+            floor = values[plan.law.floor] if plan.law.floor else 0.0
+            natural = level if name == LEVEL else np.log(floor) - np.log(np.exp(level) - floor)
+        elif name.endswith("_offset"):
+            [(p, effect)] = [
+                (p, e)
+                for p in plan.parameters
+                for e in p.effects
+                if f"{p.member(e)}_offset" == name
+            ]
+            link = p.prior.link
+            difference = to_link(link, values[p.member(effect)]) - to_link(link, values[p.name])
+            natural = difference / values[p.scale(effect)]
+        else:
+            natural = values[name]
+        transform = model.rvs_to_transforms[rv]
+        natural = np.asarray(natural, float)
+        point[value.name] = (
+            natural if transform is None else transform.forward(natural, *rv.owner.inputs).eval()
+        )
+    return point
+
+
+def differences(plan: Design, n: int = 12) -> np.ndarray:
+    """Log likelihood of the PyMC model minus that in numpy, at random positions."""
+    numpy_density = density(plan)
+    z = 0.4 * np.random.default_rng(3).standard_normal((n, numpy_density.dimension))
+    drawn = variables(plan, z)
+    model = build(plan)
+    log_likelihood = model.compile_logp(
+        vars=[*model.observed_RVs, *model.potentials], jacobian=False
+    )
+    theirs = np.array(
+        [
+            log_likelihood(at_point(model, plan, {k: v[i] for k, v in drawn.items()}))
+            for i in range(n)
+        ]
+    )
+    ours = numpy_density.log_likelihood(z)
+    if plan.is_anchored:  # the potentials of the model include the priors of amplitude and floor
+        linear = [i for i, p in enumerate(plan.parameters) if p.name in LINEAR]
+        ours = ours - 0.5 * (z[:, linear] ** 2).sum(axis=1)
+    return theirs - ours
+
+
+LINEAR = ("E", "A")
+
+
+@pytest.mark.parametrize("law", FLAT)
+@pytest.mark.parametrize("options", [{}, {"noise": "by_loss"}])
+def test_the_density_of_a_flat_table_is_that_of_pymc(runs, law, options):
+    if options and law != "chinchilla":
+        pytest.skip("one law is enough for the options")
+    for measured in (runs, replace(runs, table=runs.table.drop(columns="loss_sd"))):
+        found = differences(design(measured, laws.get(law), **options))
+        assert np.ptp(found) < 1e-6
+
+
+@pytest.mark.parametrize("law", ["power(D)", "delayed_power(D)"])
+@pytest.mark.parametrize("drift", ["through", "ahead"])
+def test_the_density_of_curves_is_that_of_pymc(curves, law, drift):
+    assert np.ptp(differences(design(curves, laws.get(law), drift=drift))) < 1e-6
+
+
+@pytest.mark.parametrize("pool", [{}, {"E": "none", "alpha": "complete"}])
+def test_the_density_of_groups_is_that_of_pymc(runs, pool):
+    found = differences(design(runs, laws.get("chinchilla"), "corpus", pool))
+    assert np.ptp(found) < 1e-6
+
+
+def test_groups_have_drifts_of_their_own(curves):
+    table = curves.table.assign(corpus=curves.table["series"])
+    plan = design(replace(curves, table=table), laws.get("power(D)"), "corpus")
+    assert len(plan.cells) == 2
+    assert np.ptp(differences(plan)) < 1e-6
+
+
+def test_coordinates_are_standard_normal_under_the_prior(runs):
+    plan = design(runs, laws.get("chinchilla"), "corpus", {"B": "none"})
+    z = coordinates(plan, draw_prior(plan, 4000, np.random.default_rng(1)))
+    assert z.shape[1] == density(plan).dimension
+    np.testing.assert_allclose(z.mean(axis=0), 0, atol=0.08)
+    np.testing.assert_allclose(np.cov(z.T), np.eye(z.shape[1]), atol=0.1)
+    again = coordinates(plan, variables(plan, z))
+    np.testing.assert_allclose(again, z, atol=1e-9)
+
+
+# -- units -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("law", ["chinchilla", "kaplan_floor", "skaling", "kaplan", "isoflop"])
+def test_the_posterior_of_the_loss_does_not_depend_on_units(openlm, law):
+    """Losses in nats, bits or errors, and counts in any unit, give the same forecast."""
+    runs = openlm.query("dataset == 'c4' and N < 5e8")
+    rng = np.random.default_rng(5)
+    unit, of_N, of_D = 10 ** rng.uniform(-2, 2), 10 ** rng.uniform(-3, 3), 10 ** rng.uniform(-3, 3)
+    table = runs.table[["N", "D", "loss"]]
+    other = pd.DataFrame(
+        {"N": of_N * table["N"], "D": of_D * table["D"], "loss": unit * table["loss"]}
+    )
+    losses = []
+    for frame, n, d, scale in ((table, 1.0, 1.0, 1.0), (other, of_N, of_D, unit)):
+        made = bs.Runs.from_frame(frame.assign(C=6 * frame["N"] * frame["D"]))
+        fit = bs.fit(made, law, draws=200, random_seed=1)
+        ahead = bs.forecast(fit, N=1.4e9 * n, D=1e11 * d, random_seed=2)
+        losses.append(ahead.data["loss"].to_numpy() / scale)
+    np.testing.assert_allclose(*losses, rtol=1e-4)
