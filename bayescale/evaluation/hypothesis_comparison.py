@@ -28,6 +28,7 @@ from bayescale.evaluation.comparison import (
 )
 from bayescale.evaluation.contenders import Priors, check_priors, contenders, priors_of
 from bayescale.evaluation.decisive_run import decisive_run
+from bayescale.evaluation.ensembles import evidence_weights
 from bayescale.evaluation.execution import quiet, run_all
 from bayescale.evaluation.rollouts import rollout
 from bayescale.forecasting import (
@@ -114,9 +115,11 @@ class Hypotheses:
         -------
         pandas.DataFrame
             ``weight``; ``elpd_diff``, the difference to the best law in leave-one-out, and its
-            standard error ``diff_se``; with a rollout ``log_score``; the median and interval of
-            the exponent ``a``, and ``P(a > 0.6)``; the medians of the floor ``E``, in the unit of
-            the loss, and of ``q`` of `skaling`.
+            standard error ``diff_se``; with a rollout ``log_score``; ``log_evidence``, the log of
+            the marginal likelihood, and ``probability``, the posterior probability of the law among
+            these laws, with equal prior probabilities; the median and interval of the exponent
+            ``a``, and ``P(a > 0.6)``; the medians of the floor ``E``, in the unit of the loss, and
+            of ``q`` of `skaling`.
 
         Warns
         -----
@@ -125,12 +128,15 @@ class Hypotheses:
         """
         warn_if_any_failed(self.fits, "hypotheses of", stacklevel=3)
         scores = self.comparison.table
+        evidence = {name: fit.evidence.log for name, fit in self.fits.items()}
+        probability = evidence_weights(self.fits, power=1.0)
         rows = {}
         for name in [*scores.index, "average"]:
             row = {}
             if name in scores.index:
                 shown = [c for c in ("weight", "elpd_diff", "diff_se", "log_score") if c in scores]
                 row = scores.loc[name, shown].to_dict()
+                row |= {"log_evidence": evidence[name], "probability": probability[name]}
             if name in self.exponents:
                 a = self.exponents[name]
                 row |= table(a, "a", ci_prob, ci_kind).iloc[0].to_dict()
