@@ -31,7 +31,7 @@ FOLDERS = {
     "model": ("drift", "noise", "labels", "hierarchy", "design", "specify", "pymc_model",
               "density", "engines", "evidence", "posterior", "predictive", "simulation", "findings", "residual_checks",
               "checks", "files", "storage", "arviz_groups", "fitting"),
-    "forecasting": ("averaging", "allocation", "predictive_draws", "points", "forecasts"),
+    "forecasting": ("averaging", "stored", "allocation", "predictive_draws", "points", "forecasts"),
     "capabilities": ("likelihoods", "laplace", "break_model", "curve_table", "break_evidence",
                      "break_search", "break_forecasts", "metric_comparison", "link_model",
                      "links", "task_forecasts"),

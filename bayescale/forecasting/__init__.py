@@ -14,6 +14,7 @@ from bayescale.forecasting.averaging import (
 from bayescale.forecasting.forecasts import DRIFTS, Forecast, forecast
 from bayescale.forecasting.points import complete_counts, read_points
 from bayescale.forecasting.predictive_draws import PredictiveDraws
+from bayescale.forecasting.stored import load_posterior
 
 __all__ = [
     "DRIFTS",
@@ -26,6 +27,7 @@ __all__ = [
     "best_split",
     "complete_counts",
     "forecast",
+    "load_posterior",
     "mix",
     "named",
     "other_runs",
