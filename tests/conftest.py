@@ -30,6 +30,7 @@ UNIT = (
     "laws/test_gallery.py",
     "model/test_posterior.py",
     "plots/test_exponents.py",
+    "reporting/test_page.py",
     "test_documents.py",
     "test_errors.py",
     "test_intervals.py",

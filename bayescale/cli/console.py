@@ -13,6 +13,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from bayescale.forecasting import Average
     from bayescale.model import Fit
     from bayescale.reporting import Table
 
@@ -27,6 +28,12 @@ def progress(quiet: bool, as_json: bool) -> bool | None:
     return False if quiet or as_json else None
 
 
+def announce(text: str, quiet: bool) -> None:
+    """Print a note on standard error before a long computation, unless `quiet`."""
+    if not quiet:
+        typer.echo(f"note: {text}", err=True)
+
+
 def finish(
     tables: Sequence[Table],
     data: Mapping[str, Any],
@@ -34,7 +41,7 @@ def finish(
     seed: int | None,
     as_json: bool,
     headline: str = "",
-    fits: Iterable[Fit] = (),
+    fits: Iterable[Fit | Average] = (),
     show_passed: bool = False,
     notes: Iterable[str] = (),
     files: Mapping[str, Path] | None = None,
@@ -53,10 +60,10 @@ def finish(
         Print one JSON object instead of text.
     headline : str
         Printed before the tables; not part of the JSON object.
-    fits : iterable of Fit
+    fits : iterable of Fit or Average
         The fits that were used. Failed checks are always printed.
     show_passed : bool
-        Print checks that passed too.
+        Print checks that passed too. Of an average, only what calls for caution is printed.
     notes : iterable of str
         Cautions.
     files : mapping of str to Path
@@ -92,19 +99,30 @@ def finish(
         raise typer.Exit(1)
 
 
-def _checks(fits: list[Fit]) -> dict[str, Any]:
-    """The check of one fit with its law and size, or the checks of several by law."""
-    checks = {
-        fit.law.name: {
-            "passed": fit.check().passed,
-            "findings": [vars(finding) for finding in fit.check().findings],
-        }
-        for fit in fits
-    }
+def _checks(fits: list[Fit | Average]) -> dict[str, Any]:
+    """The check of one fit with its law and size, or the checks of several by law.
+
+    An average has the verdict and the weights of its laws too.
+    """
+    from bayescale.forecasting import Average
+
     if len(fits) != 1:
-        return {"checks": checks} if fits else {}
+        return {"checks": {fit.law.name: _check(fit) for fit in fits}} if fits else {}
     (fit,) = fits
-    return {"check": checks[fit.law.name], "law": fit.law.name, "runs": len(fit.runs)}
+    about = {"law": fit.law.name, "runs": len(fit.runs)}
+    if not isinstance(fit, Average):
+        return {"check": _check(fit), **about}
+    return {
+        "check": {"passed": fit.check().passed},
+        "checks": {name: _check(member) for name, member in fit.fits.items()},
+        **about,
+        "weights": dict(fit.weights),
+    }
+
+
+def _check(fit: Fit | Average) -> dict[str, Any]:
+    check = fit.check()
+    return {"passed": check.passed, "findings": [vars(finding) for finding in check.findings]}
 
 
 def _console() -> Console:
@@ -114,27 +132,32 @@ def _console() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=WIDTH)
 
 
-def _show_check(console: Console, fit: Fit, named: bool) -> None:
+def _show_check(console: Console, fit: Fit | Average, named: bool) -> None:
     from rich.text import Text
+
+    from bayescale.forecasting import Average
+    from bayescale.reporting import tables
 
     check = fit.check()
     head = repr(check).splitlines()[0]
     head = f"{fit.law.name}: {head}" if named else head
     console.print(Text(head, style=COLOURS["passed" if check.passed else "failed"]))
-    for finding in check.findings:
+    for finding in tables.problems(fit) if isinstance(fit, Average) else check.findings:
         ink = "" if finding.level == "passed" else COLOURS[finding.level]
         console.print(Text(f"  {finding}", style=ink))
 
 
 def _show_table(console: Console, table: Table) -> None:
     from rich.table import Table as RichTable
+    from rich.text import Text
 
-    grid = RichTable(title=table.title, title_justify="left", box=None, pad_edge=False)
+    grid = RichTable(box=None, pad_edge=False)
     for i, head in enumerate(table.header):
         grid.add_column(head, overflow="fold", no_wrap=i == 0)
     for row in table.rows:
         grid.add_row(*row)
     console.print()
+    console.print(Text(table.title, style="italic"))  # as a title of the grid it would be folded
     console.print(grid)
 
 

@@ -16,8 +16,14 @@ if TYPE_CHECKING:
 RunsFile = Annotated[Path, typer.Argument(help="csv or parquet table with one row per run")]
 FitFile = Annotated[Path, typer.Argument(help="fit.nc, as written by `fit` or `report`")]
 Groups = Annotated[str | None, typer.Option(help="group columns, comma-separated")]
-LawName = Annotated[
-    str, typer.Option(help="chinchilla, kaplan, kaplan_floor, power, delayed_power(D), ...")
+LawNames = Annotated[
+    str | None,
+    typer.Option(
+        "--law",
+        help="one law, such as chinchilla, kaplan, skaling, power or delayed_power(D), or several, "
+        "comma-separated, weighed by their evidence; by default chinchilla,kaplan_floor,skaling, "
+        "or power,shifted_power for runs without N and D",
+    ),
 ]
 Columns = Annotated[
     str | None,
@@ -106,3 +112,22 @@ def read_runs(table: Path, labels: tuple[str, ...] | None, columns: str | None) 
         problems = [unknown("quantity", name, QUANTITIES) for name in invalid]
         raise BayescaleError(problems, where="--columns")
     return Runs.read(table, groups=labels, **named)
+
+
+def law_names(text: str | None) -> list[str] | None:
+    """The laws that ``--law`` names; None for the default family."""
+    from bayescale.laws import get
+
+    if not text:
+        return None
+    problems, chosen = [], []
+    for name in names(text):
+        try:
+            chosen.append(get(name).name)
+        except BayescaleError as error:
+            problems += error.problems
+    if twice := [name for name in dict.fromkeys(chosen) if chosen.count(name) > 1]:
+        problems.append(f"{', '.join(twice)} is given more than once")
+    if problems:
+        raise BayescaleError(problems, where="--law")
+    return chosen

@@ -13,6 +13,7 @@ from bayescale.forecasting.law_draws import DRIFTS
 from bayescale.forecasting.mixing import mix, shares, stacking
 from bayescale.forecasting.points import complete_counts, read_points
 from bayescale.forecasting.predictive_draws import PredictiveDraws
+from bayescale.forecasting.stored import load_posterior
 
 __all__ = [
     "DRIFTS",
@@ -25,6 +26,7 @@ __all__ = [
     "best_split",
     "complete_counts",
     "forecast",
+    "load_posterior",
     "mix",
     "named",
     "other_runs",

@@ -338,11 +338,12 @@ def _decision(
 ) -> xr.DataArray:
     """The N that minimises the loss expected over draws and laws; dims (budget,)."""
 
-    thinned = [law.thinned() for law in laws]
+    thinned, budgets = [law.thinned() for law in laws], C.to_numpy()
 
     def expected(log_N):
-        N = np.exp(log_N)
-        return sum(law.weight * law.loss_on_budget(C, N).mean(SAMPLE) for law in thinned)
+        N = np.exp(log_N.to_numpy())
+        losses = (law.weight * law.loss_on_budget(budgets, N).mean(axis=0) for law in thinned)
+        return xr.DataArray(sum(losses), dims=C.dims)
 
     low = np.log(xr.concat([N.min(SAMPLE) for N in best], "law").min("law"))
     high = np.log(xr.concat([N.max(SAMPLE) for N in best], "law").max("law"))

@@ -16,7 +16,7 @@ from bayescale.model.pymc_model import declared
 from bayescale.model.results import Fit
 from bayescale.model.simulation import draw_prior, simulate, simulate_design
 from bayescale.model.specify import design
-from bayescale.model.storage import Storable
+from bayescale.model.storage import Storable, load_one_of
 
 __all__ = [
     "AHEAD_AVERAGED",
@@ -37,6 +37,7 @@ __all__ = [
     "fit",
     "fit_design",
     "labels_in_points",
+    "load_one_of",
     "number_of_points",
     "parameters",
     "predict",

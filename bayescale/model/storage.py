@@ -13,7 +13,7 @@ lists in `_stored`, and designs. The formula of a law is stored as the name of t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -101,31 +101,57 @@ class Storable:
             version, if a law is neither in `bayescale.laws` nor given, or if a given law is not
             used.
         """
-        where = str(path)
-        tree, header = _read(path)
-        if header["kind"] != cls.__name__:
-            raise FitError(
-                f"the file holds a result of the class {header['kind']}, not {cls.__name__}: read "
-                f"it with {header['kind']}.load(path)",
-                where=where,
-            )
-        laws = _Laws(law, where)
-        try:
-            result = _from_tree(tree, header, laws)
-        except BayescaleError as error:
-            raise FitError(error.problems, where=where) from None
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-            raise FitError(
-                f"its description is damaged or from another version, {header.get('version')} "
-                f"({type(error).__name__}: {error}): save the result again",
-                where=where,
-            ) from None
-        laws.refuse_unused()
-        return result
+        return load_one_of((cls,), path, law)
 
     def _arviz_groups(self) -> Mapping[str, xr.Dataset]:
         """Additional groups of the file for ArviZ; `load` ignores them."""
         return {}
+
+
+def load_one_of(
+    kinds: Sequence[type[Storable]],
+    path: str | Path,
+    law: Law | Mapping[str, Law] | None = None,
+    remedy: str = "",
+) -> Storable:
+    """Read a result of one of several classes.
+
+    Parameters
+    ----------
+    kinds : sequence of classes
+        The classes that are allowed.
+    path, law
+        As in `Storable.load`.
+    remedy : str
+        What to do if the file contains a result of another class; by default, how to read it.
+
+    Raises
+    ------
+    FitError
+        As in `Storable.load`.
+    """
+    where = str(path)
+    tree, header = _read(path)
+    names = [cls.__name__ for cls in kinds]
+    if header["kind"] not in names:
+        raise FitError(
+            f"the file holds a result of the class {header['kind']}, not {' or '.join(names)}: "
+            + (remedy or f"read it with {header['kind']}.load(path)"),
+            where=where,
+        )
+    laws = _Laws(law, where)
+    try:
+        result = _from_tree(tree, header, laws)
+    except BayescaleError as error:
+        raise FitError(error.problems, where=where) from None
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise FitError(
+            f"its description is damaged or from another version, {header.get('version')} "
+            f"({type(error).__name__}: {error}): save the result again",
+            where=where,
+        ) from None
+    laws.refuse_unused()
+    return result
 
 
 # -- from results to trees and back ------------------------------------------------------------

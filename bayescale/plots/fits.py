@@ -71,7 +71,6 @@ def plot_fit(
     'training compute C (FLOP)'
     """
     constants = fit.law.published if isinstance(fit, Fit) else {}
-    name_of_law = fit.law.name if isinstance(fit, Fit) else f"average of {len(fit.used)} laws"
     chosen = tuple(constants) if references == "all" else as_names(references)
     if invalid := [p for p in chosen if p not in constants]:
         raise LawError(
@@ -120,7 +119,7 @@ def plot_fit(
         xlabel=label_for(column),
         ylabel=label_for("loss"),
         xlim=(grid[0] / 1.3, grid[-1]),
-        title=f"{name_of_law}{' at the optimal N and D' if fit.law.allocates else ''}, "
+        title=f"{style.name_of_law(fit)}{' at the optimal N and D' if fit.law.allocates else ''}\n"
         f"{100 * prob:g} % bands (shaded: beyond the runs)",
     )
     ax.legend()

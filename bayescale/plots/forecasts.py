@@ -117,9 +117,8 @@ def plot_forecast(
     ax.set(
         xlabel=label_for(x),
         ylabel=label_for("loss"),
-        title=f"Forecast by {forecast.law}"
-        + forecast.group
-        + (" (shaded: beyond the runs)" if left < largest < right else ""),
+        title=f"Forecast by {style.name_of_law(forecast.fit)}{forecast.group}"
+        + ("\n(shaded: beyond the runs)" if left < largest < right else ""),
     )
     ax.legend()
     return ax

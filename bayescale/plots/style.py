@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bayescale.forecasting import Average
 from bayescale.units import format_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+
+    from bayescale.model import Fit
 
 #: The colour-blind safe palette of Okabe & Ito, high contrast first.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#B2A300")
@@ -141,3 +144,10 @@ def loss_axis(axis: Axis) -> None:
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def name_of_law(fit: Fit | Average) -> str:
+    """The name of the law of a fit, or the number of laws of an average, for titles."""
+    if isinstance(fit, Average) and len(fit.used) > 1:
+        return f"the average of {len(fit.used)} laws"
+    return next(iter(fit.used)) if isinstance(fit, Average) else fit.law.name

@@ -1,4 +1,4 @@
-"""One self-contained HTML page about a fit: tables, pictures and cautions, with explanations."""
+"""One self-contained HTML page about a fit or an average of laws: tables, pictures, cautions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from bayescale.capabilities import Breaks, Link
 from bayescale.errors import ConvergenceWarning, LawError
 from bayescale.evaluation import Hypotheses
-from bayescale.forecasting import allocate, forecast
+from bayescale.forecasting import Average, allocate, forecast
 from bayescale.intervals import defaults
 from bayescale.model import Fit, atomically
 from bayescale.plots import (
@@ -55,18 +55,28 @@ class Section:
 class Findings:
     """The tables of a report, and its cautions."""
 
-    posterior: tables.Table
+    laws: tables.Table | None
+    posteriors: tuple[tables.Table, ...]
     forecasts: tables.Table | None
     allocations: tables.Table | None
     notes: tuple[str, ...] = field(default=())
 
+    @property
+    def tables(self) -> list[tables.Table]:
+        """All tables: laws, parameters, forecasts, allocations."""
+        listed = (self.laws, *self.posteriors, self.forecasts, self.allocations)
+        return [table for table in listed if table is not None]
 
-def findings(fit: Fit, budgets: Sequence[float] = (), ci_prob: float | None = None) -> Findings:
-    """The tables of a fit: its posterior, and forecasts and allocations for the budgets.
+
+def findings(
+    fit: Fit | Average, budgets: Sequence[float] = (), ci_prob: float | None = None
+) -> Findings:
+    """The tables of a fit: its parameters, and forecasts and allocations for the budgets.
 
     Parameters
     ----------
-    fit : Fit
+    fit : Fit or Average
+        The table of an average lists its laws. Forecasts and allocations are of the mixture.
     budgets : sequence of float
         In FLOP.
     ci_prob : float, optional
@@ -83,7 +93,12 @@ def findings(fit: Fit, budgets: Sequence[float] = (), ci_prob: float | None = No
         ahead = split = None
         groups = [m or None for m in fit.members()[:MOST_GROUPS]]
         groups += [None] if fit.groups else []
-        if len(budgets) and ("C" in fit.law.columns or fit.law.allocates):
+        if len(budgets) and not (fit.law.allocates or fit.law.columns == ("C",)):
+            warnings.warn(
+                f"no losses are forecast for these budgets: {fit.law.name} is a function of "
+                f"{', '.join(fit.law.columns)}, which do not follow from a budget in FLOP"
+            )
+        elif len(budgets):
             ahead = tables.forecasts(
                 [forecast(fit, C=budgets, group=g, random_seed=fit.random_seed) for g in groups],
                 ci_prob,
@@ -94,13 +109,14 @@ def findings(fit: Fit, budgets: Sequence[float] = (), ci_prob: float | None = No
                 split = tables.allocations(splits, ci_prob)
             except LawError as error:
                 warnings.warn(str(error))
-        posterior = tables.posterior(fit, ci_prob)
+        laws = tables.laws(fit) if isinstance(fit, Average) else None
+        posteriors = tables.posteriors(fit, ci_prob)
     notes = [str(w.message) for w in caught if not issubclass(w.category, ConvergenceWarning)]
-    return Findings(posterior, ahead, split, tuple(dict.fromkeys(notes)))
+    return Findings(laws, posteriors, ahead, split, tuple(dict.fromkeys(notes)))
 
 
 def report(
-    fit: Fit,
+    fit: Fit | Average,
     folder: str | Path = "report",
     *,
     C: Sequence[float] = (),
@@ -115,7 +131,9 @@ def report(
 
     Parameters
     ----------
-    fit : Fit
+    fit : Fit or Average
+        Forecasts and allocations of an average are those of the mixture of its laws. Densities of
+        parameters and residuals are those of the law with the largest weight.
     folder : str or Path
         Created if it does not exist. Existing files of these names are replaced atomically.
     C : sequence of float
@@ -160,20 +178,25 @@ def report(
         if breaks is not None:
             sections.insert(-1, _breaks(breaks, ci_prob))
     environment = Environment(loader=PackageLoader("bayescale.reporting"), autoescape=True)
-    facts = fit.facts
+    by = f" by {', '.join(fit.groups)}" if fit.groups else ""
+    members = list(fit.used.values()) if isinstance(fit, Average) else [fit]
+    name = f"{len(members)} laws" if len(members) > 1 else members[0].law.name
+    check = fit.check()
     html = environment.get_template("report.html").render(
-        title=f"{fit.law.name} fitted to {len(fit.runs)} runs"
-        + (f" by {', '.join(fit.groups)}" if fit.groups else ""),
+        title=f"{name} fitted to {len(fit.runs)} runs{by}",
         runs=repr(fit.runs).replace("<", "", 1).replace(">", "", 1),
-        check=fit.check(),
+        passed=check.passed,
+        # The findings of several laws are many, so those that passed are folded away.
+        findings=tables.problems(fit) if len(members) > 1 else check.findings,
+        folded=[f for f in check.findings if f.level == "passed"] if len(members) > 1 else [],
+        verdict=_verdict(check.passed, len(members) > 1),
         notes=[*fit.runs.notes, *found.notes],
         sections=sections,
         command=command,
-        law=repr(fit.law).strip("<>"),
+        laws=[f"{repr(m.law).strip('<>')}; {_settings(m)}" for m in members],
         seed=fit.random_seed,
-        settings=f"{facts.get('chains')} chains of {facts.get('draws')} draws, "
-        f"target acceptance {facts.get('target_accept')}",
-        versions=", ".join(f"{k} {v}" for k, v in facts.get("versions", {}).items()),
+        versions=", ".join(f"{k} {v}" for k, v in members[0].facts.get("versions", {}).items()),
+        kind=type(fit).__name__,
     )
     page = Path(folder) / "index.html"
     atomically(page, lambda temporary: temporary.write_text(html, encoding="utf-8"))
@@ -181,27 +204,48 @@ def report(
     return page
 
 
-def _sections(fit: Fit, found: Findings, budgets, ci_prob) -> list[Section]:
+def _verdict(passed: bool, several: bool) -> str:
+    fits = "The fits" if several else "The fit"
+    if passed:
+        return f"{fits} passed {'their' if several else 'its'} checks."
+    return f"{fits} FAILED a check: {'their' if several else 'its'} intervals are unreliable."
+
+
+def _settings(fit: Fit) -> str:
+    """How a fit was sampled, for readers who repeat it."""
+    facts = fit.facts
+    text = f"{facts.get('chains')} chains of {facts.get('draws')} draws"
+    if facts.get("engine") == "particles":
+        return f"{text} by importance sampling"
+    return f"{text} by NUTS, target acceptance {facts.get('target_accept')}"
+
+
+def _sections(fit: Fit | Average, found: Findings, budgets, ci_prob) -> list[Section]:
     """The sections about the fit alone."""
+    heaviest, of = fit, ""
+    if isinstance(fit, Average):
+        law, heaviest = next(iter(fit.used.items()))
+        of = f" of {law}, the law with the largest weight" if len(fit.used) > 1 else ""
     prob, _ = defaults(ci_prob)
     first = fit.members()[0] or None
     name = ", ".join(first.values()) if first else "these runs"
     out = []
+    if isinstance(fit, Average) and found.laws is not None:
+        out.append(_laws(fit, found.laws))
     if found.forecasts is not None:
         pictures = []
-        if fit.law.allocates or fit.law.columns == ("C",):
-            seen = fit.runs.table["C"]
-            top = max(max(budgets), float(seen.max()))
-            ahead = forecast(
-                fit, C=grid(float(seen.median()), top, 40), group=first, random_seed=fit.random_seed
+        seen = fit.runs.table["C"]
+        top = max(max(budgets), float(seen.max()))
+        ahead = forecast(
+            fit, C=grid(float(seen.median()), top, 40), group=first, random_seed=fit.random_seed
+        )
+        pictures = [
+            _picture(
+                plot_forecast(ahead, ci_prob=ci_prob),
+                f"Forecast for {name}"
+                + (" at the compute-optimal N and D." if fit.law.allocates else "."),
             )
-            pictures = [
-                _picture(
-                    plot_forecast(ahead, ci_prob=ci_prob),
-                    f"Forecast for {name}"
-                    + (" at the compute-optimal N and D." if fit.law.allocates else "."),
-                )
-            ]
+        ]
         out.append(
             Section(
                 "Forecast losses",
@@ -209,7 +253,7 @@ def _sections(fit: Fit, found: Findings, budgets, ci_prob) -> list[Section]:
                 f"{100 * prob:g} % probability. 'mean loss' is the law with its drift, without the "
                 "scatter of a single run. The last column is the compute as a multiple "
                 "of the largest fitted run's: the larger it is, the more the forecast depends on "
-                "the law.",
+                f"{'the laws' if of else 'the law'}.",
                 [found.forecasts],
                 pictures,
             )
@@ -235,33 +279,57 @@ def _sections(fit: Fit, found: Findings, budgets, ci_prob) -> list[Section]:
                 pictures,
             )
         )
-    pictures = [
+    pictures = []
+    if fit.law.allocates or len(fit.law.columns) == 1:
+        shown = "the average of the laws" if of else "the fitted law"
+        at = " at the compute-optimal N and D" if fit.law.allocates else ""
+        pictures.append(
+            _picture(
+                plot_fit(fit, references="all", ci_prob=ci_prob), f"The runs, and {shown}{at}."
+            )
+        )
+    pictures += [
         _picture(
-            plot_fit(fit, references="all", ci_prob=ci_prob),
-            "The runs, and the fitted law"
-            + (" at the compute-optimal N and D." if fit.law.allocates else "."),
+            plot_posterior(heaviest),
+            f"Posterior densities{of}, with the priors in grey.",
         ),
-        _picture(plot_posterior(fit), "Posterior densities, with the priors in grey."),
         _picture(
-            plot_residuals(fit),
-            "Residuals. Numbers are the rows of the most surprising runs.",
+            plot_residuals(heaviest),
+            f"Residuals{of}. Numbers are the rows of the most surprising runs.",
         ),
     ]
     if {"N", "D"} <= set(fit.runs.table):
         pictures.append(_picture(plot_runs(fit.runs), "The fitted runs."))
     out.append(
         Section(
-            "Parameters of the law",
+            "Parameters of the laws" if of else "Parameters of the law",
             "E is the irreducible loss. The amplitudes A and B are the parts of the reducible loss "
             "that depend on N and on D, at the geometric means of N and D over the runs. Rows "
             "marked (raw) are the constants in the units that papers use. sigma is the scale of "
             "the noise on log loss, and nu its degrees of freedom: a small nu means occasional "
-            "outliers.",
-            [found.posterior],
+            "outliers."
+            + (
+                f" The table is that{of}; load fit.nc for the parameters of the other laws."
+                if of and fit.groups
+                else ""
+            ),
+            found.posteriors,
             pictures,
         )
     )
     return out
+
+
+def _laws(average: Average, table: tables.Table) -> Section:
+    differ = f"{average.difference[0].upper()}{average.difference[1:]}. "
+    return Section(
+        "Laws",
+        f"{differ if len(average.used) > 1 else ''}Forecasts and allocations on this page are of "
+        "the mixture of these laws in proportion to their weights, so their intervals include the "
+        "uncertainty about the law. The log evidence is the log probability of the runs under a "
+        "law and its priors; of two laws, the one with the larger value predicts the runs better.",
+        [table],
+    )
 
 
 def _hypotheses(hypotheses: Hypotheses, ci_prob) -> Section:

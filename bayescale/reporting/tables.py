@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from bayescale.capabilities import Breaks, Link
+from bayescale.errors import ConvergenceWarning
 from bayescale.evaluation import LARGE, Hypotheses, Rollout
-from bayescale.forecasting import Allocation, Forecast
+from bayescale.forecasting import Allocation, Average, Forecast
 from bayescale.intervals import defaults, interval
 from bayescale.model import Fit
 from bayescale.units import format_count, format_flop
@@ -27,7 +29,67 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
-def posterior(fit: Fit, ci_prob: float | None = None) -> Table:
+def laws(average: Average) -> Table:
+    """A row for each law: its weight, its evidence, and the verdict of its check."""
+    rows = []
+    for name in sorted(average.fits, key=lambda name: -average.weights[name]):
+        fit, weight = average.fits[name], average.weights[name]
+        evidence, problems = fit.evidence, fit.check().problems
+        failed = [f.name for f in problems if f.level == "failed"]
+        cautions = [f.name for f in problems if f.level == "caution"]
+        verdict = f"FAILED: {', '.join(failed)}" if failed else "passed"
+        if cautions:
+            verdict += f"; caution: {', '.join(dict.fromkeys(cautions))}"
+        rows.append(
+            (
+                name,
+                "<1 %" if 0 < weight < 0.005 else f"{100 * weight:.0f} %",
+                f"{evidence.log:.2f} ± {evidence.error:.2f}",
+                verdict,
+            )
+        )
+    header = ("law", "weight", "log evidence", "check")
+    return Table("Laws", header, tuple(rows))
+
+
+def problems(fit: Fit | Average) -> list:
+    """Findings that failed or call for caution, by level and kind; each remedy is given once.
+
+    Several laws often have the same problem, which has the same remedy.
+    """
+    found = sorted(fit.check().problems, key=lambda f: (f.level != "failed", f.name))
+    remedies: set[str] = set()
+    once = []
+    for finding in found:
+        once.append(replace(finding, remedy="") if finding.remedy in remedies else finding)
+        remedies.add(finding.remedy)
+    return once
+
+
+def posteriors(fit: Fit | Average, ci_prob: float | None = None) -> tuple[Table, ...]:
+    """The tables of parameters.
+
+    An average without groups has a table for each law of positive weight. With groups the tables
+    are wide, and only that of the law with the largest weight is given.
+    """
+    if isinstance(fit, Fit):
+        return (posterior(fit, ci_prob),)
+    fit.warn_if_failed()
+    used = list(fit.used.items())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # given once for all fits
+        return tuple(
+            posterior(
+                member,
+                ci_prob,
+                f"Posterior of {name}"
+                + (", the law with the largest weight" if fit.groups else ""),
+            )
+            for name, member in (used[:1] if fit.groups else used)
+        )
+
+
+def posterior(fit: Fit, ci_prob: float | None = None, title: str = "Posterior") -> Table:
     """A row for each parameter, a column for the population and for each group."""
     prob, kind = defaults(ci_prob)
     frame = fit.summary(prob, kind)
@@ -50,7 +112,7 @@ def posterior(fit: Fit, ci_prob: float | None = None) -> Table:
             suffixes = [f"[{x}]" for x in levels] or [""]
             cells = [cell(f"{name} (raw){s}") for s in suffixes]
             rows.append((f"{name} (raw)", *([""] if fit.groups else []), *cells))
-    title = f"Posterior: median ({100 * prob:g} % {kind})"
+    title = f"{title}: median ({100 * prob:g} % {kind})"
     return Table(title, ("parameter", *columns), tuple(rows))
 
 

@@ -69,6 +69,8 @@ def reported(table, folder, run):
     return run(
         "report",
         table,
+        "--law",
+        "chinchilla",
         "--flops",
         "1e21,1e22",
         "--out",
@@ -89,6 +91,20 @@ def page(reported, folder):
 def kept(reported, folder):
     """The fit that `report` saved."""
     return folder / "it's a report" / "fit.nc"
+
+
+@pytest.fixture(scope="session")
+def averaged(table, folder, run):
+    """A report of the default laws."""
+    return run(
+        "report", table, "--flops", "1e21", "--out", folder / "average", "--draws", 200, "--quiet"
+    )
+
+
+@pytest.fixture(scope="session")
+def kept_average(averaged, folder):
+    """The average that `report` saved."""
+    return folder / "average" / "fit.nc"
 
 
 @pytest.fixture

@@ -73,15 +73,15 @@ def test_hypotheses_print_the_verdict_of_a_rollout_and_tables(table, run):
 
 def test_a_law_compared_with_itself_ends_with_two(table, refused):
     assert "give each a different name" in refused("hypotheses", table, "--laws", "kaplan,kaplan")
-    message = refused("report", table, "--against", "chinchilla", "--pool", "alpha=none")
+    words = ("report", table, "--law", "chinchilla", "--against", "chinchilla")
+    message = refused(*words, "--pool", "alpha=none")
     assert "chinchilla is the law of the report" in message
     assert "--pool applies to a single law" in message
 
 
 def test_a_report_compares_its_law_with_others(table, folder, run):
-    done = run(
-        "report", table, "--against", "kaplan", "--draws", 300, "--out", folder / "both", "--quiet"
-    )
+    words = ("report", table, "--law", "chinchilla", "--against", "kaplan", "--draws", 300)
+    done = run(*words, "--out", folder / "both", "--quiet")
     assert done.code == 0
     page = (folder / "both" / "index.html").read_text()
     assert "<h2>Comparison of laws</h2>" in page

@@ -41,7 +41,7 @@ def test_the_page_loads_nothing_from_elsewhere(page):
 
 
 def test_the_page_tells_how_it_was_made(page, table):
-    command = f"bayescale report {table} --flops 1e21,1e22 --out "
+    command = f"bayescale report {table} --law chinchilla --flops 1e21,1e22 --out "
     assert command in html.unescape(page)
     assert "--seed 3 --draws 200</pre>" in page
     assert "Seed 3." in page
@@ -79,6 +79,8 @@ def test_a_fit_as_json_has_the_posterior(table, folder, run):
         table,
         "--out",
         folder / "own.nc",
+        "--law",
+        "chinchilla",
         "--draws",
         200,
         "--json",
@@ -223,6 +225,11 @@ def test_fits_that_cannot_be_read_end_with_two(command, tmp_path, table, refused
         (("--pool", "alpha=some"), "pool['alpha']: there are no groups to pool over"),
         (("--groups", "corpus"), "no group column 'corpus'"),
         (("--law", "chinchila"), "Did you mean 'chinchilla'?"),
+        (("--law", "chinchilla,power,chinchilla"), "--law: chinchilla is given more than once"),
+        (("--law", "kaplam,powr"), "--law: 2 problems\n"),
+        (("--law", "chinchilla,kaplan_steps"), "needs the column 'S', which these runs lack"),
+        (("--against", "kaplan"), "--against: a report of several laws compares them already"),
+        (("--law", "power,kaplan", "--against", "isoflop"), "name one law with --law"),
         (("--draws", "0"), "draws is 0: at least 10"),
     ],
 )

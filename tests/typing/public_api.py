@@ -90,6 +90,7 @@ def own_law() -> None:
     runs: bs.Runs = bs.Runs.example("openlm")
     simulated: bs.Runs = bs.simulate(law, runs, {"E": 1.7, "A": 1.0, "alpha": 0.2}, random_seed=1)
     page: Path = bs.report(bs.fit(simulated, law), "report")
+    page = bs.report(bs.ensemble(simulated, ["chinchilla", "skaling"]), "report")
     print(page, bs.parse_count("70B"), bs.format_count(7e10))
 
 

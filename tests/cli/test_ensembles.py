@@ -1,0 +1,129 @@
+"""The commands on several laws: the default of report and fit, and forecasts of a saved average."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+
+import pytest
+
+import bayescale as bs
+from bayescale.errors import BayescaleError
+
+FAMILY = {"chinchilla", "kaplan_floor", "skaling"}
+
+
+def test_a_report_without_a_law_is_of_the_default_laws(averaged, kept_average):
+    average = bs.Average.load(kept_average)
+    assert averaged.code == 0
+    assert set(average.fits) == FAMILY
+    assert averaged.out.startswith("At ten times the compute of the largest run the laws expect")
+    for name, fit in average.fits.items():
+        log = f"{fit.evidence.log:.2f} ± {fit.evidence.error:.2f}"
+        assert re.search(
+            rf"^{name} +{100 * average.weights[name]:.0f} % +{log} +", averaged.out, re.M
+        )
+        assert f"Posterior of {name}: median (90 % eti)" in averaged.out
+    for title in ("Laws", "Forecast: median", "Allocation: median"):
+        assert re.search(f"^{title}", averaged.out, re.M)
+
+
+def test_each_caution_is_printed_once_and_findings_that_passed_are_not(averaged, kept_average):
+    cautions = bs.Average.load(kept_average).check().problems
+    printed = " ".join(averaged.out.split())
+    for caution in cautions:
+        assert printed.count(" ".join(caution.text.split())) == 1
+    assert averaged.out.count("CAUTION") == len(cautions)
+    assert " ok " not in averaged.out
+
+
+def test_the_page_says_whose_parameters_are_drawn(averaged, kept_average, folder):
+    page = html.unescape((folder / "average" / "index.html").read_text(encoding="utf-8"))
+    heaviest = next(iter(bs.Average.load(kept_average).used))
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", page)
+    of = f"of {heaviest}, the law with the largest weight"
+    assert len(captions) == 6
+    assert [of in c for c in captions] == [
+        c.startswith(("Posterior densities", "Residuals")) for c in captions
+    ]
+    assert "the average of the laws at the compute-optimal N and D" in page
+    assert "<h1>3 laws fitted to 34 runs</h1>" in page
+    assert 'bs.Average.load("fit.nc")' in page
+    cells = re.findall(r"<td>(.*?)</td>", page)
+    assert all(cell in averaged.out for cell in cells)
+
+
+def test_forecasts_and_allocations_of_an_average_are_those_of_the_package(kept_average, run):
+    average = bs.Average.load(kept_average)
+    ahead = run("forecast", kept_average, "--flops", "1e21", "--json")
+    split = run("allocate", kept_average, "--flops", "1e21", "--json")
+    printed = json.loads(ahead.out)
+    assert printed["forecast"] == bs.forecast(average, C=[1e21]).summary().to_dict("records")
+    assert (printed["weights"], printed["law"]) == (average.weights, average.law.name)
+    expected = bs.allocate(average, [1e21]).summary().to_dict("records")
+    assert json.loads(split.out)["allocation"] == expected
+    text = run("forecast", kept_average, "--flops", "1e21", "--strict")
+    assert text.code == 0
+    assert text.out.strip().startswith("Forecast: median (")
+
+
+def test_laws_separated_by_commas_are_weighed(table, folder, run):
+    words = ("fit", table, "--law", "chinchilla, kaplan", "--out", folder / "two.nc", "--json")
+    ended = run(*words, "--draws", 100, "--quiet", "--ci-prob", "0.8")
+    printed, average = json.loads(ended.out), bs.Average.load(folder / "two.nc")
+    assert ended.code == 0
+    assert list(average.fits) == ["chinchilla", "kaplan"]
+    assert printed["weights"] == average.weights
+    assert printed["difference"] == average.difference
+    for name, fit in average.fits.items():
+        assert printed["evidence"][name] == fit.evidence._asdict()
+        assert printed["checks"][name]["passed"] == fit.check().passed
+        median = fit.summary(0.8).loc["sigma", "median"]
+        assert printed["posterior"][name]["sigma"]["median"] == median
+    assert printed["check"]["passed"] == average.check().passed
+
+
+def test_runs_with_one_column_have_their_own_laws(tmp_path, run):
+    rows = [f"{10.0**k:g},{1.7 + 0.9 * 10 ** (-0.15 * (k - 19)):.4f}" for k in range(15, 23)]
+    (tmp_path / "runs.csv").write_text("\n".join(["C,loss", *rows]))
+    words = ("report", tmp_path / "runs.csv", "--flops", "1e23", "--out", tmp_path, "--json")
+    printed = json.loads(run(*words, "--draws", 100, "--quiet").out)
+    assert set(printed["weights"]) == {"power(C)", "shifted_power(C)"}
+    titles = [table["title"].split(":")[0] for table in printed["tables"]]
+    assert titles.count("Forecast") == 1
+    assert "Allocation" not in titles
+
+
+@pytest.mark.parametrize(
+    ("words", "noted"),
+    [
+        (("--groups", "dataset"), True),
+        (("--groups", "dataset", "--law", "chinchilla,kaplan"), True),
+        (("--groups", "dataset", "--quiet"), False),
+        (("--groups", "dataset", "--law", "chinchilla"), False),
+        ((), False),
+    ],
+)
+@pytest.mark.parametrize("command", ["report", "fit"])
+def test_a_long_computation_is_announced(command, words, noted, openlm, tmp_path, monkeypatch, run):
+    def stop(runs, *laws, groups, **settings):
+        raise BayescaleError("stopped")
+
+    monkeypatch.setattr("bayescale.evaluation.ensemble", stop)
+    monkeypatch.setattr("bayescale.model.fit", stop)
+    openlm.table.to_csv(tmp_path / "runs.csv")
+    ended = run(command, tmp_path / "runs.csv", *words)
+    assert ended.err.endswith("error: stopped\n")
+    assert ended.err.startswith("note: several laws with groups take") == noted
+    assert ("`--law chinchilla` fits one law" in ended.err) == noted
+
+
+@pytest.mark.parametrize("command", ["allocate", "forecast"])
+def test_files_of_other_results_are_refused(command, kept, tmp_path, refused):
+    bs.forecast(bs.Fit.load(kept), N=1e9, D=2e10).save(tmp_path / "ahead.nc")
+    message = refused(command, tmp_path / "ahead.nc", "--flops", "1e21")
+    assert message == (
+        f"error: {tmp_path / 'ahead.nc'}: the file holds a result of the class Forecast, not Fit "
+        "or Average: give a file that `bayescale fit` or `bayescale report` wrote\n"
+    )

@@ -1,0 +1,140 @@
+"""Reports of averages whose posteriors are made by hand, so that nothing is sampled."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import numpy as np
+import pytest
+
+import bayescale as bs
+from bayescale.inference import Evidence
+from bayescale.model.findings import Check, Finding
+from bayescale.reporting import findings, tables
+
+VALUES = {
+    "chinchilla": {"E": 1.7, "A": 1.0, "B": 0.7, "alpha": 0.27, "beta": 0.24},
+    "kaplan_floor": {"E": 1.7, "A": 1.3, "B": 1.2, "alpha_N": 0.27, "alpha_D": 0.23},
+    "power": {"E": 1.7, "A": 1.7, "alpha": 0.16},
+}
+NOISE = {"sigma": 0.02, "nu": 5.0}
+
+
+@pytest.fixture
+def average_of(by_hand):
+    """Make an average of laws by hand: ``average_of(runs, {law: weight}, groups=...)``."""
+
+    def make(runs, weights, groups=None) -> bs.Average:
+        rng, fits = np.random.default_rng(1), {}
+        for i, law in enumerate(weights):
+            values = {**VALUES[law], **NOISE}
+            pool = None
+            if groups:
+                pool = dict.fromkeys(values, "complete") | {"E": "partial"}
+                values |= {"E_dataset_scale": 0.1, "E_dataset": np.array([1.6, 1.7, 1.8])}
+            values = {
+                k: v * np.exp(0.01 * rng.standard_normal((2, 60, *np.shape(v))))
+                for k, v in values.items()
+            }
+            options = dict(groups=groups, pool=pool) if groups else {}
+            fit = by_hand(runs, law, values, draws=60, **options)
+            fit.__dict__["evidence"] = Evidence(-5.0 - 10 * i, 0.02)
+            fits[law] = fit
+        return bs.Average(fits, weights)
+
+    return make
+
+
+@pytest.fixture
+def c4(openlm):
+    return openlm.query("dataset == 'c4'")
+
+
+@pytest.fixture
+def two(average_of, c4):
+    return average_of(c4, {"chinchilla": 0.3, "kaplan_floor": 0.7})
+
+
+def test_the_table_of_laws_begins_with_the_heaviest(two):
+    table = tables.laws(two)
+    assert table.header == ("law", "weight", "log evidence", "check")
+    assert [row[:3] for row in table.rows] == [
+        ("kaplan_floor", "70 %", "-15.00 ± 0.02"),
+        ("chinchilla", "30 %", "-5.00 ± 0.02"),
+    ]
+
+
+def test_the_verdict_of_each_law_names_what_failed_and_its_cautions(two):
+    found = (Finding("misfit", "failed", "a"), Finding("outlier", "caution", "b"))
+    two.fits["chinchilla"].__dict__["_check"] = Check(found, None)
+    two.fits["kaplan_floor"].__dict__["_check"] = Check((), None)
+    assert [row[3] for row in tables.laws(two).rows] == [
+        "passed",
+        "FAILED: misfit; caution: outlier",
+    ]
+
+
+def test_a_remedy_that_laws_share_is_given_once(two):
+    for name, level in (("chinchilla", "failed"), ("kaplan_floor", "caution")):
+        found = (Finding("misfit", level, f"bends ({name})", "try another law"),)
+        two.fits[name].__dict__["_check"] = Check(found, None)
+    problems = tables.problems(two)
+    assert [(f.level, f.remedy) for f in problems] == [
+        ("failed", "try another law"),
+        ("caution", ""),
+    ]
+    assert [f.text for f in problems] == [
+        "chinchilla: bends (chinchilla)",
+        "kaplan_floor: bends (kaplan_floor)",
+    ]
+
+
+def test_every_law_has_a_table_of_parameters_without_groups(two):
+    assert [t.title.split(":")[0] for t in findings(two).tables] == [
+        "Laws",
+        "Posterior of kaplan_floor",
+        "Posterior of chinchilla",
+    ]
+
+
+def test_with_groups_only_the_heaviest_law_has_one(average_of, openlm, tmp_path):
+    weights = {"chinchilla": 0.3, "kaplan_floor": 0.7}
+    average = average_of(openlm, weights, groups=["dataset"])
+    (table,) = findings(average).posteriors
+    assert table.title.startswith("Posterior of kaplan_floor, the law with the largest weight: ")
+    assert table.header[-3:] == ("c4", "redpajama", "refinedweb")
+    page = html.unescape(bs.report(average, tmp_path).read_text(encoding="utf-8"))
+    assert "<h1>2 laws fitted to 104 runs by dataset</h1>" in page
+    assert "The table is that of kaplan_floor, the law with the largest weight" in page
+
+
+def test_a_report_of_an_average_saves_it(two, tmp_path):
+    page = bs.report(two, tmp_path, C=[1e21]).read_text(encoding="utf-8")
+    assert bs.Average.load(tmp_path / "fit.nc").weights == two.weights
+    headings = re.findall("<h2>(.*?)</h2>", page)
+    assert [h for h in headings if h != "Cautions"] == [
+        "Laws",
+        "Forecast losses",
+        "Compute-optimal allocation",
+        "Parameters of the laws",
+        "How to reproduce this",
+    ]
+    assert html.escape(f"they differ by {two.difference.rsplit(' by ')[1]}") in page
+
+
+def test_an_average_of_one_law_is_shown_as_that_law(average_of, c4, tmp_path):
+    page = bs.report(average_of(c4, {"chinchilla": 1.0}), tmp_path).read_text(encoding="utf-8")
+    assert "<h1>chinchilla fitted to 34 runs</h1>" in page
+    assert "largest weight" not in page
+    assert "they differ" not in page
+
+
+def test_laws_without_a_split_of_a_budget_leave_a_note(average_of, c4, tmp_path):
+    average = average_of(c4, {"chinchilla": 0.6, "power": 0.4})
+    found = findings(average, [1e22])
+    assert found.forecasts is found.allocations is None
+    (note,) = found.notes
+    assert note.startswith("no losses are forecast for these budgets: average of chinchilla")
+    page = bs.report(average, tmp_path, C=[1e22], found=found).read_text(encoding="utf-8")
+    assert html.escape(note) in page
