@@ -17,6 +17,7 @@ R_HAT_BELOW = 1.01
 ESS_ABOVE = 400
 BFMI_ABOVE = 0.3
 PARETO_K_BELOW = 0.7
+SHIFT_BELOW = 0.15
 EVIDENCE_ERROR_BELOW = 0.1
 
 
@@ -73,6 +74,9 @@ class ImportanceDiagnostics:
         Log of the marginal likelihood and its standard error.
     moves : int
         Number of moves after the last weighting.
+    shift : float
+        Largest change of the distribution of a coordinate in the second half of the moves: of its
+        mean in standard deviations, or of the log of its standard deviation.
     """
 
     ess: float
@@ -80,6 +84,7 @@ class ImportanceDiagnostics:
     log_evidence: float
     error: float
     moves: int = 0
+    shift: float = 0.0
 
     @property
     def passed(self) -> bool:
@@ -91,6 +96,11 @@ class ImportanceDiagnostics:
         failed = []
         if not self.ess >= ESS_ABOVE:
             failed.append(f"only {self.ess:.0f} draws are effective (at least {ESS_ABOVE})")
+        if self.shift > SHIFT_BELOW:
+            failed.append(
+                f"the draws still spread after {self.moves} moves: by {self.shift:.2f} standard "
+                f"deviations in the second half (at most {SHIFT_BELOW})"
+            )
         if self.pareto_k > PARETO_K_BELOW:
             failed.append(f"Pareto k is {self.pareto_k:.2f} (at most {PARETO_K_BELOW})")
         if not self.error <= EVIDENCE_ERROR_BELOW:

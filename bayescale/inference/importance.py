@@ -40,10 +40,11 @@ TARGET_ESS, TARGET_ERROR, TARGET_K = 2500, 0.03, 0.6
 #: The number is larger for local approximations, whose points have to lie apart.
 RESAMPLED, LEAST_EFFECTIVE, LOCAL_FACTOR = 3000, 25, 2
 #: Number of draws that are moved, moves between two fits of the mixture, and most fits.
-PARTICLES, MOVES, FITS = 2000, 20, 5
+PARTICLES, MOVES, FITS = 2000, 20, 12
 #: Moves end when the largest correlation of a coordinate with its value before all moves is below
-#: this, but not before `FEWEST_FITS` fits.
-FORGOTTEN, FEWEST_FITS = 0.3, 3
+#: `FORGOTTEN`, and no distribution of a coordinate has changed by more than `STILL` in the second
+#: half of the moves, but not before `FEWEST_FITS` fits.
+FORGOTTEN, STILL, FEWEST_FITS = 0.3, 0.1, 4
 #: Optimal scale of differential evolution for normal targets, times the root of the dimension, and
 #: standard deviation of the log of the factor on it.
 EVOLUTION, EVOLUTION_SPREAD = 2.38 / np.sqrt(2), 0.7
@@ -208,11 +209,13 @@ class _Rounds:
 def _moved(density: Density, z, value, mixture: Mixture, draws: int, rng) -> Sampled:
     """Draws moved until they do not depend on where they started, and the evidence."""
     start, half = z, len(z) // 2
+    history = [z]
     for fits in range(1, FITS + 1):
         before_z, before_value = z, value
         z, value = _moves(density, z, value, mixture, rng)
-        dependence = _largest_correlation(start, z)
-        if fits >= FEWEST_FITS and dependence < FORGOTTEN:
+        history.append(z)
+        dependence, shift = _largest_correlation(start, z), _shift(history[(fits + 1) // 2], z)
+        if fits >= FEWEST_FITS and dependence < FORGOTTEN and shift < STILL:
             break
         mixture = along(density, z, rng)
     independent = max(1 - dependence**2, 1e-3)
@@ -237,6 +240,7 @@ def _moved(density: Density, z, value, mixture: Mixture, draws: int, rng) -> Sam
         log_evidence=(one.log + two.log) / 2,
         error=error,
         moves=fits * MOVES,
+        shift=shift,
     )
     z, value = np.concatenate([z, before_z]), np.concatenate([value, before_value])
     chosen = np.arange(draws) % min(len(z), max(draws, len(start)))
@@ -270,6 +274,15 @@ def _moves(density: Density, z, value, mixture: Mixture, rng):
             factor = EVOLUTION / np.sqrt(d) * spread
             accept(moving, z[moving] + factor[:, None] * (others[one] - others[other]), 0.0)
     return z, value
+
+
+def _shift(before: np.ndarray, after: np.ndarray) -> float:
+    """How far the distribution of any coordinate has changed: the larger of the change of the mean
+    in standard deviations, and of the log of the standard deviation."""
+    scale = np.maximum(after.std(axis=0), 1e-300)
+    mean = np.abs(after.mean(axis=0) - before.mean(axis=0)) / scale
+    spread = np.abs(np.log(np.maximum(before.std(axis=0), 1e-300) / scale))
+    return float(max(mean.max(), spread.max()))
 
 
 def _largest_correlation(start: np.ndarray, end: np.ndarray) -> float:

@@ -188,12 +188,15 @@ def test_the_same_seed_gives_the_same_draws():
 def test_every_failure_is_named():
     good = ImportanceDiagnostics(ess=2000, pareto_k=0.4, log_evidence=1.0, error=0.02)
     assert good.passed
-    bad = ImportanceDiagnostics(ess=30, pareto_k=0.9, log_evidence=1.0, error=0.5)
+    bad = ImportanceDiagnostics(
+        ess=30, pareto_k=0.9, log_evidence=1.0, error=0.5, moves=80, shift=0.4
+    )
     assert not bad.passed
     told = " ".join(bad.failures())
     assert "30 draws" in told
     assert "Pareto k is 0.90" in told
     assert "0.50" in told
+    assert "still spread after 80 moves: by 0.40" in told
 
 
 def test_a_likelihood_without_finite_values_fails_the_diagnostics(rng):
