@@ -2,8 +2,8 @@
 
 Each law is fitted to the lower part of every table and forecasts the rest: the tables of
 `rollouts.py` without the pooled one, and three splits of Farseer. Laws are weighed by a power of
-their evidence. Among the powers and sizes of drift whose mean interval score is at most `CLOSE` above
-the lowest, the choice is the one whose coverage is closest to nominal. It is made once on all
+their evidence. Among the powers and sizes of drift whose mean interval score is at most `CLOSE`
+times the lowest, the choice is the one whose coverage is closest to nominal. It is made once on all
 tables, for the defaults of the package, and once for each study on the tables of all others.
 
     python benchmarks/family.py
