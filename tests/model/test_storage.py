@@ -249,10 +249,10 @@ def test_the_posterior_predictive_repeats_the_runs(by_hand, openlm):
 
 
 def test_large_groups_are_thinned_and_say_so(small, tmp_path, monkeypatch):
-    from bayescale.model import arviz_groups, fitting
+    from bayescale.model import arviz_groups, results
 
     size = small.posterior.sizes["chain"] * len(small.runs)
-    monkeypatch.setattr(fitting, "SAVED_VALUES", 5 * size)
+    monkeypatch.setattr(results, "SAVED_VALUES", 5 * size)
     monkeypatch.setattr(arviz_groups, "PREDICTIVE_DRAWS", 4)
     small.save(tmp_path / "fit.nc")
     with xr.open_datatree(tmp_path / "fit.nc", engine="h5netcdf") as tree:
