@@ -29,6 +29,8 @@ MOST_PARAMETERS = 12
 CHUNK = 40_000
 #: Modes are looked for with at most this many runs, evenly spaced along the scale.
 COARSE = 60
+#: Added to the unit diagonal of matrices that rounding has made singular.
+JITTER = 1e-9
 #: Decimals of logarithms that are kept.
 DIGITS = 11
 #: Half of the residuals are smaller than this many noise scales, if `nu` is about 6.
@@ -269,11 +271,16 @@ def _marginal(plan: Design, residual, basis, scale, correlation, arrays) -> np.n
         own = basis[:, rows]
         precision = np.eye(drifts.KNOTS) + own.transpose(0, 2, 1) @ own
         projected = own.transpose(0, 2, 1) @ residual[:, rows, None]
-        finite = np.isfinite(precision).all(axis=(1, 2))
-        precision[~finite] = np.eye(drifts.KNOTS)
-        root = np.linalg.cholesky(precision)
-        solved = np.linalg.solve(root, projected)[..., 0]
-        log_det = np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
+        size = np.sqrt(np.diagonal(precision, axis1=1, axis2=2))
+        scaled = precision / size[:, :, None] / size[:, None, :]
+        finite = np.isfinite(scaled).all(axis=(1, 2))
+        scaled[~finite] = np.eye(drifts.KNOTS)
+        try:
+            root = np.linalg.cholesky(scaled)
+        except np.linalg.LinAlgError:  # a drift so large that rounding makes a matrix singular
+            root = np.linalg.cholesky(scaled + JITTER * np.eye(drifts.KNOTS))
+        solved = np.linalg.solve(root, projected / size[..., None])[..., 0]
+        log_det = np.log(np.diagonal(root, axis1=1, axis2=2) * size).sum(axis=1)
         total = total + np.where(finite, 0.5 * (solved**2).sum(axis=1) - log_det, -np.inf)
     return total
 
