@@ -1,7 +1,7 @@
 """Samplers of posterior densities, independent of the model, and convergence diagnostics."""
 
 from bayescale.inference import importance, nuts
-from bayescale.inference.bridge import Evidence, bridge
+from bayescale.inference.bridge import Evidence, bridge_halves
 from bayescale.inference.diagnostics import (
     Convergence,
     ImportanceDiagnostics,
@@ -27,7 +27,7 @@ __all__ = [
     "ImportanceDiagnostics",
     "PosteriorSample",
     "Target",
-    "bridge",
+    "bridge_halves",
     "convergence",
     "fitted_mixture",
     "flatten",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +52,52 @@ def bridge(of_posterior: np.ndarray, of_proposal: np.ndarray, effective: float) 
     variance = numerator.var() / numerator.mean() ** 2 / len(prop)
     variance += denominator.var() / denominator.mean() ** 2 / effective
     return Evidence(float(log + shift), float(np.sqrt(variance)))
+
+
+def bridge_halves(
+    log_posterior: Callable,
+    z: np.ndarray,
+    value: np.ndarray,
+    effective: float,
+    fit: Callable,
+    draws: int,
+    rng: np.random.Generator,
+) -> Evidence:
+    """The evidence from draws of the posterior alone.
+
+    Each half of the draws is bridged to a proposal that was fitted to the other half. The error
+    includes the difference between the two, which shows what the formal error does not.
+
+    Parameters
+    ----------
+    log_posterior : callable
+        Log of prior times likelihood, (n,) for positions (n, dimension).
+    z, value : array (draw, dimension) and (draw,)
+        Draws in random order, and their log of prior times likelihood.
+    effective : float
+        Effective number of the draws.
+    fit : callable
+        ``fit(z)``: a proposal with the methods ``draw(n, rng)`` and ``log_density(z)``.
+    draws : int
+        Number of draws from each proposal.
+    rng : numpy.random.Generator
+    """
+    half = len(z) // 2
+    parts = slice(0, half), slice(half, None)
+    found = []
+    for other, own in (parts, parts[::-1]):
+        proposal = fit(z[other])
+        new = proposal.draw(draws, rng)
+        found.append(
+            bridge(
+                value[own] - proposal.log_density(z[own]),
+                log_posterior(new) - proposal.log_density(new),
+                effective / 2,
+            )
+        )
+    one, two = found
+    error = max(np.hypot(one.error, two.error), abs(one.log - two.log)) / 2
+    return Evidence((one.log + two.log) / 2, float(error))
 
 
 def _bridged(post, prop, share: float, log: float):

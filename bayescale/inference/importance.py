@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bayescale.inference.bridge import bridge
+from bayescale.inference.bridge import bridge_halves
 from bayescale.inference.diagnostics import ImportanceDiagnostics
 from bayescale.inference.mixtures import Mixture, along, at_modes, fitted
 from bayescale.inference.modes import Density, find_modes, log_prior
@@ -208,7 +208,7 @@ class _Rounds:
 
 def _moved(density: Density, z, value, mixture: Mixture, draws: int, rng) -> Sampled:
     """Draws moved until they do not depend on where they started, and the evidence."""
-    start, half = z, len(z) // 2
+    start = z
     history = [z]
     for fits in range(1, FITS + 1):
         before_z, before_value = z, value
@@ -219,26 +219,20 @@ def _moved(density: Density, z, value, mixture: Mixture, draws: int, rng) -> Sam
             break
         mixture = along(density, z, rng)
     independent = max(1 - dependence**2, 1e-3)
-    # Each half of the draws is bridged to a mixture that was fitted to the other half.
-    found = []
-    for other, own in ((slice(0, half), slice(half, None)), (slice(half, None), slice(0, half))):
-        proposal = along(density, z[other], rng)
-        new = proposal.draw(ROUND, rng)
-        found.append(
-            bridge(
-                value[own] - proposal.log_density(z[own]),
-                density.log_posterior(new) - proposal.log_density(new),
-                independent * half,
-            )
-        )
-    one, two = found
-    # The difference between the halves shows errors that the formal standard error does not.
-    error = float(max(np.hypot(one.error, two.error), abs(one.log - two.log)) / 2)
+    evidence = bridge_halves(
+        density.log_posterior,
+        z,
+        value,
+        independent * len(z),
+        lambda half: along(density, half, rng),
+        ROUND,
+        rng,
+    )
     diagnostics = ImportanceDiagnostics(
         ess=float(independent * len(z)),
         pareto_k=np.nan,
-        log_evidence=(one.log + two.log) / 2,
-        error=error,
+        log_evidence=evidence.log,
+        error=evidence.error,
         moves=fits * MOVES,
         shift=shift,
     )

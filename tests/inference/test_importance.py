@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import kstest, multivariate_normal
 
-from bayescale.inference import Density, ImportanceDiagnostics, bridge, importance
+from bayescale.inference import Density, ImportanceDiagnostics, importance
+from bayescale.inference.bridge import bridge
 from bayescale.inference.mixtures import PRIOR_SHARE, Mixture, along, at_modes, fitted
 from bayescale.inference.modes import derivatives, find_modes, log_prior
 

@@ -136,6 +136,15 @@ def test_coordinates_are_standard_normal_under_the_prior(runs):
     np.testing.assert_allclose(again, z, atol=1e-9)
 
 
+def test_a_drift_far_larger_than_the_noise_gives_a_finite_density(curves):
+    """Rounding makes the matrix of the drift singular there."""
+    target = density(design(curves, laws.get("power(D)")))
+    names = [p.name for p in design(curves, laws.get("power(D)")).parameters]
+    z = np.zeros((1, target.dimension))
+    z[0, names.index("drift")], z[0, names.index("sigma")] = 30.0, -20.0
+    assert np.isfinite(target.log_likelihood(z)).all()
+
+
 # -- units -------------------------------------------------------------------------------------
 
 
