@@ -203,3 +203,13 @@ def test_every_failure_is_named():
 def test_a_likelihood_without_finite_values_fails_the_diagnostics(rng):
     nowhere = Density(2, lambda z: np.full(len(z), -np.inf))
     assert not importance.sample(nowhere, 100, rng).diagnostics.passed
+
+
+def test_draws_that_still_spread_fail_the_diagnostics(rng, monkeypatch):
+    density, _, _ = normal_data(np.eye(2), np.zeros(2))
+    z = rng.standard_normal((importance.PARTICLES, 2))
+    monkeypatch.setattr(importance, "_moves", lambda density, z, value, *rest: (1.1 * z, value))
+    mixture = fitted(z, len(z), rng)
+    found = importance._moved(density, z, density.log_posterior(z), mixture, 100, rng)
+    assert found.diagnostics.shift == pytest.approx(importance.FITS // 2 * np.log(1.1))
+    assert any("still spread" in text for text in found.diagnostics.failures())
