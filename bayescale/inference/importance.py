@@ -40,7 +40,7 @@ TARGET_ESS, TARGET_ERROR, TARGET_K = 2500, 0.03, 0.6
 #: The number is larger for local approximations, whose points have to lie apart.
 RESAMPLED, LEAST_EFFECTIVE, LOCAL_FACTOR = 3000, 25, 2
 #: Number of draws that are moved, moves between two fits of the mixture, and most fits.
-PARTICLES, MOVES, FITS = 2000, 20, 12
+PARTICLES, MOVES, FITS = 2000, 20, 18
 #: Moves end when the largest correlation of a coordinate with its value before all moves is below
 #: `FORGOTTEN`, and no distribution of a coordinate has changed by more than `STILL` in the second
 #: half of the moves, but not before `FEWEST_FITS` fits.

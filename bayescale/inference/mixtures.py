@@ -27,6 +27,9 @@ COMPONENTS, DRAWS_NEEDED, EM_STEPS = 16, 25, 6
 #: steps in which the weights are fitted, and their smallest value in units of the mean.
 POINTS, UPHILL_STEPS, LONGEST, NEIGHBOUR, WEIGHT_STEPS, LEAST_SHARE = 96, 3, 0.5, 3, 4, 0.3
 
+#: Number of points that are also moved outward, to parts that no draw has reached; how far, in
+#: units of the extent of their component; how far below the highest log posterior they may lie.
+OUTWARD, REACH, DEEPEST = 32, 2.0, 15.0
 
 #: Largest number of multiplications in one matrix product. Larger products are spread over threads
 #: by the linear algebra library, which takes many times longer if a processor is busy.
@@ -75,20 +78,25 @@ class Mixture(NamedTuple):
         """Log of weight times density of every component, (n, component)."""
         k, d = self.mean.shape
         inverse = np.linalg.inv(self.root)
-        offset = (inverse @ self.mean[..., None]).ravel()
-        rotation = inverse.transpose(2, 0, 1).reshape(d, k * d)
+        precision = inverse.transpose(0, 2, 1) @ inverse
+        # The squared distances to all means are one matrix product of the products of coordinates.
+        centre = self.mean.mean(axis=0)
+        mean, x = self.mean - centre, z - centre
+        linear = -2 * np.einsum("kij,kj->ki", precision, mean)
+        constant = -0.5 * np.einsum("ki,ki->k", linear, mean) + NU
+        i, j = np.triu_indices(d)
+        quadratic = precision[:, i, j] * np.where(i == j, 1.0, 2.0)
+        coefficients = np.concatenate([quadratic, linear, constant[:, None]], axis=1).T / NU
+        terms = np.concatenate([x[:, i] * x[:, j], x, np.ones((len(x), 1))], axis=1)
+        # Single precision is exact enough for a proposal, and several times faster.
         square = np.empty((len(z), k), np.float32)
-        rows = max(1, PRODUCT // (d * d * k))
+        rows = max(1, PRODUCT // coefficients.size)
         for start in range(0, len(z), rows):
-            part = slice(start, start + rows)
-            white = (z[part] @ rotation - offset).reshape(-1, k, d)
-            square[part] = np.einsum("nkd,nkd->nk", white, white)
+            square[start : start + rows] = terms[start : start + rows] @ coefficients
+        np.maximum(square, 1, out=square)
+        np.log(square, out=square)
         log_det = np.log(np.diagonal(self.root, axis1=1, axis2=2)).sum(axis=1)
         constant = lgamma((NU + d) / 2) - lgamma(NU / 2) - d / 2 * np.log(NU * np.pi)
-        # Single precision is exact enough for a proposal, and several times faster.
-        square /= NU
-        square += 1
-        np.log(square, out=square)
         square *= -(NU + d) / 2
         square += (constant + np.log(self.weight) - log_det).astype(np.float32)
         return square
@@ -162,18 +170,12 @@ def along(density: Density, z: np.ndarray, rng: np.random.Generator) -> Mixture:
     rng : numpy.random.Generator
     """
     point = z[_apart(z, POINTS, rng)]
-    value = density.log_posterior(point)
-    for _ in range(UPHILL_STEPS):
-        gradient, curvature = derivatives(density, point, value)
-        size, axes = np.linalg.eigh(curvature)
-        narrow = size > 1 / _extent(point)[:, None] ** 2
-        step = np.einsum("nij,ni->nj", axes, gradient) * narrow / np.where(narrow, size, 1.0)
-        step = np.einsum("nij,nj->ni", axes, step)
-        step *= np.minimum(1, LONGEST / np.maximum(np.linalg.norm(step, axis=1), 1e-300))[:, None]
-        new = density.log_posterior(point + step)
-        better = new > value
-        point[better], value[better] = (point + step)[better], new[better]
-    size, axes = np.linalg.eigh(derivatives(density, point, value)[1])
+    point, value, curvature = _uphill(density, point)
+    # The first points are the farthest apart. The draws may not have reached the end of the ridge.
+    beyond, its_value, its_curvature = _uphill(density, _beyond(point, curvature, z.mean(axis=0)))
+    kept = its_value > value.max() - DEEPEST
+    point, value = np.concatenate([point, beyond[kept]]), np.concatenate([value, its_value[kept]])
+    size, axes = np.linalg.eigh(np.concatenate([curvature, its_curvature[kept]]))
     precision = np.maximum(size, 0.0) + 1 / _extent(point)[:, None] ** 2
     covariance = (axes / precision[:, None]) @ axes.transpose(0, 2, 1)
     root = np.linalg.cholesky(covariance)
@@ -184,6 +186,31 @@ def along(density: Density, z: np.ndarray, rng: np.random.Generator) -> Mixture:
         weight = mixture.shares(z).mean(axis=0) + LEAST_SHARE / len(point)
         mixture = mixture._replace(weight=weight / weight.sum())
     return _with_prior(*mixture)
+
+
+def _uphill(density: Density, point: np.ndarray):
+    """Points moved uphill in the directions in which the posterior is narrow; the log posterior
+    and minus its Hessian there."""
+    value = density.log_posterior(point)
+    for _ in range(UPHILL_STEPS):
+        gradient, curvature = derivatives(density, point, value)
+        size, axes = np.linalg.eigh(curvature)
+        narrow = size > 1 / _extent(point)[:, None] ** 2
+        step = np.einsum("nij,ni->nj", axes, gradient) * narrow / np.where(narrow, size, 1.0)
+        step = np.einsum("nij,nj->ni", axes, step)
+        step *= np.minimum(1, LONGEST / np.maximum(np.linalg.norm(step, axis=1), 1e-300))[:, None]
+        new = density.log_posterior(point + step)
+        better = new > value
+        point, value = np.where(better[:, None], point + step, point), np.where(better, new, value)
+    return point, value, derivatives(density, point, value)[1]
+
+
+def _beyond(point, curvature, centre) -> np.ndarray:
+    """The first `OUTWARD` points, moved away from the centre along the widest direction."""
+    start = point[:OUTWARD]
+    wide = np.linalg.eigh(curvature[:OUTWARD])[1][:, :, 0]
+    outward = np.sign(((start - centre) * wide).sum(axis=1, keepdims=True))
+    return start + REACH * _extent(point)[:OUTWARD, None] * outward * wide
 
 
 def _extent(point: np.ndarray) -> np.ndarray:

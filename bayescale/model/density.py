@@ -8,11 +8,8 @@ all on the link scale.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
 
@@ -27,6 +24,8 @@ from bayescale.priors import from_link, to_link
 MOST_PARAMETERS = 12
 #: Numbers in one array; larger ones do not stay in the cache of a processor.
 CHUNK = 40_000
+#: The same for one draw of one curve, whose filter has a fixed cost for every run.
+FILTERED = 16
 #: Modes are looked for with at most this many runs, evenly spaced along the scale.
 COARSE = 60
 #: Added to the unit diagonal of matrices that rounding has made singular.
@@ -197,10 +196,11 @@ def _log_likelihood(plan: Design) -> Callable[[np.ndarray], np.ndarray]:
     columns = [LogColumn(arrays[f"log_{c}"]) for c in plan.law.columns]
     index = {g: plan.index(g) for g in plan.groups}
     numbers, at_knots = len(plan.runs), []
+    is_one_curve, log_scale = _is_one_curve(plan), plan.log_scale
     if plan.drift == "through":
         logs = [np.atleast_2d(arrays[f"log_{c}_at_knots"]) for c in plan.law.columns]
         at_knots = [LogColumn(log) for log in logs]
-        numbers *= drifts.KNOTS
+        numbers = FILTERED if is_one_curve else numbers * drifts.KNOTS
 
     def part(z):
         drawn = variables(plan, z)
@@ -222,6 +222,10 @@ def _log_likelihood(plan: Design) -> Callable[[np.ndarray], np.ndarray]:
         if plan.drift == "through":
             of_law = {p: v[..., None] for p, v in of_law.items()}
             curve = np.log(plan.law.loss(*at_knots, **of_law))
+            if is_one_curve:
+                size = values["drift"] / scale
+                curve = curve[:, 0]
+                return _filtered(log_scale, residual, mean, curve, size, scale, correlation)
             basis = drifts.deviations(mean[..., None], curve, arrays["increments"])
             basis = basis * (values["drift"] / scale)[..., None]
             return _marginal(plan, residual, basis, scale, correlation, arrays)
@@ -237,9 +241,7 @@ def _log_likelihood(plan: Design) -> Callable[[np.ndarray], np.ndarray]:
     def log_likelihood(z):
         rows = max(1, CHUNK // numbers)
         parts = [z[i : i + rows] for i in range(0, len(z), rows)]
-        if len(parts) == 1:
-            return quietly(z)
-        return np.concatenate(list(_threads(os.getpid()).map(quietly, parts)))
+        return np.concatenate([quietly(p) for p in parts])
 
     return log_likelihood
 
@@ -285,10 +287,77 @@ def _marginal(plan: Design, residual, basis, scale, correlation, arrays) -> np.n
     return total
 
 
-@lru_cache(maxsize=1)
-def _threads(process: int) -> ThreadPoolExecutor:
-    """Threads for parts of the draws: numpy computes without holding the interpreter's lock.
+def _is_one_curve(plan: Design) -> bool:
+    """Whether the drift is that of one curve: one column, and at most one series."""
+    if plan.drift != "through" or plan.groups or len(plan.law.columns) > 1:
+        return False
+    return not plan.has_series or plan.runs.table["series"].nunique() == 1
 
-    A forked process has no threads, and makes its own.
+
+def _filtered(log_scale, residual, mean, curve, size, scale, correlation) -> np.ndarray:
+    """What `_marginal` returns, for one curve, by a Kalman filter.
+
+    Between two knots the drift is level plus slope times the log loss of the law, and a step at a
+    knot changes both. The filter follows these two numbers from run to run, and, for a series, the
+    drift at the previous checkpoint. It takes a tenth of the time of the matrices of all knots.
+
+    Parameters
+    ----------
+    log_scale : (run,)
+    residual, mean : (n, run)
+        Standardised residuals, and the log loss of the law.
+    curve : (n, knot)
+        Log loss of the law at the knots.
+    size : (n, run) or (n, 1)
+        Size of the drift, in units of the noise scale.
+    scale, correlation : as in `_marginal`
     """
-    return ThreadPoolExecutor(os.cpu_count() or 1)
+    n, runs = residual.shape
+    at, length = drifts.knots(log_scale)
+    centre = mean.mean(axis=1)
+    # One row per run, contiguous in memory.
+    mean, curve = (np.ascontiguousarray(v.T) - centre for v in (mean, curve))
+    size, scale, residual = (
+        np.ascontiguousarray(np.broadcast_to(v, (n, runs)).T)
+        for v in (size * np.sqrt(length), scale, residual)
+    )
+    if correlation is not None:
+        correlation = np.ascontiguousarray(correlation.T)
+    # Covariance and mean of slope (w), level (v) and drift at the previous checkpoint (o).
+    ww, wv, vv, wo, vo, oo, w, v, o = np.zeros((9, n))
+    total, passed, before = np.zeros(n), 0, None
+    for run in np.argsort(log_scale, kind="stable"):
+        while passed < len(at) and at[passed] < log_scale[run]:
+            ww = ww + 1
+            wv = wv - curve[passed]
+            vv = vv + curve[passed] ** 2
+            passed += 1
+        by_w = size[run] * mean[run]
+        by_v = size[run]
+        data, by_o, unit = residual[run], None, 1.0
+        if correlation is not None and before is not None:
+            keep = correlation[run]
+            unit = noise.unexplained(keep)
+            by_o = -keep / unit
+            data = (data - keep * residual[before]) / unit
+        row_w, row_v = by_w / unit, by_v / unit
+        # Covariance of the observation with w, v and o; its variance; gain.
+        cw, cv = ww * row_w + wv * row_v, wv * row_w + vv * row_v
+        error = data - row_w * w - row_v * v
+        if by_o is not None:
+            cw, cv = cw + wo * by_o, cv + vo * by_o
+            error = error - by_o * o
+        variance = 1 + row_w * cw + row_v * cv
+        if by_o is not None:
+            variance = variance + by_o * (wo * row_w + vo * row_v + oo * by_o)
+        total -= 0.5 * (error**2 / variance + np.log(variance)) + np.log(scale[run] * unit)
+        gain = error / variance
+        w, v = w + cw * gain, v + cv * gain
+        gw, gv = cw / variance, cv / variance
+        ww, wv, vv = ww - cw * gw, wv - cw * gv, vv - cv * gv
+        if correlation is not None:
+            o = by_w * w + by_v * v
+            wo, vo = ww * by_w + wv * by_v, wv * by_w + vv * by_v
+            oo = by_w * wo + by_v * vo
+        before = run
+    return total - 0.5 * np.log(2 * np.pi) * runs
