@@ -53,7 +53,11 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
-    """While a test marked `unit` and its fixtures run, NUTS fails before anything is compiled."""
+    """While a test marked `unit` and its fixtures run, NUTS fails before anything is compiled.
+
+    All but slow tests make their fits in the process of the test, because several tests run at once
+    and the start of further processes takes seconds.
+    """
 
     def refuse(target):
         raise AssertionError("a test marked `unit` compiles a model: remove its file from UNIT")
@@ -61,6 +65,8 @@ def pytest_runtest_protocol(item):
     with pytest.MonkeyPatch.context() as patch:
         if item.get_closest_marker("unit"):
             patch.setattr("bayescale.inference.nuts.compiled", refuse)
+        if not item.get_closest_marker("slow"):
+            patch.setattr("bayescale.evaluation.execution.FEWEST_FOR_PROCESSES", 10**9)
         return (yield)
 
 

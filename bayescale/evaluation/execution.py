@@ -1,7 +1,9 @@
-"""Run independent computations one after another in this process, or by an executor."""
+"""Run independent computations on all cores, or by an executor of the caller."""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import pickle
 import threading
 import warnings
@@ -11,6 +13,13 @@ from concurrent.futures import BrokenExecutor
 from bayescale.errors import ConvergenceWarning, ExtrapolationWarning, FitError
 from bayescale.laws import Law
 from bayescale.progress import bar
+
+#: With fewer jobs than this, starting other processes takes longer than they save.
+FEWEST_FOR_PROCESSES = 6
+#: Libraries for linear algebra must not start threads in several processes at once.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+#: Seconds after which idle processes end.
+IDLE = 60
 
 
 def run_all[Job, Result](
@@ -36,7 +45,8 @@ def run_all[Job, Result](
     laws : iterable of Law
         The laws of the jobs, to name those that cannot be sent to another process.
     executor : concurrent.futures.Executor, optional
-        Or any object with the same ``submit``. By default this process runs all jobs.
+        Or any object with the same ``submit``. By default many jobs are run on all cores, and a few
+        in this process.
     progressbar : bool, optional
 
     Returns
@@ -49,6 +59,9 @@ def run_all[Job, Result](
     FitError
         If the function raises it, or for a law that cannot be sent to another process.
     """
+    given = executor is not None
+    if not given and len(jobs) >= FEWEST_FOR_PROCESSES:
+        executor = _all_cores()
     futures, results = [], []
     with bar(progressbar) as step:
         try:
@@ -58,13 +71,27 @@ def run_all[Job, Result](
                 step(name, i, len(jobs))
                 results.append(futures[i].result() if futures else function(job))
         except (pickle.PicklingError, AttributeError, TypeError, BrokenExecutor) as error:
-            if executor is not None and (problems := _not_sendable(laws, error)):
+            if given and (problems := _not_sendable(laws, error)):
                 raise FitError(problems, where="executor") from error
             raise
         finally:
             for future in futures:
                 future.cancel()
     return results
+
+
+def _all_cores():
+    """An executor with a process per core; None if there is one core, or inside such a process.
+
+    Its processes are started once and used again. Functions that are defined in a notebook or a
+    script are sent by value, so laws of a notebook can be used.
+    """
+    cores = os.cpu_count() or 1
+    if cores == 1 or multiprocessing.parent_process() is not None:
+        return None
+    from loky import get_reusable_executor
+
+    return get_reusable_executor(cores, timeout=IDLE, env=ONE_THREAD)
 
 
 def _not_sendable(laws: Iterable[Law], error: Exception) -> list[str]:

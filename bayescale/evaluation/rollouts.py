@@ -314,7 +314,7 @@ def rollout(
         group separately; for learning curves also the last value.
     executor : concurrent.futures.Executor, optional
         Makes the fits; a process pool, or ``dask.distributed.Client(...).get_executor()``. By
-        default this process makes them one after another. Results do not depend on it.
+        default they are made on all cores of this computer. Results do not depend on it.
     random_seed : int, optional
         With None a seed is drawn. The seed that was used is stored on the rollout.
     progressbar : bool, optional
