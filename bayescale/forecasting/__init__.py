@@ -1,18 +1,19 @@
 """Forecasts of new runs, averages of laws, and allocation of budgets between N and D."""
 
-from bayescale.forecasting.allocation import Allocation, allocate, best_split, regret
+from bayescale.forecasting.allocation import Allocation, allocate, best_split
 from bayescale.forecasting.averaging import (
     Average,
-    ahead_of,
     named,
     other_runs,
     warn_if_any_failed,
 )
 from bayescale.forecasting.forecasts import Forecast, forecast
 from bayescale.forecasting.law_draws import DRIFTS
+from bayescale.forecasting.members import ahead_of
 from bayescale.forecasting.mixing import mix, shares, stacking
 from bayescale.forecasting.points import complete_counts, read_points
 from bayescale.forecasting.predictive_draws import PredictiveDraws
+from bayescale.forecasting.regrets import regret
 from bayescale.forecasting.stored import load_posterior
 
 __all__ = [
