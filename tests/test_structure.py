@@ -42,8 +42,8 @@ FOLDERS = {
                    "rollouts",
                    "comparison", "claims", "decisive_run", "hypothesis_comparison", "sbc"),
     "plots": ("style", "runs", "fits", "forecasts", "rollouts", "coverage", "sbc", "exponents",
-              "tasks"),
-    "reporting": ("tables", "page"),
+              "tasks", "surfaces"),
+    "reporting": ("tables", "answers", "held_out", "page"),
     "cli": ("options", "console", "fits", "evaluation", "tasks", "examples", "command"),
 }  # fmt: skip
 ORDER = tuple(FOLDERS)

@@ -7,9 +7,10 @@ from bayescale.forecasting.averaging import (
     other_runs,
     warn_if_any_failed,
 )
+from bayescale.forecasting.cautions import FAR, main_reason
 from bayescale.forecasting.forecasts import Forecast, forecast
 from bayescale.forecasting.law_draws import DRIFTS
-from bayescale.forecasting.members import ahead_of
+from bayescale.forecasting.members import ahead_of, beyond_largest, losses_by_law
 from bayescale.forecasting.mixing import mix, shares, stacking
 from bayescale.forecasting.points import complete_counts, read_points
 from bayescale.forecasting.predictive_draws import PredictiveDraws
@@ -18,6 +19,7 @@ from bayescale.forecasting.stored import load_posterior
 
 __all__ = [
     "DRIFTS",
+    "FAR",
     "Allocation",
     "Average",
     "Forecast",
@@ -25,9 +27,12 @@ __all__ = [
     "ahead_of",
     "allocate",
     "best_split",
+    "beyond_largest",
     "complete_counts",
     "forecast",
     "load_posterior",
+    "losses_by_law",
+    "main_reason",
     "mix",
     "named",
     "other_runs",

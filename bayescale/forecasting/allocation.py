@@ -247,10 +247,11 @@ def allocate(fit: Fit | Average, C, *, group=None, drift: str = "auto") -> Alloc
     D = C / (fit.runs.flop_factor * N)
     parts = []
     for law, optimum in zip(laws, best, strict=True):
-        drawn, of_law = law.drawn(N, D), law.loss(N, D)
+        drawn = law.drawn(N, D)
+        drift = drawn["mean"] / law.loss(N, D)
         parts.append(
             optimum.assign(
-                loss=optimum["loss"] * drawn["mean"] / of_law,
+                loss=optimum["loss"] * drift,
                 loss_decision=drawn["mean"],
                 loss_new_run=drawn["loss"],
             )

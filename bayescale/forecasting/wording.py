@@ -37,7 +37,9 @@ def group_labels_in_words(group: Mapping[str, str] | None) -> str:
     return f" for {', '.join(labels)}"
 
 
-def interval_in_words(draws: xr.DataArray, ci_prob: float | None, write="{:.3f}".format) -> str:
+def interval_in_words(
+    draws: xr.DataArray, ci_prob: float | None = None, write="{:.3f}".format
+) -> str:
     """``2.134, with 90 % probability between 2.021 and 2.254``."""
     prob, _ = defaults(ci_prob)
     low, high = (float(bound) for bound in interval(draws, prob))
@@ -52,7 +54,7 @@ def answer_of_run(
     place: Mapping[str, float],
     group: Mapping[str, str] | None,
     loss: xr.DataArray,
-    ci_prob: float | None,
+    ci_prob: float | None = None,
 ) -> str:
     """One sentence: the loss that a run would reach, with its interval.
 
