@@ -150,8 +150,8 @@ def crossed(points: dict[str, list[float]]) -> dict[str, list[float]]:
 
     Examples
     --------
-    >>> crossed({"N": [1e9, 7e9], "C": [1e21, 1e22]})
-    {'N': [1000000000.0, 1000000000.0, 7000000000.0, 7000000000.0], 'C': [1e+21, 1e+22, 1e+21, 1e+22]}
+    >>> crossed({"N": [1.0, 7.0], "C": [20.0]})
+    {'N': [1.0, 7.0], 'C': [20.0, 20.0]}
     """
     rows = list(product(*points.values()))
     return {name: [row[i] for row in rows] for i, name in enumerate(points)}

@@ -147,7 +147,10 @@ def _bars(ax: Axes, fit, forecasts: Sequence[Forecast], column: str, prob, kind)
         for i, label in enumerate(labels):
             if label in names:  # a new group has no curve
                 ink = colour(names.index(label))
-                ax.vlines(float(result.data[column][i]), lower[i], upper[i], color=ink, linewidth=3)
+                width = 7 / (1 + names.index(label))  # bars of several groups lie on each other
+                ax.vlines(
+                    float(result.data[column][i]), lower[i], upper[i], color=ink, linewidth=width
+                )
 
 
 def _along(fit: Fit | Average, column: str, grid: np.ndarray, group) -> xr.DataArray:

@@ -271,7 +271,7 @@ def place_labels(ax: Axes, labels: Sequence[tuple[str, float, float]], colour: s
         for dx, dy, ha in places:
             note.set_position((dx, dy))
             note.set_ha(ha)
-            box = note.get_window_extent(renderer)
+            box = note.get_window_extent(renderer).padded(3 * pixel)
             within = inside.x0 <= box.x0 and box.x1 <= inside.x1
             within &= inside.y0 <= box.y0 and box.y1 <= inside.y1
             others = [b for j, b in enumerate(taken) if j != i]

@@ -1,4 +1,4 @@
-"""How forecasts would have held on the runs of a report: the smaller half fitted, the rest ahead."""
+"""How forecasts would have held on these runs: the smaller half is fitted, the rest forecast."""
 
 from __future__ import annotations
 

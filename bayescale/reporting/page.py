@@ -230,8 +230,7 @@ def _forecast_picture(fit, ahead: list[Forecast], several: bool, ci_prob) -> Pic
     caption = f"The runs, and {shown}{at} with its {100 * prob:g} % band."
     if ahead:
         group = main_group(fit) or {}
-        chosen = [a for a in ahead if all(str(a.data[g].values[0]) == v for g, v in group.items())]
-        row = (chosen or ahead)[0].summary(ci_prob).iloc[-1]
+        row = _of_group(ahead, group).summary(ci_prob).iloc[-1]
         name = f" for {', '.join(group.values())}" if group else ""
         caption = (
             f"At {format_flop(row['C'])} FLOP a new run{name} is expected between "
@@ -243,6 +242,13 @@ def _forecast_picture(fit, ahead: list[Forecast], several: bool, ci_prob) -> Pic
             "comparable."
         )
     return _picture(axes, caption)
+
+
+def _of_group(ahead: list[Forecast], group) -> Forecast:
+    """The forecast of one group, or the first if there is none of it."""
+    labels = (group or {}).items()
+    chosen = [a for a in ahead if all(str(a.data[g].values[0]) == v for g, v in labels)]
+    return (chosen or ahead)[0]
 
 
 def _allocation_caption(split: Allocation, ci_prob) -> str:
@@ -261,10 +267,7 @@ def _allocation_caption(split: Allocation, ci_prob) -> str:
 def _what_laws_say(fit: Average, ahead: list[Forecast], ci_prob) -> tables.Table:
     """The median loss of each law alone at the budgets, and how far the laws differ."""
     group = main_group(fit)
-    chosen = [
-        a for a in ahead if {g: str(a.data[g].values[0]) for g in fit.groups} == (group or {})
-    ]
-    data = (chosen or ahead)[0].data
+    data = _of_group(ahead, group).data
     columns = [c for c in ("N", "D", "C") if c in data.coords]
     by_point = [
         losses_by_law(fit.used, {c: float(data[c][i]) for c in columns}, group)
