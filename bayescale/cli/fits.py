@@ -222,7 +222,7 @@ def forecast(
         files["plot"] = plot
     console.finish(
         [shown],
-        {"answer": result.bottom_line(ci_prob), "forecast": frame.to_dict("records")},
+        {"forecast": frame.to_dict("records")},
         seed=fitted.random_seed if seed is None else seed,
         as_json=as_json,
         headline=result.bottom_line(ci_prob),
@@ -265,7 +265,7 @@ def allocate(
         files["plot"] = plot
     console.finish(
         tables.allocations([result], ci_prob),
-        {"answer": result.bottom_line(ci_prob), "allocation": frame.to_dict("records")},
+        {"allocation": frame.to_dict("records")},
         seed=fitted.random_seed,
         as_json=as_json,
         headline=result.bottom_line(ci_prob),

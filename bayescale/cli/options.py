@@ -96,7 +96,7 @@ def _are_counts(text: str) -> bool:
 
 def writable(out: Path, overwrite: bool) -> None:
     """Raise an error if a file exists that must not be replaced."""
-    if out.exists() and not overwrite:
+    if out.is_file() and not overwrite:
         raise BayescaleError(
             f"{out} exists: name another place with --out, or give --overwrite to replace it",
             where="--out",

@@ -288,7 +288,7 @@ def plot_residuals(fit: Fit, *, label: int = 4) -> np.ndarray:
     style.require(fit, Fit, "plot_residuals")
     fit.warn_if_failed()
     columns = [c for c in "NDC" if c in fit.runs]
-    _, panels = style.figure(1, len(columns), (4.6 * len(columns), 4.2), squeeze=False, sharey=True)
+    _, panels = style.figure(1, len(columns), (10, 4.2), squeeze=False, sharey=True)
     thinned = fit.posterior.isel(draw=slice(None, None, 4))
     residual = 100 * np.expm1(np.median(at_runs(thinned, fit.plan)["residual"], axis=0))
     sigma = 100 * float(

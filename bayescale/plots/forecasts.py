@@ -181,7 +181,7 @@ def plot_allocation(
         )
     allocation.fit.warn_if_failed()
     prob, kind = defaults(ci_prob)
-    _, panels = style.figure(1, 2, (12, 4.8))
+    _, panels = style.figure(1, 2, (10, 4.6))
     data = allocation.data.sortby("C")
     C = data["C"].to_numpy()
     models = [m for m in MODELS if C.min() <= m.C <= C.max()] if landmarks else []

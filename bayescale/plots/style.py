@@ -43,6 +43,7 @@ STYLE = {
     "lines.linewidth": 2,
 }
 
+LABEL_INCHES = 0.6  # room for a tick label and the gap to the next
 UNITS = {
     "N": "parameters N",
     "D": "training tokens D",
@@ -125,7 +126,7 @@ def log_axis(axis: Axis, column: str) -> None:
     low, high = sorted(axis.get_view_interval())
     decades = np.log10(high / low)
     subs: Sequence[float] = (1.0,) if decades > 2.2 else (1.0, 2.0, 5.0)
-    stride = max(1, round(decades / 7))
+    stride = max(1, round(decades / min(7.0, _room(axis))))
     if column == "C":
         write = _scientific
     else:
@@ -133,6 +134,14 @@ def log_axis(axis: Axis, column: str) -> None:
     axis.set_major_locator(LogLocator(base=10.0**stride, subs=subs, numticks=12))
     axis.set_major_formatter(FuncFormatter(lambda v, _: write(v)))
     axis.set_minor_formatter(NullFormatter())
+
+
+def _room(axis: Axis) -> float:
+    """How many tick labels fit along an axis."""
+    if axis.axis_name != "x":
+        return 7.0
+    inches = axis.axes.figure.get_figwidth() * axis.axes.get_position().width
+    return max(2.0, inches / LABEL_INCHES)
 
 
 def _scientific(value: float) -> str:

@@ -166,7 +166,7 @@ def forecasts(results: list[Forecast], ci_prob: float | None = None) -> Table:
         for _, row in frame.iterrows()
     )
     header = (*places, "loss of a new run", *([] if groups else ["mean loss"]), "times largest run")
-    return Table(f"Forecast of the loss: median ({100 * prob:g} % {kind})", header, rows)
+    return Table(f"Forecast: median ({100 * prob:g} % {kind}) of the loss", header, rows)
 
 
 def allocations(results: list[Allocation], ci_prob: float | None = None) -> list[Table]:
@@ -203,7 +203,7 @@ def allocations(results: list[Allocation], ci_prob: float | None = None) -> list
     interval = f"median ({100 * prob:g} % {kind})"
     return [
         Table(
-            f"Allocation: what to train; {interval}",
+            f"Allocation: {interval}",
             (
                 *groups,
                 "C",
