@@ -190,6 +190,8 @@ class Summary(pd.DataFrame):
             rows = [*rows[:half], ["..."] * len(heads), *rows[len(rows) - half :]]
         width = min(max(shutil.get_terminal_size((WIDTH, 24)).columns, 40), WIDTH)
         lead = 1 if isinstance(self.index, pd.RangeIndex) else self.index.nlevels
+        if not fits(heads, rows, width):
+            heads = [heads[0], *(head.replace("_", " ") for head in heads[1:])]  # can be wrapped
         if not fits(heads, rows, width) and lead == 1 and isinstance(self.index, pd.RangeIndex):
             # A column for each row of the table, if these fit side by side.
             turned = [[head, *cells] for head, *cells in zip(heads, *rows, strict=True)]

@@ -1,5 +1,8 @@
 """A given seed is used, and a fresh one is drawn otherwise."""
 
+import pytest
+
+import bayescale as bs
 from bayescale.seeds import settle_seed
 
 
