@@ -19,5 +19,5 @@ def test_fresh_seeds_differ_and_can_be_given_again():
 
 @pytest.mark.parametrize("seed", [-1, 1.5, "1", True, 2**32])
 def test_an_invalid_seed_is_an_error(seed):
-    with pytest.raises(bs.FitError, match="random_seed is .*: give a whole number from 0"):
+    with pytest.raises(bs.FitError, match=r"random_seed is .*: give a whole number from 0"):
         settle_seed(seed)
