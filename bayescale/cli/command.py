@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from bayescale.cli import evaluation, examples, fits, tasks
+from bayescale.cli import documents, evaluation, examples, fits, tasks
 from bayescale.errors import BayescaleError, ConvergenceWarning, ExtrapolationWarning, RunsWarning
 
 #: In the order of the help text.
@@ -24,6 +24,7 @@ COMMANDS = (
     evaluation.hypotheses,
     tasks.breaks,
     examples.example,
+    documents.docs,
 )
 SHOWN = (RunsWarning, ConvergenceWarning, ExtrapolationWarning)
 
