@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items):
         if isinstance(item, pytest.DoctestItem):
             source = "".join(e.source for e in item.dtest.examples)
             if "bs.link(" in source:
-                reason = "a link takes minutes; test_readme_code_runs makes the same calls"
+                reason = "a link takes minutes; the slow test of docs/tasks.md makes the same calls"
                 item.add_marker(pytest.mark.skip(reason=reason))
             elif any(call in source for call in LONG_EXAMPLES):
                 item.add_marker(pytest.mark.slow)

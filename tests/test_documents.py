@@ -19,6 +19,7 @@ DOCUMENTS = (
     "CONTRIBUTING.md",
     "benchmarks/README.md",
     "data/README.md",
+    *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md"))),
 )
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
@@ -76,15 +77,6 @@ def test_public_names_in_documents_exist(path):
 
 def test_the_law_in_contributing_runs():
     exec(compile("\n".join(python_blocks("CONTRIBUTING.md")), "CONTRIBUTING.md", "exec"), {})
-
-
-@pytest.mark.slow
-def test_readme_code_runs(tmp_path, monkeypatch):
-    blocks = python_blocks("README.md")
-    assert blocks
-    monkeypatch.chdir(tmp_path)
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), {})
 
 
 @pytest.mark.slow

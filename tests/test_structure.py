@@ -44,7 +44,8 @@ FOLDERS = {
     "plots": ("style", "runs", "fits", "forecasts", "rollouts", "coverage", "sbc", "exponents",
               "tasks", "surfaces"),
     "reporting": ("tables", "answers", "held_out", "page"),
-    "cli": ("options", "console", "fits", "evaluation", "tasks", "examples", "command"),
+    "cli": ("options", "console", "fits", "evaluation", "tasks", "examples", "documents",
+            "command"),
 }  # fmt: skip
 ORDER = tuple(FOLDERS)
 #: Files of the package itself, which any folder may import.
@@ -129,7 +130,7 @@ def loaded_by(statement: str) -> set[str]:
 
 def test_every_folder_and_file_is_listed():
     present = {p.name.removesuffix(".py") for p in PACKAGE.iterdir() if p.suffix in ("", ".py")}
-    assert present - {"__init__", "__main__", "__pycache__", "_datasets"} == set(FOLDERS)
+    assert present - {"__init__", "__main__", "__pycache__", "_datasets", "_docs"} == set(FOLDERS)
     for folder, listed in FOLDERS.items():
         files = {f.stem for f in (PACKAGE / folder).glob("*.py")} - {"__init__"}
         assert files == set(listed), folder

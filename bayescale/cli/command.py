@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from bayescale.cli import evaluation, examples, fits, tasks
+from bayescale.cli import documents, evaluation, examples, fits, tasks
 from bayescale.cli.options import joined
 from bayescale.errors import BayescaleError, ConvergenceWarning, ExtrapolationWarning, RunsWarning
 
@@ -25,6 +25,7 @@ COMMANDS = (
     evaluation.hypotheses,
     tasks.breaks,
     examples.example,
+    documents.docs,
 )
 SHOWN = (RunsWarning, ConvergenceWarning, ExtrapolationWarning)
 

@@ -44,6 +44,7 @@ def test_help_names_every_command_and_loads_nothing_heavy():
         "hypotheses",
         "breaks",
         "example",
+        "docs",
     ]
     for command in commands:
         assert re.search(rf"^\W+{command} +[A-Z]", done.stdout, flags=re.M)

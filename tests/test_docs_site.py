@@ -1,0 +1,214 @@
+"""The documentation: pages that are made from the package, examples, figures, and the site."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayescale as bs
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+RESULTS = ROOT / "benchmarks" / "results"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MATHS = {name: getattr(math, name) for name in ("exp", "log")}
+
+
+def script(name: str):
+    """A script in ``docs/scripts`` as a module."""
+    path = DOCS / "scripts" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+pages, examples = script("pages"), script("examples")
+
+
+# -- pages made from the package ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["laws", "api"])
+def test_pages_made_from_the_package_are_current(name):
+    written = (DOCS / f"{name}.md").read_text(encoding="utf-8")
+    assert written == getattr(pages, f"{name}_page")(), "run python docs/scripts/pages.py"
+
+
+def test_the_gallery_has_every_law():
+    assert set(pages.LAWS) == set(bs.laws.REGISTRY)
+
+
+def loss_by_text(text: str, values: dict[str, float]) -> float:
+    """The loss by a formula of the gallery: ``formula with a = ..., b = ...``, or with a share s
+    that solves an equation."""
+    if "  where s solves  " in text:
+        text, equation = text.split("  where s solves  ")
+        left, right = (compile(side.strip(), "law", "eval") for side in equation.split(" = "))
+        low, high = 0.0, 1 - 1e-15
+        for _ in range(200):
+            s = (low + high) / 2
+            below = eval(left, MATHS, values | {"s": s}) < eval(right, MATHS, values)
+            low, high = (s, high) if below else (low, s)
+        return eval(text, MATHS, values | {"s": low})
+    formula, _, definitions = text.partition("  with  ")
+    for definition in filter(None, definitions.split(",  ")):
+        name, _, value = definition.partition(" = ")
+        values = values | {name.strip(): eval(value.strip(), MATHS, values)}
+    return eval(formula, MATHS, values)
+
+
+@pytest.mark.parametrize("name", bs.laws.REGISTRY)
+def test_formulas_of_the_gallery_are_those_of_the_code(name):
+    law, rng = bs.laws.REGISTRY[name], np.random.default_rng(1)
+    for _ in range(5):
+        columns = {c: float(np.exp(rng.normal())) for c in law.columns}
+        parameters = {
+            p: float(np.median(prior.interval(0.5)) * np.exp(0.2 * rng.normal()))
+            for p, prior in law.priors.items()
+        }
+        values = columns | parameters
+        if len(law.columns) == 1:
+            values["x"] = columns[law.columns[0]]
+        by_code = float(law(columns, dict.fromkeys(law.columns, 1.0), parameters))
+        assert loss_by_text(pages.LAWS[name][0], values) == pytest.approx(by_code, rel=1e-9)
+
+
+def test_the_reference_has_every_public_name():
+    text = (DOCS / "api.md").read_text(encoding="utf-8")
+    listed = {path.rpartition(".")[2] for path in re.findall(r"^::: (\S+)$", text, re.M)}
+    assert set(bs.__all__) - {"__version__", "NEW", "laws"} == listed
+    assert "bayescale.NEW" in text
+
+
+# -- README and its figures --------------------------------------------------------------------
+
+
+def test_readme_is_short():
+    assert len(README.splitlines()) <= 150
+    table = README.split("| question | result |\n")[1].split("\n\n")[0]
+    assert len(table.splitlines()) - 1 <= 8
+
+
+def row(name: str) -> str:
+    """The row of README's table that links a results file."""
+    (line,) = [x for x in README.splitlines() if f"results/{name}.csv)" in x and x.startswith("|")]
+    return line
+
+
+def percentages(values) -> str:
+    """Shares as README writes them: ``49/79/89/95``."""
+    return "/".join(f"{100 * v:.0f}" for v in values)
+
+
+def results(name: str) -> pd.DataFrame:
+    return pd.read_csv(RESULTS / f"{name}.csv")
+
+
+def test_readme_coverage_of_larger_runs():
+    frame, tables = results("family"), results("family_tables")
+    (chosen,) = frame[frame["method"].str.contains("other studies")].to_dict("records")
+    text = row("family")
+    assert percentages(chosen[f"pooled {p}"] for p in ("0.50", "0.80", "0.90", "0.95")) in text
+    assert f"cover {100 * chosen['worst 0.95']:.0f} % |" in text
+    assert f"{tables['runs'].sum()} runs of {len(tables)} splits" in text
+
+
+def test_readme_coverage_of_curves_and_simulations():
+    curves = results("curves").query("domain == 'IC'").set_index("method")
+    levels = [f"coverage{p}" for p in (50, 80, 90, 95)]
+    text = row("curves")
+    assert f"{curves.loc['delayed_power(D)', 'n_series']:.0f} curves" in text
+    assert percentages(curves.loc["delayed_power(D)", levels]) in text
+    assert percentages(curves.loc["log-Huber bootstrap (delayed_power(D))", levels]) in text
+    simulated = results("simulated").set_index("case")
+    for case in ("tables", "curves"):
+        assert percentages(simulated.loc[case, levels]) in row("simulated")
+        assert simulated.loc[case, "n_series"] == 200
+
+
+def test_readme_calibration_and_known_values():
+    laws = ["chinchilla", "kaplan", "kaplan_floor", "power", "chinchilla_by_dataset"]
+    frame = results("calibration").set_index("case").loc[laws]
+    text = row("calibration")
+    inside, scalars = frame["inside 95 % envelope"].sum(), frame["scalars"].sum()
+    assert f"{inside} of {scalars} quantities" in text
+    covered = (frame["90 % covers"] * frame["scalars"]).sum() / scalars
+    assert f"cover {100 * covered:.1f} %" in text
+    known = results("known").set_index("quantity").loc["a in N* ~ C^a"]
+    shown = f"{known['posterior mean']:.3f} ± {known['sd']:.3f} (refit: {known['published']:.3f})"
+    assert shown in row("known")
+
+
+def test_readme_laws_breaks_and_tasks():
+    right = results("hypotheses").set_index("truth")["right"]
+    assert f"{right['chinchilla']} of 20 (Chinchilla)" in row("hypotheses")
+    assert f"{right['kaplan']} of 20 (Kaplan)" in row("hypotheses")
+    alarms = results("breaks_alarms_pooled")
+    counts = (alarms["alarms"] * alarms["curves"]).round().astype(int)
+    off = alarms["drift"] == 0
+    text = row("breaks_alarms_pooled")
+    assert f"{alarms['curves'].sum()} simulated curves" in text
+    assert f"{counts[off].sum()} of {alarms['curves'][off].sum()} without drift" in text
+    assert f"{counts[~off].sum()} of {alarms['curves'][~off].sum()} with drift" in text
+    links = results("links")
+    target = links["problem"].str.startswith("target") | (links["n"] == 90)
+    (ahead,) = links[target & (links["kind"] == "logistic") & (links["known"] == "N and D")][
+        ["n", "inside 90 %"]
+    ].to_dict("records")
+    assert f"{100 * ahead['inside 90 %']:.0f} % of {ahead['n']:.0f} accuracies" in row("links")
+
+
+# -- examples and the site ---------------------------------------------------------------------
+
+NUMBER = re.compile(r"(?<![A-Za-z_])-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
+
+
+def words(text: str) -> list[str]:
+    """The words of an output, without its numbers and its layout."""
+    return re.findall(r"[A-Za-z_]{2,}", NUMBER.sub(" ", text))
+
+
+def test_documents_with_examples_are_found():
+    names = {page.name for page in examples.documents()}
+    assert {"README.md", "index.md", "forecast.md", "allocate.md", "compare.md"} <= names
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", examples.documents(), ids=lambda page: page.name)
+def test_examples_print_what_documents_show(page):
+    ran = list(examples.run(page))
+    assert ran
+    for example in ran:
+        hint = f"{page.name} is out of date: run python docs/scripts/examples.py"
+        assert words(example.shown) == words(example.printed), hint
+        shown, printed = (
+            np.array([float(x) for x in NUMBER.findall(text)])
+            for text in (example.shown, example.printed)
+        )
+        # Computers differ in the last bits of a density, and hence in some draws.
+        np.testing.assert_allclose(printed, shown, rtol=0.2, atol=0.1, err_msg=hint)
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_warnings(tmp_path):
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    reference = (tmp_path / "api.html").read_text(encoding="utf-8")
+    assert ":::" not in reference
+    for name in ("fit", "forecast", "Average", "plot_allocation", "ExtrapolationWarning"):
+        assert re.search(rf'id="bayescale\.[\w.]+\.{name}"', reference), name
+    for page in DOCS.glob("*.md"):
+        assert (tmp_path / page.with_suffix(".html").name).is_file()
+    notebook = (tmp_path / "notebooks" / "01_forecast_with_error_bars.html").read_text("utf-8")
+    assert "data:image/png;base64," in notebook
+    assert 'href="02_do_the_intervals_hold.html"' in notebook
