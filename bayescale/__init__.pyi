@@ -120,6 +120,9 @@ from .plots import (
     plot_breaks as plot_breaks,
 )
 from .plots import (
+    plot_contours as plot_contours,
+)
+from .plots import (
     plot_coverage as plot_coverage,
 )
 from .plots import (
@@ -130,6 +133,9 @@ from .plots import (
 )
 from .plots import (
     plot_forecast as plot_forecast,
+)
+from .plots import (
+    plot_isoflop as plot_isoflop,
 )
 from .plots import (
     plot_link as plot_link,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from numbers import Real
 
 import numpy as np
@@ -9,6 +11,8 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.errors import BayescaleError
+from bayescale.text_tables import fits, html_table, text_table
+from bayescale.units import format_count, format_flop
 
 SAMPLE = ("chain", "draw")
 KINDS = ("eti", "hdi")
@@ -120,3 +124,96 @@ def table(
             f"{stem}_ub": np.atleast_1d(upper.to_numpy()),
         }
     )
+
+
+#: Columns that hold bounds of an interval, as `table` names them.
+_BOUND = re.compile(r"^(?P<name>.+)_(?P<kind>eti|hdi)(?P<prob>[\d.]+)_lb$")
+#: Largest width of a printed summary.
+WIDTH = 100
+
+
+class Summary(pd.DataFrame):
+    """A DataFrame of medians and intervals that prints an interval as one cell.
+
+    The values are not rounded and the columns are those of `table`; only the printed text is short.
+    It is at most 100 characters wide. What is computed from a summary is an ordinary DataFrame.
+
+    Examples
+    --------
+    >>> draws = xr.DataArray([[1.0, 2.0, 3.0, 4.0, 5.0]], dims=("chain", "draw"))
+    >>> Summary(table(draws, "loss", 0.5, "eti"))
+    loss (50 %)
+    3.000 (2.000 to 4.000)
+    """
+
+    @property
+    def _constructor(self):
+        return pd.DataFrame
+
+    def cells(self) -> tuple[list[str], list[list[str]]]:
+        """The head and the rows of the printed text."""
+        heads, columns = [], []
+        if not isinstance(self.index, pd.RangeIndex):
+            index = self.index.to_frame(index=False)
+            heads = [str(name) for name in self.index.names]
+            heads = ["" if name == "None" else name for name in heads]
+            columns = [[str(v) for v in index.iloc[:, i]] for i in range(index.shape[1])]
+        bounds = {m["name"]: m for c in self.columns if (m := _BOUND.match(str(c)))}
+        hidden = {m.group() for m in bounds.values()}
+        hidden |= {f"{c[:-3]}_ub" for c in hidden}
+        for column in self.columns:
+            if column in hidden:
+                continue
+            texts = [_short(column, v) for v in self[column]]
+            if column in bounds:
+                lower = bounds[column].group()
+                ends = zip(self[lower], self[f"{lower[:-3]}_ub"], strict=True)
+                ends = [[_short(column, end) for end in pair] for pair in ends]
+                texts = [
+                    f"{t} ({low} to {high})" if low else t
+                    for t, (low, high) in zip(texts, ends, strict=True)
+                ]
+                kind = {"eti": ""}.get(bounds[column]["kind"], f" {bounds[column]['kind']}")
+                column = f"{column} ({bounds[column]['prob']} %{kind})"
+            elif not any(texts) and len(texts):
+                continue
+            heads.append(str(column))
+            columns.append(texts)
+        return heads, [list(row) for row in zip(*columns, strict=True)]
+
+    def __repr__(self) -> str:
+        heads, rows = self.cells()
+        most = pd.get_option("display.max_rows") or len(rows)
+        more = len(rows) - most
+        if more > 0:
+            half = most // 2
+            rows = [*rows[:half], ["..."] * len(heads), *rows[len(rows) - half :]]
+        width = min(max(shutil.get_terminal_size((WIDTH, 24)).columns, 40), WIDTH)
+        lead = 1 if isinstance(self.index, pd.RangeIndex) else self.index.nlevels
+        if not fits(heads, rows, width):
+            heads = [heads[0], *(head.replace("_", " ") for head in heads[1:])]  # can be wrapped
+        if not fits(heads, rows, width) and lead == 1 and isinstance(self.index, pd.RangeIndex):
+            # A column for each row of the table, if these fit side by side.
+            turned = [[head, *cells] for head, *cells in zip(heads, *rows, strict=True)]
+            if fits(turned[0], turned[1:], width):
+                return text_table(turned[0], turned[1:], width)
+        return text_table(heads, rows, width, lead)
+
+    def _repr_html_(self) -> str:
+        return html_table(*self.cells())
+
+
+def _short(column: object, value: object) -> str:
+    """A value as text: counts as 70B, FLOP as 1e22, other numbers with four digits."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (float, int, np.number)):
+        return str(value)
+    if np.isnan(value):
+        return ""
+    if str(column).split("_")[0] in ("N", "D"):
+        return format_count(value)
+    if column == "C":
+        return format_flop(value)
+    if isinstance(value, (int, np.integer)) or (float(value).is_integer() and abs(value) < 1e5):
+        return f"{value:.0f}"
+    text = f"{value:#.4g}".rstrip(".")
+    return f"{value:.2e}" if "e" in text else text

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import numpy as np
+
+from bayescale.errors import FitError
 
 
 def settle_seed(random_seed: int | None) -> int:
@@ -16,6 +20,11 @@ def settle_seed(random_seed: int | None) -> int:
     -------
     int
 
+    Raises
+    ------
+    FitError
+        If the seed is not a whole number from 0 to 2**32 - 1.
+
     Examples
     --------
     >>> settle_seed(7)
@@ -23,4 +32,10 @@ def settle_seed(random_seed: int | None) -> int:
     """
     if random_seed is None:
         return int(np.random.SeedSequence().entropy % 2**31)
+    is_whole = isinstance(random_seed, Integral) and not isinstance(random_seed, (bool, np.bool_))
+    if not is_whole or not 0 <= random_seed < 2**32:
+        raise FitError(
+            f"random_seed is {random_seed!r}: give a whole number from 0 to 2**32 - 1, or None for "
+            "a fresh seed"
+        )
     return int(random_seed)

@@ -21,7 +21,8 @@ PACKAGE = Path(bs.__file__).parent
 #: that lower folders export (in the ``__all__`` of their ``__init__.py``).
 FOLDERS = {
     "functions": (),
-    "errors": (), "units": (), "priors": (), "intervals": (), "progress": (), "seeds": (),
+    "errors": (), "units": (), "priors": (), "text_tables": (), "intervals": (), "progress": (),
+    "seeds": (),
     "data": ("datasets", "reading", "task_table", "counting", "validation", "runs"),
     "laws": ("base", "broken_power", "chance_power", "chinchilla", "isoflop", "kaplan",
              "kaplan_steps", "multiplicative", "power", "shifted_power", "skaling", "published"),
@@ -32,8 +33,8 @@ FOLDERS = {
               "density", "engines", "evidence",
               "posterior", "predictive", "simulation", "findings", "residual_checks", "checks",
               "files", "storage", "arviz_groups", "results", "fitting"),
-    "forecasting": ("mixing", "averaging", "stored", "law_draws", "allocation", "predictive_draws",
-                    "points", "forecasts"),
+    "forecasting": ("mixing", "members", "cautions", "wording", "averaging", "stored", "law_draws",
+                    "predictive_draws", "allocation", "regrets", "points", "forecasts"),
     "capabilities": ("likelihoods", "laplace", "break_model", "curve_table", "break_evidence",
                      "break_search", "break_forecasts", "metric_comparison", "link_model",
                      "links", "task_forecasts"),
@@ -41,14 +42,16 @@ FOLDERS = {
                    "rollouts",
                    "comparison", "claims", "decisive_run", "hypothesis_comparison", "sbc"),
     "plots": ("style", "runs", "fits", "forecasts", "rollouts", "coverage", "sbc", "exponents",
-              "tasks"),
-    "reporting": ("tables", "page"),
+              "tasks", "surfaces"),
+    "reporting": ("tables", "answers", "held_out", "page"),
     "cli": ("options", "console", "fits", "evaluation", "tasks", "examples", "documents",
             "command"),
 }  # fmt: skip
 ORDER = tuple(FOLDERS)
 #: Files of the package itself, which any folder may import.
-TOP_FILES = ("functions", "errors", "units", "priors", "intervals", "progress", "seeds")
+TOP_FILES = (
+    "functions", "errors", "units", "priors", "text_tables", "intervals", "progress", "seeds",
+)  # fmt: skip
 FILES = sorted(PACKAGE.rglob("*.py"))
 LAWS = sorted(
     set((PACKAGE / "laws").glob("*.py"))

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from bayescale.cli import documents, evaluation, examples, fits, tasks
+from bayescale.cli.options import joined
 from bayescale.errors import BayescaleError, ConvergenceWarning, ExtrapolationWarning, RunsWarning
 
 #: In the order of the help text.
@@ -71,7 +72,7 @@ def main() -> None:
 
     warnings.showwarning = show
     try:
-        app()
+        app(joined(sys.argv[1:]))
     except BayescaleError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.console import Console
 
     from bayescale.forecasting import Average
     from bayescale.model import Fit
     from bayescale.reporting import Table
 
-WIDTH = 220  # width of tables that are written to a file or a pipe
+WIDTH = 80  # width of tables that are written to a file or a pipe
+PIPE = 10_000  # sentences in a file or a pipe are not wrapped
 COLOURS = {"passed": "green", "caution": "yellow", "failed": "bold red"}
 
 
@@ -34,6 +36,17 @@ def announce(text: str, quiet: bool) -> None:
         typer.echo(f"note: {text}", err=True)
 
 
+def saved(csv: Path | None, frame: pd.DataFrame) -> dict[str, Path]:
+    """Write the numbers to the file of ``--csv``, if it is given, and return the file by name."""
+    if csv is None:
+        return {}
+    from bayescale.model import atomically
+
+    text = frame.to_csv(index=False)
+    atomically(csv, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    return {"csv": csv}
+
+
 def finish(
     tables: Sequence[Table],
     data: Mapping[str, Any],
@@ -41,6 +54,8 @@ def finish(
     seed: int | None,
     as_json: bool,
     headline: str = "",
+    comment: str = "",
+    cautions: Iterable[str] = (),
     fits: Iterable[Fit | Average] = (),
     show_passed: bool = False,
     notes: Iterable[str] = (),
@@ -59,7 +74,11 @@ def finish(
     as_json : bool
         Print one JSON object instead of text.
     headline : str
-        Printed before the tables; not part of the JSON object.
+        The answer, printed first; in the JSON object as ``answer``.
+    comment : str
+        Printed after the headline; not part of the JSON object.
+    cautions : iterable of str
+        Reasons to doubt the tables besides the one in the headline, printed below the tables.
     fits : iterable of Fit or Average
         The fits that were used. Failed checks are always printed.
     show_passed : bool
@@ -72,27 +91,36 @@ def finish(
         Exit with code 1 if a check failed.
     """
     fits, notes, files = list(fits), list(notes), dict(files or {})
+    passed = all(fit.check().passed for fit in fits)
+    cautions = list(cautions) if passed else []  # the check that failed is printed in full
     if as_json:
         body = {
             **_checks(fits),
             "seed": seed,
             "tables": [vars(table) for table in tables],
             "notes": notes,
+            **({"answer": headline} if headline else {}),
+            **({"cautions": cautions} if cautions else {}),
             **{name: str(path) for name, path in files.items()},
             **data,
         }
         typer.echo(json.dumps(_without_nan(body), indent=1, default=float))
     else:
         console = _console()
-        if headline:
-            typer.echo(headline)
+        for text in (headline, comment):
+            if text:
+                _show_text(console, text)
         for fit in fits:
             if show_passed or not fit.check().passed:
                 _show_check(console, fit, named=len(fits) > 1)
         for table in tables:
             _show_table(console, table)
+        if cautions or notes:
+            typer.echo()
+        for caution in cautions:
+            _show_text(console, f"caution: {caution}")
         for note in notes:
-            typer.echo(f"note: {note}")
+            _show_text(console, f"note: {note}")
         for name, path in files.items():
             typer.echo(f"{name}: {path}")
     if strict and not all(fit.check().passed for fit in fits):
@@ -129,7 +157,14 @@ def _console() -> Console:
     from rich.console import Console
 
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=WIDTH)
+    return console if console.is_terminal else Console(highlight=False, width=PIPE)
+
+
+def _show_text(console: Console, text: str) -> None:
+    """Print a sentence, wrapped between words on a terminal."""
+    from rich.text import Text
+
+    console.print(Text(text))
 
 
 def _show_check(console: Console, fit: Fit | Average, named: bool) -> None:
@@ -148,17 +183,14 @@ def _show_check(console: Console, fit: Fit | Average, named: bool) -> None:
 
 
 def _show_table(console: Console, table: Table) -> None:
-    from rich.table import Table as RichTable
     from rich.text import Text
 
-    grid = RichTable(box=None, pad_edge=False)
-    for i, head in enumerate(table.header):
-        grid.add_column(head, overflow="fold", no_wrap=i == 0)
-    for row in table.rows:
-        grid.add_row(*row)
+    width = min(console.width, 2 * WIDTH) if console.is_terminal else WIDTH
     console.print()
-    console.print(Text(table.title, style="italic"))  # as a title of the grid it would be folded
-    console.print(grid)
+    console.print(Text(table.title, style="italic"))
+    typer.echo(table.text(width))
+    for note in table.notes:
+        _show_text(console, note)
 
 
 def _without_nan(value: Any) -> Any:

@@ -12,9 +12,11 @@ from bayescale.cli.options import (
     AsJson,
     CiProb,
     Columns,
+    Csv,
     Draws,
     Group,
     Groups,
+    Plot,
     Quiet,
     RunsFile,
     Seed,
@@ -34,10 +36,13 @@ def rollout(
     columns: Columns = None,
     seed: Seed = 1,
     draws: Draws = 500,
+    csv: Csv = None,
+    plot: Plot = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Fit the runs below each threshold, forecast those above, and report coverage and scores."""
+    options.picture(plot)
     progressbar = console.progress(quiet, as_json)
     from bayescale.evaluation import rollout as evaluate
     from bayescale.reporting import tables
@@ -55,12 +60,21 @@ def rollout(
         random_seed=seed,
         progressbar=progressbar,
     )
+    files = console.saved(csv, result.summary())
+    if plot is not None:
+        from bayescale.plots import plot_rollout
+        from bayescale.reporting import save_picture
+
+        save_picture(plot_rollout(result), plot)
+        files["plot"] = plot
     console.finish(
         [tables.coverage(result)],
         {"rollout": result.summary().to_dict("records")},
         seed=result.random_seed,
         as_json=as_json,
+        headline=tables.coverage_in_words(result),
         notes=result.notes,
+        files=files,
     )
 
 
@@ -76,7 +90,11 @@ def hypotheses(
     groups: Groups = None,
     group: Group = None,
     columns: Columns = None,
-    out: Annotated[Path | None, typer.Option(help="png file for a plot of the exponents")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--plot", "--out", help="file for a plot of the exponents: png, pdf or svg"),
+    ] = None,
+    csv: Csv = None,
     seed: Seed = 1,
     draws: Draws = 1000,
     ci_prob: CiProb = None,
@@ -85,6 +103,7 @@ def hypotheses(
     strict: Strict = False,
 ) -> None:
     """Kaplan or Chinchilla? Fit several laws to one table and compare the evidence for them."""
+    options.picture(out)
     thresholds = options.counts(above, "--above") or None
     progressbar = console.progress(quiet, as_json)
     from bayescale.evaluation import hypotheses as compare
@@ -101,7 +120,7 @@ def hypotheses(
         random_seed=seed,
         progressbar=progressbar,
     )
-    files = {}
+    files = console.saved(csv, result.summary(ci_prob).reset_index())
     if out is not None:
         from bayescale.plots import plot_exponents
         from bayescale.reporting import save_picture

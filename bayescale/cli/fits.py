@@ -15,12 +15,15 @@ from bayescale.cli.options import (
     AsJson,
     CiProb,
     Columns,
+    Csv,
     Draws,
     FitFile,
     Flops,
     Group,
     Groups,
     LawNames,
+    Overwrite,
+    Plot,
     Pool,
     Quiet,
     RunsFile,
@@ -53,7 +56,12 @@ def report(
         str | None,
         typer.Option(help="other laws to compare the one law of --law with, comma-separated"),
     ] = None,
+    rollout: Annotated[
+        bool, typer.Option(help="fit the smaller half of the runs and forecast the others")
+    ] = True,
     out: Annotated[Path, typer.Option(help="folder for index.html and fit.nc")] = Path("report"),
+    overwrite: Overwrite = False,
+    csv: Csv = None,
     seed: Seed = 1,
     draws: Draws = 1000,
     ci_prob: CiProb = None,
@@ -62,25 +70,29 @@ def report(
     strict: Strict = False,
 ) -> None:
     """Fit runs, forecast and allocate budgets, and write an HTML page with the results."""
-    budgets = options.counts(flops, "--flops")
+    given = options.counts(flops, "--flops") or None
+    for name in ("index.html", "fit.nc"):
+        options.writable(out / name, overwrite)
     laws = options.law_names(law)
     others = _others(laws, against, pool)
     progressbar = console.progress(quiet, as_json)
     fitted = _fit(table, groups, laws, columns, pool, seed, draws, quiet, progressbar)
     from bayescale.progress import bar
-    from bayescale.reporting import findings
+    from bayescale.reporting import findings, held_out_half
     from bayescale.reporting import report as write
 
-    found = findings(fitted, budgets, ci_prob)
+    found = findings(fitted, given, ci_prob)
     compared = _compare(fitted, others, seed, draws, progressbar)
+    held = held_out_half(fitted, progressbar=progressbar) if rollout else None
     with bar(progressbar) as step:
         step("drawing the report")
         page = write(
             fitted,
             out,
-            C=budgets,
+            C=given,
             ci_prob=ci_prob,
             found=found,
+            rollout=held,
             hypotheses=compared,
             command="bayescale " + shlex.join(sys.argv[1:]),
         )
@@ -92,11 +104,12 @@ def report(
         data,
         seed=fitted.random_seed,
         as_json=as_json,
-        headline=compared.verdict if compared is not None else _headline(fitted),
+        headline=" ".join(found.answers),
+        comment=compared.verdict if compared is not None else _comment(fitted),
         fits=[fitted],
         show_passed=True,
         notes=found.notes,
-        files={"report": page, "fit": out / "fit.nc"},
+        files={"report": page, "fit": out / "fit.nc", **console.saved(csv, found.numbers())},
         strict=strict,
     )
 
@@ -108,6 +121,9 @@ def fit(
     columns: Columns = None,
     pool: Pool = None,
     out: Annotated[Path, typer.Option(help="file for the posterior")] = Path("fit.nc"),
+    overwrite: Overwrite = False,
+    csv: Csv = None,
+    plot: Plot = None,
     seed: Seed = 1,
     draws: Draws = 1000,
     ci_prob: CiProb = None,
@@ -116,36 +132,55 @@ def fit(
     strict: Strict = False,
 ) -> None:
     """Fit a table of runs and save the posterior."""
+    options.writable(out, overwrite)
+    options.picture(plot)
     laws = options.law_names(law)
     progressbar = console.progress(quiet, as_json)
     fitted = _fit(table, groups, laws, columns, pool, seed, draws, quiet, progressbar)
-    from bayescale.reporting import findings
+    from bayescale.reporting import findings, save_picture
 
     fitted.save(out)
+    found = findings(fitted, (), ci_prob)
+    files = {"fit": out, **console.saved(csv, fitted.summary(ci_prob).reset_index())}
+    if plot is not None:
+        from bayescale.plots import plot_fit
+
+        save_picture(plot_fit(fitted, ci_prob=ci_prob), plot)
+        files["plot"] = plot
     console.finish(
-        findings(fitted, (), ci_prob).tables,
+        found.tables,
         _described(fitted, ci_prob),
         seed=fitted.random_seed,
         as_json=as_json,
-        headline=_headline(fitted),
+        headline=" ".join(found.answers),
+        comment=_comment(fitted),
         fits=[fitted],
         show_passed=True,
-        files={"fit": out},
+        files=files,
         strict=strict,
     )
 
 
 def forecast(
     fit: FitFile,
-    N: Annotated[str | None, typer.Option("--N", help="parameters: 7B,70B")] = None,
+    N: Annotated[
+        str | None,
+        typer.Option("--N", help="parameters: 7B,70B; each is combined with each D or FLOP"),
+    ] = None,
     D: Annotated[str | None, typer.Option("--D", help="tokens: 140B,1.4T")] = None,
     flops: Annotated[
-        str | None, typer.Option(help="FLOP; without --N and --D, at the optimal N and D")
+        str | None, typer.Option(help="FLOP: 1e22,1e23; without --N and --D at the optimal N and D")
     ] = None,
+    paired: Annotated[
+        bool,
+        typer.Option("--paired", help="combine the first N with the first D, and so on"),
+    ] = False,
     group: Group = None,
     below: Annotated[
         float | None, typer.Option(help="also give the probability of a loss below this")
     ] = None,
+    csv: Csv = None,
+    plot: Plot = None,
     seed: Seed = None,
     ci_prob: CiProb = None,
     as_json: AsJson = False,
@@ -158,15 +193,17 @@ def forecast(
         "D": options.counts(D, "--D"),
         "C": options.counts(flops, "--flops"),
     }
+    options.picture(plot)
     console.progress(quiet, as_json)
     from bayescale.forecasting import forecast as predict
     from bayescale.forecasting import load_posterior
-    from bayescale.reporting import Table, tables
+    from bayescale.reporting import Table, save_picture, tables
 
     fitted = load_posterior(fit)
+    place = {column: values for column, values in points.items() if values}
     result = predict(
         fitted,
-        **{column: values for column, values in points.items() if values},
+        **(place if paired else options.crossed(place)),
         group=options.group_label(group, fitted.groups),
         random_seed=seed,
     )
@@ -177,12 +214,21 @@ def forecast(
         frame[f"p_below_{below:g}"] = chance
         rows = tuple((*r, f"{p:.3f}") for r, p in zip(shown.rows, chance, strict=True))
         shown = Table(shown.title, (*shown.header, f"P(loss < {below:g})"), rows)
+    files = console.saved(csv, frame)
+    if plot is not None:
+        from bayescale.plots import plot_forecast
+
+        save_picture(plot_forecast(result, observed=fitted.runs, ci_prob=ci_prob), plot)
+        files["plot"] = plot
     console.finish(
         [shown],
         {"forecast": frame.to_dict("records")},
         seed=fitted.random_seed if seed is None else seed,
         as_json=as_json,
+        headline=result.bottom_line(ci_prob),
         fits=[fitted],
+        cautions=result.cautions(ci_prob)[1:],
+        files=files,
         strict=strict,
     )
 
@@ -191,6 +237,8 @@ def allocate(
     fit: FitFile,
     flops: Annotated[str, typer.Option(help="budgets in FLOP, comma-separated: 1e22,1e24")],
     group: Group = None,
+    csv: Csv = None,
+    plot: Plot = None,
     ci_prob: CiProb = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -198,19 +246,32 @@ def allocate(
 ) -> None:
     """Split training budgets between parameters and tokens."""
     budgets = options.counts(flops, "--flops")
+    options.picture(plot)
     console.progress(quiet, as_json)
     from bayescale.forecasting import allocate as split
     from bayescale.forecasting import load_posterior
-    from bayescale.reporting import tables
+    from bayescale.reporting import allocation_curve, save_picture, tables
 
     fitted = load_posterior(fit)
-    result = split(fitted, budgets, group=options.group_label(group, fitted.groups))
+    label = options.group_label(group, fitted.groups)
+    result = split(fitted, budgets, group=label)
+    frame = result.summary(ci_prob)
+    files = console.saved(csv, frame)
+    if plot is not None:
+        from bayescale.plots import plot_allocation
+
+        curve = allocation_curve(fitted, budgets, label)
+        save_picture(plot_allocation(curve, ci_prob=ci_prob), plot)
+        files["plot"] = plot
     console.finish(
-        [tables.allocations([result], ci_prob)],
-        {"allocation": result.summary(ci_prob).to_dict("records")},
+        tables.allocations([result], ci_prob),
+        {"allocation": frame.to_dict("records")},
         seed=fitted.random_seed,
         as_json=as_json,
+        headline=result.bottom_line(ci_prob),
         fits=[fitted],
+        cautions=result.cautions(ci_prob)[1:],
+        files=files,
         strict=strict,
     )
 
@@ -261,7 +322,7 @@ def _described(fitted: Fit | Average, ci_prob: float | None) -> dict[str, Any]:
     }
 
 
-def _headline(fitted: Fit | Average) -> str:
+def _comment(fitted: Fit | Average) -> str:
     """How far the laws of an average differ, as a sentence; empty for one fit."""
     from bayescale.model import Fit
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,13 +33,19 @@ Columns = Annotated[
 Pool = Annotated[
     str | None, typer.Option(help="pooling of single parameters: alpha=none,E=complete")
 ]
-Flops = Annotated[str | None, typer.Option(help="budgets in FLOP, comma-separated: 1e22,1e24")]
+Flops = Annotated[
+    str | None,
+    typer.Option(help="budgets in FLOP: 1e22,1e24 (by default 3, 10 and 30 times the largest run)"),
+]
 Seed = Annotated[int | None, typer.Option(help="random seed")]
 Draws = Annotated[int, typer.Option(help="posterior draws per chain")]
 CiProb = Annotated[
     float | None, typer.Option("--ci-prob", help="probability of the intervals, 0.9 by default")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object instead of tables")]
+Csv = Annotated[Path | None, typer.Option("--csv", help="csv file for the numbers, not rounded")]
+Plot = Annotated[Path | None, typer.Option("--plot", help="file for a plot: png, pdf or svg")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace an existing file of --out")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress bar, no warnings")]
 Strict = Annotated[bool, typer.Option("--strict", help="exit with code 1 if a check fails")]
 Group = Annotated[
@@ -49,7 +56,61 @@ Group = Annotated[
     ),
 ]
 
+PICTURES = (".png", ".pdf", ".svg")
 QUANTITIES = ("N", "D", "C", "loss", "loss_sd", "loss_lower", "loss_upper", "series")
+
+
+#: Options whose values may be separated by spaces too: ``--flops 1e22 1e24``.
+LISTS = ("--flops", "--N", "--D", "--above")
+
+
+def joined(words: Sequence[str]) -> list[str]:
+    """Command-line words, with several counts after one option joined by commas.
+
+    Examples
+    --------
+    >>> joined(["forecast", "fit.nc", "--flops", "1e22", "1e24", "--json"])
+    ['forecast', 'fit.nc', '--flops', '1e22,1e24', '--json']
+    """
+    out: list[str] = []
+    after_list = False
+    for word in words:
+        is_value = after_list and bool(out) and out[-1] not in LISTS
+        if is_value and _are_counts(word):
+            out[-1] = f"{out[-1].rstrip(',')},{word}"
+            continue
+        if word.startswith("-") or (is_value and not _are_counts(word)):
+            after_list = word in LISTS
+        out.append(word)
+    return out
+
+
+def _are_counts(text: str) -> bool:
+    from bayescale.units import parse_count
+
+    try:
+        return bool([parse_count(part) for part in text.strip(",").split(",")])
+    except ValueError:
+        return False
+
+
+def writable(out: Path, overwrite: bool) -> None:
+    """Raise an error if a file exists that must not be replaced."""
+    if out.is_file() and not overwrite:
+        raise BayescaleError(
+            f"{out} exists: name another place with --out, or give --overwrite to replace it",
+            where="--out",
+        )
+
+
+def picture(path: Path | None) -> Path | None:
+    """The file of ``--plot``, if its kind can be written."""
+    if path is not None and path.suffix.lower() not in PICTURES:
+        raise BayescaleError(
+            f"{path} has no ending of a picture: give a name that ends in {', '.join(PICTURES)}",
+            where="--plot",
+        )
+    return path
 
 
 def names(text: str | None) -> tuple[str, ...] | None:
@@ -82,6 +143,18 @@ def counts(text: str | None, option: str) -> list[float]:
     if problems:
         raise BayescaleError(problems, where=option)
     return values
+
+
+def crossed(points: dict[str, list[float]]) -> dict[str, list[float]]:
+    """Every combination of the values of several options.
+
+    Examples
+    --------
+    >>> crossed({"N": [1.0, 7.0], "C": [20.0]})
+    {'N': [1.0, 7.0], 'C': [20.0, 20.0]}
+    """
+    rows = list(product(*points.values()))
+    return {name: [row[i] for row in rows] for i, name in enumerate(points)}
 
 
 def pairs(text: str | None, option: str) -> dict[str, str]:

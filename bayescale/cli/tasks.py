@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bayescale.cli import console, options
-from bayescale.cli.options import AsJson, CiProb, Quiet, Seed
+from bayescale.cli.options import AsJson, CiProb, Csv, Quiet, Seed
 
 
 def breaks(
@@ -32,13 +32,18 @@ def breaks(
     chance: Annotated[
         str, typer.Option(help="accuracy of guessing: a column or a number")
     ] = "chance",
-    out: Annotated[Path | None, typer.Option(help="png file for a plot of the curves")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--plot", "--out", help="file for a plot of the curves: png, pdf or svg"),
+    ] = None,
+    csv: Csv = None,
     seed: Seed = 1,
     ci_prob: CiProb = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Find breaks in curves of losses or accuracies, with their probabilities."""
+    options.picture(out)
     progressbar = console.progress(quiet, as_json)
     from bayescale.capabilities import breaks as find
     from bayescale.data import frame
@@ -57,7 +62,7 @@ def breaks(
         random_seed=seed,
         progressbar=progressbar,
     )
-    files = {}
+    files = console.saved(csv, result.summary(ci_prob).reset_index())
     if out is not None:
         from bayescale.plots import plot_breaks
         from bayescale.reporting import save_picture

@@ -1,22 +1,25 @@
 """Forecasts of new runs, averages of laws, and allocation of budgets between N and D."""
 
-from bayescale.forecasting.allocation import Allocation, allocate, best_split, regret
+from bayescale.forecasting.allocation import Allocation, allocate, best_split
 from bayescale.forecasting.averaging import (
     Average,
-    ahead_of,
     named,
     other_runs,
     warn_if_any_failed,
 )
+from bayescale.forecasting.cautions import FAR, main_reason
 from bayescale.forecasting.forecasts import Forecast, forecast
 from bayescale.forecasting.law_draws import DRIFTS
+from bayescale.forecasting.members import ahead_of, beyond_largest, losses_by_law
 from bayescale.forecasting.mixing import mix, shares, stacking
 from bayescale.forecasting.points import complete_counts, read_points
 from bayescale.forecasting.predictive_draws import PredictiveDraws
+from bayescale.forecasting.regrets import regret
 from bayescale.forecasting.stored import load_posterior
 
 __all__ = [
     "DRIFTS",
+    "FAR",
     "Allocation",
     "Average",
     "Forecast",
@@ -24,9 +27,12 @@ __all__ = [
     "ahead_of",
     "allocate",
     "best_split",
+    "beyond_largest",
     "complete_counts",
     "forecast",
     "load_posterior",
+    "losses_by_law",
+    "main_reason",
     "mix",
     "named",
     "other_runs",

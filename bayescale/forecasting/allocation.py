@@ -1,4 +1,4 @@
-"""Compute-optimal splits of a budget between N and D, and the regret of other splits."""
+"""Compute-optimal splits of a budget between N and D."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.errors import LawError
 from bayescale.forecasting.averaging import Average
-from bayescale.forecasting.law_draws import LawDraws, law_draws, search
-from bayescale.forecasting.mixing import mix
-from bayescale.intervals import SAMPLE, table
-from bayescale.model import Fit
+from bayescale.forecasting.cautions import distances, doubts, main_reason, warn_of_distance
+from bayescale.forecasting.law_draws import LawDraws, law_draws, mixed, search
+from bayescale.forecasting.predictive_draws import tidy
+from bayescale.forecasting.wording import (
+    answer_html,
+    group_labels_in_words,
+    interval_in_words,
+)
+from bayescale.intervals import SAMPLE, Summary, defaults, interval, table
+from bayescale.model import NEW, Fit, settle_groups
 from bayescale.units import as_counts, format_count, format_flop
 
-#: Bisection steps for wasted compute, and the largest ratio of compute to necessary compute.
-BISECTIONS, LARGEST_WASTE = 50, 1e9
-#: A choice may cost more than its budget by this share, because of rounding.
-ROUNDING = 1e-9
+#: Variables in the summary of an allocation.
+SHOWN = ("loss_new_run", "N", "D", "tokens_per_param", "loss", "a", "b")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,21 +36,25 @@ class Allocation:
         With dims (chain, draw, budget), the optimum in each draw: ``N`` (parameters), ``D``
         (tokens), ``tokens_per_param``, ``loss`` (at the optimum, of the law with the drift beyond
         the runs, in the unit of the runs), and the exponents ``a`` and ``b`` of N* ~ C^a and
-        D* ~ C^b. Also ``loss_decision``, the loss of the decision in each draw. With dims
-        (budget,): ``N_decision`` and ``D_decision``, the split that minimises the posterior
-        expected loss. Coordinate of ``budget``: ``C`` (FLOP).
+        D* ~ C^b. Also ``loss_decision``, the expected loss of the decision in each draw, and
+        ``loss_new_run``, the measured loss of a run trained as decided, which `forecast` gives for
+        the same budgets. With dims (budget,): ``N_decision`` and ``D_decision``, the split that
+        minimises the posterior expected loss. Coordinate of ``budget``: ``C`` (FLOP).
     law : str
         The law that was fitted, or the laws that were averaged.
     group : str
         A phrase that names the group, for headings; empty for a new group.
     fit : Fit or Average
         The posterior from which the splits are computed.
+    labels : dict of str to str
+        The label of the group in each group column.
     """
 
     data: xr.Dataset = field(repr=False)
     law: str
     group: str
     fit: Fit | Average = field(repr=False)
+    labels: dict = field(default_factory=dict, repr=False)
 
     def summary(self, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
         """One row for each budget: the decision, then medians and intervals of the optimum.
@@ -63,8 +70,10 @@ class Allocation:
         -------
         pandas.DataFrame
             ``C``, ``N_decision``, ``D_decision``; ``expected_regret``, the expected difference
-            between the loss of the decision and the loss of the true optimum, in nats per token;
-            then median and interval of each quantity of the optimum.
+            between the loss of the decision and the loss of the true optimum, under the fitted law
+            or the average of laws, in the unit of the loss; then median and interval of
+            ``loss_new_run``, the loss of a run trained as decided, and of each quantity of the
+            optimum.
 
         Warns
         -----
@@ -84,79 +93,101 @@ class Allocation:
                 }
             )
         ]
-        for name in ("N", "D", "tokens_per_param", "loss", "a", "b"):
+        for name in SHOWN:
             parts.append(table(data[name], name, ci_prob, ci_kind))
-        return pd.concat(parts, axis=1)
+        return Summary(pd.concat(parts, axis=1))
+
+    def to_dataframe(self, of: str = "draws", ci_prob: float | None = None) -> pd.DataFrame:
+        """A tidy table of the draws, or of medians and intervals.
+
+        Parameters
+        ----------
+        of : {"draws", "summary"}
+            One row for each draw and budget, or one row for each variable and budget.
+        ci_prob : float, optional
+            Probability of the intervals; 0.9 by default.
+
+        Returns
+        -------
+        pandas.DataFrame
+            For ``"draws"``: ``chain``, ``draw``, ``C`` and a column for each variable. For
+            ``"summary"``: ``C``, ``variable``, ``median``, ``lower``, ``upper``, ``ci_prob`` and
+            ``ci_kind``. Numbers are not rounded.
+        """
+        return tidy(self.data, SHOWN, ("budget",), of, ci_prob)
+
+    def bottom_line(self, ci_prob: float | None = None) -> str:
+        """What to train with the largest budget, what it reaches, and the main reason for doubt.
+
+        Parameters
+        ----------
+        ci_prob : float, optional
+            Probability of the intervals; 0.9 by default.
+
+        Returns
+        -------
+        str
+            Two sentences. The loss is that of a new run, as `bayescale.forecast` gives it.
+        """
+        data = self.data.isel(budget=int(np.argmax(self.data["C"].to_numpy())))
+        prob, _ = defaults(ci_prob)
+        low, high = (format_count(float(v)) for v in interval(data["N"], prob))
+        N, D = float(data["N_decision"]), float(data["D_decision"])
+        answer = (
+            f"With {format_flop(float(data['C']))} FLOP{group_labels_in_words(self.labels)}, train "
+            f"{format_count(N)} parameters on {format_count(D)} tokens (optimal N {low} to {high}, "
+            f"{100 * prob:g} %): a run would reach a loss of "
+            f"{interval_in_words(data['loss_new_run'], prob)}."
+        )
+        return f"{answer} {main_reason(self.cautions(prob))}"
+
+    def cautions(self, ci_prob: float | None = None) -> tuple[str, ...]:
+        """Reasons to doubt the split of the largest budget, the most serious first.
+
+        Parameters
+        ----------
+        ci_prob : float, optional
+            Probability of the interval with which differences between the laws are compared; 0.9 by
+            default.
+
+        Returns
+        -------
+        tuple of str
+            As those of a forecast. Empty if there are none.
+        """
+        index = int(np.argmax(self.data["C"].to_numpy()))
+        low, high = interval(np.log(self.data["loss_decision"].isel(budget=index)), ci_prob)
+        columns = {c: self.data[f"{c}_decision"].to_numpy() for c in "ND"}
+        columns["C"] = self.data["C"].to_numpy()
+        largest = float(self.fit.runs.table["C"].max())
+        average = isinstance(self.fit, Average)
+        return doubts(
+            self.fit.used if average else {self.fit.law.name: self.fit},
+            self.fit.weights if average else {self.fit.law.name: 1.0},
+            {c: float(v[index]) for c, v in columns.items()},
+            None if NEW in self.labels.values() else self.labels,
+            float(high - low),
+            distances(self.fit, columns, beyond=False),
+            float(columns["C"][index]) / largest,
+        )
+
+    def _repr_html_(self) -> str:
+        return answer_html(self.bottom_line(), self.summary()._repr_html_(), self.cautions()[1:])
 
     def __repr__(self) -> str:
-        lines = [f"<Allocation by {self.law}{self.group}, {self.data.sizes['budget']} budget(s)>"]
+        average = isinstance(self.fit, Average) and len(self.fit.used) > 1
+        under = "the average" if average else "the law"
+        lines = [self.bottom_line()]
+        lines += [f"<Allocation by {self.law}{self.group}, {self.data.sizes['budget']} budget(s)>"]
         for row in self.summary().itertuples():
             low, high = row[row._fields.index("N") + 1], row[row._fields.index("N") + 2]
             lines.append(
                 f"  {format_flop(row.C)} FLOP: train {format_count(row.N_decision)} on "
                 f"{format_count(row.D_decision)} tokens (N* {format_count(low)} to "
-                f"{format_count(high)}), loss {row.loss:.3f}, a = {row.a:.2f}"
+                f"{format_count(high)}), loss {row.loss_new_run:.3f}, a = {row.a:.2f}, expected "
+                f"regret {row.expected_regret:.2g} under {under}"
             )
         return "\n".join(lines)
-
-
-@dataclass(frozen=True, eq=False)
-class Regret:
-    """The regret of a choice of N and D relative to the best split of its budget.
-
-    Attributes
-    ----------
-    data : xarray.Dataset
-        Dims (chain, draw, point): ``excess_loss`` (nats per token above the optimum) and
-        ``wasted_share`` (the share of the budget that the best split would not need to reach the
-        same loss). Coordinates of ``point``: ``N``, ``D`` and the budget ``C``.
-    fit : Fit or Average
-        The posterior under which the regret is computed.
-    """
-
-    data: xr.Dataset = field(repr=False)
-    fit: Fit | Average = field(repr=False)
-
-    def summary(self, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
-        """One row for each choice: expected excess loss, expected wasted compute, and intervals.
-
-        Parameters
-        ----------
-        ci_prob : float, optional
-            Probability of the intervals.
-        ci_kind : {"eti", "hdi"}, optional
-            Kind of the intervals; by default ArviZ's ``stats.ci_kind``.
-
-        Returns
-        -------
-        pandas.DataFrame
-            ``N``, ``D``, ``C``, ``expected_excess_loss`` (nats per token), ``expected_wasted_flop``
-            (FLOP), then median and interval of ``excess_loss`` and ``wasted_share``.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If the fit failed its check.
-        """
-        self.fit.warn_if_failed()
-        data = self.data
-        expected = pd.DataFrame(
-            {
-                **{c: data[c].to_numpy() for c in "NDC"},
-                "expected_excess_loss": data["excess_loss"].mean(SAMPLE).to_numpy(),
-                "expected_wasted_flop": (data["wasted_share"].mean(SAMPLE) * data["C"]).to_numpy(),
-            }
-        )
-        parts = [table(data[v], v, ci_prob, ci_kind) for v in ("excess_loss", "wasted_share")]
-        return pd.concat([expected, *parts], axis=1)
-
-    def __repr__(self) -> str:
-        rows = [
-            f"  {format_count(r.N)} on {format_count(r.D)} tokens: {r.expected_excess_loss:.4f} "
-            f"nats above the best, {100 * r.expected_wasted_flop / r.C:.0f} % of the compute wasted"
-            for r in self.summary().itertuples()
-        ]
-        return "\n".join(["<Regret>", *rows])
 
 
 def allocate(fit: Fit | Average, C, *, group=None, drift: str = "auto") -> Allocation:
@@ -187,6 +218,12 @@ def allocate(fit: Fit | Average, C, *, group=None, drift: str = "auto") -> Alloc
     FitError
         If a group is unknown, or if several are given.
 
+    Warns
+    -----
+    ExtrapolationWarning
+        If a budget is beyond 100 times the compute of the largest fitted run, or more than 100
+        times below that of the smallest, or if the recommended N is below the smallest fitted one.
+
     Notes
     -----
     The optimum of each draw is computed in closed form if the law has one (Hoffmann et al. 2022,
@@ -208,73 +245,24 @@ def allocate(fit: Fit | Average, C, *, group=None, drift: str = "auto") -> Alloc
     best = [law.optimum(C) for law in laws]
     N = _decision(laws, C, [b["N"] for b in best])
     D = C / (fit.runs.flop_factor * N)
-    drifted = [law.drift(N, D) for law in laws]
-    data = _mixed(
-        laws,
-        [
-            b.assign(loss=b["loss"] * factor, loss_decision=law.loss(N, D) * factor)
-            for law, b, factor in zip(laws, best, drifted, strict=True)
-        ],
-    )
+    parts = []
+    for law, optimum in zip(laws, best, strict=True):
+        drawn = law.drawn(N, D)
+        drift = drawn["mean"] / law.loss(N, D)
+        parts.append(
+            optimum.assign(
+                loss=optimum["loss"] * drift,
+                loss_decision=drawn["mean"],
+                loss_new_run=drawn["loss"],
+            )
+        )
+    data = mixed(laws, parts)
+    warn_of_distance(fit, {"N": N.to_numpy(), "D": D.to_numpy(), "C": C.to_numpy()}, stacklevel=2)
     data = data.assign(N_decision=N, D_decision=D)
     data = data.assign_coords(C=C).transpose("chain", "draw", "budget")
-    return Allocation(data, fit.law.name, group_in_words(group), fit)
-
-
-def regret(fit: Fit | Average, N, D, C=None, *, group=None, drift: str = "auto") -> Regret:
-    """Excess loss and wasted compute of a choice of N and D.
-
-    Parameters
-    ----------
-    fit : Fit or Average
-        The posterior of a law in N and D, or of several.
-    N, D : float, str or array_like
-        The choices: parameters and tokens.
-    C : float, str or array_like, optional
-        The budget in FLOP; by default the cost of N and D, counted as for the fitted runs.
-    group : str or mapping, optional
-        As in `allocate`.
-    drift : {"auto", "off"}
-        As in `allocate`.
-
-    Returns
-    -------
-    Regret
-        For an average, each draw is compared with the best split under the law it belongs to.
-
-    Raises
-    ------
-    LawError
-        As for `allocate`; also if the choices differ in length or cost more than their budget.
-    FitError
-        If a group is unknown, or if several are given.
-
-    Examples
-    --------
-    >>> import bayescale as bs
-    >>> fit = bs.fit(bs.Runs.example("openlm").query("dataset == 'c4'"), random_seed=1)
-    >>> waste = bs.regret(fit, N="7B", D="15T").summary()
-    >>> bool(waste["expected_excess_loss"][0] > 0)
-    True
-    """
-    laws = law_draws(fit, group, drift)
-    given = {"N": as_counts(N, "N"), "D": as_counts(D, "D")}
-    given |= {} if C is None else {"C": as_counts(C, "C")}
-    if len({len(v) for v in given.values()} - {1}) > 1:
-        lengths = ", ".join(f"{c}: {len(v)}" for c, v in given.items())
-        raise LawError(f"the choices differ in length ({lengths}): give one value or equally many")
-    N, D, *rest = np.broadcast_arrays(*given.values())
-    cost = fit.runs.flop_factor * N * D
-    budget = rest[0] if rest else cost
-    if (cost > budget * (1 + ROUNDING)).any():
-        raise LawError(
-            f"N and D cost up to {format_flop(cost.max())} FLOP, more than the budget C "
-            f"of {format_flop(budget.max())}: lower N or D, or raise C"
-        )
-    N, D, budget = (xr.DataArray(v, dims="point") for v in (N, D, budget))
-    data = _mixed(laws, [_waste(law, N, D, budget) for law in laws])
-    data = data.transpose("chain", "draw", "point").assign_coords(N=N, D=D, C=budget)
-    return Regret(data, fit)
+    settled = settle_groups(laws[0].fit.plan, group, 1)
+    labels = {g: str(label) for g, label in settled.items()}
+    return Allocation(data, fit.law.name, group_in_words(group), fit, labels)
 
 
 def best_split(fit: Fit | Average, C: np.ndarray, group=None) -> tuple[np.ndarray, np.ndarray]:
@@ -304,33 +292,6 @@ def group_in_words(group: object) -> str:
     if group is None:
         return ""
     return f" for {', '.join(map(str, group.values())) if isinstance(group, dict) else group}"
-
-
-def _waste(law: LawDraws, N: xr.DataArray, D: xr.DataArray, budget: xr.DataArray) -> xr.Dataset:
-    """Excess loss and wasted share relative to the best split; dims (chain, draw, point)."""
-
-    def best(compute: xr.DataArray) -> xr.DataArray:
-        return law.loss_on_budget(compute, law.best_N(compute))
-
-    reached = law.loss(N, D)
-    excess = reached - best(budget)
-    drift = law.drift(N, D)
-    low, high = xr.zeros_like(excess) - np.log(LARGEST_WASTE), xr.zeros_like(excess)
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        enough = best(budget * np.exp(middle)) <= reached
-        low, high = xr.where(enough, low, middle), xr.where(enough, middle, high)
-    return xr.Dataset(dict(excess_loss=excess * drift, wasted_share=-np.expm1(high)))
-
-
-# -- one law or several ------------------------------------------------------------------------
-
-
-def _mixed(laws: Sequence[LawDraws], datasets: Sequence[xr.Dataset]) -> xr.Dataset:
-    """Draws of all laws, mixed in proportion to their weights."""
-    names = [str(i) for i in range(len(laws))]
-    weights = dict(zip(names, (law.weight for law in laws), strict=True))
-    return mix(dict(zip(names, datasets, strict=True)), weights)
 
 
 def _decision(

@@ -9,11 +9,16 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from bayescale.data import Runs
 from bayescale.errors import ConvergenceWarning, FitError
-from bayescale.model import AHEAD_AVERAGED, Check, Fit, Storable
-from bayescale.priors import Positive
+from bayescale.forecasting.cautions import doubts, main_reason
+from bayescale.forecasting.members import beyond_largest, draw_losses, losses_by_law
+from bayescale.forecasting.wording import answer_html, answer_of_run
+from bayescale.intervals import Summary, interval
+from bayescale.model import Check, Fit, Storable, settle_groups
+from bayescale.text_tables import html_table
 
 #: Largest deviation of the sum of weights from one.
 ROUNDING = 1e-9
@@ -166,28 +171,73 @@ class Average(Storable):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # given once for all fits
             parts = {name: fit.summary(ci_prob, ci_kind) for name, fit in self.used.items()}
-        return pd.concat(parts, names=["law"])
+        return Summary(pd.concat(parts, names=["law"]))
 
     @property
     def difference(self) -> str:
         """One sentence: what each law expects of a run of ten times the largest compute."""
-        first = self._first
-        scale = next(iter(self.fits.values())).plan.log_scale
-        largest = int(scale.argmax())
-        member = {g: str(first.runs.table[g].iloc[largest]) for g in self.groups}
         expected = {}
         for name, fit in self.used.items():
-            columns = fit.plan.columns
-            step = 10 ** (1 / len(columns))
-            at = {c: step * v[largest] for c, v in columns.items()}
-            values = fit.parameters(member or None)
-            expected[name] = float(fit.law(at, fit.plan.scales, values).median())
+            place, group = beyond_largest(fit)
+            expected |= losses_by_law({name: fit}, place, group)
         listed = ", ".join(f"{loss:.4g} ({name})" for name, loss in expected.items())
         spread = max(expected.values()) / min(expected.values()) - 1
         return (
             f"at ten times the compute of the largest run the laws expect a loss of {listed}: they "
             f"differ by {100 * spread:.1f} %"
         )
+
+    @cached_property
+    def _ahead(self) -> tuple[dict[str, float], dict[str, str], xr.Dataset]:
+        """A run of ten times the compute of the largest, its group, and draws of its loss."""
+        place: dict[str, float] = {}
+        for fit in reversed(self.used.values()):
+            columns, group = beyond_largest(fit)
+            place |= columns
+        draws = draw_losses(
+            self.used,
+            self.weights,
+            {c: np.array([v]) for c, v in place.items()},
+            settle_groups(self._first.plan, group or None, 1),
+            self.random_seed,
+        )
+        return place, group, draws
+
+    def cautions(self, ci_prob: float | None = None) -> tuple[str, ...]:
+        """Reasons to doubt `bottom_line`, the most serious first.
+
+        Parameters
+        ----------
+        ci_prob : float, optional
+            Probability of the interval with which differences between the laws are compared; 0.9 by
+            default.
+        """
+        place, group, draws = self._ahead
+        low, high = interval(np.log(draws["mean"]), ci_prob)
+        return doubts(self.used, self.weights, place, group, float((high - low)[0]), times=10.0)
+
+    def bottom_line(self, ci_prob: float | None = None) -> str:
+        """What a run of ten times the largest compute would reach, and the main reason for doubt.
+
+        Parameters
+        ----------
+        ci_prob : float, optional
+            Probability of the interval; 0.9 by default.
+
+        Returns
+        -------
+        str
+            Two sentences. Loss and interval are those of `bayescale.forecast` at this point.
+        """
+        place, group, draws = self._ahead
+        answer = answer_of_run(
+            "At ten times the compute of the largest run, a run of {}",
+            place,
+            group,
+            draws["loss"].isel(point=0),
+            ci_prob,
+        )
+        return f"{answer} {main_reason(self.cautions(ci_prob))}"
 
     def warn_if_failed(self, stacklevel: int = 3) -> None:
         """Give one warning for all fits with more than 1 % weight that failed their check."""
@@ -198,22 +248,21 @@ class Average(Storable):
 
     def __repr__(self) -> str:
         over = f" over {', '.join(self.groups)}" if self.groups else ""
-        lines = [f"<Average of {len(self.fits)} laws for {len(self.runs)} runs{over}>"]
+        lines = [self.bottom_line()]
+        lines += [f"<Average of {len(self.fits)} laws for {len(self.runs)} runs{over}>"]
         for name in sorted(self.fits, key=lambda name: -self.weights[name]):
             verdict = "check passed" if self.fits[name].check().passed else "CHECK FAILED"
             lines.append(f"  {_percent(self.weights[name]):>5}  {name}: {verdict}")
         lines += [f"  {self.difference}"] if len(self.used) > 1 else []
         return "\n".join(lines)
 
-
-def ahead_of(fit: Fit, is_average: bool) -> Positive:
-    """Prior on the size of a law's drift beyond the runs.
-
-    The default is smaller where several laws are averaged than for one law, because the differences
-    between the laws represent part of the misspecification. A prior that the user gave is not
-    replaced.
-    """
-    return AHEAD_AVERAGED if is_average and fit.plan.ahead is None else fit.plan.drift_ahead
+    def _repr_html_(self) -> str:
+        cells = [
+            (name, _percent(weight), "passed" if self.fits[name].check().passed else "FAILED")
+            for name, weight in sorted(self.weights.items(), key=lambda item: -item[1])
+        ]
+        table = html_table(("law", "weight", "check"), cells)
+        return answer_html(self.bottom_line(), table, self.cautions()[1:])
 
 
 def warn_if_any_failed(fits: Mapping[str, Fit], what: str, stacklevel: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field
 from functools import singledispatch
 
@@ -10,26 +9,31 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.errors import ExtrapolationWarning, FitError, unknown
+from bayescale.errors import FitError, unknown
 from bayescale.forecasting.allocation import best_split, group_in_words
-from bayescale.forecasting.averaging import Average, ahead_of
+from bayescale.forecasting.averaging import Average
+from bayescale.forecasting.cautions import (
+    distances,
+    doubts,
+    extrapolation,
+    main_reason,
+    warn_of_distance,
+)
 from bayescale.forecasting.law_draws import DRIFTS
-from bayescale.forecasting.mixing import mix
+from bayescale.forecasting.members import draw_losses
 from bayescale.forecasting.points import check_flop, complete_counts, read_points
 from bayescale.forecasting.predictive_draws import PredictiveDraws
-from bayescale.intervals import SAMPLE
+from bayescale.forecasting.wording import answer_of_run
+from bayescale.intervals import SAMPLE, interval
 from bayescale.model import (
     NEW,
     Fit,
     number_of_points,
-    predict,
     settle_groups,
     settle_labels,
 )
+from bayescale.seeds import settle_seed
 from bayescale.units import format_count, format_flop
-
-#: Multiple of the largest training compute beyond which a forecast gives a warning.
-FAR = 100.0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -133,6 +137,69 @@ class Forecast(PredictiveDraws):
                 f"loss is {loss!r}: give one number, or one for each of the {size} points"
             ) from None
 
+    def bottom_line(self, ci_prob: float | None = None) -> str:
+        """The loss of the largest run asked for, with its interval, and the main reason for doubt.
+
+        Parameters
+        ----------
+        ci_prob : float, optional
+            Probability of the interval; 0.9 by default.
+
+        Returns
+        -------
+        str
+            Two sentences.
+        """
+        index, place, group = self._largest
+        size = self.data.sizes["point"]
+        answer = answer_of_run(
+            "A run of {}" if size == 1 else f"Of these {size} runs, the largest, {{}},",
+            place,
+            group,
+            self.data["loss"].isel(point=index),
+            ci_prob,
+        )
+        return f"{answer} {main_reason(self.cautions(ci_prob))}"
+
+    def cautions(self, ci_prob: float | None = None) -> tuple[str, ...]:
+        """Reasons to doubt the forecast of the largest run, the most serious first.
+
+        Parameters
+        ----------
+        ci_prob : float, optional
+            Probability of the interval with which differences between the laws are compared; 0.9 by
+            default.
+
+        Returns
+        -------
+        tuple of str
+            Failed checks, points far from the runs, laws that disagree, results that the priors
+            determine, and other cautions of the check. Empty if there are none.
+        """
+        index, place, group = self._largest
+        low, high = interval(np.log(self.data["mean"].isel(point=index)), ci_prob)
+        known = None if group and NEW in group.values() else group
+        columns = {c: self.data[c].to_numpy() for c in place}
+        average = isinstance(self.fit, Average)
+        return doubts(
+            self.fit.used if average else {self.fit.law.name: self.fit},
+            self.fit.weights if average else {self.fit.law.name: 1.0},
+            place,
+            known,
+            float(high - low),
+            distances(self.fit, columns, beyond=False),
+            float(self.data["extrapolation"][index]),
+        )
+
+    @property
+    def _largest(self) -> tuple[int, dict[str, float], dict[str, str]]:
+        """The index of the point farthest beyond the runs, its columns and its group."""
+        data = self.data
+        index = int(np.argmax(data["extrapolation"].to_numpy()))
+        columns = [c for c in ("N", "D", "C", *self.fit.law.columns) if c in data.coords]
+        place = {c: float(data[c][index]) for c in dict.fromkeys(columns)}
+        return index, place, {g: str(data[g][index].item()) for g in self.fit.groups}
+
     @property
     def _source(self) -> Fit | Average:
         return self.fit
@@ -213,7 +280,8 @@ def forecast(
     Warns
     -----
     ExtrapolationWarning
-        If a point is beyond 100 times the compute of the largest fitted run.
+        If a point is beyond 100 times the compute of the largest fitted run, or more than 100 times
+        below that of the smallest, or if its N is below the smallest fitted one.
 
     Examples
     --------
@@ -239,36 +307,25 @@ def forecast(
     # All members were fitted to the same runs and groups, so labels are those of the first.
     settled = settle_groups(next(iter(members.values())).plan, group, size)
     series_of_points = _settled_series(fit, series, size)
-    seed = fit.random_seed if random_seed is None else int(random_seed)
-    drawn = {}
-    for name, member in members.items():
-        drawn[name] = predict(
-            member.posterior,
-            member.plan,
-            place,
-            settled,
-            np.random.default_rng(seed),
-            series=series_of_points,
-            ahead=None if drift == "off" else ahead_of(member, len(members) > 1),
-        )
-    draws = mix(drawn, fit.weights) if isinstance(fit, Average) else drawn[fit.law.name]
-    extrapolation = _extrapolation(fit, place)
+    seed = fit.random_seed if random_seed is None else settle_seed(random_seed)
+    draws = draw_losses(
+        members,
+        fit.weights if isinstance(fit, Average) else {fit.law.name: 1.0},
+        place,
+        settled,
+        seed,
+        series=series_of_points,
+        drift=drift,
+    )
     coords = {c: ("point", v) for c, v in place.items()}
     coords |= {g: ("point", np.broadcast_to(v, size)) for g, v in settled.items()}
     if series_of_points is not None:
         coords["series"] = ("point", ["" if x is None else x for x in series_of_points])
     data = draws[["law", "mean", "loss"]].assign_coords(
-        **coords, extrapolation=("point", extrapolation)
+        **coords, extrapolation=("point", extrapolation(fit, place))
     )
-    if extrapolation.max() > FAR:
-        # The dispatch by type adds a frame between this function and its caller.
-        warnings.warn(
-            f"{int((extrapolation > FAR).sum())} point(s) lie beyond {FAR:.0f} times the largest "
-            f"fitted run (up to {extrapolation.max():.3g} times): the runs are not "
-            "informative about deviations from the law at this distance",
-            ExtrapolationWarning,
-            stacklevel=3,
-        )
+    # The dispatch by type adds a frame between this function and its caller.
+    warn_of_distance(fit, place, stacklevel=3)
     noise = draws[["centre", "scale", "nu"]]
     one_group = all(isinstance(label, str) for label in settled.values())
     in_words = group_in_words(group) if one_group else ""
@@ -314,9 +371,3 @@ def _settled_series(fit: Fit | Average, series, size: int) -> list[str | None] |
     labels = settle_labels(series, {"series": fitted}, size)["series"]
     labels = [labels] * size if isinstance(labels, str) else labels
     return [None if x == NEW else x for x in labels]
-
-
-def _extrapolation(fit: Fit | Average, place: dict[str, np.ndarray]) -> np.ndarray:
-    """Ratio of the compute to that of the largest run; without compute, of the first column."""
-    column = "C" if "C" in place and "C" in fit.runs else fit.law.columns[0]
-    return place[column] / float(fit.runs.table[column].max())

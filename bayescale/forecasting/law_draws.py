@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -9,7 +10,9 @@ import numpy as np
 import xarray as xr
 
 from bayescale.errors import FitError, LawError, unknown
-from bayescale.forecasting.averaging import Average, ahead_of
+from bayescale.forecasting.averaging import Average
+from bayescale.forecasting.members import ahead_of
+from bayescale.forecasting.mixing import mix
 from bayescale.intervals import SAMPLE
 from bayescale.model import Fit, parameters, predict, settle_groups
 from bayescale.priors import Positive
@@ -53,8 +56,8 @@ class LawDraws:
         """The loss of the law; dims (chain, draw) and those of N and D."""
         return self.fit.law(dict(N=N, D=D), self.fit.plan.scales, self.values)
 
-    def drift(self, N: xr.DataArray, D: xr.DataArray) -> xr.DataArray:
-        """The ratio of the expected loss, with drift, to the loss of the law at N and D."""
+    def drawn(self, N: xr.DataArray, D: xr.DataArray) -> xr.Dataset:
+        """``mean`` and ``loss`` of new runs at N and D, as a forecast has them."""
         (dim,) = N.dims
         drawn = predict(
             self.fit.posterior,
@@ -64,7 +67,11 @@ class LawDraws:
             np.random.default_rng(self.fit.random_seed),
             ahead=self.ahead,
         )
-        return drawn["mean"].rename(point=dim) / self.loss(N, D)
+        return drawn[["mean", "loss"]].rename(point=dim)
+
+    def drift(self, N: xr.DataArray, D: xr.DataArray) -> xr.DataArray:
+        """The ratio of the expected loss, with drift, to the loss of the law at N and D."""
+        return self.drawn(N, D)["mean"] / self.loss(N, D)
 
     def loss_on_budget(self, C: xr.DataArray, N: xr.DataArray) -> xr.DataArray:
         """The loss of the law at N and at the D for which the cost is the budget."""
@@ -161,3 +168,10 @@ def search(objective, low: xr.DataArray, high: xr.DataArray, law_names: str) -> 
         lower = objective(left) < objective(right)
         low, high = xr.where(lower, low, left), xr.where(lower, right, high)
     return (low + high) / 2
+
+
+def mixed(laws: Sequence[LawDraws], datasets: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Draws of all laws, mixed in proportion to their weights."""
+    names = [str(i) for i in range(len(laws))]
+    weights = dict(zip(names, (law.weight for law in laws), strict=True))
+    return mix(dict(zip(names, datasets, strict=True)), weights)

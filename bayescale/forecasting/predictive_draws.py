@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.intervals import SAMPLE, interval, table
+from bayescale.errors import FitError, unknown
+from bayescale.forecasting.wording import answer_html
+from bayescale.intervals import SAMPLE, Summary, defaults, interval, table
 from bayescale.model import Storable
 
 #: Lower bound of a squared width, so that the shares of an interval of zero width are finite.
@@ -66,7 +68,46 @@ class PredictiveDraws(Storable):
             name: rows[name].to_numpy() for name in rows.coords if name not in ("point", *SAMPLE)
         }
         columns = [table(rows[name], name, ci_prob, ci_kind) for name in self.shown]
-        return pd.concat([pd.DataFrame(coordinates), *columns], axis=1)
+        return Summary(pd.concat([pd.DataFrame(coordinates), *columns], axis=1))
+
+    def to_dataframe(self, of: str = "draws", ci_prob: float | None = None) -> pd.DataFrame:
+        """A tidy table of the draws, or of medians and intervals.
+
+        Parameters
+        ----------
+        of : {"draws", "summary"}
+            One row for each draw and point (and task), or one row for each variable and point.
+        ci_prob : float, optional
+            Probability of the intervals; 0.9 by default.
+
+        Returns
+        -------
+        pandas.DataFrame
+            For ``"draws"``: ``chain``, ``draw``, the coordinates of the point, and a column
+            for each variable. For ``"summary"``: the coordinates, ``variable``, ``median``,
+            ``lower``, ``upper``, ``ci_prob`` and ``ci_kind``. Numbers are not rounded.
+        """
+        return tidy(self.data, self.shown, self.dims, of, ci_prob)
+
+    def bottom_line(self, ci_prob: float | None = None) -> str:
+        """One or two sentences that answer the question; empty if a class has none.
+
+        Parameters
+        ----------
+        ci_prob : float, optional
+            Probability of the interval; 0.9 by default.
+        """
+        return ""
+
+    def cautions(self, ci_prob: float | None = None) -> tuple[str, ...]:
+        """Reasons to doubt the result, the most serious first.
+
+        Parameters
+        ----------
+        ci_prob : float, optional
+            As in `bottom_line`.
+        """
+        return ()
 
     def decompose(self, ci_prob: float | None = None) -> pd.DataFrame:
         """Shares of the parts of the uncertainty in the width of each credible interval.
@@ -95,7 +136,7 @@ class PredictiveDraws(Storable):
         outcome = self.shown[-1]
         middle, low, high = (frame.columns.get_loc(outcome) + i for i in range(3))
         kind = frame.columns[low].removeprefix(f"{outcome}_").removesuffix("_lb")
-        lines = [f"<{self._heading()}>"]
+        lines = [line for line in (self.bottom_line(), f"<{self._heading()}>") if line]
         for _, row in frame.head(self.rows_in_text).iterrows():
             text = (
                 f"{outcome} {row.iloc[middle]:.3f} "
@@ -103,6 +144,10 @@ class PredictiveDraws(Storable):
             )
             lines.append(f"  {self._line(row, text)}")
         return "\n".join(lines + (["  ..."] if len(frame) > self.rows_in_text else []))
+
+    def _repr_html_(self) -> str:
+        answer = self.bottom_line() or self._heading()
+        return answer_html(answer, self.summary()._repr_html_(), self.cautions()[1:])
 
     def _rows(self, names) -> xr.Dataset:
         """Variables with one row for each combination of the dims; dims (chain, draw, row)."""
@@ -126,6 +171,27 @@ class PredictiveDraws(Storable):
     def _line(self, row: pd.Series, outcome: str) -> str:
         """One line of the ``repr``, from a row of `summary` and a phrase with the outcome."""
         raise NotImplementedError
+
+
+def tidy(
+    data: xr.Dataset, shown, dims, of: str = "draws", ci_prob: float | None = None
+) -> pd.DataFrame:
+    """Draws or summaries as a tidy table; see `PredictiveDraws.to_dataframe`."""
+    if of not in ("draws", "summary"):
+        raise FitError(unknown("table", of, ("draws", "summary")), where="to_dataframe")
+    names = [name for name in data.data_vars if set(SAMPLE) <= set(data[name].dims)]
+    if of == "draws":
+        frame = data[names].to_dataframe().reset_index()
+        return frame.drop(columns=[d for d in dims if d not in data.coords])
+    rows = data[list(shown)].stack(row=list(dims), create_index=False)
+    places = {c: rows[c].to_numpy() for c in rows.coords if rows[c].dims == ("row",)}
+    prob, kind = defaults(ci_prob)
+    parts = []
+    for name in shown:
+        columns = table(rows[name], "median", prob, kind)
+        columns.columns = ["median", "lower", "upper"]
+        parts.append(pd.concat([pd.DataFrame(places).assign(variable=name), columns], axis=1))
+    return pd.concat(parts, ignore_index=True).assign(ci_prob=prob, ci_kind=kind)
 
 
 def _width(draws: xr.DataArray, ci_prob: float | None) -> np.ndarray:

@@ -21,7 +21,7 @@ from bayescale.inference import (
     convergence,
     scalars,
 )
-from bayescale.intervals import defaults, table
+from bayescale.intervals import Summary, defaults, table
 from bayescale.laws import Law
 from bayescale.model.arviz_groups import arviz_groups
 from bayescale.model.checks import check
@@ -246,7 +246,7 @@ class Fit(Storable):
                 key = name if label is None else f"{name}[{label}]"
                 rows[key] = {**_described(draws, prob, kind), **figures[key]}
         rows |= {k: _described(v, prob, kind) for k, v in self._constants().items()}
-        out = pd.DataFrame(rows).T.rename_axis("parameter")
+        out = Summary(pd.DataFrame(rows).T.rename_axis("parameter"))
         if self._repeated:
             out.attrs["sampling"] = self._repeated
         return out

@@ -8,15 +8,18 @@ from bayescale.plots.rollouts import plot_rollout
 from bayescale.plots.runs import plot_runs
 from bayescale.plots.sbc import plot_sbc
 from bayescale.plots.style import png
+from bayescale.plots.surfaces import plot_contours, plot_isoflop
 from bayescale.plots.tasks import plot_breaks, plot_link
 
 __all__ = [
     "plot_allocation",
     "plot_breaks",
+    "plot_contours",
     "plot_coverage",
     "plot_exponents",
     "plot_fit",
     "plot_forecast",
+    "plot_isoflop",
     "plot_link",
     "plot_posterior",
     "plot_residuals",

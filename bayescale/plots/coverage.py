@@ -67,6 +67,7 @@ def plot_coverage(
     ConvergenceWarning
         If the chains of a fit did not converge.
     """
+    style.require(rollout, Rollout, "plot_coverage")
     law = law_to_draw(rollout, law, "plot_coverage")
     lines = list(_lines(rollout, by, law))
     size = (11.5, 5 + 0.11 * len(lines))  # the legends are below
@@ -177,7 +178,8 @@ def _reliability(ax, rollout: Rollout, lines: list[_Line], runs: int) -> None:
         xlabel="probability of the interval",
         ylabel="held-out runs inside",
         xlim=(0, 1),
-        ylim=(0, 1.02),
+        ylim=(0, 1),
+        aspect="equal",
         title=f"Coverage of {runs} held-out run{'s' * (runs > 1)}",
     )
     _legend_below(ax)

@@ -61,6 +61,7 @@ def plot_exponents(
     >>> bs.plot_exponents({"C4": a}).get_xlabel()
     'exponent a of the optimal size, N* ~ C^a'
     """
+    style.require(exponents, (Hypotheses, Mapping), "plot_exponents")
     if isinstance(exponents, Hypotheses):
         draws, weights = dict(exponents.exponents), exponents.comparison.weights
     else:

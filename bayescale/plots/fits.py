@@ -10,7 +10,7 @@ import numpy as np
 
 from bayescale.data import as_names
 from bayescale.errors import ExtrapolationWarning, LawError, unknown
-from bayescale.forecasting import Average, forecast
+from bayescale.forecasting import Average, Forecast, forecast
 from bayescale.intervals import SAMPLE, defaults, interval
 from bayescale.model import PRIOR_DRAWS, Fit, at_runs, draw_prior
 from bayescale.plots import style
@@ -30,6 +30,7 @@ def plot_fit(
     fit: Fit | Average,
     *,
     references: str | Sequence[str] = (),
+    forecasts: Forecast | Sequence[Forecast] = (),
     ci_prob: float | None = None,
     ax: Axes | None = None,
 ) -> Axes:
@@ -41,6 +42,9 @@ def plot_fit(
     references : str or sequence of str
         Published constants of the law to draw as lines, such as ``"hoffmann2022"``; ``"all"`` for
         all of them. An average has none.
+    forecasts : Forecast or sequence of Forecast, optional
+        Forecasts to draw as bars: the intervals of the loss of a new run. The curves then end at
+        the largest of them, or at thirty times the largest run without any.
     ci_prob : float, optional
         Probability of the bands; 90 % by default.
     ax : matplotlib.axes.Axes, optional
@@ -70,6 +74,10 @@ def plot_fit(
     >>> bs.plot_fit(bs.fit(runs, random_seed=1)).get_xlabel()
     'training compute C (FLOP)'
     """
+    style.require(fit, (Fit, Average), "plot_fit")
+    forecasts = [forecasts] if isinstance(forecasts, Forecast) else list(forecasts)
+    for result in forecasts:
+        style.require(result, Forecast, "plot_fit: forecasts=")
     constants = fit.law.published if isinstance(fit, Fit) else {}
     chosen = tuple(constants) if references == "all" else as_names(references)
     if invalid := [p for p in chosen if p not in constants]:
@@ -82,7 +90,9 @@ def plot_fit(
     prob, kind = defaults(ci_prob)
     column = "C" if fit.law.allocates else fit.law.columns[0]
     seen = fit.runs.table[column]
-    grid = np.geomspace(seen.min(), seen.max() * REACH, CURVE_POINTS)
+    ends = [float(f.data[column].max()) for f in forecasts if column in f.data.coords]
+    end = max(1.2 * max(ends), 1.5 * seen.max()) if ends else seen.max() * REACH
+    grid = np.geomspace(seen.min(), end, CURVE_POINTS)
     labels = group_labels(fit.runs, fit.groups)
     for i, member in enumerate(fit.members()):
         name = ", ".join(member.values())
@@ -102,6 +112,7 @@ def plot_fit(
             label=name or "runs",
             zorder=3,
         )
+    _bars(ax, fit, forecasts, column, prob, kind)
     for point, dash in zip(chosen, style.DASHES, strict=False):
         published = fit.law.published[point]
         ax.plot(
@@ -124,6 +135,22 @@ def plot_fit(
     )
     ax.legend()
     return ax
+
+
+def _bars(ax: Axes, fit, forecasts: Sequence[Forecast], column: str, prob, kind) -> None:
+    """Draw intervals of the loss of new runs, in the colour of their group."""
+    names = [", ".join(member.values()) for member in fit.members()]
+    for result in forecasts:
+        labels = [", ".join(str(result.data[g].values[i]) for g in fit.groups)
+                  for i in range(result.data.sizes["point"])]  # fmt: skip
+        lower, upper = interval(result.data["loss"], prob, kind)
+        for i, label in enumerate(labels):
+            if label in names:  # a new group has no curve
+                ink = colour(names.index(label))
+                width = 7 / (1 + names.index(label))  # bars of several groups lie on each other
+                ax.vlines(
+                    float(result.data[column][i]), lower[i], upper[i], color=ink, linewidth=width
+                )
 
 
 def _along(fit: Fit | Average, column: str, grid: np.ndarray, group) -> xr.DataArray:
@@ -163,6 +190,7 @@ def plot_posterior(fit: Fit, *, ncols: int = 3) -> np.ndarray:
     ConvergenceWarning
         If the fit failed its check.
     """
+    style.require(fit, Fit, "plot_posterior")
     fit.warn_if_failed()
     names = fit.law.parameters
     rows = -(-len(names) // ncols)
@@ -257,9 +285,10 @@ def plot_residuals(fit: Fit, *, label: int = 4) -> np.ndarray:
     ConvergenceWarning
         If the fit failed its check.
     """
+    style.require(fit, Fit, "plot_residuals")
     fit.warn_if_failed()
     columns = [c for c in "NDC" if c in fit.runs]
-    _, panels = style.figure(1, len(columns), (4.6 * len(columns), 4.2), squeeze=False, sharey=True)
+    _, panels = style.figure(1, len(columns), (10, 4.2), squeeze=False, sharey=True)
     thinned = fit.posterior.isel(draw=slice(None, None, 4))
     residual = 100 * np.expm1(np.median(at_runs(thinned, fit.plan)["residual"], axis=0))
     sigma = 100 * float(

@@ -35,7 +35,8 @@ def plot_forecast(
         The x axis; another column of the law is allowed too. By default the column with the widest
         range.
     observed : Runs, optional
-        Runs to draw on top, such as held-out ones.
+        Runs to draw on top, such as held-out ones, or the fitted ones. Those of other groups than
+        the forecast are drawn fainter.
     ci_prob : float, optional
         Probability of the intervals; 90 % by default.
     ax : matplotlib.axes.Axes, optional
@@ -64,6 +65,7 @@ def plot_forecast(
     >>> bs.plot_forecast(bs.forecast(fit, C=bs.grid("1e19", "1e22", 20))).get_xlabel()
     'training compute C (FLOP)'
     """
+    style.require(forecast, Forecast, "plot_forecast")
     data = forecast.data
     candidates = [c for c in ("C", "N", "D", *forecast.fit.law.columns) if c in data.coords]
     if x is not None and x not in candidates:
@@ -97,16 +99,8 @@ def plot_forecast(
             )
         ax.plot(at, data["mean"].median(SAMPLE), "o", color=colour(0))
     if observed is not None:
-        ax.scatter(
-            observed.table[x],
-            observed.table["loss"],
-            color=colour(1),
-            s=46,
-            edgecolor="white",
-            linewidth=0.8,
-            zorder=4,
-            label="observed",
-        )
+        style.require(observed, Runs, "plot_forecast: observed=")
+        _observed(ax, forecast, observed, x)
     largest = float(forecast.fit.runs.table[x].max()) if x in forecast.fit.runs else np.inf
     log_axis(ax.xaxis, x)
     loss_axis(ax.yaxis)
@@ -122,6 +116,29 @@ def plot_forecast(
     )
     ax.legend()
     return ax
+
+
+def _observed(ax: Axes, forecast: Forecast, observed: Runs, x: str) -> None:
+    """Draw runs; those of the group of the forecast, if it has one, stand out."""
+    table = observed.table
+    same = np.ones(len(table), bool)
+    for g in forecast.fit.groups:
+        labels = np.unique(forecast.data[g].to_numpy().astype(str))
+        if g in table and len(labels) == 1 and (table[g].astype(str) == labels[0]).any():
+            same &= (table[g].astype(str) == labels[0]).to_numpy()
+    for chosen, alpha, text in ((same, 1.0, "observed"), (~same, 0.35, "observed, other groups")):
+        if chosen.any():
+            ax.scatter(
+                table[x][chosen],
+                table["loss"][chosen],
+                color=colour(1),
+                s=46,
+                edgecolor="white",
+                linewidth=0.8,
+                alpha=alpha,
+                zorder=4,
+                label=text,
+            )
 
 
 def plot_allocation(
@@ -142,7 +159,9 @@ def plot_allocation(
     Returns
     -------
     numpy.ndarray of matplotlib.axes.Axes
-        The panels of N and of D. The vertical line marks the largest fitted run.
+        The panels of N and of D. The vertical line marks the largest fitted run. The region beyond
+        100 times its compute, where forecasts warn, is shaded. A model without a free place for
+        its name has only a point.
 
     Raises
     ------
@@ -154,6 +173,7 @@ def plot_allocation(
     ConvergenceWarning
         If the fit failed its check.
     """
+    style.require(allocation, Allocation, "plot_allocation")
     if len(np.unique(allocation.data["C"])) < 2:
         raise FitError(
             "plot_allocation needs two or more budgets, but this allocation has one: give "
@@ -161,7 +181,7 @@ def plot_allocation(
         )
     allocation.fit.warn_if_failed()
     prob, kind = defaults(ci_prob)
-    _, panels = style.figure(1, 2, (12, 4.8))
+    _, panels = style.figure(1, 2, (10, 4.6))
     data = allocation.data.sortby("C")
     C = data["C"].to_numpy()
     models = [m for m in MODELS if C.min() <= m.C <= C.max()] if landmarks else []
@@ -180,22 +200,13 @@ def plot_allocation(
         if landmarks:
             for (name, split), dash in zip(SPLITS.items(), style.DASHES, strict=False):
                 ax.plot(C, split(C)[k], color=style.GREY, linestyle=dash, linewidth=1.6, label=name)
-        for i, m in enumerate(models):
-            value = getattr(m, column)
-            ax.plot(m.C, value, "o", color=colour(1), markersize=6, zorder=4)
-            side = -1 if i % 2 == 0 else 1  # so that labels of neighbours do not collide
-            ax.annotate(
-                m.name,
-                (m.C, value),
-                xytext=(5 * side, 10 * side),
-                textcoords="offset points",
-                ha="right" if side < 0 else "left",
-                va="center",
-                fontsize=9,
-                color=colour(1),
-            )
+        for m in models:
+            ax.plot(m.C, getattr(m, column), "o", color=colour(1), markersize=6, zorder=4)
         ax.plot([], [], "o", color=colour(1), label="models as trained") if models else None
-        ax.axvline(float(allocation.fit.runs.table["C"].max()), color="#bbbbbb", linewidth=1)
+        largest = float(allocation.fit.runs.table["C"].max())
+        ax.axvline(
+            largest, color=style.GREY, linewidth=1, linestyle=":", label="largest fitted run"
+        )
         log_axis(ax.xaxis, "C")
         log_axis(ax.yaxis, column)
         ax.set(
@@ -204,5 +215,9 @@ def plot_allocation(
             xlim=(C.min(), C.max()),
             title=f"Optimal {label_for(column)}{allocation.group}",
         )
-    panels[0].legend(loc="upper left")
+        style.shade_far(ax, largest)
+    panels[0].legend(loc="upper left", fontsize=9.5)
+    for ax, column in zip(panels, "ND", strict=True):
+        labels = [(m.name, m.C, getattr(m, column)) for m in models]
+        style.place_labels(ax, labels, colour(1))
     return panels

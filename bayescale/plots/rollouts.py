@@ -59,6 +59,7 @@ def plot_rollout(
     ConvergenceWarning
         If the chains of a fit did not converge.
     """
+    style.require(rollout, Rollout, "plot_rollout")
     law = law_to_draw(rollout, law, "plot_rollout")
     points = rollout.points[rollout.points["law"] == law]
     available = [c for c in COLUMNS if c in points and points[c].notna().all()]

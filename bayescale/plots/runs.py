@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.colors import LogNorm
 
 
+LARGEST_MARKER = 110.0  # area in square points
+
+
 def plot_runs(runs: Runs, *, ax: Axes | None = None) -> Axes:
     """Runs by parameters N and tokens D, coloured by their loss.
 
@@ -44,6 +47,7 @@ def plot_runs(runs: Runs, *, ax: Axes | None = None) -> Axes:
     >>> bs.plot_runs(bs.Runs.example("openlm")).get_title()
     '104 runs'
     """
+    style.require(runs, Runs, "plot_runs")
     if not {"N", "D"} <= set(runs.table):
         missing = [c for c in "ND" if c not in runs.table]
         raise FitError(
@@ -56,20 +60,20 @@ def plot_runs(runs: Runs, *, ax: Axes | None = None) -> Axes:
     names = sorted(set(labels))
     for i, name in enumerate(names):
         in_group = labels == name
-        # Groups often have the same design. Their points are drawn side by side.
-        shift = 1.13 ** (i - (len(names) - 1) / 2)
+        # Groups often have the same design. Smaller markers on larger ones keep all visible.
+        size = LARGEST_MARKER * (0.55**i if len(names) <= 4 else 0.8**i)
         points = ax.scatter(
-            table["D"][in_group] * shift,
+            table["D"][in_group],
             table["N"][in_group],
             c=table["loss"][in_group],
             norm=norm,
             cmap="cividis_r",
             marker=marker(i),
-            s=52,
+            s=size,
             edgecolor="white",
             linewidth=0.7,
             label=name or None,
-            zorder=3,
+            zorder=3 + i / 100,
         )
     log_axis(ax.xaxis, "D")
     log_axis(ax.yaxis, "N")
@@ -83,6 +87,7 @@ def plot_runs(runs: Runs, *, ax: Axes | None = None) -> Axes:
         for handle in legend.legend_handles:
             handle.set_array(None)  # else the colour of the first run
             handle.set_facecolor(style.GREY)
+            handle.set_sizes([45])
     return ax
 
 

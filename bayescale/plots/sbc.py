@@ -33,6 +33,7 @@ def plot_sbc(calibration: Calibration, *, prob: float = 0.95, ax: Axes | None = 
         The curve of a calibrated posterior lies inside the envelope. The difference plot
         and its envelope are those of Säilynoja et al. 2022, arXiv:2103.10522.
     """
+    style.require(calibration, Calibration, "plot_sbc")
     ax = style.axes(ax)
     n = len(calibration.pit)
     at, lower, upper = envelope(n, prob)

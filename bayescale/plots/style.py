@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bayescale.forecasting import Average
+from bayescale.errors import BayescaleError
+from bayescale.forecasting import FAR, Average
 from bayescale.units import format_count
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ STYLE = {
     "lines.linewidth": 2,
 }
 
+LABEL_INCHES = 0.6  # room for a tick label and the gap to the next
 UNITS = {
     "N": "parameters N",
     "D": "training tokens D",
@@ -71,14 +73,33 @@ def axes(ax: Axes | None = None) -> Axes:
     return figure()[1] if ax is None else ax
 
 
-def png(axes: Axes | np.ndarray, dpi: int = 130) -> bytes:
-    """The figure of these axes as png. The figure is closed."""
+def png(
+    axes: Axes | np.ndarray,
+    dpi: int = 130,
+    *,
+    size: tuple[float, float] | None = None,
+    kind: str = "png",
+) -> bytes:
+    """The figure of these axes as an image. The figure is closed.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes or array of them
+    dpi : int
+        Dots per inch.
+    size : tuple of float, optional
+        Width, and largest height, in inches. The sizes of text and lines do not change.
+    kind : {"png", "pdf", "svg"}
+    """
     import matplotlib.pyplot as plt
 
     of = np.ravel(np.asarray(axes, object))[0].figure
     buffer = io.BytesIO()
+    if size is not None:
+        width, height = of.get_size_inches()
+        of.set_size_inches(size[0], min(height * max(1.0, 0.75 * size[0] / width), size[1]))
     with plt.rc_context(STYLE):
-        of.savefig(buffer, format="png", dpi=dpi)
+        of.savefig(buffer, format=kind, dpi=dpi)
     plt.close(of)
     return buffer.getvalue()
 
@@ -105,7 +126,7 @@ def log_axis(axis: Axis, column: str) -> None:
     low, high = sorted(axis.get_view_interval())
     decades = np.log10(high / low)
     subs: Sequence[float] = (1.0,) if decades > 2.2 else (1.0, 2.0, 5.0)
-    stride = max(1, round(decades / 7))
+    stride = max(1, round(decades / min(7.0, _room(axis))))
     if column == "C":
         write = _scientific
     else:
@@ -113,6 +134,14 @@ def log_axis(axis: Axis, column: str) -> None:
     axis.set_major_locator(LogLocator(base=10.0**stride, subs=subs, numticks=12))
     axis.set_major_formatter(FuncFormatter(lambda v, _: write(v)))
     axis.set_minor_formatter(NullFormatter())
+
+
+def _room(axis: Axis) -> float:
+    """How many tick labels fit along an axis."""
+    if axis.axis_name != "x":
+        return 7.0
+    inches = axis.axes.figure.get_figwidth() * axis.axes.get_position().width
+    return max(2.0, inches / LABEL_INCHES)
 
 
 def _scientific(value: float) -> str:
@@ -151,3 +180,112 @@ def name_of_law(fit: Fit | Average) -> str:
     if isinstance(fit, Average) and len(fit.used) > 1:
         return f"the average of {len(fit.used)} laws"
     return next(iter(fit.used)) if isinstance(fit, Average) else fit.law.name
+
+
+#: The function that draws each kind of result.
+DRAWN_BY = {
+    "Allocation": "plot_allocation",
+    "Average": "plot_fit",
+    "Breaks": "plot_breaks",
+    "Calibration": "plot_sbc",
+    "Fit": "plot_fit",
+    "Forecast": "plot_forecast",
+    "Hypotheses": "plot_exponents",
+    "Link": "plot_link",
+    "Rollout": "plot_rollout",
+    "Runs": "plot_runs",
+}
+
+
+def require(result: object, types: type | tuple[type, ...], where: str) -> None:
+    """Raise an error if a plot is given a result of another type.
+
+    Parameters
+    ----------
+    result : object
+    types : type or tuple of type
+        What the plot draws.
+    where : str
+        Name of the plot.
+    """
+    if isinstance(result, types):
+        return
+    listed = types if isinstance(types, tuple) else (types,)
+    names = " or ".join(t.__name__ for t in listed)
+    got = type(result).__name__
+    other = DRAWN_BY.get(got)
+    hint = f"; {other} draws {got}" if other not in (None, where) else ""
+    if got == "Average" and "Fit" in names:
+        hint = "; give one of its fits, such as average.fits['chinchilla']"
+    raise BayescaleError(f"it draws {names}, got {got}{hint}", where=where)
+
+
+def shade_far(ax: Axes, largest: float) -> None:
+    """Shade where forecasts warn: beyond 100 times the largest run. Limits must be set before."""
+    left, right = ax.get_xlim()
+    if right > FAR * largest:
+        ax.axvspan(
+            max(FAR * largest, left),
+            right,
+            color="#f0e0d6",
+            zorder=0,
+            linewidth=0,
+            label=f"beyond {FAR:.0f} times the largest run",
+        )
+        ax.set_xlim(left, right)
+
+
+def place_labels(ax: Axes, labels: Sequence[tuple[str, float, float]], colour: str) -> None:
+    """Label points, without collisions and inside the axes.
+
+    A label for which there is no free place is left out. Limits and scales of the axes must be set
+    before.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+    labels : sequence of tuple
+        Text, x and y of each point.
+    colour : str
+    """
+    from matplotlib.transforms import Bbox
+
+    if not labels:
+        return
+    ax.figure.canvas.draw()
+    renderer, inside = ax.figure.canvas.get_renderer(), ax.get_window_extent()
+    pixel = ax.figure.dpi / 72
+    points = ax.transData.transform([(x, y) for _, x, y in labels])
+    taken = [
+        Bbox.from_bounds(x - 4 * pixel, y - 4 * pixel, 8 * pixel, 8 * pixel) for x, y in points
+    ]
+    legend = ax.get_legend()
+    taken += [legend.get_window_extent(renderer)] if legend else []
+    places = [
+        (dx * reach, dy * reach, ha)
+        for reach in (8, 14, 22)
+        for dx, dy, ha in ((-1, 0.7, "right"), (1, -0.7, "left"), (1, 0.7, "left"),
+                           (-1, -0.7, "right"), (0, 1, "center"), (0, -1, "center"))
+    ]  # fmt: skip
+    for i, (text, x, y) in enumerate(labels):
+        note = ax.annotate(
+            text,
+            (x, y),
+            xytext=(0, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+            color=colour,
+        )
+        for dx, dy, ha in places:
+            note.set_position((dx, dy))
+            note.set_ha(ha)
+            box = note.get_window_extent(renderer).padded(3 * pixel)
+            within = inside.x0 <= box.x0 and box.x1 <= inside.x1
+            within &= inside.y0 <= box.y0 and box.y1 <= inside.y1
+            others = [b for j, b in enumerate(taken) if j != i]
+            if within and not any(box.overlaps(b) for b in others):
+                taken.append(box)
+                break
+        else:
+            note.remove()

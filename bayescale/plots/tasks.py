@@ -57,6 +57,7 @@ def plot_breaks(
     BayescaleError
         For a label that no curve has, or a wrong number of axes.
     """
+    style.require(breaks, Breaks, "plot_breaks")
     labels = _chosen(group, breaks.labels, "curve", "plot_breaks")
     panels = _panels(len(labels), axes, "plot_breaks")
     prob, _ = defaults(ci_prob)
@@ -138,6 +139,7 @@ def plot_link(
     BayescaleError
         For a task that the link or the forecast does not have, or a wrong number of axes.
     """
+    style.require(link, Link, "plot_link")
     names = _chosen(tasks, tuple(link.tasks), "task", "plot_link")
     if forecast is not None:
         _chosen(names, tuple(forecast.data["task"].to_numpy()), "task in the forecast", "plot_link")

@@ -1,7 +1,17 @@
 """Results as tables of text, and as an HTML page."""
 
 from bayescale.reporting import tables
-from bayescale.reporting.page import findings, report, save_picture
+from bayescale.reporting.answers import allocation_curve, findings
+from bayescale.reporting.held_out import held_out_half
+from bayescale.reporting.page import report, save_picture
 from bayescale.reporting.tables import Table
 
-__all__ = ["Table", "findings", "report", "save_picture", "tables"]
+__all__ = [
+    "Table",
+    "allocation_curve",
+    "findings",
+    "held_out_half",
+    "report",
+    "save_picture",
+    "tables",
+]

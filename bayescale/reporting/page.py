@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bayescale.capabilities import Breaks, Link
-from bayescale.errors import ConvergenceWarning, LawError
-from bayescale.evaluation import Hypotheses
-from bayescale.forecasting import Average, allocate, forecast
+from bayescale.errors import BayescaleError
+from bayescale.evaluation import Hypotheses, Rollout
+from bayescale.forecasting import Allocation, Average, Forecast, losses_by_law
 from bayescale.intervals import defaults
 from bayescale.model import Fit, atomically
 from bayescale.plots import (
@@ -20,17 +20,21 @@ from bayescale.plots import (
     plot_breaks,
     plot_exponents,
     plot_fit,
-    plot_forecast,
     plot_link,
     plot_posterior,
     plot_residuals,
+    plot_rollout,
     plot_runs,
     png,
 )
 from bayescale.reporting import tables
-from bayescale.units import grid
+from bayescale.reporting.answers import Findings, allocation_curve, findings, main_group
+from bayescale.units import format_count, format_flop
 
-MOST_GROUPS = 12  # largest number of groups in the tables of forecasts and allocations
+#: Characters of a table, and inches of a figure, that fill the width of the page. All figures have
+#: the same width, so that their text has the same size.
+TABLE_WIDTH, FIGURE_WIDTH = 96, 10.0
+HIGHEST = 7.5  # inches
 
 
 @dataclass(frozen=True)
@@ -51,78 +55,15 @@ class Section:
     pictures: Sequence[Picture] = ()
 
 
-@dataclass(frozen=True)
-class Findings:
-    """The tables of a report, and its cautions."""
-
-    laws: tables.Table | None
-    posteriors: tuple[tables.Table, ...]
-    forecasts: tables.Table | None
-    allocations: tables.Table | None
-    notes: tuple[str, ...] = field(default=())
-
-    @property
-    def tables(self) -> list[tables.Table]:
-        """All tables: laws, parameters, forecasts, allocations."""
-        listed = (self.laws, *self.posteriors, self.forecasts, self.allocations)
-        return [table for table in listed if table is not None]
-
-
-def findings(
-    fit: Fit | Average, budgets: Sequence[float] = (), ci_prob: float | None = None
-) -> Findings:
-    """The tables of a fit: its parameters, and forecasts and allocations for the budgets.
-
-    Parameters
-    ----------
-    fit : Fit or Average
-        The table of an average lists its laws. Forecasts and allocations are of the mixture.
-    budgets : sequence of float
-        In FLOP.
-    ci_prob : float, optional
-        Probability of all intervals; 90 % by default.
-
-    Returns
-    -------
-    Findings
-        Warnings are not raised; their messages are in ``notes``. Warnings about convergence are
-        left out, because the check of the fit is shown with the tables.
-    """
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        ahead = split = None
-        groups = [m or None for m in fit.members()[:MOST_GROUPS]]
-        groups += [None] if fit.groups else []
-        if len(budgets) and not (fit.law.allocates or fit.law.columns == ("C",)):
-            warnings.warn(
-                f"no losses are forecast for these budgets: {fit.law.name} is a function of "
-                f"{', '.join(fit.law.columns)}, which do not follow from a budget in FLOP"
-            )
-        elif len(budgets):
-            ahead = tables.forecasts(
-                [forecast(fit, C=budgets, group=g, random_seed=fit.random_seed) for g in groups],
-                ci_prob,
-            )
-        if len(budgets) and fit.law.allocates:
-            try:
-                splits = [allocate(fit, budgets, group=g) for g in groups]
-                split = tables.allocations(splits, ci_prob)
-            except LawError as error:
-                warnings.warn(str(error))
-        laws = tables.laws(fit) if isinstance(fit, Average) else None
-        posteriors = tables.posteriors(fit, ci_prob)
-    notes = [str(w.message) for w in caught if not issubclass(w.category, ConvergenceWarning)]
-    return Findings(laws, posteriors, ahead, split, tuple(dict.fromkeys(notes)))
-
-
 def report(
     fit: Fit | Average,
     folder: str | Path = "report",
     *,
-    C: Sequence[float] = (),
+    C: Sequence[float] | None = None,
     ci_prob: float | None = None,
     command: str | None = None,
     found: Findings | None = None,
+    rollout: Rollout | str | None = None,
     hypotheses: Hypotheses | None = None,
     breaks: Breaks | None = None,
     link: Link | None = None,
@@ -136,14 +77,18 @@ def report(
         parameters and residuals are those of the law with the largest weight.
     folder : str or Path
         Created if it does not exist. Existing files of these names are replaced atomically.
-    C : sequence of float
-        Budgets in FLOP. The page has a forecast and an allocation for each.
+    C : sequence of float, optional
+        Budgets in FLOP. The page has a forecast and an allocation for each. By default 3, 10 and
+        30 times the compute of the largest run.
     ci_prob : float, optional
         Probability of all intervals; 90 % by default.
     command : str, optional
         The command line that made the report, to be shown on the page.
     found : Findings, optional
         The tables, if they have been computed already.
+    rollout : Rollout or str, optional
+        Forecasts of some of these runs from the others, shown in their own section; or a sentence
+        that says why there are none.
     hypotheses : Hypotheses, optional
         A comparison of laws on the same runs, shown in its own section.
     breaks : Breaks, optional
@@ -154,7 +99,8 @@ def report(
     Returns
     -------
     Path
-        The path of the page.
+        The path of the page. It begins with the answer, the risk and the next step; diagnostics
+        and parameters are in an appendix.
 
     Examples
     --------
@@ -170,13 +116,16 @@ def report(
     found = found or findings(fit, C, ci_prob)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # `findings` has put them on the page
-        sections = _sections(fit, found, C, ci_prob)
+        sections = _sections(fit, found, ci_prob)
+        if rollout is not None:
+            sections.append(_held_out(rollout, ci_prob))
         if hypotheses is not None:
-            sections.insert(-1, _hypotheses(hypotheses, ci_prob))
+            sections.append(_hypotheses(hypotheses, ci_prob))
         if link is not None:
-            sections.insert(-1, _link(link, ci_prob))
+            sections.append(_link(link, ci_prob))
         if breaks is not None:
-            sections.insert(-1, _breaks(breaks, ci_prob))
+            sections.append(_breaks(breaks, ci_prob))
+        appendix = _parameters(fit, found, ci_prob)
     environment = Environment(loader=PackageLoader("bayescale.reporting"), autoescape=True)
     by = f" by {', '.join(fit.groups)}" if fit.groups else ""
     members = list(fit.used.values()) if isinstance(fit, Average) else [fit]
@@ -185,13 +134,18 @@ def report(
     html = environment.get_template("report.html").render(
         title=f"{name} fitted to {len(fit.runs)} runs{by}",
         runs=repr(fit.runs).replace("<", "", 1).replace(">", "", 1),
+        answer=found.answers[0],
+        risk=found.answers[1],
+        next_step=found.next_step,
         passed=check.passed,
-        # The findings of several laws are many, so those that passed are folded away.
+        # The findings of several laws are many, so those that passed follow.
         findings=tables.problems(fit) if len(members) > 1 else check.findings,
         folded=[f for f in check.findings if f.level == "passed"] if len(members) > 1 else [],
         verdict=_verdict(check.passed, len(members) > 1),
-        notes=[*fit.runs.notes, *found.notes],
+        notes=[*found.notes, *fit.runs.notes],
         sections=sections,
+        appendix=appendix,
+        width=TABLE_WIDTH,
         command=command,
         laws=[f"{repr(m.law).strip('<>')}; {_settings(m)}" for m in members],
         seed=fit.random_seed,
@@ -220,87 +174,151 @@ def _settings(fit: Fit) -> str:
     return f"{text} by NUTS, target acceptance {facts.get('target_accept')}"
 
 
-def _sections(fit: Fit | Average, found: Findings, budgets, ci_prob) -> list[Section]:
-    """The sections about the fit alone."""
-    heaviest, of = fit, ""
-    if isinstance(fit, Average):
-        law, heaviest = next(iter(fit.used.items()))
-        of = f" of {law}, the law with the largest weight" if len(fit.used) > 1 else ""
-    prob, _ = defaults(ci_prob)
-    first = fit.members()[0] or None
-    name = ", ".join(first.values()) if first else "these runs"
+def _sections(fit: Fit | Average, found: Findings, ci_prob) -> list[Section]:
+    """The sections about forecasts, allocations and laws."""
     out = []
-    if isinstance(fit, Average) and found.laws is not None:
-        out.append(_laws(fit, found.laws))
-    if found.forecasts is not None:
-        pictures = []
-        seen = fit.runs.table["C"]
-        top = max(max(budgets), float(seen.max()))
-        ahead = forecast(
-            fit, C=grid(float(seen.median()), top, 40), group=first, random_seed=fit.random_seed
-        )
-        pictures = [
-            _picture(
-                plot_forecast(ahead, ci_prob=ci_prob),
-                f"Forecast for {name}"
-                + (" at the compute-optimal N and D." if fit.law.allocates else "."),
-            )
-        ]
+    ahead = [r for r in found.results if isinstance(r, Forecast)]
+    splits = [r for r in found.results if isinstance(r, Allocation)]
+    several = isinstance(fit, Average) and len(fit.used) > 1
+    prob, _ = defaults(ci_prob)
+    if ahead or fit.law.allocates or len(fit.law.columns) == 1:
         out.append(
             Section(
-                "Forecast losses",
+                "Forecast losses" if ahead else "The runs and the law",
                 f"The loss of a new run, trained like the fitted runs, lies in its interval with "
-                f"{100 * prob:g} % probability. 'mean loss' is the law with its drift, without the "
-                "scatter of a single run. The last column is the compute as a multiple "
-                "of the largest fitted run's: the larger it is, the more the forecast depends on "
-                f"{'the laws' if of else 'the law'}.",
-                [found.forecasts],
-                pictures,
+                f"{100 * prob:g} % probability. The last column is the compute as a multiple of "
+                "that of the largest fitted run: the larger it is, the more the forecast depends "
+                f"on {'the laws' if several else 'the law'}."
+                if ahead
+                else "",
+                [found.forecasts] if found.forecasts is not None else [],
+                [_forecast_picture(fit, ahead, several, ci_prob)],
             )
         )
-    if found.allocations is not None:
-        pictures = []
-        low = float(fit.runs.table["C"].median())
-        wide = allocate(fit, grid(low, max(*budgets, 10 * low), 30), group=first)
-        pictures = [
-            _picture(
-                plot_allocation(wide, ci_prob=ci_prob),
-                f"Optimal N and D for {name}. The vertical line marks the largest fitted run.",
-            )
-        ]
+    if splits:
+        group = main_group(fit)
+        (split,) = [s for s in splits if s.labels == (group or {})][:1] or splits[:1]
+        curve = allocation_curve(fit, found.budgets, group)
         out.append(
             Section(
                 "Compute-optimal allocation",
                 "'train' is the model size and the number of tokens with the lowest expected loss. "
-                "'expected regret' is the expected difference from the loss at the true optimum, "
-                "in nats per token. The optimal N and D can be uncertain although the regret is "
-                "small, because the loss changes little near the optimum.",
-                [found.allocations],
-                pictures,
+                "'expected regret' is the expected difference from the loss at the true optimum "
+                f"under {'the average of the laws' if several else 'the law'}; if the law is "
+                "wrong, it can be larger. The optimal N and D can be uncertain although the regret "
+                "is small, because the loss changes little near the optimum.",
+                found.allocations,
+                [
+                    _picture(
+                        plot_allocation(curve, ci_prob=ci_prob), _allocation_caption(split, ci_prob)
+                    )
+                ],
             )
         )
-    pictures = []
-    if fit.law.allocates or len(fit.law.columns) == 1:
-        shown = "the average of the laws" if of else "the fitted law"
-        at = " at the compute-optimal N and D" if fit.law.allocates else ""
-        pictures.append(
-            _picture(
-                plot_fit(fit, references="all", ci_prob=ci_prob), f"The runs, and {shown}{at}."
-            )
+    if isinstance(fit, Average) and found.laws is not None:
+        said = [_what_laws_say(fit, ahead, ci_prob)] if several and ahead else []
+        out.append(_laws(fit, [found.laws, *said]))
+    return out
+
+
+def _forecast_picture(fit, ahead: list[Forecast], several: bool, ci_prob) -> Picture:
+    """The runs of all groups, the law up to the budgets, and the forecasts."""
+    prob, _ = defaults(ci_prob)
+    axes = plot_fit(fit, references="all", forecasts=ahead, ci_prob=ci_prob)
+    shown = "the average of the laws" if several else "the fitted law"
+    at = " at the compute-optimal N and D" if fit.law.allocates else ""
+    caption = f"The runs, and {shown}{at} with its {100 * prob:g} % band."
+    if ahead:
+        group = main_group(fit) or {}
+        row = _of_group(ahead, group).summary(ci_prob).iloc[-1]
+        name = f" for {', '.join(group.values())}" if group else ""
+        caption = (
+            f"At {format_flop(row['C'])} FLOP a new run{name} is expected between "
+            f"{row.iloc[-2]:.3f} and {row.iloc[-1]:.3f} ({100 * prob:g} %, bars). {caption}"
         )
-    pictures += [
+    if isinstance(fit, Fit) and fit.law.published:
+        caption += (
+            " Grey lines are laws published for other data and tokenizers, whose losses are not "
+            "comparable."
+        )
+    return _picture(axes, caption)
+
+
+def _of_group(ahead: list[Forecast], group) -> Forecast:
+    """The forecast of one group, or the first if there is none of it."""
+    labels = (group or {}).items()
+    chosen = [a for a in ahead if all(str(a.data[g].values[0]) == v for g, v in labels)]
+    return (chosen or ahead)[0]
+
+
+def _allocation_caption(split: Allocation, ci_prob) -> str:
+    prob, kind = defaults(ci_prob)
+    row = split.summary(prob, kind).iloc[-1]
+    low, high = (row[f"N_{kind}{100 * prob:g}_{end}"] for end in ("lb", "ub"))
+    name = split.group.removeprefix(" for ") or "these runs"
+    return (
+        f"For {name} the optimal N at {format_flop(row['C'])} FLOP lies between "
+        f"{format_count(low)} and {format_count(high)} ({100 * prob:g} %); N grows as "
+        f"C^{row['a']:.2f}. The vertical line marks the largest fitted run; the shaded region is "
+        "beyond 100 times its compute. Rules and models were made with other data and tokenizers."
+    )
+
+
+def _what_laws_say(fit: Average, ahead: list[Forecast], ci_prob) -> tables.Table:
+    """The median loss of each law alone at the budgets, and how far the laws differ."""
+    group = main_group(fit)
+    data = _of_group(ahead, group).data
+    columns = [c for c in ("N", "D", "C") if c in data.coords]
+    by_point = [
+        losses_by_law(fit.used, {c: float(data[c][i]) for c in columns}, group)
+        for i in range(data.sizes["point"])
+    ]
+    rows = [
+        (name, f"{100 * fit.weights[name]:.0f} %", *(f"{p[name]:.3f}" for p in by_point))
+        for name in fit.used
+    ]
+    spread = [f"{100 * (max(p.values()) / min(p.values()) - 1):.1f} %" for p in by_point]
+    budgets = [f"loss at {format_flop(float(C))}" for C in data["C"]]
+    name = f" for {', '.join(group.values())}" if group else ""
+    return tables.Table(
+        f"Median loss of each law alone{name}",
+        ("law", "weight", *budgets),
+        (*rows, ("largest difference", "", *spread)),
+    )
+
+
+def _parameters(fit: Fit | Average, found: Findings, ci_prob) -> list[Section]:
+    """The sections of the appendix: parameters, residuals and the design."""
+    heaviest, of = fit, ""
+    if isinstance(fit, Average):
+        law, heaviest = next(iter(fit.used.items()))
+        of = f" of {law}, the law with the largest weight" if len(fit.used) > 1 else ""
+    surprising = heaviest.check().surprising
+    farthest = ""
+    if surprising is not None and len(surprising):
+        farthest = f" The most surprising run is row {surprising.index[0]}."
+    pictures = [
         _picture(
             plot_posterior(heaviest),
-            f"Posterior densities{of}, with the priors in grey.",
+            f"Posterior densities{of}, with the priors in grey: where they agree, the runs say "
+            "little about the parameter.",
         ),
         _picture(
             plot_residuals(heaviest),
-            f"Residuals{of}. Numbers are the rows of the most surprising runs.",
+            f"Residuals{of}.{farthest} Numbers are rows of the table.",
         ),
     ]
     if {"N", "D"} <= set(fit.runs.table):
-        pictures.append(_picture(plot_runs(fit.runs), "The fitted runs."))
-    out.append(
+        table = fit.runs.table
+        pictures.append(
+            _picture(
+                plot_runs(fit.runs),
+                f"The fitted runs: {format_count(table['N'].min())} to "
+                f"{format_count(table['N'].max())} parameters and {format_count(table['D'].min())} "
+                f"to {format_count(table['D'].max())} tokens.",
+            )
+        )
+    return [
         Section(
             "Parameters of the laws" if of else "Parameters of the law",
             "E is the irreducible loss. The amplitudes A and B are the parts of the reducible loss "
@@ -316,19 +334,39 @@ def _sections(fit: Fit | Average, found: Findings, budgets, ci_prob) -> list[Sec
             found.posteriors,
             pictures,
         )
-    )
-    return out
+    ]
 
 
-def _laws(average: Average, table: tables.Table) -> Section:
+def _laws(average: Average, listed: Sequence[tables.Table]) -> Section:
     differ = f"{average.difference[0].upper()}{average.difference[1:]}. "
     return Section(
-        "Laws",
+        "What each law says" if len(average.used) > 1 else "Law",
         f"{differ if len(average.used) > 1 else ''}Forecasts and allocations on this page are of "
         "the mixture of these laws in proportion to their weights, so their intervals include the "
         "uncertainty about the law. The log evidence is the log probability of the runs under a "
         "law and its priors; of two laws, the one with the larger value predicts the runs better.",
-        [table],
+        listed,
+    )
+
+
+def _held_out(held: Rollout | str, ci_prob) -> Section:
+    title = "Had we fitted the smaller half of these runs"
+    if isinstance(held, str):
+        return Section(title, held)
+    words = tables.coverage_in_words(held)
+    each = " Each group was fitted by itself." if held.each else ""
+    return Section(
+        title,
+        f"The runs below the median size were fitted, and the others forecast.{each} {words} "
+        "Neighbouring runs share deviations from the law, so that this is one test rather than "
+        "many.",
+        [tables.coverage(held)],
+        [
+            _picture(
+                plot_rollout(held),
+                f"{words} Bars are forecasts from the smaller half, points the measured losses.",
+            )
+        ],
     )
 
 
@@ -388,9 +426,19 @@ def _noted(notes: Sequence[str]) -> str:
 
 
 def _picture(axes: Any, caption: str) -> Picture:
-    return Picture(caption, base64.b64encode(png(axes)).decode())
+    return Picture(caption, base64.b64encode(png(axes, size=(FIGURE_WIDTH, HIGHEST))).decode())
 
 
 def save_picture(axes: Any, path: Path) -> None:
-    """Write the figure of these axes as a png file, atomically. The figure is closed."""
-    atomically(path, lambda temporary: temporary.write_bytes(png(axes)))
+    """Write the figure of these axes as a png, pdf or svg file, atomically; close the figure.
+
+    Raises
+    ------
+    BayescaleError
+        If the name of the file has another ending.
+    """
+    kind = Path(path).suffix.lower().lstrip(".")
+    if kind not in ("png", "pdf", "svg"):
+        raise BayescaleError(f"{path}: give a name that ends in .png, .pdf or .svg")
+    image = png(axes, kind=kind)
+    atomically(path, lambda temporary: temporary.write_bytes(image))

@@ -14,6 +14,7 @@ from bayescale.evaluation import LARGE, Hypotheses, Rollout
 from bayescale.forecasting import Allocation, Average, Forecast
 from bayescale.intervals import defaults, interval
 from bayescale.model import Fit
+from bayescale.text_tables import text_table
 from bayescale.units import format_count, format_flop
 
 #: The smallest density ratio that a few thousand draws can resolve.
@@ -22,11 +23,39 @@ RARE = 0.001
 
 @dataclass(frozen=True)
 class Table:
-    """A title, column heads, and cells as text."""
+    """A title, column heads, cells as text, and sentences to print below."""
 
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+    def text(self, width: int = 80) -> str:
+        """The heads and rows in lines of at most `width` characters, without broken words."""
+        return text_table(self.header, self.rows, width)
+
+    def blocks(self, width: int) -> list[Table]:
+        """The table in parts of at most `width` characters, each with the first column."""
+        sizes = [
+            max([max(map(len, head.split()), default=0), *(len(row[i]) for row in self.rows)])
+            for i, head in enumerate(self.header)
+        ]
+        parts, used = [[0]], sizes[0]
+        for i, size in enumerate(sizes[1:], 1):
+            if used + 2 + size > width and len(parts[-1]) > 1:
+                parts.append([0])
+                used = sizes[0]
+            parts[-1].append(i)
+            used += 2 + size
+        return [
+            Table(
+                self.title if k == 0 else f"{self.title} (continued)",
+                tuple(self.header[i] for i in part),
+                tuple(tuple(row[i] for i in part) for row in self.rows),
+                self.notes if k == len(parts) - 1 else (),
+            )
+            for k, part in enumerate(parts)
+        ]
 
 
 def laws(average: Average) -> Table:
@@ -117,57 +146,82 @@ def posterior(fit: Fit, ci_prob: float | None = None, title: str = "Posterior") 
 
 
 def forecasts(results: list[Forecast], ci_prob: float | None = None) -> Table:
-    """A row for each point: N, D and C, the loss of a new run, and the mean loss."""
+    """A row for each point: N, D and C, the loss of a new run, and the mean loss.
+
+    With groups, the mean loss is left out, so that the table is not wider than 80 characters.
+    """
     prob, kind = defaults(ci_prob)
-    frames = [f.summary(prob, kind) for f in results]
+    frames = [pd.DataFrame(f.summary(prob, kind)) for f in results]
     frame = pd.concat(frames, ignore_index=True)
     places = [c for c in frame.columns[: list(frame.columns).index("mean")] if c != "extrapolation"]
+    groups = [c for c in places if c in results[0].fit.groups or c == "series"]
+    places = [*groups, *(c for c in places if c not in groups)]
     rows = tuple(
         (
             *(_place(c, row[c]) for c in places),
             _interval(row, "loss"),
-            _interval(row, "mean"),
+            *([] if groups else [_interval(row, "mean")]),
             f"{row['extrapolation']:.3g}x",
         )
         for _, row in frame.iterrows()
     )
-    header = (*places, "loss of a new run", "mean loss", "multiple of the largest run")
-    return Table(f"Forecast: median ({100 * prob:g} % {kind}), nats per token", header, rows)
+    header = (*places, "loss of a new run", *([] if groups else ["mean loss"]), "times largest run")
+    return Table(f"Forecast: median ({100 * prob:g} % {kind}) of the loss", header, rows)
 
 
-def allocations(results: list[Allocation], ci_prob: float | None = None) -> Table:
-    """A row for each budget: the N and D to train, the optimum, and the expected regret."""
+def allocations(results: list[Allocation], ci_prob: float | None = None) -> list[Table]:
+    """Two tables with a row for each budget: the N and D to train, and the optimum."""
     prob, kind = defaults(ci_prob)
-    rows = []
+    fit = results[0].fit
+    grouped = bool(fit.groups)
+    under = "the average" if isinstance(fit, Average) and len(fit.used) > 1 else "the law"
+    train, optimum = [], []
     for result in results:
-        for _, row in result.summary(prob, kind).iterrows():
-            rows.append(
+        label = result.group.removeprefix(" for ") or "a new group"
+        first = (label,) if grouped else ()
+        for _, row in pd.DataFrame(result.summary(prob, kind)).iterrows():
+            budget = (*first, format_flop(row["C"]))
+            train.append(
                 (
-                    result.group.removeprefix(" for ") or "a new group"
-                    if result.fit.groups
-                    else "all",
-                    format_flop(row["C"]),
-                    f"{format_count(row['N_decision'])} on {format_count(row['D_decision'])}",
-                    _interval(row, "N", format_count),
-                    _interval(row, "D", format_count),
-                    _interval(row, "tokens_per_param", "{:.3g}".format),
-                    _interval(row, "loss"),
-                    _interval(row, "a", "{:.2f}".format),
+                    *budget,
+                    format_count(row["N_decision"]),
+                    format_count(row["D_decision"]),
+                    f"{row['D_decision'] / row['N_decision']:.3g}",
+                    _interval(row, "loss_new_run"),
                     f"{row['expected_regret']:.4f}",
                 )
             )
-    header = (
-        "group",
-        "C",
-        "train",
-        "optimal N",
-        "optimal D",
-        "tokens per parameter",
-        "loss at the optimum",
-        "a in N* ~ C^a",
-        "expected regret",
-    )
-    return Table(f"Allocation: median ({100 * prob:g} % {kind})", header, tuple(rows))
+            optimum.append(
+                (
+                    *budget,
+                    _interval(row, "N", format_count),
+                    _interval(row, "tokens_per_param", "{:.3g}".format),
+                    _interval(row, "a", "{:.2f}".format),
+                )
+            )
+    groups = ("group",) if grouped else ()
+    interval = f"median ({100 * prob:g} % {kind})"
+    return [
+        Table(
+            f"Allocation: {interval}",
+            (
+                *groups,
+                "C",
+                "train N",
+                "on D tokens",
+                "tokens per N",
+                "loss of a new run",
+                "expected regret",
+            ),
+            tuple(train),
+            (f"The expected regret is an expectation under {under}, not a bound.",),
+        ),
+        Table(
+            f"Optimal N: {interval}",
+            (*groups, "C", "optimal N", "tokens per N", "a in N* ~ C^a"),
+            tuple(optimum),
+        ),
+    ]
 
 
 def coverage(rollout: Rollout) -> Table:
@@ -193,11 +247,24 @@ def coverage(rollout: Rollout) -> Table:
         "90 %",
         "80 %",
         "50 %",
-        "interval score (90 %)",
+        "interval score",
         "CRPS",
-        "interval score / log-Huber's",
+        "score / log-Huber's",
     )
-    return Table("Coverage of held-out runs; scores of log loss", header, rows)
+    title = "Coverage of held-out runs; scores of log loss (interval score of 90 %)"
+    return Table(title, header, rows)
+
+
+def coverage_in_words(rollout: Rollout) -> str:
+    """A sentence: how many held-out runs lie inside their intervals of the default probability."""
+    prob, _ = defaults()
+    level = f"{100 * prob:.0f}"
+    fitted = rollout.points[rollout.points["method"] == "bayescale"]
+    parts = [
+        f"{int(part[f'inside{level}'].sum())} of {len(part)} ({law})"
+        for law, part in fitted.groupby("law", sort=False)
+    ]
+    return f"Held-out runs inside their {level} % intervals: {', '.join(parts)}."
 
 
 def hypotheses(result: Hypotheses, ci_prob: float | None = None) -> Table:

@@ -50,7 +50,10 @@ def test_json_has_the_same_and_null_for_nan(capsys, tmp_path):
     )
     assert json.loads(capsys.readouterr().out) == {
         "seed": 1,
-        "tables": [{"title": "A title", "header": ["run", "loss"], "rows": [["first", "2.5"]]}],
+        "tables": [
+            {"title": "A title", "header": ["run", "loss"], "rows": [["first", "2.5"]], "notes": []}
+        ],
+        "answer": "In short.",
         "notes": ["be careful"],
         "picture": str(tmp_path),
         "rows": [{"loss": None}],

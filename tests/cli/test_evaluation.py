@@ -63,7 +63,7 @@ def test_hypotheses_print_the_verdict_of_a_rollout_and_tables(table, run):
     assert ended.out.startswith("The rollout ")
     for text in (
         "Laws compared",
-        "rollout log score",
+        "rollout",
         "a in N* ~ C^a",
         "Claims",
         "P(E > 0 predicts better)",
@@ -86,4 +86,5 @@ def test_a_report_compares_its_law_with_others(table, folder, run):
     page = (folder / "both" / "index.html").read_text()
     assert "<h2>Comparison of laws</h2>" in page
     assert "published values" in page
-    assert done.out.startswith("LOO ")
+    assert done.out.startswith("With ")
+    assert "\nLOO " in done.out

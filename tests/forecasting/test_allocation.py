@@ -22,6 +22,9 @@ LAWS = {
     "kaplan_floor": {"E": 1.7, **KAPLAN, "alpha_N": 0.3, "alpha_D": 0.2},
 }
 
+#: Budgets are chosen for their arithmetic. Tests of the warning assert it.
+pytestmark = pytest.mark.filterwarnings("ignore::bayescale.errors.ExtrapolationWarning")
+
 #: Of the law alone. The drift beyond the runs has tests of its own.
 allocate, regret = (partial(f, drift="off") for f in (bs.allocate, bs.regret))
 
@@ -285,7 +288,8 @@ def test_the_summary_of_a_split_has_decision_optimum_and_regret(wide):
 def test_splits_and_waste_describe_themselves(wide):
     with pytest.warns(bs.ConvergenceWarning):
         split, waste = repr(allocate(wide, 1e22)), repr(regret(wide, "7B", "15T"))
-    assert split.startswith("<Allocation by chinchilla, 1 budget(s)>\n  1e22 FLOP: train ")
+    assert "\n<Allocation by chinchilla, 1 budget(s)>\n  1e22 FLOP: train " in split
+    assert "under the law" in split
     assert "7B on 15T tokens: " in waste
 
 

@@ -342,14 +342,14 @@ def test_the_summary_places_each_point_and_says_what_is_expected(c4_fit):
 
 
 def test_a_forecast_describes_itself(openlm_fit):
-    head, first, *_, last = repr(
-        forecast(openlm_fit, N=["1B"] * 8, D="140B", group="c4")
-    ).splitlines()
+    ahead = forecast(openlm_fit, N=["1B"] * 8, D="140B", group="c4")
+    answer, head, first, *_, last = repr(ahead).splitlines()
+    assert answer == ahead.bottom_line()
     assert head == "<Forecast by chinchilla for c4, 8 point(s)>"
     assert first.startswith("  N 1B, D 140B, C 8.4e20: loss 2.")
     assert last == "  ..."
     mixed = forecast(openlm_fit, pd.DataFrame({"N": 1e9, "D": 1e10, "dataset": ["c4"] * 2}))
-    assert repr(mixed).startswith("<Forecast by chinchilla, 2 point(s)>")
+    assert repr(mixed).splitlines()[1] == "<Forecast by chinchilla, 2 point(s)>"
 
 
 def test_the_fitted_runs_lie_in_their_own_intervals(openlm_fit, openlm):

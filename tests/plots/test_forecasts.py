@@ -49,7 +49,8 @@ def test_observed_runs_are_drawn_on_top_in_another_colour(c4_fit, openlm, clouds
 
 
 def test_an_allocation_has_two_panels_with_known_models(c4_fit, check_axis, legend):
-    split = bs.allocate(c4_fit, bs.grid(1e22, 1e26, 12))
+    with pytest.warns(bs.ExtrapolationWarning):
+        split = bs.allocate(c4_fit, bs.grid(1e22, 1e26, 12))
     panels = bs.plot_allocation(split)
     for ax, column, label in zip(panels, "ND", (PARAMETERS, TOKENS), strict=True):
         check_axis(ax.xaxis, COMPUTE, FLOP)
@@ -59,7 +60,8 @@ def test_an_allocation_has_two_panels_with_known_models(c4_fit, check_axis, lege
     assert {"Kaplan et al. 2020", "Hoffmann et al. 2022"} < set(legend(panels[0]))
     bare = bs.plot_allocation(split, landmarks=False)
     assert not any(ax.texts for ax in bare)
-    assert legend(bare[0])[-1] == "lowest expected loss"
+    assert "Kaplan et al. 2020" not in legend(bare[0])
+    assert legend(bare[0])[-1] == "beyond 100 times the largest run"
 
 
 def test_one_budget_is_refused(c4_fit):

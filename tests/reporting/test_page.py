@@ -11,7 +11,7 @@ import pytest
 import bayescale as bs
 from bayescale.inference import Evidence
 from bayescale.model.findings import Check, Finding
-from bayescale.reporting import findings, tables
+from bayescale.reporting import findings, held_out_half, tables
 
 VALUES = {
     "chinchilla": {"E": 1.7, "A": 1.0, "B": 0.7, "alpha": 0.27, "beta": 0.24},
@@ -112,12 +112,15 @@ def test_with_groups_only_the_heaviest_law_has_one(average_of, openlm, tmp_path)
 def test_a_report_of_an_average_saves_it(two, tmp_path):
     page = bs.report(two, tmp_path, C=[1e21]).read_text(encoding="utf-8")
     assert bs.Average.load(tmp_path / "fit.nc").weights == two.weights
-    headings = re.findall("<h2>(.*?)</h2>", page)
-    assert [h for h in headings if h != "Cautions"] == [
-        "Laws",
+    assert re.findall("<h2>(.*?)</h2>", page) == [
+        "Answer",
+        "Risk",
+        "Next step",
         "Forecast losses",
         "Compute-optimal allocation",
-        "Parameters of the laws",
+        "What each law says",
+        "Appendix: diagnostics",
+        "Appendix: parameters of the laws",
         "How to reproduce this",
     ]
     assert html.escape(f"they differ by {two.difference.rsplit(' by ')[1]}") in page
@@ -133,8 +136,103 @@ def test_an_average_of_one_law_is_shown_as_that_law(average_of, c4, tmp_path):
 def test_laws_without_a_split_of_a_budget_leave_a_note(average_of, c4, tmp_path):
     average = average_of(c4, {"chinchilla": 0.6, "power": 0.4})
     found = findings(average, [1e22])
-    assert found.forecasts is found.allocations is None
-    (note,) = found.notes
+    assert found.forecasts is None
+    assert found.allocations == ()
+    note = found.notes[0]
     assert note.startswith("no losses are forecast for these budgets: average of chinchilla")
     page = bs.report(average, tmp_path, C=[1e22], found=found).read_text(encoding="utf-8")
     assert html.escape(note) in page
+
+
+# -- the first page ----------------------------------------------------------------------------
+
+
+def test_without_budgets_three_multiples_of_the_largest_run_are_taken(two, c4):
+    found = findings(two, None)
+    largest = float(c4.table["C"].max())
+    assert found.budgets == (3 * largest, 10 * largest, 30 * largest)
+    assert found.notes[0].startswith("no budgets were given: forecasts are for 3, 10 and 30 times")
+    assert findings(two, [1e22]).budgets == (1e22,)
+    assert not [n for n in findings(two, [1e22]).notes if "no budgets" in n]
+
+
+def test_the_page_begins_with_the_answer_the_risk_and_a_next_step(two, tmp_path):
+    page = html.unescape(bs.report(two, tmp_path, C=[1e22, 1e23]).read_text(encoding="utf-8"))
+    split = bs.allocate(two, [1e22, 1e23])
+    first = page[: page.index("<h2>Forecast losses</h2>")]
+    answer, risk = split.bottom_line().split(" Main reason for doubt: ")
+    assert first.index(answer) < first.index(risk) < first.index("<h2>Next step</h2>")
+    assert "<img" not in first
+
+
+def test_the_next_step_after_a_failed_check_is_to_mend_it(two):
+    failed = (Finding("misfit", "failed", "bends", "try another law"),)
+    two.fits["kaplan_floor"].__dict__["_check"] = Check(failed, None)
+    assert findings(two, [1e23]).next_step == (
+        "Do not use these numbers. First mend the fit: try another law."
+    )
+
+
+def test_the_next_step_is_a_run_in_between_with_its_interval(two, c4):
+    for fit in two.fits.values():
+        fit.__dict__["_check"] = Check((), None)
+    largest = float(c4.table["C"].max())
+    step = findings(two, [90 * largest]).next_step
+    trial = bs.forecast(two, C=90**0.5 * largest)
+    low, high = np.quantile(trial.data["loss"], [0.05, 0.95])
+    assert f"({low:.3f} to {high:.3f})" in step
+
+
+def test_an_unusual_ratio_is_remarked(by_hand, c4):
+    values = {**VALUES["chinchilla"], **NOISE}
+    usual = by_hand(c4, "chinchilla", values | {"A": 0.4, "B": 0.4, "alpha": 0.3, "beta": 0.3})
+    odd = by_hand(c4, "chinchilla", values | {"A": 4.0, "B": 0.2, "alpha": 0.3, "beta": 0.3})
+
+    def remarks(fit):
+        return [n for n in findings(fit, [1e21]).notes if "tokens per parameter, far from" in n]
+
+    for fit, expected in ((usual, 0), (odd, 1)):
+        ratio = bs.allocate(fit, 1e21).data["tokens_per_param"].median()
+        assert (abs(np.log(ratio / 20)) > np.log(2)) == bool(expected)
+        assert len(remarks(fit)) == expected
+
+
+def test_no_table_is_wider_than_the_page(average_of, openlm, tmp_path):
+    weights = {"chinchilla": 0.3, "kaplan_floor": 0.7}
+    average = average_of(openlm, weights, groups=["dataset"])
+    page = html.unescape(bs.report(average, tmp_path).read_text(encoding="utf-8"))
+    rows = [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", page)]
+    widths = [sum(map(len, row)) + 2 * len(row) for row in rows if row]
+    assert len(widths) > 20
+    assert max(widths) <= 100
+    assert "white-space: nowrap" not in page
+    assert "img { width: 100%" in page
+
+
+def test_figures_have_one_width_and_the_page_can_be_printed(two, tmp_path):
+    import base64
+    import struct
+
+    page = bs.report(two, tmp_path, C=[1e22]).read_text(encoding="utf-8")
+    pictures = [base64.b64decode(b) for b in re.findall(r'base64,([^"]+)"', page)]
+    assert len({struct.unpack(">I", p[16:20]) for p in pictures}) == 1
+    captions = re.findall("<figcaption>(.*?)</figcaption>", page)
+    assert len(captions) == len(pictures)
+    assert "are expected" in captions[0] or "is expected between" in captions[0]
+    assert "@media print" in page
+
+
+def test_a_rollout_or_the_reason_for_its_absence_is_shown(two, c4, tmp_path):
+    half = held_out_half(two.fits["chinchilla"], draws=100)
+    page = bs.report(two, tmp_path, C=[1e22], rollout=half).read_text(encoding="utf-8")
+    inside = int(half.points["inside90"].sum())
+    assert f"inside their 90 % intervals: {inside} of {len(c4) // 2} (chinchilla)" in page
+    page = bs.report(two, tmp_path, C=[1e22], rollout="No runs were held out, because.")
+    assert "No runs were held out, because." in page.read_text(encoding="utf-8")
+
+
+def test_too_few_runs_are_not_held_out(by_hand, c4):
+    values = {**VALUES["chinchilla"], **NOISE}
+    few = c4[np.arange(len(c4)) < 9]
+    reason = held_out_half(by_hand(few, "chinchilla", values))
+    assert reason.startswith("No runs were held out, because there are too few")

@@ -1,0 +1,165 @@
+"""Reasons to doubt a forecast or an allocation, the most serious first."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from bayescale.errors import ExtrapolationWarning
+from bayescale.forecasting.members import losses_by_law
+from bayescale.model import Fit
+from bayescale.units import format_count, format_flop
+
+#: Multiple of the largest training compute, or share of the smallest, beyond which a result warns.
+FAR = 100.0
+#: A model smaller than the smallest fitted one by less than this share is not reported.
+ROUNDING = 0.02
+#: Share of the width of the interval of the mean above which a spread between laws is reported.
+SPREAD = 0.5
+#: A law of less weight is not the main reason for doubt.
+SMALLEST_WEIGHT = 0.25
+#: Extrapolation that is mentioned where there is no other reason for doubt.
+BEYOND = 1.5
+#: Extrapolation that is a more important reason for doubt than outliers or structure in residuals.
+FURTHER = 3.0
+#: Findings of a check that say that the priors determine the result.
+ABOUT_PRIORS = ("design", "information", "runs", "prior")
+
+
+def scale_column(fit, place: Mapping[str, np.ndarray]) -> str:
+    """The column in which extrapolation is measured: compute, else the first of the law."""
+    return "C" if "C" in place and "C" in fit.runs else fit.law.columns[0]
+
+
+def extrapolation(fit, place: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The ratio of the scale of each point to that of the largest run; dims (point,)."""
+    column = scale_column(fit, place)
+    return np.asarray(place[column], float) / float(fit.runs.table[column].max())
+
+
+def distances(fit, place: Mapping[str, np.ndarray], *, beyond: bool = True) -> list[str]:
+    """Sentences about points far beyond or below the runs; empty if there are none.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    place : mapping of str to numpy.ndarray
+        Columns in absolute units, dims (point,).
+    beyond : bool
+        Whether to report points beyond the largest run.
+    """
+    column = scale_column(fit, place)
+    at, table = np.asarray(place[column], float), fit.runs.table
+    above, below = at / float(table[column].max()), at / float(table[column].min())
+    out = []
+    if beyond and (above > FAR).any():
+        out.append(
+            f"{int((above > FAR).sum())} point(s) lie beyond {FAR:.0f} times the largest "
+            f"fitted run (up to {above.max():.3g} times): the runs are not "
+            "informative about deviations from the law at this distance"
+        )
+    if (below < 1 / FAR).any():
+        write = format_flop if column == "C" else format_count
+        out.append(
+            f"{int((below < 1 / FAR).sum())} point(s) lie more than {FAR:.0f} times below the "
+            f"smallest fitted run (down to {write(at.min())}, smallest run "
+            f"{write(float(table[column].min()))}): the runs are not informative there"
+        )
+    if "N" in place and "N" in table:
+        N, smallest = np.asarray(place["N"], float), float(table["N"].min())
+        small = smallest * (1 - ROUNDING) > N
+        if small.any():
+            out.append(
+                f"{int(small.sum())} point(s) have fewer parameters than the smallest fitted "
+                f"model ({format_count(smallest)}; down to {format_count(N.min())}): the law is "
+                "extrapolated to smaller models"
+            )
+    return out
+
+
+def warn_of_distance(fit, place: Mapping[str, np.ndarray], stacklevel: int) -> None:
+    """Give one `ExtrapolationWarning` for all points far from the runs."""
+    if found := distances(fit, place):
+        warnings.warn("; ".join(found), ExtrapolationWarning, stacklevel=stacklevel + 1)
+
+
+def doubts(
+    fits: Mapping[str, Fit],
+    weights: Mapping[str, float],
+    point: Mapping[str, float],
+    group: Mapping[str, str] | None,
+    width: float,
+    below: Sequence[str] = (),
+    times: float = 0.0,
+) -> tuple[str, ...]:
+    """Reasons not to believe a result at a point, the most serious first.
+
+    Parameters
+    ----------
+    fits : mapping of str to Fit
+        One fit, or the fits of an average that are used.
+    weights : mapping of str to float
+    point : mapping of str to float
+        The columns of the laws.
+    group : mapping of str to str, optional
+        A fitted group.
+    width : float
+        Width of the interval of the mean log loss at the point.
+    below : sequence of str
+        Sentences of `distances` about points below the runs.
+    times : float
+        Compute as a multiple of that of the largest run.
+
+    Returns
+    -------
+    tuple of str
+        Clauses without a full stop: failed checks, distance from the runs, laws that disagree,
+        results that the priors determine, other cautions of the check, and a moderate distance.
+    """
+    failed, priors, others = [], [], []
+    heaviest = max(weights[name] for name in fits)
+    for name, fit in fits.items():
+        if weights[name] < min(SMALLEST_WEIGHT, heaviest):
+            continue
+        of = f" of {name}" if len(fits) > 1 else ""
+        for finding in fit.check().problems:
+            if finding.level == "failed":
+                failed.append(f"the fit{of} FAILED its check ({finding.name}: {finding.text})")
+            else:
+                text = f"{finding.name} check{of}: {finding.text}"
+                (priors if finding.name in ABOUT_PRIORS else others).append(text)
+    far, further, mild = [], [], []
+    if times > FAR:
+        far.append(
+            f"the run has {times:.3g} times the compute of the largest fitted run, and these runs "
+            "say little about how far the law holds there"
+        )
+    elif times > BEYOND:
+        (further if times >= FURTHER else mild).append(
+            f"the run has {times:.3g} times the compute of the largest fitted run, where the law "
+            "may no longer hold"
+        )
+    differ = _disagreement(fits, point, group, width)
+    ordered = [*failed, *far, *differ, *priors, *further, *others, *mild, *below]
+    return tuple(dict.fromkeys(ordered))
+
+
+def main_reason(reasons: Sequence[str]) -> str:
+    """A sentence with the main reason for doubt, or a sentence that says that there is none."""
+    if not reasons:
+        return "No reason for doubt was found: the check passed and the runs reach this scale."
+    return f"Main reason for doubt: {reasons[0]}."
+
+
+def _disagreement(fits, point, group, width: float) -> list[str]:
+    """A clause if the laws differ by much of the width of the interval."""
+    if len(fits) < 2:
+        return []
+    expected = losses_by_law(fits, point, group)
+    spread = np.log(max(expected.values()) / min(expected.values()))
+    if spread < SPREAD * width:
+        return []
+    listed = ", ".join(f"{loss:.4g} ({name})" for name, loss in expected.items())
+    return [f"the laws disagree by {100 * np.expm1(spread):.1f} % there: they expect {listed}"]

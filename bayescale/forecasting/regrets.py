@@ -1,0 +1,153 @@
+"""The regret of a choice of N and D: excess loss, and compute that the best split would save."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayescale.errors import LawError
+from bayescale.forecasting.averaging import Average
+from bayescale.forecasting.law_draws import LawDraws, law_draws, mixed
+from bayescale.intervals import SAMPLE, Summary, table
+from bayescale.model import Fit
+from bayescale.units import as_counts, format_count, format_flop
+
+#: Bisection steps for wasted compute, and the largest ratio of compute to necessary compute.
+BISECTIONS, LARGEST_WASTE = 50, 1e9
+#: A choice may cost more than its budget by this share, because of rounding.
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Regret:
+    """The regret of a choice of N and D relative to the best split of its budget.
+
+    Attributes
+    ----------
+    data : xarray.Dataset
+        Dims (chain, draw, point): ``excess_loss`` (nats per token above the optimum) and
+        ``wasted_share`` (the share of the budget that the best split would not need to reach the
+        same loss). Coordinates of ``point``: ``N``, ``D`` and the budget ``C``.
+    fit : Fit or Average
+        The posterior under which the regret is computed.
+    """
+
+    data: xr.Dataset = field(repr=False)
+    fit: Fit | Average = field(repr=False)
+
+    def summary(self, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
+        """One row for each choice: expected excess loss, expected wasted compute, and intervals.
+
+        Parameters
+        ----------
+        ci_prob : float, optional
+            Probability of the intervals.
+        ci_kind : {"eti", "hdi"}, optional
+            Kind of the intervals; by default ArviZ's ``stats.ci_kind``.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``N``, ``D``, ``C``, ``expected_excess_loss`` (nats per token), ``expected_wasted_flop``
+            (FLOP), then median and interval of ``excess_loss`` and ``wasted_share``.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the fit failed its check.
+        """
+        self.fit.warn_if_failed()
+        data = self.data
+        expected = pd.DataFrame(
+            {
+                **{c: data[c].to_numpy() for c in "NDC"},
+                "expected_excess_loss": data["excess_loss"].mean(SAMPLE).to_numpy(),
+                "expected_wasted_flop": (data["wasted_share"].mean(SAMPLE) * data["C"]).to_numpy(),
+            }
+        )
+        parts = [table(data[v], v, ci_prob, ci_kind) for v in ("excess_loss", "wasted_share")]
+        return Summary(pd.concat([expected, *parts], axis=1))
+
+    def __repr__(self) -> str:
+        rows = [
+            f"  {format_count(r.N)} on {format_count(r.D)} tokens: {r.expected_excess_loss:.4f} "
+            f"nats above the best, {100 * r.expected_wasted_flop / r.C:.0f} % of the compute wasted"
+            for r in self.summary().itertuples()
+        ]
+        return "\n".join(["<Regret>", *rows])
+
+
+def regret(fit: Fit | Average, N, D, C=None, *, group=None, drift: str = "auto") -> Regret:
+    """Excess loss and wasted compute of a choice of N and D.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+        The posterior of a law in N and D, or of several.
+    N, D : float, str or array_like
+        The choices: parameters and tokens.
+    C : float, str or array_like, optional
+        The budget in FLOP; by default the cost of N and D, counted as for the fitted runs.
+    group : str or mapping, optional
+        As in `allocate`.
+    drift : {"auto", "off"}
+        As in `allocate`.
+
+    Returns
+    -------
+    Regret
+        For an average, each draw is compared with the best split under the law it belongs to.
+
+    Raises
+    ------
+    LawError
+        As for `allocate`; also if the choices differ in length or cost more than their budget.
+    FitError
+        If a group is unknown, or if several are given.
+
+    Examples
+    --------
+    >>> import bayescale as bs
+    >>> fit = bs.fit(bs.Runs.example("openlm").query("dataset == 'c4'"), random_seed=1)
+    >>> waste = bs.regret(fit, N="7B", D="15T").summary()
+    >>> bool(waste["expected_excess_loss"][0] > 0)
+    True
+    """
+    laws = law_draws(fit, group, drift)
+    given = {"N": as_counts(N, "N"), "D": as_counts(D, "D")}
+    given |= {} if C is None else {"C": as_counts(C, "C")}
+    if len({len(v) for v in given.values()} - {1}) > 1:
+        lengths = ", ".join(f"{c}: {len(v)}" for c, v in given.items())
+        raise LawError(f"the choices differ in length ({lengths}): give one value or equally many")
+    N, D, *rest = np.broadcast_arrays(*given.values())
+    cost = fit.runs.flop_factor * N * D
+    budget = rest[0] if rest else cost
+    if (cost > budget * (1 + ROUNDING)).any():
+        raise LawError(
+            f"N and D cost up to {format_flop(cost.max())} FLOP, more than the budget C "
+            f"of {format_flop(budget.max())}: lower N or D, or raise C"
+        )
+    N, D, budget = (xr.DataArray(v, dims="point") for v in (N, D, budget))
+    data = mixed(laws, [_waste(law, N, D, budget) for law in laws])
+    data = data.transpose("chain", "draw", "point").assign_coords(N=N, D=D, C=budget)
+    return Regret(data, fit)
+
+
+def _waste(law: LawDraws, N: xr.DataArray, D: xr.DataArray, budget: xr.DataArray) -> xr.Dataset:
+    """Excess loss and wasted share relative to the best split; dims (chain, draw, point)."""
+
+    def best(compute: xr.DataArray) -> xr.DataArray:
+        return law.loss_on_budget(compute, law.best_N(compute))
+
+    reached = law.loss(N, D)
+    excess = reached - best(budget)
+    drift = law.drift(N, D)
+    low, high = xr.zeros_like(excess) - np.log(LARGEST_WASTE), xr.zeros_like(excess)
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        enough = best(budget * np.exp(middle)) <= reached
+        low, high = xr.where(enough, low, middle), xr.where(enough, middle, high)
+    return xr.Dataset(dict(excess_loss=excess * drift, wasted_share=-np.expm1(high)))

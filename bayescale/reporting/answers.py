@@ -1,0 +1,239 @@
+"""The tables, answers and cautions of a report."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from bayescale.errors import ConvergenceWarning, ExtrapolationWarning, LawError
+from bayescale.forecasting import (
+    Allocation,
+    Average,
+    Forecast,
+    allocate,
+    beyond_largest,
+    forecast,
+    main_reason,
+)
+from bayescale.model import Fit
+from bayescale.reporting import tables
+from bayescale.units import format_count, format_flop, grid
+
+MOST_GROUPS = 12  # largest number of groups in the tables of forecasts and allocations
+#: Multiples of the largest run's compute that are forecast if no budgets are given.
+MULTIPLES = (3, 10, 30)
+#: Tokens per parameter of Hoffmann et al. 2022, and a factor that counts as far from it.
+RULE_OF_THUMB, FAR_FROM_RULE = 20.0, 2.0
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The tables of a report, its answers and its cautions.
+
+    Attributes
+    ----------
+    laws, forecasts : Table or None
+    posteriors, allocations : sequence of Table
+    answers : tuple of str
+        The bottom line in two sentences: what to train and what it would reach, and the main
+        reason for doubt.
+    next_step : str
+    notes : tuple of str
+        Cautions, and remarks about the budgets.
+    budgets : tuple of float
+        In FLOP.
+    results : tuple of Forecast and Allocation
+        What the tables show, one of each for every group.
+    """
+
+    laws: tables.Table | None
+    posteriors: tuple[tables.Table, ...]
+    forecasts: tables.Table | None
+    allocations: tuple[tables.Table, ...]
+    answers: tuple[str, ...]
+    next_step: str
+    notes: tuple[str, ...] = field(default=())
+    budgets: tuple[float, ...] = ()
+    results: tuple[Forecast | Allocation, ...] = ()
+
+    @property
+    def tables(self) -> list[tables.Table]:
+        """All tables: forecasts, allocations, laws, parameters."""
+        listed = (self.forecasts, *self.allocations, self.laws, *self.posteriors)
+        return [table for table in listed if table is not None]
+
+    def numbers(self) -> pd.DataFrame:
+        """The summaries of all forecasts and allocations in one table, numbers not rounded."""
+        parts = []
+        for result in self.results:
+            kind = "forecast" if isinstance(result, Forecast) else "allocation"
+            frame = pd.DataFrame(result.summary())
+            if kind == "allocation":
+                frame = frame.assign(**result.labels)
+            frame.insert(0, "result", kind)
+            parts.append(frame)
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def findings(
+    fit: Fit | Average, budgets: Sequence[float] | None = (), ci_prob: float | None = None
+) -> Findings:
+    """The tables of a fit: its parameters, and forecasts and allocations for the budgets.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+        The table of an average lists its laws. Forecasts and allocations are of the mixture.
+    budgets : sequence of float, optional
+        In FLOP. None stands for 3, 10 and 30 times the compute of the largest run.
+    ci_prob : float, optional
+        Probability of all intervals; 90 % by default.
+
+    Returns
+    -------
+    Findings
+        Warnings are not raised; their messages are in ``notes``. Warnings about convergence are
+        left out, because the check of the fit is shown with the tables.
+    """
+    budgeted = fit.law.allocates or fit.law.columns == ("C",)
+    chosen, remark = _budgets(fit, budgets, budgeted)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ahead: list[Forecast] = []
+        splits: list[Allocation] = []
+        groups = [m or None for m in fit.members()[:MOST_GROUPS]]
+        groups += [None] if fit.groups else []
+        if len(chosen) and not budgeted:
+            warnings.warn(
+                f"no losses are forecast for these budgets: {fit.law.name} is a function of "
+                f"{', '.join(fit.law.columns)}, which do not follow from a budget in FLOP"
+            )
+        elif len(chosen):
+            ahead = [forecast(fit, C=chosen, group=g, random_seed=fit.random_seed) for g in groups]
+        if len(chosen) and fit.law.allocates:
+            try:
+                splits = [allocate(fit, chosen, group=g) for g in groups]
+            except LawError as error:
+                warnings.warn(str(error))
+        laws = tables.laws(fit) if isinstance(fit, Average) else None
+        posteriors = tables.posteriors(fit, ci_prob)
+        answer, reasons = _answer(fit, ahead, splits, ci_prob)
+        forecasts = tables.forecasts(ahead, ci_prob) if ahead else None
+        allocations = tuple(tables.allocations(splits, ci_prob)) if splits else ()
+    told = [str(w.message) for w in caught if not issubclass(w.category, ConvergenceWarning)]
+    checked = {f.text for f in fit.check().findings}
+    more = [r for r in reasons[1:] if not any(text in r for text in checked)]
+    notes = dict.fromkeys([*remark, *told, *more, *_unusual_ratio(splits)])
+    return Findings(
+        laws,
+        posteriors,
+        forecasts,
+        allocations,
+        (answer.removesuffix(main_reason(reasons)).strip(), main_reason(reasons)),
+        _next_step(fit, ahead, ci_prob),
+        tuple(notes),
+        tuple(chosen),
+        (*ahead, *splits),
+    )
+
+
+def allocation_curve(fit: Fit | Average, budgets: Sequence[float], group) -> Allocation:
+    """The allocation over a range of budgets, for plots: from the median run to the largest."""
+    low = float(fit.runs.table["C"].median())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExtrapolationWarning)
+        return allocate(fit, grid(low, max(*budgets, 10 * low), 30), group=group)
+
+
+def main_group(fit: Fit | Average) -> dict[str, str] | None:
+    """The group of the largest run, about which the answer is; None without groups."""
+    if not fit.groups:
+        return None
+    first = next(iter(fit.used.values())) if isinstance(fit, Average) else fit
+    return beyond_largest(first)[1]
+
+
+def _budgets(fit, budgets, budgeted: bool) -> tuple[list[float], list[str]]:
+    """The budgets to forecast, and a remark if they were chosen."""
+    if budgets is not None:
+        return list(budgets), []
+    if not budgeted or "C" not in fit.runs:
+        return [], []
+    largest = float(fit.runs.table["C"].max())
+    listed = ", ".join(map(str, MULTIPLES[:-1])) + f" and {MULTIPLES[-1]}"
+    remark = (
+        f"no budgets were given: forecasts are for {listed} times the compute of the largest run "
+        f"({format_flop(largest)} FLOP)"
+    )
+    return [multiple * largest for multiple in MULTIPLES], [remark]
+
+
+def _answer(fit, ahead, splits, ci_prob) -> tuple[str, tuple[str, ...]]:
+    """The bottom line, and all reasons for doubt, about the group of the largest run."""
+    group = main_group(fit)
+    for results in (splits, ahead):
+        for result in results:
+            labels = result.labels if isinstance(result, Allocation) else _labels(result)
+            if labels == (group or {}):
+                return result.bottom_line(ci_prob), result.cautions(ci_prob)
+    if isinstance(fit, Average):
+        return fit.bottom_line(ci_prob), fit.cautions(ci_prob)
+    place, group = beyond_largest(fit)
+    result = forecast(fit, **place, group=group or None)
+    return result.bottom_line(ci_prob), result.cautions(ci_prob)
+
+
+def _labels(result: Forecast) -> dict[str, str]:
+    return {g: str(result.data[g].to_numpy()[0]) for g in result.fit.groups}
+
+
+def _next_step(fit: Fit | Average, ahead: list[Forecast], ci_prob) -> str:
+    """What to do before relying on the answer."""
+    failed = [f for f in fit.check().problems if f.level == "failed"]
+    if failed:
+        remedy = f": {failed[0].remedy}" if failed[0].remedy else ""
+        return f"Do not use these numbers. First mend the fit{remedy}."
+    if not ahead or "C" not in fit.runs:
+        return ""
+    largest = float(fit.runs.table["C"].max())
+    most = float(np.max(ahead[0].data["C"]))
+    if most <= 1.01 * MULTIPLES[0] * largest:
+        return "Train the run, and compare its loss with the forecast interval."
+    trial = max(MULTIPLES[0], np.sqrt(most / largest)) * largest
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # given for the forecasts of the budgets
+        test = forecast(fit, C=trial, group=main_group(fit), random_seed=fit.random_seed)
+        row = tables.forecasts([test], ci_prob)
+    loss = row.rows[0][row.header.index("loss of a new run")]
+    size = ""
+    if "N" in test.data.coords:
+        N, D = (float(test.data[c][0]) for c in "ND")
+        size = f"{format_count(N)} parameters on {format_count(D)} tokens, "
+    return (
+        f"Before spending the largest budget, train one run in between ({size}"
+        f"{format_flop(trial)} FLOP). The forecast for it is {loss}: a loss outside this interval "
+        "speaks against the larger forecasts, and a loss inside it narrows them."
+    )
+
+
+def _unusual_ratio(splits: list[Allocation]) -> list[str]:
+    """A remark if the optimal tokens per parameter are far from the rule of 20."""
+    out = []
+    for split in splits:
+        data = split.data
+        ratio = (data["D_decision"] / data["N_decision"]).to_numpy()
+        off = np.abs(np.log(ratio / RULE_OF_THUMB)) > np.log(FAR_FROM_RULE)
+        if off.any():
+            low, high = ratio[off].min(), ratio[off].max()
+            span = f"{low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g}"
+            out.append(
+                f"the optimum{split.group} has {span} tokens per parameter, far from the about "
+                f"{RULE_OF_THUMB:g} of Hoffmann et al. (2022): other data, tokenizers and ways of "
+                "counting parameters and FLOP move this ratio, and so does a law that is not "
+                "identified in both N and D"
+            )
+    return out

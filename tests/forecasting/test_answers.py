@@ -1,0 +1,211 @@
+"""The answer, the reasons for doubt, tidy tables and printed summaries, on posteriors by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import bayescale as bs
+from bayescale.forecasting.cautions import distances, main_reason
+from bayescale.model.findings import Check, Finding
+
+VALUES = {"E": 1.7, "A": 1.0, "B": 0.7, "alpha": 0.27, "beta": 0.24, "sigma": 0.02, "nu": 5.0}
+KAPLAN = {"E": 1.7, "A": 1.3, "B": 1.2, "alpha_N": 0.27, "alpha_D": 0.23, "sigma": 0.02, "nu": 5.0}
+
+
+@pytest.fixture
+def runs(openlm):
+    return openlm.query("dataset == 'c4'")
+
+
+@pytest.fixture
+def fit_of(by_hand, runs):
+    """Make a fit with a little scatter in its draws, and with these findings."""
+
+    def make(values=VALUES, law="chinchilla", findings=(), seed=1, spread=0.01) -> bs.Fit:
+        rng = np.random.default_rng(seed)
+        drawn = {k: v * np.exp(spread * rng.standard_normal((2, 60))) for k, v in values.items()}
+        fit = by_hand(runs, law, drawn, draws=60)
+        fit.__dict__["_check"] = Check(tuple(findings), None)
+        return fit
+
+    return make
+
+
+@pytest.fixture
+def pair(fit_of):
+    """An average of two laws that disagree far from the runs."""
+    other = fit_of({**KAPLAN, "E": 1.2}, "kaplan_floor", seed=2)
+    return bs.Average({"chinchilla": fit_of(), "kaplan_floor": other},
+                      {"chinchilla": 0.4, "kaplan_floor": 0.6})  # fmt: skip
+
+
+def largest(runs) -> float:
+    return float(runs.table["C"].max())
+
+
+# -- the answer --------------------------------------------------------------------------------
+
+
+def test_a_forecast_begins_with_the_loss_its_interval_and_the_doubt(fit_of, runs):
+    ahead = bs.forecast(fit_of(), N="7B", D="1.4T")
+    low, middle, high = np.quantile(ahead.data["loss"], [0.05, 0.5, 0.95])
+    times = 6 * 7e9 * 1.4e12 / largest(runs)
+    answer = (
+        "A run of 7B parameters on 1.4T tokens (5.88e22 FLOP) would reach a loss of "
+        f"{middle:.3f}, with 90 % probability between {low:.3f} and {high:.3f}."
+    )
+    doubt = f"Main reason for doubt: the run has {times:.3g} times the compute of the largest"
+    assert ahead.bottom_line().startswith(f"{answer} {doubt}")
+    assert repr(ahead).startswith(ahead.bottom_line())
+    assert "with 80 % probability" in ahead.bottom_line(0.8)
+
+
+def test_of_several_runs_the_answer_is_about_the_largest(fit_of):
+    ahead = bs.forecast(fit_of(), C=["1e20", "1e22", "1e21"])
+    assert ahead.bottom_line().startswith("Of these 3 runs, the largest, ")
+    assert "(1e22 FLOP), would reach" in ahead.bottom_line()
+
+
+@pytest.mark.parametrize("average", [False, True])
+def test_forecast_and_allocation_of_one_budget_give_one_interval(fit_of, pair, average):
+    fit = pair if average else fit_of()
+    ahead, split = bs.forecast(fit, C="1e22"), bs.allocate(fit, "1e22")
+    for name, other in (("loss", "loss_new_run"), ("mean", "loss_decision")):
+        of_split = split.data[other].rename(budget="point")
+        assert np.allclose(ahead.data[name], of_split, rtol=1e-12, atol=0)
+    loss = ahead.bottom_line().split("would reach a loss of ")[1]
+    assert split.bottom_line().split("would reach a loss of ")[1] == loss
+
+
+def test_an_average_answers_for_ten_times_the_largest_run(pair, runs):
+    row = runs.table.loc[runs.table["C"].idxmax()]
+    ahead = bs.forecast(pair, N=row["N"] * 10**0.5, D=row["D"] * 10**0.5)
+    expected = ahead.bottom_line().split("would reach a loss of ")[1].split(". Main")[0]
+    assert pair.bottom_line().startswith("At ten times the compute of the largest run, a run of ")
+    assert expected in pair.bottom_line()
+    assert repr(pair).startswith(pair.bottom_line())
+
+
+def test_an_allocation_says_under_what_its_regret_is_expected(fit_of, pair):
+    assert "expected regret" in repr(bs.allocate(pair, "1e22"))
+    assert repr(bs.allocate(pair, "1e22")).endswith("under the average")
+    assert repr(bs.allocate(fit_of(), "1e22")).endswith("under the law")
+
+
+@pytest.mark.parametrize("make", [lambda f: bs.forecast(f, C="1e22"),
+                                  lambda f: bs.allocate(f, "1e22"), lambda f: f])  # fmt: skip
+def test_notebooks_show_the_answer_and_a_table(pair, make):
+    result = make(pair)
+    html = result._repr_html_()
+    first = result.bottom_line().split(" with ")[0]
+    assert html.startswith(f"<p><strong>{first}")
+    assert "<table>" in html
+
+
+# -- reasons for doubt -------------------------------------------------------------------------
+
+
+def test_the_most_serious_reason_comes_first(fit_of):
+    failed = Finding("misfit", "failed", "the residuals bend")
+    prior = Finding("design", "caution", "N and D rise together")
+    other = Finding("outlier", "caution", "row 3 is far")
+    texts = ("FAILED its check (misfit: the residuals bend)", "N and D rise together", "row 3")
+    for ahead in (
+        bs.forecast(fit_of(findings=(other, prior, failed)), C="1e22"),
+        bs.allocate(fit_of(findings=(other, prior, failed)), "1e22"),
+    ):
+        found = [next(i for i, c in enumerate(ahead.cautions()) if text in c) for text in texts]
+        assert found == sorted(found)
+        assert found[0] == 0
+        assert ahead.bottom_line().endswith(f"{ahead.cautions()[0]}.")
+
+
+def test_laws_that_disagree_are_a_reason(pair, fit_of):
+    (reason,) = [c for c in bs.forecast(pair, C="1e22").cautions() if "disagree" in c]
+    assert "chinchilla" in reason
+    assert "kaplan_floor" in reason
+    alike = bs.Average({"a": fit_of(), "b": fit_of(seed=3)}, {"a": 0.5, "b": 0.5})
+    assert not [c for c in bs.forecast(alike, C="1e22").cautions() if "disagree" in c]
+
+
+def test_cautions_of_a_light_law_are_left_out(fit_of):
+    odd = Finding("design", "caution", "odd design")
+    light = fit_of(KAPLAN, "kaplan_floor", findings=(odd,))
+    both = bs.Average({"chinchilla": fit_of(), "kaplan_floor": light},
+                      {"chinchilla": 0.9, "kaplan_floor": 0.1})  # fmt: skip
+    assert not [c for c in both.cautions() if "odd design" in c]
+
+
+def test_within_the_runs_there_is_nothing_to_doubt(fit_of):
+    assert bs.forecast(fit_of(), N="400M", D="8B").bottom_line().endswith(main_reason(()))
+
+
+# -- warnings of extrapolation -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("share_of", "factor", "message"),
+    [("max", 200, "lie beyond 100 times"), ("min", 1 / 200, "more than 100 times below")],
+)
+@pytest.mark.parametrize("verb", [bs.forecast, bs.allocate])
+def test_both_verbs_warn_far_beyond_and_far_below(fit_of, runs, verb, share_of, factor, message):
+    budget = factor * float(getattr(runs.table["C"], share_of)())
+    with pytest.warns(bs.ExtrapolationWarning, match=message) as caught:
+        verb(fit_of(), C=budget)
+    assert caught[0].filename == __file__
+
+
+def test_models_below_the_smallest_are_reported(fit_of, runs):
+    smallest, C = float(runs.table["N"].min()), float(runs.table["C"].median())
+    with pytest.warns(bs.ExtrapolationWarning, match="fewer parameters than the smallest"):
+        bs.forecast(fit_of(), N=smallest / 2, C=C)
+    assert distances(fit_of(), {"N": np.array([smallest]), "C": np.array([C])}) == []
+
+
+# -- tables ------------------------------------------------------------------------------------
+
+
+def test_summaries_print_medians_and_bounds_within_100_columns(fit_of, pair, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    summaries = [
+        bs.forecast(pair, C=["1e20", "1e22"]).summary(),
+        bs.allocate(pair, ["1e20", "1e22"]).summary(),
+        fit_of().summary(),
+        pair.summary(),
+        bs.regret(fit_of(), "7B", "1T").summary(),
+    ]
+    for frame in summaries:
+        text = str(frame)
+        assert max(map(len, text.splitlines())) <= 100
+        assert "\n\n" not in text  # in one block
+        assert "..." not in text
+    ahead = summaries[0]
+    bounds = [f"{ahead[c].iloc[1]:#.4g}" for c in ("loss", "loss_eti90_lb", "loss_eti90_ub")]
+    assert f"{bounds[0]} ({bounds[1]} to {bounds[2]})" in str(ahead)
+    assert "loss (90 %)" in str(ahead)
+
+
+def test_numbers_of_a_summary_are_not_rounded(fit_of):
+    ahead = bs.forecast(fit_of(), C=["1e20", "1e22"])
+    assert ahead.summary()["loss"][1] == float(ahead.data["loss"].isel(point=1).median())
+
+
+def test_tidy_tables_have_draws_or_intervals(fit_of):
+    ahead = bs.forecast(fit_of(), C=["1e20", "1e22"])
+    split = bs.allocate(fit_of(), ["1e20", "1e22"])
+    for result, variable, place in ((ahead, "loss", "point"), (split, "N", "budget")):
+        draws = result.to_dataframe()
+        assert len(draws) == 2 * 60 * 2
+        assert {"chain", "draw", "C", variable} <= set(draws)
+        one = draws[(draws["C"] == 1e22) & (draws["chain"] == 1) & (draws["draw"] == 7)]
+        expected = result.data[variable].isel({"chain": 1, "draw": 7, place: 1})
+        assert one[variable].item() == float(expected)
+        tidy = result.to_dataframe("summary", 0.8)
+        row = tidy[(tidy["C"] == 1e22) & (tidy["variable"] == variable)].iloc[0]
+        frame = result.summary(0.8)
+        names = [variable, f"{variable}_eti80_lb", f"{variable}_eti80_ub"]
+        assert row[["median", "lower", "upper"]].tolist() == frame.loc[1, names].tolist()
+        assert (row["ci_prob"], row["ci_kind"]) == (0.8, "eti")
+        with pytest.raises(bs.FitError, match="there is no table 'long'"):
+            result.to_dataframe("long")
