@@ -18,6 +18,7 @@ import bayescale as bs
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 RESULTS = ROOT / "benchmarks" / "results"
+KINDS = ("pooled", "mean")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MATHS = {name: getattr(math, name) for name in ("exp", "log")}
 
@@ -106,7 +107,7 @@ def row(name: str) -> str:
 
 def percentages(values) -> str:
     """Shares as README writes them: ``49/79/89/95``."""
-    return "/".join(f"{100 * v:.0f}" for v in values)
+    return "/".join(f"{100 * v + 1e-9:.0f}" for v in values)  # halves are rounded up
 
 
 def results(name: str) -> pd.DataFrame:
@@ -165,6 +166,41 @@ def test_readme_laws_breaks_and_tasks():
         ["n", "inside 90 %"]
     ].to_dict("records")
     assert f"{100 * ahead['inside 90 %']:.0f} % of {ahead['n']:.0f} accuracies" in row("links")
+
+
+def test_figures_of_how_it_was_tested():
+    text = (DOCS / "tested.md").read_text(encoding="utf-8")
+    levels = ("0.50", "0.80", "0.90", "0.95")
+    family = results("family").set_index("method")
+    for method in family.index[family.index.str.contains("other studies|^chinchilla")]:
+        line = family.loc[method]
+        pooled, mean = (percentages(line[f"{kind} {p}"] for p in levels) for kind in KINDS)
+        score = f"{line['score']:.3f}".removeprefix("0")
+        assert f"| {pooled} | {mean} | {score} | {100 * line['worst 0.95']:.0f} % |" in text, method
+    near, *beyond = results("family_distances")["0.90"]
+    assert f"cover {100 * near:.0f} % inside the fitted compute" in text
+    shares = "{:.0f} % up to 3 times beyond it, {:.0f} % up to 10 times, {:.0f} % beyond"
+    assert shares.format(*(100 * share for share in beyond)) in text
+    sizes = results("allocation_coverage").set_index(["method", "quantity"])["holds"]
+    for method in ("family", "chinchilla"):
+        inside = (percentages(sizes.loc[method, name]) for name in ("log N*", "a"))
+        assert "| {} % | {} % |".format(*inside) in text, method
+    rollouts = results("rollouts").query("over == 'all'").set_index(["method", "drift"])
+    for key in (("average", "learnt"), ("chinchilla", "learnt"), ("chinchilla", "off")):
+        line = rollouts.loc[key]
+        covered = percentages(line[f"pooled{p}"] for p in (95, 90, 80, 50))
+        ratio = f"{line['interval_score_ratio']:.2f}"
+        assert f"| {covered} | {ratio} | {100 * line['worst95']:.0f} % |" in text, key
+    curves = results("curves").query("method == 'delayed_power(D)'").set_index("domain")
+    for domain, line in curves.iterrows():
+        covered = percentages(line[f"coverage{p}"] for p in (50, 80, 90, 95))
+        error = f"{line['rmsle']:.4f}".removeprefix("0")
+        assert f"| {covered} | {error} |" in text, domain
+    known = results("known").set_index("quantity")
+    for name in ("E", "alpha", "beta"):
+        line = known.loc[name]
+        value = f"{line['posterior mean']:.3f} ± {line['sd']:.3f}"
+        assert f"| {name} | {value} | {line['published']:.3f} |" in text, name
 
 
 # -- examples and the site ---------------------------------------------------------------------
