@@ -85,7 +85,9 @@ def read(path: str | Path) -> RawTable:
         try:
             content = gzip.decompress(content)
         except (OSError, EOFError, zlib.error):
-            raise RunsError("this is not a complete gzip file: copy it again", where=where) from None
+            raise RunsError(
+                "this is not a complete gzip file: copy it again", where=where
+            ) from None
         suffixes = [s for s in suffixes if s != ".gz"]
     suffix = suffixes[-1] if suffixes else ""
     if suffix in PARQUET or content[:4] == b"PAR1":
@@ -214,7 +216,9 @@ def _json(text: str, where: str) -> RawTable:
         except (ValueError, TypeError):
             raise RunsError("'columns' and 'data' do not fit together", where=where) from None
     if isinstance(loaded, dict):
-        tables = [v for v in loaded.values() if isinstance(v, list) and v and isinstance(v[0], dict)]
+        tables = [
+            v for v in loaded.values() if isinstance(v, list) and v and isinstance(v[0], dict)
+        ]
         values = list(loaded.values())
         if len(tables) == 1:
             loaded = tables[0]

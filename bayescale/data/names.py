@@ -76,14 +76,76 @@ _NOT_COUNTS = re.compile(
 )
 #: Words of a name that make it another quantity than a mean loss.
 _NOT_LOSS = frozenset(
-    "sum total aux auxiliary z router routing balance balancing load weight weights scale scaling "
-    "threshold curve spike delta diff grad kl initial init std sd se stderr var ema_decay fn "
-    "function type name reduction lower upper tokens count id reward entropyreg".split()
+    [
+        "sum",
+        "total",
+        "aux",
+        "auxiliary",
+        "z",
+        "router",
+        "routing",
+        "balance",
+        "balancing",
+        "load",
+        "weight",
+        "weights",
+        "scale",
+        "scaling",
+        "threshold",
+        "curve",
+        "spike",
+        "delta",
+        "diff",
+        "grad",
+        "kl",
+        "initial",
+        "init",
+        "std",
+        "sd",
+        "se",
+        "stderr",
+        "var",
+        "ema_decay",
+        "fn",
+        "function",
+        "type",
+        "name",
+        "reduction",
+        "lower",
+        "upper",
+        "tokens",
+        "count",
+        "id",
+        "reward",
+        "entropyreg",
+    ]
 )
-_TRAINING = frozenset("train training trn".split())
+_TRAINING = frozenset(["train", "training", "trn"])
 _PLAIN = frozenset(
-    "val valid validation eval evaluation test dev held heldout holdout out final last best lm mean "
-    "avg average the model min smoothed".split()
+    [
+        "val",
+        "valid",
+        "validation",
+        "eval",
+        "evaluation",
+        "test",
+        "dev",
+        "held",
+        "heldout",
+        "holdout",
+        "out",
+        "final",
+        "last",
+        "best",
+        "lm",
+        "mean",
+        "avg",
+        "average",
+        "the",
+        "model",
+        "min",
+        "smoothed",
+    ]
 )
 _LOSS = re.compile(
     r"(cross_?entropy_?loss|cross_?entropy|ce_?loss|nll_?loss|\bnll\b|\bxent\b|\bce\b"
@@ -187,7 +249,9 @@ def _matches(form: str, bracket: str):
     word = compact(form.replace("^", "").replace("+", ""))
     outer = unit_factor(bracket) if bracket else None
     for quantity, patterns in _COUNTS.items():
-        unit = rf"{_UNIT}|{_PF_DAYS}|{_FLOP_PREFIX}flops?|{_FLOP_PREFIX}" if quantity == "C" else _UNIT
+        unit = (
+            rf"{_UNIT}|{_PF_DAYS}|{_FLOP_PREFIX}flops?|{_FLOP_PREFIX}" if quantity == "C" else _UNIT
+        )
         for pattern, rank in patterns:
             # One-letter names take a unit only after a separator or in brackets.
             single = re.fullmatch(pattern, word[:1]) and len(word) > 1
