@@ -22,8 +22,8 @@ PACKAGE = Path(bs.__file__).parent
 FOLDERS = {
     "functions": (),
     "errors": (), "units": (), "priors": (), "intervals": (), "progress": (), "seeds": (),
-    "data": ("datasets", "remedies", "numerals", "names", "formats", "reading", "logs", "suspicions",
-             "task_table", "counting", "validation", "runs"),
+    "data": ("datasets", "remedies", "numerals", "names", "formats", "suspicions", "reading",
+             "logs", "task_table", "counting", "validation", "runs"),
     "laws": ("base", "broken_power", "chance_power", "chinchilla", "isoflop", "kaplan",
              "kaplan_steps", "multiplicative", "power", "shifted_power", "skaling", "published"),
     "testing": (),

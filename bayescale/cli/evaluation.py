@@ -13,8 +13,10 @@ from bayescale.cli.options import (
     CiProb,
     Columns,
     Draws,
+    DropMissing,
     Group,
     Groups,
+    LossUnit,
     Quiet,
     RunsFile,
     Seed,
@@ -32,6 +34,8 @@ def rollout(
         str | None, typer.Option(help="column whose labels are fitted separately")
     ] = None,
     columns: Columns = None,
+    drop_missing: DropMissing = False,
+    loss_unit: LossUnit = None,
     seed: Seed = 1,
     draws: Draws = 500,
     as_json: AsJson = False,
@@ -45,7 +49,7 @@ def rollout(
     names = options.names(groups)
     labels = tuple(dict.fromkeys([*(names or ()), *([each] if each else [])]))
     result = evaluate(
-        options.read_runs(table, labels, columns),
+        options.read_runs(table, labels, columns, drop_missing, loss_unit),
         options.names(laws),
         above=options.names(above),
         column=column,
@@ -76,6 +80,8 @@ def hypotheses(
     groups: Groups = None,
     group: Group = None,
     columns: Columns = None,
+    drop_missing: DropMissing = False,
+    loss_unit: LossUnit = None,
     out: Annotated[Path | None, typer.Option(help="png file for a plot of the exponents")] = None,
     seed: Seed = 1,
     draws: Draws = 1000,
@@ -92,7 +98,7 @@ def hypotheses(
 
     names = options.names(groups)
     result = compare(
-        options.read_runs(table, names, columns),
+        options.read_runs(table, names, columns, drop_missing, loss_unit),
         options.names(laws),
         above=thresholds,
         groups=names,

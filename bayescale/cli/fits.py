@@ -16,11 +16,13 @@ from bayescale.cli.options import (
     CiProb,
     Columns,
     Draws,
+    DropMissing,
     FitFile,
     Flops,
     Group,
     Groups,
     LawNames,
+    LossUnit,
     Pool,
     Quiet,
     RunsFile,
@@ -48,6 +50,8 @@ def report(
     flops: Flops = None,
     law: LawNames = None,
     columns: Columns = None,
+    drop_missing: DropMissing = False,
+    loss_unit: LossUnit = None,
     pool: Pool = None,
     against: Annotated[
         str | None,
@@ -66,7 +70,17 @@ def report(
     laws = options.law_names(law)
     others = _others(laws, against, pool)
     progressbar = console.progress(quiet, as_json)
-    fitted = _fit(table, groups, laws, columns, pool, seed, draws, quiet, progressbar)
+    fitted = _fit(
+        table,
+        groups,
+        laws,
+        (columns, drop_missing, loss_unit),
+        pool,
+        seed,
+        draws,
+        quiet,
+        progressbar,
+    )
     from bayescale.progress import bar
     from bayescale.reporting import findings
     from bayescale.reporting import report as write
@@ -106,6 +120,8 @@ def fit(
     groups: Groups = None,
     law: LawNames = None,
     columns: Columns = None,
+    drop_missing: DropMissing = False,
+    loss_unit: LossUnit = None,
     pool: Pool = None,
     out: Annotated[Path, typer.Option(help="file for the posterior")] = Path("fit.nc"),
     seed: Seed = 1,
@@ -118,7 +134,17 @@ def fit(
     """Fit a table of runs and save the posterior."""
     laws = options.law_names(law)
     progressbar = console.progress(quiet, as_json)
-    fitted = _fit(table, groups, laws, columns, pool, seed, draws, quiet, progressbar)
+    fitted = _fit(
+        table,
+        groups,
+        laws,
+        (columns, drop_missing, loss_unit),
+        pool,
+        seed,
+        draws,
+        quiet,
+        progressbar,
+    )
     from bayescale.reporting import findings
 
     fitted.save(out)
@@ -228,7 +254,7 @@ def _fit(
 ) -> Fit | Average:
     """Read a table of runs and fit one law, or an ensemble of several; of the default without."""
     labels = options.names(groups)
-    runs = options.read_runs(table, labels, columns)
+    runs = options.read_runs(table, labels, *columns)
     settings: dict[str, Any] = dict(
         groups=labels,
         pool=options.pairs(pool, "--pool"),

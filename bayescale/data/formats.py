@@ -1,4 +1,4 @@
-"""File formats: csv in its dialects and encodings, markdown, JSON, JSON lines, parquet, Excel, gz."""
+"""File formats: csv in its dialects and encodings, markdown, JSON, parquet, Excel, gz."""
 
 from __future__ import annotations
 
@@ -108,8 +108,11 @@ def _text(text: str, suffix: str, where: str) -> RawTable:
     if suffix in (".json", ".jsonl", ".ndjson") or start == "{" or text.lstrip()[:2] == "[{":
         return _json(text, where)
     lines = text.split("\n")
-    rules = [i for i, line in enumerate(lines) if re.fullmatch(r"\s*\|?(\s*:?-{2,}:?\s*\|?)+\s*", line)
-             and "|" in line and i]  # fmt: skip
+    rules = [
+        i
+        for i, line in enumerate(lines)
+        if re.fullmatch(r"\s*\|?(\s*:?-{2,}:?\s*\|?)+\s*", line) and "|" in line and i
+    ]
     if rules:
         return RawTable(_markdown(lines, rules, where), "line", where)
     return RawTable(_csv(text, where), "line", where)

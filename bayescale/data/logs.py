@@ -76,9 +76,13 @@ def _evaluation_rows(raw: RawTable) -> RawTable:
     if len(found) != 1 or len(training) != 1 or step is None:
         return raw
     both = raw.cells[found[0]].notna() & raw.cells[training[0]].notna()
-    if both.any() or raw.cells[found[0]].notna().sum() < 3:
+    if both.any():
         return raw
     cells = raw.cells.copy()
+    if raw.cells[found[0]].notna().sum() < 3:
+        cells = cells[cells[training[0]].notna()].drop(columns=found[0])
+        note = f"the training loss {training[0]!r} is read: {found[0]!r} has fewer than 3 values"
+        return replace(raw, cells=cells, notes=(*raw.notes, note))
     counts = [c for c, r in losses.items() if r.quantity in ("N", "D", "C")]
     cells[counts] = cells[counts].ffill()
     cells = cells[cells[found[0]].notna()].drop(columns=training[0])
@@ -105,7 +109,7 @@ def _checkpoints(raw: RawTable, named: dict, groups) -> RawTable:
     else:
         sizes = [c for c in raw.cells if names.recognise(str(c)).quantity == "N"]
         one = all(raw.cells[c].astype(str).nunique() == 1 for c in sizes)
-        if not one or not np.isfinite(steps).all() or not (np.diff(steps) >= 0).all():
+        if not one or not np.isfinite(steps).all() or np.mean(np.diff(steps) >= 0) < 0.9:
             return raw
         if len(np.unique(steps)) < 0.8 * len(steps):
             return raw

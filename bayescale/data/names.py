@@ -44,7 +44,11 @@ _COUNTS = {
         (r"(?:n|modelsize|sizeofmodel|networksize|model_?params)", 0),
         (rf"{_OF_N}*active(?:d)?(?:params?|parameters?)", 0),
         (rf"{_OF_N}*(?:params?|parameters?)active(?:d)?", 0),
-        (rf"{_OF_N}*(?:params?|parameters?)?(?:nonembedding|nonemb|noemb)(?:params?|parameters?)?", 1),
+        (
+            rf"{_OF_N}*(?:params?|parameters?)?(?:nonembedding|nonemb|noemb)"
+            r"(?:params?|parameters?)?",
+            1,
+        ),
     ),
     "D": (
         (rf"{_OF_D}*(?:tokens?|toks)(?:seen|total|trained|processed|consumed|count)?", 0),
@@ -55,7 +59,7 @@ _COUNTS = {
         (rf"{_OF_C}*(?:flops?|flos|compute|floppb)(?:total|used|budget|count)?", 0),
         (r"c", 0),
     ),
-}  # fmt: skip
+}
 _OTHER = {
     "loss_sd": ("losssd", "lossstd", "lossse", "lossstderr", "lossuncertainty"),
     "loss_lower": ("losslower95", "losslower", "losslow95", "losslow", "losslo"),
@@ -271,6 +275,8 @@ def _matches(form: str, bracket: str):
             factor = _factor(written, quantity)
             if factor is None:
                 continue
+            if quantity == "C" and re.fullmatch(_FLOP_PREFIX, written):
+                written = f"{written.upper()}FLOP"
             if outer is not None and outer != 1:
                 if factor != 1 and factor != outer:
                     continue
@@ -307,7 +313,9 @@ def _loss(name: str) -> Reading | None:
     if not found:
         glued = re.fullmatch(
             r"(val|valid|validation|test|eval|final|train|training)?"
-            r"(loss|ppl|perplexity|bpb|bpc|nll|crossentropy)", tight)  # fmt: skip
+            r"(loss|ppl|perplexity|bpb|bpc|nll|crossentropy)",
+            tight,
+        )
         if not glued:
             return None
     word = found[0] if found else glued[2]
@@ -315,8 +323,9 @@ def _loss(name: str) -> Reading | None:
     if glued:
         words = {glued[1] or "", glued[2]}
     if lost := words & _NOT_LOSS:
-        return Reading(refusal="a sum over tokens or terms" if lost & {"sum", "total"} else
-                       "not a mean loss")  # fmt: skip
+        return Reading(
+            refusal="a sum over tokens or terms" if lost & {"sum", "total"} else "not a mean loss"
+        )
     if re.search(r"/\s*s\b|per_?sec", lower):
         return Reading(refusal="a rate")
     unit = next((u for p, u in _UNITS_OF_LOSS if re.search(p, loose) or re.search(p, lower)), "")
@@ -326,7 +335,7 @@ def _loss(name: str) -> Reading | None:
     if factor != 1 and not unit:
         unit = "error rate" if "error" in lower else unit
     rank = 0.0
-    others = words - {w for w in re.split("_| ", word)} - _PLAIN
+    others = words - set(re.split("_| ", word)) - _PLAIN
     if words & _TRAINING:
         rank = 3.0
     elif {w for w in others if not re.fullmatch(r"nats?|bits?|per|tokens?|bytes?|\d+|ppl", w)}:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from bayescale.data import formats, names, numerals, remedies
+from bayescale.data import formats, names, numerals, remedies, suspicions
 from bayescale.data.formats import RawTable, is_missing
 from bayescale.data.names import MEANING, USUAL, compact
 from bayescale.errors import unknown
@@ -71,7 +71,7 @@ def frame(path) -> pd.DataFrame:
 
 
 def parse_expression(text: str, columns: list[str]) -> Source | None:
-    """A column, a product of columns and numbers, ``log(column)`` or ``1-column``; None if neither."""
+    """A column, a product of columns and numbers, ``log(column)``, ``1-column``, or None."""
     if text in columns:
         return Source(text, ((text, 1),))
     stripped = text.replace(" ", "")
@@ -84,9 +84,13 @@ def parse_expression(text: str, columns: list[str]) -> Source | None:
     factors, factor, power = [], 1.0, 1
     while inner:
         found = next(
-            (c for c in by_length if inner.startswith(c) and re.match(r"\s*([*/]|$)", inner[len(c):])),
+            (
+                c
+                for c in by_length
+                if inner.startswith(c) and re.match(r"\s*([*/]|$)", inner[len(c) :])
+            ),
             None,
-        )  # fmt: skip
+        )
         if found is not None:
             factors.append((found, power))
             inner = inner[len(found) :].strip()
@@ -159,16 +163,18 @@ def match_columns(raw: RawTable, named: dict[str, str | None], problems: list[st
         out.sources[quantity] = source
     for column, reading in readings.items():
         if reading.refusal and column not in used:
-            out.notes.append(f"column {column!r} is {reading.refusal} and is not used as a count or "
-                             "loss")  # fmt: skip
+            out.notes.append(
+                f"column {column!r} is {reading.refusal} and is not used as a count or loss"
+            )
     missing_loss = "loss" not in out.sources and named.get("loss") is None
     if missing_loss and not _mentions(problems, "be the loss"):
         problems.append(_no_column("loss", columns))
     problems += _near_misses(columns, out.sources, named)
     none = not {"N", "D", "C"} & set(out.sources)
     if none and not _mentions(problems, "N (", "D (", "C ("):
-        problems.append(_steps(raw, columns) or _no_column("N", columns, "D (tokens) or C "
-                                                           "(training FLOP)"))  # fmt: skip
+        problems.append(
+            _steps(raw, columns) or _no_column("N", columns, "D (tokens) or C (training FLOP)")
+        )
     elif not {"D", "C"} & set(out.sources) and (steps := _steps(raw, columns)):
         problems.append(steps)
     if problems:
@@ -197,8 +203,9 @@ def _is_layers(raw, column: str, columns, out: Matched) -> bool:
     values = pd.to_numeric(raw.cells[column], errors="coerce")
     layers = bool(values.notna().all() and (values % 1 == 0).all())
     if layers:
-        out.notes.append(f"column {column!r} holds whole numbers (layers?) and is not used as the "
-                         "loss")  # fmt: skip
+        out.notes.append(
+            f"column {column!r} holds whole numbers (layers?) and is not used as the loss"
+        )
     return layers
 
 
@@ -209,9 +216,10 @@ def _settle(raw, quantity, found, readings, out: Matched) -> list[str]:
         numbers_ = pd.to_numeric(raw.cells[column], errors="coerce").to_numpy(float)
         values[column] = numbers_ * float(readings[column].factor)
     first = values[found[0]]
-    if all(np.allclose(v, first, rtol=0.01, equal_nan=True) for v in values.values()):
-        if quantity in SMALLEST and np.isfinite(first).any():
-            return found[:1]
+    if all(np.allclose(v, first, rtol=0.01, equal_nan=True) for v in values.values()) and (
+        quantity in SMALLEST and np.isfinite(first).any()
+    ):
+        return found[:1]
     if quantity != "N":
         return found
     scale = {q: [c for c in raw.cells if readings[c].quantity == q] for q in "DC"}
@@ -221,10 +229,14 @@ def _settle(raw, quantity, found, readings, out: Matched) -> list[str]:
         )
         with np.errstate(all="ignore"):
             spread = {c: np.nanstd(np.log(C / (D * v))) for c, v in values.items()}
-        best = min(spread, key=spread.get)
-        if all(spread[best] < 0.05 < s or c == best for c, s in spread.items()):
-            out.notes.append(f"N is {best!r}: C is proportional to it times D (the others: "
-                             f"{', '.join(repr(c) for c in found if c != best)})")  # fmt: skip
+            factor = {c: abs(np.log(np.nanmedian(C / (D * v)) / 6)) for c, v in values.items()}
+        # Of several parameters in proportion, as in experts of one shape, those nearest to C = 6ND.
+        best = min(spread, key=lambda c: (spread[c] > 0.05, factor[c]))
+        if spread[best] < 0.05:
+            out.notes.append(
+                f"N is {best!r}: C is proportional to it times D and nearest to 6ND (the others: "
+                f"{', '.join(repr(c) for c in found if c != best)})"
+            )
             return [best]
     return found
 
@@ -274,10 +286,12 @@ def _mentions(problems: list[str], *words: str) -> bool:
 
 def _no_column(quantity: str, columns: list[str], also: str = "") -> str:
     close = [
-        n for n in columns
+        n
+        for n in columns
         if difflib.get_close_matches(compact(n), USUAL[quantity], 1, 0.7)
-        and names.recognise(n).quantity is None and not names.recognise(n).refusal
-    ]  # fmt: skip
+        and names.recognise(n).quantity is None
+        and not names.recognise(n).refusal
+    ]
     hint = f" Is it {close[0]!r}? Then pass {remedies.column(quantity, close[0])}." if close else ""
     what = MEANING[quantity] + (f", {also}" if also else "")
     name = close[0] if close else columns[-1]
@@ -355,6 +369,8 @@ def numbers(raw: RawTable, quantity: str, column: str, problems: list[str], tabl
     for bad, sentence, remedy in kinds:
         if bad.any():
             example = next(str(c)[:20] for c, b in zip(cells, bad, strict=True) if b)
+            if bad is not_numeric and suspicions.SUMMARY.fullmatch(example.lower()):
+                remedy = "a summary of other rows? Remove it"
             shown = f", e.g. {example!r}" if bad is not_numeric else ""
             n = int(bad.sum())
             problems.append(

@@ -1,4 +1,4 @@
-"""Cautions about a table that can be fitted: crashed runs, several rows for one point, and others."""
+"""Cautions about a table that can be fitted: crashed runs, several rows for one point, others."""
 
 from __future__ import annotations
 
@@ -35,19 +35,24 @@ def failed(raw: RawTable) -> list[str]:
                 [str(v).strip().lower() in FAILED for v in raw.cells[column]], dtype=bool
             )
             if bad.any():
-                return [f"{int(bad.sum())} run(s) have {column} crashed or failed {raw.rows(bad)}: "
-                        "remove them unless their losses are final"]  # fmt: skip
+                return [
+                    f"{int(bad.sum())} run(s) have {column} crashed or failed {raw.rows(bad)}: "
+                    "remove them unless their losses are final"
+                ]
     return []
 
 
 def _summaries(raw: RawTable, others) -> list[str]:
     for column in others:
-        bad = np.array([bool(SUMMARY.fullmatch(str(v).strip().lower())) for v in raw.cells[column]],
-                       dtype=bool)  # fmt: skip
+        bad = np.array(
+            [bool(SUMMARY.fullmatch(str(v).strip().lower())) for v in raw.cells[column]], dtype=bool
+        )
         if bad.any() and not bad.all():
             label = str(raw.cells[column][bad].iloc[0])
-            return [f"{int(bad.sum())} row(s) of {column!r} are labelled {label!r} {raw.rows(bad)}: "
-                    "remove them if they are averages of other rows"]  # fmt: skip
+            return [
+                f"{int(bad.sum())} row(s) of {column!r} are labelled {label!r} {raw.rows(bad)}: "
+                "remove them if they are averages of other rows"
+            ]
     return []
 
 
@@ -76,9 +81,11 @@ def _extreme(columns, groups, raw: RawTable) -> list[str]:
     bad = (residual > np.log(EXTREME)) & (residual > 8 * scale)
     if not bad.any():
         return []
-    return [f"{int(bad.sum())} loss(es) lie far above those of similar runs {raw.rows(bad)}, up to "
-            f"+{100 * (np.exp(residual.max()) - 1):.0f} %: remove runs that "
-            "crashed or diverged"]  # fmt: skip
+    return [
+        f"{int(bad.sum())} loss(es) lie far above those of similar runs {raw.rows(bad)}, up to "
+        f"+{100 * (np.exp(residual.max()) - 1):.0f} %: remove runs that "
+        "crashed or diverged"
+    ]
 
 
 def _several_rows(columns, groups, raw: RawTable, others) -> list[str]:
@@ -95,6 +102,8 @@ def _several_rows(columns, groups, raw: RawTable, others) -> list[str]:
     for column in others:
         text = raw.cells[column].astype(str).reset_index(drop=True)
         levels = text.nunique()
+        if re.search("unique|epoch", str(column), re.IGNORECASE):
+            continue
         if not 1 < levels <= len(loss) / 2 or text.groupby(cell).nunique().max() < 2:
             continue
         left = centred - pd.Series(centred).groupby(text).transform("mean")
@@ -104,15 +113,22 @@ def _several_rows(columns, groups, raw: RawTable, others) -> list[str]:
             best, share = column, explained - 0.02 * levels
     point = ", ".join(c for c in "NDC" if c in columns)
     rows = int(by.size().median())
-    text = (f"each ({point}) has up to {by.size().max()} rows whose losses differ by "
-            f"{100 * (np.exp(spread.median()) - 1):.0f} %, more than noise")  # fmt: skip
+    text = (
+        f"each ({point}) has up to {by.size().max()} rows whose losses differ by "
+        f"{100 * (np.exp(spread.median()) - 1):.0f} %, more than noise"
+    )
     if rows < 2:
-        text = text.replace("each", "some", 1)
-    varies = [c for c in others if raw.cells[c].astype(str).reset_index(drop=True)
-              .groupby(cell).nunique().max() > 1]  # fmt: skip
+        text = "some points" + text.removeprefix(f"each ({point})").replace(" has ", " have ", 1)
+    varies = [
+        c
+        for c in others
+        if raw.cells[c].astype(str).reset_index(drop=True).groupby(cell).nunique().max() > 1
+    ]
     if best is not None:
-        return [f"{text}: is {best!r} a group? Then pass {remedies.option('groups', str(best))}; in "
-                "a sweep of settings, keep the row of lowest loss"]  # fmt: skip
+        return [
+            f"{text}: is {best!r} a group? Then pass {remedies.option('groups', str(best))}; in "
+            "a sweep of settings, keep the row of lowest loss"
+        ]
     named = f" (columns that differ: {', '.join(map(str, varies[:8]))})" if varies else ""
     return [f"{text}{named}: name the group column, or in a sweep keep the row of lowest loss"]
 
@@ -129,8 +145,10 @@ def _proportional(columns, raw: RawTable, others) -> list[str]:
         if np.isfinite(values).all() and (values > 1e3).all():
             other = float(np.std(np.log(columns["C"] / (values * columns["D"]))))
             if other < 0.3 * spread:
-                return [f"C is not proportional to N D, but to {column!r} times D: is that N? Then "
-                        f"pass {remedies.column('N', str(column))}"]  # fmt: skip
+                return [
+                    f"C is not proportional to N D, but to {column!r} times D: is that N? Then "
+                    f"pass {remedies.column('N', str(column))}"
+                ]
     return []
 
 
@@ -148,6 +166,8 @@ def _repeated(columns, raw: RawTable) -> list[str]:
         else:
             continue
         if bad.any():
-            return [f"{int(bad.sum())} run(s) repeat their data, by {column!r} {raw.rows(bad)}: the "
-                    "laws know no repetition and are too optimistic there"]  # fmt: skip
+            return [
+                f"{int(bad.sum())} run(s) repeat their data, by {column!r} {raw.rows(bad)}: the "
+                "laws know no repetition and are too optimistic there"
+            ]
     return []

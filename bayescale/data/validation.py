@@ -177,12 +177,15 @@ def _implausible(columns, given: dict[str, str], stated: set[str]) -> list[str]:
         sources = {quantity} if quantity in given else set(given)
         if quantity in columns and not sources <= stated:
             middle = float(np.median(columns[quantity]))
+            if middle < smallest and quantity not in given and {"N", "D"} <= set(columns):
+                continue  # asked below, by the ratio of D and N
             if middle < smallest:
                 problems.append(_unit_question(quantity, middle, given, quantity not in given))
     if problems or not {"N", "D"} <= set(columns) or set(given) <= stated:
         return problems
     ratio = float(np.median(columns["D"] / columns["N"]))
-    if 1e-2 * (1 - 1e-9) <= ratio <= 1e5:
+    small = any(np.median(columns[q]) < reading.SMALLEST[q] for q in "ND")
+    if 1e-2 * (1 - 1e-9) <= ratio <= 1e5 and not small:
         return []
     off = "D" if ratio < 1 else "N"
     other = off if off in given else "C" if "C" in given else next(iter(given))
@@ -195,25 +198,32 @@ def _unit_question(quantity, middle, given, derived, ratio=False) -> str:
     by = " by C = 6ND" if derived else ""
     # A derived count is mended through the quantity that it was computed from.
     target = quantity if quantity in given else "C" if "C" in given else next(iter(given))
-    units = (
-        [("ZFLOP", "1e21"), ("EFLOP", "1e18"), ("PF-days", "8.64e19"), ("GFLOP", "1e9")]
-        if target == "C"
-        else [("thousands", "1e3"), ("millions", "1e6"), ("billions", "1e9")]
-    )
-    if target == "C" and middle < 1e-3 and ratio:
-        units = [("GFLOP", "1e9"), ("TFLOP", "1e12")]
-    elif ratio and target != "C":
-        units = units[:2] if not middle < 1e-5 else units[1:]
-    elif target != "C":
-        units = units[1:]
+    compute = [
+        ("GFLOP", 9),
+        ("TFLOP", 12),
+        ("PFLOP", 15),
+        ("EFLOP", 18),
+        ("PF-days", np.log10(8.64e19)),
+        ("ZFLOP", 21),
+    ]
+    counts = [("thousands", 3), ("millions", 6), ("billions", 9), ("trillions", 12)]
+    units = compute if target == "C" else counts
+    if ratio:  # the two units for which D / N is nearest to 20
+        sign = -1 if target == "N" else 1
+        away = {u: abs(np.log10(middle) + sign * e - np.log10(20)) for u, e in units}
+        units = sorted(units, key=lambda unit: away[unit[0]])[:2]
+    elif target == "C":
+        units = units[-3:]
+    else:
+        units = units[1:3]
+    units = [(u, "8.64e19" if u == "PF-days" else f"1e{e:.0f}") for u, e in units]
     readings = " or ".join(
-        f"{name} ({remedies.column(target, f'{given[target]}*{factor}')})"
-        for name, factor in units[:3]
+        f"{name} ({remedies.column(target, f'{given[target]}*{factor}')})" for name, factor in units
     )
     absolute = ", ".join(remedies.column(q, f"{given[q]}*1") for q in given)
     return (
-        f"{what}{by}: the median is {middle:.4g}, which looks like a unit that is not written, such "
-        f"as {readings}; if all counts are absolute, pass {absolute}"
+        f"{what}{by}: the median is {middle:.4g}, which looks like a unit that is not written, "
+        f"such as {readings}; if all counts are absolute, pass {absolute}"
     )
 
 
@@ -228,14 +238,14 @@ def _sums(columns, matched) -> list[str]:
     column = source.expression
     if middle > 1e5:
         return [
-            f"column {column!r} (the loss): the median is {middle:.4g}, which looks like a sum over "
-            f"tokens: divide by their number, such as {remedies.column('loss', f'{column}/1e6')}"
+            f"column {column!r} (the loss): the median is {middle:.4g}, which looks like a sum "
+            f"over tokens: divide by their number, such as {remedies.column('loss', f'{column}/1e6')}"
         ]
     if not named and matched.loss_unit:
         return []
     return [
-        f"column {column!r} (the loss): the median is {middle:.4g}, too large for a loss per token: "
-        f"if it is a perplexity pass {remedies.column('loss', f'log({column})')}, if it is a sum "
+        f"column {column!r} (the loss): the median is {middle:.4g}, too large for a loss per "
+        f"token: if it is a perplexity pass {remedies.column('loss', f'log({column})')}, if it is a sum "
         f"divide it, such as {remedies.column('loss', f'{column}/1e6')}, else pass "
         f"{remedies.column('loss', f'{column}*1')}"
     ]
