@@ -245,7 +245,7 @@ def _fit(
     table: Path,
     groups: str | None,
     laws: list[str] | None,
-    columns: str | None,
+    columns: tuple[str | None, bool, str | None],
     pool: str | None,
     seed: int | None,
     draws: int,

@@ -239,14 +239,14 @@ def _sums(columns, matched) -> list[str]:
     if middle > 1e5:
         return [
             f"column {column!r} (the loss): the median is {middle:.4g}, which looks like a sum "
-            f"over tokens: divide by their number, such as {remedies.column('loss', f'{column}/1e6')}"
+            f"over tokens: divide it, such as {remedies.column('loss', f'{column}/1e6')}"
         ]
     if not named and matched.loss_unit:
         return []
     return [
         f"column {column!r} (the loss): the median is {middle:.4g}, too large for a loss per "
-        f"token: if it is a perplexity pass {remedies.column('loss', f'log({column})')}, if it is a sum "
-        f"divide it, such as {remedies.column('loss', f'{column}/1e6')}, else pass "
+        f"token: for a perplexity pass {remedies.column('loss', f'log({column})')}, divide "
+        f"a sum, such as {remedies.column('loss', f'{column}/1e6')}, else pass "
         f"{remedies.column('loss', f'{column}*1')}"
     ]
 
