@@ -23,7 +23,7 @@ FOLDERS = {
     "functions": (),
     "errors": (), "units": (), "priors": (), "intervals": (), "progress": (), "seeds": (),
     "data": ("datasets", "remedies", "numerals", "names", "formats", "suspicions", "reading",
-             "logs", "task_table", "counting", "validation", "runs"),
+             "logs", "task_table", "counting", "validation", "runs", "accepting"),
     "laws": ("base", "broken_power", "chance_power", "chinchilla", "isoflop", "kaplan",
              "kaplan_steps", "multiplicative", "power", "shifted_power", "skaling", "published"),
     "testing": (),

@@ -443,23 +443,3 @@ def _as_pandas(frame, source: str) -> pd.DataFrame:
             "Runs.read(path)",
             where=source,
         ) from None
-
-
-def as_runs(data, groups=None) -> Runs:
-    """Runs from Runs, a path or a DataFrame; `groups` label its groups.
-
-    Raises
-    ------
-    RunsError
-        If `data` is none of these.
-    """
-    if isinstance(data, Runs):
-        return data
-    if isinstance(data, (str, Path)):
-        return Runs.read(data, groups=groups)
-    if hasattr(data, "columns"):
-        return Runs.from_frame(data, groups=groups)
-    raise RunsError(
-        f"expected Runs, got {type(data).__name__}: make them with Runs.read(path) or "
-        "Runs.from_frame(frame)"
-    )
