@@ -161,8 +161,11 @@ def match_columns(raw: RawTable, named: dict[str, str | None], problems: list[st
             if reading.kind == "training":
                 out.notes.append(f"the loss is the training loss {found[0]!r}: no other is given")
         out.sources[quantity] = source
+    out.sources = {q: out.sources[q] for q in MEANING if q in out.sources}
     for column, reading in readings.items():
-        if reading.refusal and column not in used:
+        of_loss = names._LOSS.search(column.lower()) is not None
+        lacking = "loss" not in out.sources if of_loss else not {"D", "C"} & set(out.sources)
+        if reading.refusal and column not in used and lacking:
             out.notes.append(
                 f"column {column!r} is {reading.refusal} and is not used as a count or loss"
             )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from bayescale import Runs, RunsError
 from bayescale.data import formats
 
+ABSOLUTE = dict(N="params*1", D="tokens*1")
 HEADER = ["params", "tokens", "loss", "corpus"]
 ROWS = [
     ["70M", "2B", "4.1", "web"],

@@ -188,10 +188,12 @@ def test_a_third_column_out_of_range_is_refused(N, C):
     frame = FRAME.assign(params=[N, 1e8, 1e8, 1e8])
     frame = frame.assign(tokens=[1e200, 1e9, 1e9, 1e9]) if C is None else frame.assign(
         C=[C, 1e19, 1e19, 1e19]).drop(columns="tokens")  # fmt: skip
+    named = dict(D="tokens*1") if C is None else dict(C="C*1")
     with pytest.raises(RunsError, match=r"too large or too small for a number \(row 0\)"):
         Runs.from_frame(
             frame,
-            **{q: f"{c}*1" for q, c in dict(N="params", D="tokens", C="C").items() if c in frame},
+            N="params*1",
+            **named,
         )
 
 
@@ -384,7 +386,7 @@ def test_at_most_eight_rows_are_named():
     ("column", "factor", "middle"),
     [("params", 1e-6, "285"), ("tokens", 1e-9, "6.5"), ("flops", 1e-15, "12990")],
 )
-def test_counts_left_unscaled_are_refused_unless_small_counts_are_allowed(column, factor, middle):
+def test_counts_left_unscaled_are_refused_unless_the_unit_is_stated(column, factor, middle):
     frame = FRAME.assign(flops=6 * FRAME["params"] * FRAME["tokens"])
     frame[column] *= factor
     frame = frame[[column, "loss"]]
