@@ -27,6 +27,13 @@ def column(quantity: str, expression: str) -> str:
     return f"--columns {text}" if text.replace("=", "").isidentifier() else f'--columns "{text}"'
 
 
+def columns(expressions: dict[str, str]) -> str:
+    """How to name the columns of several quantities."""
+    if not _command_line.get():
+        return ", ".join(column(q, e) for q, e in expressions.items())
+    return f'--columns "{",".join(f"{q}={e}" for q, e in expressions.items())}"'
+
+
 def option(name: str, value: object = True) -> str:
     """How to set an option: ``drop_missing=True`` or ``--drop-missing``."""
     if not _command_line.get():

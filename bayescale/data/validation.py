@@ -220,7 +220,7 @@ def _unit_question(quantity, middle, given, derived, ratio=False) -> str:
     readings = " or ".join(
         f"{name} ({remedies.column(target, f'{given[target]}*{factor}')})" for name, factor in units
     )
-    absolute = ", ".join(remedies.column(q, f"{given[q]}*1") for q in given)
+    absolute = remedies.columns({q: f"{given[q]}*1" for q in given})
     return (
         f"{what}{by}: the median is {middle:.5g}, which looks like a unit that is not written, "
         f"such as {readings}; if all counts are absolute, pass {absolute}"

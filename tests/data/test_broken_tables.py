@@ -157,7 +157,8 @@ def data_rows(content, delimiter):
     """How many rows below the header hold anything at all."""
     text = io.StringIO(formats._decoded(content, "")[0])
     rows = csv.reader(text, delimiter=delimiter, skipinitialspace=True, strict=True)
-    return sum(any(cell.strip() for cell in row) for row in rows) - 1
+    kept = [row for row in rows if any(cell.strip() for cell in row)]
+    return sum(not row[0].startswith("#") for row in kept) - 1
 
 
 def attempt(path, **keywords):
