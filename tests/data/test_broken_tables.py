@@ -158,7 +158,8 @@ def data_rows(content, delimiter):
     text = io.StringIO(formats._decoded(content, "")[0])
     rows = csv.reader(text, delimiter=delimiter, skipinitialspace=True, strict=True)
     kept = [row for row in rows if any(cell.strip() for cell in row)]
-    return sum(not row[0].startswith("#") for row in kept) - 1
+    # A title above the header has one cell.
+    return sum(len(row) > 1 and not row[0].startswith("#") for row in kept) - 1
 
 
 def attempt(path, **keywords):

@@ -361,8 +361,8 @@ def test_every_problem_is_reported_at_once_with_its_lines(read):
         "column 'params' (N (parameters)): 1 value is not a number (line 4), e.g. 'many': "
         "write 70B, 1.4T, 1e24 or a plain number",
         "column 'tokens' (D (tokens)): 2 values are not positive (lines 5, 6): give values above 0",
-        "column 'loss' (the loss): 2 values are missing (lines 4, 6): fill in or remove these rows, "
-        "or pass drop_missing=True",
+        "column 'loss' (the loss): 2 values are missing (lines 4, 6): fill in or remove these "
+        "rows, or pass drop_missing=True",
         "column 'loss' (the loss): 1 value is not finite (line 5): "
         "remove diverged runs or correct the values",
         "group column 'corpus': 1 label(s) missing (line 5): every run needs one",
