@@ -85,7 +85,7 @@ def double_descent(curves: int | None, seed: int) -> list[dict]:
         curve = curve.drop_duplicates("x").sort_values("x")
         runs = bs.Runs.from_frame(
             pd.DataFrame({"D": curve["x"], "loss": curve["value"], "series": name}),
-            allow_small=True,
+            D="D*1",
             source="double descent",
         )
         first = np.arange(len(runs)) < len(runs) // 2

@@ -91,10 +91,9 @@ def curves(every: int = 1) -> bs.Runs:
     both = both.loc[kept, ["domain", "dataset", "curve", "examples", "loss", "is_train"]]
     return bs.Runs.from_frame(
         both.assign(series=both["curve"]),
-        D="examples",
+        D="examples*1",
         loss="loss",
         series="series",
-        allow_small=True,
         source="learning curves",
     )
 

@@ -40,7 +40,7 @@ def profiles(points: pd.DataFrame, separate: bool) -> bs.Runs:
     )
     if not separate:
         frame["series"] = points["width"].astype(str)
-    return bs.Runs.from_frame(frame, groups="profile", allow_small=True)
+    return bs.Runs.from_frame(frame, groups="profile", N="N*1", C="C*1")
 
 
 def step(fit: bs.Fit, corpus: str, claim) -> dict:

@@ -14,8 +14,10 @@ from bayescale.cli.options import (
     Columns,
     Csv,
     Draws,
+    DropMissing,
     Group,
     Groups,
+    LossUnit,
     Plot,
     Quiet,
     RunsFile,
@@ -34,6 +36,8 @@ def rollout(
         str | None, typer.Option(help="column whose labels are fitted separately")
     ] = None,
     columns: Columns = None,
+    drop_missing: DropMissing = False,
+    loss_unit: LossUnit = None,
     seed: Seed = 1,
     draws: Draws = 500,
     csv: Csv = None,
@@ -50,7 +54,7 @@ def rollout(
     names = options.names(groups)
     labels = tuple(dict.fromkeys([*(names or ()), *([each] if each else [])]))
     result = evaluate(
-        options.read_runs(table, labels, columns),
+        options.read_runs(table, labels, columns, drop_missing, loss_unit),
         options.names(laws),
         above=options.names(above),
         column=column,
@@ -90,6 +94,8 @@ def hypotheses(
     groups: Groups = None,
     group: Group = None,
     columns: Columns = None,
+    drop_missing: DropMissing = False,
+    loss_unit: LossUnit = None,
     out: Annotated[
         Path | None,
         typer.Option("--plot", "--out", help="file for a plot of the exponents: png, pdf or svg"),
@@ -111,7 +117,7 @@ def hypotheses(
 
     names = options.names(groups)
     result = compare(
-        options.read_runs(table, names, columns),
+        options.read_runs(table, names, columns, drop_missing, loss_unit),
         options.names(laws),
         above=thresholds,
         groups=names,

@@ -17,11 +17,13 @@ from bayescale.cli.options import (
     Columns,
     Csv,
     Draws,
+    DropMissing,
     FitFile,
     Flops,
     Group,
     Groups,
     LawNames,
+    LossUnit,
     Overwrite,
     Plot,
     Pool,
@@ -51,6 +53,8 @@ def report(
     flops: Flops = None,
     law: LawNames = None,
     columns: Columns = None,
+    drop_missing: DropMissing = False,
+    loss_unit: LossUnit = None,
     pool: Pool = None,
     against: Annotated[
         str | None,
@@ -76,7 +80,17 @@ def report(
     laws = options.law_names(law)
     others = _others(laws, against, pool)
     progressbar = console.progress(quiet, as_json)
-    fitted = _fit(table, groups, laws, columns, pool, seed, draws, quiet, progressbar)
+    fitted = _fit(
+        table,
+        groups,
+        laws,
+        (columns, drop_missing, loss_unit),
+        pool,
+        seed,
+        draws,
+        quiet,
+        progressbar,
+    )
     from bayescale.progress import bar
     from bayescale.reporting import findings, held_out_half
     from bayescale.reporting import report as write
@@ -119,6 +133,8 @@ def fit(
     groups: Groups = None,
     law: LawNames = None,
     columns: Columns = None,
+    drop_missing: DropMissing = False,
+    loss_unit: LossUnit = None,
     pool: Pool = None,
     out: Annotated[Path, typer.Option(help="file for the posterior")] = Path("fit.nc"),
     overwrite: Overwrite = False,
@@ -136,7 +152,17 @@ def fit(
     options.picture(plot)
     laws = options.law_names(law)
     progressbar = console.progress(quiet, as_json)
-    fitted = _fit(table, groups, laws, columns, pool, seed, draws, quiet, progressbar)
+    fitted = _fit(
+        table,
+        groups,
+        laws,
+        (columns, drop_missing, loss_unit),
+        pool,
+        seed,
+        draws,
+        quiet,
+        progressbar,
+    )
     from bayescale.reporting import findings, save_picture
 
     fitted.save(out)
@@ -280,7 +306,7 @@ def _fit(
     table: Path,
     groups: str | None,
     laws: list[str] | None,
-    columns: str | None,
+    columns: tuple[str | None, bool, str | None],
     pool: str | None,
     seed: int | None,
     draws: int,
@@ -289,7 +315,7 @@ def _fit(
 ) -> Fit | Average:
     """Read a table of runs and fit one law, or an ensemble of several; of the default without."""
     labels = options.names(groups)
-    runs = options.read_runs(table, labels, columns)
+    runs = options.read_runs(table, labels, *columns)
     settings: dict[str, Any] = dict(
         groups=labels,
         pool=options.pairs(pool, "--pool"),

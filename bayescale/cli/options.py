@@ -14,7 +14,9 @@ from bayescale.errors import BayescaleError, unknown
 if TYPE_CHECKING:
     from bayescale.data import Runs
 
-RunsFile = Annotated[Path, typer.Argument(help="csv or parquet table with one row per run")]
+RunsFile = Annotated[
+    Path, typer.Argument(help="table with one row per run: csv, json, parquet, xlsx")
+]
 FitFile = Annotated[Path, typer.Argument(help="fit.nc, as written by `fit` or `report`")]
 Groups = Annotated[str | None, typer.Option(help="group columns, comma-separated")]
 LawNames = Annotated[
@@ -28,7 +30,15 @@ LawNames = Annotated[
 ]
 Columns = Annotated[
     str | None,
-    typer.Option(help="columns with other names, as quantity=column: N=size,loss=val_loss"),
+    typer.Option(
+        help="columns with other names or units, as quantity=column: N=size_m*1e6,loss=log(ppl)"
+    ),
+]
+DropMissing = Annotated[
+    bool, typer.Option("--drop-missing", help="leave out rows with missing values")
+]
+LossUnit = Annotated[
+    str | None, typer.Option("--loss-unit", help="unit of the loss: 'nats per token'")
 ]
 Pool = Annotated[
     str | None, typer.Option(help="pooling of single parameters: alpha=none,E=complete")
@@ -176,15 +186,26 @@ def group_label(text: str | None, groups: Sequence[str]) -> str | dict[str, str]
     return text if text is None or len(groups) <= 1 else pairs(text, "--group")
 
 
-def read_runs(table: Path, labels: tuple[str, ...] | None, columns: str | None) -> Runs:
-    """The runs in a file, with the columns that ``--columns`` names."""
-    from bayescale.data import Runs
+def read_runs(
+    table: Path,
+    labels: tuple[str, ...] | None,
+    columns: str | None,
+    drop_missing: bool = False,
+    loss_unit: str | None = None,
+) -> Runs:
+    """The runs in a file, with the columns that ``--columns`` names; prints what was read."""
+    from bayescale.data import Runs, for_command_line
 
     named = pairs(columns, "--columns")
     if invalid := [name for name in named if name not in QUANTITIES]:
         problems = [unknown("quantity", name, QUANTITIES) for name in invalid]
         raise BayescaleError(problems, where="--columns")
-    return Runs.read(table, groups=labels, **named)
+    with for_command_line():
+        runs = Runs.read(
+            table, groups=labels, columns=named, drop_missing=drop_missing, loss_unit=loss_unit
+        )
+    typer.echo(f"read {runs.how_read}", err=True)
+    return runs
 
 
 def law_names(text: str | None) -> list[str] | None:

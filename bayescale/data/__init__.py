@@ -1,8 +1,10 @@
 """Tables of runs and of task results: reading, checks, and conventions for counting."""
 
 from bayescale.data import datasets
+from bayescale.data.accepting import as_runs
 from bayescale.data.counting import Count, count, local_exponent
 from bayescale.data.reading import frame
+from bayescale.data.remedies import for_command_line
 from bayescale.data.runs import Runs
 from bayescale.data.task_table import task_table
 from bayescale.data.validation import FEWEST_RUNS, as_names
@@ -12,8 +14,10 @@ __all__ = [
     "Count",
     "Runs",
     "as_names",
+    "as_runs",
     "count",
     "datasets",
+    "for_command_line",
     "frame",
     "local_exponent",
     "task_table",

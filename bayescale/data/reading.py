@@ -1,281 +1,284 @@
-"""Read files, and convert their columns to numbers and labels; all problems are listed."""
+"""Convert the columns of a table to numbers and labels; all problems are listed."""
 
 from __future__ import annotations
 
-import csv
 import difflib
-import io
-import os
 import re
-from collections import Counter
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from bayescale.errors import RunsError, unknown
-from bayescale.units import parse_count
+from bayescale.data import formats, names, numerals, remedies, suspicions
+from bayescale.data.formats import RawTable, is_missing
+from bayescale.data.names import MEANING, USUAL, compact
+from bayescale.errors import unknown
 
-#: Usual names of the columns, in lower case and without spaces and punctuation.
-SPELLINGS: dict[str, tuple[str, ...]] = {
-    "N": (
-        "n",
-        "params",
-        "parameters",
-        "nparams",
-        "nparameters",
-        "numparams",
-        "numparameters",
-        "totalparams",
-        "totalparameters",
-        "modelparams",
-        "modelparameters",
-        "modelsize",
-        "paramcount",
-        "parametercount",
-    ),
-    "D": (
-        "d",
-        "tokens",
-        "ntokens",
-        "numtokens",
-        "traintokens",
-        "trainingtokens",
-        "tokensseen",
-        "totaltokens",
-        "datasetsize",
-        "datasize",
-        "examples",
-        "nexamples",
-        "samples",
-        "datapoints",
-        "imagesseen",
-    ),
-    "C": (
-        "c",
-        "flops",
-        "flop",
-        "compute",
-        "trainflops",
-        "trainflop",
-        "trainingflops",
-        "trainingflop",
-        "trainingcompute",
-        "totalflops",
-        "totalcompute",
-    ),
-    "loss": (
-        "loss",
-        "l",
-        "valloss",
-        "validationloss",
-        "testloss",
-        "evalloss",
-        "finalloss",
-        "crossentropy",
-        "nll",
-    ),
-    "loss_sd": ("losssd", "lossstd", "lossse", "lossstderr", "lossuncertainty"),
-    "loss_lower": ("losslower95", "losslower", "losslow95", "losslow", "losslo"),
-    "loss_upper": ("lossupper95", "lossupper", "losshigh95", "losshigh", "losshi"),
-    "series": ("series",),
-}
-#: Names that are used only if no column has a name in `SPELLINGS`.
-SECOND_CHOICE: dict[str, tuple[str, ...]] = {
-    "N": (
-        "paramsnonembedding",
-        "nonembeddingparams",
-        "nnonembedding",
-        "nonembeddingparameters",
-        "parametersnonembedding",
-    ),
-}
-MEANING = {
-    "N": "N (parameters)",
-    "D": "D (tokens)",
-    "C": "C (training FLOP)",
-    "loss": "the loss",
-    "loss_sd": "the standard error of the loss",
-    "loss_lower": "the lower 95 % bound of the loss",
-    "loss_upper": "the upper 95 % bound of the loss",
-    "series": "the series of checkpoints",
-}
 #: Median counts below these look like millions or billions left unscaled.
 SMALLEST = {"N": 1e4, "D": 1e4, "C": 1e9}
-MISSING = frozenset({"", "na", "n/a", "nan", "nat", "null", "none", "-", "--", "<na>"})
+STEPS = ("step", "steps", "globalstep", "trainsteps", "numsteps", "iteration", "iterations", "iter")
 
 
 @dataclass(frozen=True)
-class RawTable:
-    """Cells as they were written.
+class Source:
+    """Where a quantity comes from.
 
     Attributes
     ----------
-    cells : pandas.DataFrame
-        Cells of any type; the index holds line numbers or row labels.
-    noun : str
-        The word for a row in messages: ``"line"`` or ``"row"``.
-    source : str
-        The file, or a description of the table.
+    expression : str
+        The column, or an expression such as ``params_m*1e6`` or ``log(val_ppl)``.
+    factors : tuple
+        Pairs of a column and the power of it (1, or -1 where it divides).
+    factor : float
+        A number to multiply by.
+    unit : str
+        The unit in the name of the column.
+    stated : bool
+        Whether the user stated the unit by an expression.
+    transform : str
+        ``"log"``, ``"one_minus"`` or empty.
     """
 
-    cells: pd.DataFrame
-    noun: str
-    source: str
-
-    def rows(self, bad) -> str:
-        """Name rows: ``(line 4)`` or ``(lines 4, 17, 91 and 8 more)``."""
-        labels = [str(label) for label in self.cells.index[np.asarray(bad, dtype=bool)]]
-        more = f" and {len(labels) - 8} more" if len(labels) > 8 else ""
-        return f"({self.noun}{'s' * (len(labels) > 1)} {', '.join(labels[:8])}{more})"
+    expression: str
+    factors: tuple[tuple[str, int], ...]
+    factor: float = 1.0
+    unit: str = ""
+    stated: bool = False
+    transform: str = ""
 
 
-def read(path: str | Path) -> RawTable:
-    """Read a csv, tsv or parquet file; raises `RunsError` if it is not a table."""
-    path = Path(path)
-    where = str(path)
-    if not os.path.exists(path):  # unlike Path.exists, False for any string
-        near = difflib.get_close_matches(path.name, _names_beside(path), 1)
-        hint = f" Did you mean {path.with_name(near[0])}?" if near else ""
-        raise RunsError(f"there is no such file.{hint}", where=where)
-    if path.is_dir():
-        raise RunsError("this is a directory: name a csv or parquet file in it", where=where)
-    if path.suffix.lower() in (".parquet", ".pq"):
-        return RawTable(_parquet(path), "row", where)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise RunsError(
-            "this is not a text table (it is not UTF-8): save it as csv or parquet", where=where
-        ) from None
-    except OSError as error:
-        raise RunsError(f"cannot be read ({error.strerror})", where=where) from None
-    return RawTable(_csv(text, where), "line", where)
+@dataclass
+class Matched:
+    """Columns of the quantities, with notes on names that were considered."""
+
+    sources: dict[str, Source] = field(default_factory=dict)
+    loss_unit: str = ""
+    notes: list[str] = field(default_factory=list)
 
 
-def frame(path: str | Path) -> pd.DataFrame:
+def frame(path) -> pd.DataFrame:
     """Read a file as a DataFrame, with numeric columns as numbers and missing cells as NaN or None.
 
-    The index holds line numbers (csv, tsv) or the index of the file (parquet).
+    The index holds line numbers (text files) or the index of the file (parquet).
     """
-    cells = read(path).cells
+    cells = formats.read(path).cells
     out = {}
     for name in cells:
-        text = cells[name].map(lambda v: None if str(v).strip().lower() in MISSING else v)
-        numbers = pd.to_numeric(text, errors="coerce")
-        out[name] = numbers if numbers.notna().sum() == text.notna().sum() else text
+        text = cells[name].map(lambda v: None if is_missing(v) else v)
+        values = pd.to_numeric(text, errors="coerce")
+        out[name] = values if values.notna().sum() == text.notna().sum() else text
     return pd.DataFrame(out, index=cells.index)
 
 
-def _names_beside(path: Path) -> list[str]:
-    try:
-        return [p.name for p in path.parent.iterdir()]
-    except OSError:
-        return []
+def parse_expression(text: str, columns: list[str]) -> Source | None:
+    """A column, a product of columns and numbers, ``log(column)``, ``1-column``, or None."""
+    if text in columns:
+        return Source(text, ((text, 1),))
+    stripped = text.replace(" ", "")
+    inner, transform = text.strip(), ""
+    if match := re.fullmatch(r"log\((.*)\)", inner):
+        inner, transform = match[1].strip(), "log"
+    elif match := re.fullmatch(r"1\s*-\s*(.*)", inner):
+        inner, transform = match[1].strip(), "one_minus"
+    by_length = sorted(columns, key=len, reverse=True)
+    factors, factor, power = [], 1.0, 1
+    while inner:
+        found = next(
+            (
+                c
+                for c in by_length
+                if inner.startswith(c) and re.match(r"\s*([*/]|$)", inner[len(c) :])
+            ),
+            None,
+        )
+        if found is not None:
+            factors.append((found, power))
+            inner = inner[len(found) :].strip()
+        else:
+            number = re.match(r"[^*/]+", inner)
+            try:
+                value, _ = numerals.parse(number[0].strip()) if number else (np.nan, "")
+            except ValueError:
+                return None
+            if not value > 0:
+                return None
+            factor *= value**power
+            inner = inner[len(number[0]) :].strip() if number else ""
+        if inner:
+            power, inner = (1 if inner[0] == "*" else -1), inner[1:].strip()
+            if not inner:
+                return None
+    if not factors:
+        return None
+    return Source(stripped, tuple(factors), factor, stated=True, transform=transform)
 
 
-def _parquet(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(path)
-    except ImportError:
-        raise RunsError(
-            "reading parquet needs pyarrow: pip install 'bayescale[parquet]'", where=str(path)
-        ) from None
-    except Exception as error:  # pyarrow raises errors of many types for a file that is not parquet
-        raise RunsError(
-            f"this is not a parquet file ({str(error).splitlines()[0]})", where=str(path)
-        ) from None
+def match_columns(raw: RawTable, named: dict[str, str | None], problems: list[str]) -> Matched:
+    """Find the column of each quantity.
 
-
-def _csv(text: str, where: str) -> pd.DataFrame:
-    if not text.strip():
-        raise RunsError("the file is empty", where=where)
-    if "\0" in text:
-        raise RunsError("this is not a text table (it contains NUL bytes)", where=where)
-    first = next(line for line in text.split("\n") if line.strip())
-    delimiter = max(",;\t", key=first.count)
-    # Strict, because a cell with an unclosed quote would otherwise contain all rows below it.
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True, strict=True)
-    lines: list[tuple[int, list[str]]] = []
-    start = 1
-    try:
-        for row in reader:
-            if any(cell.strip() for cell in row):
-                lines.append((start, [cell.strip() for cell in row]))
-            start = reader.line_num + 1
-    except csv.Error as error:
-        raise RunsError(f"line {start} cannot be read as csv ({error})", where=where) from None
-    if not lines:
-        raise RunsError("the file holds no column names", where=where)
-    (_, header), *body = lines
-    names = [name or f"unnamed_{i + 1}" for i, name in enumerate(header)]
-    problems = [
-        f"column {name!r} appears {n} times: give each column its own name"
-        for name, n in Counter(names).items()
-        if n > 1
-    ]
-    ragged = [(n, len(row)) for n, row in body if len(row) != len(header)]
-    for number, width in ragged[:8]:
-        problems.append(f"line {number} has {width} cells, the header has {len(header)}")
-    if len(ragged) > 8:
-        problems.append(f"{len(ragged) - 8} more lines have a wrong number of cells")
-    if problems:
-        raise RunsError(problems, where=where)
-    return pd.DataFrame(
-        [row for _, row in body], columns=names, index=[n for n, _ in body], dtype=object
-    )
-
-
-def match_columns(raw: RawTable, named: dict[str, str | None], problems: list[str]):
-    """Map quantities to columns.
-
-    `named` maps a quantity to the column that the user named, or None. Other quantities are
-    recognised by usual spellings of their columns.
+    `named` maps a quantity to the column or expression that the user named, or None. Other
+    quantities are recognised by the names of the columns.
     """
-    names = [str(c) for c in raw.cells.columns]
-    plain = {name: re.sub(r"[^a-z0-9]", "", name.lower()) for name in names}
-    mapping: dict[str, str] = {}
-    for quantity, spellings in SPELLINGS.items():
+    columns = [str(c) for c in raw.cells.columns]
+    out = Matched()
+    readings = {c: names.recognise(c) for c in columns}
+    used = set()
+    for quantity in MEANING:
         given = named.get(quantity)
-        if given is not None:
-            if given in names:
-                mapping[quantity] = given
-            else:
-                problems.append(f"{MEANING[quantity]}: {unknown('column', given, names)}")
+        if given is None:
             continue
-        found = [n for n in names if plain[n] in spellings]
-        found = found or [n for n in names if plain[n] in SECOND_CHOICE.get(quantity, ())]
+        source = parse_expression(given, columns)
+        if source is None:
+            problems.append(f"{MEANING[quantity]}: {unknown('column', given, columns)}")
+            continue
+        if not source.stated and (own := readings[given]).quantity == quantity:
+            source = _with_unit(source, quantity, own)
+        out.sources[quantity] = source
+        used |= {c for c, _ in source.factors}
+        if quantity == "loss":
+            out.loss_unit = _loss_unit(source, readings[source.factors[0][0]])
+    for quantity in MEANING:
+        if named.get(quantity) is not None:
+            continue
+        found = [c for c in columns if readings[c].quantity == quantity and c not in used]
+        found = [c for c in found if not _is_layers(raw, c, columns, out)]
+        if not found:
+            continue
+        best = min(readings[c].rank for c in found)
+        found = [c for c in found if readings[c].rank == best]
+        if len(found) > 1:
+            found = _settle(raw, quantity, found, readings, out)
         if len(found) > 1:
             problems.append(
                 f"columns {' and '.join(map(repr, found))} could each be "
-                f"{MEANING[quantity]}: name one, {quantity}={found[0]!r}"
+                f"{MEANING[quantity]}: name one, {remedies.column(quantity, found[0])}"
             )
-        elif found:
-            mapping[quantity] = found[0]
-    unnamed = named.get("loss") is None and not _mentions(problems, "be the loss")
-    if "loss" not in mapping and unnamed:
-        problems.append(_no_column("loss", names, plain))
-    problems += _near_misses(names, plain, mapping, named)
-    if not {"N", "D", "C"} & set(mapping) and not _mentions(problems, "N (", "D (", "C ("):
-        problems.append(_no_column("N", names, plain, "D (tokens) or C (training FLOP)"))
-    return mapping
+            continue
+        reading = readings[found[0]]
+        source = _with_unit(Source(found[0], ((found[0], 1),)), quantity, reading)
+        if quantity == "loss":
+            out.loss_unit = _loss_unit(source, reading)
+            if reading.kind == "training":
+                out.notes.append(f"the loss is the training loss {found[0]!r}: no other is given")
+        out.sources[quantity] = source
+    out.sources = {q: out.sources[q] for q in MEANING if q in out.sources}
+    for column, reading in readings.items():
+        of_loss = names._LOSS.search(column.lower()) is not None
+        lacking = "loss" not in out.sources if of_loss else not {"D", "C"} & set(out.sources)
+        if reading.refusal and column not in used and lacking:
+            out.notes.append(
+                f"column {column!r} is {reading.refusal} and is not used as a count or loss"
+            )
+    missing_loss = "loss" not in out.sources and named.get("loss") is None
+    if missing_loss and not _mentions(problems, "be the loss"):
+        problems.append(_no_column("loss", columns))
+    problems += _near_misses(columns, out.sources, named)
+    none = not {"N", "D", "C"} & set(out.sources)
+    if none and not _mentions(problems, "N (", "D (", "C ("):
+        problems.append(
+            _steps(raw, columns) or _no_column("N", columns, "D (tokens) or C (training FLOP)")
+        )
+    elif not {"D", "C"} & set(out.sources) and (steps := _steps(raw, columns)):
+        problems.append(steps)
+    if problems:
+        problems += [n for n in out.notes if "is not used" in n and none]
+    return out
 
 
-def _near_misses(names, plain, mapping, named) -> list[str]:
+def _with_unit(source: Source, quantity: str, reading: names.Reading) -> Source:
+    transform = "log" if quantity == "loss" and reading.unit == "perplexity" else ""
+    unit = "" if quantity == "loss" and not transform else reading.unit
+    return Source(source.expression, source.factors, float(reading.factor), unit, False, transform)
+
+
+def _loss_unit(source: Source, reading: names.Reading) -> str:
+    if reading.unit == "perplexity":
+        return "nats per token" if source.transform == "log" else "perplexity"
+    if source.transform == "one_minus":
+        return "error rate"
+    return reading.unit if source.factor in (1.0, float(reading.factor)) else ""
+
+
+def _is_layers(raw, column: str, columns, out: Matched) -> bool:
+    """Whether a column L holds small whole numbers, such as layers."""
+    if column not in ("L", "l"):
+        return False
+    values = pd.to_numeric(raw.cells[column], errors="coerce")
+    layers = bool(values.notna().all() and (values % 1 == 0).all())
+    if layers:
+        out.notes.append(
+            f"column {column!r} holds whole numbers (layers?) and is not used as the loss"
+        )
+    return layers
+
+
+def _settle(raw, quantity, found, readings, out: Matched) -> list[str]:
+    """Choose among candidates that agree, or the parameters to which C is proportional."""
+    values = {}
+    for column in found:
+        numbers_ = pd.to_numeric(raw.cells[column], errors="coerce").to_numpy(float)
+        values[column] = numbers_ * float(readings[column].factor)
+    first = values[found[0]]
+    if all(np.allclose(v, first, rtol=0.01, equal_nan=True) for v in values.values()) and (
+        quantity in SMALLEST and np.isfinite(first).any()
+    ):
+        return found[:1]
+    if quantity != "N":
+        return found
+    scale = {q: [c for c in raw.cells if readings[c].quantity == q] for q in "DC"}
+    if len(scale["D"]) == 1 and len(scale["C"]) == 1:
+        D, C = (
+            pd.to_numeric(raw.cells[scale[q][0]], errors="coerce").to_numpy(float) for q in "DC"
+        )
+        with np.errstate(all="ignore"):
+            spread = {c: np.nanstd(np.log(C / (D * v))) for c, v in values.items()}
+            factor = {c: abs(np.log(np.nanmedian(C / (D * v)) / 6)) for c, v in values.items()}
+        # Of several parameters in proportion, as in experts of one shape, those nearest to C = 6ND.
+        best = min(spread, key=lambda c: (spread[c] > 0.05, factor[c]))
+        if spread[best] < 0.05:
+            out.notes.append(
+                f"N is {best!r}: C is proportional to it times D and nearest to 6ND (the others: "
+                f"{', '.join(repr(c) for c in found if c != best)})"
+            )
+            return [best]
+    return found
+
+
+def _steps(raw, columns) -> str:
+    """The question whether D is the product of steps and the sizes of a batch."""
+    step = next((c for c in columns if compact(c) in STEPS), None)
+    if step is None or raw.cells[step].astype(str).nunique() < 2:
+        return ""
+    batch = next((c for c in columns if re.search("batch.?size|^bs$|global.?batch", c, re.I)), None)
+    length = next(
+        (c for c in columns if re.search("seq.?len|context.?len|block.?size", c, re.I)), None
+    )
+    tokens = batch is not None and "token" in batch.lower()
+    parts = [step, batch or "512", *(() if tokens else (length or "2048",))]
+    known = "" if batch and (length or tokens) else " with the sizes of your batches"
+    return (
+        f"no column holds tokens: D = steps x batch_size x seq_len? Then pass "
+        f"{remedies.column('D', '*'.join(parts))}{known}"
+    )
+
+
+def _near_misses(columns, sources, named) -> list[str]:
     """Columns that look like a misspelt N, D or C, if only one of the three was found."""
-    if len({"N", "D", "C"} & set(mapping)) != 1:
+    if len({"N", "D", "C"} & set(sources)) != 1:
         return []
     problems = []
+    taken = {c for source in sources.values() for c, _ in source.factors}
     for quantity in "NDC":
-        if quantity in mapping or named.get(quantity) is not None:
+        if quantity in sources or named.get(quantity) is not None:
             continue
-        usual = [s for s in SPELLINGS[quantity] if len(s) > 3]
-        for name in (n for n in names if n not in mapping.values()):
-            if close := difflib.get_close_matches(plain[name], usual, 1, 0.85):
+        usual = [s for s in USUAL[quantity] if len(s) > 3]
+        for name in (n for n in columns if n not in taken and not names.recognise(n).refusal):
+            if names.recognise(name).quantity:
+                continue
+            if close := difflib.get_close_matches(compact(name), usual, 1, 0.85):
                 problems.append(
                     f"column {name!r} looks like {MEANING[quantity]} misspelt (usual: "
-                    f"{close[0]}): rename it, or pass {quantity}={name!r}"
+                    f"{close[0]}): rename it, or pass {remedies.column(quantity, name)}"
                 )
     return problems
 
@@ -284,34 +287,84 @@ def _mentions(problems: list[str], *words: str) -> bool:
     return any(word in problem for problem in problems for word in words)
 
 
-def _no_column(quantity: str, names: list[str], plain: dict[str, str], also: str = "") -> str:
-    close = [n for n in names if difflib.get_close_matches(plain[n], SPELLINGS[quantity], 1, 0.7)]
-    hint = f" Is it {close[0]!r}? Then pass {quantity}={close[0]!r}." if close else ""
+def _no_column(quantity: str, columns: list[str], also: str = "") -> str:
+    close = [
+        n
+        for n in columns
+        if difflib.get_close_matches(compact(n), USUAL[quantity], 1, 0.7)
+        and names.recognise(n).quantity is None
+        and not names.recognise(n).refusal
+    ]
+    hint = f" Is it {close[0]!r}? Then pass {remedies.column(quantity, close[0])}." if close else ""
     what = MEANING[quantity] + (f", {also}" if also else "")
+    name = close[0] if close else columns[-1]
+    ask = "" if hint else f" Name it: {remedies.column(quantity, name)}."
     return (
-        f"no column holds {what}.{hint} The columns are {', '.join(names[:12])}"
-        f"{', ...' if len(names) > 12 else ''}; usual names are "
-        f"{', '.join(SPELLINGS[quantity][:4])}."
+        f"no column holds {what}.{hint}{ask} The columns are {', '.join(columns[:12])}"
+        f"{', ...' if len(columns) > 12 else ''}; usual names are "
+        f"{', '.join(USUAL[quantity][:4])}."
     )
 
 
-def numbers(raw: RawTable, quantity: str, column: str, problems: list[str]):
+def values_of(raw: RawTable, quantity: str, source: Source, problems: list[str]) -> np.ndarray:
+    """The values of a quantity: its columns as numbers, multiplied and transformed."""
+    table = numerals.Style(
+        cell for c in raw.cells for cell in raw.cells[c] if isinstance(cell, str)
+    )
+    result = None
+    for column, power in source.factors:
+        values = numbers(raw, quantity, column, problems, table, source)
+        values = values if power == 1 else 1 / values
+        result = values if result is None else result * values
+    with np.errstate(all="ignore"):
+        # Division by a whole number keeps 8.2 M exactly 8.2e6.
+        result = result * source.factor
+        if source.transform == "log":
+            result = np.log(result)
+        elif source.transform == "one_minus":
+            result = 1 - result
+    if source.transform and (bad := ~(result > 0) & np.isfinite(result)).any():
+        problems.append(
+            f"{source.expression!r} is not positive {raw.rows(bad)}: correct the values"
+        )
+    return result
+
+
+def numbers(raw: RawTable, quantity: str, column: str, problems: list[str], table, source):
     """A column as positive finite floats. Other cells become NaN and are listed as problems."""
     cells = raw.cells[column]
-    missing = np.array([str(v).strip().lower() in MISSING for v in cells], dtype=bool)
+    missing = np.array([is_missing(v) for v in cells], dtype=bool)
+    mark, doubtful = numerals.decimal_mark(list(cells), table)
     values = np.full(len(cells), np.nan)
     not_numeric = np.zeros(len(cells), dtype=bool)
+    units: list[str] = [""] * len(cells)
     for i, cell in enumerate(cells):
         if missing[i]:
             continue
         try:
-            values[i] = parse_count(_plain_number(cell, thousands=quantity in SMALLEST))
+            values[i], units[i] = numerals.parse(cell, mark)
         except (ValueError, TypeError, OverflowError):
             not_numeric[i] = True
+    if doubtful is not None:
+        problems.append(
+            f"column {column!r} ({MEANING[quantity]}): {doubtful!r} can be read with a decimal "
+            "separator or a thousands separator: write the numbers without thousands separators, "
+            "with a dot for decimals"
+        )
+        return values
+    if quantity in SMALLEST:
+        _mixed_units(raw, column, quantity, values, units, source, problems)
+    elif quantity == "loss" and "%" in units and not source.stated:
+        problems.append(
+            f"column {column!r} ({MEANING[quantity]}): the values are percentages, not losses: for "
+            f"an accuracy pass {remedies.column('loss', f'1-{column}')} (the error rate), for an "
+            f"error rate {remedies.column('loss', f'{column}*1')}"
+        )
     infinite = ~missing & ~not_numeric & ~np.isfinite(values)
     nonpositive = ~missing & ~not_numeric & ~infinite & (values <= 0)
+    drop = f"fill in or remove these rows, or pass {remedies.option('drop_missing')}"
     kinds = [
-        (missing, "missing", "fill in or remove these rows"),
+        (missing, "missing", drop),
         (not_numeric, "not a number", "write 70B, 1.4T, 1e24 or a plain number"),
         (infinite, "not finite", "remove diverged runs or correct the values"),
         (nonpositive, "not positive", "give values above 0"),
@@ -319,6 +372,8 @@ def numbers(raw: RawTable, quantity: str, column: str, problems: list[str]):
     for bad, sentence, remedy in kinds:
         if bad.any():
             example = next(str(c)[:20] for c, b in zip(cells, bad, strict=True) if b)
+            if bad is not_numeric and suspicions.SUMMARY.fullmatch(example.lower()):
+                remedy = "a summary of other rows? Remove it"
             shown = f", e.g. {example!r}" if bad is not_numeric else ""
             n = int(bad.sum())
             problems.append(
@@ -329,16 +384,20 @@ def numbers(raw: RawTable, quantity: str, column: str, problems: list[str]):
     return values
 
 
-def _plain_number(cell, *, thousands: bool):
-    if isinstance(cell, str):
-        if "," in cell and not thousands:
-            raise ValueError("a comma in a loss is a decimal comma")
-        word = cell.strip().lower().lstrip("+-")
-        if word in ("inf", "infinity"):
-            return float(cell)
-    if isinstance(cell, (bool, np.bool_)):
-        raise ValueError("a truth value is not a number")
-    return cell
+def _mixed_units(raw, column, quantity, values, units, source, problems) -> None:
+    """Problems of cells with a unit beside cells or a header with another one."""
+    with_unit = np.array([bool(u) for u in units])
+    if source.unit and not source.stated and with_unit.any():
+        problems.append(
+            f"column {column!r} ({MEANING[quantity]}): a unit is written in the header and in "
+            f"cells {raw.rows(with_unit)}: write it once"
+        )
+    bare = ~with_unit & np.isfinite(values) & (values > 0) & (values < SMALLEST[quantity])
+    if with_unit.any() and bare.any():
+        problems.append(
+            f"column {column!r} ({MEANING[quantity]}): some cells have a unit and others do not "
+            f"{raw.rows(bare)}: write the unit in each"
+        )
 
 
 def labels(raw: RawTable, column: str, problems: list[str]) -> pd.Series:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from bayescale.data import datasets, reading
+from bayescale.data import datasets, formats
 from bayescale.data.counting import restated
 from bayescale.data.validation import CANONICAL, NUMERIC, validate
 from bayescale.errors import RunsError, RunsWarning, unknown
@@ -33,7 +33,7 @@ class Runs:
     ----------
     table : pandas.DataFrame
         ``N``: parameters, an absolute count. ``D``: training tokens seen. ``C``: training FLOP.
-        ``loss``: positive, in the unit of the source (usually nats per token). Where the source has
+        ``loss``: positive, in the unit `loss_unit`. Where the source has
         them, ``loss_sd``: measurement standard error of the loss, and ``series``: the run that a
         checkpoint belongs to. Then the group columns and every other column of the source. The
         index holds line numbers of a file or the index of a DataFrame.
@@ -47,7 +47,9 @@ class Runs:
         The file, or a description of the source.
     notes : tuple of str
         Findings that do not prevent a fit: duplicates, C different from 6ND, groups with a single
-        run.
+        run, crashed runs, and others.
+    loss_unit : str
+        The unit of the loss, such as ``"nats per token"``; empty if it is not known.
 
     Examples
     --------
@@ -62,6 +64,7 @@ class Runs:
     convention: str = ""
     source: str = "a table"
     notes: tuple[str, ...] = ()
+    loss_unit: str = ""
 
     # -- making ------------------------------------------------------------------------------
 
@@ -71,17 +74,12 @@ class Runs:
         path: str | Path,
         *,
         groups: str | Sequence[str] | None = None,
-        N: str | None = None,
-        D: str | None = None,
-        C: str | None = None,
-        loss: str | None = None,
-        loss_sd: str | None = None,
-        loss_lower: str | None = None,
-        loss_upper: str | None = None,
-        series: str | None = None,
-        allow_small: bool = False,
+        columns: Mapping[str, str] | None = None,
+        loss_unit: str | None = None,
+        drop_missing: bool = False,
+        **quantities: str | None,
     ) -> Runs:
-        """Read a table of runs from a csv, tsv or parquet file.
+        """Read a table of runs from a file: csv, markdown, JSON, parquet, Excel, and others.
 
         Parameters
         ----------
@@ -89,15 +87,18 @@ class Runs:
             The file. Its first line holds the column names.
         groups : str or sequence of str, optional
             Columns that label groups.
-        N, D, C, loss, loss_sd, series : str, optional
-            Column names of parameters, tokens, training FLOP, loss, its standard error, and the run
-            a checkpoint belongs to. Usual spellings (``params``, ``tokens``, ``flops``,
-            ``val_loss``, ...) are recognised and need not be given. If one of N, D and C is
-            missing, it is computed by C = 6ND.
-        loss_lower, loss_upper : str, optional
-            Columns of a 95 % interval of the measured loss, in place of `loss_sd`.
-        allow_small : bool
-            Accept counts so small that they look like millions or billions left unscaled.
+        columns : mapping of str to str, optional
+            From quantity (``N``, ``D``, ``C``, ``loss``, ``loss_sd``, ``loss_lower``,
+            ``loss_upper``, ``series``) to its column, or to an expression that states the unit:
+            ``"params_m*1e6"``, ``"steps*batch_size*seq_len"``, ``"log(val_ppl)"``,
+            ``"1-accuracy"``. ``"params*1"`` states that the counts are absolute. Usual names and
+            units in them are recognised. Of N, D and C one is computed from two by C = 6ND.
+        loss_unit : str, optional
+            The unit of the loss, such as ``"nats per token"``; guessed from names by default.
+        drop_missing : bool
+            Leave out rows with missing values, and note them.
+        **quantities : str
+            Shorthand for `columns`: ``N="params_m*1e6"``.
 
         Returns
         -------
@@ -106,7 +107,7 @@ class Runs:
         Raises
         ------
         RunsError
-            Naming every problem of the table with its rows. No row is dropped.
+            Naming every problem of the table with its rows.
 
         Examples
         --------
@@ -116,17 +117,8 @@ class Runs:
         >>> Runs.read(path).table["C"].tolist()
         [8.4e+17, 1.2e+20, 5.88e+21]
         """
-        named = dict(
-            N=N,
-            D=D,
-            C=C,
-            loss=loss,
-            loss_sd=loss_sd,
-            loss_lower=loss_lower,
-            loss_upper=loss_upper,
-            series=series,
-        )
-        return cls._validated(reading.read(path), groups, named, allow_small)
+        named = _named(columns, quantities, str(path))
+        return cls._validated(formats.read(path), groups, named, loss_unit, drop_missing)
 
     @classmethod
     def from_frame(
@@ -135,23 +127,23 @@ class Runs:
         *,
         groups: str | Sequence[str] | None = None,
         source: str = "the DataFrame",
-        allow_small: bool = False,
-        **columns: str,
+        columns: Mapping[str, str] | None = None,
+        loss_unit: str | None = None,
+        drop_missing: bool = False,
+        **quantities: str,
     ) -> Runs:
         """Make runs from a DataFrame; checks and keywords are those of `Runs.read`.
 
         Parameters
         ----------
-        frame : pandas.DataFrame
+        frame : DataFrame of pandas, polars or pyarrow
             One row per run or checkpoint.
         groups : str or sequence of str, optional
             Columns that label groups.
         source : str
             Name of the table in messages.
-        allow_small : bool
-            Accept counts so small that they look like millions or billions left unscaled.
-        **columns : str
-            Column names of the quantities, as in `Runs.read`.
+        columns, loss_unit, drop_missing, **quantities
+            As in `Runs.read`.
 
         Returns
         -------
@@ -170,17 +162,8 @@ class Runs:
         >>> Runs.from_frame(frame).table["N"].tolist()
         [70000000.0, 1000000000.0, 7000000000.0]
         """
-        if not isinstance(frame, pd.DataFrame):
-            raise RunsError(
-                f"expected a pandas DataFrame, got {type(frame).__name__}: for a file "
-                "use Runs.read(path)",
-                where=source,
-            )
-        allowed = {*NUMERIC, "series"}
-        if strange := set(columns) - allowed:
-            raise RunsError(
-                [unknown("column keyword", s, sorted(allowed)) for s in strange], where=source
-            )
+        frame = _as_pandas(frame, source)
+        named = _named(columns, quantities, source)
         if frame.columns.duplicated().any():
             twice = frame.columns[frame.columns.duplicated()].unique()
             raise RunsError([f"column {c!r} appears more than once" for c in twice], where=source)
@@ -188,7 +171,8 @@ class Runs:
         cells.columns = [str(c) for c in frame.columns]
         if not cells.index.is_unique or cells.index.inferred_type not in LABELS:
             cells = cells.reset_index(drop=True)
-        return cls._validated(reading.RawTable(cells, "row", source), groups, columns, allow_small)
+        raw = formats.RawTable(cells, "row", source)
+        return cls._validated(raw, groups, named, loss_unit, drop_missing)
 
     @classmethod
     def example(cls, name: str, *, drop_outliers: bool = False) -> Runs:
@@ -215,9 +199,15 @@ class Runs:
         """
         datasets.check_name(name)
         if name == "openlm":
-            runs = cls.read(datasets.bundled("openlm.csv"), groups="dataset", loss="loss")
+            runs = cls.read(
+                datasets.bundled("openlm.csv"),
+                groups="dataset",
+                loss="loss",
+                loss_unit="nats per token",
+            )
             return replace(runs, source="example 'openlm'")
-        runs = replace(cls.read(datasets.fetch_chinchilla()), source="example 'chinchilla'")
+        runs = cls.read(datasets.fetch_chinchilla(), loss_unit="nats per token")
+        runs = replace(runs, source="example 'chinchilla'")
         highest = runs.table["loss"].rank(ascending=False) <= 5
         losses = ", ".join(f"{v:.2f}" for v in sorted(runs.table["loss"][highest]))
         if drop_outliers:
@@ -230,8 +220,8 @@ class Runs:
         return replace(runs, notes=(*runs.notes, note))
 
     @classmethod
-    def _validated(cls, raw: reading.RawTable, groups, named, allow_small) -> Runs:
-        checked = validate(raw, groups, named, allow_small)
+    def _validated(cls, raw, groups, named, loss_unit, drop_missing) -> Runs:
+        checked = validate(raw, groups, named, loss_unit, drop_missing)
         for note in checked.notes:
             warnings.warn(f"{raw.source}: {note}", RunsWarning, stacklevel=3)
         return cls(
@@ -241,6 +231,7 @@ class Runs:
             checked.convention,
             raw.source,
             checked.notes,
+            checked.loss_unit,
         )
 
     # -- using -------------------------------------------------------------------------------
@@ -323,6 +314,13 @@ class Runs:
             notes=notes,
         )
 
+    @property
+    def how_read(self) -> str:
+        """What was read as what, and in which unit: ``N from params_m (m), ...``."""
+        parts = [f"{quantity} from {column}" for quantity, column in self.mapping.items()]
+        unit = f"; the unit of the loss is {self.loss_unit}" if self.loss_unit else ""
+        return f"{', '.join(parts)}{unit}"
+
     def __contains__(self, column: str) -> bool:
         return column in self.table.columns
 
@@ -370,6 +368,7 @@ class Runs:
                 convention=self.convention,
                 source=self.source,
                 notes=self.notes,
+                loss_unit=self.loss_unit,
             )
         )
 
@@ -388,6 +387,7 @@ class Runs:
             saved["convention"],
             saved["source"],
             tuple(saved["notes"]),
+            saved.get("loss_unit", ""),
         )
 
     # A MappingProxyType cannot be pickled.
@@ -415,3 +415,31 @@ class Runs:
         read = ", ".join(f"{q} = {c!r}" for q, c in self.mapping.items())
         lines.append(f"  read {read}; {self.convention}" if read else f"  {self.convention}")
         return "\n".join([*lines, *(f"  note: {n}" for n in self.notes)])
+
+
+def _named(columns, quantities, where: str) -> dict:
+    """The columns that the user named, by quantity."""
+    named = {**(columns or {}), **quantities}
+    allowed = {*NUMERIC, "series"}
+    if strange := [n for n in named if n not in allowed]:
+        raise RunsError(
+            [unknown("column keyword", n, sorted(allowed)) for n in strange], where=where
+        )
+    return named
+
+
+def _as_pandas(frame, source: str) -> pd.DataFrame:
+    """A DataFrame of pandas, polars, pyarrow or another library that narwhals reads."""
+    if isinstance(frame, pd.DataFrame):
+        return frame
+    import narwhals
+
+    try:
+        eager = narwhals.from_native(frame, eager_only=True)
+        return pd.DataFrame({c: eager[c].to_list() for c in eager.columns})
+    except TypeError:
+        raise RunsError(
+            f"expected a pandas DataFrame, got {type(frame).__name__}: for a file use "
+            "Runs.read(path)",
+            where=source,
+        ) from None

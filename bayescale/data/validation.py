@@ -1,19 +1,20 @@
 """Check a table of runs and convert its cells to numbers and labels.
 
-A table is either accepted completely or refused with a list of all its problems: no row is dropped
-and no value is rescaled. Two of N, D and C give the third by C = 6ND.
+A table is either accepted completely or refused with a list of all its problems. Rows are dropped
+only on request, and values are rescaled only by a unit that is written in the table or stated by
+the user. Two of N, D and C give the third by C = 6ND.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from bayescale.data import reading
+from bayescale.data import formats, logs, names, reading, remedies, suspicions
 from bayescale.errors import RunsError, unknown
 from bayescale.units import flop
 
@@ -51,9 +52,12 @@ class Checked:
     mapping: dict[str, str]
     convention: str
     notes: tuple[str, ...]
+    loss_unit: str
 
 
-def validate(raw: reading.RawTable, groups, named: dict, allow_small: bool) -> Checked:
+def validate(
+    raw: formats.RawTable, groups, named: dict, loss_unit: str | None, drop_missing: bool
+) -> Checked:
     """Check a table of runs.
 
     Parameters
@@ -63,8 +67,10 @@ def validate(raw: reading.RawTable, groups, named: dict, allow_small: bool) -> C
         Columns that label groups.
     named : dict
         From quantity to the column that the user named, or to None.
-    allow_small : bool
-        Accept counts that look like millions or billions left unscaled.
+    loss_unit : str, optional
+        The unit of the loss; guessed from the name of its column by default.
+    drop_missing : bool
+        Leave out rows with missing values of a quantity, and note them.
 
     Raises
     ------
@@ -75,38 +81,174 @@ def validate(raw: reading.RawTable, groups, named: dict, allow_small: bool) -> C
     groups = as_names(groups)
     if len(raw.cells.columns) == 0 or len(raw.cells) == 0:
         raise RunsError("the table has no rows", where=raw.source)
-    mapping = reading.match_columns(raw, named, problems)
+    raw = logs.arranged(raw, named, groups)
+    matched = reading.match_columns(raw, named, problems)
+    if drop_missing:
+        raw, left_out = _without_missing(raw, matched.sources)
     columns: dict[str, object] = {}
-    for quantity, column in mapping.items():
+    for quantity, source in matched.sources.items():
         if quantity == "series":
-            columns["series"] = reading.labels(raw, column, problems)
+            columns["series"] = reading.labels(raw, source.expression, problems)
         else:
-            columns[quantity] = reading.numbers(raw, quantity, column, problems)
+            columns[quantity] = reading.values_of(raw, quantity, source, problems)
+    mapping = {q: _written(s) for q, s in matched.sources.items()}
     for group in groups:
         if group not in raw.cells.columns:
             problems.append(unknown("group column", group, raw.cells.columns))
         elif group in NUMERIC:
             problems.append(
                 f"column {group!r} cannot label groups, because its name means "
-                f"{reading.MEANING[group]}: copy it to a column of another name"
+                f"{names.MEANING[group]}: copy it to a column of another name"
             )
         else:
             columns[group] = reading.labels(raw, group, problems)
     if len(raw.cells) < FEWEST_RUNS:
         problems.append(f"only {len(raw.cells)} run(s): a law needs at least {FEWEST_RUNS}")
-    if not problems and not allow_small:
-        problems += _unscaled(columns)
-    if not problems:
+    if problems:
+        problems += suspicions.failed(raw)
+    else:
         problems += _loss_error(columns, raw)
     if problems:
         raise RunsError(problems, where=raw.source)
+    stated = {q for q, s in matched.sources.items() if s.stated}
+    if "C" in columns and "C" not in stated and "N" in columns:
+        _drop_forward_flop(columns, matched, mapping)
+    given = {q: matched.sources[q].expression for q in mapping if q in "NDC"}
     with np.errstate(over="ignore", under="ignore"):
         notes = _complete(columns, raw)
-    if problems := _out_of_range(columns, raw):
-        raise RunsError(problems, where=raw.source)
+        if problems := _out_of_range(columns, raw):
+            raise RunsError(problems, where=raw.source)
+        if problems := _implausible(columns, given, stated) + _sums(columns, matched):
+            raise RunsError(problems, where=raw.source)
+    used = {c for s in matched.sources.values() for c, _ in s.factors}
+    notes = [*raw.notes, *matched.notes, *(left_out if drop_missing else []), *notes]
+    notes += suspicions.cautions(columns, groups, raw, used)
     notes += _duplicates(columns, groups, raw) + _single_runs(columns, groups)
-    table = _assemble(columns, raw.cells, mapping, groups)
-    return Checked(table, groups, mapping, _convention(mapping), tuple(notes))
+    plain = {s.expression for s in matched.sources.values()}
+    table = _assemble(columns, raw.cells, plain, groups)
+    unit = matched.loss_unit if loss_unit is None else loss_unit
+    if unit == "nats" and loss_unit is None and "tok" in mapping.get("D", "").lower():
+        unit = "nats per token"
+    return Checked(table, groups, mapping, _convention(mapping), tuple(notes), unit)
+
+
+def _written(source: reading.Source) -> str:
+    """A source as ``params_m (M)``, or as the expression of the user."""
+    text = source.expression
+    if source.transform == "log" and not source.stated:
+        return f"log({text})"
+    return f"{text} ({source.unit})" if source.unit and f"({source.unit})" not in text else text
+
+
+def _without_missing(raw: formats.RawTable, sources) -> tuple[formats.RawTable, list[str]]:
+    """The table without rows that lack a value of a quantity, and a note on them."""
+    bad = np.zeros(len(raw.cells), dtype=bool)
+    for source in sources.values():
+        for column, _ in source.factors:
+            words = raw.cells[column].astype(str).str.strip().str.lower()
+            bad |= np.array([formats.is_missing(v) for v in raw.cells[column]], dtype=bool)
+            bad |= words.isin(["inf", "+inf", "-inf", "infinity"]).to_numpy(bool)
+    if not bad.any():
+        return raw, []
+    note = f"left out {int(bad.sum())} row(s) with missing values {raw.rows(bad)}"
+    return replace(raw, cells=raw.cells[~bad]), [note]
+
+
+def _drop_forward_flop(columns, matched, mapping) -> None:
+    """Leave out a column such as GFLOP that is far too small for training compute."""
+    column = matched.sources["C"].expression
+    if names.recognise(column).kind != "bare":
+        return
+    ratio = columns["C"] / flop(columns["N"], 1)
+    against = columns["D"] if "D" in columns else columns["N"]
+    if np.median(ratio / against) < (1 / 30 if "D" in columns else 0.1):
+        for record in (columns, matched.sources, mapping):
+            record.pop("C")
+        matched.notes.append(
+            f"column {column!r} is too small to be training compute (FLOP of one forward pass, or "
+            "a rate?) and is not used"
+        )
+
+
+def _implausible(columns, given: dict[str, str], stated: set[str]) -> list[str]:
+    """Problems of counts, given or derived, that look like a unit that is not written."""
+    problems = []
+    for quantity, smallest in reading.SMALLEST.items():
+        sources = {quantity} if quantity in given else set(given)
+        if quantity in columns and not sources <= stated:
+            middle = float(np.median(columns[quantity]))
+            if middle < smallest and quantity not in given and {"N", "D"} <= set(columns):
+                continue  # asked below, by the ratio of D and N
+            if middle < smallest:
+                problems.append(_unit_question(quantity, middle, given, quantity not in given))
+    if problems or not {"N", "D"} <= set(columns) or set(given) <= stated:
+        return problems
+    ratio = float(np.median(columns["D"] / columns["N"]))
+    small = any(np.median(columns[q]) < reading.SMALLEST[q] for q in "ND")
+    if 1e-2 * (1 - 1e-9) <= ratio <= 1e5 and not small:
+        return []
+    off = "D" if ratio < 1 else "N"
+    other = off if off in given else "C" if "C" in given else next(iter(given))
+    return [_unit_question(other, ratio, given, False, ratio=True)]
+
+
+def _unit_question(quantity, middle, given, derived, ratio=False) -> str:
+    """The refusal of implausible counts: what was seen, likely units, how to state the unit."""
+    what = "D / N" if ratio else names.MEANING[quantity]
+    by = " by C = 6ND" if derived else ""
+    # A derived count is mended through the quantity that it was computed from.
+    target = quantity if quantity in given else "C" if "C" in given else next(iter(given))
+    compute = [
+        ("GFLOP", 9),
+        ("TFLOP", 12),
+        ("PFLOP", 15),
+        ("EFLOP", 18),
+        ("PF-days", np.log10(8.64e19)),
+        ("ZFLOP", 21),
+    ]
+    counts = [("thousands", 3), ("millions", 6), ("billions", 9), ("trillions", 12)]
+    units = compute if target == "C" else counts
+    if ratio:  # the two units for which D / N is nearest to 20
+        sign = -1 if target == "N" else 1
+        away = {u: abs(np.log10(middle) + sign * e - np.log10(20)) for u, e in units}
+        units = sorted(units, key=lambda unit: away[unit[0]])[:2]
+    elif target == "C":
+        units = units[-3:]
+    else:
+        units = units[1:3]
+    units = [(u, "8.64e19" if u == "PF-days" else f"1e{e:.0f}") for u, e in units]
+    readings = " or ".join(
+        f"{name} ({remedies.column(target, f'{given[target]}*{factor}')})" for name, factor in units
+    )
+    absolute = remedies.columns({q: f"{given[q]}*1" for q in given})
+    return (
+        f"{what}{by}: the median is {middle:.5g}, which looks like a unit that is not written, "
+        f"such as {readings}; if all counts are absolute, pass {absolute}"
+    )
+
+
+def _sums(columns, matched) -> list[str]:
+    """Problems of losses too large to be a mean over tokens."""
+    source = matched.sources["loss"]
+    middle = float(np.median(columns["loss"]))
+    in_tokens = "D" in matched.sources and "tok" in matched.sources["D"].expression.lower()
+    named = matched.loss_unit.startswith(("nats", "bits"))
+    if source.stated or source.transform or middle <= 20 or not (in_tokens or named):
+        return []
+    column = source.expression
+    if middle > 1e5:
+        return [
+            f"column {column!r} (the loss): the median is {middle:.4g}, which looks like a sum "
+            f"over tokens: divide it, such as {remedies.column('loss', f'{column}/1e6')}"
+        ]
+    if not named and matched.loss_unit:
+        return []
+    return [
+        f"column {column!r} (the loss): the median is {middle:.4g}, too large for a loss per "
+        f"token: for a perplexity pass {remedies.column('loss', f'log({column})')}, divide "
+        f"a sum, such as {remedies.column('loss', f'{column}/1e6')}, else pass "
+        f"{remedies.column('loss', f'{column}*1')}"
+    ]
 
 
 def as_names(groups: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -114,20 +256,6 @@ def as_names(groups: str | Sequence[str] | None) -> tuple[str, ...]:
     if groups is None:
         return ()
     return (groups,) if isinstance(groups, str) else tuple(groups)
-
-
-def _unscaled(columns) -> list[str]:
-    """Problems of counts that look like millions or billions left unscaled."""
-    problems = []
-    for quantity, smallest in reading.SMALLEST.items():
-        if quantity in columns and np.median(columns[quantity]) < smallest:
-            middle = np.median(columns[quantity])
-            problems.append(
-                f"{reading.MEANING[quantity]}: the median is {middle:g}, which looks like "
-                "millions, billions or PF-days left unscaled: give absolute counts "
-                "(70e9, or 70B), or pass allow_small=True if these are absolute"
-            )
-    return problems
 
 
 def _loss_error(columns, raw) -> list[str]:
@@ -169,7 +297,7 @@ def _out_of_range(columns, raw) -> list[str]:
     counts = {c: columns[c] for c in "NDC" if c in columns}
     wrong = {c: ~(np.isfinite(v) & (v > 0)) for c, v in counts.items()}
     return [
-        f"{reading.MEANING[c]} by C = 6ND is too large or too small for a number "
+        f"{names.MEANING[c]} by C = 6ND is too large or too small for a number "
         f"{raw.rows(bad)}: correct the counts"
         for c, bad in wrong.items()
         if bad.any()
@@ -203,17 +331,17 @@ def _single_runs(columns, groups) -> list[str]:
     return notes
 
 
-def _assemble(columns, cells, mapping, groups) -> pd.DataFrame:
+def _assemble(columns, cells, plain, groups) -> pd.DataFrame:
     """The canonical columns, the groups, and the rest; a reserved name gets ``_original``."""
     frame = pd.DataFrame(
         {k: np.asarray(columns[k]) for k in (*CANONICAL, *groups) if k in columns},
         index=cells.index,
     )
-    used = {*mapping.values(), *groups}
+    used = {*plain, *groups}
     for column in cells.columns:
         if column in used:
             continue
-        name = f"{column}_original" if column in CANONICAL else column
+        name = f"{column}_original" if column in frame or column in CANONICAL else column
         numeric = pd.to_numeric(cells[column], errors="coerce")
         is_number = numeric.notna().sum() == cells[column].notna().sum() and numeric.notna().any()
         frame[name] = numeric if is_number else cells[column].astype("str")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bayescale.data import Runs
+from bayescale.data import Runs, as_runs
 from bayescale.errors import FitError
 from bayescale.evaluation.contenders import (
     Priors,
@@ -113,11 +113,7 @@ def ensemble(
     True
     """
     problems: list[str] = []
-    if not isinstance(runs, Runs):
-        raise FitError(
-            f"expected Runs, got {type(runs).__name__}: make them with Runs.read(path) "
-            "or Runs.from_frame(frame)"
-        )
+    runs = as_runs(runs, groups)
     chosen = contenders(family(runs) if laws is None else laws, runs, problems)
     check_priors(priors, chosen, problems)
     if problems:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from bayescale.data import Runs, as_names
+from bayescale.data import Runs, as_names, as_runs
 from bayescale.errors import BayescaleError, ConvergenceWarning, FitError, unknown
 from bayescale.evaluation import scores as scoring
 from bayescale.evaluation.contenders import (
@@ -344,8 +344,7 @@ def rollout(
     >>> rolled.summary()[["law", "n"]].values.tolist()
     [['chinchilla', 5], ['log-Huber bootstrap (chinchilla)', 5]]
     """
-    if not isinstance(runs, Runs):
-        raise FitError(f"expected Runs, got {type(runs).__name__}: make them with Runs.read(path)")
+    runs = as_runs(runs, (*as_names(groups), *([each] if isinstance(each, str) else [])))
     groups, wrong = as_names(groups), []
     chosen = contenders(laws, runs, wrong)
     check_priors(priors, chosen, wrong)

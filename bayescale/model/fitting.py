@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 from bayescale import laws
-from bayescale.data import Runs
+from bayescale.data import Runs, as_runs
 from bayescale.laws import Law
 from bayescale.model.design import Design
 from bayescale.model.engines import sample_design
@@ -129,6 +129,7 @@ def fit(
     >>> bool(0.1 < fit.posterior["alpha"].median() < 0.5)
     True
     """
+    runs = as_runs(runs, groups)
     plan = design(runs, laws.get(law), groups, pool, priors, drift, noise)
     fitted = fit_design(
         plan,

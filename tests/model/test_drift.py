@@ -30,7 +30,7 @@ def curve(points=12, series="one", seed=1, **columns):
 
 
 def runs(*frames, groups=None):
-    return bs.Runs.from_frame(pd.concat(frames, ignore_index=True), groups=groups, allow_small=True)
+    return bs.Runs.from_frame(pd.concat(frames, ignore_index=True), groups=groups, D="D*1")
 
 
 def point_of(plan, values):

@@ -1,0 +1,28 @@
+"""What every function that takes runs accepts: Runs, a path, or a DataFrame."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bayescale.data.runs import Runs
+from bayescale.errors import RunsError
+
+
+def as_runs(data, groups=None) -> Runs:
+    """Runs from Runs, a path or a DataFrame; `groups` label its groups.
+
+    Raises
+    ------
+    RunsError
+        If `data` is none of these.
+    """
+    if isinstance(data, Runs):
+        return data
+    if isinstance(data, (str, Path)):
+        return Runs.read(data, groups=groups)
+    if hasattr(data, "columns"):
+        return Runs.from_frame(data, groups=groups)
+    raise RunsError(
+        f"expected Runs, got {type(data).__name__}: make them with Runs.read(path) or "
+        "Runs.from_frame(frame)"
+    )

@@ -1,0 +1,118 @@
+"""Logs of training tools: curves in columns, TensorBoard scalars, checkpoints of one run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from bayescale.data import names
+from bayescale.data.formats import RawTable
+from bayescale.data.names import compact
+
+STEP = ("step", "steps", "globalstep", "trainerglobalstep", "iteration", "iter", "epoch")
+RUN = ("run", "runname", "runid", "name", "experiment", "model", "modelname")
+
+
+def arranged(raw: RawTable, named: dict, groups: tuple[str, ...]) -> RawTable:
+    """A table with the columns ``loss`` and ``series`` where a log has another arrangement."""
+    if named.get("loss") is None:
+        raw = _evaluation_rows(_tensorboard(_wide(raw)))
+    return _checkpoints(raw, named, groups)
+
+
+def _numeric(raw: RawTable, column) -> np.ndarray:
+    return pd.to_numeric(raw.cells[column], errors="coerce").to_numpy(float)
+
+
+def _tensorboard(raw: RawTable) -> RawTable:
+    """Scalars of TensorBoard: Wall time, Step, Value."""
+    if sorted(compact(c) for c in raw.cells.columns) != ["step", "value", "walltime"]:
+        return raw
+    value = next(c for c in raw.cells if compact(c) == "value")
+    note = f"scalars of TensorBoard: {value!r} is read as the loss of one run"
+    return replace(raw, cells=raw.cells.rename(columns={value: "loss"}), notes=(*raw.notes, note))
+
+
+def _wide(raw: RawTable) -> RawTable:
+    """One column of losses per run, beside a column of steps or tokens: one row per checkpoint."""
+    columns = list(map(str, raw.cells.columns))
+    first = columns[0]
+    is_x = compact(first) in STEP or names.recognise(first).quantity in ("D", "C")
+    rest = [c for c in columns[1:] if not re.search(r"__(MIN|MAX)$", c)]
+    per_run = all(" - " in c for c in rest)
+    known = [c for c in columns if names.recognise(c).quantity == "loss"]
+    if not is_x or len(rest) < 2 or (known and not per_run):
+        return raw
+    if not per_run and any(names.recognise(c).quantity or names.recognise(c).refusal for c in rest):
+        return raw
+    plausible = [v[np.isfinite(v)] for v in (_numeric(raw, c) for c in rest)]
+    if not all(
+        len(v) and (v > 0).all() and v.max() < 100 and (v % 1 != 0).any() for v in plausible
+    ):
+        return raw
+    # A curve falls; other columns beside a step, such as learning rates, are not losses.
+    if not all(v[0] > 1.02 * np.median(v[len(v) // 2 :]) for v in plausible):
+        return raw
+    long = raw.cells[[first, *rest]].melt(id_vars=first, var_name="series", value_name="loss")
+    long = long[[str(v).strip().lower() not in ("", "nan", "none") for v in long["loss"]]]
+    long["series"] = [s.split(" - ")[0] for s in long["series"]]
+    note = f"{len(rest)} columns of losses are read as {len(rest)} runs, one row per {first!r}"
+    return RawTable(
+        long.reset_index(drop=True).astype(object), "row", raw.source, (*raw.notes, note)
+    )
+
+
+def _evaluation_rows(raw: RawTable) -> RawTable:
+    """The rows of a log that hold an evaluation loss, with counts from the rows before them."""
+    losses = {c: names.recognise(str(c)) for c in raw.cells.columns}
+    found = [
+        c for c, r in losses.items() if r.quantity == "loss" and re.search("eval|val", str(c), re.I)
+    ]
+    training = [c for c, r in losses.items() if compact(str(c)) in ("loss", "trainloss")]
+    step = next((c for c in raw.cells if compact(str(c)) in STEP[:4]), None)
+    if len(found) != 1 or len(training) != 1 or step is None:
+        return raw
+    both = raw.cells[found[0]].notna() & raw.cells[training[0]].notna()
+    if both.any():
+        return raw
+    cells = raw.cells.copy()
+    if raw.cells[found[0]].notna().sum() < 3:
+        cells = cells[cells[training[0]].notna()].drop(columns=found[0])
+        note = f"the training loss {training[0]!r} is read: {found[0]!r} has fewer than 3 values"
+        return replace(raw, cells=cells, notes=(*raw.notes, note))
+    counts = [c for c, r in losses.items() if r.quantity in ("N", "D", "C")]
+    cells[counts] = cells[counts].ffill()
+    cells = cells[cells[found[0]].notna()].drop(columns=training[0])
+    note = f"the evaluation loss {found[0]!r} is read, not the training loss {training[0]!r}"
+    return replace(raw, cells=cells, notes=(*raw.notes, note))
+
+
+def _checkpoints(raw: RawTable, named: dict, groups) -> RawTable:
+    """A column ``series`` for checkpoints that a step column shows."""
+    columns = {compact(str(c)): c for c in raw.cells.columns}
+    if "series" in columns or named.get("series") is not None or len(raw.cells) < 4:
+        return raw
+    step = next((columns[s] for s in STEP[:6] if s in columns), None)
+    if step is None:
+        return raw
+    steps = _numeric(raw, step)
+    run = next((columns[r] for r in RUN if r in columns), None)
+    if run is not None:
+        label = raw.cells[run].astype(str).to_numpy()
+        counts = pd.Series(label).value_counts()
+        if counts.median() < 3 or pd.DataFrame({"r": label, "s": steps}).duplicated().mean() > 0.2:
+            return raw
+        text = f"rows with one {run!r} are read as checkpoints of one run, by {step!r}"
+    else:
+        sizes = [c for c in raw.cells if names.recognise(str(c)).quantity == "N"]
+        one = all(raw.cells[c].astype(str).nunique() == 1 for c in sizes)
+        if not one or not np.isfinite(steps).all() or np.mean(np.diff(steps) >= 0) < 0.9:
+            return raw
+        if len(np.unique(steps)) < 0.8 * len(steps):
+            return raw
+        label = np.full(len(steps), "run")
+        text = f"all rows are read as checkpoints of one run, by {step!r}"
+    return replace(raw, cells=raw.cells.assign(series=label), notes=(*raw.notes, text))

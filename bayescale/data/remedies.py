@@ -1,0 +1,42 @@
+"""How a message tells the user to pass a column or an option: in Python, or on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_command_line: ContextVar[bool] = ContextVar("command_line", default=False)
+
+
+@contextmanager
+def for_command_line() -> Iterator[None]:
+    """Within this block, messages name options of the command line."""
+    token = _command_line.set(True)
+    try:
+        yield
+    finally:
+        _command_line.reset(token)
+
+
+def column(quantity: str, expression: str) -> str:
+    """How to name the column of a quantity: ``N='params*1e6'`` or ``--columns N=params*1e6``."""
+    if not _command_line.get():
+        return f"{quantity}={expression!r}"
+    text = f"{quantity}={expression}"
+    return f"--columns {text}" if text.replace("=", "").isidentifier() else f'--columns "{text}"'
+
+
+def columns(expressions: dict[str, str]) -> str:
+    """How to name the columns of several quantities."""
+    if not _command_line.get():
+        return ", ".join(column(q, e) for q, e in expressions.items())
+    return f'--columns "{",".join(f"{q}={e}" for q, e in expressions.items())}"'
+
+
+def option(name: str, value: object = True) -> str:
+    """How to set an option: ``drop_missing=True`` or ``--drop-missing``."""
+    if not _command_line.get():
+        return f"{name}={value!r}"
+    flag = "--" + name.replace("_", "-")
+    return flag if value is True else f"{flag} {value}"

@@ -1,0 +1,173 @@
+"""Cautions about a table that can be fitted: crashed runs, several rows for one point, others."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+
+from bayescale.data import remedies
+from bayescale.data.formats import RawTable
+
+#: Losses of one (N, D) that differ by more than this share are not noise alone.
+SPREAD = 0.02
+#: A loss this many times above a smooth surface of the others belongs to a failed run.
+EXTREME = 1.6
+FAILED = frozenset({"crashed", "failed", "killed", "diverged", "nan", "preempted", "error"})
+SUMMARY = re.compile(r"(macro |micro |overall )?(avg\.?|average|mean|median|overall|total|sum|all)")
+
+
+def cautions(columns: dict, groups: tuple[str, ...], raw: RawTable, used: set[str]) -> list[str]:
+    """Every caution about checked columns; `used` names the columns that were read."""
+    others = [c for c in raw.cells.columns if c not in used and c not in groups]
+    notes = [*failed(raw), *_summaries(raw, others)]
+    if "series" not in columns:
+        notes += _extreme(columns, groups, raw) + _several_rows(columns, groups, raw, others)
+    return notes + _proportional(columns, raw, others) + _repeated(columns, raw)
+
+
+def failed(raw: RawTable) -> list[str]:
+    """A note on rows whose state is crashed or failed."""
+    for column in raw.cells.columns:
+        if str(column).lower() in ("state", "status"):
+            bad = np.array(
+                [str(v).strip().lower() in FAILED for v in raw.cells[column]], dtype=bool
+            )
+            if bad.any():
+                return [
+                    f"{int(bad.sum())} run(s) have {column} crashed or failed {raw.rows(bad)}: "
+                    "remove them unless their losses are final"
+                ]
+    return []
+
+
+def _summaries(raw: RawTable, others) -> list[str]:
+    for column in others:
+        bad = np.array(
+            [bool(SUMMARY.fullmatch(str(v).strip().lower())) for v in raw.cells[column]], dtype=bool
+        )
+        if bad.any() and not bad.all():
+            label = str(raw.cells[column][bad].iloc[0])
+            return [
+                f"{int(bad.sum())} row(s) of {column!r} are labelled {label!r} {raw.rows(bad)}: "
+                "remove them if they are averages of other rows"
+            ]
+    return []
+
+
+def _extreme(columns, groups, raw: RawTable) -> list[str]:
+    """A note on losses far above a quadratic surface through the others."""
+    loss = np.log(columns["loss"])
+    parts = [np.ones(len(loss))]
+    for quantity in "ND":
+        if quantity in columns:
+            x = np.log(columns[quantity])
+            x = (x - x.mean()) / (x.std() or 1)
+            parts += [x, x**2]
+    for group in groups:
+        dummies = pd.get_dummies(pd.Series(np.asarray(columns[group]))).to_numpy(float)
+        parts += list(dummies.T[1:])
+    design = np.column_stack(parts)
+    if len(loss) < design.shape[1] + 4:
+        return []
+    weight = np.ones(len(loss))
+    for _ in range(30):
+        root = np.sqrt(weight)[:, None]
+        beta, *_ = np.linalg.lstsq(design * root, loss * root[:, 0], rcond=None)
+        residual = loss - design @ beta
+        scale = np.median(np.abs(residual)) + 1e-9
+        weight = 1 / np.maximum(np.abs(residual) / scale, 0.3) ** 1.5
+    bad = (residual > np.log(EXTREME)) & (residual > 8 * scale)
+    if not bad.any():
+        return []
+    return [
+        f"{int(bad.sum())} loss(es) lie far above those of similar runs {raw.rows(bad)}, up to "
+        f"+{100 * (np.exp(residual.max()) - 1):.0f} %: remove runs that "
+        "crashed or diverged"
+    ]
+
+
+def _several_rows(columns, groups, raw: RawTable, others) -> list[str]:
+    """A note on losses of one point that differ by more than noise, and what may explain it."""
+    keys = pd.DataFrame({k: np.asarray(columns[k]) for k in (*"NDC", *groups) if k in columns})
+    cell = keys.groupby(list(keys.columns), sort=False).ngroup().to_numpy()
+    loss = pd.Series(np.log(columns["loss"]))
+    by = loss.groupby(cell)
+    spread = (by.max() - by.min())[by.size() > 1]
+    if not len(spread) or spread.median() < SPREAD:
+        return []
+    centred = (loss - by.transform("mean")).to_numpy()
+    best, share = None, 0.3
+    for column in others:
+        text = raw.cells[column].astype(str).reset_index(drop=True)
+        levels = text.nunique()
+        if re.search("unique|epoch", str(column), re.IGNORECASE):
+            continue
+        if not 1 < levels <= len(loss) / 2 or text.groupby(cell).nunique().max() < 2:
+            continue
+        left = centred - pd.Series(centred).groupby(text).transform("mean")
+        explained = 1 - (left**2).sum() / (centred**2).sum()
+        # A column with many levels must explain more than one with few.
+        if explained - 0.02 * levels > share:
+            best, share = column, explained - 0.02 * levels
+    point = ", ".join(c for c in "NDC" if c in columns)
+    rows = int(by.size().median())
+    text = (
+        f"each ({point}) has up to {by.size().max()} rows whose losses differ by "
+        f"{100 * (np.exp(spread.median()) - 1):.0f} %, more than noise"
+    )
+    if rows < 2:
+        text = "some points" + text.removeprefix(f"each ({point})").replace(" has ", " have ", 1)
+    varies = [
+        c
+        for c in others
+        if raw.cells[c].astype(str).reset_index(drop=True).groupby(cell).nunique().max() > 1
+    ]
+    if best is not None:
+        return [
+            f"{text}: is {best!r} a group? Then pass {remedies.option('groups', str(best))}; in "
+            "a sweep of settings, keep the row of lowest loss"
+        ]
+    named = f" (columns that differ: {', '.join(map(str, varies[:8]))})" if varies else ""
+    return [f"{text}{named}: name the group column, or in a sweep keep the row of lowest loss"]
+
+
+def _proportional(columns, raw: RawTable, others) -> list[str]:
+    """A note if C is not proportional to N D, with the column that would make it so."""
+    if not {"N", "D", "C"} <= set(columns):
+        return []
+    spread = float(np.std(np.log(columns["C"] / (columns["N"] * columns["D"]))))
+    if spread < 0.1:
+        return []
+    for column in others:
+        values = pd.to_numeric(raw.cells[column], errors="coerce").to_numpy(float)
+        if np.isfinite(values).all() and (values > 1e3).all():
+            other = float(np.std(np.log(columns["C"] / (values * columns["D"]))))
+            if other < 0.3 * spread:
+                return [
+                    f"C is not proportional to N D, but to {column!r} times D: is that N? Then "
+                    f"pass {remedies.column('N', str(column))}"
+                ]
+    return []
+
+
+def _repeated(columns, raw: RawTable) -> list[str]:
+    """A note where more tokens were seen than are unique."""
+    if "D" not in columns:
+        return []
+    for column in raw.cells.columns:
+        name = re.sub(r"[^a-z]", "", str(column).lower())
+        values = pd.to_numeric(raw.cells[column], errors="coerce").to_numpy(float)
+        if re.fullmatch(r"(n|num|total)?unique(train|training)?(tokens|samples|examples)?", name):
+            bad = columns["D"] > 1.05 * values
+        elif name in ("epochs", "nepochs", "numepochs", "epochsseen"):
+            bad = values > 1.05
+        else:
+            continue
+        if bad.any():
+            return [
+                f"{int(bad.sum())} run(s) repeat their data, by {column!r} {raw.rows(bad)}: the "
+                "laws know no repetition and are too optimistic there"
+            ]
+    return []
