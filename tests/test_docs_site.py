@@ -182,7 +182,7 @@ def test_figures_of_how_it_was_tested():
     shares = "{:.0f} % up to 3 times beyond it, {:.0f} % up to 10 times, {:.0f} % beyond"
     assert shares.format(*(100 * share for share in beyond)) in text
     sizes = results("allocation_coverage").set_index(["method", "quantity"])["holds"]
-    for method in ("family", "chinchilla"):
+    for method in ("family", "chinchilla", "log-Huber bootstrap (chinchilla)"):
         inside = (percentages(sizes.loc[method, name]) for name in ("log N*", "a"))
         assert "| {} % | {} % |".format(*inside) in text, method
     rollouts = results("rollouts").query("over == 'all'").set_index(["method", "drift"])

@@ -204,7 +204,8 @@ def read_runs(
         runs = Runs.read(
             table, groups=labels, columns=named, drop_missing=drop_missing, loss_unit=loss_unit
         )
-    typer.echo(f"read {runs.how_read}", err=True)
+    if any(quantity != column for quantity, column in runs.mapping.items()):
+        typer.echo(f"read {runs.how_read}", err=True)
     return runs
 
 
