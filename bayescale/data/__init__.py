@@ -1,7 +1,7 @@
 """Tables of runs and of task results: reading, checks, and conventions for counting."""
 
 from bayescale.data import datasets
-from bayescale.data.accepting import as_runs
+from bayescale.data.accepting import RunsLike, as_runs
 from bayescale.data.counting import Count, count, local_exponent
 from bayescale.data.reading import frame
 from bayescale.data.remedies import for_command_line
@@ -13,6 +13,7 @@ __all__ = [
     "FEWEST_RUNS",
     "Count",
     "Runs",
+    "RunsLike",
     "as_names",
     "as_runs",
     "count",

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
+
 from bayescale.data.runs import Runs
 from bayescale.errors import RunsError
 
+#: Runs, the path of a file, or a DataFrame of pandas (frames of polars and pyarrow are read too).
+type RunsLike = Runs | str | Path | pd.DataFrame
 
-def as_runs(data, groups=None) -> Runs:
+
+def as_runs(data: RunsLike, groups=None) -> Runs:
     """Runs from Runs, a path or a DataFrame; `groups` label its groups.
 
     Raises

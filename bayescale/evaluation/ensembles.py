@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bayescale.data import Runs, as_runs
+from bayescale.data import Runs, RunsLike, as_runs
 from bayescale.errors import FitError
 from bayescale.evaluation.contenders import (
     Priors,
@@ -43,7 +43,7 @@ class _Member(NamedTuple):
 
 
 def ensemble(
-    runs: Runs,
+    runs: RunsLike,
     laws: str | Law | Sequence[str | Law] | None = None,
     *,
     groups: str | Sequence[str] | None = None,
@@ -68,7 +68,7 @@ def ensemble(
 
     Parameters
     ----------
-    runs : Runs
+    runs : Runs, path or DataFrame
         The table of training runs.
     laws : str, Law or sequence of them, optional
         The family. By default ``chinchilla``, ``kaplan_floor`` and ``skaling`` for runs with N and

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.data import Runs
+from bayescale.data import Runs, RunsLike, as_runs
 from bayescale.errors import FitError
 from bayescale.evaluation.claims import (
     LARGE,
@@ -228,7 +228,7 @@ def _fit_one(job: _ToFit) -> Fit:
 
 
 def hypotheses(
-    runs: Runs,
+    runs: RunsLike,
     laws: Sequence[str | Law] = CONTENDERS,
     *,
     above: Sequence[float] | None = None,
@@ -249,7 +249,7 @@ def hypotheses(
 
     Parameters
     ----------
-    runs : Runs
+    runs : Runs, path or DataFrame
     laws : sequence of str or Law
         Two or more: by default Kaplan's joint law, the same with an irreducible loss, Hoffmann's,
         and `skaling`, which contains all of them.
@@ -293,8 +293,9 @@ def hypotheses(
 
     Notes
     -----
-    No Bayes factor between laws is given: it would depend on the widths of the priors of their
-    amplitudes, which are deliberately wide. The prior of q in `skaling` was chosen for this
+    The evidence of a law depends on the widths of its priors, which are deliberately wide but do
+    not depend on units. It measures how well the law fits these runs, not how well it extrapolates.
+    The prior of q in `skaling` was chosen for this
     question (its centre is halfway between Kaplan et al. and Hoffmann et al. on a log scale), so
     the ratio of densities at q = 1 is a Bayes factor. It depends on the width of that prior, a
     factor of 2.5. The bootstrap for "E > 0 predicts better" is that of Yao et al. 2018,
@@ -308,7 +309,7 @@ def hypotheses(
     >>> bool(found.exponents["kaplan_floor"].median() < found.exponents["chinchilla"].median())
     True
     """
-    problems = []
+    runs, problems = as_runs(runs, groups), []
     chosen = contenders(laws, runs, problems)
     names = [law.name for law in chosen]
     if len(chosen) < 2 and not problems:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from bayescale.data import Runs, as_names, as_runs
+from bayescale.data import Runs, RunsLike, as_names, as_runs
 from bayescale.errors import BayescaleError, ConvergenceWarning, FitError, unknown
 from bayescale.evaluation import scores as scoring
 from bayescale.evaluation.contenders import (
@@ -264,7 +264,7 @@ def _average(
 
 
 def rollout(
-    runs: Runs,
+    runs: RunsLike,
     laws: str | Law | Sequence[str | Law],
     *,
     above: float | str | Sequence[float | str] | None = None,
@@ -290,7 +290,7 @@ def rollout(
 
     Parameters
     ----------
-    runs : Runs
+    runs : Runs, path or DataFrame
     laws : str, Law, or sequence of them
     above : float, str, or sequence of them, optional
         Thresholds in `column` (``1e20``, ``"70B"``). For each threshold, the runs below it are

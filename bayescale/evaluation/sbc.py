@@ -19,7 +19,7 @@ import pandas as pd
 import xarray as xr
 
 from bayescale import laws
-from bayescale.data import Runs
+from bayescale.data import RunsLike, as_runs
 from bayescale.errors import FitError
 from bayescale.evaluation.execution import run_all
 from bayescale.inference import flatten
@@ -113,7 +113,7 @@ class _Table(NamedTuple):
 
 
 def calibrate(
-    runs: Runs,
+    runs: RunsLike,
     law: str | Law = "chinchilla",
     *,
     groups: str | Sequence[str] | None = None,
@@ -135,7 +135,7 @@ def calibrate(
 
     Parameters
     ----------
-    runs : Runs
+    runs : Runs, path or DataFrame
         The design: their sizes and groups are used, and their losses are simulated.
     law, groups, pool, priors, drift, engine, draws, tune, chains, cores, target_accept
         As in `bayescale.fit`.
@@ -167,7 +167,7 @@ def calibrate(
     """
     if n < 2:
         raise FitError(f"n is {n}: at least 2 tables are needed", where="calibrate")
-    random_seed = settle_seed(random_seed)
+    runs, random_seed = as_runs(runs, groups), settle_seed(random_seed)
     plan = design(runs, laws.get(law), groups, pool, priors, drift)
     truths = draw_prior(plan, n, np.random.default_rng(random_seed))
     sampling = dict(

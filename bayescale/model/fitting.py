@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 from bayescale import laws
-from bayescale.data import Runs, as_runs
+from bayescale.data import RunsLike, as_runs
 from bayescale.laws import Law
 from bayescale.model.design import Design
 from bayescale.model.engines import sample_design
@@ -17,7 +17,7 @@ from bayescale.seeds import settle_seed
 
 
 def fit(
-    runs: Runs,
+    runs: RunsLike,
     law: str | Law = "chinchilla",
     *,
     groups: str | Sequence[str] | None = None,
@@ -43,7 +43,7 @@ def fit(
 
     Parameters
     ----------
-    runs : Runs
+    runs : Runs, path or DataFrame
         The table of training runs.
     law : str or Law
         The name of a law in `bayescale.laws`, or a `Law`. Names are ``"chinchilla"``,

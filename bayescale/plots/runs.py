@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from bayescale.data import Runs
+from bayescale.data import Runs, RunsLike, as_runs
 from bayescale.errors import FitError
 from bayescale.plots import style
 from bayescale.plots.style import label_for, log_axis, loss_axis, marker
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 LARGEST_MARKER = 110.0  # area in square points
 
 
-def plot_runs(runs: Runs, *, ax: Axes | None = None) -> Axes:
+def plot_runs(runs: RunsLike, *, ax: Axes | None = None) -> Axes:
     """Runs by parameters N and tokens D, coloured by their loss.
 
     Parameters
     ----------
-    runs : Runs
+    runs : Runs, path or DataFrame
         Runs with the columns N and D. Groups have different markers.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure.
@@ -47,7 +47,7 @@ def plot_runs(runs: Runs, *, ax: Axes | None = None) -> Axes:
     >>> bs.plot_runs(bs.Runs.example("openlm")).get_title()
     '104 runs'
     """
-    style.require(runs, Runs, "plot_runs")
+    runs = as_runs(runs)
     if not {"N", "D"} <= set(runs.table):
         missing = [c for c in "ND" if c not in runs.table]
         raise FitError(

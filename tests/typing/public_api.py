@@ -96,7 +96,7 @@ def own_law() -> None:
 
 def refused(fit: bs.Fit, runs: bs.Runs) -> None:
     """Every line is a mistake. A comment that ignores no error is an error itself."""
-    bs.fit("runs.csv")  # pyright: ignore[reportArgumentType]
+    bs.fit(3)  # pyright: ignore[reportArgumentType]
     bs.fit(runs, draws="many")  # pyright: ignore[reportArgumentType]
     bs.fit(runs, random_sed=1)  # pyright: ignore[reportCallIssue]
     bs.allocate(fit)  # pyright: ignore[reportCallIssue]
