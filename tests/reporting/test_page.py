@@ -185,7 +185,7 @@ def test_the_next_step_is_a_run_in_between_with_its_interval(two, c4):
 
 def test_an_unusual_ratio_is_remarked(by_hand, c4):
     values = {**VALUES["chinchilla"], **NOISE}
-    usual = by_hand(c4, "chinchilla", values | {"A": 0.4, "B": 0.4, "alpha": 0.3, "beta": 0.3})
+    usual = by_hand(c4, "chinchilla", values | {"A": 0.8, "B": 0.5, "alpha": 0.3, "beta": 0.3})
     odd = by_hand(c4, "chinchilla", values | {"A": 4.0, "B": 0.2, "alpha": 0.3, "beta": 0.3})
 
     def remarks(fit):
