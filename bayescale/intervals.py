@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.errors import BayescaleError
-from bayescale.text_tables import fits, html_table, text_table
+from bayescale.text_tables import UNBROKEN, fits, html_table, text_table
 from bayescale.units import format_count, format_flop
 
 SAMPLE = ("chain", "draw")
@@ -142,8 +142,9 @@ class Summary(pd.DataFrame):
     --------
     >>> draws = xr.DataArray([[1.0, 2.0, 3.0, 4.0, 5.0]], dims=("chain", "draw"))
     >>> Summary(table(draws, "loss", 0.5, "eti"))
-    loss (50 %)
-    3.000 (2.000 to 4.000)
+    loss
+    (50 %)
+    3 (2 to 4)
     """
 
     @property
@@ -174,7 +175,7 @@ class Summary(pd.DataFrame):
                     for t, (low, high) in zip(texts, ends, strict=True)
                 ]
                 kind = {"eti": ""}.get(bounds[column]["kind"], f" {bounds[column]['kind']}")
-                column = f"{column} ({bounds[column]['prob']} %{kind})"
+                column = f"{column} ({bounds[column]['prob']}{UNBROKEN}%{kind})"
             elif not any(texts) and len(texts):
                 continue
             heads.append(str(column))

@@ -9,6 +9,8 @@ from html import escape
 #: Cells up to this length are kept on one line.
 ONE_LINE = 34
 GAP = "  "
+#: A space at which a head is not wrapped.
+UNBROKEN = "\N{NO-BREAK SPACE}"
 
 
 def text_table(
@@ -52,7 +54,7 @@ def text_table(
             used = start
         blocks[-1].append(column)
         used += more
-    return "\n\n".join(_block(block) for block in blocks)
+    return "\n\n".join(_block(block) for block in blocks).replace(UNBROKEN, " ")
 
 
 def fits(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> bool:

