@@ -28,7 +28,7 @@ class Regret:
     Attributes
     ----------
     data : xarray.Dataset
-        Dims (chain, draw, point): ``excess_loss`` (nats per token above the optimum) and
+        Dims (chain, draw, point): ``excess_loss`` (above the optimum, in the unit of the loss) and
         ``wasted_share`` (the share of the budget that the best split would not need to reach the
         same loss). Coordinates of ``point``: ``N``, ``D`` and the budget ``C``.
     fit : Fit or Average
@@ -51,7 +51,7 @@ class Regret:
         Returns
         -------
         pandas.DataFrame
-            ``N``, ``D``, ``C``, ``expected_excess_loss`` (nats per token), ``expected_wasted_flop``
+            ``N``, ``D``, ``C``, ``expected_excess_loss`` (unit of the loss), ``expected_wasted_flop``
             (FLOP), then median and interval of ``excess_loss`` and ``wasted_share``.
 
         Warns
@@ -74,7 +74,7 @@ class Regret:
     def __repr__(self) -> str:
         rows = [
             f"  {format_count(r.N)} on {format_count(r.D)} tokens: {r.expected_excess_loss:.4f} "
-            f"nats above the best, {100 * r.expected_wasted_flop / r.C:.0f} % of the compute wasted"
+            f"above the best, {100 * r.expected_wasted_flop / r.C:.0f} % of the compute wasted"
             for r in self.summary().itertuples()
         ]
         return "\n".join(["<Regret>", *rows])
