@@ -51,8 +51,9 @@ class Regret:
         Returns
         -------
         pandas.DataFrame
-            ``N``, ``D``, ``C``, ``expected_excess_loss`` (unit of the loss), ``expected_wasted_flop``
-            (FLOP), then median and interval of ``excess_loss`` and ``wasted_share``.
+            ``N``, ``D``, ``C``, ``expected_excess_loss`` (unit of the loss),
+            ``expected_wasted_flop`` (FLOP), then median and interval of ``excess_loss`` and
+            ``wasted_share``.
 
         Warns
         -----
