@@ -87,7 +87,7 @@ def test_laws_without_n_and_d_are_refused(fit_to, openlm):
         (bs.plot_allocation, "plot_allocation: it draws Allocation, got Forecast"),
         (bs.plot_rollout, "plot_rollout: it draws Rollout, got Forecast"),
         (bs.plot_coverage, "plot_coverage: it draws Rollout, got Forecast"),
-        (bs.plot_runs, "plot_runs: it draws Runs, got Forecast"),
+        (bs.plot_runs, "expected Runs, got Forecast"),
         (bs.plot_isoflop, "plot_isoflop: it draws Fit or Average, got Forecast"),
         (bs.plot_contours, "plot_contours: it draws Fit or Average, got Forecast"),
         (bs.plot_breaks, "plot_breaks: it draws Breaks, got Forecast"),
