@@ -9,6 +9,9 @@ from .capabilities import (
     Breaks as Breaks,
 )
 from .capabilities import (
+    Emergence as Emergence,
+)
+from .capabilities import (
     Link as Link,
 )
 from .capabilities import (
@@ -19,6 +22,9 @@ from .capabilities import (
 )
 from .capabilities import (
     breaks as breaks,
+)
+from .capabilities import (
+    emergence as emergence,
 )
 from .capabilities import (
     forecast_tasks as forecast_tasks,

@@ -1,0 +1,60 @@
+"""Priors of the curves of a task, and prior probabilities of their kinds.
+
+All choices of `bayescale.emergence` that cannot be read from the data are in this file. They were
+chosen with `benchmarks/emergence.py`.
+"""
+
+from __future__ import annotations
+
+from bayescale.priors import Fraction, Positive, Prior, Real
+
+#: Prior probability of each kind of curve. The kinds are those of
+#: `bayescale.capabilities.emergence_models`. Losses have no plotted line and no late start; the
+#: probabilities of the others are then normalised.
+KINDS: dict[str, float] = {
+    "unbroken": 0.40,
+    "line": 0.20,
+    "late": 0.08,
+    "break": 0.12,
+    "drift": 0.20,
+}
+
+#: Log odds above chance: level at the middle of the curve, and slope per e-fold of x.
+ODDS: dict[str, Prior] = dict(level=Real(-1.0, sd=2.5), slope=Positive(0.6, spread=2.5))
+#: Share of the range from chance to the top at the two ends of a line as plotted.
+LINE: dict[str, Prior] = dict(first=Fraction(0.1, spread=4.0), last=Fraction(0.5, spread=4.0))
+#: Rate, per e-fold of x, at which the unsolved share falls after a late start.
+LATE: dict[str, Prior] = dict(rate=Positive(0.3, spread=3.0))
+
+#: Share of the range above chance that no model reaches; standard deviation of models around the
+#: curve in log odds above chance; the same as a share of the questions, which matters at chance.
+SCATTER: dict[str, Prior] = dict(
+    lost=Fraction(0.02, spread=3.0),
+    scatter=Positive(0.15, spread=2.7),
+    jitter=Positive(0.004, spread=2.0),
+)
+#: The last one if the number of questions is not known: it then has to describe their noise.
+JITTER_WITHOUT_QUESTIONS = Positive(0.015, spread=2.5)
+#: Standard deviation of families around the curve, in log odds above chance. It is narrow because a
+#: curve at chance with very different families describes any scores.
+FAMILY_ODDS = Positive(0.4, spread=1.7)
+
+#: Losses and other positive metrics that fall, in units of their geometric mean: floor, reducible
+#: part at the middle of the curve, its slope, and relative noise.
+LOSS: dict[str, Prior] = dict(
+    floor=Positive(0.3, spread=4.0),
+    amount=Positive(0.4, spread=2.2),
+    slope=Positive(0.35, spread=2.2),
+    noise=Positive(0.01, spread=4.0),
+)
+FAMILY_LOSS = Positive(0.04, spread=2.0)
+#: Degrees of freedom of the noise without families.
+NU = 6.0
+
+#: Ratio of the slope after a break to the slope before, and width of the break in e-folds of x.
+BREAK: dict[str, Prior] = dict(ratio=Positive(1.0, spread=4.0), width=Positive(0.25, spread=2.0))
+#: Width of a late start in e-folds of x.
+START_WIDTH = 0.2
+#: Standard deviation of the random walk of the slope, in units of the slope and per root of an
+#: e-fold of x.
+DRIFT = Positive(0.35, spread=2.0)
