@@ -132,6 +132,9 @@ from .plots import (
     plot_coverage as plot_coverage,
 )
 from .plots import (
+    plot_emergence as plot_emergence,
+)
+from .plots import (
     plot_exponents as plot_exponents,
 )
 from .plots import (

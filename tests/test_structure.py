@@ -45,7 +45,7 @@ FOLDERS = {
                    "rollouts",
                    "comparison", "claims", "decisive_run", "hypothesis_comparison", "sbc"),
     "plots": ("style", "runs", "fits", "forecasts", "rollouts", "coverage", "sbc", "exponents",
-              "tasks", "surfaces"),
+              "tasks", "surfaces", "emergence"),
     "reporting": ("tables", "answers", "held_out", "page"),
     "cli": ("options", "console", "fits", "evaluation", "tasks", "examples", "documents",
             "command"),

@@ -46,8 +46,8 @@ class Emergence:
 
     Attributes
     ----------
-    tasks : tuple of str
-        Labels, in the order of the data.
+    curves : mapping of str to TaskCurve
+        The scores by task, in the order of the data.
     posteriors : mapping of str to Posterior
         Posterior of the score by task, without tasks at chance and solved tasks.
     continuous : mapping of str to Posterior
@@ -63,7 +63,7 @@ class Emergence:
         The seed that was used.
     """
 
-    tasks: tuple[str, ...]
+    curves: Mapping[str, TaskCurve] = field(repr=False)
     posteriors: Mapping[str, Posterior] = field(repr=False)
     continuous: Mapping[str, Posterior] = field(repr=False)
     unfitted: Mapping[str, str] = field(repr=False)
@@ -73,6 +73,11 @@ class Emergence:
     notes: tuple[str, ...]
     random_seed: int
     _cache: dict = field(default_factory=dict, repr=False)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks, in the order of the data."""
+        return tuple(self.curves)
 
     def shapes(self, task: str, metric: str = "plotted") -> Shapes:
         """Draws of the shape of a curve.
@@ -122,7 +127,7 @@ class Emergence:
         pandas.DataFrame
             ``verdict`` and ``P(verdict)``, the probability of the most probable one;
             ``P(departure)`` from an unbroken law, and its parts ``P(abrupt)``, ``P(gradual)`` and
-            ``P(late start)``; ``P(emergent as plotted)``: the score rises at least 2.5 times as
+            ``P(late start)``; ``P(emergent as plotted)``: the score rises at least 3.5 times as
             fast in its steepest decade as below it; and medians with ``_low`` and ``_high`` of
 
             * ``onset``: x from which 97.5 % of models are above chance by more than the question
@@ -286,7 +291,7 @@ def emergence(
     results: tuple[dict, dict] = ({}, {})
     for (number, task, *_), posterior in zip(jobs, found, strict=True):
         results[number][task] = posterior
-    return Emergence(tuple(curves), *results, unfitted, x, y, families, tuple(notes), random_seed)
+    return Emergence(curves, *results, unfitted, x, y, families, tuple(notes), random_seed)
 
 
 def _fit(job) -> Posterior:

@@ -20,7 +20,7 @@ GRID = 161
 ABOVE_CHANCE, MOST_MODELS = 3.0, 1.96
 #: A curve is emergent as plotted if it rises this many times as fast in its steepest decade as on
 #: average below it, over at least `BEFORE` decades.
-ACCELERATION, BEFORE = 2.5, 0.4
+ACCELERATION, BEFORE = 3.5, 0.4
 #: Largest ratio of rates that is reported.
 LARGEST_RATIO = 100.0
 

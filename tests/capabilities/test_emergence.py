@@ -1,0 +1,308 @@
+"""Verdicts on tasks: simulated curves of every kind, wording, errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayescale as bs
+from bayescale.capabilities.emergence_models import Model, TaskCurve
+from bayescale.capabilities.emergence_shapes import Shapes, shapes
+from bayescale.capabilities.emergence_verdicts import (
+    ABRUPT,
+    GRADUAL,
+    LATE,
+    MEASURED,
+    SMOOTH,
+    UNKNOWN,
+    VERDICTS,
+    decide,
+    sentence,
+)
+from bayescale.errors import RunsError
+
+C = np.geomspace(1e19, 1e24, 40)
+S = np.log(C / C[0])
+QUESTIONS = 4000
+
+
+def scores(share, chance=0.25, seed=1) -> pd.DataFrame:
+    """Accuracies of models whose shares of the range above chance are given."""
+    p = chance + (1 - chance) * np.asarray(share)
+    right = np.random.default_rng(seed).binomial(QUESTIONS, p)
+    return pd.DataFrame({"C": C, "accuracy": right / QUESTIONS})
+
+
+def losses(eta, noise=0.003, seed=1) -> pd.DataFrame:
+    """Losses with a floor of 0.3."""
+    scatter = np.exp(noise * np.random.default_rng(seed).standard_normal(len(C)))
+    return pd.DataFrame({"C": C, "loss": (0.3 + np.exp(eta)) * scatter})
+
+
+def sigmoid(eta):
+    return 1 / (1 + np.exp(-eta))
+
+
+CURVES = {
+    "sigmoid": scores(sigmoid(1.2 * (S - 8))),
+    "line": scores(0.1 + 0.06 * S),
+    "late": scores(1 - np.exp(-0.5 * np.maximum(S - 6, 0))),
+    "bend": scores(sigmoid(-3 + 0.1 * S + 1.5 * np.maximum(S - 7, 0))),
+}
+
+
+@pytest.fixture(scope="module")
+def accuracies() -> bs.Emergence:
+    table = pd.concat([t.assign(task=name) for name, t in CURVES.items()], ignore_index=True)
+    return bs.emergence(table, n_questions=QUESTIONS, chance=0.25, random_seed=1)
+
+
+@pytest.fixture(scope="module")
+def curves_of_loss() -> bs.Emergence:
+    table = pd.concat(
+        [
+            losses(-0.3 * S).assign(task="power law"),
+            losses(-0.1 * S - 0.6 * np.maximum(S - 6, 0)).assign(task="bend"),
+            losses(-0.3 * S + 0.5 * np.sin(0.8 * S)).assign(task="waves"),
+        ]
+    )
+    return bs.emergence(table, y="loss", random_seed=1)
+
+
+@pytest.mark.parametrize(
+    ("task", "verdict", "emergent"),
+    [("sigmoid", MEASURED, True), ("line", SMOOTH, False), ("late", LATE, True)],
+)
+def test_each_kind_of_accuracy_gets_its_verdict(accuracies, task, verdict, emergent):
+    row = accuracies.summary().loc[task]
+    assert row["verdict"] == verdict
+    assert row["P(verdict)"] > 0.6
+    assert (row["P(emergent as plotted)"] > 0.5) == emergent
+
+
+def test_a_change_of_slope_is_a_departure_at_its_place(accuracies):
+    row = accuracies.summary().loc["bend"]
+    assert row["P(departure)"] > 0.95
+    assert row["slope_ratio_low"] > 2
+    places = accuracies.shapes("bend").place
+    places = S[0] + np.log(10 ** places[np.isfinite(places)] / C[0])
+    assert abs(np.median(places) - 7) < 0.7
+
+
+def test_losses(curves_of_loss):
+    table = curves_of_loss.summary()
+    assert table["verdict"].to_dict() == {
+        "power law": SMOOTH,
+        "bend": ABRUPT,
+        "waves": GRADUAL,
+    }
+    assert table["onset"].isna().all()
+
+
+def test_probabilities_sum_to_one_and_verdicts_are_from_the_closed_set(accuracies):
+    probability = accuracies.probabilities()
+    assert probability.sum(axis=1).to_numpy() == pytest.approx(1.0)
+    assert tuple(probability.columns) == VERDICTS[:-1]
+    table = accuracies.summary()
+    assert set(table["verdict"]) <= set(VERDICTS)
+    parts = table[["P(abrupt)", "P(gradual)", "P(late start)"]].sum(axis=1)
+    assert table["P(departure)"].to_numpy() == pytest.approx(parts.to_numpy())
+
+
+def test_onset_half_rise_and_sharpness_of_a_sigmoid(accuracies):
+    row = accuracies.summary().loc["sigmoid"]
+    half = C[0] * np.exp(8)
+    assert row["half_rise_low"] < half < row["half_rise_high"]
+    # A sigmoid with slope 1.2 rises by this share in the decade around its middle.
+    steepest = sigmoid(1.2 * np.log(10) / 2) - sigmoid(-1.2 * np.log(10) / 2)
+    assert abs(row["sharpness"] - steepest) < 0.06
+    assert abs(row["sharpness_smooth"] - row["sharpness"]) < 0.05
+    # 3 standard errors above chance.
+    share = 3 * np.sqrt(0.25 * 0.75 / QUESTIONS) / 0.75
+    onset = C[0] * np.exp(8 + np.log(share / (1 - share)) / 1.2)
+    assert onset / 2 < row["onset"] < 6 * onset
+
+
+def test_a_continuous_metric_explains_a_sharp_accuracy():
+    error = 2.5 * np.exp(-0.25 * S)
+    rng = np.random.default_rng(2)
+    table = pd.DataFrame(
+        {
+            "C": C,
+            "accuracy": rng.binomial(QUESTIONS, np.exp(-12 * error)) / QUESTIONS,
+            "brier": error * np.exp(0.01 * rng.standard_normal(len(C))),
+        }
+    )
+    found = bs.emergence(
+        table, continuous="brier", n_questions=QUESTIONS, chance=0.0, random_seed=1
+    )
+    assert found.summary()["verdict"].tolist() == [MEASURED]
+    bent = table.assign(brier=table["brier"] * np.exp(-1.0 * np.maximum(S - 7, 0)))
+    found = bs.emergence(bent, continuous="brier", n_questions=QUESTIONS, chance=0.0, random_seed=1)
+    assert found.summary()["P(departure)"].iloc[0] > 0.9
+
+
+def test_families_share_an_intercept():
+    """A curve that is straight within each of five families departs from a law without them."""
+    family = np.arange(len(C)) * 5 // len(C)
+    shift = np.array([0.0, 1.2, -1.0, 1.0, -0.8])[family]
+    table = scores(sigmoid(-3 + 0.6 * S + shift)).assign(family=[f"f{i}" for i in family])
+    options = dict(n_questions=QUESTIONS, chance=0.25, random_seed=1)
+    apart = bs.emergence(table, family="family", **options)
+    together = bs.emergence(table, **options)
+    evidence = [
+        max(r.posteriors["the task"].log_evidence[k] for k in ("unbroken", "drift", "break"))
+        for r in (apart, together)
+    ]
+    assert evidence[0] > evidence[1] + 3
+    assert apart.families == ("f0", "f1", "f2", "f3", "f4")
+
+
+def test_the_same_seed_gives_the_same_result_and_none_is_stored():
+    table = scores(sigmoid(S - 8)).iloc[::9]  # few models are compared to two kinds of curves
+    options = dict(n_questions=QUESTIONS, chance=0.25)
+    one, two = (bs.emergence(table, random_seed=3, **options).summary() for _ in range(2))
+    pd.testing.assert_frame_equal(one, two)
+    assert isinstance(bs.emergence(table, **options).random_seed, int)
+
+
+# -- words -------------------------------------------------------------------------------------
+
+
+def test_sentences(accuracies):
+    text = repr(accuracies)
+    assert text.startswith("<Emergence of 4 tasks in C>")
+    assert "  line: smooth (P = " in text
+    assert "  sigmoid: emergent as measured, smooth underneath (P = " in text
+    assert "; onset at " in text
+    assert "% of the rise in one decade" in text
+    assert "emergent as measured" in accuracies._repr_html_()
+
+
+def test_the_sentence_of_an_undecided_departure():
+    probability = {SMOOTH: 0.02, MEASURED: 0.03, LATE: 0.0, ABRUPT: 0.45, GRADUAL: 0.5}
+    row = {
+        "verdict": decide(probability),
+        "P(emergent as plotted)": 0.9,
+        "onset": 2.34e22,
+        "onset_low": 1e22,
+        "onset_high": 5e22,
+        "sharpness": 0.71,
+    }
+    assert row["verdict"] == UNKNOWN
+    assert sentence(row, probability, "more questions") == (
+        "departs from an unbroken law (P = 0.95), but whether abruptly (0.45) or gradually (0.50) "
+        "cannot be told; more questions would tell; emergent as plotted (P = 0.90); onset at "
+        "2.3e22 [1.0e22, 5.0e22]; 71 % of the rise in one decade"
+    )
+    unsure = {SMOOTH: 0.5, MEASURED: 0.0, LATE: 0.0, ABRUPT: 0.25, GRADUAL: 0.25}
+    row |= {"P(emergent as plotted)": 0.1}
+    assert sentence(row, unsure, "more models") == (
+        "cannot be told: P(departure from an unbroken law) = 0.50; more models would tell"
+    )
+
+
+# -- the model ---------------------------------------------------------------------------------
+
+
+def curve(y, n=float(QUESTIONS), chance=0.25, family=None) -> TaskCurve:
+    s = S - S.mean()
+    members = np.zeros(0, int) if family is None else family
+    return TaskCurve(s, y, 0.0, np.full(len(s), n), chance, members)
+
+
+def test_accuracies_are_a_density_of_the_score():
+    """The density of one score, with all other scores given, integrates to one."""
+    y = 0.25 + 0.75 * sigmoid(S - 6)
+    grid = np.linspace(0.15, 1.0, 2001)
+    model = Model(curve(y), "unbroken")
+    z = np.zeros((1, model.dimension))
+    z[0, :2] = 1.0, 0.5
+    total = []
+    for value in grid:
+        changed = y.copy()
+        changed[20] = value
+        total.append(Model(curve(changed), "unbroken").log_likelihood(z)[0])
+    total = np.array(total)
+    h = model.parameters(z)
+    # What the other scores contribute does not depend on this one.
+    residual, log_sd, _ = model._standardised(z, h)
+    from bayescale.capabilities.emergence_models import _student
+
+    others = np.arange(len(y)) != 20
+    rest = _student(residual[:, others]) - log_sd[:, others].sum(axis=1)
+    mass = np.trapezoid(np.exp(total - rest[0]), grid)
+    assert mass == pytest.approx(1.0, abs=0.05)
+
+
+def test_at_chance_the_likelihood_does_not_depend_on_how_far_below_the_curve_lies():
+    model = Model(curve(np.full(len(C), 0.25)), "unbroken")
+    z = np.zeros((2, model.dimension))
+    z[:, 0] = -5.0, -8.0
+    value = model.log_likelihood(z)
+    assert value[0] == pytest.approx(value[1], abs=0.5)
+
+
+def test_kinds_need_six_different_x():
+    few = TaskCurve(np.array([0.0, 1, 2, 3, 4]), np.full(5, 0.5), 0.0, np.full(5, 100.0), 0.0)
+    assert few.kinds == ("unbroken", "line")
+
+
+def test_shapes_of_a_line():
+    model = Model(curve(0.3 + 0.05 * S), "line")
+    found = shapes([(model, np.zeros((3, model.dimension)))])
+    assert isinstance(found, Shapes)
+    assert found.sharpness == pytest.approx(1 / 5, abs=0.01)
+    assert found.acceleration == pytest.approx(1.0, abs=0.05)
+    assert not found.is_emergent.any()
+
+
+# -- input -------------------------------------------------------------------------------------
+
+
+def test_percent_and_accuracies_above_one():
+    table = scores(sigmoid(S - 8))
+    with pytest.raises(RunsError, match="divide by 100"):
+        bs.emergence(table.assign(accuracy=100 * table["accuracy"]), n_questions=100, chance=0.25)
+    with pytest.raises(RunsError, match=r"outside \[0, 1\]"):
+        bs.emergence(table.assign(accuracy=table["accuracy"] + 0.4), n_questions=100, chance=0.25)
+
+
+def test_one_model_a_task_and_missing_columns():
+    table = scores(sigmoid(S - 8)).assign(task=[f"t{i}" for i in range(len(C))])
+    with pytest.raises(RunsError, match="only one row"):
+        bs.emergence(table, n_questions=100, chance=0.25)
+    with pytest.raises(RunsError, match="chance"):
+        bs.emergence(scores(S / 20), n_questions=100)
+    with pytest.raises(RunsError, match="brier"):
+        bs.emergence(scores(S / 20), continuous="brier", n_questions=100, chance=0.25)
+    with pytest.raises(RunsError, match="expected Runs or a DataFrame, got list"):
+        bs.emergence([1, 2])
+
+
+def test_without_numbers_of_questions_a_note_says_what_carries_the_noise():
+    found = bs.emergence(scores(sigmoid(1.2 * (S - 8))), chance=0.25, random_seed=1)
+    assert "without n_questions" in repr(found)
+    assert found.summary()["P(emergent as plotted)"].iloc[0] > 0.5
+
+
+def test_tasks_at_chance_and_solved_tasks_get_a_row():
+    table = pd.concat(
+        [
+            scores(np.zeros(len(C))).assign(task="chance"),
+            pd.DataFrame({"C": C, "accuracy": 1.0, "task": "solved"}),
+        ]
+    )
+    found = bs.emergence(table, n_questions=QUESTIONS, chance=0.25, random_seed=1)
+    table = found.summary()
+    assert set(table["verdict"]) == {UNKNOWN}
+    assert table.loc["chance", "sentence"].startswith("cannot be told: all models are at chance")
+    assert table.loc["solved", "sentence"].startswith("cannot be told: all models solve the task")
+    assert table["P(verdict)"].isna().all()
+
+
+def test_few_models_cannot_tell():
+    few = scores(sigmoid(1.2 * (S - 8))).iloc[::9]
+    row = bs.emergence(few, n_questions=QUESTIONS, chance=0.25, random_seed=1).summary().iloc[0]
+    assert row["P(departure)"] == 0
