@@ -34,7 +34,7 @@ from bayescale.inference import Density, importance
 from bayescale.priors import Prior, from_link
 
 ACCURACY_KINDS = tuple(priors.KINDS)
-LOSS_KINDS = ("unbroken", "break", "drift")
+LOSS_KINDS = tuple(priors.LOSS_KINDS)
 #: Principal components of the drift, and points of the grid on which they are computed.
 COMPONENTS, GRID = 5, 200
 #: A change of slope has at least this many different x on each side.

@@ -46,7 +46,8 @@ class Posterior:
     @cached_property
     def probability(self) -> dict[str, float]:
         """Posterior probability of each kind of curve, 0 for kinds that were not compared."""
-        log = np.array([self.log_evidence[k] + np.log(priors.KINDS[k]) for k in self.positions])
+        prior = priors.KINDS if self.curve.is_accuracy else priors.LOSS_KINDS
+        log = np.array([self.log_evidence[k] + np.log(prior[k]) for k in self.positions])
         p = np.exp(log - np.logaddexp.reduce(log))
         return dict.fromkeys(priors.KINDS, 0.0) | dict(zip(self.positions, p.tolist(), strict=True))
 
