@@ -1,9 +1,9 @@
 """Emergence: power, false alarms, confusion of verdicts, published sets, and time.
 
-    python benchmarks/emergence.py [part ...] [--curves 7] [--first 0] [--workers 1]
+    python benchmarks/emergence.py [part ...] [--curves 4] [--first 0] [--workers 1]
 
 All parts run if none is named; each takes about two minutes. `--curves` is the number of simulated
-curves of each kind. With `--first` 7 the part power adds the next curves to those of earlier runs.
+curves of each kind. With `--first` 4 the part power adds the next curves to those of earlier runs.
 
 power       straight curves, curves that drift and curves with a bend to 2.5 and 4 times the slope
 confusion   curves drawn from each kind: how often each verdict is given
@@ -185,7 +185,7 @@ PARTS = dict(power=power, confusion=confusion, metric=metric, published=publishe
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[])
-    parser.add_argument("--curves", type=int, default=7)
+    parser.add_argument("--curves", type=int, default=4)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()

@@ -107,12 +107,17 @@ class Emergence:
         verdict reaches 0.6.
         """
         rows = {
-            task: probabilities(self.underneath(task), self.shapes(task))
+            task: self._probabilities(task)
             if task in self.posteriors
             else dict.fromkeys(VERDICTS[:-1], np.nan)
             for task in self.tasks
         }
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("task")
+
+    def _probabilities(self, task: str) -> dict[str, float]:
+        return probabilities(
+            self.underneath(task), self.shapes(task), has_continuous=task in self.continuous
+        )
 
     def summary(self, ci_prob: float | None = None) -> pd.DataFrame:
         """One row per task.
@@ -157,7 +162,7 @@ class Emergence:
             }
         plotted, under = self.shapes(task), self.shapes(task, "underneath")
         posterior = self.underneath(task)
-        p = probabilities(posterior, plotted)
+        p = self._probabilities(task)
         values = (departure(p), p["abrupt change"], p["gradual change"], p["late start"])
         row = {"verdict": decide(p), "P(verdict)": max(p.values())}
         row |= dict(zip(parts, values, strict=True))

@@ -27,7 +27,9 @@ QUESTIONS_MATTER = 0.3
 FEWEST_X = 6
 
 
-def probabilities(underneath: Posterior, plotted: Shapes) -> dict[str, float]:
+def probabilities(
+    underneath: Posterior, plotted: Shapes, *, has_continuous: bool = False
+) -> dict[str, float]:
     """Probability of each verdict except `UNKNOWN`.
 
     Parameters
@@ -36,11 +38,13 @@ def probabilities(underneath: Posterior, plotted: Shapes) -> dict[str, float]:
         Of the continuous metric if there is one, otherwise of the score itself.
     plotted : Shapes
         Of the score as plotted.
+    has_continuous : bool
+        Whether `underneath` is of another metric than `plotted`.
     """
     p = underneath.probability
     smooth = p["unbroken"] + p["line"]
-    same = underneath.curve.is_accuracy or "late" not in set(plotted.kind)
-    rows = np.isin(plotted.kind, ("unbroken", "line")) if same else np.ones(len(plotted.kind), bool)
+    # A score whose own law is unbroken, or any score over an unbroken continuous metric.
+    rows = has_continuous | np.isin(plotted.kind, ("unbroken", "line"))
     emergent = float(plotted.is_emergent[rows].mean()) if rows.any() else 0.0
     return {
         SMOOTH: smooth * (1 - emergent),
