@@ -59,12 +59,12 @@ def one(job) -> dict:
 
 
 def power(many, curves: int, first: int = 0) -> None:
-    numbers = range(first, first + curves)
-    jobs = [(*s, *c, i) for s in SETTINGS for c in CHANGES for i in numbers]
-    each = pd.DataFrame(many(one, jobs))
-    if first:
-        earlier = pd.read_csv(RESULTS / "emergence_power_each.csv")
-        each = pd.concat([earlier[~earlier["curve"].isin(numbers)], each], ignore_index=True)
+    each = pd.read_csv(RESULTS / "emergence_power_each.csv") if first else pd.DataFrame()
+    for i in range(first, first + curves):
+        new = pd.DataFrame(many(one, [(*s, *c, i) for s in SETTINGS for c in CHANGES]))
+        earlier = each[each["curve"] != i] if len(each) else each
+        each = pd.concat([earlier, new], ignore_index=True)
+        keep(each, "emergence_power_each")  # a run that is stopped leaves the curves so far
     each["found"], each["called abrupt"] = each["departure"] > 0.5, each["abrupt"] > 0.5
     table = (
         each.groupby(["metric", "points", "noise", "change", "drift"])
@@ -76,7 +76,6 @@ def power(many, curves: int, first: int = 0) -> None:
         )
         .reset_index()
     )
-    keep(each, "emergence_power_each")
     write(table, "emergence_power", "Share of curves with P(departure) > .5 and P(abrupt) > .5")
 
 
