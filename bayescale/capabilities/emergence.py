@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from bayescale.capabilities.emergence_models import Model, TaskCurve
+from bayescale.capabilities import emergence_foresight as foresight
+from bayescale.capabilities.emergence_models import Model, TaskCurve, part
 from bayescale.capabilities.emergence_shapes import Posterior, Shapes, sample, shapes
 from bayescale.capabilities.emergence_verdicts import (
+    SPECIFIC,
     UNKNOWN,
-    VERDICTS,
     decide,
     departure,
     probabilities,
     sentence,
     what_would_tell,
 )
-from bayescale.data import Runs, task_table
+from bayescale.data import Runs, frame, task_table
 from bayescale.errors import RunsError
+from bayescale.inference import run_all
 from bayescale.intervals import defaults
-from bayescale.progress import bar
+from bayescale.model import Storable
 from bayescale.seeds import settle_seed
 
 ACCURACY_WORDS = ("acc", "match", "score")
 ONLY_TASK = "the task"
-#: With fewer metrics of tasks than this, other processes are not started.
-FEWEST_FOR_PROCESSES = 6
-IDLE = 60
 #: A task is at chance if no accuracy exceeds it by this many standard errors, and solved if all
 #: are at most as many below 1.
 STANDARD_ERRORS = 3.0
@@ -41,7 +39,7 @@ SOLVED = "all models solve the task; smaller models or harder questions would te
 
 
 @dataclass(frozen=True, eq=False)
-class Emergence:
+class Emergence(Storable):
     """Verdicts on tasks.
 
     Attributes
@@ -72,7 +70,8 @@ class Emergence:
     families: tuple[str, ...]
     notes: tuple[str, ...]
     random_seed: int
-    _cache: dict = field(default_factory=dict, repr=False)
+
+    _stored = (TaskCurve, Posterior)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -90,11 +89,12 @@ class Emergence:
         """
         is_continuous = metric == "underneath" and task in self.continuous
         key = task, is_continuous
-        if key not in self._cache:
+        cache = self.__dict__.setdefault("_shapes", {})
+        if key not in cache:
             posterior = (self.continuous if is_continuous else self.posteriors)[task]
             rng = np.random.default_rng([self.random_seed, 1, self.tasks.index(task)])
-            self._cache[key] = shapes(posterior.averaged(rng))
-        return self._cache[key]
+            cache[key] = shapes(posterior.averaged(rng))
+        return cache[key]
 
     def underneath(self, task: str) -> Posterior:
         """The posterior of the continuous metric if there is one, otherwise of the score."""
@@ -103,13 +103,14 @@ class Emergence:
     def probabilities(self) -> pd.DataFrame:
         """Probability of each verdict (columns), one row per task; NaN for unfitted tasks.
 
-        A row sums to one. The verdict *cannot be told* has no probability: it is given if no other
-        verdict reaches 0.6.
+        The verdicts exclude each other, and a row sums to one. `summary` gives the verdict that
+        reaches 0.8. If none does, it gives a more general statement that does: *abrupt or gradual
+        change*, or *emergent as measured*. Otherwise it is *cannot be told*.
         """
         rows = {
             task: self._probabilities(task)
             if task in self.posteriors
-            else dict.fromkeys(VERDICTS[:-1], np.nan)
+            else dict.fromkeys(SPECIFIC, np.nan)
             for task in self.tasks
         }
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("task")
@@ -130,7 +131,7 @@ class Emergence:
         Returns
         -------
         pandas.DataFrame
-            ``verdict`` and ``P(verdict)``, the probability of the most probable one;
+            ``verdict`` (see `probabilities`) and ``P(verdict)``, its probability;
             ``P(departure)`` from an unbroken law, and its parts ``P(abrupt)``, ``P(gradual)`` and
             ``P(late start)``; ``P(emergent as plotted)``: the score rises at least 3.5 times as
             fast in its steepest decade as below it; and medians with ``_low`` and ``_high`` of
@@ -164,9 +165,9 @@ class Emergence:
         posterior = self.underneath(task)
         p = self._probabilities(task)
         values = (departure(p), p["abrupt change"], p["gradual change"], p["late start"])
-        row = {"verdict": decide(p), "P(verdict)": max(p.values())}
-        row |= dict(zip(parts, values, strict=True))
-        row["P(emergent as plotted)"] = float(plotted.is_emergent.mean())
+        emergent = float(plotted.is_emergent.mean())
+        row = dict(zip(("verdict", "P(verdict)"), decide(p, emergent), strict=True))
+        row |= dict(zip(parts, values, strict=True)) | {"P(emergent as plotted)": emergent}
         draws = dict(
             onset=10**plotted.onset,
             half_rise=10**plotted.half_rise,
@@ -186,6 +187,74 @@ class Emergence:
         )
         row["sentence"] = sentence(row, p, tell)
         return row
+
+    def foresight(
+        self,
+        ci_prob: float | None = None,
+        *,
+        random_seed: int | None = None,
+        executor=None,
+        progressbar: bool | None = None,
+    ) -> pd.DataFrame:
+        """Whether the rise of a task could have been forecast from the models below its onset.
+
+        Each task is fitted again to the models below the median of its onset. The forecast of the
+        models above averages all kinds of curves, and allows for another change of slope.
+
+        Parameters
+        ----------
+        ci_prob : float, optional
+            Probability of the intervals; 90 % by default.
+        random_seed : int, optional
+            The seed of this result by default.
+        executor, progressbar : optional
+            As in `emergence`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per task: ``onset``; ``models_below`` and ``models_above``; ``held``, the share
+            of later scores in their intervals; at the largest x the ``score``, and the median
+            ``forecast`` with ``forecast_low`` and ``forecast_high``; ``P(rise)``, the probability
+            that the curve there is above chance by more than the noise of the questions, and the
+            same with four times as many models below the onset, whose scores are simulated;
+            ``answer``: *foreseen* (P(rise) of at least 0.8), *possible, not foreseen*, or
+            *excluded wrongly* (less than half of the later scores are held); and ``sentence``.
+            Tasks without an onset, and losses, have only a sentence.
+        """
+        prob, _ = defaults(ci_prob)
+        seed = self.random_seed if random_seed is None else settle_seed(random_seed)
+        onsets, reasons = {}, {}
+        for task, curve in self.curves.items():
+            if not curve.is_accuracy:
+                reasons[task] = "only accuracies have an onset"
+            elif task in self.unfitted:
+                reasons[task] = self.unfitted[task]
+            else:
+                draws = self.shapes(task).onset
+                known = draws[np.isfinite(draws)]
+                onsets[task] = np.median(known) if 2 * len(known) > len(draws) else np.nan
+                reasons[task] = foresight.why_not(curve, onsets[task])
+        chosen = [task for task in self.tasks if not reasons[task]]
+        jobs = []
+        for task in chosen:
+            number, posterior = self.tasks.index(task), self.posteriors[task]
+            keep = foresight.below(posterior.curve, onsets[task])
+            rng = np.random.default_rng([seed, 2, number])
+            more = foresight.with_more_models(posterior, keep, rng)
+            jobs.append((task, part(posterior.curve, keep), [seed, number, 3]))
+            jobs.append((task, more, [seed, number, 4]))
+        found = _run(jobs, executor, progressbar)
+        rows: dict[str, dict[str, object]] = {
+            task: {"sentence": f"not asked: {reasons[task]}"} for task in self.tasks
+        }
+        for i, task in enumerate(chosen):
+            rng = np.random.default_rng([seed, 5, self.tasks.index(task)])
+            pair = found[2 * i : 2 * i + 2]
+            row = foresight.row(self.curves[task], onsets[task], *pair, prob, rng)
+            rows[task] = row | {"sentence": foresight.sentence(row, prob)}
+        table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("task")
+        return table[[*(c for c in table if c != "sentence"), "sentence"]]
 
     def _smooth_sharpness(self, task: str) -> float:
         posterior = self.posteriors[task]
@@ -207,7 +276,7 @@ class Emergence:
 
 
 def emergence(
-    data: Runs | pd.DataFrame,
+    data: Runs | pd.DataFrame | str | Path,
     x: str = "C",
     y: str = "accuracy",
     groups: str | None = None,
@@ -232,7 +301,7 @@ def emergence(
 
     Parameters
     ----------
-    data : Runs or DataFrame
+    data : Runs, DataFrame, or path of a file
         One row per model and task.
     x, y : str
         Columns of the scale, and of the score: an accuracy in [0, 1] if its name contains "acc",
@@ -274,29 +343,32 @@ def emergence(
     ['emergent as measured, smooth underneath']
     """
     random_seed = settle_seed(random_seed)
-    frame = data.table if isinstance(data, Runs) else data
-    if not isinstance(frame, pd.DataFrame):
-        raise RunsError(f"expected Runs or a DataFrame, got {type(frame).__name__}")
+    scores = data.table if isinstance(data, Runs) else data
+    if isinstance(scores, (str, Path)):
+        scores = frame(scores)
+    if not isinstance(scores, pd.DataFrame):
+        raise RunsError(f"expected Runs, a DataFrame or a path, got {type(scores).__name__}")
     if groups is None:
         groups = "task"
-        if groups not in frame:
-            frame = frame.assign(**{groups: ONLY_TASK})
-    curves, families, notes = _curves(frame, x, y, groups, family, n_questions, chance)
+        if groups not in scores:
+            scores = scores.assign(**{groups: ONLY_TASK})
+    curves, families, notes = _curves(scores, x, y, groups, family, n_questions, chance)
     smooth = {}
     if continuous is not None:
-        smooth = _curves(frame, x, continuous, groups, family, is_accuracy=False)[0]
+        smooth = _curves(scores, x, continuous, groups, family, is_accuracy=False)[0]
     unfitted = {task: why for task, curve in curves.items() if (why := _why_not(curve))}
     jobs = [
-        (number, task, curve, [random_seed, i, number])
+        (task, curve, [random_seed, i, number])
         for number, of in enumerate((curves, smooth))
         for i, (task, curve) in enumerate(of.items())
         if task not in unfitted
     ]
     found = _run(jobs, executor, progressbar)
-    results: tuple[dict, dict] = ({}, {})
-    for (number, task, *_), posterior in zip(jobs, found, strict=True):
-        results[number][task] = posterior
-    return Emergence(curves, *results, unfitted, x, y, families, tuple(notes), random_seed)
+    tasks = [task for task, *_ in jobs]
+    plotted = dict(zip(tasks[: len(curves) - len(unfitted)], found, strict=False))
+    underneath = dict(zip(tasks[len(plotted) :], found[len(plotted) :], strict=True))
+    notes = tuple(notes)
+    return Emergence(curves, plotted, underneath, unfitted, x, y, families, notes, random_seed)
 
 
 def _fit(job) -> Posterior:
@@ -306,20 +378,8 @@ def _fit(job) -> Posterior:
 
 def _run(jobs, executor, progressbar) -> list[Posterior]:
     """Posteriors of all jobs, on all cores if there are several."""
-    cores = os.cpu_count() or 1
-    is_main = multiprocessing.parent_process() is None
-    if executor is None and len(jobs) >= FEWEST_FOR_PROCESSES and cores > 1 and is_main:
-        from loky import get_reusable_executor
-
-        one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-        executor = get_reusable_executor(cores, timeout=IDLE, env=one_thread)
-    results = map(_fit, jobs) if executor is None else executor.map(_fit, jobs)
-    out = []
-    with bar(progressbar) as step:
-        for i, posterior in enumerate(results):
-            out.append(posterior)
-            step("comparing curves", i + 1, len(jobs))
-    return out
+    names = [task for task, *_ in jobs]
+    return run_all(_fit, jobs, names, executor=executor, progressbar=progressbar)
 
 
 def _curves(

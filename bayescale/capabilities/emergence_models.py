@@ -193,7 +193,7 @@ class Model:
             path = place + (s - place) / root + (root - 1 / root) * rounded
         if self.kind == "drift":
             grid, basis = self.curve.drift_basis
-            at = np.stack([np.interp(s, grid, b) for b in basis.T])
+            at = np.stack([_interpolated(s, grid, b) for b in basis.T])
             path = s + h["drift"] * (z[:, len(self.priors) :] @ at)
         if self.curve.is_accuracy:
             return h["level"] + h["slope"] * path
@@ -204,11 +204,11 @@ class Model:
         h = self.parameters(z)
         eta = self.eta(z, s, h)
         if self.curve.is_accuracy:
-            return self.curve.chance + self._range(h) * _sigmoid(eta)
+            return self.curve.chance + self.width(h) * _sigmoid(eta)
         return self.curve.unit * (h["floor"] + np.exp(np.minimum(eta, 300.0)))
 
-    def _range(self, h) -> np.ndarray:
-        """Distance of the top from chance."""
+    def width(self, h: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Distance of the top from chance, (draw, 1)."""
         return (1 - self.curve.chance) * (1 - h["lost"])
 
     # -- the likelihood ----------------------------------------------------------------------------
@@ -252,7 +252,7 @@ class Model:
         return residual, log_sd, (1 - h["floor"] / mean) / h["noise"]
 
     def _of_accuracy(self, eta, h):
-        curve, width = self.curve, self._range(h)
+        curve, width = self.curve, self.width(h)
         y, n, chance = curve.y, curve.n, curve.chance
         tiny = np.where(np.isfinite(n), 0.5 / n, 1e-6)
         jitter, scatter = h["jitter"] ** 2, (h["scatter"] * width) ** 2
@@ -311,6 +311,14 @@ class Model:
         return importance.sample_roughly(self.density(), draws, rng)
 
 
+def _interpolated(s, grid, values):
+    """Linear interpolation, continued with the slopes at the ends."""
+    step = grid[1] - grid[0]
+    first, last = (values[1] - values[0]) / step, (values[-1] - values[-2]) / step
+    below, above = np.minimum(s - grid[0], 0), np.maximum(s - grid[-1], 0)
+    return np.interp(s, grid, values) + first * below + last * above
+
+
 def _logit(p):
     return np.log(p) - np.log1p(-p)
 
@@ -328,12 +336,15 @@ def _student(r) -> np.ndarray:
     return r.shape[1] * constant - (nu + 1) / 2 * np.log1p(r**2 / (nu - 2)).sum(axis=1)
 
 
-def thinned(curve: TaskCurve, keep: np.ndarray) -> TaskCurve:
-    """The curve of some of the models."""
+def part(curve: TaskCurve, keep: np.ndarray) -> TaskCurve:
+    """The curve of some of the models, centred at the middle of their range."""
+    s = curve.s[keep]
+    shift = float((s.min() + s.max()) / 2)
     return replace(
         curve,
-        s=curve.s[keep],
+        s=s - shift,
         y=curve.y[keep],
+        middle=curve.middle + shift,
         n=None if curve.n is None else curve.n[keep],
-        family=curve.family[keep] if len(curve.family) else curve.family,
+        family=np.unique(curve.family[keep], return_inverse=True)[1],
     )

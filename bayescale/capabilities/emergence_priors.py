@@ -60,3 +60,5 @@ START_WIDTH = 0.2
 #: Standard deviation of the random walk of the slope, in units of the slope and per root of an
 #: e-fold of x.
 DRIFT = Positive(0.35, spread=2.0)
+#: Changes of slope per e-fold of x beyond the models of a curve, for forecasts.
+CHANGES_AHEAD = 0.1

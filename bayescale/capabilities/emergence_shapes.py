@@ -156,12 +156,20 @@ def _onset(model: Model, eta, h, grid) -> np.ndarray:
     curve = model.curve
     if not curve.is_accuracy:
         return np.full(len(eta), np.nan)
-    n = float(np.median(curve.n))
-    q = max(curve.chance, 0.5 / n if np.isfinite(n) else 1e-6)
-    sd = np.sqrt(q * (1 - q) / n + h["jitter"] ** 2)
-    share = np.clip(ABOVE_CHANCE * sd / (1 - curve.chance), 1e-9, 0.5)
+    share = chance_limit(curve, h["jitter"])
     spread = np.hypot(h["scatter"], h.get("family", 0.0))
     return _first(eta - MOST_MODELS * spread > np.log(share / (1 - share)), grid)
+
+
+def chance_limit(curve: TaskCurve, jitter: np.ndarray | float = 0.0) -> np.ndarray | float:
+    """Share of the range above chance that exceeds the noise of the questions.
+
+    Without numbers of questions, `jitter` is the noise at chance.
+    """
+    n = float(np.median(curve.n))
+    q = max(curve.chance, 0.5 / n if np.isfinite(n) else 1e-6)
+    sd = np.sqrt(q * (1 - q) / n + np.square(jitter))
+    return np.clip(ABOVE_CHANCE * sd / (1 - curve.chance), 1e-9, 0.5)
 
 
 def _first(holds: np.ndarray, grid: np.ndarray) -> np.ndarray:

@@ -13,13 +13,18 @@ MEASURED = "emergent as measured, smooth underneath"
 LATE = "late start"
 ABRUPT = "abrupt change"
 GRADUAL = "gradual change"
+EMERGENT = "emergent as measured"
+CHANGE = "abrupt or gradual change"
 UNKNOWN = "cannot be told"
-#: The closed set of verdicts. The probabilities of the first five sum to one.
-VERDICTS = (SMOOTH, MEASURED, LATE, ABRUPT, GRADUAL, UNKNOWN)
+#: Verdicts that exclude each other: their probabilities sum to one.
+SPECIFIC = (SMOOTH, MEASURED, LATE, ABRUPT, GRADUAL)
+#: The closed set of verdicts. `CHANGE` leaves open which kind of departure; `EMERGENT` says nothing
+#: about the law underneath.
+VERDICTS = (*SPECIFIC, CHANGE, EMERGENT, UNKNOWN)
 #: Smallest probability of a verdict other than `UNKNOWN`.
-TOLD = 0.6
-#: A departure is stated above the first, denied below the second probability.
-DEPARTS, UNBROKEN = 0.8, 0.2
+TOLD = 0.8
+#: A departure is denied below this probability.
+UNBROKEN = 0.2
 #: Probability of the interval of x in which more models are asked for.
 WHERE = 0.8
 #: More questions are asked for if their noise is at least this share of the variance.
@@ -55,10 +60,22 @@ def probabilities(
     }
 
 
-def decide(probability: Mapping[str, float]) -> str:
-    """The most probable verdict, or `UNKNOWN` if its probability is below `TOLD`."""
+def decide(probability: Mapping[str, float], emergent: float) -> tuple[str, float]:
+    """The most specific verdict with a probability of at least `TOLD`, and its probability.
+
+    Parameters
+    ----------
+    probability : mapping
+        As from `probabilities`.
+    emergent : float
+        Probability that the score is emergent as plotted.
+    """
     best = max(probability, key=probability.__getitem__)
-    return best if probability[best] >= TOLD else UNKNOWN
+    general = {CHANGE: departure(probability), EMERGENT: emergent}
+    for verdict, p in ({best: probability[best]} | general).items():
+        if p >= TOLD:
+            return verdict, p
+    return UNKNOWN, max(probability.values())
 
 
 def departure(probability: Mapping[str, float]) -> float:
@@ -85,7 +102,7 @@ def what_would_tell(
     if departs > UNBROKEN and len(places) >= 10:
         low, high = np.quantile(places, [(1 - WHERE) / 2, (1 + WHERE) / 2])
         wishes.append(f"models between {x} = {compact(10**low)} and {compact(10**high)}")
-    if UNBROKEN < departs < DEPARTS and _questions_matter(underneath, of_underneath):
+    if UNBROKEN < departs < TOLD and _questions_matter(underneath, of_underneath):
         wishes.append("more questions")
     if not has_continuous and plotted.is_emergent.mean() > 0.5:
         wishes.append("a continuous metric")
@@ -124,33 +141,25 @@ def sentence(row: Mapping[str, object], probability: Mapping[str, float], tell: 
     tell : str
         As from `what_would_tell`.
     """
-    verdict = str(row["verdict"])
-    departs, abrupt, gradual = departure(probability), probability[ABRUPT], probability[GRADUAL]
-    if verdict == UNKNOWN:
-        if departs >= DEPARTS:
-            what = (
-                f"departs from an unbroken law (P = {departs:.2f}), but whether abruptly "
-                f"({abrupt:.2f}) or gradually ({gradual:.2f}"
-                + (
-                    f"), or by a late start ({probability[LATE]:.2f})"
-                    if probability[LATE] > 0.1
-                    else ")"
-                )
-                + " cannot be told"
-            )
-        else:
-            what = f"cannot be told: P(departure from an unbroken law) = {departs:.2f}"
-        parts = [f"{what}; {tell} would tell"]
-    else:
-        parts = [f"{verdict} (P = {probability[verdict]:.2f})"]
-    emergent = float(row["P(emergent as plotted)"])
-    if emergent >= 0.5 and verdict != MEASURED:
+    verdict, emergent = str(row["verdict"]), float(row["P(emergent as plotted)"])
+    departs = departure(probability)
+    kinds = [f"abruptly ({probability[ABRUPT]:.2f})", f"gradually ({probability[GRADUAL]:.2f})"]
+    if probability[LATE] > 0.1:
+        kinds.append(f"by a late start ({probability[LATE]:.2f})")
+    parts = [verdict]
+    if verdict != UNKNOWN:
+        parts = [f"{verdict} (P = {row['P(verdict)']:.2f})"]
+    if verdict == CHANGE:
+        parts.append(f"it departs from an unbroken law {' or '.join(kinds)}; {tell} would tell")
+    elif verdict in (EMERGENT, UNKNOWN):
+        parts.append(f"P(departure from an unbroken law) = {departs:.2f}; {tell} would tell")
+    if emergent >= 0.5 and verdict not in (MEASURED, EMERGENT):
         parts.append(f"emergent as plotted (P = {emergent:.2f})")
     if emergent >= 0.5 and np.isfinite(float(row["onset"])):
         parts.append(
             f"onset at {compact(row['onset'])} [{compact(row['onset_low'])}, "
             f"{compact(row['onset_high'])}]"
         )
-    if np.isfinite(float(row["sharpness"])) and emergent >= 0.5:
+    if emergent >= 0.5 and np.isfinite(float(row["sharpness"])):
         parts.append(f"{100 * float(row['sharpness']):.0f} % of the rise in one decade")
     return "; ".join(parts)

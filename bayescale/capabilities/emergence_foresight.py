@@ -1,0 +1,192 @@
+"""Forecasts of a task from the models below its onset: could the rise have been foreseen?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from bayescale.capabilities import emergence_priors as priors
+from bayescale.capabilities.emergence_models import Model, TaskCurve, part
+from bayescale.capabilities.emergence_shapes import Posterior, chance_limit
+from bayescale.priors import from_link
+
+#: Draws of a forecast.
+DRAWS = 2000
+#: Fewest different x below the onset, and fewest models above it.
+FEWEST_BELOW, FEWEST_ABOVE = 4, 2
+#: The number of models below the onset is multiplied by this for the question whether more models
+#: would have shown the rise.
+TIMES = 4
+#: A rise is foreseen if its probability is at least `SURE`; it is excluded if the intervals hold
+#: less than `HELD` of the later scores.
+SURE, HELD = 0.8, 0.5
+FORESEEN, POSSIBLE, MISSED = "foreseen", "possible, not foreseen", "excluded wrongly"
+
+
+def forecast(
+    posterior: Posterior, s: np.ndarray, n: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of new models of new families, beyond the models of a posterior.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        Of an accuracy.
+    s : (point,)
+        Log of x, centred as the curve of the posterior.
+    n : (point,)
+        Numbers of questions; infinite where they are not known.
+
+    Returns
+    -------
+    scores, curves : (draw, point)
+        Scores of models, and the shares of the range above chance on the curve.
+    """
+    scores, curves = [], []
+    for model, z in posterior.averaged(rng, DRAWS):
+        h, curve = model.parameters(z), model.curve
+        eta = _ahead(model, z, s, h, rng)
+        spread = np.hypot(h["scatter"], h.get("family", 0.0))
+        with np.errstate(over="ignore"):
+            share = 1 / (1 + np.exp(-eta))
+            p = 1 / (1 + np.exp(-eta - spread * rng.standard_normal(eta.shape)))
+        p = curve.chance + model.width(h) * p + h["jitter"] * rng.standard_normal(eta.shape)
+        known = np.isfinite(n)
+        y = np.clip(p, 0, 1)
+        counts = np.where(known, n, 1).astype(int)
+        scores.append(np.where(known, rng.binomial(counts, y) / counts, y))
+        curves.append(share * (1 - h["lost"]))
+    return np.concatenate(scores), np.concatenate(curves)
+
+
+def _ahead(model: Model, z, s, h, rng) -> np.ndarray:
+    """The curve at `s`. The slope goes on drifting beyond the models, or changes once more."""
+    with np.errstate(all="ignore"):
+        eta = model.eta(z, s, h)
+        if model.kind == "line":
+            return eta
+        end = model.curve.ends[1]
+        step = 0.05
+        pair = model.eta(z, np.array([end - step, end]), h)
+        slope = np.diff(pair, axis=1) / step
+    beyond = np.maximum(s - end, 0.0)
+    if model.kind == "drift":
+        return eta + h["slope"] * h["drift"] * _walk(beyond, len(z), rng)
+    horizon = max(float(beyond.max()), 1e-9)
+    ratio = priors.BREAK["ratio"]
+    factor = from_link(ratio.link, ratio.centre + ratio.width * rng.standard_normal((len(z), 1)))
+    changes = rng.random((len(z), 1)) < 1 - np.exp(-priors.CHANGES_AHEAD * horizon)
+    place = horizon * rng.random((len(z), 1))
+    return eta + changes * slope * (factor - 1) * np.maximum(beyond - place, 0.0)
+
+
+def _walk(distance: np.ndarray, rows: int, rng, steps: int = 60) -> np.ndarray:
+    """Integrated random walks that start at 0, at distances from there; (row, distance)."""
+    longest = max(float(distance.max()), 1e-9)
+    step = longest / steps
+    slope = np.cumsum(np.sqrt(step) * rng.standard_normal((rows, steps)), axis=1)
+    path = np.concatenate([np.zeros((rows, 1)), np.cumsum(step * slope, axis=1)], axis=1)
+    at = distance / step
+    low = np.minimum(at.astype(int), steps - 1)
+    rest = at - low
+    return path[:, low] * (1 - rest) + path[:, low + 1] * rest
+
+
+def below(curve: TaskCurve, onset: float) -> np.ndarray:
+    """Which models are below an onset, given as log10 of x; (model,)."""
+    return curve.s + curve.middle < onset * np.log(10)
+
+
+def why_not(curve: TaskCurve, onset: float) -> str:
+    """Why a rise cannot be forecast from below; empty if it can."""
+    if not np.isfinite(onset):
+        return "the score does not rise above chance for sure"
+    keep = below(curve, onset)
+    if len(np.unique(curve.s[keep])) < FEWEST_BELOW:
+        return f"fewer than {FEWEST_BELOW} different scales below the onset"
+    if (~keep).sum() < FEWEST_ABOVE:
+        return f"fewer than {FEWEST_ABOVE} models above the onset"
+    return ""
+
+
+def with_more_models(posterior: Posterior, keep: np.ndarray, rng: np.random.Generator) -> TaskCurve:
+    """The models below the onset, and simulated ones: `TIMES` as many.
+
+    The scores of the simulated models are those of one posterior draw of all models.
+    """
+    curve = posterior.curve
+    own = part(curve, keep)
+    count = (TIMES - 1) * int(keep.sum())
+    s = rng.uniform(*own.ends, count) + own.middle - curve.middle
+    of = rng.choice(np.flatnonzero(keep), count)
+    model, z = max(posterior.averaged(rng), key=lambda pair: len(pair[1]))
+    z = z[rng.integers(len(z), size=1)]
+    h = model.parameters(z)
+    with np.errstate(over="ignore"):
+        eta = model.eta(z, s, h)[0] + float(h["scatter"][0, 0]) * rng.standard_normal(count)
+        p = curve.chance + float(model.width(h)[0, 0]) / (1 + np.exp(-eta))
+    y = np.clip(p + float(h["jitter"][0, 0]) * rng.standard_normal(count), 0, 1)
+    n = curve.n[of]
+    counts = np.where(np.isfinite(n), n, 1).astype(int)
+    y = np.where(np.isfinite(n), rng.binomial(counts, y) / counts, y)
+    return replace(
+        own,
+        s=np.concatenate([own.s, s + curve.middle - own.middle]),
+        y=np.concatenate([own.y, y]),
+        n=np.concatenate([own.n, n]),
+        family=np.concatenate([own.family, own.family[np.searchsorted(np.flatnonzero(keep), of)]]),
+    )
+
+
+def row(
+    curve: TaskCurve,
+    onset: float,
+    fitted: Posterior,
+    larger: Posterior,
+    prob: float,
+    rng: np.random.Generator,
+) -> dict[str, object]:
+    """A row of `Emergence.foresight`."""
+    keep = below(curve, onset)
+    s = curve.s[~keep] + curve.middle
+    n, y = curve.n[~keep], curve.y[~keep]
+    scores, shares = forecast(fitted, s - fitted.curve.middle, n, rng)
+    tails = [(1 - prob) / 2, 0.5, (1 + prob) / 2]
+    low, middle, high = np.quantile(scores, tails, axis=0)
+    last = int(s.argmax())
+    _, more = forecast(larger, s - larger.curve.middle, n, rng)
+    held = float(((y >= low) & (y <= high)).mean())
+    limit = chance_limit(curve, priors.SCATTER["jitter"].median)
+    rise = float((shares[:, last] > limit).mean())
+    out = dict(
+        onset=10**onset,
+        models_below=int(keep.sum()),
+        models_above=len(y),
+        held=held,
+        score=float(y[last]),
+        forecast=float(middle[last]),
+        forecast_low=float(low[last]),
+        forecast_high=float(high[last]),
+    )
+    out["P(rise)"] = rise
+    out["P(rise) with more models"] = float((more[:, last] > limit).mean())
+    out["answer"] = FORESEEN if rise >= SURE else POSSIBLE
+    if held < HELD:
+        out["answer"] = MISSED
+    return out
+
+
+def sentence(row: Mapping[str, object], prob: float) -> str:
+    """A row of `Emergence.foresight` in words."""
+    text = (
+        f"{row['answer']}: from the {row['models_below']} models below the onset, the rise had a "
+        f"probability of {row['P(rise)']:.2f}, and the {100 * prob:g} % intervals hold "
+        f"{100 * row['held']:.0f} % of the {row['models_above']} later scores"
+    )
+    if row["answer"] == POSSIBLE:
+        more = row["P(rise) with more models"]
+        would = "would" if more >= SURE else "would not"
+        text += f"; {TIMES} times as many models there {would} have shown it ({more:.2f})"
+    return text
