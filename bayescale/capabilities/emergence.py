@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.capabilities import emergence_foresight as foresight
+from bayescale.capabilities.emergence_curves import read_scores, why_not
 from bayescale.capabilities.emergence_models import Model, TaskCurve, part
 from bayescale.capabilities.emergence_shapes import Posterior, Shapes, sample, shapes
 from bayescale.capabilities.emergence_verdicts import (
@@ -21,21 +22,15 @@ from bayescale.capabilities.emergence_verdicts import (
     sentence,
     what_would_tell,
 )
-from bayescale.data import Runs, frame, task_table
+from bayescale.data import Runs, frame
 from bayescale.errors import RunsError
 from bayescale.inference import run_all
 from bayescale.intervals import defaults
 from bayescale.model import Storable
 from bayescale.seeds import settle_seed
 
-ACCURACY_WORDS = ("acc", "match", "score")
 ONLY_TASK = "the task"
-#: A task is at chance if no accuracy exceeds it by this many standard errors, and solved if all
-#: are at most as many below 1.
-STANDARD_ERRORS = 3.0
 QUANTITIES = ("onset", "half_rise", "sharpness", "slope_ratio")
-AT_CHANCE = "all models are at chance; larger models would tell"
-SOLVED = "all models solve the task; smaller models or harder questions would tell"
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +90,12 @@ class Emergence(Storable):
             rng = np.random.default_rng([self.random_seed, 1, self.tasks.index(task)])
             cache[key] = shapes(posterior.averaged(rng))
         return cache[key]
+
+    def onset(self, task: str) -> float:
+        """log10 of the median onset of a task; NaN if fewer than half of the draws have one."""
+        draws = self.shapes(task).onset
+        known = draws[np.isfinite(draws)]
+        return float(np.median(known)) if 2 * len(known) > len(draws) else np.nan
 
     def underneath(self, task: str) -> Posterior:
         """The posterior of the continuous metric if there is one, otherwise of the score."""
@@ -215,11 +216,12 @@ class Emergence(Storable):
         pandas.DataFrame
             One row per task: ``onset``; ``models_below`` and ``models_above``; ``held``, the share
             of later scores in their intervals; at the largest x the ``score``, and the median
-            ``forecast`` with ``forecast_low`` and ``forecast_high``; ``P(rise)``, the probability
-            that the curve there is above chance by more than the noise of the questions, and the
+            ``forecast`` with ``forecast_low`` and ``forecast_high``; ``width``, the mean width of
+            the intervals as a share of the range from chance to 1, and ``width_with_more``, the
             same with four times as many models below the onset, whose scores are simulated;
-            ``answer``: *foreseen* (P(rise) of at least 0.8), *possible, not foreseen*, or
-            *excluded wrongly* (less than half of the later scores are held); and ``sentence``.
+            ``answer``: *foreseen* (the intervals hold at least half of the later scores and are at
+            most half of the range wide), *not foreseen* (they are wider), or *excluded wrongly*
+            (they hold less than half); and ``sentence``.
             Tasks without an onset, and losses, have only a sentence.
         """
         prob, _ = defaults(ci_prob)
@@ -231,9 +233,7 @@ class Emergence(Storable):
             elif task in self.unfitted:
                 reasons[task] = self.unfitted[task]
             else:
-                draws = self.shapes(task).onset
-                known = draws[np.isfinite(draws)]
-                onsets[task] = np.median(known) if 2 * len(known) > len(draws) else np.nan
+                onsets[task] = self.onset(task)
                 reasons[task] = foresight.why_not(curve, onsets[task])
         chosen = [task for task in self.tasks if not reasons[task]]
         jobs = []
@@ -352,11 +352,11 @@ def emergence(
         groups = "task"
         if groups not in scores:
             scores = scores.assign(**{groups: ONLY_TASK})
-    curves, families, notes = _curves(scores, x, y, groups, family, n_questions, chance)
+    curves, families, notes = read_scores(scores, x, y, groups, family, n_questions, chance)
     smooth = {}
     if continuous is not None:
-        smooth = _curves(scores, x, continuous, groups, family, is_accuracy=False)[0]
-    unfitted = {task: why for task, curve in curves.items() if (why := _why_not(curve))}
+        smooth = read_scores(scores, x, continuous, groups, family, is_accuracy=False)[0]
+    unfitted = {task: why for task, curve in curves.items() if (why := why_not(curve))}
     jobs = [
         (task, curve, [random_seed, i, number])
         for number, of in enumerate((curves, smooth))
@@ -380,65 +380,3 @@ def _run(jobs, executor, progressbar) -> list[Posterior]:
     """Posteriors of all jobs, on all cores if there are several."""
     names = [task for task, *_ in jobs]
     return run_all(_fit, jobs, names, executor=executor, progressbar=progressbar)
-
-
-def _curves(
-    frame: pd.DataFrame,
-    x: str,
-    y: str,
-    groups: str,
-    family: str | None,
-    n_questions="n_questions",
-    chance="chance",
-    is_accuracy: bool | None = None,
-) -> tuple[dict[str, TaskCurve], tuple[str, ...], list[str]]:
-    """Check a table and split it into the curves of tasks; labels of families; notes."""
-    if is_accuracy is None:
-        is_accuracy = any(word in y.lower() for word in ACCURACY_WORDS)
-    keep = [family] if family else []
-    options = dict(y=y, task=groups, needs=(x,), keep=keep)
-    notes: list[str] = []
-    if is_accuracy:
-        unknown = n_questions is None or (
-            n_questions == "n_questions" and "n_questions" not in frame
-        )
-        if unknown:
-            notes.append(
-                "without n_questions the noise of the accuracies is estimated from their scatter, "
-                "and small rises above chance may be missed"
-            )
-        table, _ = task_table(
-            frame, n_questions=1 if unknown else n_questions, chance=chance, **options
-        )
-        if unknown:
-            table["n_questions"] = np.inf
-    else:
-        table, _ = task_table(frame, metric="positive", **options)
-    families = tuple(sorted(table[family].astype(str).unique())) if family else ()
-    curves = {}
-    for task, rows in table.groupby("task", sort=False):
-        s = np.log(rows[x].to_numpy(float))
-        middle = float((s.min() + s.max()) / 2)
-        curves[str(task)] = TaskCurve(
-            s - middle,
-            rows["y"].to_numpy(float),
-            middle,
-            rows["n_questions"].to_numpy(float) if is_accuracy else None,
-            float(rows["chance"].iloc[0]) if is_accuracy else 0.0,
-            pd.factorize(rows[family].astype(str))[0] if family else np.zeros(0, int),
-        )
-    return curves, families, notes
-
-
-def _why_not(curve: TaskCurve) -> str:
-    """Why a curve cannot be fitted; empty if it can."""
-    if not curve.is_accuracy:
-        return ""
-    n = np.where(np.isfinite(curve.n), curve.n, 1000.0)
-    chance = curve.chance
-    at_chance = np.sqrt(np.maximum(chance * (1 - chance), 1 / n) / n)
-    if not (curve.y - chance > STANDARD_ERRORS * at_chance).any():
-        return AT_CHANCE
-    if (1 - curve.y <= STANDARD_ERRORS / n).all():
-        return SOLVED
-    return ""

@@ -9,7 +9,7 @@ import numpy as np
 
 from bayescale.capabilities import emergence_priors as priors
 from bayescale.capabilities.emergence_models import Model, TaskCurve, part
-from bayescale.capabilities.emergence_shapes import Posterior, chance_limit
+from bayescale.capabilities.emergence_shapes import Posterior
 from bayescale.priors import from_link
 
 #: Draws of a forecast.
@@ -19,15 +19,19 @@ FEWEST_BELOW, FEWEST_ABOVE = 4, 2
 #: The number of models below the onset is multiplied by this for the question whether more models
 #: would have shown the rise.
 TIMES = 4
-#: A rise is foreseen if its probability is at least `SURE`; it is excluded if the intervals hold
-#: less than `HELD` of the later scores.
-SURE, HELD = 0.8, 0.5
-FORESEEN, POSSIBLE, MISSED = "foreseen", "possible, not foreseen", "excluded wrongly"
+#: A rise is foreseen if the intervals hold at least `HELD` of the later scores, and if their mean
+#: width is at most `NARROW` of the range from chance to 1.
+HELD, NARROW = 0.5, 0.5
+FORESEEN, OPEN, MISSED = "foreseen", "not foreseen", "excluded wrongly"
 
 
 def forecast(
-    posterior: Posterior, s: np.ndarray, n: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+    posterior: Posterior,
+    s: np.ndarray,
+    n: np.ndarray,
+    rng: np.random.Generator,
+    ahead: priors.Ahead = priors.AHEAD,
+) -> np.ndarray:
     """Scores of new models of new families, beyond the models of a posterior.
 
     Parameters
@@ -41,45 +45,38 @@ def forecast(
 
     Returns
     -------
-    scores, curves : (draw, point)
-        Scores of models, and the shares of the range above chance on the curve.
+    (draw, point)
     """
-    scores, curves = [], []
+    scores = []
     for model, z in posterior.averaged(rng, DRAWS):
         h, curve = model.parameters(z), model.curve
-        eta = _ahead(model, z, s, h, rng)
+        eta = _continued(model, z, s, h, ahead, rng)
         spread = np.hypot(h["scatter"], h.get("family", 0.0))
         with np.errstate(over="ignore"):
-            share = 1 / (1 + np.exp(-eta))
             p = 1 / (1 + np.exp(-eta - spread * rng.standard_normal(eta.shape)))
         p = curve.chance + model.width(h) * p + h["jitter"] * rng.standard_normal(eta.shape)
         known = np.isfinite(n)
         y = np.clip(p, 0, 1)
         counts = np.where(known, n, 1).astype(int)
         scores.append(np.where(known, rng.binomial(counts, y) / counts, y))
-        curves.append(share * (1 - h["lost"]))
-    return np.concatenate(scores), np.concatenate(curves)
+    return np.concatenate(scores)
 
 
-def _ahead(model: Model, z, s, h, rng) -> np.ndarray:
-    """The curve at `s`. The slope goes on drifting beyond the models, or changes once more."""
+def _continued(model: Model, z, s, h, ahead: priors.Ahead, rng) -> np.ndarray:
+    """The curve at `s`. Beyond the models the slope changes, and goes on drifting if it drifts."""
     with np.errstate(all="ignore"):
         eta = model.eta(z, s, h)
         if model.kind == "line":
             return eta
-        end = model.curve.ends[1]
-        step = 0.05
-        pair = model.eta(z, np.array([end - step, end]), h)
-        slope = np.diff(pair, axis=1) / step
+        end, step = model.curve.ends[1], 0.05
+        slope = np.diff(model.eta(z, np.array([end - step, end]), h), axis=1) / step
     beyond = np.maximum(s - end, 0.0)
+    place = rng.exponential(1 / ahead.rate, (len(z), 1))
+    size = ahead.ratio.centre + ahead.ratio.width * rng.standard_normal((len(z), 1))
+    change = slope * (from_link(ahead.ratio.link, size) - 1) * np.maximum(beyond - place, 0.0)
     if model.kind == "drift":
-        return eta + h["slope"] * h["drift"] * _walk(beyond, len(z), rng)
-    horizon = max(float(beyond.max()), 1e-9)
-    ratio = priors.BREAK["ratio"]
-    factor = from_link(ratio.link, ratio.centre + ratio.width * rng.standard_normal((len(z), 1)))
-    changes = rng.random((len(z), 1)) < 1 - np.exp(-priors.CHANGES_AHEAD * horizon)
-    place = horizon * rng.random((len(z), 1))
-    return eta + changes * slope * (factor - 1) * np.maximum(beyond - place, 0.0)
+        change = change + h["slope"] * h["drift"] * _walk(beyond, len(z), rng)
+    return eta + change
 
 
 def _walk(distance: np.ndarray, rows: int, rng, steps: int = 60) -> np.ndarray:
@@ -150,43 +147,43 @@ def row(
 ) -> dict[str, object]:
     """A row of `Emergence.foresight`."""
     keep = below(curve, onset)
-    s = curve.s[~keep] + curve.middle
-    n, y = curve.n[~keep], curve.y[~keep]
-    scores, shares = forecast(fitted, s - fitted.curve.middle, n, rng)
+    s, n, y = curve.s[~keep] + curve.middle, curve.n[~keep], curve.y[~keep]
     tails = [(1 - prob) / 2, 0.5, (1 + prob) / 2]
-    low, middle, high = np.quantile(scores, tails, axis=0)
-    last = int(s.argmax())
-    _, more = forecast(larger, s - larger.curve.middle, n, rng)
+    quantiles = [
+        np.quantile(forecast(posterior, s - posterior.curve.middle, n, rng), tails, axis=0)
+        for posterior in (fitted, larger)
+    ]
+    width, more = (float((q[2] - q[0]).mean() / (1 - curve.chance)) for q in quantiles)
+    low, middle, high = quantiles[0]
     held = float(((y >= low) & (y <= high)).mean())
-    limit = chance_limit(curve, priors.SCATTER["jitter"].median)
-    rise = float((shares[:, last] > limit).mean())
-    out = dict(
+    answer = MISSED if held < HELD else FORESEEN if width <= NARROW else OPEN
+    last = int(s.argmax())
+    return dict(
+        answer=answer,
         onset=10**onset,
         models_below=int(keep.sum()),
         models_above=len(y),
         held=held,
+        width=width,
+        width_with_more=more,
         score=float(y[last]),
         forecast=float(middle[last]),
         forecast_low=float(low[last]),
         forecast_high=float(high[last]),
     )
-    out["P(rise)"] = rise
-    out["P(rise) with more models"] = float((more[:, last] > limit).mean())
-    out["answer"] = FORESEEN if rise >= SURE else POSSIBLE
-    if held < HELD:
-        out["answer"] = MISSED
-    return out
 
 
 def sentence(row: Mapping[str, object], prob: float) -> str:
     """A row of `Emergence.foresight` in words."""
     text = (
-        f"{row['answer']}: from the {row['models_below']} models below the onset, the rise had a "
-        f"probability of {row['P(rise)']:.2f}, and the {100 * prob:g} % intervals hold "
-        f"{100 * row['held']:.0f} % of the {row['models_above']} later scores"
+        f"{row['answer']}: from the {row['models_below']} models below the onset, the "
+        f"{100 * prob:g} % intervals hold {100 * row['held']:.0f} % of the {row['models_above']} "
+        f"later scores, and cover {100 * row['width']:.0f} % of the range from chance to 1"
     )
-    if row["answer"] == POSSIBLE:
-        more = row["P(rise) with more models"]
-        would = "would" if more >= SURE else "would not"
-        text += f"; {TIMES} times as many models there {would} have shown it ({more:.2f})"
+    if row["answer"] == OPEN:
+        told = "be enough" if row["width_with_more"] <= NARROW else "not be enough"
+        text += (
+            f"; {TIMES} times as many models there would {told} "
+            f"({100 * row['width_with_more']:.0f} %)"
+        )
     return text
