@@ -43,6 +43,8 @@ STRAIGHT = (
 )
 #: Change of the slope relative to the slope before, and size of the drift.
 CHANGES = ((0.0, 0.2), (0.0, 0.5), (1.5, 0.0), (3.0, 0.0))
+#: Smallest share of later scores in the 90 % intervals of a prior that can be chosen.
+HELD = 0.85
 #: Priors of what a curve does beyond its models, from which `foresight` chooses.
 AHEAD = [
     Ahead(rate, Positive(ratio, spread=spread))
@@ -244,8 +246,15 @@ def foresight(many, curves: int) -> None:
     keep(each, "emergence_foresight_each")
     choice = ["rate", "ratio", "spread"]
     scores = each.pivot_table(index=choice, columns="task", values="interval_score")
-    best = {task: scores.drop(columns=task).mean(axis=1).idxmin() for task in scores}
-    best["all"] = scores.mean(axis=1).idxmin()
+    held = each.pivot_table(index=choice, columns="task", values="held")
+
+    def chosen_by(tasks):
+        """The prior with the lowest score, of those whose intervals hold."""
+        enough = held[tasks].mean(axis=1) >= HELD
+        return scores.loc[enough, tasks].mean(axis=1).idxmin()
+
+    best = {task: chosen_by([t for t in scores if t != task]) for task in scores}
+    best["all"] = chosen_by(list(scores))
     of = each.set_index([*choice, "task"])
     chosen = [dict(zip(choice, best[t], strict=True)) for t in scores]
     table = pd.DataFrame(

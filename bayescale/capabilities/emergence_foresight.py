@@ -117,7 +117,7 @@ def with_more_models(posterior: Posterior, keep: np.ndarray, rng: np.random.Gene
     own = part(curve, keep)
     count = (TIMES - 1) * int(keep.sum())
     s = rng.uniform(*own.ends, count) + own.middle - curve.middle
-    of = rng.choice(np.flatnonzero(keep), count)
+    of = rng.integers(len(own.s), size=count)
     model, z = max(posterior.averaged(rng), key=lambda pair: len(pair[1]))
     z = z[rng.integers(len(z), size=1)]
     h = model.parameters(z)
@@ -125,7 +125,7 @@ def with_more_models(posterior: Posterior, keep: np.ndarray, rng: np.random.Gene
         eta = model.eta(z, s, h)[0] + float(h["scatter"][0, 0]) * rng.standard_normal(count)
         p = curve.chance + float(model.width(h)[0, 0]) / (1 + np.exp(-eta))
     y = np.clip(p + float(h["jitter"][0, 0]) * rng.standard_normal(count), 0, 1)
-    n = curve.n[of]
+    n = own.n[of]
     counts = np.where(np.isfinite(n), n, 1).astype(int)
     y = np.where(np.isfinite(n), rng.binomial(counts, y) / counts, y)
     return replace(
@@ -133,7 +133,7 @@ def with_more_models(posterior: Posterior, keep: np.ndarray, rng: np.random.Gene
         s=np.concatenate([own.s, s + curve.middle - own.middle]),
         y=np.concatenate([own.y, y]),
         n=np.concatenate([own.n, n]),
-        family=np.concatenate([own.family, own.family[np.searchsorted(np.flatnonzero(keep), of)]]),
+        family=np.concatenate([own.family, own.family[of]]) if len(own.family) else own.family,
     )
 
 

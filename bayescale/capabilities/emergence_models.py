@@ -346,5 +346,7 @@ def part(curve: TaskCurve, keep: np.ndarray) -> TaskCurve:
         y=curve.y[keep],
         middle=curve.middle + shift,
         n=None if curve.n is None else curve.n[keep],
-        family=np.unique(curve.family[keep], return_inverse=True)[1],
+        family=np.unique(curve.family[keep], return_inverse=True)[1]
+        if len(curve.family)
+        else curve.family,
     )

@@ -6,7 +6,7 @@ chosen with `benchmarks/emergence.py`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from bayescale.priors import Fraction, Positive, Prior, Real
 
@@ -76,9 +76,10 @@ class Ahead:
         Slope after a change relative to the slope before.
     """
 
-    rate: float = 0.1
-    ratio: Prior = field(default_factory=lambda: Positive(1.0, spread=4.0))
+    rate: float
+    ratio: Prior
 
 
-#: Chosen by the interval score of forecasts from below the onset, each task left out in turn.
-AHEAD = Ahead()
+#: Chosen by the interval score of forecasts from below the onset, of those priors whose 90 %
+#: intervals hold at least 85 % of the scores. With each task left out in turn they hold 84 %.
+AHEAD = Ahead(0.3, Positive(4.0, spread=8.0))
