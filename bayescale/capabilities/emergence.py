@@ -15,6 +15,8 @@ from bayescale.capabilities.emergence_models import Model, TaskCurve, part
 from bayescale.capabilities.emergence_shapes import Posterior, Shapes, sample, shapes
 from bayescale.capabilities.emergence_verdicts import (
     SPECIFIC,
+    TOLD,
+    UNBROKEN,
     UNKNOWN,
     decide,
     departure,
@@ -30,6 +32,8 @@ from bayescale.model import Storable
 from bayescale.seeds import settle_seed
 
 ONLY_TASK = "the task"
+#: More tasks than this are counted, not named.
+MOST_NAMES = 4
 QUANTITIES = ("onset", "half_rise", "sharpness", "slope_ratio")
 
 
@@ -261,9 +265,24 @@ class Emergence(Storable):
         law = shapes([(Model(posterior.curve, "unbroken"), posterior.positions["unbroken"])])
         return float(np.nanmedian(law.sharpness)) if np.isfinite(law.sharpness).any() else np.nan
 
+    def bottom_line(self) -> str:
+        """How many tasks are emergent as plotted, and how many depart from an unbroken law."""
+        table = self.summary()
+        emergent = table.index[table["P(emergent as plotted)"] >= TOLD]
+        departs = table.index[table["P(departure)"] >= TOLD]
+        unbroken = table.index[table["P(departure)"] <= UNBROKEN]
+        total = len(self.tasks)
+        return (
+            f"Emergent as plotted: {_listed(emergent)} of {total}. Departs from an unbroken law: "
+            f"{_listed(departs)}; does not: {_listed(unbroken)}; cannot be told: "
+            f"{total - len(departs) - len(unbroken)}."
+        )
+
     def __repr__(self) -> str:
         table = self.summary()
         lines = [f"<Emergence of {len(self.tasks)} task{'s' * (len(self.tasks) != 1)} in {self.x}>"]
+        if len(self.tasks) > 1:
+            lines.append(self.bottom_line())
         lines += [f"  {task}: {row['sentence']}" for task, row in table.iterrows()]
         lines += [f"  note: {note}" for note in self.notes]
         return "\n".join(lines)
@@ -273,6 +292,12 @@ class Emergence(Storable):
         table = self.summary()[columns]
         with pd.option_context("display.max_colwidth", None):
             return table.to_html(float_format="{:.2f}".format)
+
+
+def _listed(tasks) -> str:
+    """A number of tasks, with their names if they are few."""
+    names = f" ({', '.join(tasks)})" if 0 < len(tasks) <= MOST_NAMES else ""
+    return f"{len(tasks)}{names}"
 
 
 def emergence(

@@ -71,11 +71,13 @@ def decide(probability: Mapping[str, float], emergent: float) -> tuple[str, floa
         Probability that the score is emergent as plotted.
     """
     best = max(probability, key=probability.__getitem__)
+    if probability[best] >= TOLD:
+        return best, probability[best]
     general = {CHANGE: departure(probability), EMERGENT: emergent}
-    for verdict, p in ({best: probability[best]} | general).items():
-        if p >= TOLD:
-            return verdict, p
-    return UNKNOWN, max(probability.values())
+    verdict = max(general, key=general.__getitem__)
+    if general[verdict] >= TOLD:
+        return verdict, general[verdict]
+    return UNKNOWN, probability[best]
 
 
 def departure(probability: Mapping[str, float]) -> float:
@@ -149,8 +151,10 @@ def sentence(row: Mapping[str, object], probability: Mapping[str, float], tell: 
     parts = [verdict]
     if verdict != UNKNOWN:
         parts = [f"{verdict} (P = {row['P(verdict)']:.2f})"]
-    if verdict == CHANGE:
-        parts.append(f"it departs from an unbroken law {' or '.join(kinds)}; {tell} would tell")
+    if verdict == EMERGENT and departs >= TOLD:
+        parts.append(f"it departs from an unbroken law (P = {departs:.2f})")
+    if verdict in (CHANGE, EMERGENT) and departs >= TOLD:
+        parts.append(f"the change came {' or '.join(kinds)}; {tell} would tell")
     elif verdict in (EMERGENT, UNKNOWN):
         parts.append(f"P(departure from an unbroken law) = {departs:.2f}; {tell} would tell")
     if emergent >= 0.5 and verdict not in (MEASURED, EMERGENT):

@@ -98,13 +98,18 @@ def emergence(
     chance: Annotated[
         str, typer.Option(help="accuracy of guessing: a column or a number")
     ] = "chance",
-    out: Annotated[Path | None, typer.Option(help="png file for a plot of the tasks")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--plot", "--out", help="file for a plot of the tasks: png, pdf or svg"),
+    ] = None,
+    csv: Csv = None,
     seed: Seed = 1,
     ci_prob: CiProb = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Find out which tasks emerge, where, and whether the metric explains it."""
+    options.picture(out)
     progressbar = console.progress(quiet, as_json)
     from bayescale.capabilities import emergence as find
     from bayescale.data import frame
@@ -122,7 +127,8 @@ def emergence(
         random_seed=seed,
         progressbar=progressbar,
     )
-    files = {}
+    summary = result.summary(ci_prob).reset_index()
+    files = console.saved(csv, summary)
     if out is not None:
         from bayescale.plots import plot_emergence
         from bayescale.reporting import save_picture
@@ -131,9 +137,11 @@ def emergence(
         files["picture"] = out
     console.finish(
         [tables.emergence(result, ci_prob)],
-        {"emergence": result.summary(ci_prob).reset_index().to_dict("records")},
+        {"emergence": summary.to_dict("records")},
         seed=result.random_seed,
         as_json=as_json,
+        headline=result.bottom_line(),
+        comment="\n".join(f"{row.task}: {row.sentence}" for row in summary.itertuples()),
         notes=result.notes,
         files=files,
     )

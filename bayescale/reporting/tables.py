@@ -370,20 +370,20 @@ def breaks(result: Breaks, ci_prob: float | None = None) -> Table:
 
 
 def emergence(result: Emergence, ci_prob: float | None = None) -> Table:
-    """A row for each task: the sentence with its verdict, and the probabilities of departures."""
+    """A row for each task: verdict, probabilities of departures, and the onset."""
     frame = result.summary(ci_prob)
-    names = ("P(departure)", "P(abrupt)", "P(gradual)", "P(emergent as plotted)")
+    names = ("P(verdict)", "P(departure)", "P(abrupt)", "P(gradual)", "P(emergent as plotted)")
     rows = tuple(
         (
             str(task),
             row["verdict"],
             *("-" if np.isnan(row[name]) else f"{row[name]:.2f}" for name in names),
-            row["sentence"],
+            "-" if np.isnan(row["onset"]) else f"{row['onset']:.1e}",
         )
         for task, row in frame.iterrows()
     )
-    header = ("task", "verdict", "departure", "abrupt", "gradual", "emergent", "in words")
-    return Table(f"Emergence of {result.y}: probabilities", header, rows)
+    header = ("task", "verdict", "P", "departs", "abrupt", "gradual", "emergent", "onset")
+    return Table(f"Emergence of {result.y}: verdicts and probabilities", header, rows)
 
 
 def links(link: Link, ci_prob: float | None = None) -> Table:

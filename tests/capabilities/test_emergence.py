@@ -180,7 +180,8 @@ def test_the_same_seed_gives_the_same_result_and_none_is_stored():
 
 def test_sentences(accuracies):
     text = repr(accuracies)
-    assert text.startswith("<Emergence of 4 tasks in C>")
+    assert text.startswith("<Emergence of 4 tasks in C>\nEmergent as plotted: ")
+    assert "(sigmoid, late, bend) of 4. Departs from an unbroken law: 2 (late, bend)" in text
     assert "  line: smooth (P = " in text
     assert "  sigmoid: emergent as measured" in text
     assert "; onset at " in text
@@ -196,7 +197,8 @@ UNSURE = {SMOOTH: 0.5, MEASURED: 0.0, LATE: 0.0, ABRUPT: 0.25, GRADUAL: 0.25}
     ("probability", "emergent", "expected"),
     [
         (PROBABILITY | {ABRUPT: 0.85, GRADUAL: 0.1}, 0.99, (ABRUPT, 0.85)),
-        (PROBABILITY, 0.99, (CHANGE, 0.95)),
+        (PROBABILITY, 0.9, (CHANGE, 0.95)),
+        (PROBABILITY, 0.99, (EMERGENT, 0.99)),
         (UNSURE, 0.95, (EMERGENT, 0.95)),
         (UNSURE, 0.7, (UNKNOWN, 0.5)),
     ],
@@ -215,9 +217,14 @@ ONSET = "onset at 2.3e22 [1.0e22, 5.0e22]; 71 % of the rise in one decade"
         (
             PROBABILITY,
             0.9,
-            "abrupt or gradual change (P = 0.95); it departs from an unbroken law abruptly (0.45) "
-            "or gradually (0.50); more questions would tell; emergent as plotted (P = 0.90); "
-            + ONSET,
+            "abrupt or gradual change (P = 0.95); the change came abruptly (0.45) or gradually "
+            "(0.50); more questions would tell; emergent as plotted (P = 0.90); " + ONSET,
+        ),
+        (
+            PROBABILITY,
+            0.99,
+            "emergent as measured (P = 0.99); it departs from an unbroken law (P = 0.95); the "
+            "change came abruptly (0.45) or gradually (0.50); more questions would tell; " + ONSET,
         ),
         (
             UNSURE,
@@ -245,7 +252,7 @@ def test_foresight_of_a_late_start_and_of_a_line(accuracies):
     table = accuracies.foresight(random_seed=1)
     assert list(table.index) == list(CURVES)
     late = table.loc["late"]
-    assert late["models_below"] == (C < 10 ** accuracies.onset("late")).sum()
+    assert late["models_below"] == (10 ** accuracies.onset("late") > C).sum()
     assert late["models_below"] + late["models_above"] == len(C)
     assert 0 <= late["forecast_low"] <= late["forecast"] <= late["forecast_high"] <= 1
     # All models below are at chance: the forecast covers nearly everything.

@@ -38,8 +38,11 @@ def test_emergence_is_printed_as_a_table_as_json_and_drawn(tmp_path, run):
     table = tmp_path / "tasks.csv"
     pd.DataFrame({"task": "a", "C": x, "accuracy": accuracy}).to_csv(table)
     options = ("--questions", 2000, "--chance", 0, "--quiet")
-    done = run("emergence", table, *options, "--out", tmp_path / "tasks.png")
+    csv = tmp_path / "out.csv"
+    done = run("emergence", table, *options, "--plot", tmp_path / "tasks.png", "--csv", csv)
+    assert list(pd.read_csv(csv)["task"]) == ["a"]
     assert "Emergence of accuracy" in done.out
+    assert done.out.startswith("Emergent as plotted: ")
     assert (tmp_path / "tasks.png").read_bytes().startswith(b"\x89PNG")
     printed = json.loads(run("emergence", table, *options, "--json").out)
     assert printed["emergence"][0]["task"] == "a"
