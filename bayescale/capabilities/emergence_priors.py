@@ -11,17 +11,19 @@ from dataclasses import dataclass
 from bayescale.priors import Fraction, Positive, Prior, Real
 
 #: Prior probability of each kind of accuracy curve. The kinds are those of
-#: `bayescale.capabilities.emergence_models`. With P(departure) = 0.56 nine of ten bends to 2.5
-#: times the slope are found, and no straight curve is called a departure; with 0.65 some are.
+#: `bayescale.capabilities.emergence_models`. With P(departure) = 0.46 four of five bends to 2.5
+#: times the slope have P(departure) > 0.5. With 0.35 it is two of three; with 0.56 straight curves
+#: that tell little are called departures.
 KINDS: dict[str, float] = {
-    "unbroken": 0.27,
-    "line": 0.17,
+    "unbroken": 0.34,
+    "line": 0.20,
     "late": 0.08,
-    "break": 0.18,
-    "drift": 0.30,
+    "break": 0.16,
+    "drift": 0.22,
 }
-#: The same for losses, which have one unbroken law and no late start.
-LOSS_KINDS: dict[str, float] = {"unbroken": 0.50, "break": 0.18, "drift": 0.32}
+#: The same for losses, which have one unbroken law and no late start. Drift is more probable than a
+#: break, because curves that drift are easily taken for broken ones, and hardly the reverse.
+LOSS_KINDS: dict[str, float] = {"unbroken": 0.54, "break": 0.18, "drift": 0.28}
 
 #: Log odds above chance: level at the middle of the curve, and slope per e-fold of x.
 ODDS: dict[str, Prior] = dict(level=Real(-1.0, sd=2.5), slope=Positive(0.6, spread=2.5))

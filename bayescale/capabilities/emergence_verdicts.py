@@ -18,7 +18,8 @@ CHANGE = "abrupt or gradual change"
 UNKNOWN = "cannot be told"
 #: Verdicts that exclude each other: their probabilities sum to one.
 SPECIFIC = (SMOOTH, MEASURED, LATE, ABRUPT, GRADUAL)
-#: The closed set of verdicts. `CHANGE` leaves open which kind of departure; `EMERGENT` says nothing
+#: The closed set of verdicts. `SMOOTH` is also given where it is open whether the rise of an
+#: unbroken law counts as emergent. `CHANGE` leaves open which kind of departure; `EMERGENT` says nothing
 #: about the law underneath.
 VERDICTS = (*SPECIFIC, CHANGE, EMERGENT, UNKNOWN)
 #: Smallest probability of a verdict other than `UNKNOWN`.
@@ -73,7 +74,8 @@ def decide(probability: Mapping[str, float], emergent: float) -> tuple[str, floa
     best = max(probability, key=probability.__getitem__)
     if probability[best] >= TOLD:
         return best, probability[best]
-    general = {CHANGE: departure(probability), EMERGENT: emergent}
+    departs = departure(probability)
+    general = {CHANGE: departs, EMERGENT: emergent, SMOOTH: 1 - departs}
     verdict = max(general, key=general.__getitem__)
     if general[verdict] >= TOLD:
         return verdict, general[verdict]

@@ -201,6 +201,7 @@ UNSURE = {SMOOTH: 0.5, MEASURED: 0.0, LATE: 0.0, ABRUPT: 0.25, GRADUAL: 0.25}
         (PROBABILITY, 0.99, (EMERGENT, 0.99)),
         (UNSURE, 0.95, (EMERGENT, 0.95)),
         (UNSURE, 0.7, (UNKNOWN, 0.5)),
+        ({SMOOTH: 0.5, MEASURED: 0.45, LATE: 0, ABRUPT: 0.02, GRADUAL: 0.03}, 0.47, (SMOOTH, 0.95)),
     ],
 )
 def test_the_most_specific_verdict_that_is_probable_is_given(probability, emergent, expected):
