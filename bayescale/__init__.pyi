@@ -9,6 +9,9 @@ from .capabilities import (
     Breaks as Breaks,
 )
 from .capabilities import (
+    Emergence as Emergence,
+)
+from .capabilities import (
     Link as Link,
 )
 from .capabilities import (
@@ -19,6 +22,9 @@ from .capabilities import (
 )
 from .capabilities import (
     breaks as breaks,
+)
+from .capabilities import (
+    emergence as emergence,
 )
 from .capabilities import (
     forecast_tasks as forecast_tasks,
@@ -124,6 +130,9 @@ from .plots import (
 )
 from .plots import (
     plot_coverage as plot_coverage,
+)
+from .plots import (
+    plot_emergence as plot_emergence,
 )
 from .plots import (
     plot_exponents as plot_exponents,

@@ -22,7 +22,7 @@ from common import interval_score, keep, reference, write
 import bayescale as bs
 from bayescale import laws
 from bayescale.evaluation.baselines import Problem, huber_fits
-from bayescale.evaluation.execution import run_all
+from bayescale.inference import run_all
 
 LAWS = ("chinchilla", "kaplan_floor", "skaling")
 TIMES = (1.0, 10.0, 100.0)

@@ -66,7 +66,7 @@ def pytest_runtest_protocol(item):
         if item.get_closest_marker("unit"):
             patch.setattr("bayescale.inference.nuts.compiled", refuse)
         if not item.get_closest_marker("slow"):
-            patch.setattr("bayescale.evaluation.execution.FEWEST_FOR_PROCESSES", 10**9)
+            patch.setattr("bayescale.inference.execution.FEWEST_FOR_PROCESSES", 10**9)
         return (yield)
 
 

@@ -2,6 +2,7 @@
 
 from bayescale.capabilities.break_forecasts import BreakForecast
 from bayescale.capabilities.break_search import Breaks, breaks
+from bayescale.capabilities.emergence import Emergence, emergence
 from bayescale.capabilities.links import Link, link
 from bayescale.capabilities.metric_comparison import MetricTest, metric_test
 from bayescale.capabilities.task_forecasts import TaskForecast, forecast_tasks
@@ -9,10 +10,12 @@ from bayescale.capabilities.task_forecasts import TaskForecast, forecast_tasks
 __all__ = [
     "BreakForecast",
     "Breaks",
+    "Emergence",
     "Link",
     "MetricTest",
     "TaskForecast",
     "breaks",
+    "emergence",
     "forecast_tasks",
     "link",
     "metric_test",

@@ -24,6 +24,7 @@ COMMANDS = (
     evaluation.rollout,
     evaluation.hypotheses,
     tasks.breaks,
+    tasks.emergence,
     examples.example,
     documents.docs,
 )

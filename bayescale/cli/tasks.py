@@ -1,4 +1,4 @@
-"""The command breaks."""
+"""The commands breaks and emergence."""
 
 from __future__ import annotations
 
@@ -74,6 +74,74 @@ def breaks(
         {"breaks": result.summary(ci_prob).reset_index().to_dict("records")},
         seed=result.random_seed,
         as_json=as_json,
+        notes=result.notes,
+        files=files,
+    )
+
+
+def emergence(
+    table: Annotated[
+        Path, typer.Argument(help="csv or parquet table with one row per model and task")
+    ],
+    x: Annotated[str, typer.Option("--x", help="column of the scale")] = "C",
+    y: Annotated[str, typer.Option("--y", help="column of the score")] = "accuracy",
+    groups: Annotated[
+        str | None, typer.Option(help="column of the tasks; `task` by default, if there is one")
+    ] = None,
+    family: Annotated[str | None, typer.Option(help="column of the model families")] = None,
+    continuous: Annotated[
+        str | None, typer.Option(help="column of a continuous metric, such as brier or loss")
+    ] = None,
+    questions: Annotated[
+        str, typer.Option(help="number of questions: a column or a number")
+    ] = "n_questions",
+    chance: Annotated[
+        str, typer.Option(help="accuracy of guessing: a column or a number")
+    ] = "chance",
+    out: Annotated[
+        Path | None,
+        typer.Option("--plot", "--out", help="file for a plot of the tasks: png, pdf or svg"),
+    ] = None,
+    csv: Csv = None,
+    seed: Seed = 1,
+    ci_prob: CiProb = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find out which tasks emerge, where, and whether the metric explains it."""
+    options.picture(out)
+    progressbar = console.progress(quiet, as_json)
+    from bayescale.capabilities import emergence as find
+    from bayescale.data import frame
+    from bayescale.reporting import tables
+
+    result = find(
+        frame(table),
+        x,
+        y,
+        groups,
+        family=family,
+        continuous=continuous,
+        n_questions=options.number(questions),
+        chance=options.number(chance),
+        random_seed=seed,
+        progressbar=progressbar,
+    )
+    summary = result.summary(ci_prob).reset_index()
+    files = console.saved(csv, summary)
+    if out is not None:
+        from bayescale.plots import plot_emergence
+        from bayescale.reporting import save_picture
+
+        save_picture(plot_emergence(result, ci_prob=ci_prob), out)
+        files["picture"] = out
+    console.finish(
+        [tables.emergence(result, ci_prob)],
+        {"emergence": summary.to_dict("records")},
+        seed=result.random_seed,
+        as_json=as_json,
+        headline=result.bottom_line(),
+        comment="\n".join(f"{row.task}: {row.sentence}" for row in summary.itertuples()),
         notes=result.notes,
         files=files,
     )

@@ -16,8 +16,8 @@ from bayescale.evaluation.contenders import (
     options_of,
     priors_of,
 )
-from bayescale.evaluation.execution import quiet, run_all
 from bayescale.forecasting import Average
+from bayescale.inference import quiet, run_all
 from bayescale.laws import Law
 from bayescale.model import Design, Fit, design, fit_design
 from bayescale.seeds import settle_seed

@@ -29,7 +29,6 @@ from bayescale.evaluation.comparison import (
 from bayescale.evaluation.contenders import Priors, check_priors, contenders, priors_of
 from bayescale.evaluation.decisive_run import decisive_run
 from bayescale.evaluation.ensembles import evidence_weights
-from bayescale.evaluation.execution import quiet, run_all
 from bayescale.evaluation.rollouts import rollout
 from bayescale.forecasting import (
     Average,
@@ -37,6 +36,7 @@ from bayescale.forecasting import (
     regret,
     warn_if_any_failed,
 )
+from bayescale.inference import quiet, run_all
 from bayescale.intervals import defaults, table
 from bayescale.laws import Law
 from bayescale.model import Fit, design, fit, settle_groups

@@ -15,9 +15,9 @@ from bayescale.data import FEWEST_RUNS
 from bayescale.errors import FitError
 from bayescale.evaluation import scores as scoring
 from bayescale.evaluation.baselines import Baseline, huber_bootstrap, persistence
-from bayescale.evaluation.execution import quiet, run_all
 from bayescale.evaluation.splits import Problem
 from bayescale.forecasting import ahead_of, forecast
+from bayescale.inference import quiet, run_all
 from bayescale.laws import Law
 from bayescale.model import Fit, design, fit_design
 

@@ -21,8 +21,7 @@ import xarray as xr
 from bayescale import laws
 from bayescale.data import RunsLike, as_runs
 from bayescale.errors import FitError
-from bayescale.evaluation.execution import run_all
-from bayescale.inference import flatten
+from bayescale.inference import flatten, run_all
 from bayescale.laws import Law
 from bayescale.model import Design, design, draw_prior, sample_design, simulate_design
 from bayescale.priors import Prior

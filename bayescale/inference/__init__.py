@@ -9,6 +9,7 @@ from bayescale.inference.diagnostics import (
     flatten,
     scalars,
 )
+from bayescale.inference.execution import quiet, run_all
 from bayescale.inference.mixtures import fitted as fitted_mixture
 from bayescale.inference.modes import Density
 from bayescale.inference.smc import (
@@ -34,6 +35,8 @@ __all__ = [
     "importance",
     "integrate",
     "nuts",
+    "quiet",
+    "run_all",
     "scalars",
     "systematic_resample",
 ]

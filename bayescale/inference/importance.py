@@ -35,6 +35,8 @@ ROUND, ROUNDS, LOCAL_FROM = 2500, 6, 3
 #: effective draws, standard error of the log evidence and shape of the tail of the weights.
 ADAPTED_ESS, FRESH_ROUNDS = 1500, 3
 TARGET_ESS, TARGET_ERROR, TARGET_K = 2500, 0.03, 0.6
+#: The same for `sample_roughly`, where the last of the rounds is the result.
+ROUGH_ESS, ROUGH_ROUNDS = 300, 8
 #: A mixture is fitted to this many resampled draws. Weights are tempered until the effective number
 #: is at least `LEAST_EFFECTIVE` per dimension.
 #: The number is larger for local approximations, whose points have to lie apart.
@@ -108,6 +110,42 @@ def sample(density: Density, draws: int, rng: np.random.Generator, report=None) 
     return _moved(density, *rounds.resampled(PARTICLES), mixture, draws, rng)
 
 
+def sample_roughly(density: Density, draws: int, rng: np.random.Generator) -> Sampled:
+    """As `sample`, with an effective sample size of hundreds, for a comparison of many models.
+
+    The result is the first round whose proposal was fitted to earlier rounds and that has
+    `ROUGH_ESS` effective draws; otherwise all rounds together. Draws are never moved.
+
+    Examples
+    --------
+    >>> density = Density(2, lambda z: -0.5 * ((z - 1) ** 2).sum(axis=1) - np.log(2 * np.pi))
+    >>> found = sample_roughly(density, 1000, np.random.default_rng(1))
+    >>> exact = -0.5 - np.log(4 * np.pi)
+    >>> found.positions.shape, bool(abs(found.diagnostics.log_evidence - exact) < 0.1)
+    ((1000, 2), True)
+    """
+    modes = find_modes(density, rng)
+    rounds, mixture = _Rounds(density, rng), at_modes(modes)
+    for _ in range(ROUGH_ROUNDS):
+        rounds.add(mixture)
+        z, value = rounds.z[-ROUND:], rounds.log_posterior[-ROUND:]
+        log_weight = value - mixture.log_density(z)
+        log_evidence = np.logaddexp.reduce(log_weight) - np.log(ROUND)
+        ess, error = _effective(log_weight - log_evidence - np.log(ROUND))
+        if ess >= ROUGH_ESS:
+            break
+        mixture = rounds.fitted(local=False)
+    else:
+        z, value = rounds.z, rounds.log_posterior
+        log_weight, log_evidence = rounds.log_weight, rounds.log_evidence
+        ess, error = _effective(log_weight)
+    k = _pareto_k(log_weight)
+    log_weight = log_weight - np.logaddexp.reduce(log_weight)
+    chosen = rng.permutation(systematic_resample(np.exp(log_weight), draws, rng))
+    diagnostics = ImportanceDiagnostics(ess, k, float(log_evidence), error)
+    return Sampled(z[chosen], value[chosen], diagnostics)
+
+
 def _fresh(density: Density, mixture: Mixture, draws: int, rng) -> Sampled | None:
     """Draws weighted against one fixed mixture; None if too few of them are effective.
 
@@ -177,6 +215,12 @@ class _Rounds:
     def suffice(self) -> bool:
         """Whether the last mixture is likely to give enough effective draws."""
         return _effective(self.log_weight)[0] >= ADAPTED_ESS
+
+    @property
+    def log_evidence(self) -> float:
+        """Log of the mean weight."""
+        log_weight = self.log_posterior - self.log_proposal + np.log(len(self.proposals))
+        return float(np.logaddexp.reduce(log_weight) - np.log(len(self.z)))
 
     def fitted(self, local: bool) -> Mixture:
         """A mixture fitted to the weighted draws."""

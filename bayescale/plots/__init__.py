@@ -1,6 +1,7 @@
 """Plots: each function draws one result and returns matplotlib axes."""
 
 from bayescale.plots.coverage import plot_coverage
+from bayescale.plots.emergence import plot_emergence
 from bayescale.plots.exponents import plot_exponents, plot_staircase
 from bayescale.plots.fits import plot_fit, plot_posterior, plot_residuals
 from bayescale.plots.forecasts import plot_allocation, plot_forecast
@@ -16,6 +17,7 @@ __all__ = [
     "plot_breaks",
     "plot_contours",
     "plot_coverage",
+    "plot_emergence",
     "plot_exponents",
     "plot_fit",
     "plot_forecast",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from bayescale.capabilities import Breaks, Link
+from bayescale.capabilities import Breaks, Emergence, Link
 from bayescale.errors import ConvergenceWarning
 from bayescale.evaluation import LARGE, Hypotheses, Rollout
 from bayescale.forecasting import Allocation, Average, Forecast
@@ -367,6 +367,23 @@ def breaks(result: Breaks, ci_prob: float | None = None) -> Table:
     return Table(
         f"Breaks of {result.y}: medians ({100 * prob:g} % {kind}); log Bayes factors", header, rows
     )
+
+
+def emergence(result: Emergence, ci_prob: float | None = None) -> Table:
+    """A row for each task: verdict, probabilities of departures, and the onset."""
+    frame = result.summary(ci_prob)
+    names = ("P(verdict)", "P(departure)", "P(abrupt)", "P(gradual)", "P(emergent as plotted)")
+    rows = tuple(
+        (
+            str(task),
+            row["verdict"],
+            *("-" if np.isnan(row[name]) else f"{row[name]:.2f}" for name in names),
+            "-" if np.isnan(row["onset"]) else f"{row['onset']:.1e}",
+        )
+        for task, row in frame.iterrows()
+    )
+    header = ("task", "verdict", "P", "departs", "abrupt", "gradual", "emergent", "onset")
+    return Table(f"Emergence of {result.y}: verdicts and probabilities", header, rows)
 
 
 def links(link: Link, ci_prob: float | None = None) -> Table:

@@ -1,4 +1,4 @@
-"""The command breaks."""
+"""The commands breaks and emergence."""
 
 from __future__ import annotations
 
@@ -30,3 +30,28 @@ def test_invalid_accuracies_end_with_two(tmp_path, run):
     assert done.code == 2
     assert "outside [0, 1] (row 3)" in done.err
     assert "only one row" in done.err
+
+
+def test_emergence_is_printed_as_a_table_as_json_and_drawn(tmp_path, run):
+    x = np.geomspace(1e19, 1e24, 12)
+    accuracy = np.random.default_rng(1).binomial(2000, 1 / (1 + (x / 1e22) ** -0.6)) / 2000
+    table = tmp_path / "tasks.csv"
+    pd.DataFrame({"task": "a", "C": x, "accuracy": accuracy}).to_csv(table)
+    options = ("--questions", 2000, "--chance", 0, "--quiet")
+    csv = tmp_path / "out.csv"
+    done = run("emergence", table, *options, "--plot", tmp_path / "tasks.png", "--csv", csv)
+    assert list(pd.read_csv(csv)["task"]) == ["a"]
+    assert "Emergence of accuracy" in done.out
+    assert done.out.startswith("Emergent as plotted: ")
+    assert (tmp_path / "tasks.png").read_bytes().startswith(b"\x89PNG")
+    printed = json.loads(run("emergence", table, *options, "--json").out)
+    assert printed["emergence"][0]["task"] == "a"
+    assert 0 <= printed["emergence"][0]["P(departure)"] <= 1
+
+
+def test_percentages_end_with_two(tmp_path, run):
+    table = tmp_path / "tasks.csv"
+    table.write_text("task,C,accuracy\na,1e18,10\na,1e19,20\n")
+    done = run("emergence", table, "--questions", 100, "--chance", 0)
+    assert done.code == 2
+    assert "divide by 100" in done.err

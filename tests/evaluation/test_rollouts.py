@@ -20,8 +20,9 @@ import bayescale as bs
 from bayescale import laws
 from bayescale.data.runs import Runs
 from bayescale.errors import BayescaleError, ConvergenceWarning, FitError
-from bayescale.evaluation import execution, jobs
+from bayescale.evaluation import jobs
 from bayescale.evaluation.rollouts import DISTANCES, Rollout, rollout
+from bayescale.inference import execution
 from bayescale.laws.base import Law
 from bayescale.priors import Positive
 

@@ -2,7 +2,7 @@
 
 import os
 
-from bayescale.evaluation import execution
+from bayescale.inference import execution
 
 
 def test_many_jobs_run_in_other_processes_and_few_in_this_one(monkeypatch):

@@ -1,0 +1,78 @@
+"""Curves of tasks from a table of scores."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from bayescale.capabilities.emergence_models import TaskCurve
+from bayescale.data import task_table
+
+ACCURACY_WORDS = ("acc", "match", "score")
+#: A task is at chance if no accuracy exceeds it by this many standard errors, and solved if all
+#: are at most as many below 1.
+STANDARD_ERRORS = 3.0
+AT_CHANCE = "all models are at chance; larger models would tell"
+SOLVED = "all models solve the task; smaller models or harder questions would tell"
+
+
+def read_scores(
+    frame: pd.DataFrame,
+    x: str,
+    y: str,
+    groups: str,
+    family: str | None,
+    n_questions="n_questions",
+    chance="chance",
+    is_accuracy: bool | None = None,
+) -> tuple[dict[str, TaskCurve], tuple[str, ...], list[str]]:
+    """Check a table and split it into the curves of tasks; labels of families; notes."""
+    if is_accuracy is None:
+        is_accuracy = any(word in y.lower() for word in ACCURACY_WORDS)
+    keep = [family] if family else []
+    options = dict(y=y, task=groups, needs=(x,), keep=keep)
+    notes: list[str] = []
+    if is_accuracy:
+        unknown = n_questions is None or (
+            n_questions == "n_questions" and "n_questions" not in frame
+        )
+        if unknown:
+            notes.append(
+                "without n_questions the noise of the accuracies is estimated from their scatter, "
+                "and small rises above chance may be missed"
+            )
+        table, _ = task_table(
+            frame, n_questions=1 if unknown else n_questions, chance=chance, **options
+        )
+        if unknown:
+            table["n_questions"] = np.inf
+    else:
+        table, _ = task_table(frame, metric="positive", **options)
+    families = tuple(sorted(table[family].astype(str).unique())) if family else ()
+    curves = {}
+    for task, rows in table.groupby("task", sort=False):
+        s = np.log(rows[x].to_numpy(float))
+        middle = float((s.min() + s.max()) / 2)
+        curves[str(task)] = TaskCurve(
+            s - middle,
+            rows["y"].to_numpy(float),
+            middle,
+            rows["n_questions"].to_numpy(float) if is_accuracy else None,
+            float(rows["chance"].iloc[0]) if is_accuracy else 0.0,
+            pd.factorize(rows[family].astype(str))[0] if family else np.zeros(0, int),
+        )
+    return curves, families, notes
+
+
+def why_not(curve: TaskCurve) -> str:
+    """Why a curve cannot be fitted; empty if it can."""
+    if not curve.is_accuracy:
+        return ""
+    n = np.where(np.isfinite(curve.n), curve.n, 1000.0)
+    chance = curve.chance
+    at_chance = np.sqrt(np.maximum(chance * (1 - chance), 1 / n) / n)
+    if not (curve.y - chance > STANDARD_ERRORS * at_chance).any():
+        return AT_CHANCE
+    if (1 - curve.y <= STANDARD_ERRORS / n).all():
+        return SOLVED
+    return ""

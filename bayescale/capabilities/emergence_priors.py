@@ -1,0 +1,87 @@
+"""Priors of the curves of a task, and prior probabilities of their kinds.
+
+All choices of `bayescale.emergence` that cannot be read from the data are in this file. They were
+chosen with `benchmarks/emergence.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bayescale.priors import Fraction, Positive, Prior, Real
+
+#: Prior probability of each kind of accuracy curve. The kinds are those of
+#: `bayescale.capabilities.emergence_models`. With P(departure) = 0.46 four of five bends to 2.5
+#: times the slope have P(departure) > 0.5. With 0.35 it is two of three; with 0.56 straight curves
+#: that tell little are called departures.
+KINDS: dict[str, float] = {
+    "unbroken": 0.34,
+    "line": 0.20,
+    "late": 0.08,
+    "break": 0.16,
+    "drift": 0.22,
+}
+#: The same for losses, which have one unbroken law and no late start. Drift is more probable than a
+#: break, because curves that drift are easily taken for broken ones, and hardly the reverse.
+LOSS_KINDS: dict[str, float] = {"unbroken": 0.54, "break": 0.18, "drift": 0.28}
+
+#: Log odds above chance: level at the middle of the curve, and slope per e-fold of x.
+ODDS: dict[str, Prior] = dict(level=Real(-1.0, sd=2.5), slope=Positive(0.6, spread=2.5))
+#: Share of the range from chance to the top at the two ends of a line as plotted.
+LINE: dict[str, Prior] = dict(first=Fraction(0.1, spread=4.0), last=Fraction(0.5, spread=4.0))
+#: Rate, per e-fold of x, at which the unsolved share falls after a late start.
+LATE: dict[str, Prior] = dict(rate=Positive(0.3, spread=3.0))
+
+#: Share of the range above chance that no model reaches; standard deviation of models around the
+#: curve in log odds above chance; the same as a share of the questions, which matters at chance.
+SCATTER: dict[str, Prior] = dict(
+    lost=Fraction(0.02, spread=3.0),
+    scatter=Positive(0.15, spread=2.7),
+    jitter=Positive(0.004, spread=2.0),
+)
+#: The last one if the number of questions is not known: it then has to describe their noise.
+JITTER_WITHOUT_QUESTIONS = Positive(0.015, spread=2.5)
+#: Standard deviation of families around the curve, in log odds above chance. It is narrow because a
+#: curve at chance with very different families describes any scores.
+FAMILY_ODDS = Positive(0.4, spread=1.7)
+
+#: Losses and other positive metrics that fall, in units of their geometric mean: floor, reducible
+#: part at the middle of the curve, its slope, and relative noise.
+LOSS: dict[str, Prior] = dict(
+    floor=Positive(0.3, spread=4.0),
+    amount=Positive(0.4, spread=2.2),
+    slope=Positive(0.35, spread=2.2),
+    noise=Positive(0.01, spread=4.0),
+)
+FAMILY_LOSS = Positive(0.04, spread=2.0)
+#: Degrees of freedom of the noise without families.
+NU = 6.0
+
+#: Ratio of the slope after a break to the slope before, and width of the break in e-folds of x.
+BREAK: dict[str, Prior] = dict(ratio=Positive(1.0, spread=4.0), width=Positive(0.25, spread=2.0))
+#: Width of a late start in e-folds of x.
+START_WIDTH = 0.2
+#: Standard deviation of the random walk of the slope, in units of the slope and per root of an
+#: e-fold of x.
+DRIFT = Positive(0.35, spread=2.0)
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What a curve may do beyond its models.
+
+    Attributes
+    ----------
+    rate : float
+        Changes of slope per e-fold of x.
+    ratio : Prior
+        Slope after a change relative to the slope before.
+    """
+
+    rate: float
+    ratio: Prior
+
+
+#: Chosen by the interval score of forecasts from below the onset, of those priors whose 90 %
+#: intervals hold at least 85 % of the scores. With each task left out in turn they hold 84 %.
+AHEAD = Ahead(0.3, Positive(4.0, spread=8.0))

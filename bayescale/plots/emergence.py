@@ -1,0 +1,161 @@
+"""Plots of emergence: every task as plotted and in log odds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from textwrap import shorten
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bayescale.capabilities import Emergence
+from bayescale.errors import BayescaleError, unknown
+from bayescale.intervals import defaults
+from bayescale.plots import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: Tasks side by side, by their number: each has two panels.
+TASKS_PER_ROW = 3
+MOST_TASKS = 24
+#: More families than this get one colour.
+MOST_FAMILIES = 8
+TITLE = 46  # characters of a title
+
+
+def plot_emergence(
+    emergence: Emergence,
+    tasks: str | Sequence[str] | None = None,
+    *,
+    ci_prob: float | None = None,
+    axes: Sequence[Axes] | None = None,
+) -> np.ndarray:
+    """The curve of every task, as plotted and in log odds above chance, with its verdict.
+
+    Parameters
+    ----------
+    emergence : Emergence
+    tasks : str or sequence of str, optional
+        Names of the tasks to draw; by default the first 24.
+    ci_prob : float, optional
+        Probability of the bands and of the onset's interval; 90 % by default.
+    axes : sequence of matplotlib.axes.Axes, optional
+        Two for each task; by default a new figure.
+
+    Returns
+    -------
+    numpy.ndarray of matplotlib.axes.Axes
+        Two for each task: the score as plotted, and on the scale where an unbroken law is straight
+        (log odds of the share above chance; the logarithm of a loss). Bands are of the curve,
+        averaged over its kinds. The interval of the onset is shaded, chance is dashed. Colours and
+        markers are families, if there are at most eight. Scores at or below chance stand at the
+        lower edge of the log odds.
+
+    Raises
+    ------
+    BayescaleError
+        For an unknown task, or a wrong number of axes.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> import bayescale as bs
+    >>> C = np.geomspace(1e19, 1e24, 20)
+    >>> table = pd.DataFrame({"C": C, "accuracy": 1 / (1 + (C / 1e23) ** -1.0)})
+    >>> found = bs.emergence(table, n_questions=2000, chance=0.0, random_seed=1)
+    >>> len(bs.plot_emergence(found))
+    2
+    """
+    names = _chosen(emergence, tasks)
+    prob, _ = defaults(ci_prob)
+    if axes is not None:
+        made = np.ravel(np.asarray(axes, object))
+        if len(made) != 2 * len(names):
+            problem = f"axes has {len(made)}, but {2 * len(names)} are needed, two for each task"
+            raise BayescaleError(problem, where="plot_emergence")
+    else:
+        columns = min(len(names), TASKS_PER_ROW)
+        rows = -(-len(names) // columns)
+        size = (5.6 * columns, 2.7 * rows + 0.3)
+        _, made = style.figure(rows, 2 * columns, size=size, squeeze=False)
+        made = np.ravel(made)
+        for spare in made[2 * len(names) :]:
+            spare.set_visible(False)
+        made = made[: 2 * len(names)]
+    table = emergence.summary(prob)
+    for i, task in enumerate(names):
+        _draw(emergence, task, table.loc[task], made[2 * i : 2 * i + 2], prob)
+    return made
+
+
+def _chosen(emergence: Emergence, tasks: str | Sequence[str] | None) -> list[str]:
+    if tasks is None:
+        return list(emergence.tasks[:MOST_TASKS])
+    names = [tasks] if isinstance(tasks, str) else list(tasks)
+    if not names:
+        raise BayescaleError(
+            "no task is given: give one or more names, or None", where="plot_emergence"
+        )
+    if invalid := [name for name in names if name not in emergence.tasks]:
+        problems = [unknown("task", name, emergence.tasks) for name in invalid]
+        raise BayescaleError(problems, where="plot_emergence")
+    return names
+
+
+def _draw(emergence: Emergence, task: str, row, pair, prob: float) -> None:
+    plotted, straight = pair
+    curve = emergence.curves[task]
+    x = np.exp(curve.s + curve.middle)
+    for ax, change in ((plotted, lambda y: y), (straight, lambda y: _straight(curve, y))):
+        if task in emergence.posteriors:
+            found = emergence.shapes(task)
+            tails = [(1 - prob) / 2, 0.5, (1 + prob) / 2]
+            low, middle, high = change(np.quantile(found.mean, tails, axis=0))
+            grid = 10**found.grid
+            ax.fill_between(grid, low, high, color=style.GREY, alpha=0.25, lw=0)
+            ax.plot(grid, middle, color="black", lw=1.6)
+            if np.isfinite(row["onset"]):
+                ax.axvspan(
+                    row["onset_low"], row["onset_high"], color=style.COLOURS[4], alpha=0.22, lw=0
+                )
+        families = emergence.families
+        shown = bool(families) and len(families) <= MOST_FAMILIES
+        for j in range(len(families) if shown else 1):
+            own = curve.family == j if shown else np.ones(len(x), bool)
+            ax.plot(
+                x[own],
+                change(curve.y[own]),
+                style.marker(j),
+                ms=4,
+                color=style.colour(j),
+                mec="white",
+                mew=0.4,
+                label=families[j] if shown else None,
+            )
+        style.log_axis(ax.xaxis, emergence.x if emergence.x in style.UNITS else "C")
+        ax.set_xlabel(style.label_for(emergence.x), fontsize=9.5)
+        ax.tick_params(labelsize=8.5)
+    if curve.is_accuracy:
+        plotted.axhline(curve.chance, color=style.GREY, lw=1, ls=(0, (2, 2)))
+    verdict = str(row["verdict"])
+    if np.isfinite(row["P(verdict)"]) and verdict != "cannot be told":
+        verdict += f" ({row['P(verdict)']:.2f})"
+    plotted.set_title(shorten(task, TITLE, placeholder="..."), fontsize=10.5, loc="left")
+    straight.set_title(verdict, fontsize=9.5 if len(verdict) < 30 else 8, loc="left")
+    plotted.set_ylabel(emergence.y, fontsize=9.5)
+    straight.set_ylabel(
+        "log odds above chance" if curve.is_accuracy else f"log {emergence.y}", fontsize=9.5
+    )
+
+
+def _straight(curve, y: np.ndarray) -> np.ndarray:
+    """Scores on the scale of the right panel."""
+    if not curve.is_accuracy:
+        return np.log(y)
+    n = float(np.median(curve.n))
+    n = n if np.isfinite(n) else 1000.0
+    q = max(curve.chance, 0.5 / n)
+    edge = np.sqrt(q * (1 - q) / n) / (1 - curve.chance)
+    share = np.clip((y - curve.chance) / (1 - curve.chance), edge, 1 - 0.5 / n)
+    return np.log(share) - np.log1p(-share)

@@ -1,0 +1,335 @@
+"""Emergence: power, false alarms, confusion of verdicts, published sets, and time.
+
+    python benchmarks/emergence.py [part ...] [--curves 4] [--first 0] [--workers 1]
+
+All parts run if none is named. `--curves` is the number of simulated curves of each kind. With
+`--first` 4 the parts power and alarms add the next curves to those of earlier runs; with `--curves`
+0 they only judge the curves of earlier runs again, by their log evidences and the present prior
+probabilities of kinds.
+
+power       curves that drift and curves with a bend to 2.5 and 4 times the slope
+alarms      straight curves of many sizes and noises
+confusion   curves drawn from each kind: how often each verdict is given
+foresight   forecasts from below the onset, each task left out in turn
+metric      exact match of several tokens, with and without a change of slope in the loss
+published   nine tasks (Wu and Lo 2024, arXiv:2410.01692), seven tasks (Ruan et al. 2024), and
+            four-digit addition (Caballero et al. 2022)
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from concurrent.futures import Future
+
+import numpy as np
+import pandas as pd
+from breaks import simulated
+from common import RESULTS, interval_score, keep, reference, workers, write
+
+import bayescale as bs
+from bayescale.capabilities import emergence_foresight as foresights
+from bayescale.capabilities.emergence_models import Model, TaskCurve
+from bayescale.capabilities.emergence_priors import KINDS, LOSS_KINDS, Ahead
+from bayescale.capabilities.emergence_shapes import sample, shapes
+from bayescale.capabilities.emergence_verdicts import TOLD, VERDICTS, decide, probabilities
+from bayescale.priors import Positive
+
+#: Metric, points and noise (or number of questions).
+SETTINGS = (("loss", 20, 0.003), ("loss", 40, 0.03), ("accuracy", 40, 2000))
+STRAIGHT = (
+    *(("loss", points, noise) for points in (10, 20, 40) for noise in (0.003, 0.01, 0.03, 0.1)),
+    *(("accuracy", points, questions) for points in (20, 40) for questions in (200, 2000)),
+)
+#: Change of the slope relative to the slope before, and size of the drift.
+CHANGES = ((0.0, 0.2), (0.0, 0.5), (1.5, 0.0), (3.0, 0.0))
+#: Smallest share of later scores in the 90 % intervals of a prior that can be chosen.
+HELD = 0.85
+#: Priors of what a curve does beyond its models, from which `foresight` chooses.
+AHEAD = [
+    Ahead(rate, Positive(ratio, spread=spread))
+    for rate in (0.1, 0.3, 1.0, 3.0)
+    for ratio in (1.0, 2.0, 4.0)
+    for spread in (2.0, 4.0, 8.0)
+]
+
+
+def verdict_of(curve: TaskCurve, seed) -> dict:
+    """Verdict and log evidences of one curve."""
+    started = time.perf_counter()
+    posterior = sample(curve, seed)
+    plotted = shapes(posterior.averaged(np.random.default_rng(seed)))
+    p = probabilities(posterior, plotted)
+    verdict, _ = decide(p, float(plotted.is_emergent.mean()))
+    row = dict(verdict=verdict, seconds=time.perf_counter() - started)
+    return row | {f"log evidence {k}": v for k, v in posterior.log_evidence.items()}
+
+
+def judged(each: pd.DataFrame) -> pd.DataFrame:
+    """With P(departure) and P(abrupt) of each curve, from its log evidences."""
+    rows = []
+    for _, row in each.iterrows():
+        prior = KINDS if row["metric"] == "accuracy" else LOSS_KINDS
+        log = {k: row[f"log evidence {k}"] + np.log(prior[k]) for k in prior}
+        total = np.logaddexp.reduce([v for v in log.values() if np.isfinite(v)])
+        p = {k: float(np.exp(v - total)) if np.isfinite(v) else 0.0 for k, v in log.items()}
+        departs = sum(p.get(k, 0.0) for k in ("break", "drift", "late"))
+        rows.append({"departure": departs, "abrupt": p["break"]})
+    return each.assign(**pd.DataFrame(rows, index=each.index))
+
+
+def one(job) -> dict:
+    kind, n, noise, change, drift, i = job
+    rng = np.random.default_rng([i, n, int(1e4 * noise), int(100 * change), int(10 * drift), 11])
+    curve, _ = simulated(kind, n, noise, change, drift, rng)
+    questions = getattr(curve.metric, "n", None)
+    of_task = TaskCurve(curve.s, curve.metric.y, 0.0, questions, getattr(curve.metric, "chance", 0))
+    row = dict(metric=kind, points=n, noise=noise, change=change, drift=drift, curve=i)
+    return row | verdict_of(of_task, [i, n])
+
+
+def detection(many, part: str, settings, curves: int, first: int) -> pd.DataFrame:
+    """Shares of curves that are called departures, and abrupt."""
+    name = f"emergence_{part}_each"
+    again = first or not curves
+    each = pd.read_csv(RESULTS / f"{name}.csv") if again else pd.DataFrame()
+    for i in range(first, first + curves):
+        new = pd.DataFrame(many(one, [(*s, i) for s in settings]))
+        earlier = each[each["curve"] != i] if len(each) else each
+        each = pd.concat([earlier, new], ignore_index=True)
+        keep(each, name)  # a run that is stopped leaves the curves so far
+    found = judged(each)
+    found["found"], found["stated"] = found["departure"] > 0.5, found["departure"] >= TOLD
+    found["called abrupt"] = found["abrupt"] >= TOLD
+    return (
+        found.groupby(["metric", "points", "noise", "change", "drift"])
+        .agg(
+            curves=("found", "size"),
+            departure=("found", "mean"),
+            stated=("stated", "mean"),
+            abrupt=("called abrupt", "mean"),
+            largest=("departure", "max"),
+            seconds=("seconds", "mean"),
+        )
+        .reset_index()
+    )
+
+
+TITLE = "Share of curves with P(departure) > .5, with P(departure) > .8, and with P(abrupt) > .8"
+
+
+def power(many, curves: int, first: int = 0) -> None:
+    settings = [(*s, *c) for s in SETTINGS for c in CHANGES]
+    write(detection(many, "power", settings, curves, first), "emergence_power", TITLE)
+
+
+def alarms(many, curves: int, first: int = 0) -> None:
+    settings = [(*s, 0.0, 0.0) for s in STRAIGHT]
+    write(detection(many, "alarms", settings, curves, first), "emergence_alarms", TITLE)
+
+
+def drawn(job) -> dict:
+    """A curve from the prior of one kind, with scores that its likelihood draws."""
+    is_accuracy, kind, i = job
+    rng = np.random.default_rng([i, len(kind), is_accuracy, 13])
+    n = 40
+    s = np.linspace(-5, 5, n)
+    blank = np.full(n, 0.5)
+    questions = np.full(n, 2000.0) if is_accuracy else None
+    model = Model(TaskCurve(s, blank, 0.0, questions, 0.25 if is_accuracy else 0.0), kind)
+    while True:
+        z = rng.standard_normal((1, model.dimension))
+        h = model.parameters(z)
+        if is_accuracy:
+            eta = model.eta(z, s, h) + h["scatter"] * rng.standard_normal(n)
+            p = 0.25 + 0.75 * (1 - h["lost"]) / (1 + np.exp(-eta))
+            y = (
+                rng.binomial(2000, np.clip(p + h["jitter"] * rng.standard_normal(n), 0, 1))[0]
+                / 2000
+            )
+            informative = y.max() > 0.4 and h["scatter"] < 0.5
+        else:
+            noise = h["noise"] * rng.standard_normal(n)
+            y = (model.mean(z, s) * np.exp(noise))[0]
+            informative = h["noise"] < 0.03 and np.ptp(np.log(y)) > 0.2
+        if informative:
+            break
+    curve = TaskCurve(s, y, 0.0, questions, 0.25 if is_accuracy else 0.0)
+    return dict(metric="accuracy" if is_accuracy else "loss", kind=kind) | verdict_of(curve, [i, 3])
+
+
+def confusion(many, curves: int) -> None:
+    kinds = [(True, k) for k in ("unbroken", "line", "late", "break", "drift")]
+    kinds += [(False, k) for k in ("unbroken", "break", "drift")]
+    each = pd.DataFrame(many(drawn, [(*k, i) for k in kinds for i in range(curves)]))
+    keep(each, "emergence_confusion_each")
+    counts = pd.crosstab([each["metric"], each["kind"]], each["verdict"])
+    counts = counts.reindex(columns=list(VERDICTS), fill_value=0).reset_index()
+    write(counts, "emergence_confusion", "Curves of each kind, and how often each verdict is given")
+
+
+def world(job) -> dict:
+    change, tokens, i = job
+    rng = np.random.default_rng([i, tokens, int(change)])
+    N = np.geomspace(1e7, 1e11, 20)
+    s = np.log(N / 1e9)
+    loss = 0.7 * np.exp(-0.25 * (s + change * np.maximum(s, 0)))
+    loss *= np.exp(0.01 * rng.standard_normal(20))
+    right = rng.binomial(1000, np.exp(-tokens * loss)) / 1000
+    found = bs.emergence(
+        pd.DataFrame({"N": N, "loss": loss, "accuracy": right}),
+        x="N",
+        continuous="loss",
+        n_questions=1000,
+        chance=0.0,
+        random_seed=i,
+        progressbar=False,
+    )
+    return dict(change=change, tokens=tokens, **found.summary().iloc[0].drop("sentence"))
+
+
+def metric(many, curves: int) -> None:
+    jobs = [(c, tokens, i) for c in (0.0, 2.0) for tokens in (3, 5) for i in range(5)]
+    each = pd.DataFrame(many(world, jobs))
+    table = (
+        each.groupby(["change", "tokens", "verdict"])
+        .agg(curves=("verdict", "size"), departure=("P(departure)", "mean"))
+        .reset_index()
+    )
+    write(table, "emergence_metric", "Exact match of several tokens, and the loss per token")
+
+
+def wu() -> pd.DataFrame:
+    """The table of Wu and Lo, without the models that they left out."""
+    table = pd.read_csv(reference("emergence_tasks.csv")).rename(columns={"flops": "C"})
+    return table[table["excluded_by_authors"].astype(str) != "True"].dropna(subset=["C"])
+
+
+def from_below(job) -> list[dict]:
+    """Scores of the forecasts of one task from below its onset, under every prior in `AHEAD`."""
+    source, task, curve, onset = job
+    keep_below = foresights.below(curve, onset)
+    posterior = sample(foresights.part(curve, keep_below), [1, 3])
+    s = curve.s[~keep_below] + curve.middle - posterior.curve.middle
+    y, n = curve.y[~keep_below], curve.n[~keep_below]
+    rows = []
+    for ahead in AHEAD:
+        scores = foresights.forecast(posterior, s, n, np.random.default_rng(1), ahead)
+        low, high = np.quantile(scores, [0.05, 0.95], axis=0)
+        rows.append(
+            dict(
+                source=source,
+                task=task,
+                rate=ahead.rate,
+                ratio=ahead.ratio.median,
+                spread=ahead.ratio.spread,
+                models=len(y),
+                held=((y >= low) & (y <= high)).mean(),
+                # Scores are often exactly 1, which is a little above many upper bounds.
+                within_a_point=((y >= low - 0.01) & (y <= high + 0.01)).mean(),
+                width=(high - low).mean(),
+                interval_score=interval_score(y, low, high, alpha=0.1).mean(),
+            )
+        )
+    return rows
+
+
+def foresight(many, curves: int) -> None:
+    jobs = []
+    for source, data in (("Ruan", bs.datasets.emergent_tasks()), ("Wu", wu())):
+        found = bs.emergence(data, family="family", random_seed=1, executor=_InTurn(many))
+        for task in found.posteriors:
+            onset = found.onset(task)
+            if not foresights.why_not(found.curves[task], onset):
+                jobs.append((source, task, found.curves[task], onset))
+    each = pd.DataFrame([row for rows in many(from_below, jobs) for row in rows])
+    keep(each, "emergence_foresight_each")
+    choice = ["rate", "ratio", "spread"]
+    scores = each.pivot_table(index=choice, columns="task", values="interval_score")
+    held = each.pivot_table(index=choice, columns="task", values="held")
+
+    def chosen_by(tasks):
+        """The prior with the lowest score, of those whose intervals hold."""
+        enough = held[tasks].mean(axis=1) >= HELD
+        return scores.loc[enough, tasks].mean(axis=1).idxmin()
+
+    best = {task: chosen_by([t for t in scores if t != task]) for task in scores}
+    best["all"] = chosen_by(list(scores))
+    of = each.set_index([*choice, "task"])
+    chosen = [dict(zip(choice, best[t], strict=True)) for t in scores]
+    table = pd.DataFrame(
+        [
+            {"task": t} | c | of.loc[(*best[t], t)].to_dict()
+            for t, c in zip(scores, chosen, strict=True)
+        ]
+    )
+    mean = table.drop(columns=choice).mean(numeric_only=True).to_dict()
+    last = {"task": "mean", "source": "all"} | dict(zip(choice, best["all"], strict=True)) | mean
+    table = pd.concat([table, pd.DataFrame([last])], ignore_index=True)
+    write(
+        table,
+        "emergence_foresight",
+        "Forecasts from below the onset; the prior is chosen from the other tasks, in the last row "
+        "from all",
+    )
+
+
+def published(many, curves: int) -> None:
+    table = wu()
+    classes = table.groupby("task")["published_class"].first()
+    added = pd.read_csv(reference("bnsl_addition.csv"))
+    sets = (
+        ("Ruan", bs.datasets.emergent_tasks(), dict(family="family")),
+        ("Wu", table, dict(family="family")),
+        ("Wu, Brier", table, dict(family="family", continuous="brier")),
+        ("addition", added, dict(x="unique_examples", y="loss")),
+    )
+    rows = []
+    for name, data, options in sets:
+        started = time.perf_counter()
+        found = bs.emergence(data, random_seed=1, executor=_InTurn(many), **options)
+        seconds = time.perf_counter() - started
+        rows.append(found.summary().reset_index().assign(set=name, seconds=seconds))
+    every = pd.concat(rows, ignore_index=True)
+    every.insert(1, "published", every["task"].map(classes))
+    write(every, "emergence_published", "Published tasks; seconds are those of the whole set")
+
+
+class _InTurn:
+    """An executor that computes when it is asked, with the ``map`` of a pool."""
+
+    def __init__(self, many):
+        self.many = many
+
+    def submit(self, function, job):
+        future = Future()
+        future.set_result(next(iter(self.many(function, [job]))))
+        return future
+
+
+PARTS = dict(
+    power=power,
+    alarms=alarms,
+    confusion=confusion,
+    metric=metric,
+    published=published,
+    foresight=foresight,
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[])
+    parser.add_argument("--curves", type=int, default=4)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1)
+    options = parser.parse_args()
+    with workers(options.workers) as pool:
+        many = map if pool is None else pool.map
+        for name in options.parts or PARTS:
+            extra = {"first": options.first} if name in ("power", "alarms") else {}
+            PARTS[name](many, options.curves, **extra)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,416 @@
+"""Verdicts on tasks: simulated curves of every kind, wording, errors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayescale as bs
+from bayescale.capabilities import emergence_foresight as foresights
+from bayescale.capabilities.emergence_models import Model, TaskCurve, part
+from bayescale.capabilities.emergence_priors import Ahead
+from bayescale.capabilities.emergence_shapes import Shapes, shapes
+from bayescale.capabilities.emergence_verdicts import (
+    ABRUPT,
+    CHANGE,
+    EMERGENT,
+    GRADUAL,
+    LATE,
+    MEASURED,
+    SMOOTH,
+    SPECIFIC,
+    UNKNOWN,
+    VERDICTS,
+    decide,
+    sentence,
+)
+from bayescale.errors import RunsError
+from bayescale.priors import Positive
+
+C = np.geomspace(1e19, 1e24, 40)
+S = np.log(C / C[0])
+QUESTIONS = 4000
+
+
+def scores(share, chance=0.25, seed=1) -> pd.DataFrame:
+    """Accuracies of models whose shares of the range above chance are given."""
+    p = chance + (1 - chance) * np.asarray(share)
+    right = np.random.default_rng(seed).binomial(QUESTIONS, p)
+    return pd.DataFrame({"C": C, "accuracy": right / QUESTIONS})
+
+
+def losses(eta, noise=0.003, seed=1) -> pd.DataFrame:
+    """Losses with a floor of 0.3."""
+    scatter = np.exp(noise * np.random.default_rng(seed).standard_normal(len(C)))
+    return pd.DataFrame({"C": C, "loss": (0.3 + np.exp(eta)) * scatter})
+
+
+def sigmoid(eta):
+    return 1 / (1 + np.exp(-eta))
+
+
+CURVES = {
+    "sigmoid": scores(sigmoid(1.2 * (S - 8))),
+    "line": scores(0.1 + 0.06 * S),
+    "late": scores(1 - np.exp(-0.5 * np.maximum(S - 6, 0))),
+    "bend": scores(sigmoid(-3 + 0.1 * S + 1.5 * np.maximum(S - 7, 0))),
+}
+
+
+@pytest.fixture(scope="module")
+def accuracies() -> bs.Emergence:
+    table = pd.concat([t.assign(task=name) for name, t in CURVES.items()], ignore_index=True)
+    return bs.emergence(table, n_questions=QUESTIONS, chance=0.25, random_seed=1)
+
+
+@pytest.fixture(scope="module")
+def curves_of_loss() -> bs.Emergence:
+    table = pd.concat(
+        [
+            losses(-0.3 * S).assign(task="power law"),
+            losses(-0.1 * S - 0.6 * np.maximum(S - 6, 0)).assign(task="bend"),
+            losses(-0.3 * S + 0.5 * np.sin(0.8 * S)).assign(task="waves"),
+        ]
+    )
+    return bs.emergence(table, y="loss", random_seed=1)
+
+
+@pytest.mark.parametrize(
+    ("task", "verdict", "emergent"),
+    [("sigmoid", {MEASURED, EMERGENT}, True), ("line", {SMOOTH}, False), ("late", {LATE}, True)],
+)
+def test_each_kind_of_accuracy_gets_its_verdict(accuracies, task, verdict, emergent):
+    row = accuracies.summary().loc[task]
+    assert row["verdict"] in verdict
+    assert row["P(verdict)"] >= 0.8
+    assert (row["P(emergent as plotted)"] > 0.5) == emergent
+
+
+def test_a_change_of_slope_is_a_departure_at_its_place(accuracies):
+    row = accuracies.summary().loc["bend"]
+    assert row["P(departure)"] > 0.95
+    assert row["slope_ratio_low"] > 2
+    places = accuracies.shapes("bend").place
+    places = S[0] + np.log(10 ** places[np.isfinite(places)] / C[0])
+    assert abs(np.median(places) - 7) < 0.7
+
+
+def test_losses(curves_of_loss):
+    table = curves_of_loss.summary()
+    assert table["verdict"].to_dict() == {
+        "power law": SMOOTH,
+        "bend": ABRUPT,
+        "waves": GRADUAL,
+    }
+    assert table["onset"].isna().all()
+
+
+def test_probabilities_sum_to_one_and_verdicts_are_from_the_closed_set(accuracies):
+    probability = accuracies.probabilities()
+    assert probability.sum(axis=1).to_numpy() == pytest.approx(1.0)
+    assert tuple(probability.columns) == SPECIFIC
+    table = accuracies.summary()
+    assert set(table["verdict"]) <= set(VERDICTS)
+    parts = table[["P(abrupt)", "P(gradual)", "P(late start)"]].sum(axis=1)
+    assert table["P(departure)"].to_numpy() == pytest.approx(parts.to_numpy())
+
+
+def test_onset_half_rise_and_sharpness_of_a_sigmoid(accuracies):
+    row = accuracies.summary().loc["sigmoid"]
+    half = C[0] * np.exp(8)
+    assert row["half_rise_low"] < half < row["half_rise_high"]
+    # A sigmoid with slope 1.2 rises by this share in the decade around its middle.
+    steepest = sigmoid(1.2 * np.log(10) / 2) - sigmoid(-1.2 * np.log(10) / 2)
+    assert abs(row["sharpness"] - steepest) < 0.06
+    assert abs(row["sharpness_smooth"] - row["sharpness"]) < 0.05
+    # 3 standard errors above chance.
+    share = 3 * np.sqrt(0.25 * 0.75 / QUESTIONS) / 0.75
+    onset = C[0] * np.exp(8 + np.log(share / (1 - share)) / 1.2)
+    assert onset / 2 < row["onset"] < 6 * onset
+
+
+def test_a_continuous_metric_explains_a_sharp_accuracy():
+    error = 2.5 * np.exp(-0.25 * S)
+    rng = np.random.default_rng(2)
+    table = pd.DataFrame(
+        {
+            "C": C,
+            "accuracy": rng.binomial(QUESTIONS, np.exp(-12 * error)) / QUESTIONS,
+            "brier": error * np.exp(0.01 * rng.standard_normal(len(C))),
+        }
+    )
+    found = bs.emergence(
+        table, continuous="brier", n_questions=QUESTIONS, chance=0.0, random_seed=1
+    )
+    assert found.summary()["verdict"].tolist() == [MEASURED]
+    bent = table.assign(brier=table["brier"] * np.exp(-1.0 * np.maximum(S - 7, 0)))
+    found = bs.emergence(bent, continuous="brier", n_questions=QUESTIONS, chance=0.0, random_seed=1)
+    assert found.summary()["P(departure)"].iloc[0] > 0.9
+
+
+def test_families_share_an_intercept():
+    """A curve that is straight within each of five families departs from a law without them."""
+    family = np.arange(len(C)) * 5 // len(C)
+    shift = np.array([0.0, 1.2, -1.0, 1.0, -0.8])[family]
+    table = scores(sigmoid(-3 + 0.6 * S + shift)).assign(family=[f"f{i}" for i in family])
+    options = dict(n_questions=QUESTIONS, chance=0.25, random_seed=1)
+    apart = bs.emergence(table, family="family", **options)
+    together = bs.emergence(table, **options)
+    evidence = [
+        max(r.posteriors["the task"].log_evidence[k] for k in ("unbroken", "drift", "break"))
+        for r in (apart, together)
+    ]
+    assert evidence[0] > evidence[1] + 3
+    assert apart.families == ("f0", "f1", "f2", "f3", "f4")
+
+
+def test_the_same_seed_gives_the_same_result_and_none_is_stored():
+    table = scores(sigmoid(S - 8)).iloc[::9]  # few models are compared to two kinds of curves
+    options = dict(n_questions=QUESTIONS, chance=0.25)
+    one, two = (bs.emergence(table, random_seed=3, **options).summary() for _ in range(2))
+    pd.testing.assert_frame_equal(one, two)
+    assert isinstance(bs.emergence(table, **options).random_seed, int)
+
+
+# -- words -------------------------------------------------------------------------------------
+
+
+def test_sentences(accuracies):
+    text = repr(accuracies)
+    assert text.startswith("<Emergence of 4 tasks in C>\nEmergent as plotted: ")
+    assert "(sigmoid, late, bend) of 4. Departs from an unbroken law: 2 (late, bend)" in text
+    assert "  line: smooth (P = " in text
+    assert "  sigmoid: emergent as measured" in text
+    assert "; onset at " in text
+    assert "% of the rise in one decade" in text
+    assert "emergent as measured" in accuracies._repr_html_()
+
+
+PROBABILITY = {SMOOTH: 0.02, MEASURED: 0.03, LATE: 0.0, ABRUPT: 0.45, GRADUAL: 0.5}
+UNSURE = {SMOOTH: 0.5, MEASURED: 0.0, LATE: 0.0, ABRUPT: 0.25, GRADUAL: 0.25}
+
+
+@pytest.mark.parametrize(
+    ("probability", "emergent", "expected"),
+    [
+        (PROBABILITY | {ABRUPT: 0.85, GRADUAL: 0.1}, 0.99, (ABRUPT, 0.85)),
+        (PROBABILITY, 0.9, (CHANGE, 0.95)),
+        (PROBABILITY, 0.99, (EMERGENT, 0.99)),
+        (UNSURE, 0.95, (EMERGENT, 0.95)),
+        (UNSURE, 0.7, (UNKNOWN, 0.5)),
+        ({SMOOTH: 0.5, MEASURED: 0.45, LATE: 0, ABRUPT: 0.02, GRADUAL: 0.03}, 0.47, (SMOOTH, 0.95)),
+    ],
+)
+def test_the_most_specific_verdict_that_is_probable_is_given(probability, emergent, expected):
+    assert decide(probability, emergent) == pytest.approx(expected)
+
+
+ROW = {"onset": 2.34e22, "onset_low": 1e22, "onset_high": 5e22, "sharpness": 0.71}
+ONSET = "onset at 2.3e22 [1.0e22, 5.0e22]; 71 % of the rise in one decade"
+
+
+@pytest.mark.parametrize(
+    ("probability", "emergent", "text"),
+    [
+        (
+            PROBABILITY,
+            0.9,
+            "abrupt or gradual change (P = 0.95); the change came abruptly (0.45) or gradually "
+            "(0.50); more questions would tell; emergent as plotted (P = 0.90); " + ONSET,
+        ),
+        (
+            PROBABILITY,
+            0.99,
+            "emergent as measured (P = 0.99); it departs from an unbroken law (P = 0.95); the "
+            "change came abruptly (0.45) or gradually (0.50); more questions would tell; " + ONSET,
+        ),
+        (
+            UNSURE,
+            0.9,
+            "emergent as measured (P = 0.90); P(departure from an unbroken law) = 0.50; more "
+            "questions would tell; " + ONSET,
+        ),
+        (
+            UNSURE,
+            0.1,
+            "cannot be told; P(departure from an unbroken law) = 0.50; more questions would tell",
+        ),
+    ],
+)
+def test_sentences_of_verdicts(probability, emergent, text):
+    verdict, p = decide(probability, emergent)
+    row = ROW | {"verdict": verdict, "P(verdict)": p, "P(emergent as plotted)": emergent}
+    assert sentence(row, probability, "more questions") == text
+
+
+# -- foresight ---------------------------------------------------------------------------------
+
+
+def test_foresight_of_a_late_start_and_of_a_line(accuracies):
+    table = accuracies.foresight(random_seed=1)
+    assert list(table.index) == list(CURVES)
+    late = table.loc["late"]
+    assert late["models_below"] == (10 ** accuracies.onset("late") > C).sum()
+    assert late["models_below"] + late["models_above"] == len(C)
+    assert 0 <= late["forecast_low"] <= late["forecast"] <= late["forecast_high"] <= 1
+    # All models below are at chance: the forecast covers nearly everything.
+    assert late["answer"] == "not foreseen"
+    assert late["held"] > 0.8
+    assert late["sentence"].startswith(f"not foreseen: from the {late['models_below']:.0f} models")
+    # A line rises from the first model on: no model is below the onset.
+    assert table.loc["line", "sentence"].startswith("not asked: fewer than 4 different scales")
+
+
+def test_a_forecast_from_below_does_not_use_models_above(accuracies):
+    onset = accuracies.onset("late")
+    curve = accuracies.curves["late"]
+    keep = foresights.below(curve, onset)
+    assert 0 < keep.sum() < len(C)
+    changed = replace(curve, y=np.where(keep, curve.y, 0.9))
+    for one, two in zip(
+        vars(part(curve, keep)).items(), vars(part(changed, keep)).items(), strict=True
+    ):
+        assert one[0] == two[0]
+        np.testing.assert_array_equal(one[1], two[1])
+
+
+def test_a_change_ahead_widens_forecasts(accuracies):
+    posterior = accuracies.posteriors["line"]
+    s = np.array([posterior.curve.ends[1] + 3.0])
+    n = np.array([float(QUESTIONS)])
+    widths = []
+    for rate in (1e-6, 3.0):
+        ahead = Ahead(rate, Positive(2.0, spread=4.0))
+        draws = foresights.forecast(
+            accuracies.posteriors["bend"], s, n, np.random.default_rng(1), ahead
+        )
+        assert ((draws >= 0) & (draws <= 1)).all()
+        widths.append(np.ptp(np.quantile(draws, [0.05, 0.95])))
+    assert widths[1] > widths[0]
+
+
+def test_losses_have_no_onset(curves_of_loss):
+    table = curves_of_loss.foresight()
+    assert (table["sentence"] == "not asked: only accuracies have an onset").all()
+
+
+def test_saved_and_loaded(accuracies, tmp_path):
+    accuracies.save(tmp_path / "emergence.nc")
+    again = bs.Emergence.load(tmp_path / "emergence.nc")
+    pd.testing.assert_frame_equal(again.summary(), accuracies.summary())
+    assert repr(again) == repr(accuracies)
+
+
+def test_a_path_is_read(tmp_path):
+    table = scores(sigmoid(1.2 * (S - 8))).iloc[::9].assign(n_questions=QUESTIONS, chance=0.25)
+    table.to_csv(tmp_path / "scores.csv", index=False)
+    found = bs.emergence(tmp_path / "scores.csv", random_seed=1)
+    assert found.tasks == ("the task",)
+
+
+# -- the model ---------------------------------------------------------------------------------
+
+
+def curve(y, n=float(QUESTIONS), chance=0.25, family=None) -> TaskCurve:
+    s = S - S.mean()
+    members = np.zeros(0, int) if family is None else family
+    return TaskCurve(s, y, 0.0, np.full(len(s), n), chance, members)
+
+
+def test_accuracies_are_a_density_of_the_score():
+    """The density of one score, with all other scores given, integrates to one."""
+    y = 0.25 + 0.75 * sigmoid(S - 6)
+    grid = np.linspace(0.15, 1.0, 2001)
+    model = Model(curve(y), "unbroken")
+    z = np.zeros((1, model.dimension))
+    z[0, :2] = 1.0, 0.5
+    total = []
+    for value in grid:
+        changed = y.copy()
+        changed[20] = value
+        total.append(Model(curve(changed), "unbroken").log_likelihood(z)[0])
+    total = np.array(total)
+    h = model.parameters(z)
+    # What the other scores contribute does not depend on this one.
+    residual, log_sd, _ = model._standardised(z, h)
+    from bayescale.capabilities.emergence_models import _student
+
+    others = np.arange(len(y)) != 20
+    rest = _student(residual[:, others]) - log_sd[:, others].sum(axis=1)
+    mass = np.trapezoid(np.exp(total - rest[0]), grid)
+    assert mass == pytest.approx(1.0, abs=0.05)
+
+
+def test_at_chance_the_likelihood_does_not_depend_on_how_far_below_the_curve_lies():
+    model = Model(curve(np.full(len(C), 0.25)), "unbroken")
+    z = np.zeros((2, model.dimension))
+    z[:, 0] = -5.0, -8.0
+    value = model.log_likelihood(z)
+    assert value[0] == pytest.approx(value[1], abs=0.5)
+
+
+def test_kinds_need_six_different_x():
+    few = TaskCurve(np.array([0.0, 1, 2, 3, 4]), np.full(5, 0.5), 0.0, np.full(5, 100.0), 0.0)
+    assert few.kinds == ("unbroken", "line")
+
+
+def test_shapes_of_a_line():
+    model = Model(curve(0.3 + 0.05 * S), "line")
+    found = shapes([(model, np.zeros((3, model.dimension)))])
+    assert isinstance(found, Shapes)
+    assert found.sharpness == pytest.approx(1 / 5, abs=0.01)
+    assert found.acceleration == pytest.approx(1.0, abs=0.05)
+    assert not found.is_emergent.any()
+
+
+# -- input -------------------------------------------------------------------------------------
+
+
+def test_percent_and_accuracies_above_one():
+    table = scores(sigmoid(S - 8))
+    with pytest.raises(RunsError, match="divide by 100"):
+        bs.emergence(table.assign(accuracy=100 * table["accuracy"]), n_questions=100, chance=0.25)
+    with pytest.raises(RunsError, match=r"outside \[0, 1\]"):
+        bs.emergence(table.assign(accuracy=table["accuracy"] + 0.4), n_questions=100, chance=0.25)
+
+
+def test_one_model_a_task_and_missing_columns():
+    table = scores(sigmoid(S - 8)).assign(task=[f"t{i}" for i in range(len(C))])
+    with pytest.raises(RunsError, match="only one row"):
+        bs.emergence(table, n_questions=100, chance=0.25)
+    with pytest.raises(RunsError, match="chance"):
+        bs.emergence(scores(S / 20), n_questions=100)
+    with pytest.raises(RunsError, match="brier"):
+        bs.emergence(scores(S / 20), continuous="brier", n_questions=100, chance=0.25)
+    with pytest.raises(RunsError, match="expected Runs, a DataFrame or a path, got list"):
+        bs.emergence([1, 2])
+
+
+def test_without_numbers_of_questions_a_note_says_what_carries_the_noise():
+    found = bs.emergence(scores(sigmoid(1.2 * (S - 8))), chance=0.25, random_seed=1)
+    assert "without n_questions" in repr(found)
+    assert found.summary()["P(emergent as plotted)"].iloc[0] > 0.5
+
+
+def test_tasks_at_chance_and_solved_tasks_get_a_row():
+    table = pd.concat(
+        [
+            scores(np.zeros(len(C))).assign(task="chance"),
+            pd.DataFrame({"C": C, "accuracy": 1.0, "task": "solved"}),
+        ]
+    )
+    found = bs.emergence(table, n_questions=QUESTIONS, chance=0.25, random_seed=1)
+    table = found.summary()
+    assert set(table["verdict"]) == {UNKNOWN}
+    assert table.loc["chance", "sentence"].startswith("cannot be told: all models are at chance")
+    assert table.loc["solved", "sentence"].startswith("cannot be told: all models solve the task")
+    assert table["P(verdict)"].isna().all()
+
+
+def test_few_models_cannot_tell():
+    few = scores(sigmoid(1.2 * (S - 8))).iloc[::9]
+    row = bs.emergence(few, n_questions=QUESTIONS, chance=0.25, random_seed=1).summary().iloc[0]
+    assert row["P(departure)"] == 0
