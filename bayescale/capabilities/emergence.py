@@ -58,6 +58,8 @@ class Emergence(Storable):
         Cautions about the data.
     random_seed : int
         The seed that was used.
+    metric : str
+        Name of the column of the continuous metric; empty without one.
     """
 
     curves: Mapping[str, TaskCurve] = field(repr=False)
@@ -69,6 +71,7 @@ class Emergence(Storable):
     families: tuple[str, ...]
     notes: tuple[str, ...]
     random_seed: int
+    metric: str = ""
 
     _stored = (TaskCurve, Posterior)
 
@@ -393,7 +396,8 @@ def emergence(
     plotted = dict(zip(tasks[: len(curves) - len(unfitted)], found, strict=False))
     underneath = dict(zip(tasks[len(plotted) :], found[len(plotted) :], strict=True))
     notes = tuple(notes)
-    return Emergence(curves, plotted, underneath, unfitted, x, y, families, notes, random_seed)
+    parts = (curves, plotted, underneath, unfitted)
+    return Emergence(*parts, x, y, families, notes, random_seed, continuous or "")
 
 
 def _fit(job) -> Posterior:

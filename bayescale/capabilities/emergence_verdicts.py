@@ -19,8 +19,8 @@ UNKNOWN = "cannot be told"
 #: Verdicts that exclude each other: their probabilities sum to one.
 SPECIFIC = (SMOOTH, MEASURED, LATE, ABRUPT, GRADUAL)
 #: The closed set of verdicts. `SMOOTH` is also given where it is open whether the rise of an
-#: unbroken law counts as emergent. `CHANGE` leaves open which kind of departure; `EMERGENT` says nothing
-#: about the law underneath.
+#: unbroken law counts as emergent. `CHANGE` leaves open which kind of departure it is; `EMERGENT`
+#: says nothing about the law underneath.
 VERDICTS = (*SPECIFIC, CHANGE, EMERGENT, UNKNOWN)
 #: Smallest probability of a verdict other than `UNKNOWN`.
 TOLD = 0.8

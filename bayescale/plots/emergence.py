@@ -21,7 +21,7 @@ TASKS_PER_ROW = 3
 MOST_TASKS = 24
 #: More families than this get one colour.
 MOST_FAMILIES = 8
-TITLE = 46  # characters of a title
+TITLE = 34  # characters of a title
 
 
 def plot_emergence(
@@ -47,7 +47,8 @@ def plot_emergence(
     -------
     numpy.ndarray of matplotlib.axes.Axes
         Two for each task: the score as plotted, and on the scale where an unbroken law is straight
-        (log odds of the share above chance; the logarithm of a loss). Bands are of the curve,
+        (log odds of the share above chance; the logarithm of a loss, or of the continuous metric
+        where there is one). Bands are of the curve,
         averaged over its kinds. The interval of the onset is shaded, chance is dashed. Colours and
         markers are families, if there are at most eight. Scores at or below chance stand at the
         lower edge of the log odds.
@@ -106,10 +107,15 @@ def _chosen(emergence: Emergence, tasks: str | Sequence[str] | None) -> list[str
 def _draw(emergence: Emergence, task: str, row, pair, prob: float) -> None:
     plotted, straight = pair
     curve = emergence.curves[task]
-    x = np.exp(curve.s + curve.middle)
-    for ax, change in ((plotted, lambda y: y), (straight, lambda y: _straight(curve, y))):
+    other = emergence.continuous[task].curve if task in emergence.continuous else None
+    panels = (
+        (plotted, curve, "plotted", lambda y: y),
+        (straight, other or curve, "underneath", lambda y: _straight(other or curve, y)),
+    )
+    for ax, own_curve, metric, change in panels:
+        x = np.exp(own_curve.s + own_curve.middle)
         if task in emergence.posteriors:
-            found = emergence.shapes(task)
+            found = emergence.shapes(task, metric)
             tails = [(1 - prob) / 2, 0.5, (1 + prob) / 2]
             low, middle, high = change(np.quantile(found.mean, tails, axis=0))
             grid = 10**found.grid
@@ -122,10 +128,10 @@ def _draw(emergence: Emergence, task: str, row, pair, prob: float) -> None:
         families = emergence.families
         shown = bool(families) and len(families) <= MOST_FAMILIES
         for j in range(len(families) if shown else 1):
-            own = curve.family == j if shown else np.ones(len(x), bool)
+            own = own_curve.family == j if shown else np.ones(len(x), bool)
             ax.plot(
                 x[own],
-                change(curve.y[own]),
+                change(own_curve.y[own]),
                 style.marker(j),
                 ms=4,
                 color=style.colour(j),
@@ -138,15 +144,14 @@ def _draw(emergence: Emergence, task: str, row, pair, prob: float) -> None:
         ax.tick_params(labelsize=8.5)
     if curve.is_accuracy:
         plotted.axhline(curve.chance, color=style.GREY, lw=1, ls=(0, (2, 2)))
-    verdict = str(row["verdict"])
+    verdict = str(row["verdict"]).replace(", ", ",\n")
     if np.isfinite(row["P(verdict)"]) and verdict != "cannot be told":
         verdict += f" ({row['P(verdict)']:.2f})"
     plotted.set_title(shorten(task, TITLE, placeholder="..."), fontsize=10.5, loc="left")
-    straight.set_title(verdict, fontsize=9.5 if len(verdict) < 30 else 8, loc="left")
+    straight.set_title(verdict, fontsize=9, loc="left")
     plotted.set_ylabel(emergence.y, fontsize=9.5)
-    straight.set_ylabel(
-        "log odds above chance" if curve.is_accuracy else f"log {emergence.y}", fontsize=9.5
-    )
+    label = "log odds above chance" if curve.is_accuracy else f"log {emergence.y}"
+    straight.set_ylabel(f"log {emergence.metric}" if other else label, fontsize=9.5)
 
 
 def _straight(curve, y: np.ndarray) -> np.ndarray:
