@@ -78,10 +78,10 @@ class Comparison:
             ``k_above_0.7``, the number of runs whose leave-one-out density is unreliable;
             ``weight_loo``; ``weight_evidence``, if the weights are by evidence. With a rollout,
             means over its problems: ``log_score`` (per run, higher is better),
-            ``log_score_diff`` to the highest and its standard error ``log_score_diff_se`` between problems (between labels, if the rollout has `each`),
-            ``crps`` and ``interval_score`` of log loss, ``coverage90``; ``weight_rollout``, from
-            the log scores with the drift that laws have in an average. ``weight`` is the one that
-            `bayescale.average` takes.
+            ``log_score_diff`` to the highest and its standard error ``log_score_diff_se`` between
+            problems (between labels, if the rollout has `each`), ``crps`` and ``interval_score`` of
+            log loss, ``coverage90``; ``weight_rollout``, from the log scores with the drift that
+            laws have in an average. ``weight`` is the one that `bayescale.average` takes.
 
         Warns
         -----

@@ -121,9 +121,9 @@ class Hypotheses:
             ``weight``, that of the law in the average; ``elpd_diff``, the difference to the best
             law in leave-one-out, and its standard error ``diff_se``; with a rollout ``log_score``;
             ``log_evidence``, the log of the marginal likelihood, and ``probability``, the posterior
-            probability of the law among these laws, with equal prior probabilities; the median and interval of the exponent
-            ``a``, and ``P(a > 0.6)``; the medians of the floor ``E``, in the unit of the loss, and
-            of ``q`` of `skaling`.
+            probability of the law among these laws, with equal prior probabilities; the median and
+            interval of the exponent ``a``, and ``P(a > 0.6)``; the medians of the floor ``E``, in
+            the unit of the loss, and of ``q`` of `skaling`.
 
         Warns
         -----
@@ -186,23 +186,17 @@ class Hypotheses:
         allocating = {name: self.fits[name] for name in self.exponents if name != "average"}
         if all(name in allocating for name in self.average.used):
             allocating["average"] = self.average
-        rows = []
-        for followed, fitted in allocating.items():
-            N, D = best_split(fitted, np.array([C]), group)
-            for true, true_fit in allocating.items():
-                wasted = regret(true_fit, N, D, C, group=group).data["wasted_share"]
-                shown = table(wasted.isel(point=0, drop=True), "wasted_share", ci_prob, ci_kind)
-                rows.append(
-                    {
-                        "followed": followed,
-                        "true": true,
-                        "N": N[0],
-                        "D": D[0],
-                        **shown.iloc[0].to_dict(),
-                        "wasted_share": float(wasted.mean()),
-                    }
-                )
-        return pd.DataFrame(rows)
+        splits = [best_split(fit, np.array([C]), group) for fit in allocating.values()]
+        N, D = (np.concatenate(values) for values in zip(*splits, strict=True))
+        parts = []
+        for true, fit in allocating.items():
+            wasted = regret(fit, N, D, C, group=group).data["wasted_share"]
+            part = pd.DataFrame({"followed": list(allocating), "true": true, "N": N, "D": D})
+            shown = table(wasted, "wasted_share", ci_prob, ci_kind)
+            shown["wasted_share"] = wasted.mean(("chain", "draw")).to_numpy()
+            parts.append(pd.concat([part, shown], axis=1))
+        rows = np.arange(len(N) ** 2).reshape(len(N), len(N)).T.ravel()
+        return pd.concat(parts, ignore_index=True).iloc[rows].reset_index(drop=True)
 
     def __repr__(self) -> str:
         claims = [f"P({claim}) = {p:.2f}" for claim, p in self.probabilities.items()]

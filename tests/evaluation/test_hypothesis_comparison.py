@@ -215,7 +215,7 @@ def test_exponents_and_deadweight_are_those_of_the_group(fitted, openlm, monkeyp
 
     def regret(fit, N, D, C, *, group):
         groups.append(group)
-        wasted = xr.DataArray(np.full((2, 5, 1), 0.1), dims=("chain", "draw", "point"))
+        wasted = xr.DataArray(np.full((2, 5, len(N)), 0.1), dims=("chain", "draw", "point"))
         return SimpleNamespace(data=xr.Dataset({"wasted_share": wasted}))
 
     monkeypatch.setattr(room, "best_split", best_split)
