@@ -186,11 +186,11 @@ class Hypotheses:
         allocating = {name: self.fits[name] for name in self.exponents if name != "average"}
         if all(name in allocating for name in self.average.used):
             allocating["average"] = self.average
-        splits = [best_split(fit, np.array([C]), group) for fit in allocating.values()]
+        splits = [best_split(followed, np.array([C]), group) for followed in allocating.values()]
         N, D = (np.concatenate(values) for values in zip(*splits, strict=True))
         parts = []
-        for true, fit in allocating.items():
-            wasted = regret(fit, N, D, C, group=group).data["wasted_share"]
+        for true, true_fit in allocating.items():
+            wasted = regret(true_fit, N, D, C, group=group).data["wasted_share"]
             part = pd.DataFrame({"followed": list(allocating), "true": true, "N": N, "D": D})
             shown = table(wasted, "wasted_share", ci_prob, ci_kind)
             shown["wasted_share"] = wasted.mean(("chain", "draw")).to_numpy()
