@@ -256,7 +256,7 @@ class Fit(Storable):
         """The last attempt if sampling was repeated after it failed; else empty."""
         if self.facts.get("attempts", 1) < 2:
             return ""
-        if self.facts["engine"] == "particles":
+        if self.facts.get("engine") == "particles":
             return "importance sampling was repeated with other random numbers"
         thinned = self.facts["length"] > self.facts["draws"]
         return (
