@@ -138,13 +138,13 @@ def format_flop(value: float, digits: int = 3) -> str:
     return f"{float(mantissa):g}e{int(exponent)}"
 
 
-def flop(N: ArrayLike, D: ArrayLike) -> ArrayLike:
+def flop(N: ArrayLike | str, D: ArrayLike | str) -> ArrayLike:
     """Training compute of `N` parameters on `D` tokens, C = 6 N D, in FLOP.
 
     Parameters
     ----------
-    N, D : float or array_like
-        Absolute counts of parameters and tokens.
+    N, D : float, str or array_like
+        Absolute counts of parameters and tokens (``7e9``, ``"7B"``).
 
     Returns
     -------
@@ -155,6 +155,7 @@ def flop(N: ArrayLike, D: ArrayLike) -> ArrayLike:
     >>> float(flop(70e9, 1.4e12))
     5.88e+23
     """
+    N, D = (parse_count(value) if isinstance(value, str) else value for value in (N, D))
     return FLOP_PER_PARAMETER_TOKEN * N * D
 
 

@@ -144,6 +144,7 @@ def test_flop_is_written_with_as_many_digits_as_asked():
 
 def test_training_compute_is_six_times_parameters_times_tokens():
     assert flop(70e9, 1.4e12) == 5.88e23
+    assert flop("70B", "1.4T") == 5.88e23
     assert flop(np.array([1.0, 2.0]), 3.0).tolist() == [18.0, 36.0]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.errors import ConvergenceWarning, FitError, RunsWarning, unknown
+from bayescale.evaluation.ensembles import POWER, evidence_weights
 from bayescale.evaluation.jobs import AVERAGED, BAYESCALE
 from bayescale.forecasting import Average, named, other_runs, stacking, warn_if_any_failed
 from bayescale.model import Fit
@@ -18,7 +19,8 @@ from bayescale.model import Fit
 if TYPE_CHECKING:
     from bayescale.evaluation.rollouts import Rollout
 
-METHODS = ("rollout", "loo")
+#: The sources of weights, in words.
+SOURCES = {"rollout": "the rollout", "loo": "LOO", "evidence": f"evidence to the power {POWER:g}"}
 #: Above this Pareto k, the leave-one-out density of a run from reweighted draws is unreliable.
 PARETO_K = 0.7
 #: With fewer runs than `ENOUGH_RUNS`, standard errors of LOO differences are too small. Differences
@@ -39,7 +41,7 @@ class Comparison:
         The fits that were compared, by name.
     table : pandas.DataFrame
         The table that `summary` returns.
-    method : {"rollout", "loo"}
+    method : {"rollout", "loo", "evidence"}
         The source of the weights.
     verdict : str
         Whether the best law is distinguished from the second, and how strong the evidence is; or
@@ -74,12 +76,12 @@ class Comparison:
             standard error ``se``; ``elpd_diff``, the difference to the highest (0 or less), and
             its standard error ``diff_se``; ``p_loo``, the effective number of parameters;
             ``k_above_0.7``, the number of runs whose leave-one-out density is unreliable;
-            ``weight_loo``. With a rollout, means over its problems: ``log_score`` (per run, higher
-            is better), ``log_score_diff`` to the highest and its standard error
-            ``log_score_diff_se`` between problems (between labels, if the rollout has `each`),
-            ``crps`` and ``interval_score`` of log loss, ``coverage90``; ``weight_rollout``, from
-            the log scores with the drift that laws have in an average. ``weight`` is the one that
-            `bayescale.average` takes.
+            ``weight_loo``; ``weight_evidence``, if the weights are by evidence. With a rollout,
+            means over its problems: ``log_score`` (per run, higher is better),
+            ``log_score_diff`` to the highest and its standard error ``log_score_diff_se`` between
+            problems (between labels, if the rollout has `each`), ``crps`` and ``interval_score`` of
+            log loss, ``coverage90``; ``weight_rollout``, from the log scores with the drift that
+            laws have in an average. ``weight`` is the one that `bayescale.average` takes.
 
         Warns
         -----
@@ -92,8 +94,8 @@ class Comparison:
     def __repr__(self) -> str:
         runs = next(iter(self.fits.values())).runs
         lines = [
-            f"<Comparison of {len(self.fits)} laws on {len(runs)} runs, weights by "
-            f"{'LOO' if self.method == 'loo' else 'the rollout'}>"
+            f"<Comparison of {len(self.fits)} laws on {len(runs)} runs, "
+            f"weights by {SOURCES[self.method]}>"
         ]
         lines += [f"  {_line(name, row)}" for name, row in self.table.to_dict("index").items()]
         return "\n".join([*lines, f"  {self.verdict}", *(f"  note: {n}" for n in self.notes)])
@@ -113,9 +115,10 @@ def compare(
     rollout : Rollout, optional
         A rollout of the same laws, from `bayescale.rollout`, in which each law has the name of its
         fit or its own name.
-    method : {"rollout", "loo"}, optional
+    method : {"rollout", "loo", "evidence"}, optional
         The source of the weights. The default is the rollout if there is one, because laws are used
-        for extrapolation, which leave-one-out does not test.
+        for extrapolation, which leave-one-out does not test. ``"evidence"`` gives the weights of
+        `bayescale.ensemble`; the verdict is then still that of leave-one-out.
 
     Returns
     -------
@@ -152,8 +155,8 @@ def compare(
     fits = named(fits)
     method = method or ("loo" if rollout is None else "rollout")
     aliases, problems = {}, other_runs(fits) + _different_drifts(fits)
-    if method not in METHODS:
-        problems.append(unknown("method", method, METHODS))
+    if method not in SOURCES:
+        problems.append(unknown("method", method, SOURCES))
     if method == "rollout" and rollout is None:
         problems.append("method='rollout' needs rollout=: make one with bs.rollout(runs, laws)")
     if rollout is not None:
@@ -166,16 +169,19 @@ def compare(
     table = _loo_table(loo)
     if rollout is not None:
         table = table.join(_rollout_table(rollout.points, aliases, rollout.each))
+    if method == "evidence":
+        table["weight_evidence"] = pd.Series(evidence_weights(fits))
     table["weight"] = table[f"weight_{method}"]
-    score = "elpd_loo" if method == "loo" else "log_score"
+    score = "log_score" if method == "rollout" else "elpd_loo"
     table = table.sort_values(score, ascending=False, kind="stable")
     cautions = _cautions(fits, table)
     if method == "loo":
         for text, category in cautions:
             warnings.warn(text, category, stacklevel=2)
-        failed = not_converged(fits)
-    else:
+    if method == "rollout":
         failed = _not_converged_in_rollout(rollout.points, aliases)
+    else:
+        failed = not_converged(fits)
     notes = tuple(text for text, _ in cautions)
     return Comparison(fits, table, method, _verdict(table, method, failed), notes, loo, rollout)
 
@@ -425,7 +431,7 @@ def _evidence(table: pd.DataFrame, method: str) -> str:
     best, second = table.index[:2]
     column, error, what, judge = (
         ("elpd_diff", "diff_se", "elpd", "LOO")
-        if method == "loo"
+        if method != "rollout"
         else ("log_score_diff", "log_score_diff_se", "log score per run", "The rollout")
     )
     difference, se = -table[column].iloc[1], table[error].iloc[1]
@@ -435,7 +441,7 @@ def _evidence(table: pd.DataFrame, method: str) -> str:
             f"{judge} prefers {best} to {second} by {difference:.3g} in {what}, on a single "
             "problem, so its standard error is not known."
         )
-    if method == "loo" and difference < SMALL:
+    if method != "rollout" and difference < SMALL:
         return f"{judge} cannot tell {best} from {second}: {shown}, and below {SMALL:.0f} is noise."
     if difference < DECIDED * se:
         return f"{judge} weakly favours {best} over {second}, without deciding: {shown}."

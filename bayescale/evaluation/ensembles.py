@@ -169,9 +169,14 @@ def evidence_weights(fits: Mapping[str, Fit], power: float = POWER) -> dict[str,
     power : float
         0 gives equal weights, 1 the posterior probabilities of the laws.
     """
-    log = power * np.array([fit.evidence.log for fit in fits.values()])
+    return tempered({name: fit.evidence.log for name, fit in fits.items()}, power)
+
+
+def tempered(log_evidence: Mapping[str, float], power: float = POWER) -> dict[str, float]:
+    """As `evidence_weights`, from the log of the evidence of each law."""
+    log = power * np.array(list(log_evidence.values()))
     weights = np.exp(log - log.max())
-    return dict(zip(fits, (weights / weights.sum()).tolist(), strict=True))
+    return dict(zip(log_evidence, (weights / weights.sum()).tolist(), strict=True))
 
 
 def _fitted(member: _Member) -> Fit:

@@ -21,6 +21,7 @@ from bayescale.evaluation.claims import (
     probabilities,
 )
 from bayescale.evaluation.comparison import (
+    SOURCES,
     Comparison,
     average,
     compare,
@@ -105,7 +106,10 @@ class Hypotheses:
 
     @property
     def average(self) -> Average:
-        """The weighted average of the laws, which forecasts and allocates as a fit does."""
+        """The weighted average of the laws, which forecasts and allocates as a fit does.
+
+        Without a rollout it is the one that `bayescale.ensemble` makes of the same laws.
+        """
         return average(self.comparison)
 
     def summary(self, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
@@ -114,12 +118,12 @@ class Hypotheses:
         Returns
         -------
         pandas.DataFrame
-            ``weight``; ``elpd_diff``, the difference to the best law in leave-one-out, and its
-            standard error ``diff_se``; with a rollout ``log_score``; ``log_evidence``, the log of
-            the marginal likelihood, and ``probability``, the posterior probability of the law among
-            these laws, with equal prior probabilities; the median and interval of the exponent
-            ``a``, and ``P(a > 0.6)``; the medians of the floor ``E``, in the unit of the loss, and
-            of ``q`` of `skaling`.
+            ``weight``, that of the law in the average; ``elpd_diff``, the difference to the best
+            law in leave-one-out, and its standard error ``diff_se``; with a rollout ``log_score``;
+            ``log_evidence``, the log of the marginal likelihood, and ``probability``, the posterior
+            probability of the law among these laws, with equal prior probabilities; the median and
+            interval of the exponent ``a``, and ``P(a > 0.6)``; the medians of the floor ``E``, in
+            the unit of the loss, and of ``q`` of `skaling`.
 
         Warns
         -----
@@ -182,23 +186,17 @@ class Hypotheses:
         allocating = {name: self.fits[name] for name in self.exponents if name != "average"}
         if all(name in allocating for name in self.average.used):
             allocating["average"] = self.average
-        rows = []
-        for followed, fitted in allocating.items():
-            N, D = best_split(fitted, np.array([C]), group)
-            for true, true_fit in allocating.items():
-                wasted = regret(true_fit, N, D, C, group=group).data["wasted_share"]
-                shown = table(wasted.isel(point=0, drop=True), "wasted_share", ci_prob, ci_kind)
-                rows.append(
-                    {
-                        "followed": followed,
-                        "true": true,
-                        "N": N[0],
-                        "D": D[0],
-                        **shown.iloc[0].to_dict(),
-                        "wasted_share": float(wasted.mean()),
-                    }
-                )
-        return pd.DataFrame(rows)
+        splits = [best_split(followed, np.array([C]), group) for followed in allocating.values()]
+        N, D = (np.concatenate(values) for values in zip(*splits, strict=True))
+        parts = []
+        for true, true_fit in allocating.items():
+            wasted = regret(true_fit, N, D, C, group=group).data["wasted_share"]
+            part = pd.DataFrame({"followed": list(allocating), "true": true, "N": N, "D": D})
+            shown = table(wasted, "wasted_share", ci_prob, ci_kind)
+            shown["wasted_share"] = wasted.mean(("chain", "draw")).to_numpy()
+            parts.append(pd.concat([part, shown], axis=1))
+        rows = np.arange(len(N) ** 2).reshape(len(N), len(N)).T.ravel()
+        return pd.concat(parts, ignore_index=True).iloc[rows].reset_index(drop=True)
 
     def __repr__(self) -> str:
         claims = [f"P({claim}) = {p:.2f}" for claim, p in self.probabilities.items()]
@@ -256,7 +254,9 @@ def hypotheses(
     above : sequence of float, optional
         Thresholds of C. If given, every law is also fitted to the runs below each threshold and
         scored on those above (`bayescale.rollout`). The weights are then computed from these
-        scores, because laws are used for extrapolation.
+        scores, because laws are used for extrapolation. Otherwise they are those of
+        `bayescale.ensemble`, in proportion to a power of the evidence; or those of leave-one-out,
+        with a note, if a law has no finite evidence.
     groups : str or sequence of str, optional
         Columns over which parameters may vary.
     group : str or mapping, optional
@@ -364,13 +364,18 @@ def hypotheses(
         )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        compared = compare(fits, rolled)
+        compared = compare(fits, rolled, _method(fits, rolled))
     for warning in caught:
         warnings.warn(str(warning.message), warning.category, stacklevel=2)
     draws_of_a, notes = exponents(compared, C, group)
     claims = probabilities(compared, draws_of_a)
     ratio = density_ratio(fits["skaling"]) if has_q(fits) else np.nan
     decides = decisive_run(compared, group, random_seed) if group is not None or not groups else {}
+    if compared.method == "loo":
+        notes.append(
+            "weights are those of LOO, because the evidence is not known under "
+            f"{', '.join(_without_evidence(fits))}"
+        )
     notes += [
         f"{name} failed its check: its figures are unreliable; see fits[{name!r}].check()"
         for name, one in fits.items()
@@ -387,6 +392,17 @@ def hypotheses(
         group,
         (*compared.notes, *notes),
     )
+
+
+def _method(fits: Mapping[str, Fit], rolled) -> str:
+    """The source of the weights: the rollout, the evidence, or else leave-one-out."""
+    if rolled is not None:
+        return "rollout"
+    return "loo" if _without_evidence(fits) else "evidence"
+
+
+def _without_evidence(fits: Mapping[str, Fit]) -> list[str]:
+    return [name for name, fit in fits.items() if not np.isfinite(fit.evidence.log)]
 
 
 def _verdict(compared: Comparison, exponents, probabilities, decides) -> str:
@@ -407,9 +423,9 @@ def _verdict(compared: Comparison, exponents, probabilities, decides) -> str:
     if "average" in exponents:
         middle, low, high = table(exponents["average"], "a").iloc[0]
         first = (
-            f"{first.rstrip('.')}; averaged by weight, N* ~ C^a with a = {middle:.2f} "
-            f"({100 * defaults()[0]:g} %: {low:.2f} to {high:.2f}), P(a > {LARGE}) = "
-            f"{probabilities[f'a > {LARGE}']:.2f}."
+            f"{first.rstrip('.')}; averaged with weights by {SOURCES[compared.method]}, N* ~ C^a "
+            f"with a = {middle:.2f} ({100 * defaults()[0]:g} %: {low:.2f} to {high:.2f}), "
+            f"P(a > {LARGE}) = {probabilities[f'a > {LARGE}']:.2f}."
         )
     if not decides:
         return (

@@ -23,6 +23,7 @@ from bayescale.model import Fit, design, fit_design
 
 #: The two values of the column ``method`` of a rollout's points.
 BAYESCALE, BASELINE = "bayescale", "baseline"
+LOG_EVIDENCE = "log_evidence"
 AVERAGED = "log_score_averaged"  # column of the log scores of a law as a member of an average
 MOST_DRAWS = 1000  # largest number of draws of a forecast that a job returns
 SAMPLING = ("draws", "tune", "chains", "cores", "target_accept")
@@ -47,12 +48,15 @@ class Prediction(NamedTuple):
     as_member : tuple of two arrays, optional
         Draws and log density of the law as a member of an average, if they differ from those of the
         law alone.
+    log_evidence : float
+        Log of the marginal likelihood of the fitted runs, for members of an average.
     """
 
     draws: np.ndarray
     log_density: np.ndarray
     converged: bool = True
     as_member: tuple[np.ndarray, np.ndarray] | None = None
+    log_evidence: float = np.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +142,8 @@ def run_job(job: Job) -> JobResult:
         converged=prediction.converged,
         seconds=time.perf_counter() - started,
     )
+    if not job.is_baseline:
+        points[LOG_EVIDENCE] = prediction.log_evidence
     # The draws of a baseline are not returned: its points contain the results.
     draws = None if job.is_baseline else _thinned(prediction.draws)
     if prediction.as_member is None:
@@ -167,7 +173,8 @@ def by_posterior(job: Job) -> Prediction:
     member = None
     if job.averaged and plan.drift == "ahead":
         member = predicted(replace(fitted, plan=replace(plan, ahead=ahead_of(fitted, True))))
-    return Prediction(*predicted(fitted), fitted.convergence.passed, member)
+    evidence = fitted.evidence.log if job.averaged else np.nan
+    return Prediction(*predicted(fitted), fitted.convergence.passed, member, evidence)
 
 
 def by_huber(job: Job) -> Prediction:

@@ -19,10 +19,12 @@ from bayescale.evaluation.contenders import (
     options_of,
     priors_of,
 )
+from bayescale.evaluation.ensembles import family, tempered
 from bayescale.evaluation.jobs import (
     AVERAGED,
     BAYESCALE,
     BOUNDS,
+    LOG_EVIDENCE,
     Job,
     JobResult,
     by_huber,
@@ -42,23 +44,10 @@ AVERAGE, PERSISTENCE = "average", "persistence"
 DISTANCES = {"<=2x": 2.0, "2-10x": 10.0, "10-100x": 100.0, ">100x": np.inf}
 #: Columns of `Rollout.points`; a group column may not have one of these names.
 RESERVED = (
-    "law",
-    "method",
-    "problem",
-    "threshold",
-    "run",
-    "loss",
-    "extrapolation",
-    "distance",
+    *("law", "method", "problem", "threshold", "run", "loss", "extrapolation", "distance"),
     *BOUNDS,
-    "pit",
-    "crps",
-    "log_score",
-    "log_error",
-    "interval_score",
-    "converged",
-    "seconds",
-    AVERAGED,
+    *("pit", "crps", "log_score", "log_error", "interval_score", "converged", "seconds"),
+    *(AVERAGED, LOG_EVIDENCE),
 )
 
 
@@ -76,7 +65,8 @@ class Rollout(Storable):
         ``low50``, ``high50`` ... ``high95``, in the unit of the loss; the scores of
         `bayescale.evaluation.scores.score`; ``converged``, whether the chains of the fit
         converged; ``seconds``, the run time of the problem; ``log_score_averaged``, the log
-        score as a member of an average (see `members`).
+        score as a member of an average (see `members`); ``log_evidence`` of the law for the fitted
+        runs, if there are several laws.
     draws : dict of (law, problem) to array, dims (draw, point)
         At most 1000 predictive draws of the loss, points in the order of `points`. Draws of the
         baselines are not included.
@@ -146,13 +136,14 @@ class Rollout(Storable):
             table = table.merge(ratios.reset_index(), how="left", on=by)
         return table
 
-    def mixed(self, weights: Mapping[str, float]) -> Rollout:
+    def mixed(self, weights: Mapping[str, float] | None = None) -> Rollout:
         """The same rollout with the weighted average of its laws added as the law ``"average"``.
 
         Parameters
         ----------
-        weights : mapping of str to float
-            One per law, not negative, with the sum 1.
+        weights : mapping of str to float, optional
+            One per law, not negative, with the sum 1. By default those that `bayescale.ensemble`
+            gives to the laws, from the fitted runs of each problem alone.
 
         Returns
         -------
@@ -164,22 +155,27 @@ class Rollout(Storable):
         Raises
         ------
         BayescaleError
-            For laws that are not in the rollout, and weights that are negative or do not sum to 1.
+            For laws that are not in the rollout, and weights that are negative or do not sum to 1;
+            without weights, if the evidence of a law is not known.
         """
-        laws = self.laws
-        problems = [unknown("law in this rollout", law, laws) for law in weights if law not in laws]
-        values = np.array(list(weights.values()), dtype=float)
+        laws, given, weights_given = self.laws, weights, weights is not None
+        single = self.points[self.points["law"] != AVERAGE]
+        if given is None:
+            by_problem = _by_evidence(single[single["law"].isin(laws)])
+            given = dict.fromkeys(laws, 1 / len(laws))
+        problems = [unknown("law in this rollout", law, laws) for law in given if law not in laws]
+        values = np.array(list(given.values()), dtype=float)
         if not ((values >= 0).all() and abs(values.sum() - 1) < 1e-6):
-            problems.append(f"the weights are {dict(weights)}: give numbers >= 0 that sum to 1")
+            problems.append(f"the weights are {dict(given)}: give numbers >= 0 that sum to 1")
         if problems:
             raise BayescaleError(problems, where="mixed")
-        weights = {law: w for law, w in weights.items() if w > 0}
-        single = self.points[self.points["law"] != AVERAGE]
+        given = {law: w for law, w in given.items() if w > 0}
         points, draws = [single], {k: d for k, d in self.draws.items() if k[0] != AVERAGE}
-        several = len(weights) > 1
+        several = len(given) > 1
         members = {**draws, **self.members} if several else draws
         for problem in single["problem"].unique():
             part = single[single["problem"] == problem]
+            weights = given if weights_given else by_problem[problem]
             mixture = _mixture({law: members[law, problem] for law in weights}, weights)
             points.append(
                 _average(
@@ -209,6 +205,21 @@ class Rollout(Storable):
             )
         more = ["  ..."] if len(self.notes) > 6 else []
         return "\n".join([*lines, *(f"  note: {n}" for n in self.notes[:6]), *more])
+
+
+def _by_evidence(points: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """The weights of the laws for each problem, as in `bayescale.ensemble`."""
+    if LOG_EVIDENCE not in points or not np.isfinite(points[LOG_EVIDENCE]).all():
+        raise BayescaleError(
+            "the evidence of the laws is not known (a rollout of one law, or one of an earlier "
+            "version): give weights, one per law",
+            where="mixed",
+        )
+    first = points.groupby(["problem", "law"], sort=False)[LOG_EVIDENCE].first()
+    return {
+        problem: tempered(part.droplevel("problem").to_dict())
+        for problem, part in first.groupby(level="problem", sort=False)
+    }
 
 
 def _with_distance(points: pd.DataFrame) -> pd.DataFrame:
@@ -265,7 +276,7 @@ def _average(
 
 def rollout(
     runs: RunsLike,
-    laws: str | Law | Sequence[str | Law],
+    laws: str | Law | Sequence[str | Law] | None = None,
     *,
     above: float | str | Sequence[float | str] | None = None,
     column: str = "C",
@@ -291,7 +302,9 @@ def rollout(
     Parameters
     ----------
     runs : Runs, path or DataFrame
-    laws : str, Law, or sequence of them
+    laws : str, Law, or sequence of them, optional
+        By default those of `bayescale.ensemble`, and their average as the law ``"average"``: a
+        test of the intervals that the ensemble gives.
     above : float, str, or sequence of them, optional
         Thresholds in `column` (``1e20``, ``"70B"``). For each threshold, the runs below it are
         fitted and the others are predicted.
@@ -346,7 +359,7 @@ def rollout(
     """
     runs = as_runs(runs, (*as_names(groups), *([each] if isinstance(each, str) else [])))
     groups, wrong = as_names(groups), []
-    chosen = contenders(laws, runs, wrong)
+    chosen = contenders(family(runs) if laws is None else laws, runs, wrong)
     check_priors(priors, chosen, wrong)
     labels_are_valid = _can_label(runs, each, groups, wrong)
     if split is not None and column == "C" and column not in runs and chosen:
@@ -394,7 +407,7 @@ def rollout(
     _warn_of_convergence(jobs, results)
     finished = [(j, r) for j, r in zip(jobs, results, strict=True) if r.points is not None]
     notes = [n for problem in held_out for n in unseen(problem, groups)]
-    return Rollout(
+    rolled = Rollout(
         points=pd.concat([r.points for _, r in finished], ignore_index=True),
         draws={(j.name, j.problem.name): r.draws for j, r in finished if r.draws is not None},
         members={(j.name, j.problem.name): r.member for j, r in finished if r.member is not None},
@@ -402,6 +415,7 @@ def rollout(
         notes=(*notes, *(r.note for r in results if r.note)),
         each=each,
     )
+    return rolled.mixed() if laws is None else rolled
 
 
 def _can_label(runs: Runs, each: str | None, groups: Sequence[str], wrong: list[str]) -> bool:

@@ -133,19 +133,22 @@ class Average(Storable):
         -------
         Check
             Each finding names its law, unless it is the same for all laws. ``passed`` is false if a
-            fit with more than 1 % weight failed. ``surprising`` is that of the heaviest fit.
+            fit with more than 1 % weight failed. The runs that are farthest from the law,
+            ``surprising``, are those of the heaviest fit.
         """
         texts = [{f.text for f in fit.check().findings} for fit in self.used.values()]
         shared, findings = set.intersection(*texts), []
+        heaviest = next(iter(self.used.values()))
         for name, fit in self.used.items():
             light = self.weights[name] <= SMALLEST_WEIGHT
             for finding in fit.check().findings:
+                if finding.name == "surprise" and fit is not heaviest:
+                    continue
                 if finding.text not in shared:
                     finding = replace(finding, text=f"{name}: {finding.text}")
                 if light and finding.level == "failed":
                     finding = replace(finding, level="caution")
                 findings.append(finding)
-        heaviest = next(iter(self.used.values()))
         return Check(tuple(dict.fromkeys(findings)), heaviest.check().surprising)
 
     def summary(self, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -140,10 +140,13 @@ def regret(fit: Fit | Average, N, D, C=None, *, group=None, drift: str = "auto")
 def _waste(law: LawDraws, N: xr.DataArray, D: xr.DataArray, budget: xr.DataArray) -> xr.Dataset:
     """Excess loss and wasted share relative to the best split; dims (chain, draw, point)."""
 
-    def best(compute: xr.DataArray) -> xr.DataArray:
-        return law.loss_on_budget(compute, law.best_N(compute))
+    # Without coordinates, which xarray would align in every operation of the loop below.
+    bare = replace(law, values={n: v.drop_vars(v.coords) for n, v in law.values.items()})
 
-    reached = law.loss(N, D)
+    def best(compute: xr.DataArray) -> xr.DataArray:
+        return bare.loss_on_budget(compute, bare.best_N(compute))
+
+    reached = bare.loss(N, D)
     excess = reached - best(budget)
     drift = law.drift(N, D)
     low, high = xr.zeros_like(excess) - np.log(LARGEST_WASTE), xr.zeros_like(excess)
@@ -151,4 +154,5 @@ def _waste(law: LawDraws, N: xr.DataArray, D: xr.DataArray, budget: xr.DataArray
         middle = (low + high) / 2
         enough = best(budget * np.exp(middle)) <= reached
         low, high = xr.where(enough, low, middle), xr.where(enough, middle, high)
-    return xr.Dataset(dict(excess_loss=excess * drift, wasted_share=-np.expm1(high)))
+    wasted = (-np.expm1(high)).assign_coords(drift.coords)
+    return xr.Dataset(dict(excess_loss=excess * drift, wasted_share=wasted))

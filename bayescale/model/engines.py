@@ -18,6 +18,9 @@ from bayescale.progress import bar
 
 #: Values of ``engine=`` in `bayescale.fit`.
 ENGINES = ("auto", "particles", "nuts")
+#: Runs of importance sampling before NUTS is used. A second run, with other random numbers, takes
+#: seconds and mostly succeeds where the first did not; compiling a model takes longer.
+PARTICLE_RUNS = 2
 
 
 class Drawn(NamedTuple):
@@ -53,7 +56,7 @@ def sample_design(
     """Sample the posterior of a design.
 
     With ``engine="auto"``, NUTS is used for designs with groups or many parameters, if
-    `target_accept` is given, and if importance sampling does not give enough effective draws.
+    `target_accept` is given, and if importance sampling twice does not give enough effective draws.
 
     Raises
     ------
@@ -72,8 +75,11 @@ def sample_design(
     nuts.require(draws=draws, tune=tune, chains=chains)
     started = time.perf_counter()
     if engine == "particles" or (engine == "auto" and target_accept is None and is_small(plan)):
-        drawn = _particles(plan, draws, chains, seed, progressbar)
-        if drawn.convergence.passed or engine == "particles":
+        for run in range(PARTICLE_RUNS):
+            drawn = _particles(plan, draws, chains, seed, run, progressbar)
+            if drawn.convergence.passed:
+                return drawn
+        if engine == "particles":
             return drawn
     sampled = nuts.sample(
         target(plan),
@@ -96,13 +102,12 @@ def sample_design(
     return Drawn(sampled.posterior, sampled.stats, sampled.convergence, facts)
 
 
-def _particles(plan: Design, draws: int, chains: int, seed: int, progressbar) -> Drawn:
+def _particles(plan: Design, draws: int, chains: int, seed: int, run: int, progressbar) -> Drawn:
     check_law(plan.law, plan)
     started = time.perf_counter()
+    rng = np.random.default_rng([seed, run] if run else seed)
     with bar(progressbar) as step:
-        sampled = importance.sample(
-            density(plan), draws * chains, np.random.default_rng(seed), report=step
-        )
+        sampled = importance.sample(density(plan), draws * chains, rng, report=step)
 
     def shaped(values):
         return ("chain", "draw"), values.reshape(chains, draws)
@@ -110,5 +115,5 @@ def _particles(plan: Design, draws: int, chains: int, seed: int, progressbar) ->
     coords = {"chain": np.arange(chains), "draw": np.arange(draws)}
     values = {name: shaped(v) for name, v in variables(plan, sampled.positions).items()}
     stats = xr.Dataset({"lp": shaped(sampled.log_posterior)}, coords)
-    facts = dict(engine="particles", attempts=1, seconds=time.perf_counter() - started)
+    facts = dict(engine="particles", attempts=run + 1, seconds=time.perf_counter() - started)
     return Drawn(xr.Dataset(values, coords), stats, sampled.diagnostics, facts)

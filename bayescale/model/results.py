@@ -253,9 +253,11 @@ class Fit(Storable):
 
     @property
     def _repeated(self) -> str:
-        """The last attempt if sampling was repeated after a failure to converge; else empty."""
+        """The last attempt if sampling was repeated after it failed; else empty."""
         if self.facts.get("attempts", 1) < 2:
             return ""
+        if self.facts.get("engine") == "particles":
+            return "importance sampling was repeated with other random numbers"
         thinned = self.facts["length"] > self.facts["draws"]
         return (
             f"sampled again with target_accept {self.facts['target_accept']}, "

@@ -382,8 +382,8 @@ def _hypotheses(hypotheses: Hypotheses, ci_prob) -> Section:
         ]
     return Section(
         "Comparison of laws",
-        f"{hypotheses.verdict} The weights are stacking weights: they make the best mixture for "
-        f"prediction and are not probabilities that a law is true.{_noted(hypotheses.notes)}",
+        f"{hypotheses.verdict} The weights are those of the average; they are not probabilities "
+        f"that a law is true.{_noted(hypotheses.notes)}",
         [tables.hypotheses(hypotheses, ci_prob), tables.claims(hypotheses, ci_prob)],
         pictures,
     )

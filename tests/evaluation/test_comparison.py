@@ -11,6 +11,7 @@ import pytest
 
 import bayescale as bs
 from bayescale.evaluation.comparison import average, compare
+from bayescale.evaluation.ensembles import evidence_weights
 from bayescale.evaluation.rollouts import Rollout
 from bayescale.forecasting import Average, stacking
 from bayescale.inference.diagnostics import Convergence
@@ -116,6 +117,15 @@ def test_the_weights_are_those_of_stacking_over_runs(real, by_loo):
     assert [by_loo.weights[name] for name in real] == pytest.approx(stacking(at_run))
     assert by_loo.table["weight"].equals(by_loo.table["weight_loo"].rename("weight"))
     assert sum(by_loo.weights.values()) == pytest.approx(1, abs=1e-12)
+
+
+def test_weights_by_evidence_are_those_of_the_ensemble(real):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # leave-one-out does not make the weights
+        compared = compare(real, method="evidence")
+    assert compared.weights == pytest.approx(evidence_weights(real))
+    assert compared.table["elpd_loo"].is_monotonic_decreasing
+    assert "weights by evidence to the power 0.3" in repr(compared)
 
 
 def test_bad_pareto_k_is_counted(by_loo):

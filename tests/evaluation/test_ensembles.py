@@ -100,6 +100,7 @@ def test_the_check_names_each_law_and_shared_findings_once(best):
     assert [text.split(":")[0] for text in convergence] == list(best.used)
     design = [f.text for f in check.findings if f.name == "design"]
     assert design == ["the columns vary enough, and independently enough"]
+    assert sum(f.name == "surprise" for f in check.findings) == 1
     assert check.passed == all(fit.check().passed for fit in best.fits.values())
 
 

@@ -14,6 +14,8 @@ import bayescale as bs
 from bayescale import FitError, LawError, laws
 from bayescale.evaluation import claims
 from bayescale.evaluation import hypothesis_comparison as room
+from bayescale.evaluation.ensembles import evidence_weights
+from bayescale.inference import Evidence
 from bayescale.inference.diagnostics import Convergence
 from bayescale.intervals import SAMPLE
 from bayescale.model.specify import design
@@ -106,6 +108,27 @@ def test_the_average_mixes_exponents_by_weight(two):
     difference = abs(float(two.exponents["kaplan"].mean() - two.exponents["chinchilla"].mean()))
     average = float(two.exponents["average"].mean())
     assert average == pytest.approx(expected, abs=0.5 / DRAWS * difference + 0.003)
+
+
+def test_the_average_is_that_of_an_ensemble_of_the_same_laws(two):
+    assert two.average.weights == pytest.approx(evidence_weights(two.fits))
+    assert two.summary()["weight"].iloc[:-1].to_dict() == pytest.approx(two.average.weights)
+    assert "weights by evidence to the power 0.3" in two.verdict
+
+
+def test_without_evidence_weights_are_those_of_leave_one_out(c4, fit_by_hand, monkeypatch):
+    def fit(runs, law, **options):
+        made = fit_by_hand(runs, law, **options)
+        made.__dict__["evidence"] = Evidence(np.nan if law.name == "kaplan" else 1.0, 0.1)
+        return made
+
+    monkeypatch.setattr(room, "fit", fit)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = room.hypotheses(c4, ["kaplan", "chinchilla"], random_seed=1)
+    assert found.comparison.method == "loo"
+    assert found.comparison.weights == found.comparison.table["weight_loo"].to_dict()
+    assert any("evidence is not known under kaplan" in note for note in found.notes)
 
 
 def test_a_law_without_an_optimum_is_left_out_with_a_note(fitted, c4):
@@ -215,7 +238,7 @@ def test_exponents_and_deadweight_are_those_of_the_group(fitted, openlm, monkeyp
 
     def regret(fit, N, D, C, *, group):
         groups.append(group)
-        wasted = xr.DataArray(np.full((2, 5, 1), 0.1), dims=("chain", "draw", "point"))
+        wasted = xr.DataArray(np.full((2, 5, len(N)), 0.1), dims=("chain", "draw", "point"))
         return SimpleNamespace(data=xr.Dataset({"wasted_share": wasted}))
 
     monkeypatch.setattr(room, "best_split", best_split)

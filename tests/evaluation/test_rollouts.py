@@ -21,6 +21,7 @@ from bayescale import laws
 from bayescale.data.runs import Runs
 from bayescale.errors import BayescaleError, ConvergenceWarning, FitError
 from bayescale.evaluation import jobs
+from bayescale.evaluation.ensembles import OF_SIZE, POWER
 from bayescale.evaluation.rollouts import DISTANCES, Rollout, rollout
 from bayescale.inference import execution
 from bayescale.laws.base import Law
@@ -60,7 +61,12 @@ def fitted(monkeypatch):
 
     The median forecast of a law is 3 nats plus a third of a percent per letter of its name.
     """
-    calls = SimpleNamespace(fits=[], points=[], converged=lambda runs, law: True)
+    calls = SimpleNamespace(
+        fits=[],
+        points=[],
+        converged=lambda runs, law: True,
+        evidence=lambda runs, law: float(len(law.name)),
+    )
 
     def design(runs, law, groups, **options):
         return SimpleNamespace(runs=runs, law=law, groups=groups, **options)
@@ -68,7 +74,11 @@ def fitted(monkeypatch):
     def fit_design(plan, *, random_seed, progressbar, **sampling):
         calls.fits.append(SimpleNamespace(**vars(plan), seed=random_seed, **sampling))
         passed = bool(calls.converged(plan.runs, plan.law))
-        return SimpleNamespace(law=plan.law, convergence=SimpleNamespace(passed=passed))
+        return SimpleNamespace(
+            law=plan.law,
+            convergence=SimpleNamespace(passed=passed),
+            evidence=SimpleNamespace(log=calls.evidence(plan.runs, plan.law)),
+        )
 
     def forecast(fit, points, *, random_seed):
         calls.points.append(points)
@@ -444,6 +454,34 @@ def test_the_average_of_one_law_is_that_law(two):
     one, average = mixed.get_group("chinchilla"), mixed.get_group("average")
     assert average["log_score"].to_numpy() == pytest.approx(one["log_score"].to_numpy())
     assert average["crps"].to_numpy() == pytest.approx(one["crps"].to_numpy(), rel=0.05)
+
+
+def test_without_weights_each_problem_has_those_of_the_ensemble(openlm, fitted):
+    fitted.evidence = lambda runs, law: len(runs) * (law.name == "kaplan") / 10
+    rolled = rollout(openlm, ["chinchilla", "kaplan"], above=[1e20, 1e21], baselines=False)
+    mixed = rolled.mixed()
+    for name in rolled.points["problem"].unique():
+        part = rolled.points[rolled.points["problem"] == name]
+        fitted_runs = len(openlm) - len(part) // 2
+        odds = np.exp(POWER * fitted_runs / 10)
+        expected = rolled.mixed(dict(chinchilla=1 / (1 + odds), kaplan=odds / (1 + odds)))
+        found, other = (
+            r.points.set_index(["law", "problem"]).loc[("average", name), "log_score"].to_numpy()
+            for r in (mixed, expected)
+        )
+        assert found == pytest.approx(other)
+
+
+def test_the_default_is_the_family_and_its_average(openlm, fitted):
+    rolled = rollout(openlm, above=1e21, baselines=False)
+    assert rolled.laws == OF_SIZE
+    assert set(rolled.points["law"]) == {*OF_SIZE, "average"}
+
+
+def test_weights_are_needed_if_the_evidence_is_not_known(openlm, fitted):
+    one = rollout(openlm, "chinchilla", above=1e21, baselines=False)
+    with pytest.raises(BayescaleError, match="evidence of the laws is not known"):
+        one.mixed()
 
 
 def test_another_average_replaces_the_first(two):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import bayescale as bs
 from bayescale import laws
 from bayescale.inference import nuts
 from bayescale.inference.diagnostics import convergence
+from bayescale.model import engines
 from bayescale.model.fitting import fit_design
 from bayescale.model.specify import design
 
@@ -286,6 +288,42 @@ class TestReuse:
         priors = {"E": bs.Positive(1.0, spread=1.02)}
         fit = bs.fit(openlm.query("dataset == 'c4'"), priors=priors, random_seed=1)
         assert float(fit.posterior["E"].mean()) < float(c4_fit.posterior["E"].mean()) - 0.3
+
+
+class TestImportanceSampling:
+    @pytest.fixture
+    def runs_of_sampler(self, openlm, monkeypatch):
+        """Fits with an importance sampler that fails `failures` times; returns the seeds."""
+        sampled, seeds = engines.importance.sample, []
+
+        def sample(density, draws, rng, report):
+            seeds.append(rng.bit_generator.seed_seq.entropy)
+            found = sampled(density, draws, rng, report)
+            ess = 1.0 if len(seeds) <= sample.failures else 2000.0
+            return replace(found, diagnostics=replace(found.diagnostics, ess=ess))
+
+        def fit(failures):
+            sample.failures = failures
+            return bs.fit(openlm.query("dataset == 'c4'"), "kaplan_floor", random_seed=1), seeds
+
+        monkeypatch.setattr(engines.importance, "sample", sample)
+        return fit
+
+    def test_a_run_that_fails_is_repeated_with_another_seed(self, runs_of_sampler):
+        fit, seeds = runs_of_sampler(failures=1)
+        assert seeds == [1, [1, 1]]
+        assert (fit.facts["engine"], fit.facts["attempts"]) == ("particles", 2)
+
+    def test_nuts_follows_two_runs_that_failed(self, runs_of_sampler, monkeypatch):
+        class Reached(Exception):
+            pass
+
+        def refuse(*_, **__):
+            raise Reached
+
+        monkeypatch.setattr(engines.nuts, "sample", refuse)
+        with pytest.raises(Reached):
+            runs_of_sampler(failures=2)
 
 
 class TestModel:

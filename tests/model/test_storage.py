@@ -167,6 +167,10 @@ def test_the_verdict_on_few_kept_draws_survives(by_hand, openlm, tmp_path):
             dict(attempts=2, draws=500, length=500, target_accept=0.9),
             "sampled again with target_accept 0.9, 500 draws per chain",
         ),
+        (
+            dict(attempts=2, engine="particles"),
+            "importance sampling was repeated with other random numbers",
+        ),
         ({}, ""),
     ],
 )

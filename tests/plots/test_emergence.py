@@ -33,7 +33,7 @@ def test_a_task_has_two_panels_with_its_scores_and_verdict(found):
     plotted, straight = axes[:2]
     verdict = found.summary().loc["rising", "verdict"]
     assert plotted.get_title(loc="left") == "rising"
-    assert straight.get_title(loc="left").startswith(verdict)
+    assert straight.get_title(loc="left").replace("\n", " ").startswith(verdict)
     assert axes[3].get_title(loc="left") == "cannot be told"
     families = [line for line in plotted.lines if line.get_label() in ("one", "other")]
     drawn = np.concatenate([line.get_ydata() for line in families])
