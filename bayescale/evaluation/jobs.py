@@ -265,7 +265,7 @@ def scored(
 def run_jobs(
     jobs: Sequence[Job], executor=None, progressbar: bool | None = None
 ) -> list[JobResult]:
-    """The results in the order of the jobs; see `bayescale.evaluation.execution.run_all`."""
+    """The results in the order of the jobs; see `bayescale.inference.run_all`."""
     total, started = Counter(job.name for job in jobs), Counter()
     names = []
     for job in jobs:
