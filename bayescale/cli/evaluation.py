@@ -76,7 +76,7 @@ def rollout(
         {"rollout": result.summary().to_dict("records")},
         seed=result.random_seed,
         as_json=as_json,
-        headline=tables.coverage_in_words(result),
+        headline=result.bottom_line(),
         notes=result.notes,
         files=files,
     )
@@ -143,7 +143,7 @@ def hypotheses(
         },
         seed=next(iter(result.fits.values())).random_seed,
         as_json=as_json,
-        headline=result.verdict,
+        headline=result.bottom_line(ci_prob),
         fits=result.fits.values(),
         notes=result.notes,
         files=files,

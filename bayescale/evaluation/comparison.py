@@ -16,7 +16,7 @@ from bayescale.forecasting import Average, named, other_runs, stacking, warn_if_
 from bayescale.model import Fit
 
 if TYPE_CHECKING:
-    from bayescale.evaluation.rollouts import Rollout
+    from bayescale.evaluation.rollout_results import Rollout
 
 METHODS = ("rollout", "loo")
 #: Above this Pareto k, the leave-one-out density of a run from reweighted draws is unreliable.

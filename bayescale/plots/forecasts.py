@@ -110,7 +110,7 @@ def plot_forecast(
         ax.set_xlim(left, right)
     ax.set(
         xlabel=label_for(x),
-        ylabel=label_for("loss"),
+        ylabel=label_for("loss", forecast.fit.runs.loss_unit),
         title=f"Forecast by {style.name_of_law(forecast.fit)}{forecast.group}"
         + ("\n(shaded: beyond the runs)" if left < largest < right else ""),
     )

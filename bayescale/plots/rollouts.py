@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.errors import BayescaleError, ConvergenceWarning, unknown
-from bayescale.evaluation import AVERAGE, Rollout
+from bayescale.evaluation import Rollout
 from bayescale.evaluation import scores as scoring
 from bayescale.plots import style
 from bayescale.plots.style import label_for, log_axis, loss_axis
@@ -91,7 +91,7 @@ def plot_rollout(
     for ax in grid.flat[len(shown) :]:
         ax.set_visible(False)
     for ax in grid[:, 0]:
-        ax.set_ylabel(label_for("loss"))
+        ax.set_ylabel(label_for("loss", rollout.loss_unit))
     for ax in grid.flat[max(0, len(shown) - columns) : len(shown)]:
         ax.set_xlabel(
             "multiple of the largest fitted run" if column == EXTRAPOLATION else label_for(column)
@@ -219,10 +219,7 @@ def law_to_draw(rollout: Rollout, law: str | None, where: str) -> str:
     available = list(rollout.points["law"].unique())
     if law is not None and law not in available:
         raise BayescaleError(unknown("law in this rollout", law, available), where=where)
-    if law is not None or AVERAGE in available:
-        return law or AVERAGE
-    scores = rollout.summary().set_index("law")["interval_score"]
-    return min(rollout.laws, key=scores.__getitem__)
+    return law or rollout.best
 
 
 def warn_if_not_converged(points: pd.DataFrame) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import bayescale as bs
 from bayescale.evaluation.comparison import average, compare
-from bayescale.evaluation.rollouts import Rollout
+from bayescale.evaluation.rollout_results import Rollout
 from bayescale.forecasting import Average, stacking
 from bayescale.inference.diagnostics import Convergence
 from bayescale.model.specify import design

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -82,11 +84,11 @@ def test_runs_outside_have_another_colour_and_marker(prob, forecast, rolled):
 
 
 def test_axes_are_logarithmic_with_units_and_readable_ticks(ticks, forecast, rolled):
-    (ax,) = plot_rollout(rolled(forecast("power", n=6)))
-    assert (ax.get_xlabel(), ax.get_ylabel()) == (
-        "training compute C (FLOP)",
-        "loss (nats per token)",
-    )
+    made = rolled(forecast("power", n=6))
+    (ax,) = plot_rollout(replace(made, loss_unit="bits per byte"))
+    assert ax.get_ylabel() == "loss (bits per byte)"
+    (ax,) = plot_rollout(made)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("training compute C (FLOP)", "loss")
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
     assert {"1e20", "1e21"} <= set(ticks(ax.xaxis))
     assert [t.get_text() for t in ax.figure.legends[0].get_texts()] == [
