@@ -121,7 +121,7 @@ def plot_fit(
             color=style.GREY,
             linestyle=dash,
             linewidth=1.6,
-            label=published.label,
+            label=f"{published.label}, other tokenizer",
         )
     log_axis(ax.xaxis, column)
     loss_axis(ax.yaxis)
