@@ -13,6 +13,8 @@ from bayescale.data.formats import RawTable
 
 #: Losses of one (N, D) that differ by more than this share are not noise alone.
 SPREAD = 0.02
+#: The same where no column explains the difference: repeated runs differ by up to some percent.
+UNEXPLAINED = 0.05
 #: A loss this many times above a smooth surface of the others belongs to a failed run.
 EXTREME = 1.6
 FAILED = frozenset({"crashed", "failed", "killed", "diverged", "nan", "preempted", "error"})
@@ -130,6 +132,8 @@ def _several_rows(columns, groups, raw: RawTable, others) -> list[str]:
         # A column with many levels must explain more than one with few.
         if explained - 0.02 * levels > share:
             best, share = column, explained - 0.02 * levels
+    if best is None and spread.median() < UNEXPLAINED:
+        return []
     point = ", ".join(c for c in "NDC" if c in columns)
     rows = int(by.size().median())
     text = (
