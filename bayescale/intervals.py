@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.errors import BayescaleError
+from bayescale.errors import BayescaleError, FitError, unknown
 from bayescale.text_tables import UNBROKEN, fits, html_table, text_table
 from bayescale.units import format_count, format_flop
 
 SAMPLE = ("chain", "draw")
 KINDS = ("eti", "hdi")
+ROWS = ("draws", "summary")  # of tidy tables
 CI_PROB = 0.9  # default of all results, tables and plots
 
 
@@ -49,6 +50,12 @@ def defaults(ci_prob: float | None = None, ci_kind: str | None = None) -> tuple[
     if kind not in KINDS:
         raise BayescaleError(f"ci_kind is {kind!r}: it may be {' or '.join(map(repr, KINDS))}")
     return prob, kind
+
+
+def check_rows(of: str) -> None:
+    """Raise an error unless a tidy table is asked for by one of `ROWS`."""
+    if of not in ROWS:
+        raise FitError(unknown("table", of, ROWS), where="to_dataframe")
 
 
 def interval(

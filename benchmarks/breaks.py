@@ -31,7 +31,7 @@ from scipy.stats import binom
 import bayescale as bs
 from bayescale.capabilities.break_evidence import bayes_factors, sample_curve
 from bayescale.capabilities.break_model import PARTICLES, BreakModel, Curve
-from bayescale.capabilities.break_search import Breaks
+from bayescale.capabilities.break_results import Breaks
 from bayescale.capabilities.curve_table import read_curves
 from bayescale.capabilities.likelihoods import Accuracy, Loss
 from bayescale.evaluation.scores import crps, interval_score

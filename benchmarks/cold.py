@@ -1,10 +1,17 @@
-"""Run time of whole processes, from a csv file to a forecast, with imports and compilation.
+"""Run time of whole processes, with imports and compilation: a csv to a forecast, each command.
 
-python benchmarks/cold.py
+    python benchmarks/cold.py [--runs 5] [--only NAME,NAME]
+
+* `cold.csv`: a csv file to a forecast in Python, and the imports alone.
+* `cold_commands.csv`: each command of the command line, in a fresh process.
+
+Run it on a machine without other work. The first process fills the caches of the operating system
+and of numba; it is listed apart.
 """
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import tempfile
@@ -16,6 +23,19 @@ import pandas as pd
 from common import chinchilla240, write
 
 RUNS = 5
+#: Commands by name; {runs}, {tasks}, {fit} and {out} are files and a folder.
+COMMANDS = {
+    "--help": ("--help",),
+    "fit, one law": ("fit", "{runs}", "--law", "chinchilla", "--out", "{fit}", "--overwrite"),
+    "fit, default family": ("fit", "{runs}", "--out", "{fit}", "--overwrite"),
+    "forecast": ("forecast", "{fit}", "--flops", "1e24"),
+    "forecast --plot": ("forecast", "{fit}", "--flops", "1e24", "--plot", "{out}/forecast.png"),
+    "allocate": ("allocate", "{fit}", "--flops", "1e24"),
+    "report": ("report", "{runs}", "--flops", "1e24", "--out", "{out}", "--overwrite"),
+    "rollout": ("rollout", "{runs}", "--above", "1e21"),
+    "hypotheses": ("hypotheses", "{runs}"),
+    "breaks": ("breaks", "{tasks}", "--x", "C", "--y", "loss"),
+}
 
 SCRIPT = """
 import time; started = time.perf_counter()
@@ -25,43 +45,58 @@ print(bs.forecast(fit, N="70B", D="1.4T").summary())
 """
 
 
+def seconds_of(*command: str) -> float:
+    """Wall time of one process."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, *command], check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+def curve() -> pd.DataFrame:
+    """A learning curve of twenty points with a break."""
+    x = np.geomspace(1e18, 1e21, 20)
+    return pd.DataFrame({"C": x, "loss": np.where(x < 3e19, 3.0, 3 * (x / 3e19) ** -0.3)})
+
+
+def row_of(name: str, first: float, later: list[float]) -> tuple:
+    """A row of a table: the first process, then the median and the range of the others."""
+    return (name, first, np.median(later), min(later), max(later))
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--runs", type=int, default=RUNS)
+    parser.add_argument("--only", default=None)
+    given = parser.parse_args()
+    chosen = given.only.split(",") if given.only else list(COMMANDS)
+    columns = ["process", "first", "median", "least", "most"]
     with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder) / "runs.csv")
-        chinchilla240().table[["N", "D", "loss"]].to_csv(path, index=False)
-        seconds = []
-        for seed in range(RUNS + 1):  # the first fills the operating system's and numba's caches
-            started = time.perf_counter()
-            subprocess.run(
-                [sys.executable, "-c", SCRIPT.format(path=path, seed=seed)],
-                check=True,
-                capture_output=True,
-            )
-            seconds.append(time.perf_counter() - started)
-        started = time.perf_counter()
-        subprocess.run([sys.executable, "-c", "import pymc, nutpie, pandas"], check=True)
-        imports = time.perf_counter() - started
-        started = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-m", "bayescale", "--help"], check=True, capture_output=True
-        )
-        help_seconds = time.perf_counter() - started
-    rows = [
-        ("csv to forecast, first process", seconds[0], np.nan, np.nan),
-        (
-            "csv to forecast, later processes",
-            np.median(seconds[1:]),
-            min(seconds[1:]),
-            max(seconds[1:]),
-        ),
-        ("importing pymc, nutpie and pandas alone", imports, np.nan, np.nan),
-        ("bayescale --help", help_seconds, np.nan, np.nan),
-    ]
-    write(
-        pd.DataFrame(rows, columns=["process", "seconds", "least", "most"]),
-        "cold",
-        "Whole processes",
-    )
+        place = Path(folder)
+        files = {"runs": place / "runs.csv", "tasks": place / "curve.csv", "fit": place / "fit.nc",
+                 "out": place / "page"}  # fmt: skip
+        files["out"].mkdir()
+        chinchilla240().table[["N", "D", "loss"]].to_csv(files["runs"], index=False)
+        curve().to_csv(files["tasks"], index=False)
+        if given.only is None:
+            scripts = [
+                SCRIPT.format(path=str(files["runs"]), seed=s) for s in range(given.runs + 1)
+            ]
+            first, *later = [seconds_of("-c", script) for script in scripts]
+            imports = [seconds_of("-c", "import pymc, nutpie, pandas") for _ in range(given.runs)]
+            rows = [row_of("csv to forecast", first, later),
+                    row_of("importing pymc, nutpie and pandas alone", np.nan, imports)]  # fmt: skip
+            write(pd.DataFrame(rows, columns=columns), "cold", "Whole processes")
+        rows = []
+        for name in COMMANDS:
+            words = [word.format(**files) for word in COMMANDS[name]]
+            if name in chosen:
+                first, *later = [
+                    seconds_of("-m", "bayescale", *words) for _ in range(given.runs + 1)
+                ]
+                rows.append(row_of(name, first, later))
+            elif name.startswith("fit"):  # the other commands need the file
+                seconds_of("-m", "bayescale", *words)
+        write(pd.DataFrame(rows, columns=columns), "cold_commands", "Each command, cold")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Links from loss to task accuracy, and breaks (emergence) in curves of scores."""
 
 from bayescale.capabilities.break_forecasts import BreakForecast
-from bayescale.capabilities.break_search import Breaks, breaks
+from bayescale.capabilities.break_results import Breaks
+from bayescale.capabilities.break_search import breaks
 from bayescale.capabilities.emergence import Emergence, emergence
 from bayescale.capabilities.links import Link, link
 from bayescale.capabilities.metric_comparison import MetricTest, metric_test

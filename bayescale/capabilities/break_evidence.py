@@ -157,14 +157,6 @@ KINDS = ("start", "step", "bend")
 START_SHARE, STEP_SHARE, STEP_RANGE, STEP_MARGIN = 0.15, 0.6, 1 / 5, 1 / 10
 INTERVALS = 60  # number of intervals of the grid on which a curve is classified
 
-#: False alarms by metric and number of points: the number of simulated curves with drift and
-#: without breaks that have P(break) > .5, and the number of simulated curves, over all noise
-#: levels of `benchmarks/results/breaks_alarms.csv`.
-FALSE_ALARMS = {
-    "loss": {8: (1, 144), 20: (0, 108), 40: (1, 42), 100: (0, 24)},
-    "accuracy": {8: (0, 96), 20: (0, 72), 40: (0, 28), 100: (0, 16)},
-}
-
 
 def largest_break(model: BreakModel, positions, coefficients) -> pd.DataFrame:
     """The break with the largest change of slope, one row per draw; see `bayescale.Breaks.places`.
@@ -221,50 +213,3 @@ def classify(model: BreakModel, positions, coefficients, locations) -> np.ndarra
     width, margin = round(STEP_RANGE * INTERVALS), round(STEP_MARGIN * INTERVALS)
     within = (change[:, width:] - change[:, :-width])[:, margin:-margin].max(axis=1)
     return np.where(within > STEP_SHARE, "step", np.where(before < START_SHARE, "start", "bend"))
-
-
-def false_alarms(metric: str, n: int) -> tuple[int, int, int]:
-    """False alarms of the benchmark for curves of `n` points.
-
-    Returns
-    -------
-    tuple of int
-        The number of false alarms, the number of simulated curves, and their number of points. The
-        last is the largest simulated number that is at most `n`, or else the smallest.
-    """
-    by_points = FALSE_ALARMS["accuracy" if metric == "accuracy" else "loss"]
-    points = max((k for k in by_points if k <= n), default=min(by_points))
-    return *by_points[points], points
-
-
-def describe(label: str, x: str, p: float, bounds: tuple[float, float], draws: pd.DataFrame) -> str:
-    """One line about one curve: P(break), its numerical error, and the largest break.
-
-    Parameters
-    ----------
-    label, x : str
-        Label of the curve and name of its scale.
-    p : float
-        Probability of a break; NaN if a break cannot be identified.
-    bounds : tuple of float
-        P(break) minus and plus two Monte Carlo standard errors.
-    draws : DataFrame
-        As returned by `bayescale.Breaks.places`.
-    """
-    if np.isnan(p):
-        return f"  {label}: P(break) - (fewer than 6 different {x})"
-    line = f"  {label}: P(break) {p:.2f}"
-    if bounds[0] < 0.5 < bounds[1]:
-        line += (
-            f" (numerical error: {bounds[0]:.2f} to {bounds[1]:.2f}; use more particles to "
-            "reduce it)"
-        )
-    if p > 0.5:
-        low, middle, high = np.quantile(draws["x"], [0.05, 0.5, 0.95])
-        kind = draws["kind"].mode()[0]
-        line += (
-            f", a {kind} at {x} {middle:.2g} (90 %: {low:.2g} to {high:.2g}), "
-            f"slope {draws['before'].median():.2g} before and "
-            f"{draws['after'].median():.2g} after"
-        )
-    return line

@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.capabilities.break_model import Curve
-from bayescale.capabilities.break_search import Breaks
+from bayescale.capabilities.break_results import Breaks
 from bayescale.errors import RunsError, unknown
 from bayescale.forecasting import PredictiveDraws, forecast
 from bayescale.intervals import SAMPLE

@@ -210,7 +210,7 @@ class LinkPlan:
         return tuple(sorted(set(self.table["member"]))) if self.groups else ()
 
     def position(self, value):
-        """Minus the loss in nats, or the log of compute. Higher values are better."""
+        """Minus the loss, or the log of compute. Higher values are better."""
         return np.log(value) if self.form.along == "C" else -1.0 * value
 
     @cached_property

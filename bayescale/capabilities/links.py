@@ -111,7 +111,7 @@ class Link(Storable):
             * ``floor``: the accuracy of a model without the skill;
             * ``threshold``: the loss (for ``"direct"``: the training FLOP) at which the accuracy is
               midway between floor and top; for ``"hinge"``, that at which the rise begins;
-            * ``slope``: the rise at the threshold per nat (for ``"direct"``: per e-fold of
+            * ``slope``: the rise at the threshold per unit of loss (for ``"direct"``: per e-fold of
               compute). With the share (accuracy - floor) / (top - floor), it is in log odds of the
               share for ``"logistic"`` and ``"direct"``, in the log of the share for ``"gadre"``,
               and in the share for ``"hinge"``;
@@ -228,8 +228,8 @@ def link(
         losses must be measured like those of the table. With None, tasks can only be forecast from
         known losses.
     results : pandas.DataFrame
-        Results on tasks, one row for each run and task: ``loss`` in nats per token (for
-        ``"direct"``: ``C`` in FLOP), and the columns named below.
+        Results on tasks, one row for each run and task: ``loss`` (for ``"direct"``: ``C`` in FLOP),
+        and the columns named below.
     kind : {"logistic", "gadre", "hinge", "direct"}
         The form of the rise of accuracy as the loss decreases. ``"logistic"``: a sigmoid.
         ``"gadre"``: an exponential (Gadre et al. 2024, arXiv:2403.08540), bounded by 1.

@@ -41,8 +41,9 @@ class TaskForecast(PredictiveDraws):
         Shares of correct answers, dims (chain, draw, point, task). ``mean``: the expected accuracy
         at a forecast or known loss. ``accuracy``: the measured accuracy of a new run, with the
         scatter between runs and the binomial noise. ``at_loss``: ``mean`` at the median of the
-        loss. Also ``loss`` in nats per token, dims (chain, draw, point): the losses at which the
-        link is evaluated. Coordinates of ``point``: the columns of the points, and ``group``.
+        loss. Also ``loss`` in the unit of the runs, dims (chain, draw, point): the losses at
+        which the link is evaluated. Coordinates of ``point``: the columns of the points, and
+        ``group``.
     link : Link
         The link that was used.
     random_seed : int
@@ -105,8 +106,8 @@ def forecast_tasks(
         Parameters, tokens and training FLOP, as in `bayescale.forecast`: any two of them, or `C`
         alone for the best split.
     loss : float or array_like, optional
-        Measured losses in nats per token, used instead of forecasts. The only uncertainty is then
-        that of the link and the measurement of accuracy.
+        Measured losses in the unit of the runs, used instead of forecasts. The only uncertainty is
+        then that of the link and the measurement of accuracy.
     group : str, array_like of str, or mapping, optional
         Fitted groups: one for all points, or one for each point. One run with several groups gives
         one point for each group. None stands for a new group, drawn from the population.

@@ -17,6 +17,7 @@ from bayescale.cli.options import (
     DropMissing,
     Group,
     Groups,
+    KeepBest,
     LossUnit,
     Plot,
     Quiet,
@@ -38,6 +39,7 @@ def rollout(
     columns: Columns = None,
     drop_missing: DropMissing = False,
     loss_unit: LossUnit = None,
+    keep_best: KeepBest = False,
     seed: Seed = 1,
     draws: Draws = 500,
     csv: Csv = None,
@@ -54,7 +56,7 @@ def rollout(
     names = options.names(groups)
     labels = tuple(dict.fromkeys([*(names or ()), *([each] if each else [])]))
     result = evaluate(
-        options.read_runs(table, labels, columns, drop_missing, loss_unit),
+        options.read_runs(table, labels, columns, drop_missing, loss_unit, keep_best),
         options.names(laws),
         above=options.names(above),
         column=column,
@@ -76,7 +78,7 @@ def rollout(
         {"rollout": result.summary().to_dict("records")},
         seed=result.random_seed,
         as_json=as_json,
-        headline=tables.coverage_in_words(result),
+        headline=result.bottom_line(),
         notes=result.notes,
         files=files,
     )
@@ -96,6 +98,7 @@ def hypotheses(
     columns: Columns = None,
     drop_missing: DropMissing = False,
     loss_unit: LossUnit = None,
+    keep_best: KeepBest = False,
     out: Annotated[
         Path | None,
         typer.Option("--plot", "--out", help="file for a plot of the exponents: png, pdf or svg"),
@@ -117,7 +120,7 @@ def hypotheses(
 
     names = options.names(groups)
     result = compare(
-        options.read_runs(table, names, columns, drop_missing, loss_unit),
+        options.read_runs(table, names, columns, drop_missing, loss_unit, keep_best),
         options.names(laws),
         above=thresholds,
         groups=names,
@@ -143,7 +146,7 @@ def hypotheses(
         },
         seed=next(iter(result.fits.values())).random_seed,
         as_json=as_json,
-        headline=result.verdict,
+        headline=result.bottom_line(ci_prob),
         fits=result.fits.values(),
         notes=result.notes,
         files=files,

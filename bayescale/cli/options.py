@@ -37,6 +37,10 @@ Columns = Annotated[
 DropMissing = Annotated[
     bool, typer.Option("--drop-missing", help="leave out rows with missing values")
 ]
+KeepBest = Annotated[
+    bool,
+    typer.Option("--keep-best", help="keep the run of lowest loss of each (N, D, C) and group"),
+]
 LossUnit = Annotated[
     str | None, typer.Option("--loss-unit", help="unit of the loss: 'nats per token'")
 ]
@@ -192,6 +196,7 @@ def read_runs(
     columns: str | None,
     drop_missing: bool = False,
     loss_unit: str | None = None,
+    keep_best: bool = False,
 ) -> Runs:
     """The runs in a file, with the columns that ``--columns`` names; prints what was read."""
     from bayescale.data import Runs, for_command_line
@@ -202,7 +207,12 @@ def read_runs(
         raise BayescaleError(problems, where="--columns")
     with for_command_line():
         runs = Runs.read(
-            table, groups=labels, columns=named, drop_missing=drop_missing, loss_unit=loss_unit
+            table,
+            groups=labels,
+            columns=named,
+            drop_missing=drop_missing,
+            loss_unit=loss_unit,
+            keep_best=keep_best,
         )
     if any(quantity != column for quantity, column in runs.mapping.items()):
         typer.echo(f"read {runs.how_read}", err=True)

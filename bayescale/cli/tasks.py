@@ -74,7 +74,8 @@ def breaks(
         {"breaks": result.summary(ci_prob).reset_index().to_dict("records")},
         seed=result.random_seed,
         as_json=as_json,
-        notes=result.notes,
+        headline=result.bottom_line(ci_prob),
+        notes=result.cautions(ci_prob)[1:],
         files=files,
     )
 

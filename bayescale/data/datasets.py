@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bayescale.errors import RunsError, unknown
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 BUNDLED = ("openlm",)
@@ -143,3 +144,23 @@ def _long(wide: pd.DataFrame, name: str, labels: list[str], measured: list[str])
     id_columns = [*labels, "N", "D", "C", *measured]
     long = wide.melt(id_columns, list(facts["task"]), "task", "accuracy").dropna(subset="accuracy")
     return long.merge(facts[["task", "n_questions", "chance"]], on="task", how="left")
+
+
+def without_highest(loss: pd.Series, drop: bool) -> tuple[np.ndarray, str]:
+    """Which runs of Hoffmann et al. to keep, and a note on the five of highest loss.
+
+    Parameters
+    ----------
+    loss : pandas.Series
+    drop : bool
+        Leave the five runs out.
+    """
+    highest = (loss.rank(ascending=False) <= 5).to_numpy()
+    losses = ", ".join(f"{v:.2f}" for v in sorted(loss[highest]))
+    if drop:
+        note = f"left out the five runs of highest loss ({losses}), as Besiroglu et al. do"
+        return ~highest, note
+    return highest | ~highest, (
+        f"the five runs of highest loss ({losses}) are kept; Besiroglu et al. leave them "
+        "out: drop_outliers=True does the same"
+    )

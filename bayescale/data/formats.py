@@ -18,9 +18,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bayescale.data import frames
 from bayescale.errors import RunsError
 
-READ = "csv, tsv, markdown, JSON, JSON lines, parquet, Excel (.xlsx), each also as .gz"
+READ = "csv, tsv, markdown, JSON, JSON lines, parquet, Excel (.xlsx), each also as .gz, trackio"
 PARQUET, EXCEL = (".parquet", ".pq"), (".xlsx", ".xlsm")
 DELIMITERS = ",;\t|"
 MISSING = frozenset({"", "na", "n/a", "nan", "nat", "null", "none", "-", "--", "<na>"})
@@ -94,6 +95,8 @@ def read(path: str | Path) -> RawTable:
         return RawTable(_parquet(content, where), "row", where)
     if suffix in (*EXCEL, ".xls"):
         return _excel(content, suffix, where)
+    if content.startswith(frames.SQLITE):
+        return RawTable(frames.of_trackio(path).astype(object), "row", where)
     text, notes = _decoded(content, where)
     return replace(_text(text, suffix, where), notes=notes)
 

@@ -13,11 +13,11 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from bayescale.data import datasets, formats
+from bayescale.data import datasets, formats, frames, wording
 from bayescale.data.counting import restated
-from bayescale.data.validation import CANONICAL, NUMERIC, validate
-from bayescale.errors import RunsError, RunsWarning, unknown
-from bayescale.units import FLOP_PER_PARAMETER_TOKEN, format_count, format_flop
+from bayescale.data.validation import CANONICAL, named_columns, validate
+from bayescale.errors import RunsError, RunsWarning
+from bayescale.units import FLOP_PER_PARAMETER_TOKEN, format_count
 
 LABELS = ("integer", "floating", "string")  # types of index labels that JSON preserves
 
@@ -77,6 +77,7 @@ class Runs:
         columns: Mapping[str, str] | None = None,
         loss_unit: str | None = None,
         drop_missing: bool = False,
+        keep_best: bool = False,
         **quantities: str | None,
     ) -> Runs:
         """Read a table of runs from a file: csv, markdown, JSON, parquet, Excel, and others.
@@ -97,6 +98,9 @@ class Runs:
             The unit of the loss, such as ``"nats per token"``; guessed from names by default.
         drop_missing : bool
             Leave out rows with missing values, and note them.
+        keep_best : bool
+            Of the runs of each (N, D, C) and group keep that of lowest loss, as in a sweep of other
+            settings, and note how many are left out.
         **quantities : str
             Shorthand for `columns`: ``N="params_m*1e6"``.
 
@@ -117,8 +121,8 @@ class Runs:
         >>> Runs.read(path).table["C"].tolist()
         [8.4e+17, 1.2e+20, 5.88e+21]
         """
-        named = _named(columns, quantities, str(path))
-        return cls._validated(formats.read(path), groups, named, loss_unit, drop_missing)
+        named = named_columns(columns, quantities, str(path))
+        return cls._validated(formats.read(path), groups, named, loss_unit, drop_missing, keep_best)
 
     @classmethod
     def from_frame(
@@ -130,6 +134,7 @@ class Runs:
         columns: Mapping[str, str] | None = None,
         loss_unit: str | None = None,
         drop_missing: bool = False,
+        keep_best: bool = False,
         **quantities: str,
     ) -> Runs:
         """Make runs from a DataFrame; checks and keywords are those of `Runs.read`.
@@ -142,7 +147,7 @@ class Runs:
             Columns that label groups.
         source : str
             Name of the table in messages.
-        columns, loss_unit, drop_missing, **quantities
+        columns, loss_unit, drop_missing, keep_best, **quantities
             As in `Runs.read`.
 
         Returns
@@ -162,8 +167,8 @@ class Runs:
         >>> Runs.from_frame(frame).table["N"].tolist()
         [70000000.0, 1000000000.0, 7000000000.0]
         """
-        frame = _as_pandas(frame, source)
-        named = _named(columns, quantities, source)
+        frame = frames.as_pandas(frame, source)
+        named = named_columns(columns, quantities, source)
         if frame.columns.duplicated().any():
             twice = frame.columns[frame.columns.duplicated()].unique()
             raise RunsError([f"column {c!r} appears more than once" for c in twice], where=source)
@@ -172,7 +177,57 @@ class Runs:
         if not cells.index.is_unique or cells.index.inferred_type not in LABELS:
             cells = cells.reset_index(drop=True)
         raw = formats.RawTable(cells, "row", source)
-        return cls._validated(raw, groups, named, loss_unit, drop_missing)
+        return cls._validated(raw, groups, named, loss_unit, drop_missing, keep_best)
+
+    @classmethod
+    def from_wandb(cls, source, **options) -> Runs:
+        """Runs of a Weights & Biases project: the last logged values of each run, with its config.
+
+        Parameters
+        ----------
+        source : str, Path or iterable
+            A table that was exported, ``"entity/project"``, or runs of ``wandb.Api().runs(...)``.
+            The last two need wandb.
+        **options
+            The keywords of `read`: ``groups``, ``columns``, ``loss_unit``, ``drop_missing``, ...
+        """
+        return cls._tracked(source, frames.of_wandb, "the wandb project", options)
+
+    @classmethod
+    def from_mlflow(cls, source, **options) -> Runs:
+        """Runs of an MLflow experiment: the last logged values of each run, with its parameters.
+
+        Parameters
+        ----------
+        source : str, Path or DataFrame
+            A file of ``mlflow experiments csv``, the name of an experiment (this needs MLflow), or
+            the DataFrame of ``mlflow.search_runs``.
+        **options
+            The keywords of `read`.
+        """
+        return cls._tracked(source, frames.of_mlflow, "the MLflow experiment", options)
+
+    @classmethod
+    def from_trackio(cls, source: str | Path, **options) -> Runs:
+        """Runs of a trackio project: every logged step is a checkpoint of its run.
+
+        Parameters
+        ----------
+        source : str or Path
+            The database of a project (``project.db``), or its name (this needs trackio).
+        **options
+            The keywords of `read`.
+        """
+        is_file = Path(source).is_file()
+        return cls.read(source if is_file else frames.trackio_project(str(source)), **options)
+
+    @classmethod
+    def _tracked(cls, source, frame_of, what: str, options: dict) -> Runs:
+        """Runs from a file, or from what a tracking tool holds."""
+        if isinstance(source, Path) or (isinstance(source, str) and Path(source).is_file()):
+            return cls.read(source, **options)
+        name = f"{what} {source}" if isinstance(source, str) else what
+        return cls.from_frame(frame_of(source), source=name, **options)
 
     @classmethod
     def example(cls, name: str, *, drop_outliers: bool = False) -> Runs:
@@ -199,29 +254,17 @@ class Runs:
         """
         datasets.check_name(name)
         if name == "openlm":
-            runs = cls.read(
-                datasets.bundled("openlm.csv"),
-                groups="dataset",
-                loss="loss",
-                loss_unit="nats per token",
-            )
+            runs = cls.read(datasets.bundled("openlm.csv"), groups="dataset", loss="loss",
+                            loss_unit="nats per token")  # fmt: skip
             return replace(runs, source="example 'openlm'")
         runs = cls.read(datasets.fetch_chinchilla(), loss_unit="nats per token")
         runs = replace(runs, source="example 'chinchilla'")
-        highest = runs.table["loss"].rank(ascending=False) <= 5
-        losses = ", ".join(f"{v:.2f}" for v in sorted(runs.table["loss"][highest]))
-        if drop_outliers:
-            note = f"left out the five runs of highest loss ({losses}), as Besiroglu et al. do"
-            return replace(runs[~highest], notes=(*runs.notes, note))
-        note = (
-            f"the five runs of highest loss ({losses}) are kept; Besiroglu et al. leave them "
-            "out: drop_outliers=True does the same"
-        )
-        return replace(runs, notes=(*runs.notes, note))
+        kept, note = datasets.without_highest(runs.table["loss"], drop_outliers)
+        return replace(runs[kept], notes=(*runs.notes, note))
 
     @classmethod
-    def _validated(cls, raw, groups, named, loss_unit, drop_missing) -> Runs:
-        checked = validate(raw, groups, named, loss_unit, drop_missing)
+    def _validated(cls, raw, groups, named, loss_unit, drop_missing, keep_best) -> Runs:
+        checked = validate(raw, groups, named, loss_unit, drop_missing, keep_best)
         for note in checked.notes:
             warnings.warn(f"{raw.source}: {note}", RunsWarning, stacklevel=3)
         return cls(
@@ -317,9 +360,7 @@ class Runs:
     @property
     def how_read(self) -> str:
         """What was read as what, and in which unit: ``N from params_m (m), ...``."""
-        parts = [f"{quantity} from {column}" for quantity, column in self.mapping.items()]
-        unit = f"; the unit of the loss is {self.loss_unit}" if self.loss_unit else ""
-        return f"{', '.join(parts)}{unit}"
+        return wording.how_read(self.mapping, self.loss_unit)
 
     def __contains__(self, column: str) -> bool:
         return column in self.table.columns
@@ -398,48 +439,4 @@ class Runs:
         self.__dict__.update(state, mapping=MappingProxyType(state["mapping"]))
 
     def __repr__(self) -> str:
-        def span(column, write):
-            values = self.table[column]
-            return f"{column} {write(values.min())} to {write(values.max())}"
-
-        spans = [
-            span(c, w)
-            for c, w in (("N", format_count), ("D", format_count), ("C", format_flop))
-            if c in self
-        ]
-        spans.append(span("loss", "{:.3g}".format))
-        lines = [f"<{len(self)} runs from {self.source}>", "  " + ", ".join(spans)]
-        for g in self.groups:
-            counts = self.table[g].value_counts(sort=False)
-            lines.append(f"  {g}: " + ", ".join(f"{k} ({n})" for k, n in counts.items()))
-        read = ", ".join(f"{q} = {c!r}" for q, c in self.mapping.items())
-        lines.append(f"  read {read}; {self.convention}" if read else f"  {self.convention}")
-        return "\n".join([*lines, *(f"  note: {n}" for n in self.notes)])
-
-
-def _named(columns, quantities, where: str) -> dict:
-    """The columns that the user named, by quantity."""
-    named = {**(columns or {}), **quantities}
-    allowed = {*NUMERIC, "series"}
-    if strange := [n for n in named if n not in allowed]:
-        raise RunsError(
-            [unknown("column keyword", n, sorted(allowed)) for n in strange], where=where
-        )
-    return named
-
-
-def _as_pandas(frame, source: str) -> pd.DataFrame:
-    """A DataFrame of pandas, polars, pyarrow or another library that narwhals reads."""
-    if isinstance(frame, pd.DataFrame):
-        return frame
-    import narwhals
-
-    try:
-        eager = narwhals.from_native(frame, eager_only=True)
-        return pd.DataFrame({c: eager[c].to_list() for c in eager.columns})
-    except TypeError:
-        raise RunsError(
-            f"expected a pandas DataFrame, got {type(frame).__name__}: for a file use "
-            "Runs.read(path)",
-            where=source,
-        ) from None
+        return wording.described(self)

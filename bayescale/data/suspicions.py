@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,8 @@ from bayescale.data.formats import RawTable
 
 #: Losses of one (N, D) that differ by more than this share are not noise alone.
 SPREAD = 0.02
+#: The same where no column explains the difference: repeated runs differ by up to some percent.
+UNEXPLAINED = 0.05
 #: A loss this many times above a smooth surface of the others belongs to a failed run.
 EXTREME = 1.6
 FAILED = frozenset({"crashed", "failed", "killed", "diverged", "nan", "preempted", "error"})
@@ -88,6 +91,24 @@ def _extreme(columns, groups, raw: RawTable) -> list[str]:
     ]
 
 
+def best_rows(
+    columns: dict, groups: tuple[str, ...], raw: RawTable
+) -> tuple[dict, RawTable, list[str]]:
+    """The row of lowest loss of each point, group and series, and a note on the others."""
+    keys = [k for k in (*"NDC", *groups, "series") if k in columns]
+    frame = pd.DataFrame({k: np.asarray(columns[k]) for k in (*keys, "loss")})
+    best = frame.groupby(keys, sort=False)["loss"].idxmin()
+    keep = frame.index.isin(best)
+    if keep.all():
+        return columns, raw, []
+    note = (
+        f"kept the row of lowest loss of each ({', '.join(keys)}) and left out "
+        f"{int((~keep).sum())} row(s)"
+    )
+    kept = {k: np.asarray(v)[keep] for k, v in columns.items()}
+    return kept, replace(raw, cells=raw.cells[keep]), [note]
+
+
 def _several_rows(columns, groups, raw: RawTable, others) -> list[str]:
     """A note on losses of one point that differ by more than noise, and what may explain it."""
     keys = pd.DataFrame({k: np.asarray(columns[k]) for k in (*"NDC", *groups) if k in columns})
@@ -111,6 +132,8 @@ def _several_rows(columns, groups, raw: RawTable, others) -> list[str]:
         # A column with many levels must explain more than one with few.
         if explained - 0.02 * levels > share:
             best, share = column, explained - 0.02 * levels
+    if best is None and spread.median() < UNEXPLAINED:
+        return []
     point = ", ".join(c for c in "NDC" if c in columns)
     rows = int(by.size().median())
     text = (
@@ -126,11 +149,14 @@ def _several_rows(columns, groups, raw: RawTable, others) -> list[str]:
     ]
     if best is not None:
         return [
-            f"{text}: is {best!r} a group? Then pass {remedies.option('groups', str(best))}; in "
-            "a sweep of settings, keep the row of lowest loss"
+            f"{text}: is {best!r} a group? Then pass {remedies.option('groups', str(best))}; for "
+            f"a sweep of settings, {remedies.option('keep_best')} keeps the row of lowest loss"
         ]
     named = f" (columns that differ: {', '.join(map(str, varies[:8]))})" if varies else ""
-    return [f"{text}{named}: name the group column, or in a sweep keep the row of lowest loss"]
+    return [
+        f"{text}{named}: name the group column ({remedies.option('groups', '...')}); "
+        f"for a sweep of settings, {remedies.option('keep_best')} keeps the row of lowest loss"
+    ]
 
 
 def _proportional(columns, raw: RawTable, others) -> list[str]:

@@ -56,7 +56,12 @@ class Checked:
 
 
 def validate(
-    raw: formats.RawTable, groups, named: dict, loss_unit: str | None, drop_missing: bool
+    raw: formats.RawTable,
+    groups,
+    named: dict,
+    loss_unit: str | None,
+    drop_missing: bool,
+    keep_best: bool = False,
 ) -> Checked:
     """Check a table of runs.
 
@@ -71,6 +76,8 @@ def validate(
         The unit of the loss; guessed from the name of its column by default.
     drop_missing : bool
         Leave out rows with missing values of a quantity, and note them.
+    keep_best : bool
+        Keep the row of lowest loss of each point and group, and note how many are left out.
 
     Raises
     ------
@@ -120,6 +127,9 @@ def validate(
             raise RunsError(problems, where=raw.source)
         if problems := _implausible(columns, given, stated) + _sums(columns, matched):
             raise RunsError(problems, where=raw.source)
+    if keep_best:
+        columns, raw, kept = suspicions.best_rows(columns, groups, raw)
+        notes += kept
     used = {c for s in matched.sources.values() for c, _ in s.factors}
     notes = [*raw.notes, *matched.notes, *(left_out if drop_missing else []), *notes]
     notes += suspicions.cautions(columns, groups, raw, used)
@@ -249,6 +259,17 @@ def _sums(columns, matched) -> list[str]:
         f"a sum, such as {remedies.column('loss', f'{column}/1e6')}, else pass "
         f"{remedies.column('loss', f'{column}*1')}"
     ]
+
+
+def named_columns(columns, quantities, where: str) -> dict:
+    """The columns that the user named, by quantity."""
+    named = {**(columns or {}), **quantities}
+    allowed = {*NUMERIC, "series"}
+    if strange := [n for n in named if n not in allowed]:
+        raise RunsError(
+            [unknown("column keyword", n, sorted(allowed)) for n in strange], where=where
+        )
+    return named
 
 
 def as_names(groups: str | Sequence[str] | None) -> tuple[str, ...]:

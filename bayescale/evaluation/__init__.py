@@ -6,7 +6,8 @@ from bayescale.evaluation.comparison import Comparison, average, compare
 from bayescale.evaluation.ensembles import ensemble
 from bayescale.evaluation.hypothesis_comparison import Hypotheses, hypotheses
 from bayescale.evaluation.jobs import BAYESCALE
-from bayescale.evaluation.rollouts import AVERAGE, DISTANCES, Rollout, rollout
+from bayescale.evaluation.rollout_results import AVERAGE, DISTANCES, Rollout
+from bayescale.evaluation.rollouts import rollout
 from bayescale.evaluation.sbc import Calibration, calibrate, envelope
 
 __all__ = [

@@ -17,7 +17,7 @@ from bayescale.forecasting import Average, named, other_runs, stacking, warn_if_
 from bayescale.model import Fit
 
 if TYPE_CHECKING:
-    from bayescale.evaluation.rollouts import Rollout
+    from bayescale.evaluation.rollout_results import Rollout
 
 #: The sources of weights, in words.
 SOURCES = {"rollout": "the rollout", "loo": "LOO", "evidence": f"evidence to the power {POWER:g}"}

@@ -188,3 +188,15 @@ def _fitted(member: _Member) -> Fit:
         fitted.check()
         fitted.evidence  # noqa: B018 - computed where the fit is made
     return fitted
+
+
+def without_evidence(fits: Mapping[str, Fit]) -> list[str]:
+    """Names of the fits whose evidence is not known."""
+    return [name for name, fit in fits.items() if not np.isfinite(fit.evidence.log)]
+
+
+def source_of_weights(fits: Mapping[str, Fit], rolled) -> str:
+    """What the weights of laws are computed from: the rollout, the evidence, or else LOO."""
+    if rolled is not None:
+        return "rollout"
+    return "loo" if without_evidence(fits) else "evidence"

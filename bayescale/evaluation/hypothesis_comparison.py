@@ -13,6 +13,7 @@ import xarray as xr
 
 from bayescale.data import Runs, RunsLike, as_runs
 from bayescale.errors import FitError
+from bayescale.evaluation import verdicts
 from bayescale.evaluation.claims import (
     LARGE,
     density_ratio,
@@ -20,33 +21,27 @@ from bayescale.evaluation.claims import (
     has_q,
     probabilities,
 )
-from bayescale.evaluation.comparison import (
-    SOURCES,
-    Comparison,
-    average,
-    compare,
-    not_converged,
-)
+from bayescale.evaluation.comparison import Comparison, average, compare
 from bayescale.evaluation.contenders import Priors, check_priors, contenders, priors_of
 from bayescale.evaluation.decisive_run import decisive_run
-from bayescale.evaluation.ensembles import evidence_weights
+from bayescale.evaluation.ensembles import evidence_weights, source_of_weights, without_evidence
 from bayescale.evaluation.rollouts import rollout
 from bayescale.forecasting import (
     Average,
+    answer_html,
     best_split,
+    main_reason,
     regret,
     warn_if_any_failed,
 )
 from bayescale.inference import quiet, run_all
-from bayescale.intervals import defaults, table
+from bayescale.intervals import Summary, check_rows, defaults, table
 from bayescale.laws import Law
 from bayescale.model import Fit, design, fit, settle_groups
 from bayescale.seeds import settle_seed
-from bayescale.units import as_counts, format_count
+from bayescale.units import as_counts
 
 CONTENDERS = ("kaplan", "kaplan_floor", "chinchilla", "skaling")
-#: A law of less weight hardly changes the average exponent.
-NEGLIGIBLE = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +144,65 @@ class Hypotheses:
                 if name in self.fits and p in self.fits[name].posterior:
                     row[p] = float(self.fits[name].posterior[p].median())
             rows[name] = row
-        return pd.DataFrame(rows).T.rename_axis("law")
+        return Summary(pd.DataFrame(rows).T.rename_axis("law"))
+
+    def bottom_line(self, ci_prob: float | None = None) -> str:
+        """Which law the runs support, and the main reason for doubt, or else the decisive run.
+
+        Parameters
+        ----------
+        ci_prob : float, optional
+            Probability of the interval of the average exponent; 0.9 by default.
+        """
+        supported = self.verdict.split("\n")[0]
+        if ci_prob is not None and "average" in self.exponents:
+            supported = verdicts.supported(
+                self.comparison.verdict,
+                self.exponents,
+                self.probabilities,
+                self.comparison.method,
+                ci_prob,
+            )
+        decisive = self.verdict.partition("\n")[2]
+        return f"{supported} {main_reason(self.cautions(), decisive)}"
+
+    def cautions(self, ci_prob: float | None = None) -> tuple[str, ...]:
+        """Reasons to doubt the comparison: failed checks first. None depends on `ci_prob`."""
+        failed = [n for n in self.notes if "failed its check" in n]
+        return (*failed, *(n for n in self.notes if n not in failed))
+
+    def to_dataframe(self, of: str = "draws", ci_prob: float | None = None) -> pd.DataFrame:
+        """A tidy table of the exponents: their draws, or medians and intervals.
+
+        Parameters
+        ----------
+        of : {"draws", "summary"}
+            One row for each law and draw, or one row for each law.
+        ci_prob : float, optional
+            Probability of the intervals; 0.9 by default.
+
+        Returns
+        -------
+        pandas.DataFrame
+            For ``"draws"``: ``chain``, ``draw``, ``law`` and ``a``. For ``"summary"``: ``law``,
+            ``variable``, ``median``, ``lower``, ``upper``, ``ci_prob`` and ``ci_kind``. Numbers are
+            not rounded.
+        """
+        check_rows(of)
+        frames = []
+        for law, draws in self.exponents.items():
+            if of == "draws":
+                frame = draws.reset_coords(drop=True).rename("a").to_dataframe().reset_index()
+                frames.append(frame.assign(law=law)[["chain", "draw", "law", "a"]])
+            else:
+                prob, kind = defaults(ci_prob)
+                row = table(draws, "median", prob, kind).set_axis(
+                    ["median", "lower", "upper"], axis=1
+                )
+                row.insert(0, "variable", "a")
+                row.insert(0, "law", law)
+                frames.append(row.assign(ci_prob=prob, ci_kind=kind))
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
     def deadweight(
         self,
@@ -200,12 +253,19 @@ class Hypotheses:
 
     def __repr__(self) -> str:
         claims = [f"P({claim}) = {p:.2f}" for claim, p in self.probabilities.items()]
+        decisive = self.verdict.partition("\n")[2]
         lines = [
+            self.bottom_line(),
             f"<Hypotheses: {len(self.fits)} laws on {len(self._runs)} runs>",
-            *(f"  {sentence}" for sentence in self.verdict.split("\n")),
+            *([f"  {decisive}"] if decisive and self.cautions() else []),
             "  " + ", ".join(claims),
         ]
-        return "\n".join([*lines, *(f"  note: {n}" for n in self.notes)])
+        return "\n".join([*lines, *(f"  note: {n}" for n in self.cautions()[1:])])
+
+    def _repr_html_(self) -> str:
+        with quiet:  # failed checks are named in the answer
+            shown = self.summary()._repr_html_()
+        return answer_html(self.bottom_line(), shown, self.cautions()[1:])
 
     @property
     def _runs(self) -> Runs:
@@ -364,7 +424,7 @@ def hypotheses(
         )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        compared = compare(fits, rolled, _method(fits, rolled))
+        compared = compare(fits, rolled, source_of_weights(fits, rolled))
     for warning in caught:
         warnings.warn(str(warning.message), warning.category, stacklevel=2)
     draws_of_a, notes = exponents(compared, C, group)
@@ -374,7 +434,7 @@ def hypotheses(
     if compared.method == "loo":
         notes.append(
             "weights are those of LOO, because the evidence is not known under "
-            f"{', '.join(_without_evidence(fits))}"
+            f"{', '.join(without_evidence(fits))}"
         )
     notes += [
         f"{name} failed its check: its figures are unreliable; see fits[{name!r}].check()"
@@ -387,56 +447,8 @@ def hypotheses(
         claims,
         ratio,
         decides,
-        _verdict(compared, draws_of_a, claims, decides),
+        verdicts.verdict(compared, draws_of_a, claims, decides),
         C,
         group,
         (*compared.notes, *notes),
     )
-
-
-def _method(fits: Mapping[str, Fit], rolled) -> str:
-    """The source of the weights: the rollout, the evidence, or else leave-one-out."""
-    if rolled is not None:
-        return "rollout"
-    return "loo" if _without_evidence(fits) else "evidence"
-
-
-def _without_evidence(fits: Mapping[str, Fit]) -> list[str]:
-    return [name for name, fit in fits.items() if not np.isfinite(fit.evidence.log)]
-
-
-def _verdict(compared: Comparison, exponents, probabilities, decides) -> str:
-    """Which law the runs support, and which run could change that.
-
-    The average exponent depends on every fit of more than negligible weight, and the run on the two
-    best fits. No verdict is drawn if the chains of one of these fits did not converge.
-    """
-    best, second = list(compared.table.index[:2])
-    weighted = {n: f for n, f in compared.fits.items() if compared.weights[n] > NEGLIGIBLE}
-    if failed := not_converged({**weighted, **{n: compared.fits[n] for n in (best, second)}}):
-        return (
-            "No verdict can be drawn, because chains did not converge: "
-            f"{'; '.join(failed.values())}.\n"
-            "Sample these fits again with more draws and tune, or leave their laws out."
-        )
-    first = compared.verdict
-    if "average" in exponents:
-        middle, low, high = table(exponents["average"], "a").iloc[0]
-        first = (
-            f"{first.rstrip('.')}; averaged with weights by {SOURCES[compared.method]}, N* ~ C^a "
-            f"with a = {middle:.2f} ({100 * defaults()[0]:g} %: {low:.2f} to {high:.2f}), "
-            f"P(a > {LARGE}) = {probabilities[f'a > {LARGE}']:.2f}."
-        )
-    if not decides:
-        return (
-            f"{first}\nRuns far from the present ones, in size and in tokens per parameter, could "
-            "change it; no single one can be named for these laws or without a group."
-        )
-    run = f"{format_count(decides['N'])} parameters on {format_count(decides['D'])} tokens"
-    expected = (
-        f"{best} expects a loss of {decides[best]:.2f} and {second} {decides[second]:.2f}, "
-        f"{decides['apart']:.1f} standard deviations of a new run apart"
-    )
-    if decides["apart"] < 1:
-        return f"{first}\nNo single run within reach could change it: even at {run} {expected}."
-    return f"{first}\nA run of {run} could change it: there {expected}."

@@ -21,7 +21,10 @@ import xarray as xr
 from bayescale import laws
 from bayescale.data import RunsLike, as_runs
 from bayescale.errors import FitError
+from bayescale.evaluation.wording import BY_CHANCE, NO_DOUBT, binomial_tail
+from bayescale.forecasting import answer_html, main_reason
 from bayescale.inference import flatten, run_all
+from bayescale.intervals import Summary, check_rows, defaults
 from bayescale.laws import Law
 from bayescale.model import Design, design, draw_prior, sample_design, simulate_design
 from bayescale.priors import Prior
@@ -31,6 +34,8 @@ from bayescale.seeds import settle_seed
 RANK_DRAWS = 500
 #: Largest ratio of a simulated loss to the typical loss of the runs, or its inverse.
 LARGEST = 1e30
+#: With fewer tables, a calibration shows only gross errors.
+ENOUGH_TABLES = 200
 #: Number of simulations for a simultaneous band.
 BAND_SIMULATIONS = 2000
 
@@ -81,22 +86,86 @@ class Calibration:
             intervals, and ``inside``, whether the empirical distribution of the ranks lies inside
             the band. With correct posteriors, one scalar in twenty is not inside a 95 % band.
         """
-        return pd.DataFrame(
-            {
-                "coverage50": self.coverage(0.5),
-                "coverage90": self.coverage(0.9),
-                "inside": {c: is_inside(self.pit[c].to_numpy(), prob) for c in self.pit},
-            }
+        return Summary(
+            pd.DataFrame(
+                {
+                    "coverage50": self.coverage(0.5),
+                    "coverage90": self.coverage(0.9),
+                    "inside": {c: is_inside(self.pit[c].to_numpy(), prob) for c in self.pit},
+                }
+            ).rename_axis("parameter")
         )
 
-    def __repr__(self) -> str:
-        table = self.summary()
+    def to_dataframe(self, of: str = "draws") -> pd.DataFrame:
+        """A tidy table of the ranks, or of their coverage.
+
+        Parameters
+        ----------
+        of : {"draws", "summary"}
+            One row for each simulated table and scalar, or one row for each scalar.
+
+        Returns
+        -------
+        pandas.DataFrame
+            For ``"draws"``: ``table``, ``parameter`` and ``pit``. For ``"summary"``: ``parameter``
+            and the columns of `summary`.
+        """
+        check_rows(of)
+        if of == "summary":
+            return pd.DataFrame(self.summary()).reset_index()
+        frame = self.pit.rename_axis(index="table", columns="parameter")
+        return frame.stack().rename("pit").reset_index()
+
+    def bottom_line(self, ci_prob: float | None = None) -> str:
+        """How often intervals contain the truth, and the main reason for doubt.
+
+        Parameters
+        ----------
+        ci_prob : float, optional
+            Probability of the intervals; 0.9 by default.
+
+        Returns
+        -------
+        str
+            Two sentences.
+        """
+        prob, _ = defaults(ci_prob)
+        covered, inside = 100 * self.coverage(prob).mean(), self.summary()["inside"]
         return (
-            f"<Calibration of {self.law} on {len(self.pit)} simulated tables: "
-            f"{int(table.inside.sum())} of {len(table)} scalars inside their 95 % band, "
-            f"90 % intervals cover {100 * table.coverage90.mean():.1f} % on average, "
-            f"{self.unconverged} unconverged>"
+            f"{100 * prob:g} % intervals of {self.law} contain the true value in {covered:.1f} % "
+            f"of {len(self.pit)} simulated tables, averaged over its parameters, and the ranks of "
+            f"{int(inside.sum())} of {len(inside)} parameters lie inside their 95 % band. "
+            f"{main_reason(self.cautions(), NO_DOUBT)}"
         )
+
+    def cautions(self, ci_prob: float | None = None) -> tuple[str, ...]:
+        """Reasons to doubt the posteriors or this test of them. None depends on `ci_prob`."""
+        out, outside = [], [c for c, inside in self.summary()["inside"].items() if not inside]
+        # By chance alone, the number of bands that are left is about binomial.
+        if outside and binomial_tail(len(outside), self.pit.shape[1], 0.05) < BY_CHANCE:
+            out.append(
+                f"the ranks of {', '.join(outside)} leave their 95 % band, more often than by "
+                "chance"
+            )
+        if self.unconverged:
+            out.append(
+                f"the chains of {self.unconverged} of {len(self.pit)} tables did not converge"
+            )
+        if len(self.pit) < ENOUGH_TABLES:
+            out.append(
+                f"{len(self.pit)} tables are few: with fewer than {ENOUGH_TABLES}, only gross "
+                "errors are seen"
+            )
+        return tuple(out)
+
+    def __repr__(self) -> str:
+        return (
+            f"{self.bottom_line()}\n<Calibration of {self.law} on {len(self.pit)} simulated tables>"
+            f"\n{self.summary()!r}"
+        )
+
+    def _repr_html_(self) -> str:
+        return answer_html(self.bottom_line(), self.summary()._repr_html_(), self.cautions()[1:])
 
 
 class _Table(NamedTuple):

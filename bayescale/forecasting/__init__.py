@@ -16,6 +16,7 @@ from bayescale.forecasting.points import complete_counts, read_points
 from bayescale.forecasting.predictive_draws import PredictiveDraws
 from bayescale.forecasting.regrets import regret
 from bayescale.forecasting.stored import load_posterior
+from bayescale.forecasting.wording import answer_html
 
 __all__ = [
     "DRIFTS",
@@ -26,6 +27,7 @@ __all__ = [
     "PredictiveDraws",
     "ahead_of",
     "allocate",
+    "answer_html",
     "best_split",
     "beyond_largest",
     "complete_counts",

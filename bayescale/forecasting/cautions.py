@@ -146,10 +146,14 @@ def doubts(
     return tuple(dict.fromkeys(ordered))
 
 
-def main_reason(reasons: Sequence[str]) -> str:
-    """A sentence with the main reason for doubt, or a sentence that says that there is none."""
+#: What is said of a forecast without a reason for doubt.
+NO_DOUBT = "No reason for doubt was found: the check passed and the runs reach this scale."
+
+
+def main_reason(reasons: Sequence[str], none: str = NO_DOUBT) -> str:
+    """A sentence with the main reason for doubt, or `none` if there is none."""
     if not reasons:
-        return "No reason for doubt was found: the check passed and the runs reach this scale."
+        return none
     return f"Main reason for doubt: {reasons[0]}."
 
 

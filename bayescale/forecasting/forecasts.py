@@ -48,13 +48,13 @@ class Forecast(PredictiveDraws):
     Attributes
     ----------
     data : xarray.Dataset
-        Dims (chain, draw, point), in the unit of the fitted losses (nats per token). ``law``: the
-        law with any drift inferred from the runs. ``mean``: the same with the drift beyond the
-        runs. ``loss``: the measured loss of a new run, with noise. Coordinates of ``point``: ``N``
-        (parameters), ``D`` (tokens), ``C`` (FLOP), the group columns, ``series`` if one is
-        continued, and ``extrapolation``, the ratio of the compute to that of the largest fitted
-        run. The noise of different points is drawn independently, also within one series, so only
-        the marginal distributions of the points are valid there.
+        Dims (chain, draw, point), in the unit of the losses of the runs. ``law``: the law with any
+        drift inferred from the runs. ``mean``: the same with the drift beyond the runs. ``loss``:
+        the measured loss of a new run, with noise. Coordinates of ``point``: ``N`` (parameters),
+        ``D`` (tokens), ``C`` (FLOP), the group columns, ``series`` if one is continued, and
+        ``extrapolation``, the ratio of the compute to that of the largest fitted run. The noise of
+        different points is drawn independently, also within one series, so only the marginal
+        distributions of the points are valid there.
     noise : xarray.Dataset
         The noise of ``loss``: ``centre`` and ``scale`` of log loss and degrees of freedom ``nu``;
         dims (chain, draw, point).
@@ -82,7 +82,7 @@ class Forecast(PredictiveDraws):
         Parameters
         ----------
         loss : float or array_like
-            In nats per token; one value, or one for each point.
+            In the unit of the losses of the runs; one value, or one for each point.
 
         Returns
         -------
@@ -103,12 +103,12 @@ class Forecast(PredictiveDraws):
         Parameters
         ----------
         loss : float or array_like
-            In nats per token; one value, or one for each point.
+            In the unit of the losses of the runs; one value, or one for each point.
 
         Returns
         -------
         numpy.ndarray
-            Log densities, dims (point,), of the loss in nats, not of its logarithm. The density of
+            Log densities, dims (point,), of the loss, not of its logarithm. The density of
             the noise given law and drift is averaged over the draws.
 
         Raises

@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.errors import FitError, unknown
 from bayescale.forecasting.wording import answer_html
-from bayescale.intervals import SAMPLE, Summary, defaults, interval, table
+from bayescale.intervals import SAMPLE, Summary, check_rows, defaults, interval, table
 from bayescale.model import Storable
 
 #: Lower bound of a squared width, so that the shares of an interval of zero width are finite.
@@ -177,8 +176,7 @@ def tidy(
     data: xr.Dataset, shown, dims, of: str = "draws", ci_prob: float | None = None
 ) -> pd.DataFrame:
     """Draws or summaries as a tidy table; see `PredictiveDraws.to_dataframe`."""
-    if of not in ("draws", "summary"):
-        raise FitError(unknown("table", of, ("draws", "summary")), where="to_dataframe")
+    check_rows(of)
     names = [name for name in data.data_vars if set(SAMPLE) <= set(data[name].dims)]
     if of == "draws":
         frame = data[names].to_dataframe().reset_index()

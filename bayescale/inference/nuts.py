@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -157,9 +158,13 @@ def sample(
     Raises
     ------
     FitError
-        If `draws`, `tune` or `chains` is too small.
+        If `draws`, `tune` or `chains` is too small. One chain is too few.
     """
     require(draws=draws, tune=tune, chains=chains)
+    if chains < 2:
+        raise FitError(
+            "chains is 1, but NUTS needs two or more: its convergence is assessed by comparing them"
+        )
     stages = target.stages
     if target_accept is not None:
         stages = (Stage(target_accept, 1), Stage(target_accept, 1))
@@ -196,11 +201,11 @@ def sample(
 
 
 def require(**settings: int) -> None:
-    """Raise a `FitError` that names every setting below its least value."""
+    """Raise a `FitError` that names every setting that is no number or below its least value."""
     problems = [
-        f"{name} is {value}: at least {LEAST[name]} are needed"
+        f"{name} is {value!r}: give a whole number, at least {LEAST[name]}"
         for name, value in settings.items()
-        if int(value) < LEAST[name]
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < LEAST[name]
     ]
     if problems:
         raise FitError(problems)

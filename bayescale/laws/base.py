@@ -88,8 +88,7 @@ class Law:
     name : str
         The name by which users and saved fits refer to it.
     loss : callable
-        ``loss(N, D, *, E, A, ...)``; returns the loss in the unit of the runs, usually nats per
-        token.
+        ``loss(N, D, *, E, A, ...)``; returns the loss in the unit of the runs.
     priors : mapping of str to Prior
         One per parameter, for the formula at reference scales.
     reference : str

@@ -54,7 +54,7 @@ class Fit(Storable):
     posterior : xarray.Dataset
         Draws of the parameters on their natural scale; dims (chain, draw) and one dim per group
         column. The columns of the runs are divided by reference scales (their geometric means), so
-        ``A`` and ``B`` are the reducible losses, in nats per token, at the centre of the runs.
+        ``A`` and ``B`` are the reducible losses at the centre of the runs, in their unit.
     stats : xarray.Dataset
         The sampler's statistics of each draw; dims (chain, draw).
     random_seed : int
@@ -98,8 +98,8 @@ class Fit(Storable):
 
         Groups ``posterior``, ``prior``, ``sample_stats``, ``log_likelihood``,
         ``posterior_predictive`` (50 draws per chain), ``observed_data`` and ``constant_data`` (the
-        columns of the runs). Losses are given as ``log_loss``, the log of nats per token; the dim
-        ``run`` has the row labels of the table.
+        columns of the runs). Losses are given as ``log_loss``, the log of the loss in the
+        unit of the runs; the dim ``run`` has the row labels of the table.
         """
         groups = arviz_groups(self.posterior, self.plan, self.random_seed)
         return xr.DataTree.from_dict(

@@ -121,14 +121,14 @@ def plot_fit(
             color=style.GREY,
             linestyle=dash,
             linewidth=1.6,
-            label=published.label,
+            label=f"{published.label}, other tokenizer",
         )
     log_axis(ax.xaxis, column)
     loss_axis(ax.yaxis)
     ax.axvspan(seen.max(), grid[-1], color="#f4f1ea", zorder=0, linewidth=0)
     ax.set(
         xlabel=label_for(column),
-        ylabel=label_for("loss"),
+        ylabel=label_for("loss", fit.runs.loss_unit),
         xlim=(grid[0] / 1.3, grid[-1]),
         title=f"{style.name_of_law(fit)}{' at the optimal N and D' if fit.law.allocates else ''}\n"
         f"{100 * prob:g} % bands (shaded: beyond the runs)",
@@ -224,7 +224,7 @@ def plot_posterior(fit: Fit, *, ncols: int = 3) -> np.ndarray:
         reach = np.quantile(widest, [0.001, 0.999])
         if p.has_population:
             reach = _toward(reach, np.quantile(prior[name], [0.1, 0.9]))
-        ax.set(yticks=[], ylim=(0, 1.08), xlim=reach, title=_meaning(name))
+        ax.set(yticks=[], ylim=(0, 1.08), xlim=reach, title=_meaning(name, fit.runs.loss_unit))
         ax.spines["left"].set_visible(False)
     for ax in grid.flat[len(names) :]:
         ax.set_visible(False)
@@ -239,13 +239,11 @@ def plot_posterior(fit: Fit, *, ncols: int = 3) -> np.ndarray:
     return grid
 
 
-def _meaning(name: str) -> str:
+def _meaning(name: str, loss_unit: str) -> str:
     """The title of a parameter's panel: its name, and its meaning and unit if it is a loss."""
-    return {
-        "E": "E (irreducible loss, nats)",
-        "A": "A (nats, at the centre)",
-        "B": "B (nats, at the centre)",
-    }.get(name, name)
+    meaning = {"E": "irreducible loss", "A": "at the centre", "B": "at the centre"}.get(name)
+    words = [meaning, *([loss_unit] if loss_unit else [])]
+    return f"{name} ({', '.join(words)})" if meaning else name
 
 
 def _toward(inner, outer):

@@ -110,7 +110,7 @@ def plot_forecast(
         ax.set_xlim(left, right)
     ax.set(
         xlabel=label_for(x),
-        ylabel=label_for("loss"),
+        ylabel=label_for("loss", forecast.fit.runs.loss_unit),
         title=f"Forecast by {style.name_of_law(forecast.fit)}{forecast.group}"
         + ("\n(shaded: beyond the runs)" if left < largest < right else ""),
     )
@@ -199,10 +199,11 @@ def plot_allocation(
         ax.plot(C, data[f"{column}_decision"], color=colour(0), label="lowest expected loss")
         if landmarks:
             for (name, split), dash in zip(SPLITS.items(), style.DASHES, strict=False):
-                ax.plot(C, split(C)[k], color=style.GREY, linestyle=dash, linewidth=1.6, label=name)
+                ax.plot(C, split(C)[k], color=style.GREY, linestyle=dash, linewidth=1.6,
+                        label=f"{name} (other tokenizer)")  # fmt: skip
         for m in models:
             ax.plot(m.C, getattr(m, column), "o", color=colour(1), markersize=6, zorder=4)
-        ax.plot([], [], "o", color=colour(1), label="models as trained") if models else None
+        ax.plot([], [], "o", color=colour(1), label="models (other tokenizers)") if models else None
         largest = float(allocation.fit.runs.table["C"].max())
         ax.axvline(
             largest, color=style.GREY, linewidth=1, linestyle=":", label="largest fitted run"

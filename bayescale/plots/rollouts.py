@@ -8,14 +8,16 @@ import numpy as np
 import pandas as pd
 
 from bayescale.errors import BayescaleError, ConvergenceWarning, unknown
-from bayescale.evaluation import AVERAGE, Rollout
+from bayescale.evaluation import Rollout
 from bayescale.evaluation import scores as scoring
+from bayescale.intervals import CI_PROB
 from bayescale.plots import style
 from bayescale.plots.style import label_for, log_axis, loss_axis
 
 MOST_PANELS = 12
 LONGEST_NAME = 36  # most characters of the name of a problem above its panel
 MANY_POINTS = 30  # curves with more points are drawn with bands
+SPREAD = 0.8  # bars of one value fill at most this share of the way to the next value
 WIDE_RANGE = 6.0  # ratio of losses beyond which ticks are spaced by decades
 EXTRAPOLATION = "extrapolation"
 COLUMNS = ("C", "D", "N", EXTRAPOLATION)
@@ -24,7 +26,7 @@ INSIDE, OUTSIDE = (style.COLOURS[0], "o"), (style.COLOURS[1], "D")
 
 
 def plot_rollout(
-    rollout: Rollout, *, law: str | None = None, column: str | None = None, prob: float = 0.9
+    rollout: Rollout, *, law: str | None = None, column: str | None = None, prob: float = CI_PROB
 ) -> np.ndarray:
     """Held-out runs and their forecast intervals, a panel for every problem.
 
@@ -46,8 +48,8 @@ def plot_rollout(
     -------
     numpy.ndarray of matplotlib.axes.Axes
         At most twelve panels; if there are more problems, the title gives their number. Runs at
-        the same x are drawn side by side, the smallest model first. A learning curve of more than
-        thirty points is drawn with bands instead of bars.
+        the same x are drawn side by side around it, the smallest model first. A learning curve of
+        more than thirty points is drawn with bands instead of bars.
 
     Raises
     ------
@@ -91,7 +93,7 @@ def plot_rollout(
     for ax in grid.flat[len(shown) :]:
         ax.set_visible(False)
     for ax in grid[:, 0]:
-        ax.set_ylabel(label_for("loss"))
+        ax.set_ylabel(label_for("loss", rollout.loss_unit))
     for ax in grid.flat[max(0, len(shown) - columns) : len(shown)]:
         ax.set_xlabel(
             "multiple of the largest fitted run" if column == EXTRAPOLATION else label_for(column)
@@ -200,17 +202,21 @@ def _edge(part: pd.DataFrame, column: str) -> tuple[float, str]:
 
 
 def _side_by_side(ax, at: np.ndarray, edge: float) -> tuple[np.ndarray, float]:
-    """Shift bars at the same place of a log axis to the right, so that all are visible.
+    """Spread bars at one value of a log axis around it, never beyond the middle to the next value.
 
-    Returns the places of the bars and the smallest distance between two, in points (1/72 inch).
+    Returns the places of the bars and a typical distance between two, in points (1/72 inch).
     """
     place = np.log(at)
     width = max(place[-1] - np.nanmin([place[0], np.log(edge)]), 1.0)
-    gap = width * min(0.03, 0.6 / len(at))
-    for i in range(1, len(place)):
-        place[i] = max(place[i], place[i - 1] + gap)
+    values, which, counts = np.unique(place.round(6), return_inverse=True, return_counts=True)
+    apart = np.diff(values)
+    nearest = np.minimum(np.append(apart, np.inf), np.insert(apart, 0, np.inf))
+    gap = np.minimum(width * min(0.03, 0.6 / len(at)), SPREAD * nearest / counts)
+    rank = np.arange(len(place)) - np.searchsorted(which, which)
+    place = place + (rank - (counts[which] - 1) / 2) * gap[which]
     page = 72 * ax.figure.get_figwidth() * ax.get_position().width
     closest = np.diff(place).min() if len(place) > 1 else width
+    closest = max(closest, 0.3 * width / len(place))  # nearly equal values lie on each other
     return np.exp(place), page * closest / max(place[-1] - place[0], width)
 
 
@@ -219,10 +225,7 @@ def law_to_draw(rollout: Rollout, law: str | None, where: str) -> str:
     available = list(rollout.points["law"].unique())
     if law is not None and law not in available:
         raise BayescaleError(unknown("law in this rollout", law, available), where=where)
-    if law is not None or AVERAGE in available:
-        return law or AVERAGE
-    scores = rollout.summary().set_index("law")["interval_score"]
-    return min(rollout.laws, key=scores.__getitem__)
+    return law or rollout.best
 
 
 def warn_if_not_converged(points: pd.DataFrame) -> None:

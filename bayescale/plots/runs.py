@@ -78,7 +78,7 @@ def plot_runs(runs: RunsLike, *, ax: Axes | None = None) -> Axes:
     log_axis(ax.xaxis, "D")
     log_axis(ax.yaxis, "N")
     _isoflops(ax, runs)
-    bar = ax.figure.colorbar(points, ax=ax, label=label_for("loss"), pad=0.02)
+    bar = ax.figure.colorbar(points, ax=ax, label=label_for("loss", runs.loss_unit), pad=0.02)
     loss_axis(bar.ax.yaxis)
     ax.set(xlabel=label_for("D"), ylabel=label_for("N"))
     ax.set_title(f"{len(runs)} runs", pad=18)

@@ -48,7 +48,7 @@ UNITS = {
     "N": "parameters N",
     "D": "training tokens D",
     "C": "training compute C (FLOP)",
-    "loss": "loss (nats per token)",
+    "loss": "loss",
 }
 
 
@@ -112,9 +112,17 @@ def marker(i: int) -> str:
     return MARKERS[i % len(MARKERS)]
 
 
-def label_for(column: str) -> str:
-    """The axis label with its unit; for an unknown column its name."""
-    return UNITS.get(column, column)
+def label_for(column: str, loss_unit: str = "") -> str:
+    """The axis label with its unit; for an unknown column its name.
+
+    Parameters
+    ----------
+    column : str
+    loss_unit : str
+        The unit of the loss, as `bayescale.Runs.loss_unit`; empty if it is not known.
+    """
+    label = UNITS.get(column, column)
+    return f"{label} ({loss_unit})" if column == "loss" and loss_unit else label
 
 
 def log_axis(axis: Axis, column: str) -> None:

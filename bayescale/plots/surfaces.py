@@ -93,7 +93,7 @@ def plot_isoflop(
     loss_axis(ax.yaxis)
     ax.set(
         xlabel=label_for("N"),
-        ylabel=label_for("loss"),
+        ylabel=label_for("loss", fit.runs.loss_unit),
         title=f"Loss at fixed budgets by {style.name_of_law(fit)}{name}\n"
         f"{100 * prob:g} % bands; bars: optimal N",
     )
@@ -178,7 +178,7 @@ def plot_contours(
     ax.set(
         xlabel=label_for("D"),
         ylabel=label_for("N"),
-        title=f"Median loss by {style.name_of_law(fit)}{name}",
+        title=f"Median {label_for('loss', fit.runs.loss_unit)} by {style.name_of_law(fit)}{name}",
     )
     ax.legend(loc="upper left", fontsize=9.5, frameon=True, framealpha=0.85)
     return ax

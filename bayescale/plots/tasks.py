@@ -81,7 +81,7 @@ def plot_breaks(
             style.loss_axis(ax.yaxis)
         ax.set_title(f"{label}: P(break) {'-' if np.isnan(p) else f'{p:.2f}'}", fontsize=11.5)
         if i % PANELS_PER_ROW == 0:
-            ax.set_ylabel(style.label_for(breaks.y))
+            ax.set_ylabel(style.label_for(breaks.y, breaks.loss_unit))
         if i >= len(labels) - PANELS_PER_ROW:
             ax.set_xlabel(style.label_for(breaks.x))
     return panels
@@ -195,7 +195,7 @@ def plot_link(
         if i % PANELS_PER_ROW == 0:
             ax.set_ylabel("accuracy")
         if i >= len(names) - PANELS_PER_ROW:
-            ax.set_xlabel(style.label_for(along))
+            ax.set_xlabel(style.label_for(along, link.fit.runs.loss_unit if link.fit else ""))
     if len(members) > 1 or observed is not None:
         panels[0].legend(fontsize=9, loc="upper left")
     return panels

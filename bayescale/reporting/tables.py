@@ -272,6 +272,7 @@ def hypotheses(result: Hypotheses, ci_prob: float | None = None) -> Table:
     prob, kind = defaults(ci_prob)
     frame = result.summary(prob, kind)
     scored = "log_score" in frame
+    unit = next(iter(result.fits.values())).runs.loss_unit
 
     def cell(row: pd.Series, name: str, write) -> str:
         return write(row[name]) if name in row and not np.isnan(row[name]) else ""
@@ -297,7 +298,7 @@ def hypotheses(result: Hypotheses, ci_prob: float | None = None) -> Table:
         *(["rollout log score"] if scored else []),
         "a in N* ~ C^a",
         f"P(a > {LARGE})",
-        "E (nats)",
+        f"E ({unit})" if unit else "E",
     )
     return Table(f"Laws compared: a is median ({100 * prob:g} % {kind})", header, rows)
 

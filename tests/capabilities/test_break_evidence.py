@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from bayescale.capabilities import break_evidence as evidence
+from bayescale.capabilities import break_wording
 from bayescale.capabilities.break_model import BreakModel, Curve
 from bayescale.capabilities.likelihoods import Loss
 
@@ -135,9 +136,15 @@ def test_rates_of_false_alarms_are_those_of_the_benchmark():
     kept = pd.read_csv(RESULTS / "breaks_alarms.csv").query("drift > 0")
     kept["count"] = (kept["alarms"] * kept["curves"]).round().astype(int)
     for (metric, points), rows in kept.groupby(["metric", "points"]):
-        assert evidence.FALSE_ALARMS[metric][points] == (rows["count"].sum(), rows["curves"].sum())
-    assert evidence.false_alarms("brier", 30) == (*evidence.FALSE_ALARMS["loss"][20], 20)
-    assert evidence.false_alarms("accuracy", 5) == (*evidence.FALSE_ALARMS["accuracy"][8], 8)
+        assert break_wording.FALSE_ALARMS[metric][points] == (
+            rows["count"].sum(),
+            rows["curves"].sum(),
+        )
+    assert break_wording.false_alarms("brier", 30) == (*break_wording.FALSE_ALARMS["loss"][20], 20)
+    assert break_wording.false_alarms("accuracy", 5) == (
+        *break_wording.FALSE_ALARMS["accuracy"][8],
+        8,
+    )
 
 
 def test_words_include_a_numerical_error_that_could_change_the_answer():
@@ -145,11 +152,12 @@ def test_words_include_a_numerical_error_that_could_change_the_answer():
         {"x": [1e20, 2e20, 3e20], "before": -0.1, "after": -0.4, "kind": ["bend", "bend", "step"]}
     )
     unclear, clear = (
-        evidence.describe("a", "C", 0.55, bounds, draws) for bounds in ((0.4, 0.7), (0.52, 0.6))
+        break_wording.describe("a", "C", 0.55, bounds, draws)
+        for bounds in ((0.4, 0.7), (0.52, 0.6))
     )
     assert "0.40 to 0.70; use more particles" in unclear
     assert clear.startswith("  a: P(break) 0.55, a bend at C 2e+20")
     assert "slope -0.1 before and -0.4 after" in clear
-    assert evidence.describe("a", "C", np.nan, (np.nan, np.nan), draws) == (
+    assert break_wording.describe("a", "C", np.nan, (np.nan, np.nan), draws) == (
         "  a: P(break) - (fewer than 6 different C)"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -84,10 +86,47 @@ def test_a_curve_that_cannot_show_a_break_does_not_count_as_unbroken(found):
 
 def test_the_representation_is_for_people(found):
     text = repr(found)
+    assert text.splitlines()[0] == found.bottom_line()
     assert "3 curve(s)" in text
     assert "bend: P(break)" in text
     assert ", a bend at C" in text
     assert "simulated curves of 8 points with drift and without a break" in text
+
+
+def test_the_bottom_line_names_the_curves_that_break_and_one_reason_for_doubt(found):
+    answer = found.bottom_line()
+    place = found.places("bend")["x"]
+    p = found.probability("bend")
+    assert answer.startswith(
+        f"1 of 2 curves is likely to have a break (bend); the most probable one is in bend, with "
+        f"probability {p:.2f}: a bend at C {place.median():.2g} (90 %: "
+    )
+    assert f"(50 %: {place.quantile(0.25):.2g} to {place.quantile(0.75):.2g})" in (
+        found.bottom_line(0.5)
+    )
+    assert answer.endswith(f"Main reason for doubt: {found.cautions()[0]}.")
+    assert len(found.cautions()) == len(set(found.cautions()))
+    html = found._repr_html_()
+    assert html.startswith(f"<p><strong>{escape(answer)}</strong></p><table>")
+
+
+def test_breaks_are_given_as_tidy_tables(found):
+    draws, rows = found.to_dataframe(), found.to_dataframe("summary", 0.9)
+    assert list(draws) == ["group", "draw", "x", "width", "before", "after", "kind"]
+    assert (draws["group"] == "bend").sum() == len(found.places("bend"))
+    row = rows[(rows["group"] == "bend") & (rows["variable"] == "x")].iloc[0]
+    frame = found.summary(0.9).loc["bend"]
+    assert (
+        row[["median", "lower", "upper"]].tolist()
+        == frame[["x", "x_eti90_lb", "x_eti90_ub"]].tolist()
+    )
+    assert len(rows) == 3 * 4
+    with pytest.raises(bs.FitError, match="there is no table 'wide'"):
+        found.to_dataframe("wide")
+
+
+def test_the_printed_summary_is_at_most_100_characters_wide(found):
+    assert max(map(len, repr(found.summary()).splitlines())) <= 100
 
 
 def test_the_probability_of_a_break_beyond_the_data_grows_with_distance(found):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections import Counter
 
 import numpy as np
@@ -10,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bayescale import Runs, RunsError
-from bayescale.data import formats
 
 ABSOLUTE = dict(N="params*1", D="tokens*1")
 HEADER = ["params", "tokens", "loss", "corpus"]
@@ -129,17 +129,25 @@ def encode_otherwise(draw, content):
 TO_TABLES = [drop_column, rename_column, repeat_column_name, replace_cell, replace_number,
              blank_cells, lengthen_line, shorten_line, leave_counts_unscaled, repeat_rows,
              lose_rows]  # fmt: skip
+#: A first cell can begin with "#", and a row with one cell above the header is a title.
+CAN_BECOME_TITLES_OR_COMMENTS = {replace_cell, blank_cells, lengthen_line, shorten_line,
+                                 drop_column}  # fmt: skip
 TO_FILES = [insert_bytes, insert_quote, overwrite_bytes, truncate, insert_lines, encode_otherwise]
 
 
 @st.composite
 def broken_files(draw):
-    """A small valid table after one to three damages: its bytes and its delimiter."""
+    """A small valid table after one to three damages: its bytes, its rows, and the damages.
+
+    The number of rows that hold anything is that of the table before damages to the bytes, and
+    None after a damage to the bytes that may change it.
+    """
     damages = draw(st.lists(st.sampled_from(TO_TABLES + TO_FILES), min_size=1, max_size=3))
     table = [list(row) for row in (HEADER, *ROWS)]
     for damage in damages:
         if damage in TO_TABLES and table:
             damage(draw, table)
+    rows = sum(any(cell.strip() for cell in row) for row in table) - 1
     delimiter = draw(st.sampled_from([",", ",", ",", ";", "\t", "|"]))
     quoting = draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
     text = io.StringIO(newline="")
@@ -150,16 +158,8 @@ def broken_files(draw):
     for damage in damages:
         if damage in TO_FILES:
             content = damage(draw, content)
-    return content, delimiter
-
-
-def data_rows(content, delimiter):
-    """How many rows below the header hold anything at all."""
-    text = io.StringIO(formats._decoded(content, "")[0])
-    rows = csv.reader(text, delimiter=delimiter, skipinitialspace=True, strict=True)
-    kept = [row for row in rows if any(cell.strip() for cell in row)]
-    # A title above the header has one cell.
-    return sum(len(row) > 1 and not row[0].startswith("#") for row in kept) - 1
+    kept = None if set(damages) & set(TO_FILES) - {insert_lines, encode_otherwise} else rows
+    return content, kept, damages
 
 
 def attempt(path, **keywords):
@@ -179,17 +179,23 @@ def test_500_broken_tables_are_refused_with_a_reason_or_read_whole(tmp_path):
               suppress_health_check=list(HealthCheck))  # fmt: skip
     @given(broken_files(), st.sampled_from([None, "corpus", "loss"]), st.booleans())
     def check(broken, groups, absolute):
-        content, delimiter = broken
+        content, rows, damages = broken
         path.write_bytes(content)
         runs, problems = attempt(
             path, groups=groups, **(dict(N="params*1", D="tokens*1") if absolute else {})
         )
         tally["refused" if runs is None else "read"] += 1
+        for damage in damages:
+            tally[damage] += 1
         if runs is None:
             assert problems
             assert all(len(problem.split()) >= 4 for problem in problems)
             return
-        assert len(runs) == data_rows(content, delimiter)
+        if rows is not None:
+            # A line ",,," that was inserted is a row without values; a title has one cell.
+            assert len(runs) <= rows, [damage.__name__ for damage in damages]
+            if not set(damages) & CAN_BECOME_TITLES_OR_COMMENTS:
+                assert len(runs) == rows, [damage.__name__ for damage in damages]
         for quantity in {"N", "D", "C", "loss", "loss_sd"} & set(runs.table):
             values = runs.table[quantity].to_numpy()
             assert np.isfinite(values).all()
@@ -197,5 +203,84 @@ def test_500_broken_tables_are_refused_with_a_reason_or_read_whole(tmp_path):
         assert Runs.from_json(runs.to_json()).fingerprint == runs.fingerprint
 
     check()
+    assert min(tally[damage] for damage in TO_TABLES + TO_FILES) >= 20, "each damage is tested"
     assert tally["refused"] + tally["read"] >= 500
     assert min(tally["refused"], tally["read"]) >= 50, "both outcomes must be put to the test"
+
+
+# -- one breakage at a time --------------------------------------------------------------------
+
+
+def written(rows) -> bytes:
+    """A table as csv."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+def with_cell(row: int, place: int, cell: str) -> bytes:
+    table = [list(r) for r in (HEADER, *ROWS)]
+    table[row][place] = cell
+    return written(table)
+
+
+INTACT = written([HEADER, *ROWS])
+#: Each breakage with what the refusal names: the line, the column or the value.
+NAMED = {
+    "a missing column of losses": (written([row[:2] for row in (HEADER, *ROWS)]), "loss"),
+    "a column name twice": (with_cell(0, 3, "loss"), "'loss' appears 2 times"),
+    "a short line": (written([HEADER, *ROWS[:2], ROWS[2][:3], *ROWS[3:]]), "line 4 has 3 cells"),
+    "a long line": (written([HEADER, ROWS[0] + ["x"], *ROWS[1:]]), "line 2 has 5 cells"),
+    "a word for a count": (with_cell(3, 0, "many"), "'many'.*line 4|line 4.*'many'"),
+    "a word for a loss": (with_cell(5, 2, "loss"), "'loss'.*line 6|line 6.*'loss'"),
+    "a missing loss": (with_cell(2, 2, ""), "missing.*line 3"),
+    "nan for a loss": (with_cell(2, 2, "NaN"), "missing.*line 3"),
+    "an infinite count": (with_cell(4, 1, "inf"), "line 5"),
+    "a count of zero": (with_cell(4, 1, "0"), "not positive.*line 5"),
+    "a negative loss": (with_cell(1, 2, "-4.1"), "not positive.*line 2"),
+    "a unit that does not exist": (with_cell(1, 0, "70Q"), "'70Q'.*line 2|line 2.*'70Q'"),
+    "two runs": (written([HEADER, *ROWS[:2]]), r"only 2 run\(s\)"),
+    "only the header": (written([HEADER]), "no rows"),
+    "an empty file": (b"", "empty"),
+    "binary noise": (bytes(range(256)) * 3, "not a text table"),
+    "an open quote": (INTACT.replace(b"3.3", b'"3.3', 1), "line|quote"),
+    "counts in an unknown unit": (
+        written([HEADER, *([str(0.1 * i), *row[1:]] for i, row in enumerate(ROWS, 1))]),
+        "unit that is not written",
+    ),
+}
+
+
+@pytest.mark.parametrize("breakage", NAMED)
+def test_one_breakage_is_refused_by_its_name(breakage, tmp_path):
+    content, message = NAMED[breakage]
+    path = tmp_path / "runs.csv"
+    path.write_bytes(content)
+    with pytest.raises(RunsError) as caught:
+        Runs.read(path)
+    assert re.search(f"(?s){message}", str(caught.value)), str(caught.value)
+
+
+#: Changes of the file that change no value.
+HARMLESS = {
+    "a blank line": INTACT.replace(b"\n", b"\n\n", 2),
+    "a comment above": b"# sweep of June\n" + INTACT,
+    "a byte-order mark": b"\xef\xbb\xbf" + INTACT,
+    "line ends of Windows": INTACT.replace(b"\n", b"\r\n"),
+    "no end of the last line": INTACT.rstrip(b"\n"),
+    "semicolons": INTACT.replace(b",", b";").replace(b'"1;400;000;000"', b"1400000000"),
+    "UTF-16": INTACT.decode().encode("utf-16"),
+    "spaces around cells": INTACT.replace(b",web", b" , web "),
+}
+
+
+@pytest.mark.parametrize("change", HARMLESS)
+@pytest.mark.filterwarnings("ignore::bayescale.RunsWarning")
+def test_a_harmless_change_is_read_with_every_value(change, tmp_path):
+    path = tmp_path / "runs.csv"
+    path.write_bytes(HARMLESS[change])
+    runs = Runs.read(path)
+    assert runs.table["N"].tolist() == [70e6, 160e6, 410e6, 1e9, 1.4e9]
+    assert runs.table["D"].tolist() == [2e9, 4e9, 9e9, 21e9, 30e9]
+    assert runs.table["loss"].tolist() == [4.1, 3.7, 3.3, 3.0, 2.9]
+    assert runs.table["corpus"].tolist() == ["web", "web", "code", "code", "code"]

@@ -680,3 +680,38 @@ def test_a_misspelt_second_column_is_named_rather_than_ignored(name, quantity):
     else:
         with pytest.raises(RunsError, match=f"{name}.*pass {quantity}="):
             Runs.from_frame(frame)
+
+
+# -- sweeps ------------------------------------------------------------------------------------
+
+
+def sweep(**columns) -> pd.DataFrame:
+    """Three sizes, each trained with three learning rates; the second one is the best."""
+    N = np.repeat([1e8, 3e8, 1e9], 3)
+    rate = np.tile([1e-4, 3e-4, 1e-3], 3)
+    loss = 4 * (N / 1e8) ** -0.1 + np.where(rate == 3e-4, 0.0, 0.4)
+    return pd.DataFrame({"N": N, "D": 20 * N, "loss": loss, "lr": rate} | columns)
+
+
+def test_of_a_sweep_the_run_of_lowest_loss_can_be_kept():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        Runs.from_frame(sweep())
+    assert any("keep_best=True keeps the row of lowest loss" in str(w.message) for w in caught)
+    with pytest.warns(RunsWarning) as caught:
+        best = Runs.from_frame(sweep(), keep_best=True)
+    note = "kept the row of lowest loss of each (N, D, C) and left out 6 row(s)"
+    assert [str(w.message) for w in caught] == [f"the DataFrame: {note}"]
+    assert best.notes == (note,)
+    assert best.table["lr"].tolist() == [3e-4] * 3
+    assert list(best.table.index) == [1, 4, 7]
+
+
+@pytest.mark.filterwarnings("ignore::bayescale.RunsWarning")
+def test_the_best_run_is_kept_of_each_group_and_none_where_points_differ():
+    frame = sweep(corpus=["a", "b", "b"] * 3)
+    best = Runs.from_frame(frame, groups="corpus", keep_best=True)
+    assert list(zip(best.table["corpus"], best.table["lr"], strict=True)) == [
+        ("a", 1e-4), ("b", 3e-4)] * 3  # fmt: skip
+    distinct = sweep(D=np.geomspace(1e9, 1e10, 9))
+    assert len(Runs.from_frame(distinct, keep_best=True)) == 9

@@ -12,7 +12,7 @@ import pytest
 import bayescale as bs
 from bayescale.evaluation.comparison import average, compare
 from bayescale.evaluation.ensembles import evidence_weights
-from bayescale.evaluation.rollouts import Rollout
+from bayescale.evaluation.rollout_results import Rollout
 from bayescale.forecasting import Average, stacking
 from bayescale.inference.diagnostics import Convergence
 from bayescale.model.specify import design

@@ -1,8 +1,11 @@
 """Hypotheses from posteriors made by hand: exponents, probabilities, verdicts."""
 
 import pickle
+import re
 import warnings
 from concurrent.futures import Future
+from dataclasses import replace
+from html import escape
 from types import SimpleNamespace
 
 import numpy as np
@@ -193,9 +196,46 @@ def test_the_verdict_is_two_sentences_in_the_repr(two):
     first, second = two.verdict.split("\n")
     assert "N* ~ C^a with a =" in first
     assert second.endswith(".")
-    for line in (first, second):
-        assert line in repr(two)
+    assert repr(two).splitlines()[0].startswith(first)
+    assert second in repr(two)
     assert "P(a > 0.6)" in repr(two)
+
+
+def test_the_bottom_line_gives_the_interval_asked_for_and_one_reason_for_doubt(two):
+    first, second = two.verdict.split("\n")
+    sound = replace(two, notes=())
+    assert sound.cautions() == ()
+    assert sound.bottom_line() == f"{first} {second}"
+    assert repr(sound).count(second) == 1
+    assert "(50 %: " in two.bottom_line(0.5)
+    failed = replace(two, notes=("few runs", "kaplan failed its check: its figures are unreliable"))
+    assert failed.bottom_line() == (
+        f"{first} Main reason for doubt: kaplan failed its check: its figures are unreliable."
+    )
+    assert "  note: few runs" in repr(failed).splitlines()
+    assert repr(failed).count("failed its check") == 1
+    html = failed._repr_html_()
+    assert html.startswith(f"<p><strong>{escape(failed.bottom_line())}</strong></p><table>")
+    assert "<li>few runs</li>" in html
+
+
+def test_exponents_are_given_as_tidy_tables(two):
+    draws, rows = two.to_dataframe(), two.to_dataframe("summary", 0.5)
+    assert list(draws) == ["chain", "draw", "law", "a"]
+    assert len(draws) == sum(a.size for a in two.exponents.values())
+    for law, a in two.exponents.items():
+        assert draws["a"][draws["law"] == law].median() == pytest.approx(a.median().item())
+        row = rows[rows["law"] == law].iloc[0]
+        assert row["lower"] == pytest.approx(a.quantile(0.25).item())
+        assert (row["variable"], row["ci_prob"]) == ("a", 0.5)
+    with pytest.raises(bs.FitError, match="there is no table 'wide'"):
+        two.to_dataframe("wide")
+
+
+def test_the_printed_summary_is_at_most_100_characters_wide(two):
+    lines = repr(two.summary()).splitlines()
+    assert max(map(len, lines)) <= 100
+    assert any(re.search(r"a \(90 %\)", line.replace("\N{NO-BREAK SPACE}", " ")) for line in lines)
 
 
 @pytest.mark.parametrize("failed", [{"kaplan"}, {"chinchilla"}, {"kaplan", "chinchilla"}])

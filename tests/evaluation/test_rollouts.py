@@ -22,7 +22,8 @@ from bayescale.data.runs import Runs
 from bayescale.errors import BayescaleError, ConvergenceWarning, FitError
 from bayescale.evaluation import jobs
 from bayescale.evaluation.ensembles import OF_SIZE, POWER
-from bayescale.evaluation.rollouts import DISTANCES, Rollout, rollout
+from bayescale.evaluation.rollout_results import DISTANCES, Rollout
+from bayescale.evaluation.rollouts import rollout
 from bayescale.inference import execution
 from bayescale.laws.base import Law
 from bayescale.priors import Positive
@@ -380,10 +381,67 @@ def test_summaries_by_law_threshold_group_and_distance(openlm, fitted, few_resam
 
 def test_the_repr_has_coverage_and_relative_score(openlm, fitted, few_resamples):
     rolled = rollout(openlm, "chinchilla", above=1e21)
-    first, second, third = repr(rolled).splitlines()
+    answer, first, second, third, *notes = repr(rolled).splitlines()
+    assert answer == rolled.bottom_line()
+    assert notes == [f"  note: {n}" for n in rolled.notes]
     assert first == f"<Rollout of chinchilla: {len(rolled.points) // 2} held-out runs in 1 problem>"
     assert second.startswith("  chinchilla: coverage of 95/90/80/50 % intervals ")
     assert third.endswith("(1.00 of log-Huber)")
+
+
+def held_out(inside: int, n: int, **columns) -> Rollout:
+    """A rollout of one law, with `inside` of `n` losses inside the 90 % interval, by hand."""
+    loss = np.where(np.arange(n) < inside, 2.0, 3.0)
+    places = pd.DataFrame({"problem": "C >= 1e20", "threshold": 1e20, "run": np.arange(n),
+                           "loss": loss, "extrapolation": np.linspace(1, 8, n)})  # fmt: skip
+    draws = 2 * np.exp(0.02 * np.linspace(-2, 2, 101))[:, None] * np.ones(n)
+    points = jobs.scored("power", "bayescale", places, draws, np.zeros(n), converged=True,
+                         seconds=1.0)  # fmt: skip
+    return Rollout(points.assign(**columns), {("power", "C >= 1e20"): draws}, 1)
+
+
+def test_the_bottom_line_counts_runs_inside_and_names_the_main_reason_for_doubt():
+    good = held_out(90, 100)
+    assert good.bottom_line() == (
+        "90 of 100 held-out runs, up to 8 times the largest fitted run, lie inside their 90 % "
+        "intervals by power; half of its medians are within 0 % of the measured loss. No reason "
+        "for doubt was found."
+    )
+    assert "inside their 50 % intervals" in good.bottom_line(0.5)
+    narrow, wide, few = held_out(70, 100), held_out(100, 100), held_out(4, 5)
+    assert narrow.cautions() == (
+        "the 90 % intervals are too narrow here: they hold 70 % of the runs",
+    )
+    assert wide.cautions() == ("the 90 % intervals are too wide here: they hold 100 % of the runs",)
+    assert few.cautions() == (
+        "5 held-out runs cannot show whether 90 % intervals hold as often as they should: by "
+        "chance alone 60 to 100 % would lie inside",
+    )
+    failed = held_out(90, 100, converged=False)
+    assert failed.bottom_line().endswith(
+        "Main reason for doubt: the chains of 1 of 1 fits did not converge."
+    )
+    for rolled in (good, few):
+        assert repr(rolled).splitlines()[0] == rolled.bottom_line()
+        assert rolled._repr_html_().startswith("<p><strong>")
+        assert max(map(len, repr(rolled.summary()).splitlines())) <= 100
+    with pytest.raises(BayescaleError, match=r"scored at 0\.5, 0\.8"):
+        good.bottom_line(0.7)
+
+
+def test_forecasts_of_held_out_runs_are_given_as_tidy_tables():
+    rolled = held_out(4, 5)
+    draws, rows = rolled.to_dataframe(), rolled.to_dataframe("summary", 0.8)
+    assert list(draws) == ["law", "problem", "run", "draw", "loss"]
+    assert len(draws) == 5 * 101
+    assert draws["loss"][draws["run"] == 2].to_numpy() == pytest.approx(
+        rolled.draws["power", "C >= 1e20"][:, 2]
+    )
+    assert rows["lower"].tolist() == rolled.points["low80"].tolist()
+    assert rows["upper"].tolist() == rolled.points["high80"].tolist()
+    assert set(rows["ci_prob"]) == {0.8}
+    with pytest.raises(FitError, match="there is no table 'wide'"):
+        rolled.to_dataframe("wide")
 
 
 def test_fits_that_did_not_converge_are_warned_of_once(openlm, fitted):

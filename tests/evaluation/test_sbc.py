@@ -51,6 +51,29 @@ def test_the_summary_names_the_scalars_that_leave_their_band():
     assert table.loc["E", "coverage50"] == pytest.approx(np.mean(np.abs(u - 0.5) <= 0.25))
 
 
+def test_the_answer_of_a_calibration_names_the_reason_to_doubt_it():
+    u = np.random.default_rng(5).random(200)
+    good = Calibration(pd.DataFrame({"E": u}), "power", 0, 1)
+    covered = 100 * np.mean(np.abs(u - 0.5) <= 0.45)
+    assert good.bottom_line() == (
+        f"90 % intervals of power contain the true value in {covered:.1f} % of 200 simulated "
+        "tables, averaged over its parameters, and the ranks of 1 of 1 parameters lie inside their "
+        "95 % band. No reason for doubt was found."
+    )
+    bad = Calibration(pd.DataFrame({"E": u**2, "A": u**3}).iloc[:60], "power", 3, 1)
+    assert [c.split(":")[0] for c in bad.cautions()] == [
+        "the ranks of E, A leave their 95 % band, more often than by chance",
+        "the chains of 3 of 60 tables did not converge",
+        "60 tables are few",
+    ]
+    assert repr(bad).startswith(bad.bottom_line() + "\n<Calibration of power on 60 simulated")
+    assert "<li>60 tables are few" in bad._repr_html_()
+    draws = bad.to_dataframe()
+    assert draws.shape == (120, 3)
+    assert draws["pit"][draws["parameter"] == "A"].to_numpy() == pytest.approx(u[:60] ** 3)
+    assert list(bad.to_dataframe("summary")["parameter"]) == ["E", "A"]
+
+
 # -- calibrate, without sampling ---------------------------------------------------------------
 
 

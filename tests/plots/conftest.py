@@ -11,7 +11,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from bayescale.evaluation.jobs import scored
-from bayescale.evaluation.rollouts import Rollout
+from bayescale.evaluation.rollout_results import Rollout
 from bayescale.evaluation.sbc import Calibration
 
 

@@ -67,8 +67,8 @@ def test_a_law_of_one_column_is_drawn_against_it(power, check_axis):
     check_axis(bs.plot_fit(power).xaxis, COMPUTE, FLOP)
     panels = bs.plot_posterior(power)
     assert [ax.get_title() for ax in panels.flat if ax.axison] == [
-        "E (irreducible loss, nats)",
-        "A (nats, at the centre)",
+        "E (irreducible loss, nats per token)",
+        "A (at the centre, nats per token)",
         "alpha",
     ]
 
@@ -78,9 +78,9 @@ def test_posteriors_have_a_panel_each_with_prior_population_and_groups(openlm_fi
     assert panels.shape == (2, 3)
     *drawn, last = panels.flat
     assert [ax.get_title() for ax in drawn] == [
-        "E (irreducible loss, nats)",
-        "A (nats, at the centre)",
-        "B (nats, at the centre)",
+        "E (irreducible loss, nats per token)",
+        "A (at the centre, nats per token)",
+        "B (at the centre, nats per token)",
         "alpha",
         "beta",
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -82,11 +84,11 @@ def test_runs_outside_have_another_colour_and_marker(prob, forecast, rolled):
 
 
 def test_axes_are_logarithmic_with_units_and_readable_ticks(ticks, forecast, rolled):
-    (ax,) = plot_rollout(rolled(forecast("power", n=6)))
-    assert (ax.get_xlabel(), ax.get_ylabel()) == (
-        "training compute C (FLOP)",
-        "loss (nats per token)",
-    )
+    made = rolled(forecast("power", n=6))
+    (ax,) = plot_rollout(replace(made, loss_unit="bits per byte"))
+    assert ax.get_ylabel() == "loss (bits per byte)"
+    (ax,) = plot_rollout(made)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("training compute C (FLOP)", "loss")
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
     assert {"1e20", "1e21"} <= set(ticks(ax.xaxis))
     assert [t.get_text() for t in ax.figure.legends[0].get_texts()] == [
@@ -126,9 +128,23 @@ def test_runs_of_equal_compute_are_side_by_side_by_size(forecast, rolled):
     (ax,) = plot_rollout(rolled(points))
     drawn = bars(ax, "90 % interval")
     assert drawn[:, 0] == pytest.approx(1e21, rel=0.3)
-    assert drawn[0, 0] == pytest.approx(1e21)
+    assert np.log(drawn[:, 0]).mean() == pytest.approx(np.log(1e21))
     assert np.diff(np.log(drawn[:, 0])) == pytest.approx(0.069, abs=0.01)
     assert drawn[:, 1] == pytest.approx(points["low90"].to_numpy()[np.argsort(N)])
+
+
+def test_bars_are_not_shifted_into_other_values(forecast, rolled):
+    C = np.repeat([1e21, 1.05e21, 4e21], [9, 9, 1])
+    (ax,) = plot_rollout(rolled(forecast("power", C=C, N=np.geomspace(1e8, 1e10, 19))))
+    places = bars(ax, "90 % interval")[:, 0]
+    middle = np.sqrt(1e21 * 1.05e21)
+    assert (places[:9] < middle).all()
+    assert (places[9:18] > middle).all()
+    assert (np.diff(places) > 0).all()
+    assert places[18] == pytest.approx(4e21)
+    near = forecast("power", C=[1e21, 1.01e21], N=[1e9, 2e9])
+    (ax,) = plot_rollout(rolled(near))
+    assert bars(ax, "90 % interval")[:, 0] == pytest.approx([1e21, 1.01e21])
 
 
 def test_many_runs_have_thinner_bars(forecast, rolled):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -15,7 +17,6 @@ NUMBER = r"\d+(\.\d+)?"
 PARAMETERS = "parameters N"
 TOKENS = "training tokens D"
 COMPUTE = "training compute C (FLOP)"
-LOSS = "loss (nats per token)"
 
 
 def test_given_axes_are_drawn_on(openlm, c4_fit, ranks):
@@ -90,6 +91,33 @@ def test_labels_have_units_and_unknown_columns_their_name():
         PARAMETERS,
         TOKENS,
         COMPUTE,
-        LOSS,
+        "loss",
         "epochs",
     ]
+    assert style.label_for("loss", "bits per byte") == "loss (bits per byte)"
+    assert style.label_for("D", "bits per byte") == TOKENS
+
+
+def test_the_unit_of_the_loss_is_written_only_where_it_is_known(openlm, c4_fit):
+    """The label of every plot of losses, with and without a known unit."""
+
+    def plots(fit):
+        yield bs.plot_fit(fit).get_ylabel()
+        yield bs.plot_isoflop(fit).get_ylabel()
+        yield bs.plot_forecast(bs.forecast(fit, C=bs.grid(1e20, 1e22, 5))).get_ylabel()
+        yield bs.plot_runs(fit.runs).figure.axes[-1].get_ylabel()
+        yield bs.plot_contours(fit).get_title().removeprefix("Median ").split(" by ")[0]
+        titles = {ax.get_title().partition(" ")[0]: ax.get_title()
+                  for ax in bs.plot_posterior(fit).flat}  # fmt: skip
+        yield (
+            titles["E"]
+            .replace("E (irreducible loss", "loss (")
+            .replace("(, ", "(")
+            .replace(" ()", "")
+        )
+
+    runs = c4_fit.runs
+    for unit, label in (("", "loss"), ("bits per byte", "loss (bits per byte)")):
+        known = replace(runs, loss_unit=unit)
+        fit = replace(c4_fit, plan=replace(c4_fit.plan, runs=known))
+        assert list(plots(fit)) == [label] * 6

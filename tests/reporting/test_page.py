@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import re
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -236,3 +238,29 @@ def test_too_few_runs_are_not_held_out(by_hand, c4):
     few = c4[np.arange(len(c4)) < 9]
     reason = held_out_half(by_hand(few, "chinchilla", values))
     assert reason.startswith("No runs were held out, because there are too few")
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not installed")
+@pytest.mark.parametrize("width", [1200, 800])
+def test_nothing_is_wider_than_the_page_in_a_browser(two, tmp_path, width):
+    page = bs.report(two, tmp_path, C=[1e22, 1e24])
+    probe = tmp_path / "probe.html"
+    measure = (
+        "<script>window.onload = () => { const right = document.documentElement.clientWidth + 1;"
+        "const wide = [...document.querySelectorAll('table, img, pre')]"
+        ".filter(e => e.getBoundingClientRect().right > right);"
+        "document.title = `${document.documentElement.clientWidth} wide ${wide.length} of ` +"
+        "document.querySelectorAll('table').length; }</script></body>"
+    )
+    text = page.read_text(encoding="utf-8").replace("</body>", measure)
+    probe.write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+         f"--window-size={width},1600", "--dump-dom", probe.as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    found = re.search(r"<title>(\d+) wide (\d+) of (\d+)</title>", done.stdout)
+    assert found, done.stdout[:300]
+    assert int(found[1]) == width
+    assert int(found[2]) == 0
+    assert int(found[3]) >= 4
