@@ -157,11 +157,7 @@ class Hypotheses:
         supported = self.verdict.split("\n")[0]
         if ci_prob is not None and "average" in self.exponents:
             supported = verdicts.supported(
-                self.comparison.verdict,
-                self.exponents,
-                self.probabilities,
-                self.comparison.method,
-                ci_prob,
+                self.comparison, self.exponents, self.probabilities, ci_prob
             )
         decisive = self.verdict.partition("\n")[2]
         return f"{supported} {main_reason(self.cautions(), decisive)}"

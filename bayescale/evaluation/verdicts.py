@@ -16,20 +16,16 @@ NEGLIGIBLE = 0.01
 
 
 def supported(
-    verdict: str,
+    compared: Comparison,
     exponents: Mapping[str, xr.DataArray],
     probabilities: Mapping[str, float],
-    method: str,
     ci_prob: float | None = None,
 ) -> str:
-    """The verdict of a comparison, with the average exponent and its interval.
-
-    `method` is the source of the weights, a key of `comparison.SOURCES`.
-    """
+    """The verdict of a comparison, with the average exponent and its interval."""
     middle, low, high = table(exponents["average"], "a", ci_prob).iloc[0]
     return (
-        f"{verdict.rstrip('.')}; averaged with weights by {SOURCES[method]}, N* ~ C^a with "
-        f"a = {middle:.2f} ({100 * defaults(ci_prob)[0]:g} %: {low:.2f} to {high:.2f}), "
+        f"{compared.verdict.rstrip('.')}; averaged with weights by "
+        f"{SOURCES[compared.method]}, N* ~ C^a with a = {middle:.2f} ({100 * defaults(ci_prob)[0]:g} %: {low:.2f} to {high:.2f}), "
         f"P(a > {LARGE}) = {probabilities[f'a > {LARGE}']:.2f}."
     )
 
@@ -50,7 +46,7 @@ def verdict(compared: Comparison, exponents, probabilities, decides) -> str:
         )
     first = compared.verdict
     if "average" in exponents:
-        first = supported(first, exponents, probabilities, compared.method)
+        first = supported(compared, exponents, probabilities)
     if not decides:
         return (
             f"{first}\nRuns far from the present ones, in size and in tokens per parameter, could "
