@@ -105,6 +105,6 @@ def test_one_chain_and_settings_that_are_no_whole_numbers_are_refused():
     with pytest.raises(FitError, match="chains is 1, but NUTS needs two or more"):
         nuts.sample(None, draws=100, tune=100, chains=1, seed=1)
     for value in (1.5, "4", True, 0):
-        with pytest.raises(FitError, match="chains is .*: give a whole number, at least 1"):
+        with pytest.raises(FitError, match=r"chains is .*: give a whole number, at least 1"):
             nuts.require(chains=value)
     nuts.require(draws=10, tune=50, chains=1)
