@@ -234,7 +234,7 @@ def test_fits_that_cannot_be_read_end_with_two(command, tmp_path, table, refused
         (("--law", "chinchilla,kaplan_steps"), "needs the column 'S', which these runs lack"),
         (("--against", "kaplan"), "--against: a report of several laws compares them already"),
         (("--law", "power,kaplan", "--against", "isoflop"), "name one law with --law"),
-        (("--draws", "0"), "draws is 0: at least 10"),
+        (("--draws", "0"), "draws is 0: give a whole number, at least 10"),
     ],
 )
 def test_invalid_options_end_with_two(table, tmp_path, options, message, refused):

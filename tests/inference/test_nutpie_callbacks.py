@@ -96,3 +96,15 @@ def test_other_versions_of_nutpie_keep_their_own_callbacks(monkeypatch):
     monkeypatch.setattr(nutpie, "__version__", "0.17.0")
     with nutpie_callbacks._short_callbacks():
         assert inside._make_c_logp_func is original
+
+
+def test_one_chain_and_settings_that_are_no_whole_numbers_are_refused():
+    from bayescale.errors import FitError
+    from bayescale.inference import nuts
+
+    with pytest.raises(FitError, match="chains is 1, but NUTS needs two or more"):
+        nuts.sample(None, draws=100, tune=100, chains=1, seed=1)
+    for value in (1.5, "4", True, 0):
+        with pytest.raises(FitError, match=r"chains is .*: give a whole number, at least 1"):
+            nuts.require(chains=value)
+    nuts.require(draws=10, tune=50, chains=1)

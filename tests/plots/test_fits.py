@@ -47,7 +47,7 @@ def test_bands_are_wider_for_higher_probabilities(c4_fit):
 
 def test_published_constants_are_drawn_by_name(c4_fit, legend):
     ax = bs.plot_fit(c4_fit, references="all")
-    labels = [p.label for p in c4_fit.law.published.values()]
+    labels = [f"{p.label}, other tokenizer" for p in c4_fit.law.published.values()]
     assert set(labels) < set(legend(ax))
     assert len({line.get_linestyle() for line in ax.lines}) > 1
     for references in ("hoffmann2022", ["hoffmann2022"]):
