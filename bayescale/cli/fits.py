@@ -80,17 +80,8 @@ def report(
     laws = options.law_names(law)
     others = _others(laws, against, pool)
     progressbar = console.progress(quiet, as_json)
-    fitted = _fit(
-        table,
-        groups,
-        laws,
-        (columns, drop_missing, loss_unit),
-        pool,
-        seed,
-        draws,
-        quiet,
-        progressbar,
-    )
+    reading = columns, drop_missing, loss_unit
+    fitted = _fit(table, groups, laws, reading, pool, seed, draws, quiet, progressbar)
     from bayescale.progress import bar
     from bayescale.reporting import findings, held_out_half
     from bayescale.reporting import report as write
@@ -152,17 +143,8 @@ def fit(
     options.picture(plot)
     laws = options.law_names(law)
     progressbar = console.progress(quiet, as_json)
-    fitted = _fit(
-        table,
-        groups,
-        laws,
-        (columns, drop_missing, loss_unit),
-        pool,
-        seed,
-        draws,
-        quiet,
-        progressbar,
-    )
+    reading = columns, drop_missing, loss_unit
+    fitted = _fit(table, groups, laws, reading, pool, seed, draws, quiet, progressbar)
     from bayescale.reporting import findings, save_picture
 
     fitted.save(out)
@@ -306,7 +288,7 @@ def _fit(
     table: Path,
     groups: str | None,
     laws: list[str] | None,
-    columns: tuple[str | None, bool, str | None],
+    reading: tuple[str | None, bool, str | None],
     pool: str | None,
     seed: int | None,
     draws: int,
@@ -315,7 +297,7 @@ def _fit(
 ) -> Fit | Average:
     """Read a table of runs and fit one law, or an ensemble of several; of the default without."""
     labels = options.names(groups)
-    runs = options.read_runs(table, labels, *columns)
+    runs = options.read_runs(table, labels, *reading)
     settings: dict[str, Any] = dict(
         groups=labels,
         pool=options.pairs(pool, "--pool"),
