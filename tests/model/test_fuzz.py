@@ -13,7 +13,9 @@ import bayescale as bs
 from bayescale.errors import BayescaleError
 from bayescale.inference import nuts
 
-TABLES = 60
+#: Tables of the slow and of the default suite. The default ones have no groups, so that no model is
+#: compiled.
+TABLES, FEW = 300, 24
 KINDS = ("plain", "loss_sd", "series", "curve", "one group", "two groups")
 
 
@@ -76,15 +78,21 @@ def whole_path(frame: pd.DataFrame, kind: str, seed: int) -> str:
     return "fitted"
 
 
-@pytest.mark.slow
-def test_random_tables_give_a_result_or_a_sentence(monkeypatch):
+@pytest.mark.parametrize(
+    "seeds",
+    [
+        pytest.param(range(TABLES), marks=pytest.mark.slow, id=str(TABLES)),
+        pytest.param([s for s in range(TABLES) if "group" not in KINDS[s % 6]][:FEW], id=str(FEW)),
+    ],
+)
+def test_random_tables_give_a_result_or_a_sentence(seeds, monkeypatch):
     # Short runs, once: whether they converge is not the question here.
     monkeypatch.setattr(nuts, "FEWEST_DRAWS", 100)
     monkeypatch.setattr(nuts, "STUCK", np.inf)
     ends, failures = {}, []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for seed in range(TABLES):
+        for seed in seeds:
             rng = np.random.default_rng(seed)
             kind = KINDS[seed % len(KINDS)]
             try:
@@ -93,5 +101,5 @@ def test_random_tables_give_a_result_or_a_sentence(monkeypatch):
                 failures.append(f"seed {seed} ({kind}): {traceback.format_exc(limit=-3)}")
             else:
                 ends[end] = ends.get(end, 0) + 1
-    assert not failures, f"{len(failures)} of {TABLES}:\n" + "\n".join(failures[:8])
-    assert ends["fitted"] > TABLES / 2, ends  # most of these tables can be fitted
+    assert not failures, f"{len(failures)} of {len(seeds)}:\n" + "\n".join(failures[:8])
+    assert ends["fitted"] > len(seeds) / 2, ends  # most of these tables can be fitted
