@@ -295,7 +295,7 @@ def _fit(
     quiet: bool,
     progressbar: bool | None,
 ) -> Fit | Average:
-    """Read a table of runs and fit one law, or an ensemble of several; of the default without."""
+    """Read a table of runs and fit one law, or an ensemble; None is the default ensemble."""
     labels = options.names(groups)
     runs = options.read_runs(table, labels, *reading)
     settings: dict[str, Any] = dict(

@@ -342,9 +342,9 @@ class TestModel:
         thinned = c4_fit.posterior.isel(draw=slice(0, 20))
         tree = xr.DataTree.from_dict({"posterior": thinned})
         with c4_fit.model:
-            theirs = pm.compute_log_likelihood(tree, progressbar=False).log_likelihood["log_loss"]
-        ours = c4_fit.data["log_likelihood"]["log_loss"].isel(draw=slice(0, 20))
-        assert np.allclose(ours.to_numpy(), theirs.to_numpy(), rtol=1e-8)
+            of_pymc = pm.compute_log_likelihood(tree, progressbar=False).log_likelihood["log_loss"]
+        stored = c4_fit.data["log_likelihood"]["log_loss"].isel(draw=slice(0, 20))
+        assert np.allclose(stored.to_numpy(), of_pymc.to_numpy(), rtol=1e-8)
 
     def test_arviz_reads_the_data(self, c4_fit):
         import arviz as az

@@ -373,8 +373,8 @@ def rollout() -> bs.Rollout:
             pd.concat([pd.DataFrame(place), scores.drop(columns="loss", errors="ignore")], axis=1)
         )
     points = pd.concat(parts, ignore_index=True)
-    ours = {k: v for k, v in draws.items() if k[0] == "chinchilla"}
-    return bs.Rollout(points, ours, 3, ("a note",), None, ours)
+    kept = {k: v for k, v in draws.items() if k[0] == "chinchilla"}
+    return bs.Rollout(points, kept, 3, ("a note",), None, kept)
 
 
 def test_an_average_survives(average, tmp_path):
