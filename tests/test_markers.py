@@ -1,4 +1,4 @@
-"""Markers: a test marked `unit` cannot compile a model, and tests that share a fit have one group."""
+"""Markers: a test marked `unit` compiles no model; tests that share a fit have one group."""
 
 from __future__ import annotations
 
