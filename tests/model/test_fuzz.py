@@ -13,9 +13,11 @@ import bayescale as bs
 from bayescale.errors import BayescaleError
 from bayescale.inference import nuts
 
-#: Tables of the slow and of the default suite. The default ones have no groups, so that no model is
-#: compiled.
+#: Tables of the slow and of the default suite. The default ones have no groups and do not fall back
+#: to NUTS, so that no model is compiled.
 TABLES, FEW = 300, 24
+#: Tables of one slow test; the parts can run at the same time.
+PART = 100
 KINDS = ("plain", "loss_sd", "series", "curve", "one group", "two groups")
 
 
@@ -57,7 +59,7 @@ def table(rng: np.random.Generator, kind: str) -> pd.DataFrame:
     return frame
 
 
-def whole_path(frame: pd.DataFrame, kind: str, seed: int) -> str:
+def whole_path(frame: pd.DataFrame, kind: str, seed: int, engine: str = "auto") -> str:
     """What becomes of a table: ``"fitted"``, or the beginning of the sentence that refuses it."""
     groups = "corpus" if "group" in kind else None
     law = "power(D)" if kind == "curve" else "chinchilla"
@@ -66,7 +68,14 @@ def whole_path(frame: pd.DataFrame, kind: str, seed: int) -> str:
         # Without groups the default engine; with groups one short attempt of NUTS.
         accept = 0.9 if groups else None
         fit = bs.fit(
-            runs, law, groups=groups, draws=25, tune=50, target_accept=accept, random_seed=seed
+            runs,
+            law,
+            groups=groups,
+            engine=engine,
+            draws=25,
+            tune=50,
+            target_accept=accept,
+            random_seed=seed,
         )
         assert repr(fit)
         assert np.isfinite(fit.summary()["median"]).all()
@@ -79,13 +88,22 @@ def whole_path(frame: pd.DataFrame, kind: str, seed: int) -> str:
 
 
 @pytest.mark.parametrize(
-    "seeds",
+    ("seeds", "engine"),
     [
-        pytest.param(range(TABLES), marks=pytest.mark.slow, id=str(TABLES)),
-        pytest.param([s for s in range(TABLES) if "group" not in KINDS[s % 6]][:FEW], id=str(FEW)),
+        *(
+            pytest.param(
+                range(s, s + PART), "auto", marks=pytest.mark.slow, id=f"{s} to {s + PART}"
+            )
+            for s in range(0, TABLES, PART)
+        ),
+        pytest.param(
+            [s for s in range(TABLES) if "group" not in KINDS[s % len(KINDS)]][:FEW],
+            "particles",
+            id=str(FEW),
+        ),
     ],
 )
-def test_random_tables_give_a_result_or_a_sentence(seeds, monkeypatch):
+def test_random_tables_give_a_result_or_a_sentence(seeds, engine, monkeypatch):
     # Short runs, once: whether they converge is not the question here.
     monkeypatch.setattr(nuts, "FEWEST_DRAWS", 100)
     monkeypatch.setattr(nuts, "STUCK", np.inf)
@@ -96,7 +114,7 @@ def test_random_tables_give_a_result_or_a_sentence(seeds, monkeypatch):
             rng = np.random.default_rng(seed)
             kind = KINDS[seed % len(KINDS)]
             try:
-                end = whole_path(table(rng, kind), kind, seed)
+                end = whole_path(table(rng, kind), kind, seed, engine)
             except Exception:
                 failures.append(f"seed {seed} ({kind}): {traceback.format_exc(limit=-3)}")
             else:
