@@ -64,6 +64,7 @@ def test_a_count_beyond_floating_point_is_infinite():
     [
         ("70B", [70e9]),
         (7e9, [7e9]),
+        (0.5, [0.5]),
         (["70B", 1e9], [70e9, 1e9]),
         (np.array([1e20, 1e22]), [1e20, 1e22]),
     ],

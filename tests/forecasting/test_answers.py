@@ -224,7 +224,10 @@ def test_models_below_the_smallest_are_reported(fit_of, runs):
     smallest, C = float(runs.table["N"].min()), float(runs.table["C"].median())
     with pytest.warns(bs.ExtrapolationWarning, match="less than a tenth of the parameters"):
         bs.forecast(fit_of(), N=smallest / 20, C=C)
-    assert distances(fit_of(), {"N": np.array([smallest / 2]), "C": np.array([C])}) == []
+    for share, reported in ((0.09, 1), (0.11, 0), (0.5, 0)):
+        place = {"N": np.array([share * smallest]), "C": np.array([C])}
+        assert len(distances(fit_of(), place)) == reported
+    assert distances(fit_of(), {"C": np.array([C])}) == []
 
 
 # -- tables ------------------------------------------------------------------------------------

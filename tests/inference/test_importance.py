@@ -177,9 +177,20 @@ def test_a_mixture_reaches_beyond_the_draws_along_a_ridge(rng):
     np.testing.assert_allclose(y, 0.5 * (x**2 - 1), atol=0.01)
 
 
+def test_the_extent_is_the_distance_to_the_third_neighbour_within_limits():
+    point = np.array([[0.0], [0.1], [0.2], [0.4], [9.0]])
+    np.testing.assert_allclose(mixtures._extent(point), [0.4, 0.3, 0.2, 0.4, 1.0])
+    np.testing.assert_allclose(mixtures._extent(np.zeros((5, 1))), 1e-3)
+    np.testing.assert_allclose(mixtures._extent(point[:2]), 0.1)
+
+
 def test_outward_points_far_below_the_mode_are_left_out(rng):
-    # Beyond the draws the density falls off a cliff.
-    cliff = Density(2, lambda z: np.where(np.abs(z[:, 1]) > 1, -1e3, -0.5 * (z[:, 0] / 0.01) ** 2))
+    # The lowest draws lie 10 below the mode. Beyond the draws the density falls by another 8.
+    def log_likelihood(z):
+        beyond = np.abs(z[:, 1]) > 1
+        return -0.5 * (z[:, 0] / 0.01) ** 2 - 10 * np.abs(z[:, 1]) - 8 * beyond
+
+    cliff = Density(2, log_likelihood)
     z = np.stack([0.01 * rng.standard_normal(2000), rng.uniform(-0.99, 0.99, 2000)], axis=1)
     mixture = along(cliff, z, rng)
     assert (np.abs(mixture.mean[:, 1]) <= 1).all()
