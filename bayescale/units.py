@@ -18,7 +18,8 @@ FLOP_PER_PARAMETER_TOKEN = 6.0
 
 _EXPONENT = {"": 0, "k": 3, "m": 6, "b": 9, "g": 9, "t": 12}
 _NUMBER = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+))(?:e([+-]?\d+))?\s*([kmbgt]?)$", re.IGNORECASE)
-_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?:\D|$))")
+# Groups of three digits in the integer part; a comma elsewhere is an error.
+_THOUSANDS = re.compile(r"^[+-]?\d{1,3}(?:,\d{3})+(?![\d,])")
 
 
 def parse_count(text: object) -> float:
@@ -47,7 +48,8 @@ def parse_count(text: object) -> float:
     """
     if isinstance(text, (int, float, np.integer, np.floating)) and not isinstance(text, bool):
         return float(text)
-    match = _NUMBER.match(_THOUSANDS.sub("", str(text).strip()).replace("_", ""))
+    plain = _THOUSANDS.sub(lambda m: m.group().replace(",", ""), str(text).strip())
+    match = _NUMBER.match(plain.replace("_", ""))
     if match is None:
         raise ValueError(f"{text!r} is not a count: write 70B, 1.4T, 410M, 1e24 or a plain number")
     digits, exponent, suffix = match.groups()

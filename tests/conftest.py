@@ -102,7 +102,7 @@ def openlm_fit(openlm) -> bs.Fit:
     return bs.fit(openlm, "chinchilla", groups="dataset", random_seed=1)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def by_hand():
     """Make a `Fit` from parameter values, without sampling.
 

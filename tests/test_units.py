@@ -27,6 +27,8 @@ from bayescale.units import as_counts, flop, format_count, format_flop, grid, pa
         ("-3", -3.0),
         ("1,400,000", 1.4e6),
         ("1,400B", 1.4e12),
+        ("-1,400.5", -1400.5),
+        ("1.1e-3B", 1.1e6),
         ("1_000_000", 1e6),
         ("  70 B ", 70e9),
         ("0", 0.0),
@@ -44,7 +46,8 @@ def test_counts_with_suffixes_are_numbers(text, value):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "many", "70X", "70BB", "B", "1.2.3", "1,40", "1,4000", "12,34,567", "1e", "0x10", "3 4",
+    ["", "many", "70X", "70BB", "B", "1.2.3", "1,40", "1,4000", "12,34,567", "0.1,400", "1e1,400",
+     "1400,000", ",400", "1,400,", "1e", "0x10", "3 4",
      "70 B params", "inf", "nan", True, np.True_, None, [1.0]],
 )  # fmt: skip
 def test_an_invalid_count_is_refused_with_examples(text):
@@ -61,6 +64,7 @@ def test_a_count_beyond_floating_point_is_infinite():
     [
         ("70B", [70e9]),
         (7e9, [7e9]),
+        (0.5, [0.5]),
         (["70B", 1e9], [70e9, 1e9]),
         (np.array([1e20, 1e22]), [1e20, 1e22]),
     ],

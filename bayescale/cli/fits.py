@@ -82,17 +82,8 @@ def report(
     laws = options.law_names(law)
     others = _others(laws, against, pool)
     progressbar = console.progress(quiet, as_json)
-    fitted = _fit(
-        table,
-        groups,
-        laws,
-        (columns, drop_missing, loss_unit, keep_best),
-        pool,
-        seed,
-        draws,
-        quiet,
-        progressbar,
-    )
+    reading = columns, drop_missing, loss_unit, keep_best
+    fitted = _fit(table, groups, laws, reading, pool, seed, draws, quiet, progressbar)
     from bayescale.progress import bar
     from bayescale.reporting import findings, held_out_half
     from bayescale.reporting import report as write
@@ -155,17 +146,8 @@ def fit(
     options.picture(plot)
     laws = options.law_names(law)
     progressbar = console.progress(quiet, as_json)
-    fitted = _fit(
-        table,
-        groups,
-        laws,
-        (columns, drop_missing, loss_unit, keep_best),
-        pool,
-        seed,
-        draws,
-        quiet,
-        progressbar,
-    )
+    reading = columns, drop_missing, loss_unit, keep_best
+    fitted = _fit(table, groups, laws, reading, pool, seed, draws, quiet, progressbar)
     from bayescale.reporting import findings, save_picture
 
     fitted.save(out)
@@ -309,16 +291,16 @@ def _fit(
     table: Path,
     groups: str | None,
     laws: list[str] | None,
-    columns: tuple[str | None, bool, str | None, bool],
+    reading: tuple[str | None, bool, str | None, bool],
     pool: str | None,
     seed: int | None,
     draws: int,
     quiet: bool,
     progressbar: bool | None,
 ) -> Fit | Average:
-    """Read a table of runs and fit one law, or an ensemble of several; of the default without."""
+    """Read a table of runs and fit one law, or an ensemble; None is the default ensemble."""
     labels = options.names(groups)
-    runs = options.read_runs(table, labels, *columns)
+    runs = options.read_runs(table, labels, *reading)
     settings: dict[str, Any] = dict(
         groups=labels,
         pool=options.pairs(pool, "--pool"),

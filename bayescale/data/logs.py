@@ -43,8 +43,8 @@ def _wide(raw: RawTable) -> RawTable:
     is_x = compact(first) in STEP or names.recognise(first).quantity in ("D", "C")
     rest = [c for c in columns[1:] if not re.search(r"__(MIN|MAX)$", c)]
     per_run = all(" - " in c for c in rest)
-    known = [c for c in columns if names.recognise(c).quantity == "loss"]
-    if not is_x or len(rest) < 2 or (known and not per_run):
+    losses = [c for c in columns if names.recognise(c).quantity == "loss"]
+    if not is_x or len(rest) < 2 or (losses and not per_run):
         return raw
     if not per_run and any(names.recognise(c).quantity or names.recognise(c).refusal for c in rest):
         return raw

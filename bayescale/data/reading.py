@@ -255,10 +255,10 @@ def _steps(raw, columns) -> str:
     )
     tokens = batch is not None and "token" in batch.lower()
     parts = [step, batch or "512", *(() if tokens else (length or "2048",))]
-    known = "" if batch and (length or tokens) else " with the sizes of your batches"
+    unknown_sizes = "" if batch and (length or tokens) else " with the sizes of your batches"
     return (
         f"no column holds tokens: D = steps x batch_size x seq_len? Then pass "
-        f"{remedies.column('D', '*'.join(parts))}{known}"
+        f"{remedies.column('D', '*'.join(parts))}{unknown_sizes}"
     )
 
 

@@ -42,7 +42,7 @@ def contenders(laws: str | Law | Sequence[str | Law], runs: Runs, problems: list
 
 
 def check_priors(priors: Priors | None, laws: Sequence[Law], problems: list[str]) -> None:
-    """Add a problem for every key of `priors` with a mapping as its value that is not a law."""
+    """Add a problem for every key of `priors` that holds a mapping and names no law."""
     names = [law.name for law in laws]
     problems += [
         f"priors: {unknown('law', key, names)}"

@@ -25,7 +25,8 @@ def supported(
     middle, low, high = table(exponents["average"], "a", ci_prob).iloc[0]
     return (
         f"{compared.verdict.rstrip('.')}; averaged with weights by "
-        f"{SOURCES[compared.method]}, N* ~ C^a with a = {middle:.2f} ({100 * defaults(ci_prob)[0]:g} %: {low:.2f} to {high:.2f}), "
+        f"{SOURCES[compared.method]}, N* ~ C^a with a = {middle:.2f} "
+        f"({100 * defaults(ci_prob)[0]:g} %: {low:.2f} to {high:.2f}), "
         f"P(a > {LARGE}) = {probabilities[f'a > {LARGE}']:.2f}."
     )
 

@@ -302,14 +302,14 @@ def _decision(
     thinned, budgets = [law.thinned() for law in laws], C.to_numpy()
 
     def expected(log_N):
-        N = np.exp(log_N.to_numpy())
-        losses = (law.weight * law.loss_on_budget(budgets, N).mean(axis=0) for law in thinned)
-        return xr.DataArray(sum(losses), dims=C.dims)
+        N = np.exp(log_N)
+        return sum(law.weight * law.loss_on_budget(budgets, N).mean(axis=0) for law in thinned)
 
-    low = np.log(xr.concat([N.min(SAMPLE) for N in best], "law").min("law"))
-    high = np.log(xr.concat([N.max(SAMPLE) for N in best], "law").max("law"))
+    low = np.log(np.min([N.min(SAMPLE).to_numpy() for N in best], axis=0))
+    high = np.log(np.max([N.max(SAMPLE).to_numpy() for N in best], axis=0))
     # The minimum lies between the smallest and the largest optimum of the draws. The margin keeps
     # it away from the bounds.
     margin = 0.1 + 0.1 * (high - low)
     law_names = " and ".join(f"law {law.fit.law.name!r}" for law in laws)
-    return np.exp(search(expected, low - margin, high + margin, law_names))
+    log_N = search(expected, low - margin, high + margin, law_names)
+    return xr.DataArray(np.exp(log_N), dims=C.dims)

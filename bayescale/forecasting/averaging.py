@@ -15,13 +15,12 @@ from bayescale.data import Runs
 from bayescale.errors import ConvergenceWarning, FitError
 from bayescale.forecasting.cautions import doubts, main_reason
 from bayescale.forecasting.members import beyond_largest, draw_losses, losses_by_law
+from bayescale.forecasting.mixing import ROUNDING
 from bayescale.forecasting.wording import answer_html, answer_of_run
 from bayescale.intervals import Summary, interval
 from bayescale.model import Check, Fit, Storable, settle_groups
 from bayescale.text_tables import html_table
 
-#: Largest deviation of the sum of weights from one.
-ROUNDING = 1e-9
 #: Smallest weight of a fit whose failed check gives a warning. Fits of less weight hardly change an
 #: interval.
 SMALLEST_WEIGHT = 0.01

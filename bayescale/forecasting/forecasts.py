@@ -178,14 +178,14 @@ class Forecast(PredictiveDraws):
         """
         index, place, group = self._largest
         low, high = interval(np.log(self.data["mean"].isel(point=index)), ci_prob)
-        known = None if group and NEW in group.values() else group
+        fitted_group = None if group and NEW in group.values() else group
         columns = {c: self.data[c].to_numpy() for c in place}
         average = isinstance(self.fit, Average)
         return doubts(
             self.fit.used if average else {self.fit.law.name: self.fit},
             self.fit.weights if average else {self.fit.law.name: 1.0},
             place,
-            known,
+            fitted_group,
             float(high - low),
             distances(self.fit, columns, beyond=False),
             float(self.data["extrapolation"][index]),

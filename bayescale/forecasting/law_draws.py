@@ -82,14 +82,23 @@ class LawDraws:
         law, scales, product = self.fit.law, self.fit.plan.scales, C / self.flop_factor
         if law.optimum is not None:
             return law.optimum(product / (scales["N"] * scales["D"]), **self.values) * scales["N"]
-        return np.exp(
-            search(
-                lambda log_N: self.loss_on_budget(C, np.exp(log_N)),
-                xr.zeros_like(product),
-                np.log(product),
+        dims = [*(d for d in C.dims if d not in SAMPLE), *SAMPLE]
+
+        def array(v: xr.DataArray) -> np.ndarray:
+            return v.expand_dims([d for d in dims if d not in v.dims]).transpose(*dims).to_numpy()
+
+        # Arrays of numpy, as in `thinned`. Dims that a variable does not have get length one.
+        of_draws = replace(self, values={n: array(v) for n, v in self.values.items()})
+        budget, upper = array(C), np.log(array(product))
+        with np.errstate(all="ignore"):
+            log_N = search(
+                lambda log_N: of_draws.loss_on_budget(budget, np.exp(log_N)),
+                np.zeros_like(upper),
+                upper,
                 f"law {law.name!r}",
             )
-        )
+        every = (C * next(iter(self.values.values()))).transpose(*dims)
+        return every.copy(data=np.exp(log_N))
 
     def optimum(self, C: xr.DataArray) -> xr.Dataset:
         """The best split of each budget in each draw; dims (chain, draw, budget)."""
@@ -139,7 +148,7 @@ def _values(fit: Fit, group: object) -> dict[str, xr.DataArray]:
     return parameters(fit.posterior, fit.plan, settled, rng, fit.law.parameters)
 
 
-def search(objective, low: xr.DataArray, high: xr.DataArray, law_names: str) -> xr.DataArray:
+def search(objective, low: np.ndarray, high: np.ndarray, law_names: str) -> np.ndarray:
     """Minimise elementwise between bounds, on a grid and then by golden-section search.
 
     A minimum at either bound raises a `LawError` that names the laws `law_names`.
@@ -148,14 +157,14 @@ def search(objective, low: xr.DataArray, high: xr.DataArray, law_names: str) -> 
     step = (high - low) / (GRID - 1)
     for i in range(GRID):
         point = low + i * step
-        point, found = xr.broadcast(point, objective(point))
+        point, found = np.broadcast_arrays(point, objective(point))
         if value is None:
             best, value = point, found
         else:
             better = found < value
-            best, value = xr.where(better, point, best), xr.where(better, found, value)
+            best, value = np.where(better, point, best), np.where(better, found, value)
     corner = (best <= low + step / 2) | (best >= high - step / 2)
-    if bool(corner.any()):
+    if corner.any():
         raise LawError(
             f"under {law_names} the best split of this budget lies at a corner (all in "
             "N, or all in D): there is no interior optimum"
@@ -166,7 +175,7 @@ def search(objective, low: xr.DataArray, high: xr.DataArray, law_names: str) -> 
         width = golden * (high - low)
         left, right = high - width, low + width
         lower = objective(left) < objective(right)
-        low, high = xr.where(lower, low, left), xr.where(lower, right, high)
+        low, high = np.where(lower, low, left), np.where(lower, right, high)
     return (low + high) / 2
 
 

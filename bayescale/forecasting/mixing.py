@@ -11,7 +11,7 @@ from bayescale.errors import FitError
 
 #: Stacking stops when no weight changes by more than this, or after this many steps.
 TOLERANCE, STEPS = 1e-10, 50_000
-#: Rounding errors of shares.
+#: Rounding errors of shares, weights and costs, relative to their size.
 ROUNDING = 1e-9
 
 

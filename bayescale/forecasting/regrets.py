@@ -11,14 +11,13 @@ import xarray as xr
 from bayescale.errors import LawError
 from bayescale.forecasting.averaging import Average
 from bayescale.forecasting.law_draws import LawDraws, law_draws, mixed
+from bayescale.forecasting.mixing import ROUNDING
 from bayescale.intervals import SAMPLE, Summary, table
 from bayescale.model import Fit
 from bayescale.units import as_counts, format_count, format_flop
 
 #: Bisection steps for wasted compute, and the largest ratio of compute to necessary compute.
 BISECTIONS, LARGEST_WASTE = 50, 1e9
-#: A choice may cost more than its budget by this share, because of rounding.
-ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)

@@ -127,15 +127,15 @@ def _best(z, value, n: int):
 def _climb(density: Density, z, value) -> Modes:
     """Damped Newton steps uphill from several starts."""
     n, d = z.shape
-    damping, known = np.full(n, DAMPING), np.zeros(n, bool)
+    damping, has_derivatives = np.full(n, DAMPING), np.zeros(n, bool)
     gradient, curvature = np.zeros((n, d)), np.zeros((n, d, d))
     active = np.isfinite(value)
 
     def learn(which):
-        new = which & ~known
+        new = which & ~has_derivatives
         if new.any():
             gradient[new], curvature[new] = derivatives(density, z[new], value[new])
-            known[new] = True
+            has_derivatives[new] = True
 
     for step in range(MAX_STEPS):
         if step == SORTED_AFTER:
@@ -155,7 +155,7 @@ def _climb(density: Density, z, value) -> Modes:
         new_value = density.log_posterior(proposal)
         better = new_value > value[at]
         moved = at[better]
-        z[moved], value[moved], known[moved] = proposal[better], new_value[better], False
+        z[moved], value[moved], has_derivatives[moved] = proposal[better], new_value[better], False
         damping[at] *= np.where(better, LESS, MORE)
         small = (expected < CONVERGED) & (damping[at] < np.abs(size).max(axis=1))
         active[at[small | (damping[at] > GIVEN_UP)]] = False

@@ -160,13 +160,13 @@ class Law:
         for name, prior in self.priors.items():
             if not isinstance(prior, Prior):
                 problems.append(f"the prior of {name} is {prior!r}: use Positive, Fraction or Real")
-        for what, names, known in (
+        for what, names, valid in (
             ("falling", self.falling, columns),
             ("poolable", poolable, parameters),
             ("amplitude and floor", {self.amplitude, self.floor} - {None}, parameters),
         ):
-            if others := set(names) - set(known):
-                problems.append(f"{what} names {', '.join(sorted(others))}, not among {known}")
+            if others := set(names) - set(valid):
+                problems.append(f"{what} names {', '.join(sorted(others))}, not among {valid}")
         if self.floor and not self.amplitude:
             problems.append("a floor needs an amplitude above it")
         problems += [

@@ -129,7 +129,7 @@ def declared(p: Parameter, prior, *, scale_known: bool = False, initval=None) ->
     """
     import pymc as pm
 
-    # PyMC samples a logit-normal variable on its natural scale unless it is told otherwise.
+    # PyMC samples a logit-normal variable on its natural scale by default.
     logit = partial(pm.LogitNormal, default_transform=pm.distributions.transforms.logodds)
     kinds = {"log": pm.LogNormal, "logit": logit, "identity": pm.Normal}
     variable, link = kinds[p.prior.link], p.prior.link

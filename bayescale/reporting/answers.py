@@ -124,10 +124,10 @@ def findings(
         answer, reasons = _answer(fit, ahead, splits, ci_prob)
         forecasts = tables.forecasts(ahead, ci_prob) if ahead else None
         allocations = tuple(tables.allocations(splits, ci_prob)) if splits else ()
-    told = [str(w.message) for w in caught if not issubclass(w.category, ConvergenceWarning)]
+    warned = [str(w.message) for w in caught if not issubclass(w.category, ConvergenceWarning)]
     checked = {f.text for f in fit.check().findings}
     more = [r for r in reasons[1:] if not any(text in r for text in checked)]
-    notes = dict.fromkeys([*remark, *told, *more, *_unusual_ratio(splits)])
+    notes = dict.fromkeys([*remark, *warned, *more, *_unusual_ratio(splits)])
     return Findings(
         laws,
         posteriors,

@@ -216,8 +216,8 @@ def _sections(fit: Fit | Average, found: Findings, ci_prob) -> list[Section]:
             )
         )
     if isinstance(fit, Average) and found.laws is not None:
-        said = [_what_laws_say(fit, ahead, ci_prob)] if several and ahead else []
-        out.append(_laws(fit, [found.laws, *said]))
+        expectations = [_what_laws_say(fit, ahead, ci_prob)] if several and ahead else []
+        out.append(_laws(fit, [found.laws, *expectations]))
     return out
 
 

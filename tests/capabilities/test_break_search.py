@@ -55,8 +55,8 @@ def test_a_break_is_found_where_it_is(found):
 
 
 def test_probabilities_sum_to_one_and_agree_with_the_summary(found):
-    told = found.probabilities.loc[["straight", "bend"]]
-    assert told.sum(axis=1).to_numpy() == pytest.approx(1)
+    shares = found.probabilities.loc[["straight", "bend"]]
+    assert shares.sum(axis=1).to_numpy() == pytest.approx(1)
     frame = found.summary(0.9)
     assert list(frame.index) == list(found.labels) == ["straight", "bend", "few"]
     by_number = frame[["P(1)", "P(2)", "P(3)"]].sum(axis=1, skipna=False)

@@ -315,7 +315,7 @@ def test_laws_of_a_rollout_that_were_not_fitted_are_left_out(real):
 
 
 def test_fits_are_found_in_the_rollout_by_the_names_of_their_laws(real):
-    mine = {"mine": real["chinchilla"], "theirs": real["kaplan_floor"]}
+    mine = {"mine": real["chinchilla"], "other": real["kaplan_floor"]}
     compared, plain = compare(mine, fake_rollout(SCORES)), compare(real, fake_rollout(SCORES))
     assert compared.weights["mine"] == plain.weights["chinchilla"]
     assert compare(real, fake_rollout(SCORES, run="row")).weights == plain.weights

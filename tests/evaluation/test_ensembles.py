@@ -75,10 +75,10 @@ def test_problems_of_all_laws_are_named_at_once(runs):
         bs.ensemble(
             runs, ["chinchila", "kaplan", "kaplan"], priors={"nolaw": {"E": bs.Positive(1)}}
         )
-    told = str(caught.value)
-    assert "chinchila" in told
-    assert "2 laws are called 'kaplan'" in told
-    assert "nolaw" in told
+    message = str(caught.value)
+    assert "chinchila" in message
+    assert "2 laws are called 'kaplan'" in message
+    assert "nolaw" in message
 
 
 def test_priors_of_one_law_reach_it_alone(runs):

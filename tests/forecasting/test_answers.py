@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import bayescale as bs
-from bayescale.forecasting.cautions import distances, main_reason
+from bayescale.forecasting.cautions import distances, doubts, main_reason
 from bayescale.model.findings import Check, Finding
 
 VALUES = {"E": 1.7, "A": 1.0, "B": 0.7, "alpha": 0.27, "beta": 0.24, "sigma": 0.02, "nu": 5.0}
@@ -137,6 +137,70 @@ def test_cautions_of_a_light_law_are_left_out(fit_of):
     assert not [c for c in both.cautions() if "odd design" in c]
 
 
+POINT = {"N": 1e9, "D": 2e10}
+DESIGN = Finding("design", "caution", "odd design")
+OUTLIER = Finding("outlier", "caution", "odd row")
+
+
+@pytest.mark.parametrize(
+    ("times", "order"),
+    [
+        (101, ["times the compute", "odd design", "odd row", "a small model"]),
+        (99, ["odd design", "times the compute", "odd row", "a small model"]),
+        (3, ["odd design", "times the compute", "odd row", "a small model"]),
+        (2.9, ["odd design", "odd row", "times the compute", "a small model"]),
+        (1.6, ["odd design", "odd row", "times the compute", "a small model"]),
+        (1.5, ["odd design", "odd row", "a small model"]),
+    ],
+)
+def test_distance_is_a_reason_by_how_far_it_is(fit_of, times, order):
+    fits = {"chinchilla": fit_of(findings=(OUTLIER, DESIGN))}
+    weights = {"chinchilla": 1.0}
+    reasons = doubts(fits, weights, POINT, None, 0.1, ("a small model",), times)
+    assert len(reasons) == len(order)
+    assert all(text in reason for text, reason in zip(order, reasons, strict=True))
+    assert main_reason(reasons) == f"Main reason for doubt: {reasons[0]}."
+    assert ("say little about how far" in " ".join(reasons)) == (times > 100)
+
+
+def test_without_a_reason_the_sentence_says_so(fit_of):
+    reasons = doubts({"chinchilla": fit_of()}, {"chinchilla": 1.0}, POINT, None, 0.1)
+    assert reasons == ()
+    assert main_reason(reasons).startswith("No reason for doubt was found")
+
+
+@pytest.mark.parametrize("name", ["design", "information", "runs", "prior"])
+def test_findings_about_the_priors_come_before_the_others(fit_of, name):
+    fits = {"chinchilla": fit_of(findings=(OUTLIER, Finding(name, "caution", "few runs")))}
+    first, second = doubts(fits, {"chinchilla": 1.0}, POINT, None, 0.1)
+    assert first == f"{name} check: few runs"
+    assert second == "outlier check: odd row"
+
+
+def test_of_many_laws_of_small_weight_the_heaviest_gives_its_reasons(fit_of):
+    fits = {name: fit_of(findings=(Finding("outlier", "caution", f"row of {name}"),))
+            for name in "abcde"}  # fmt: skip
+    weights = {"a": 0.18, "b": 0.24, "c": 0.2, "d": 0.19, "e": 0.19}
+    assert doubts(fits, weights, POINT, None, 0.1) == ("outlier check of b: row of b",)
+
+
+def test_equal_reasons_are_given_once(fit_of):
+    fit = fit_of(findings=(OUTLIER, OUTLIER))
+    assert len(doubts({"chinchilla": fit}, {"chinchilla": 1.0}, POINT, None, 0.1)) == 1
+
+
+@pytest.mark.parametrize(("share", "disagree"), [(0.9, True), (1.1, False)])
+def test_laws_disagree_if_they_differ_by_half_of_the_interval(fit_of, share, disagree):
+    fits = {"one": fit_of(), "other": fit_of({**VALUES, "E": 1.9})}
+    losses = [bs.forecast(f, **{k: [v] for k, v in POINT.items()}, drift="off").data["mean"]
+              for f in fits.values()]  # fmt: skip
+    spread = float(np.log(losses[1].mean() / losses[0].mean()))
+    reasons = doubts(fits, {"one": 0.5, "other": 0.5}, POINT, None, 2 * spread * share)
+    assert bool(reasons) == disagree
+    if disagree:
+        assert f"the laws disagree by {100 * np.expm1(spread):.1f} %" in reasons[0]
+
+
 def test_within_the_runs_there_is_nothing_to_doubt(fit_of):
     assert bs.forecast(fit_of(), N="400M", D="8B").bottom_line().endswith(main_reason(()))
 
@@ -160,7 +224,10 @@ def test_models_below_the_smallest_are_reported(fit_of, runs):
     smallest, C = float(runs.table["N"].min()), float(runs.table["C"].median())
     with pytest.warns(bs.ExtrapolationWarning, match="less than a tenth of the parameters"):
         bs.forecast(fit_of(), N=smallest / 20, C=C)
-    assert distances(fit_of(), {"N": np.array([smallest / 2]), "C": np.array([C])}) == []
+    for share, reported in ((0.09, 1), (0.11, 0), (0.5, 0)):
+        place = {"N": np.array([share * smallest]), "C": np.array([C])}
+        assert len(distances(fit_of(), place)) == reported
+    assert distances(fit_of(), {"C": np.array([C])}) == []
 
 
 # -- tables ------------------------------------------------------------------------------------

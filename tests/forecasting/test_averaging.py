@@ -63,14 +63,14 @@ def test_an_average_reads_like_a_fit(pair, runs):
 
 
 @pytest.mark.parametrize(
-    ("weights", "said"),
+    ("weights", "message"),
     [
         ((1.0, 0.0), "average of chinchilla (100 %)"),
         ((0.999, 0.001), "average of chinchilla (100 %) and kaplan (<1 %)"),
     ],
 )
-def test_weights_are_said_in_percent(pair, weights, said):
-    assert weigh(pair, *weights).law.name == said
+def test_weights_are_written_in_percent(pair, weights, message):
+    assert weigh(pair, *weights).law.name == message
 
 
 def test_three_laws_are_listed(pair, by_hand, runs):
@@ -104,7 +104,7 @@ def test_weights_may_miss_one_by_rounding_only(pair):
 
 
 @pytest.mark.parametrize(
-    ("weights", "said"),
+    ("weights", "message"),
     [
         ({"chinchilla": 0.5}, "kaplan has no weight"),
         (
@@ -117,8 +117,8 @@ def test_weights_may_miss_one_by_rounding_only(pair):
         ([0.5, 0.5], "weights list"),
     ],
 )
-def test_wrong_weights_are_refused(pair, weights, said):
-    with pytest.raises(bs.FitError, match=said):
+def test_wrong_weights_are_refused(pair, weights, message):
+    with pytest.raises(bs.FitError, match=message):
         Average(pair, weights)
 
 
@@ -501,13 +501,13 @@ def test_results_of_an_average_name_its_laws(pair):
     both = weigh(pair, 0.38, 0.62)
     split, waste = allocate(both, 1e22), regret(both, "7B", "15T")
     with pytest.warns(bs.ConvergenceWarning):
-        said = repr(split), repr(waste)
+        texts = repr(split), repr(waste)
     assert (
-        said[0]
+        texts[0]
         .splitlines()[1]
         .startswith("<Allocation by average of kaplan (62 %) and chinchilla (38 %), 1 budget(s)>")
     )
-    assert "7B on 15T tokens" in said[1]
+    assert "7B on 15T tokens" in texts[1]
 
 
 # -- forecasts ---------------------------------------------------------------------------------

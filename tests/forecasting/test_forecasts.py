@@ -174,10 +174,10 @@ def test_a_frame_gives_the_same_as_keywords(grouped):
         index=[7, 7, 9],
     )
     framed = forecast(grouped, frame)
-    told = forecast(
+    by_keywords = forecast(
         grouped, N=[1e9, 2e9, 3e9], D=[2e10, 1e10, 1e10], group=["c4", "refinedweb", None]
     )
-    assert framed.data.identical(told.data)
+    assert framed.data.identical(by_keywords.data)
     assert framed.data["dataset"].to_numpy().tolist() == ["c4", "refinedweb", bs.NEW]
     everywhere = forecast(grouped, frame[["N", "D"]], group="c4")
     assert set(everywhere.data["dataset"].to_numpy()) == {"c4"}
@@ -190,9 +190,9 @@ def test_groups_have_their_own_law_and_a_new_one_scatters(grouped):
     assert away.isel(point=0).to_numpy() == pytest.approx(-0.2)
     assert away.isel(point=2).to_numpy() == pytest.approx(0.2)
     assert 0.1 < float(away.isel(point=3).std()) < 0.3
-    for said in ("c4", {"dataset": "c4"}, np.array(["c4"] * 4)):
+    for group in ("c4", {"dataset": "c4"}, np.array(["c4"] * 4)):
         assert np.array_equal(
-            forecast(grouped, **at, group=said).data["mean"].isel(point=0), mean.isel(point=0)
+            forecast(grouped, **at, group=group).data["mean"].isel(point=0), mean.isel(point=0)
         )
 
 
@@ -366,7 +366,7 @@ FRAME = pd.DataFrame({"N": [1e9, 2e9], "D": [1e10, 2e10]})
 
 
 @pytest.mark.parametrize(
-    ("points", "keywords", "said"),
+    ("points", "keywords", "message"),
     [
         (None, {"N": [1, 2], "D": [1, 2, 3]}, r"differ in length \(N: 2, D: 3\)"),
         (None, {}, "needs N, D; N, D cannot be derived from nothing"),
@@ -391,14 +391,14 @@ FRAME = pd.DataFrame({"N": [1e9, 2e9], "D": [1e10, 2e10]})
         ([1e9], {}, "must be a DataFrame, got list"),
     ],
 )
-def test_unclear_points_are_refused(fit, points, keywords, said):
-    with pytest.raises((bs.FitError, bs.LawError), match=said) as caught:
+def test_unclear_points_are_refused(fit, points, keywords, message):
+    with pytest.raises((bs.FitError, bs.LawError), match=message) as caught:
         forecast(fit, points, **keywords)
     assert len(caught.value.problems) == 1
 
 
 @pytest.mark.parametrize(
-    ("points", "keywords", "said"),
+    ("points", "keywords", "message"),
     [
         (None, {"group": "pile"}, "no dataset 'pile'. There are: c4, redpajama, refinedweb"),
         (None, {"group": 3}, "no dataset '3'"),
@@ -410,9 +410,9 @@ def test_unclear_points_are_refused(fit, points, keywords, said):
         (FRAME.assign(dataset=["c4", "pile"]), {}, "no dataset 'pile'"),
     ],
 )
-def test_unknown_groups_are_refused(grouped, points, keywords, said):
+def test_unknown_groups_are_refused(grouped, points, keywords, message):
     places = {} if points is not None else {"N": [1e9, 2e9], "D": 1e10}
-    with pytest.raises(bs.FitError, match=said) as caught:
+    with pytest.raises(bs.FitError, match=message) as caught:
         forecast(grouped, points, **places, **keywords)
     assert len(caught.value.problems) == 1
 

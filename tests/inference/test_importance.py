@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import kstest, multivariate_normal
 
-from bayescale.inference import Density, ImportanceDiagnostics, importance
+from bayescale.inference import Density, ImportanceDiagnostics, importance, mixtures
 from bayescale.inference.bridge import bridge
 from bayescale.inference.mixtures import PRIOR_SHARE, Mixture, along, at_modes, fitted
 from bayescale.inference.modes import derivatives, find_modes, log_prior
@@ -121,6 +121,82 @@ def test_local_approximations_follow_a_ridge_that_one_component_does_not(rng):
     assert efficiency(at_modes(find_modes(density, rng))) < 0.1
 
 
+def straight_ridge(width: float) -> Density:
+    """Narrow in the first coordinate; the second has the prior."""
+    return Density(2, lambda z: -0.5 * (z[:, 0] / width) ** 2)
+
+
+def test_points_move_uphill_across_a_ridge_and_not_along_it(rng):
+    density = straight_ridge(0.01)
+    start = np.stack([0.3 * rng.uniform(-1, 1, 12), np.linspace(-1.5, 1.5, 12)], axis=1)
+    point, value, curvature = mixtures._uphill(density, start)
+    np.testing.assert_allclose(point[:, 0], 0, atol=1e-6)
+    np.testing.assert_allclose(point[:, 1], start[:, 1], atol=1e-9)
+    np.testing.assert_allclose(value, density.log_posterior(point))
+    np.testing.assert_allclose(curvature, np.broadcast_to(np.diag([1e4 + 1, 1]), (12, 2, 2)),
+                               rtol=1e-3, atol=1e-2)  # fmt: skip
+
+
+def test_a_step_uphill_has_a_largest_length():
+    start = np.stack([np.full(8, 3.0), np.linspace(-0.9, 0.9, 8)], axis=1)
+    point, *_ = mixtures._uphill(straight_ridge(0.5), start)
+    moved = mixtures.UPHILL_STEPS * mixtures.LONGEST
+    np.testing.assert_allclose(point[:, 0], 3 - moved, rtol=1e-5)
+
+
+def test_a_step_that_leads_downhill_is_not_made():
+    # Newton's step from 0.2 is far too long. Its largest length leads to -0.3, which is lower.
+    density = Density(2, lambda z: -1e3 * np.sqrt(1e-4 + z[:, 0] ** 2))
+    start = np.stack([np.full(8, 0.2), np.linspace(-1.5, 1.5, 8)], axis=1)
+    point, value, _ = mixtures._uphill(density, start)
+    np.testing.assert_allclose(point, start, atol=0.02)
+    np.testing.assert_allclose(value, density.log_posterior(point))
+
+
+def test_outward_points_lie_farther_from_the_centre_along_the_ridge():
+    y = np.linspace(-2, 2, 41)
+    start = np.stack([0.01 * np.cos(y), y], axis=1)
+    curvature = np.broadcast_to(np.diag([1e4, 1.0]), (41, 2, 2))
+    moved = mixtures._beyond(start, curvature, np.array([0.0, -0.55]))
+    assert len(moved) == mixtures.OUTWARD
+    start = start[: mixtures.OUTWARD]
+    np.testing.assert_allclose(moved[:, 0], start[:, 0])
+    # The third neighbour of the first point is 0.3 away, that of points between others 0.2.
+    length = mixtures.REACH * np.r_[0.3, np.full(mixtures.OUTWARD - 1, 0.2)]
+    np.testing.assert_allclose(moved[:, 1] - start[:, 1],
+                               length * np.sign(start[:, 1] + 0.55), rtol=1e-3)  # fmt: skip
+
+
+def test_a_mixture_reaches_beyond_the_draws_along_a_ridge(rng):
+    x = rng.uniform(-0.8, 0.8, 2000)
+    mixture = along(ridge(0.01), np.stack([x, 0.5 * (x**2 - 1)], axis=1), rng)
+    x, y = mixture.mean.T
+    assert x.min() < -0.82
+    assert x.max() > 0.82
+    # The outward points have been moved back to the ridge.
+    np.testing.assert_allclose(y, 0.5 * (x**2 - 1), atol=0.01)
+
+
+def test_the_extent_is_the_distance_to_the_third_neighbour_within_limits():
+    point = np.array([[0.0], [0.1], [0.2], [0.4], [9.0]])
+    np.testing.assert_allclose(mixtures._extent(point), [0.4, 0.3, 0.2, 0.4, 1.0])
+    np.testing.assert_allclose(mixtures._extent(np.zeros((5, 1))), 1e-3)
+    np.testing.assert_allclose(mixtures._extent(point[:2]), 0.1)
+
+
+def test_outward_points_far_below_the_mode_are_left_out(rng):
+    # The lowest draws lie 10 below the mode. Beyond the draws the density falls by another 8.
+    def log_likelihood(z):
+        beyond = np.abs(z[:, 1]) > 1
+        return -0.5 * (z[:, 0] / 0.01) ** 2 - 10 * np.abs(z[:, 1]) - 8 * beyond
+
+    cliff = Density(2, log_likelihood)
+    z = np.stack([0.01 * rng.standard_normal(2000), rng.uniform(-0.99, 0.99, 2000)], axis=1)
+    mixture = along(cliff, z, rng)
+    assert (np.abs(mixture.mean[:, 1]) <= 1).all()
+    assert mixtures.POINTS < len(mixture.mean) <= mixtures.POINTS + mixtures.OUTWARD
+
+
 # -- evidence ----------------------------------------------------------------------------------
 
 
@@ -193,11 +269,11 @@ def test_every_failure_is_named():
         ess=30, pareto_k=0.9, log_evidence=1.0, error=0.5, moves=80, shift=0.4
     )
     assert not bad.passed
-    told = " ".join(bad.failures())
-    assert "30 draws" in told
-    assert "Pareto k is 0.90" in told
-    assert "0.50" in told
-    assert "still spread after 80 moves: by 0.40" in told
+    failures = " ".join(bad.failures())
+    assert "30 draws" in failures
+    assert "Pareto k is 0.90" in failures
+    assert "0.50" in failures
+    assert "still spread after 80 moves: by 0.40" in failures
 
 
 def test_a_likelihood_without_finite_values_fails_the_diagnostics(rng):

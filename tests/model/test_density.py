@@ -81,17 +81,17 @@ def differences(plan: Design, n: int = 12) -> np.ndarray:
     log_likelihood = model.compile_logp(
         vars=[*model.observed_RVs, *model.potentials], jacobian=False
     )
-    theirs = np.array(
+    of_pymc = np.array(
         [
             log_likelihood(at_point(model, plan, {k: v[i] for k, v in drawn.items()}))
             for i in range(n)
         ]
     )
-    ours = numpy_density.log_likelihood(z)
+    of_numpy = numpy_density.log_likelihood(z)
     if plan.is_anchored:  # the potentials of the model include the priors of amplitude and floor
         linear = [i for i, p in enumerate(plan.parameters) if p.name in LINEAR]
-        ours = ours - 0.5 * (z[:, linear] ** 2).sum(axis=1)
-    return theirs - ours
+        of_numpy = of_numpy - 0.5 * (z[:, linear] ** 2).sum(axis=1)
+    return of_pymc - of_numpy
 
 
 LINEAR = ("E", "A")

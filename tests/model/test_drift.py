@@ -234,10 +234,10 @@ def test_the_level_at_the_first_run_is_sampled_under_the_priors_that_were_said(n
             p.name: np.exp(p.prior.centre + 0.5 * p.prior.width * rng.standard_normal())
             for p in plans[0].parameters
         }
-        ours, theirs = (
+        of_density, of_pymc = (
             float(f(point_of(p, values))) for f, p in zip(densities, plans, strict=True)
         )
-        differences.append(ours - theirs)
+        differences.append(of_density - of_pymc)
     np.testing.assert_allclose(differences, differences[0], rtol=1e-8)  # normalising constants
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import OrderedDict
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from bayescale.inference import nuts
 from bayescale.inference.diagnostics import convergence
 from bayescale.model import engines
 from bayescale.model.fitting import fit_design
+from bayescale.model.pymc_model import target
 from bayescale.model.specify import design
 
 
@@ -267,27 +269,50 @@ class TestOwnLaw:
         runs = openlm.query("dataset == 'c4' and tokens_per_param > 5")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", bs.ConvergenceWarning)
-            fit = bs.fit(runs, law, draws=100, random_seed=1, target_accept=0.9)
+            fit = bs.fit(runs, law, draws=100, random_seed=1)
             ahead = bs.forecast(fit, N=1e9, D=2e10).summary()
         assert 2 < ahead["loss"][0] < 4
 
 
 class TestReuse:
-    def test_a_second_table_of_the_same_shape_does_not_compile(self, openlm, c4_fit, monkeypatch):
-        def refuse(model):
-            raise AssertionError("compiled again")
+    """A model is compiled once for all data of its shape."""
 
-        monkeypatch.setattr(nuts, "compile_model", refuse)
-        other = bs.fit(openlm.query("dataset == 'redpajama'"), random_seed=2)
-        assert len(other.runs) != len(c4_fit.runs)
-        assert other.runs.fingerprint != c4_fit.runs.fingerprint
-        assert not np.allclose(other.posterior["E"].mean(), c4_fit.posterior["E"].mean(), rtol=1e-6)
+    @pytest.fixture
+    def compilations(self, monkeypatch) -> list:
+        made = []
 
-    def test_other_priors_do_not_compile_either(self, openlm, c4_fit, monkeypatch):
-        monkeypatch.setattr(nuts, "compile_model", None)
-        priors = {"E": bs.Positive(1.0, spread=1.02)}
-        fit = bs.fit(openlm.query("dataset == 'c4'"), priors=priors, random_seed=1)
-        assert float(fit.posterior["E"].mean()) < float(c4_fit.posterior["E"].mean()) - 0.3
+        class Compiled:
+            def with_data(self, **arrays):
+                return arrays
+
+        def compile_model(model, scattered):
+            made.append(model)
+            return Compiled()
+
+        monkeypatch.setattr(nuts, "_compiled", OrderedDict())
+        monkeypatch.setattr(nuts, "compile_model", compile_model)
+        return made
+
+    @staticmethod
+    def data_of(runs, *options, **more) -> dict:
+        return nuts.compiled(target(design(runs, laws.get("chinchilla"), *options, **more)))
+
+    def test_a_second_table_of_the_same_shape_does_not_compile(self, openlm, compilations):
+        one, other = (openlm.query(f"dataset == '{d}'") for d in ("c4", "redpajama"))
+        for runs in (one, other):
+            data = self.data_of(runs)
+            np.testing.assert_array_equal(data["observed_log_loss"], np.log(runs.table["loss"]))
+        assert len(one) != len(other)
+        assert len(compilations) == 1
+        self.data_of(openlm, "dataset")
+        assert len(compilations) == 2
+
+    def test_other_priors_do_not_compile_either(self, openlm, compilations):
+        c4 = openlm.query("dataset == 'c4'")
+        default = self.data_of(c4)
+        other = self.data_of(c4, priors={"E": bs.Positive(1.0, spread=1.02)})
+        assert len(compilations) == 1
+        assert any(not np.array_equal(default[k], other[k]) for k in default if "prior" in k)
 
 
 class TestImportanceSampling:
@@ -331,11 +356,11 @@ class TestModel:
         import pymc as pm
 
         with openlm_fit.model:
-            theirs = pm.sample_prior_predictive(draws=2000, random_seed=1).prior
-        ours = openlm_fit.data["prior"]
-        assert set(ours.data_vars) <= set(theirs.data_vars)
-        for name in ours.data_vars:
-            a, b = (np.log(np.ravel(x[name])) for x in (ours, theirs))
+            of_pymc = pm.sample_prior_predictive(draws=2000, random_seed=1).prior
+        drawn = openlm_fit.data["prior"]
+        assert set(drawn.data_vars) <= set(of_pymc.data_vars)
+        for name in drawn.data_vars:
+            a, b = (np.log(np.ravel(x[name])) for x in (drawn, of_pymc))
             error = 4 * np.hypot(a.std() / np.sqrt(2000), b.std() / np.sqrt(2000))
             assert abs(np.median(a) - np.median(b)) < 1.3 * error, name
             assert np.std(a) == pytest.approx(np.std(b), rel=0.12), name
@@ -355,9 +380,9 @@ class TestModel:
         thinned = c4_fit.posterior.isel(draw=slice(0, 20))
         tree = xr.DataTree.from_dict({"posterior": thinned})
         with c4_fit.model:
-            theirs = pm.compute_log_likelihood(tree, progressbar=False).log_likelihood["log_loss"]
-        ours = c4_fit.data["log_likelihood"]["log_loss"].isel(draw=slice(0, 20))
-        assert np.allclose(ours.to_numpy(), theirs.to_numpy(), rtol=1e-8)
+            of_pymc = pm.compute_log_likelihood(tree, progressbar=False).log_likelihood["log_loss"]
+        stored = c4_fit.data["log_likelihood"]["log_loss"].isel(draw=slice(0, 20))
+        assert np.allclose(stored.to_numpy(), of_pymc.to_numpy(), rtol=1e-8)
 
     def test_arviz_reads_the_data(self, c4_fit):
         import arviz as az

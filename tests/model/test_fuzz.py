@@ -13,7 +13,11 @@ import bayescale as bs
 from bayescale.errors import BayescaleError
 from bayescale.inference import nuts
 
-TABLES = 60
+#: Tables of the slow and of the default suite. The default ones have no groups and do not fall back
+#: to NUTS, so that no model is compiled.
+TABLES, FEW = 300, 24
+#: Tables of one slow test; the parts can run at the same time.
+PART = 100
 KINDS = ("plain", "loss_sd", "series", "curve", "one group", "two groups")
 
 
@@ -55,7 +59,7 @@ def table(rng: np.random.Generator, kind: str) -> pd.DataFrame:
     return frame
 
 
-def whole_path(frame: pd.DataFrame, kind: str, seed: int) -> str:
+def whole_path(frame: pd.DataFrame, kind: str, seed: int, engine: str = "auto") -> str:
     """What becomes of a table: ``"fitted"``, or the beginning of the sentence that refuses it."""
     groups = "corpus" if "group" in kind else None
     law = "power(D)" if kind == "curve" else "chinchilla"
@@ -64,7 +68,14 @@ def whole_path(frame: pd.DataFrame, kind: str, seed: int) -> str:
         # Without groups the default engine; with groups one short attempt of NUTS.
         accept = 0.9 if groups else None
         fit = bs.fit(
-            runs, law, groups=groups, draws=25, tune=50, target_accept=accept, random_seed=seed
+            runs,
+            law,
+            groups=groups,
+            engine=engine,
+            draws=25,
+            tune=50,
+            target_accept=accept,
+            random_seed=seed,
         )
         assert repr(fit)
         assert np.isfinite(fit.summary()["median"]).all()
@@ -76,22 +87,37 @@ def whole_path(frame: pd.DataFrame, kind: str, seed: int) -> str:
     return "fitted"
 
 
-@pytest.mark.slow
-def test_random_tables_give_a_result_or_a_sentence(monkeypatch):
+@pytest.mark.parametrize(
+    ("seeds", "engine"),
+    [
+        *(
+            pytest.param(
+                range(s, s + PART), "auto", marks=pytest.mark.slow, id=f"{s} to {s + PART}"
+            )
+            for s in range(0, TABLES, PART)
+        ),
+        pytest.param(
+            [s for s in range(TABLES) if "group" not in KINDS[s % len(KINDS)]][:FEW],
+            "particles",
+            id=str(FEW),
+        ),
+    ],
+)
+def test_random_tables_give_a_result_or_a_sentence(seeds, engine, monkeypatch):
     # Short runs, once: whether they converge is not the question here.
     monkeypatch.setattr(nuts, "FEWEST_DRAWS", 100)
     monkeypatch.setattr(nuts, "STUCK", np.inf)
     ends, failures = {}, []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for seed in range(TABLES):
+        for seed in seeds:
             rng = np.random.default_rng(seed)
             kind = KINDS[seed % len(KINDS)]
             try:
-                end = whole_path(table(rng, kind), kind, seed)
+                end = whole_path(table(rng, kind), kind, seed, engine)
             except Exception:
                 failures.append(f"seed {seed} ({kind}): {traceback.format_exc(limit=-3)}")
             else:
                 ends[end] = ends.get(end, 0) + 1
-    assert not failures, f"{len(failures)} of {TABLES}:\n" + "\n".join(failures[:8])
-    assert ends["fitted"] > TABLES / 2, ends  # most of these tables can be fitted
+    assert not failures, f"{len(failures)} of {len(seeds)}:\n" + "\n".join(failures[:8])
+    assert ends["fitted"] > len(seeds) / 2, ends  # most of these tables can be fitted

@@ -75,11 +75,11 @@ def assert_normal(draws, mean: float, sd: float) -> None:
     assert abs((np.abs(values - mean) < 0.6744898 * sd).mean() - 0.5) < 4 * 0.5 / np.sqrt(n)
 
 
-# -- what was said of groups -------------------------------------------------------------------
+# -- the argument `group=` ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("said", "settled"),
+    ("group", "settled"),
     [
         (None, NEW),
         (NEW, NEW),
@@ -93,8 +93,8 @@ def assert_normal(draws, mean: float, sd: float) -> None:
         ({"dataset": ("c4",)}, ["c4"]),
     ],
 )
-def test_groups_are_settled_as_labels(grouped, said, settled):
-    assert settle_groups(grouped.plan, said) == {"dataset": settled}
+def test_groups_are_settled_as_labels(grouped, group, settled):
+    assert settle_groups(grouped.plan, group) == {"dataset": settled}
 
 
 def test_without_groups_there_is_nothing_to_settle(openlm):
@@ -105,7 +105,7 @@ def test_without_groups_there_is_nothing_to_settle(openlm):
 
 
 @pytest.mark.parametrize(
-    ("said", "problems"),
+    ("group", "problems"),
     [
         (
             "c5",
@@ -121,18 +121,18 @@ def test_without_groups_there_is_nothing_to_settle(openlm):
         ({"datasets": "c4", "dataset": "c5"}, ["no group column 'datasets'", "no dataset 'c5'"]),
     ],
 )
-def test_groups_that_are_not_known_are_refused_all_at_once(grouped, said, problems):
+def test_unknown_groups_are_refused_all_at_once(grouped, group, problems):
     with pytest.raises(bs.FitError) as caught:
-        settle_groups(grouped.plan, said, size=2)
+        settle_groups(grouped.plan, group, size=2)
     assert len(caught.value.problems) == len(problems)
-    for told, expected in zip(caught.value.problems, problems, strict=True):
-        assert expected in told
+    for problem, expected in zip(caught.value.problems, problems, strict=True):
+        assert expected in problem
 
 
 def test_several_columns_need_a_mapping(crossed):
-    for said in ("c4", ["c4"]):
+    for group in ("c4", ["c4"]):
         with pytest.raises(bs.FitError, match="give group= as a mapping"):
-            settle_groups(crossed.plan, said)
+            settle_groups(crossed.plan, group)
     assert settle_groups(crossed.plan, {"dataset": "c4"}) == {"dataset": "c4", "architecture": NEW}
     assert settle_groups(crossed.plan, None) == {"dataset": NEW, "architecture": NEW}
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import warnings
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -24,8 +26,8 @@ from bayescale.priors import from_link
 VALUES = {"E": 1.7, "A": 0.4, "B": 0.4, "alpha": 0.3, "beta": 0.3, "sigma": 0.01, "nu": 5.0}
 
 
-@pytest.fixture
-def small(by_hand, openlm):
+@pytest.fixture(scope="module")
+def plain_fit(by_hand, openlm):
     """A fit without groups whose draws all differ."""
     rng = np.random.default_rng(1)
     values = {k: v * np.exp(0.1 * rng.standard_normal((2, 50))) for k, v in VALUES.items()}
@@ -33,7 +35,18 @@ def small(by_hand, openlm):
 
 
 @pytest.fixture
-def crossed(by_hand, openlm):
+def small(plain_fit):
+    """The same, with nothing computed and kept by another test."""
+    return replace(plain_fit)
+
+
+@pytest.fixture
+def crossed(crossed_fit):
+    return replace(crossed_fit)
+
+
+@pytest.fixture(scope="module")
+def crossed_fit(by_hand, openlm):
     """Two group columns, every kind of pooling, one prior that is not the default."""
     rng = np.random.default_rng(1)
     runs = openlm.query("tokens_per_param == 20")
@@ -56,11 +69,17 @@ def crossed(by_hand, openlm):
     )
 
 
-@pytest.fixture
-def saved(small, tmp_path):
-    path = tmp_path / "fit.nc"
-    small.save(path)
+@pytest.fixture(scope="module")
+def file(plain_fit, tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "fit.nc"
+    replace(plain_fit).save(path)
     return path
+
+
+@pytest.fixture
+def saved(file, tmp_path):
+    """A saved fit that a test may change."""
+    return Path(shutil.copy(file, tmp_path / "fit.nc"))
 
 
 def again(result, folder):
@@ -377,8 +396,8 @@ def rollout() -> bs.Rollout:
             pd.concat([pd.DataFrame(place), scores.drop(columns="loss", errors="ignore")], axis=1)
         )
     points = pd.concat(parts, ignore_index=True)
-    ours = {k: v for k, v in draws.items() if k[0] == "chinchilla"}
-    return bs.Rollout(points, ours, 3, ("a note",), None, ours)
+    kept = {k: v for k, v in draws.items() if k[0] == "chinchilla"}
+    return bs.Rollout(points, kept, 3, ("a note",), None, kept)
 
 
 def test_an_average_survives(average, tmp_path):
