@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import bayescale as bs
-from bayescale.forecasting.cautions import distances, doubts, main_reason
+from bayescale.forecasting.cautions import distances, doubts, main_reason, scale_column
 from bayescale.model.findings import Check, Finding
 
 VALUES = {"E": 1.7, "A": 1.0, "B": 0.7, "alpha": 0.27, "beta": 0.24, "sigma": 0.02, "nu": 5.0}
@@ -184,6 +184,13 @@ def test_of_many_laws_of_small_weight_the_heaviest_gives_its_reasons(fit_of):
     assert doubts(fits, weights, POINT, None, 0.1) == ("outlier check of b: row of b",)
 
 
+@pytest.mark.parametrize(("share", "laws"), [(0.3, ["heavy", "light"]), (0.2, ["heavy"])])
+def test_a_law_of_a_quarter_of_the_weight_gives_its_reasons(fit_of, share, laws):
+    fits = {name: fit_of(findings=(OUTLIER,)) for name in ("heavy", "light")}
+    reasons = doubts(fits, {"heavy": 1 - share, "light": share}, POINT, None, 0.1)
+    assert reasons == tuple(f"outlier check of {name}: odd row" for name in laws)
+
+
 def test_equal_reasons_are_given_once(fit_of):
     fit = fit_of(findings=(OUTLIER, OUTLIER))
     assert len(doubts({"chinchilla": fit}, {"chinchilla": 1.0}, POINT, None, 0.1)) == 1
@@ -228,6 +235,21 @@ def test_models_below_the_smallest_are_reported(fit_of, runs):
         place = {"N": np.array([share * smallest]), "C": np.array([C])}
         assert len(distances(fit_of(), place)) == reported
     assert distances(fit_of(), {"C": np.array([C])}) == []
+
+
+def test_distance_is_measured_in_compute_or_in_the_first_column_of_the_law(fit_of, by_hand, runs):
+    place = {c: np.array([1.0]) for c in ("N", "D", "C")}
+    assert scale_column(fit_of(), place) == "C"
+    assert scale_column(fit_of(), {"N": place["N"], "D": place["D"]}) == "N"
+    of_tokens = bs.Runs.from_frame(runs.table[["D", "loss"]])
+    values = {"E": 1.7, "A": 1.0, "alpha": 0.3, "sigma": 0.02, "nu": 5.0}
+    assert scale_column(by_hand(of_tokens, "power(D)", values), place) == "D"
+
+
+@pytest.mark.parametrize(("factor", "reported"), [(1 / 101, 1), (1 / 99, 0), (0.5, 0)])
+def test_points_far_below_the_runs_are_reported(fit_of, runs, factor, reported):
+    smallest = float(runs.table["C"].min())
+    assert len(distances(fit_of(), {"C": np.array([factor * smallest])})) == reported
 
 
 # -- tables ------------------------------------------------------------------------------------
