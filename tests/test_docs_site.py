@@ -168,6 +168,30 @@ def test_readme_laws_breaks_and_tasks():
     assert f"{100 * ahead['inside 90 %']:.0f} % of {ahead['n']:.0f} accuracies" in row("links")
 
 
+def test_figures_of_emergence():
+    text = (DOCS / "tested.md").read_text(encoding="utf-8")
+    power = results("emergence_power")
+    bent = power[power["change"] > 0].groupby("metric")["departure"]
+    assert bent.size().to_dict() == {"accuracy": 2, "loss": 4}
+    for _, pair in power[power["change"] > 0].groupby(["metric", "points"]):
+        assert "{:.0f} and {:.0f} %".format(*(100 * pair["departure"])) in text
+    drift = power[power["drift"] > 0]
+    called = (drift["abrupt"] * drift["curves"]).sum()
+    assert f"curves that drift, {drift['curves'].sum()} (" in text
+    assert f"abrupt stated for {called:.0f} |" in text
+    alarms = results("emergence_alarms")
+    shares = 100 * (alarms["stated"] * alarms["curves"]).sum() / alarms["curves"].sum()
+    assert f"{alarms['curves'].sum()} straight curves" in text
+    assert f"stated for {shares:.1f} %, at most {100 * alarms['stated'].max():.0f} % in" in text
+    assert f"one of {len(alarms)} settings; abrupt for none" in text
+    assert alarms["abrupt"].sum() == 0
+    assert f"up to {100 * alarms['departure'].max():.0f} % of such curves" in text
+    mean = results("emergence_foresight").set_index("task").loc["mean"]
+    held = "hold {:.0f} % of later scores ({:.0f} % within a point of accuracy)"
+    assert held.format(100 * mean["held"], 100 * mean["within_a_point"]) in text
+    assert f"cover {100 * mean['width']:.0f} % of the range" in text
+
+
 def test_figures_of_how_it_was_tested():
     text = (DOCS / "tested.md").read_text(encoding="utf-8")
     levels = ("0.50", "0.80", "0.90", "0.95")
