@@ -8,6 +8,9 @@ are computed twice: with priors in units of the typical loss of the simulated ta
 `bayescale.fit` has them; and in the units in which the truth was drawn, which is exact Bayesian
 inference. The weights of `bayescale.ensemble`, a power of the evidence, are scored beside them.
 
+The sampler has fewer draws than by default: the log evidence has a standard error of about 0.05
+instead of 0.02. Tables in ``results/evidence_each.csv`` are kept, and only the others are made.
+
     python benchmarks/evidence.py [--tables 300] [--jobs 2] [--summary]
 """
 
@@ -28,6 +31,7 @@ from scipy.stats import binom, norm
 
 import bayescale as bs
 from bayescale.evaluation.ensembles import OF_SIZE, POWER
+from bayescale.inference import importance
 from bayescale.model.fitting import fit_design
 from bayescale.model.simulation import draw_prior, simulate_design
 from bayescale.model.specify import design
@@ -38,7 +42,11 @@ FEWEST, MOST = 20, 40
 #: Tables with a loss further than this factor from the typical one are drawn again. The condition
 #: is on the data alone, so the probabilities remain calibrated.
 LARGEST = 1e3
-SAMPLING = dict(draws=500, tune=500, chains=4, engine="particles", cores=1, target_accept=None)
+SAMPLING = dict(draws=100, tune=500, chains=4, engine="particles", cores=1, target_accept=None)
+#: Numbers of draws of the sampler.
+FEWER = dict(
+    ROUND=1000, ADAPTED_ESS=300, TARGET_ESS=400, TARGET_ERROR=0.1, RESAMPLED=1000, PARTICLES=500
+)
 BINS = (0.0, 0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98, 1.0)
 METHODS = {
     "evidence": ("as fitted", 1.0),
@@ -107,6 +115,8 @@ def change_of_units(fit: bs.Fit, runs: bs.Runs) -> tuple[float, float]:
 def one(table: int) -> list[dict]:
     """Simulate a table; a row per law with its log evidence."""
     warnings.simplefilter("ignore")
+    for constant, value in FEWER.items():
+        setattr(importance, constant, value)
     name, fake, true, runs = simulated(table)
     rows = []
     for law in OF_SIZE:
@@ -233,14 +243,17 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--summary", action="store_true", help="of the stored tables only")
     args = parser.parse_args()
+    path = RESULTS / "evidence_each.csv"
+    stored = pd.read_csv(path) if path.exists() else pd.DataFrame({"table": []})
     if args.summary:
-        return summarise(pd.read_csv(RESULTS / "evidence_each.csv"))
-    rows: list[dict] = []
+        return summarise(stored)
+    rows = stored.to_dict("records")
+    missing = sorted(set(range(args.tables)) - set(stored["table"]))
     with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(one, i) for i in range(args.tables)]
+        jobs = [pool.submit(one, i) for i in missing]
         for done, job in enumerate(as_completed(jobs), 1):
             rows += job.result()
-            if done % 20 == 0 or done == len(jobs):
+            if done % 10 == 0 or done == len(jobs):
                 print(f"{done} of {len(jobs)}", file=sys.stderr, flush=True)
                 each = pd.DataFrame(rows).sort_values(["table", "law"])
                 keep(each.reset_index(drop=True), "evidence_each")
