@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from common import crps, interval_score, reference, write
+from common import interval_score, reference, write
 from rollouts import tables
 
 import bayescale as bs
@@ -35,6 +35,9 @@ LAWS = ("chinchilla", "kaplan_floor", "skaling")
 SHAPES = ("shifted_chinchilla", "bounded_chinchilla", "farseer")
 POWERS = (0.0, 0.1, 0.2, 0.3, 0.5, 1.0)
 SIZES = (0.01, 0.03, 0.045, 0.06, 0.1)
+#: Powers and sizes for the comparison of families, and replacements in the default family.
+COARSE = ((0.1, 0.2, 0.3, 0.5), (0.03, 0.045, 0.06))
+REPLACED = tuple(("bounded_chinchilla", law) for law in LAWS)
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 DRAWS = dict(draws=1000, chains=2)
 #: Settings with a mean interval score of at most this factor times the lowest are compared by
@@ -96,13 +99,29 @@ def mixture(draws: list[np.ndarray], weights: np.ndarray) -> np.ndarray:
 
 def scores(drawn: np.ndarray, truth: np.ndarray, away: np.ndarray) -> pd.DataFrame:
     """One row per run: whether each interval holds, interval score, width, CRPS."""
-    out = {"distance": away, "CRPS": crps(truth, drawn)}
+    ordered = np.sort(drawn, axis=0)  # once, for quantiles and CRPS
+    out = {"distance": away, "CRPS": _crps(truth, ordered)}
     for prob in LEVELS:
-        low, high = np.quantile(drawn, [(1 - prob) / 2, (1 + prob) / 2], axis=0)
+        low, high = (_quantile(ordered, q) for q in ((1 - prob) / 2, (1 + prob) / 2))
         out[f"{prob:.2f}"] = (low <= truth) & (truth <= high)
         if prob == 0.9:
             out["score"], out["width"] = interval_score(truth, low, high, 0.1), high - low
     return pd.DataFrame(out)
+
+
+def _quantile(ordered: np.ndarray, q: float) -> np.ndarray:
+    """Quantiles of sorted draws, (draw, run), as by `numpy.quantile`."""
+    at = q * (len(ordered) - 1)
+    below = int(at)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (at - below) * (ordered[above] - ordered[below])
+
+
+def _crps(truth: np.ndarray, ordered: np.ndarray) -> np.ndarray:
+    """The continuous ranked probability score of sorted draws, (draw, run)."""
+    n = len(ordered)
+    rank = (2 * np.arange(1, n + 1) - n - 1) / n**2
+    return np.abs(ordered - truth).mean(axis=0) - rank @ ordered
 
 
 def summary(by_table: dict[str, pd.DataFrame]) -> dict[str, float]:
@@ -164,13 +183,13 @@ class Fitted:
         mixed = mixture(parts, weights / weights.sum())
         return scores(mixed, self.truth[table], self.away[table])
 
-    def settings(self, members) -> dict[str, dict[str, pd.DataFrame]]:
+    def settings(self, members, powers=POWERS, sizes=SIZES) -> dict[str, dict[str, pd.DataFrame]]:
         """Scores by table under every power of the evidence and size of drift."""
         return {
             f"evidence^{power:g}, drift {size:g}": {
                 t: self.of(t, members, power, size) for t in self.tables
             }
-            for power, size in itertools.product(POWERS, SIZES)
+            for power, size in itertools.product(powers, sizes)
         }
 
 
@@ -271,16 +290,14 @@ def default_family(found: Fitted) -> None:
 def shapes(found: Fitted) -> None:
     """Families with and without further laws, and every law alone, compared with the default."""
     families = [LAWS, *((*LAWS, law) for law in SHAPES), (*LAWS, *SHAPES)]
-    families += [
-        tuple(one if law == other else law for law in LAWS) for one in SHAPES for other in LAWS
-    ]
+    families += [(*(law for law in LAWS if law != other), one) for one, other in REPLACED]
     families += [(law,) for law in found.laws]
     every, chosen = {}, {}
     for members in families:
-        each = found.settings(members)
-        if len(members) == 1:  # no weights to choose
-            each = {k: v for k, v in each.items() if k.startswith("evidence^0,")}
+        if len(members) == 1:
+            each = found.settings(members, powers=(0.0,))
         else:
+            each = found.settings(members, *COARSE)
             every |= {f"{', '.join(members)}; {k}": v for k, v in each.items()}
         chosen[", ".join(members)] = chosen_elsewhere(each)
     chosen["members chosen too"] = chosen_elsewhere(every)
