@@ -6,20 +6,24 @@ their evidence. Among the powers and sizes of drift whose mean interval score is
 times the lowest, the choice is the one whose coverage is closest to nominal. It is made once on all
 tables, for the defaults of the package, and once for each study on the tables of all others.
 
-    python benchmarks/family.py
+With ``--shapes`` further laws are fitted, and families with and without them are compared: power
+and drift of every family, and in the last row also its members, are chosen on the other studies.
+
+    python benchmarks/family.py [--shapes]
 """
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import sys
 import time
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from common import crps, interval_score, reference, write
+from common import interval_score, reference, write
 from rollouts import tables
 
 import bayescale as bs
@@ -27,8 +31,13 @@ from bayescale.evaluation import splits
 from bayescale.model.drift import AHEAD
 
 LAWS = ("chinchilla", "kaplan_floor", "skaling")
+#: Laws that were tried as further members.
+SHAPES = ("shifted_chinchilla", "bounded_chinchilla", "farseer")
 POWERS = (0.0, 0.1, 0.2, 0.3, 0.5, 1.0)
 SIZES = (0.01, 0.03, 0.045, 0.06, 0.1)
+#: Powers and sizes for the comparison of families, and replacements in the default family.
+COARSE = ((0.1, 0.2, 0.3, 0.5), (0.03, 0.045, 0.06))
+REPLACED = tuple(("bounded_chinchilla", law) for law in LAWS)
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 DRAWS = dict(draws=1000, chains=2)
 #: Settings with a mean interval score of at most this factor times the lowest are compared by
@@ -64,8 +73,8 @@ def _problem(name: str, runs: bs.Runs, fitted) -> splits.Problem:
     return replace(problem, name=name, places=problem.places.assign(problem=name))
 
 
-def draws_of(problem: splits.Problem, law: str) -> tuple[dict, float]:
-    """Draws of log loss of the runs to predict, by size of drift, and the log evidence."""
+def draws_of(problem: splits.Problem, law: str) -> tuple[dict, float, bool]:
+    """Draws of log loss of the runs to predict, by size of drift; the log evidence; the check."""
     fit = bs.fit(problem.seen, law, **DRAWS, random_seed=1)
     points = problem.points(fit.law, ())
     out = {}
@@ -90,13 +99,29 @@ def mixture(draws: list[np.ndarray], weights: np.ndarray) -> np.ndarray:
 
 def scores(drawn: np.ndarray, truth: np.ndarray, away: np.ndarray) -> pd.DataFrame:
     """One row per run: whether each interval holds, interval score, width, CRPS."""
-    out = {"distance": away, "CRPS": crps(truth, drawn)}
+    ordered = np.sort(drawn, axis=0)  # once, for quantiles and CRPS
+    out = {"distance": away, "CRPS": _crps(truth, ordered)}
     for prob in LEVELS:
-        low, high = np.quantile(drawn, [(1 - prob) / 2, (1 + prob) / 2], axis=0)
+        low, high = (_quantile(ordered, q) for q in ((1 - prob) / 2, (1 + prob) / 2))
         out[f"{prob:.2f}"] = (low <= truth) & (truth <= high)
         if prob == 0.9:
             out["score"], out["width"] = interval_score(truth, low, high, 0.1), high - low
     return pd.DataFrame(out)
+
+
+def _quantile(ordered: np.ndarray, q: float) -> np.ndarray:
+    """Quantiles of sorted draws, (draw, run), as by `numpy.quantile`."""
+    at = q * (len(ordered) - 1)
+    below = int(at)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (at - below) * (ordered[above] - ordered[below])
+
+
+def _crps(truth: np.ndarray, ordered: np.ndarray) -> np.ndarray:
+    """The continuous ranked probability score of sorted draws, (draw, run)."""
+    n = len(ordered)
+    rank = (2 * np.arange(1, n + 1) - n - 1) / n**2
+    return np.abs(ordered - truth).mean(axis=0) - rank @ ordered
 
 
 def summary(by_table: dict[str, pd.DataFrame]) -> dict[str, float]:
@@ -130,79 +155,128 @@ def choose(each: dict[str, dict[str, pd.DataFrame]]) -> str:
     return min(close, key=deviation)
 
 
-def main(laws=LAWS) -> None:
-    warnings.simplefilter("ignore")
-    drawn, evidence, truth, away, seconds = {}, {}, {}, {}, {}
-    listed = problems()
-    for problem in listed:
-        name = problem.name
-        truth[name] = np.log(problem.places["loss"].to_numpy(float))
-        away[name] = problem.places["extrapolation"].to_numpy(float)
-        started = time.perf_counter()
-        for law in laws:
-            drawn[name, law], evidence[name, law], passed = draws_of(problem, law)
-            if not passed:
-                print(f"{name}: {law} failed its check", file=sys.stderr)
-        seconds[name] = time.perf_counter() - started
-        print(
-            f"{name}: {len(problem.seen)} runs, {seconds[name]:.1f} s, "
-            + ", ".join(f"{law} {evidence[name, law]:.1f}" for law in laws),
-            file=sys.stderr,
-        )
-    names = [p.name for p in listed]
+@dataclass(frozen=True)
+class Fitted:
+    """Forecasts of all laws for all tables.
 
-    def of(table, members, power, size):
-        log = power * np.array([evidence[table, law] for law in members])
+    `drawn` and `evidence` are by table and law, `truth`, `away` and `seconds` by table; `failed`
+    lists tables and laws whose sampler did not converge.
+    """
+
+    laws: tuple[str, ...]
+    drawn: dict[tuple[str, str], dict[float, np.ndarray]]
+    evidence: dict[tuple[str, str], float]
+    truth: dict[str, np.ndarray]
+    away: dict[str, np.ndarray]
+    seconds: dict[str, float]
+    failed: list[tuple[str, str]]
+
+    @property
+    def tables(self) -> list[str]:
+        return list(self.truth)
+
+    def of(self, table: str, members, power: float, size: float) -> pd.DataFrame:
+        """Scores of the runs of a table under a family."""
+        log = power * np.array([self.evidence[table, law] for law in members])
         weights = np.exp(log - log.max())
-        parts = [drawn[table, law][size] for law in members]
-        return scores(mixture(parts, weights / weights.sum()), truth[table], away[table])
+        parts = [self.drawn[table, law][size] for law in members]
+        mixed = mixture(parts, weights / weights.sum())
+        return scores(mixed, self.truth[table], self.away[table])
 
+    def settings(self, members, powers=POWERS, sizes=SIZES) -> dict[str, dict[str, pd.DataFrame]]:
+        """Scores by table under every power of the evidence and size of drift."""
+        return {
+            f"evidence^{power:g}, drift {size:g}": {
+                t: self.of(t, members, power, size) for t in self.tables
+            }
+            for power, size in itertools.product(powers, sizes)
+        }
+
+
+def fitted(laws) -> Fitted:
+    """Fit every law to every table."""
+    out = Fitted(tuple(laws), {}, {}, {}, {}, {}, [])
+    for problem in problems():
+        name = problem.name
+        out.truth[name] = np.log(problem.places["loss"].to_numpy(float))
+        out.away[name] = problem.places["extrapolation"].to_numpy(float)
+        for law in laws:
+            started = time.perf_counter()
+            drawn, out.evidence[name, law], passed = draws_of(problem, law)
+            out.drawn[name, law] = drawn
+            if law in LAWS:
+                taken = out.seconds.get(name, 0.0)
+                out.seconds[name] = taken + time.perf_counter() - started
+            if not passed:
+                out.failed.append((name, law))
+                print(f"{name}: {law} failed its check", file=sys.stderr)
+        print(
+            f"{name}: {len(problem.seen)} runs, {out.seconds[name]:.1f} s, "
+            + ", ".join(f"{law} {out.evidence[name, law]:.1f}" for law in laws),
+            file=sys.stderr,
+            flush=True,
+        )
+    return out
+
+
+def study(table: str) -> str:
+    return table.split()[0]
+
+
+def chosen_elsewhere(each) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
+    """Scores of each table under the method chosen on other studies, and that method."""
+    tables_ = list(next(iter(each.values())))
+    choice = {}
+    for left_out in dict.fromkeys(study(t) for t in tables_):
+        others = [t for t in tables_ if study(t) != left_out]
+        method = choose({m: {t: each[m][t] for t in others} for m in each})
+        choice |= {t: method for t in tables_ if study(t) == left_out}
+    return {t: each[m][t] for t, m in choice.items()}, choice
+
+
+def default_family(found: Fitted) -> None:
+    """The default family under all powers and sizes, the choice among them, and its scores."""
     rows, each = [], {}
-    settings = [(f"{law}, drift .1", (law,), 0.0, 0.1) for law in laws] + [BEFORE]
-    settings += [
-        (f"family, evidence^{power:g}, drift {size:g}", laws, power, size)
-        for power, size in itertools.product(POWERS, SIZES)
-    ]
-    for label, members, power, size in settings:
-        each[label] = {t: of(t, members, power, size) for t in names}
+    singles = [(f"{law}, drift .1", (law,), 0.0, 0.1) for law in LAWS]
+    for label, members, power, size in [*singles, BEFORE]:
+        each[label] = {t: found.of(t, members, power, size) for t in found.tables}
         rows.append({"method": label, **summary(each[label])})
-    family = [s[0] for s in settings[len(laws) + 1 :]]
-    chosen, choice = {}, {}
-    for table in names:
-        study = table.split()[0]
-        others = [t for t in names if t.split()[0] != study]
-        choice[table] = choose({m: {t: each[m][t] for t in others} for m in family})
-        chosen[table] = each[choice[table]][table]
+    family = {f"family, {k}": v for k, v in found.settings(LAWS).items()}
+    rows += [{"method": label, **summary(scored)} for label, scored in family.items()]
+    chosen, choice = chosen_elsewhere(family)
     rows.append({"method": "family, chosen on other studies", **summary(chosen)})
     write(pd.DataFrame(rows), "family", "forecasts by law, power of the evidence and size of drift")
     print(pd.DataFrame(rows).set_index("method").round(3).to_string())
     print(pd.Series(choice).value_counts().to_string())
 
-    best = choose({m: each[m] for m in family})
-    power, size = next((p, s) for label, _, p, s in settings if label == best)
-    choices = [{"left out": t.split()[0], "method": m} for t, m in choice.items()]
+    best = choose(family)
+    power, size = next(
+        (p, s)
+        for p, s in itertools.product(POWERS, SIZES)
+        if best == f"family, evidence^{p:g}, drift {s:g}"
+    )
+    choices = [{"left out": study(t), "method": m} for t, m in choice.items()]
     choices = [{"left out": "none", "method": best, "power": power, "drift": size}, *choices]
     write(pd.DataFrame(choices).drop_duplicates(), "family_choice", "choices, without each study")
-    before = each[BEFORE[0]]
+    before, scored = each[BEFORE[0]], family[best]
     tables_ = pd.DataFrame(
         {
             t: {
                 "runs": len(f),
                 **{c: f[c].mean() for c in ("0.50", "0.80", "0.90", "0.95", "score", "width")},
                 "score before": before[t]["score"].mean(),
-                "seconds": seconds[t],
+                "seconds": found.seconds[t],
             }
-            for t, f in each[best].items()
+            for t, f in scored.items()
         }
     ).T
-    difference = {t: (each[best][t]["score"] - before[t]["score"]) for t in names}
+    difference = {t: (f["score"] - before[t]["score"]) for t, f in scored.items()}
     tables_["standard errors worse"] = [
-        difference[t].mean() / max(difference[t].std(ddof=1) / np.sqrt(len(difference[t])), 1e-9)
-        for t in names
+        d.mean() / max(d.std(ddof=1) / np.sqrt(len(d)), 1e-9) for d in difference.values()
     ]
     write(tables_.reset_index(names="table"), "family_tables", "the chosen family by table")
     print(tables_.round(3).to_string())
-    pooled = pd.concat(each[best].values())
+    pooled = pd.concat(scored.values())
     bins = pd.cut(pooled["distance"], DISTANCES, labels=["inside", "1-3x", "3-10x", "over 10x"])
     distances = pooled.groupby(bins, observed=False).agg(
         runs=("score", "size"),
@@ -213,5 +287,57 @@ def main(laws=LAWS) -> None:
     print(distances.round(3).to_string())
 
 
+def shapes(found: Fitted) -> None:
+    """Families with and without further laws, and every law alone, compared with the default."""
+    families = [LAWS, *((*LAWS, law) for law in SHAPES), (*LAWS, *SHAPES)]
+    families += [(*(law for law in LAWS if law != other), one) for one, other in REPLACED]
+    families += [(law,) for law in found.laws]
+    every, chosen = {}, {}
+    for members in families:
+        if len(members) == 1:
+            each = found.settings(members, powers=(0.0,))
+        else:
+            each = found.settings(members, *COARSE)
+            every |= {f"{', '.join(members)}; {k}": v for k, v in each.items()}
+        chosen[", ".join(members)] = chosen_elsewhere(each)
+    chosen["members chosen too"] = chosen_elsewhere(every)
+    default = {t: f["score"].mean() for t, f in chosen[", ".join(LAWS)][0].items()}
+    rows = []
+    for name, (scored, choice) in chosen.items():
+        difference = np.array([f["score"].mean() - default[t] for t, f in scored.items()])
+        members = found.laws if name == "members chosen too" else name.split(", ")
+        row = summary(scored)
+        rows.append(
+            {
+                "family": name,
+                **{k: v for k, v in row.items() if k != "worst table"},
+                "worst table": row["worst table"],
+                "score - default": difference.mean(),
+                "standard error": difference.std(ddof=1) / np.sqrt(len(difference)),
+                "tables better": int((difference < 0).sum()),
+                "tables worse": int((difference > 0).sum()),
+                "checks failed": sum(law in members for _, law in found.failed),
+                "settings": "; ".join(dict.fromkeys(choice.values())),
+            }
+        )
+    write(pd.DataFrame(rows), "family_shapes", "families of laws; settings of the other studies")
+    evidence = pd.DataFrame(
+        [{law: found.evidence[t, law] for law in found.laws} for t in found.tables],
+        index=pd.Index(found.tables, name="table"),
+    )
+    write(evidence.reset_index(), "family_evidence", "log evidence of each law")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shapes", action="store_true", help="also compare further laws")
+    more = parser.parse_args().shapes
+    warnings.simplefilter("ignore")
+    found = fitted((*LAWS, *SHAPES) if more else LAWS)
+    default_family(found)
+    if more:
+        shapes(found)
+
+
 if __name__ == "__main__":
-    main(tuple(sys.argv[1:]) or LAWS)
+    main()

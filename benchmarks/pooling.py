@@ -117,13 +117,13 @@ def main(seed: int = 1) -> None:
         )
     write(pd.DataFrame(rows), "pooling", "OpenLM: large runs forecast from small ones, by pooling")
     write(
-        pd.DataFrame(few_rungs(runs, seed)),
-        "few_rungs",
+        pd.DataFrame(example(runs, seed)),
+        "few_rungs_example",
         "OpenLM: 1.4B at 640 tokens per parameter on RedPajama, from RedPajama's own runs alone",
     )
 
 
-def few_rungs(runs: bs.Runs, seed: int) -> list[dict]:
+def example(runs: bs.Runs, seed: int) -> list[dict]:
     """The example of the paper, which reports a point error of 0.7 % from five runs."""
     target = runs.query("1e9 < N < 2e9 and tokens_per_param == 640 and dataset == 'redpajama'")
     measured = float(target.table["loss"].iloc[0])

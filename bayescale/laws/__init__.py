@@ -7,15 +7,18 @@ import re
 
 from bayescale.errors import LawError, unknown
 from bayescale.laws.base import RESERVED, Law, Published, group_name_problem
+from bayescale.laws.bounded_chinchilla import bounded_chinchilla
 from bayescale.laws.broken_power import broken_power, delayed_power
 from bayescale.laws.chance_power import chance_power
 from bayescale.laws.chinchilla import chinchilla
+from bayescale.laws.farseer import farseer
 from bayescale.laws.isoflop import isoflop
 from bayescale.laws.kaplan import kaplan, kaplan_floor
 from bayescale.laws.kaplan_steps import kaplan_steps
 from bayescale.laws.multiplicative import multiplicative
 from bayescale.laws.power import power, pure_power
 from bayescale.laws.published import CLAIMS, MODELS, SPLITS, STAIRCASE, Claim
+from bayescale.laws.shifted_chinchilla import shifted_chinchilla
 from bayescale.laws.shifted_power import shifted_power
 from bayescale.laws.skaling import skaling
 
@@ -23,16 +26,17 @@ from bayescale.laws.skaling import skaling
 REGISTRY: dict[str, Law] = {
     law.name: law
     for law in (
-        chinchilla, kaplan, kaplan_floor, skaling, isoflop, multiplicative, kaplan_steps,
+        chinchilla, kaplan, kaplan_floor, skaling, shifted_chinchilla, bounded_chinchilla, farseer,
+        isoflop, multiplicative, kaplan_steps,
         power, pure_power, shifted_power, chance_power, delayed_power, broken_power,
     )
 }  # fmt: skip
 
 __all__ = [
     "CLAIMS", "MODELS", "REGISTRY", "RESERVED", "SPLITS", "STAIRCASE", "Claim", "Law", "Published",
-    "broken_power", "chance_power", "chinchilla", "delayed_power", "get", "group_name_problem",
-    "isoflop", "kaplan", "kaplan_floor", "kaplan_steps", "multiplicative", "power", "pure_power",
-    "shifted_power", "skaling",
+    "bounded_chinchilla", "broken_power", "chance_power", "chinchilla", "delayed_power", "farseer",
+    "get", "group_name_problem", "isoflop", "kaplan", "kaplan_floor", "kaplan_steps",
+    "multiplicative", "power", "pure_power", "shifted_chinchilla", "shifted_power", "skaling",
 ]  # fmt: skip
 
 

@@ -35,6 +35,23 @@ LAWS = {
         "Contains `chinchilla` (q = 1), `kaplan_floor` (beta = q) and `kaplan` (E = 0 and "
         "beta = q). q measures how the two terms combine. Part of the default family.",
     ),
+    "shifted_chinchilla": (
+        "E + A * ((N + shift_N) / (1 + shift_N))**-alpha"
+        " + B * ((D + shift_D) / (1 + shift_D))**-beta",
+        "As `chinchilla`, for sizes that are counted without a constant part, or curves that level "
+        "off towards small sizes.",
+    ),
+    "bounded_chinchilla": (
+        "E + r / (1 + r/H)  with  r = A * N**-alpha + B * D**-beta",
+        "As `chinchilla`, but the loss of small runs cannot exceed E + H, the loss of a model that "
+        "has learnt nothing.",
+    ),
+    "farseer": (
+        "E * exp(-e * (N**gamma - 1) / gamma) + B * exp(b * (N**-beta - 1) / beta) * D**-p"
+        "  with  p = A * exp(-a * (N**alpha - 1) / alpha)",
+        "Large sweeps: floor, amplitude and exponent of the data term change with N. Nine "
+        "parameters; with fewer than a hundred runs most of them keep their priors.",
+    ),
     "isoflop": (
         "E + K * (N*D)**-gamma * (beta * r**-alpha + alpha * r**beta) / (alpha + beta)"
         "  with  r = N / (n * (N*D)**a)",

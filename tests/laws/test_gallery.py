@@ -7,10 +7,12 @@ import pytest
 
 from bayescale import Fraction, Law, Positive, laws, testing
 from bayescale.laws import (
+    bounded_chinchilla,
     broken_power,
     chance_power,
     chinchilla,
     delayed_power,
+    farseer,
     isoflop,
     kaplan,
     kaplan_floor,
@@ -18,6 +20,7 @@ from bayescale.laws import (
     multiplicative,
     power,
     pure_power,
+    shifted_chinchilla,
     shifted_power,
     skaling,
 )
@@ -47,8 +50,10 @@ def test_there_is_one_prior_per_parameter_of_the_formula(law):
         assert named == law.parameters == tuple(law.priors), formula
         assert all(p.default is p.empty for p in declared), formula
     assert len(arguments[law.loss]) == len(law.columns) + len(law.parameters)
-    # Profiles of budgets fall and rise along either column.
-    assert set(law.falling) == (set() if law is isoflop else set(law.columns))
+    # Profiles of budgets fall and rise along either column. In Farseer's law larger models need
+    # more tokens before they are better.
+    rising = {isoflop: {"N", "D"}, farseer: {"N"}}.get(law, set())
+    assert set(law.falling) == set(law.columns) - rising
 
 
 in_any_unit = {n for n, law in LAWS.items()
@@ -101,6 +106,46 @@ def test_skaling_contains_hoffmann_and_kaplan():
 def test_as_q_goes_to_zero_only_the_larger_term_remains():
     one = skaling.loss(N, D, E=1.0, A=0.5, B=0.3, alpha=0.3, beta=0.3, q=1e-4)
     np.testing.assert_allclose(one, 1 + np.maximum(0.5 * N**-0.3, 0.3 * D**-0.3), rtol=1e-4)
+
+
+HOFFMANN = dict(E=1.7, A=0.5, B=0.3, alpha=0.34, beta=0.28)
+
+
+@pytest.mark.parametrize(
+    ("law", "limit"),
+    [
+        (shifted_chinchilla, dict(shift_N=1e-300, shift_D=1e-300)),
+        (bounded_chinchilla, dict(H=1e300)),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_limits_of_the_extensions_are_hoffmanns_law(law, limit):
+    actual = law.loss(N, D, **HOFFMANN, **limit)
+    np.testing.assert_allclose(actual, chinchilla.loss(N, D, **HOFFMANN), rtol=1e-12)
+
+
+def test_a_shift_acts_as_if_its_size_were_added_to_every_run():
+    shifts = dict(shift_N=0.5, shift_D=0.2)
+    shifted = shifted_chinchilla.loss(N, D, **HOFFMANN, **shifts)
+    raw = shifted_chinchilla.constants(1.0, 1.0, **HOFFMANN, **shifts)
+    added = {**HOFFMANN, "A": 0.5 * 1.5**0.34, "B": 0.3 * 1.2**0.28}
+    np.testing.assert_allclose(shifted, chinchilla.loss(N + 0.5, D + 0.2, **added), rtol=1e-12)
+    assert raw["shift_N"] == 0.5
+    assert raw["A"] == pytest.approx(0.5)  # the reference scale is 1
+
+
+def test_a_bounded_law_is_the_formula_of_its_paper_and_ends_at_the_bound():
+    h = (0.5 * N**-0.34 + 0.3 * D**-0.28) / 4.0
+    actual = bounded_chinchilla.loss(N, D, **HOFFMANN, H=4.0)
+    np.testing.assert_allclose(actual, 1.7 + 4.0 * h / (1 + h), rtol=1e-12)
+    assert bounded_chinchilla.loss(1e-60, 1.0, **HOFFMANN, H=4.0) == pytest.approx(1.7 + 4.0)
+
+
+def test_farseer_contains_a_power_of_model_size_and_one_of_data():
+    values = dict(E=1.7, e=0.1, B=0.3, b=0.0, A=0.28, a=0.0)
+    flat = dict(gamma=1e-7, beta=1e-7, alpha=1e-7)  # in the limit, powers of N
+    expected = 1.7 * N**-0.1 + 0.3 * D**-0.28
+    np.testing.assert_allclose(farseer.loss(N, D, **values, **flat), expected, rtol=1e-5)
 
 
 def test_isoflop_contains_hoffmann_and_has_its_minimum_at_the_optimal_size():
@@ -246,6 +291,18 @@ def test_kaplan_2020_has_the_exponent_0_575():
 def test_kaplan_2020_has_its_published_constants():
     constants = kaplan.constants(1.0, 1.0, **kaplan.published["kaplan2020"].values)
     assert constants == pytest.approx({"N_c": 6.4e13, "D_c": 1.8e13}, rel=1e-12)
+
+
+def test_farseer_2025_is_the_formula_of_the_paper_and_gives_its_losses():
+    """Four of their runs, in bits per character: the smallest, two others, and a test run."""
+    N = np.array([2.012283e8, 1.338278e9, 3.816352e9, 5.354048e9])
+    D = np.array([1.999929e9, 1.902700e10, 1.076340e11, 4.305401e11])
+    actual = farseer.at("farseer2025", N=N, D=D)
+    exponent = np.exp(-1.665630816 * N**0.0459 + 3.133347199)
+    model = np.exp(-0.062465473 * N**0.13 + 0.1284880679)
+    paper = model + np.exp(230.734371 * N**-0.1729 - 1.544209554) * D**-exponent
+    np.testing.assert_allclose(actual, paper, rtol=1e-9)
+    np.testing.assert_allclose(actual, [0.675321, 0.534578, 0.468623, 0.439064], rtol=0.011)
 
 
 def test_a_floor_of_zero_gives_the_law_without_a_floor():
