@@ -40,21 +40,26 @@ from bayescale.priors import from_link
 
 #: Standard deviation of the log of the standard deviation between tasks, as in the PyMC model.
 SCALE_SPREAD = 0.5
-#: Draws from the prior and starts of the search for modes, of a task and of the population.
-PRIOR_DRAWS, STARTS, POPULATION_STARTS = 600, 6, 1
-#: Draws of a round of adaptation of a task, number of rounds, and draws of its pool.
-ROUND, ROUNDS, POOL = 1000, 3, 4000
-#: The same of the population values: first rough ones, then those of the result.
-FIRST, LAST = (1500, 2, 2000), (2000, 1, 6000)
+#: Draws from the prior and starts of the search for modes, of a task.
+PRIOR_DRAWS, STARTS = 600, 6
+#: Draws of a round of adaptation of a task, and number of rounds: first with the prior of the
+#: population values, then with their posterior until `ENOUGH` draws are effective.
+ROUND, ROUNDS = 1000, 3
+REFINED, REFINED_ROUNDS, ENOUGH = 2000, 5, 1000
+#: Largest total weight of the draws of a pool that are not kept.
+NEGLIGIBLE = 1e-4
+#: Particles of the Gibbs sampler of the population, sweeps, and sweeps that are kept: first for
+#: rough population values, then for the result.
+FIRST, LAST = (200, 15, 1), (500, 60, 40)
+#: Metropolis steps of each standard deviation in a sweep.
+SCALE_STEPS = 4
 #: Effective draws per dimension that a mixture is fitted to; weights are tempered until then.
 LEAST_EFFECTIVE, RESAMPLED = 25, 3000
-#: Number of draws of the population values that weight a pool.
-WEIGHTED_BY = 300
 #: Standard deviation along u of the shifts of groups before the population is known.
 FIRST_SHIFT = 0.3
 
-#: Number of draws of the population values that are compared between halves of the pools.
-SHIFT_FROM = 1000
+#: Number of draws of the population values that weight pools and their halves.
+COMPARED = 400
 ESS_ABOVE, PARETO_K_BELOW, SHIFT_BELOW = 400, 0.7, 0.3
 
 
@@ -120,10 +125,12 @@ class Drawn(NamedTuple):
 
 
 class Layout:
-    """Positions of the population values of a link, which are standard normal under the prior.
+    """Arrays of population values, dims (particle, value).
 
-    In this order: population values of the parameters, standard deviations between tasks, then
-    shifts of the groups, and the standard deviations of shifts of groups and of cells.
+    In this order: standardised population values of the parameters; standardised logs of the
+    standard deviations between tasks that are inferred; then, with groups, the same of the shifts
+    of groups and of cells, and the shifts of groups in units of u. Standardised values are standard
+    normal under the prior.
     """
 
     def __init__(self, plan: LinkPlan):
@@ -132,30 +139,42 @@ class Layout:
         self.inferred = [i for i, p in enumerate(plan.parameters) if p.name not in FIXED_SCALE]
         self.width = np.array([p.width for p in priors])
         self.between = np.array([p.between_width for p in priors])
-        self.total = np.hypot(self.width, self.between)  # the unit of positions of tasks
+        self.total = np.hypot(self.width, self.between)  # the unit of parameters of tasks
         self.parameters, self.members = len(priors), len(plan.members)
-        scales = self.parameters + len(self.inferred)
-        self.dimension = scales + (self.members + 2 if self.members else 0)
-        self.at_scales, self.at_moves = slice(self.parameters, scales), scales
+        self.scales = slice(self.parameters, self.parameters + len(self.inferred))
+        self.of_member, self.of_cell = self.scales.stop, self.scales.stop + 1
+        self.moves = slice(self.scales.stop + 2, self.scales.stop + 2 + self.members)
+
+    def prior(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Draws from the prior."""
+        size = self.moves.stop if self.members else self.scales.stop
+        position = rng.standard_normal((n, size))
+        if self.members:
+            position[:, self.moves] *= move_scale(position[:, [self.of_member]])
+        return position
+
+    def mean(self, position: np.ndarray) -> np.ndarray:
+        """Means over tasks of the standardised parameters, (particle, parameter)."""
+        return position[:, : self.parameters] * self.width / self.total
+
+    def sd(self, position: np.ndarray) -> np.ndarray:
+        """Standard deviations between tasks of the standardised parameters."""
+        sd = np.tile(self.between / self.total, (len(position), 1))
+        sd[:, self.inferred] *= np.exp(SCALE_SPREAD * position[:, self.scales])
+        return sd
 
     def read(self, position: np.ndarray):
-        """Mean and standard deviation of the standardised parameters over tasks, (draw, parameter),
-        and of the shifts of cells, (draw, member) and (draw, 1)."""
-        mean = position[:, : self.parameters] * self.width / self.total
-        sd = np.tile(self.between / self.total, (len(position), 1))
-        sd[:, self.inferred] *= np.exp(SCALE_SPREAD * position[:, self.at_scales])
-        if not self.members:
-            return mean, sd, np.zeros((len(position), 0)), np.ones((len(position), 1))
-        of_member, of_cell = self.move_scales(position)
-        return mean, sd, of_member * self._moves(position), of_cell
+        """Means and standard deviations of the parameters, and of the shifts of cells, (particle,
+        member) and (particle, 1)."""
+        moves, of_cell = np.zeros((len(position), 0)), np.ones((len(position), 1))
+        if self.members:
+            moves, of_cell = position[:, self.moves], move_scale(position[:, [self.of_cell]])
+        return self.mean(position), self.sd(position), moves, of_cell
 
-    def move_scales(self, position):
-        """Standard deviations of the shifts of members and of cells, each (draw, 1)."""
-        log = np.log(MOVE) + MOVE_SPREAD * position[:, -2:]
-        return np.exp(log[:, :1]), np.exp(log[:, 1:])
 
-    def _moves(self, position):
-        return position[:, self.at_moves : self.at_moves + self.members]
+def move_scale(standardised):
+    """Standard deviation of shifts from its standardised log."""
+    return MOVE * np.exp(MOVE_SPREAD * standardised)
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,17 +274,18 @@ class Pool:
             chosen.append((cumulative < quantile).sum(axis=1))
         return np.minimum(np.concatenate(chosen), len(self.z) - 1)
 
+    def pruned(self, weight: np.ndarray) -> Pool:
+        """Without the draws of the smallest weights."""
+        order = np.argsort(weight)
+        return self._only(np.sort(order[np.cumsum(weight[order]) > NEGLIGIBLE]))
+
     def half(self, which: int) -> Pool:
         """Every second draw."""
-        every = slice(which, None, 2)
-        return Pool(
-            self.density,
-            self.layout,
-            self.z[every],
-            self.walk[every],
-            self.shift[every],
-            self.log_base[every],
-        )
+        return self._only(slice(which, None, 2))
+
+    def _only(self, kept) -> Pool:
+        names = ("z", "walk", "shift", "log_base")
+        return replace(self, **{n: getattr(self, n)[kept] for n in names})
 
 
 def sample(
@@ -292,10 +312,8 @@ def sample(
     """
     report = report or (lambda text, done=0, total=None: None)
     layout = Layout(plan)
-    seeds = np.random.SeedSequence(seed).spawn(2 * len(plan.tasks) + 1)
+    seeds = np.random.SeedSequence(seed).spawn(len(plan.tasks) + 1)
     rngs = [np.random.default_rng(s) for s in seeds]
-    rng, rngs = rngs[0], rngs[1:]
-    first_shift = np.zeros((1, layout.members)), np.full((1, 1), FIRST_SHIFT)
     with ThreadPoolExecutor(cores or _processors()) as executor:
 
         def each(function, *arguments, text):
@@ -306,21 +324,21 @@ def sample(
             return done
 
         densities = [TaskDensity(plan, task) for task in plan.tasks]
-        explored = partial(_explored, layout, first_shift)
-        pools = each(explored, densities, rngs[::2], text="exploring tasks")
+        shift = np.zeros((1, layout.members)), np.full((1, 1), FIRST_SHIFT)
+        explored = partial(_explored, layout, shift)
+        pools = each(explored, densities, rngs[1:], text="exploring tasks")
         report("sampling the population of tasks")
-        population = _Population(layout, pools, executor, rng)
-        position = population.sample(WEIGHTED_BY, FIRST)
-        refined = partial(_refined, layout, position)
-        pools = each(refined, pools, rngs[1::2], text="sampling tasks")
+        first = _gibbs(layout, pools, executor, rngs, *FIRST)
+        refined = partial(_refined, layout, first.position[-1])
+        pools = each(refined, pools, rngs[1:], text="sampling tasks")
         report("sampling the population of tasks")
-        population = _Population(layout, pools, executor, rng, population.mixture)
-        position = population.sample(draws * chains, LAST)
-        shift = population.shift(position[:SHIFT_FROM])
-        some = position[:: max(1, len(position) // WEIGHTED_BY)]
+        states = _gibbs(layout, pools, executor, rngs, *LAST)
+        some = states.position[-1][:COMPARED]
         weights = list(executor.map(lambda pool: pool.weights(some), pools))
-        values = list(executor.map(partial(_chosen, position), pools, rngs[::2]))
-    return _assembled(plan, layout, position, values, weights, population, shift, (chains, draws))
+        shift = _shift(layout, pools, some, executor)
+    convergence, task_ess = _diagnosed(plan, states, weights, shift)
+    stats = xr.Dataset({"task_ess": ("task", task_ess)}, {"task": list(plan.tasks)})
+    return Drawn(_assembled(layout, states, pools, (chains, draws), rngs[0]), stats, convergence)
 
 
 def _processors() -> int:
@@ -347,24 +365,33 @@ def _explored(layout: Layout, first_shift, density: TaskDensity, rng) -> Pool:
         mixtures.append(mixture)
         new = _drawn(layout, density, mixture, shifts, ROUND, rng)
         pool = new if pool is None else _joined(pool, new)
-        # All draws are weighted against the mean of all proposals.
-        log_proposal = np.logaddexp.reduce([m.log_density(pool.z) for m in mixtures], axis=0)
-        log_base = pool.log_base - log_proposal + np.log(len(mixtures))
-        whole = replace(pool, log_base=log_base)
+        whole = _weighted(pool, mixtures)
         log_prior = -0.5 * (pool.z**2).sum(axis=1)
         log_prior -= 0.5 * (((pool.shift - shifts.mean) / shifts.sd) ** 2).sum(axis=1)
-        mixture = _fitted(pool.z, log_base + log_prior, rng)
+        mixture = _fitted(pool.z, whole.log_base + log_prior, rng)
     return whole
 
 
 def _refined(layout: Layout, position: np.ndarray, pool: Pool, rng) -> Pool:
-    """New draws of a task from a mixture that is fitted to its posterior."""
-    mean, sd = _predictive_shifts(layout, position)
-    shifts = _shifts(pool.density, mean, sd)
-    weight = pool.weights(position)
-    mixture = _fitted(pool.z, np.log(np.maximum(weight, 1e-300)), rng)
-    new = _drawn(layout, pool.density, mixture, shifts, POOL, rng)
-    return replace(new, log_base=new.log_base - mixture.log_density(new.z))
+    """New draws of a task from mixtures that are fitted to its posterior."""
+    shifts = _shifts(pool.density, *_predictive_shifts(layout, position))
+    mixtures, new = [], None
+    for _ in range(REFINED_ROUNDS):
+        weight = pool.weights(position)
+        if new is not None and 1 / (weight**2).sum() > ENOUGH:
+            break
+        mixture = _fitted(pool.z, np.log(np.maximum(weight, 1e-300)), rng)
+        mixtures.append(mixture)
+        drawn = _drawn(layout, pool.density, mixture, shifts, REFINED, rng)
+        new = drawn if new is None else _joined(new, drawn)
+        pool = _weighted(new, mixtures)
+    return pool.pruned(pool.weights(position))
+
+
+def _weighted(pool: Pool, mixtures: Sequence[Mixture]) -> Pool:
+    """The pool with its draws weighted against the mean of all proposals."""
+    log_proposal = np.logaddexp.reduce([m.log_density(pool.z) for m in mixtures], axis=0)
+    return replace(pool, log_base=pool.log_base - log_proposal + np.log(len(mixtures)))
 
 
 def _drawn(layout, density: TaskDensity, mixture: Mixture, shifts: Shifts, n: int, rng) -> Pool:
@@ -407,69 +434,114 @@ def _fitted(z: np.ndarray, log_weight: np.ndarray, rng) -> Mixture:
     return fitted_mixture(z[chosen], min(effective, RESAMPLED), rng)
 
 
-def _chosen(position: np.ndarray, pool: Pool, rng) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Parameters, walk and shifts of a task, one draw for each draw of the population values."""
-    at = pool.choose(position, rng)
-    return pool.z[at], pool.walk[at], pool.shift[at]
-
-
 # -- population --------------------------------------------------------------------------------
 
 
-class _Population:
-    """The posterior of the population values, given the pools of all tasks."""
+class States(NamedTuple):
+    """States of the Gibbs sampler, dims (particle, ...).
 
-    def __init__(
-        self,
-        layout: Layout,
-        pools: Sequence[Pool],
-        executor,
-        rng: np.random.Generator,
-        mixture: Mixture | None = None,
-    ):
-        self.layout, self.pools, self.executor, self.rng = layout, pools, executor, rng
-        self.mixture = mixture
+    Attributes
+    ----------
+    position : (particle, value)
+        Population values, see `Layout`.
+    chosen : (particle, task)
+        The draw of each pool.
+    """
 
-    def log_likelihood(self, position: np.ndarray) -> np.ndarray:
-        return self.each(self.pools, position).sum(axis=0)
+    position: np.ndarray
+    chosen: np.ndarray
 
-    def each(self, pools, position: np.ndarray) -> np.ndarray:
-        """Log likelihood of each task, (task, draw)."""
-        return np.array(list(self.executor.map(partial(_likelihoods, position), pools)))
 
-    def sample(self, n: int, effort: tuple[int, int, int]) -> np.ndarray:
-        """Draws of the population values, in random order; (draw, value)."""
-        density = Density(self.layout.dimension, self.log_likelihood)
-        if self.mixture is None:
-            modes = find_modes(density, self.rng, PRIOR_DRAWS, POPULATION_STARTS)
-            self.mixture = mixture_at_modes(modes)
-        of_round, rounds, last = effort
-        mixtures, z, value = [], np.zeros((0, density.dimension)), np.zeros(0)
-        for _ in range(rounds):
-            mixtures.append(self.mixture)
-            new = self.mixture.draw(of_round, self.rng)
-            z = np.concatenate([z, new])
-            value = np.concatenate([value, density.log_posterior(new)])
-            proposal = np.logaddexp.reduce([m.log_density(z) for m in mixtures], axis=0)
-            self.mixture = _fitted(z, value - proposal, self.rng)
-        z = self.mixture.draw(last, self.rng)
-        log_weight = density.log_posterior(z) - self.mixture.log_density(z)
-        self.log_weight = log_weight - np.logaddexp.reduce(log_weight)
-        self.ess = float(np.exp(-np.logaddexp.reduce(2 * self.log_weight)))
-        chosen = systematic_resample(np.exp(self.log_weight), n, self.rng)
-        return z[self.rng.permutation(chosen)]
+def _gibbs(layout: Layout, pools, executor, rngs, particles: int, sweeps: int, kept: int):
+    """States of the last `kept` of `sweeps` sweeps, dims (sweep, particle, ...).
 
-    def shift(self, position: np.ndarray) -> float:
-        """Largest difference of posterior means from two halves of the pools, in posterior standard
-        deviations."""
-        whole = self.log_likelihood(position)
-        means = []
-        for which in (0, 1):
-            of_half = self.each([pool.half(which) for pool in self.pools], position).sum(axis=0)
-            log_weight = of_half - whole
-            weight = np.exp(log_weight - log_weight.max())
-            means.append(weight @ position / weight.sum())
-        return float((np.abs(means[0] - means[1]) / position.std(axis=0)).max())
+    A sweep draws the values of every task from its pool, given the population, and then the
+    population given these. The particles start at draws from the prior: population values that the
+    data determine are reached at once, and the others have their prior as posterior.
+    """
+    rng = rngs[0]
+    position = layout.prior(particles, rng)
+    states = []
+    for sweep in range(sweeps):
+        chosen = list(executor.map(partial(_choose, position), pools, rngs[1:]))
+        z = np.stack([p.z[i] for p, i in zip(pools, chosen, strict=True)], axis=1)
+        shifts = np.full((particles, len(pools), layout.members), np.nan)
+        for t, (pool, i) in enumerate(zip(pools, chosen, strict=True)):
+            shifts[:, t, pool.groups] = pool.shift[i]
+        position = _given_tasks(layout, position, z, shifts, rng)
+        if sweep >= sweeps - kept:
+            states.append(States(position, np.stack(chosen, axis=1)))
+    return States(*(np.stack(part) for part in zip(*states, strict=True)))
+
+
+def _choose(position, pool: Pool, rng) -> np.ndarray:
+    return pool.choose(position, rng)
+
+
+def _given_tasks(layout: Layout, position, z, shifts, rng) -> np.ndarray:
+    """Draw the population values given the parameters and shifts of all tasks.
+
+    `z` has dims (particle, task, parameter), `shifts` (particle, task, member), with NaN for tasks
+    without rows of a group.
+    """
+    position = position.copy()
+    factor, sd = layout.width / layout.total, layout.sd(position)
+    precision = 1 + z.shape[1] * (factor / sd) ** 2
+    mean = factor * z.sum(axis=1) / sd**2 / precision
+    normal = rng.standard_normal(mean.shape)
+    position[:, : layout.parameters] = mean + normal / np.sqrt(precision)
+    apart = z - layout.mean(position)[:, None]
+    for i, at in zip(layout.inferred, range(layout.scales.start, layout.scales.stop), strict=True):
+        unit = layout.between[i] / layout.total[i]
+        square = ((apart[..., i] / unit) ** 2).sum(axis=1)
+        position[:, at] = _scale(position[:, at], square, z.shape[1], SCALE_SPREAD, rng)
+    if layout.members:
+        of_member = move_scale(position[:, [layout.of_member]])
+        of_cell = move_scale(position[:, [layout.of_cell]])
+        cells = np.isfinite(shifts).sum(axis=1)
+        precision = 1 / of_member**2 + cells / of_cell**2
+        mean = np.nansum(shifts, axis=1) / of_cell**2 / precision
+        moves = mean + rng.standard_normal(mean.shape) / np.sqrt(precision)
+        position[:, layout.moves] = moves
+        for at, values in ((layout.of_member, moves), (layout.of_cell, shifts - moves[:, None])):
+            square = np.nansum((values.reshape(len(values), -1) / MOVE) ** 2, axis=1)
+            size = layout.members if at == layout.of_member else cells[0].sum()
+            position[:, at] = _scale(position[:, at], square, size, MOVE_SPREAD, rng)
+    return position
+
+
+def _scale(standardised, square, size, spread: float, rng) -> np.ndarray:
+    """Move standardised logs of standard deviations by random walk Metropolis steps, given the sum
+    of squares of `size` normal values in units of the prior median."""
+
+    def log_density(x):
+        return -0.5 * x**2 - size * spread * x - 0.5 * square * np.exp(-2 * spread * x)
+
+    value = log_density(standardised)
+    # The conditional standard deviation is at most that of the prior and of the sum of squares.
+    width = 1 / np.sqrt(1 + 2 * size * spread**2)
+    for _ in range(SCALE_STEPS):
+        proposal = standardised + 2.4 * width * rng.standard_normal(len(standardised))
+        new = log_density(proposal)
+        accepted = np.log(rng.random(len(proposal))) < new - value
+        standardised = np.where(accepted, proposal, standardised)
+        value = np.where(accepted, new, value)
+    return standardised
+
+
+def _shift(layout: Layout, pools, position: np.ndarray, executor) -> float:
+    """Largest difference of posterior means from two halves of the pools, in posterior standard
+    deviations."""
+
+    def each(pools):
+        return np.sum(list(executor.map(partial(_likelihoods, position), pools)), axis=0)
+
+    whole, means = each(pools), []
+    for which in (0, 1):
+        log_weight = each([pool.half(which) for pool in pools]) - whole
+        weight = np.exp(log_weight - log_weight.max())
+        means.append(weight @ position / weight.sum())
+    return float((np.abs(means[0] - means[1]) / position.std(axis=0)).max())
 
 
 def _likelihoods(position: np.ndarray, pool: Pool) -> np.ndarray:
@@ -486,15 +558,41 @@ def _pareto_k(weight: np.ndarray) -> float:
     return float(array_stats.psislw(-np.log(positive))[1])  # it takes minus the log weights
 
 
-def _assembled(plan, layout: Layout, position, values, weights, population, shift, shape) -> Drawn:
-    """The posterior as the PyMC model names it, and its diagnostics."""
+def _diagnosed(plan: LinkPlan, states: States, weights, shift: float):
+    """The diagnostics of the draws, and the effective number of draws of each task."""
+    from arviz_stats.base import array_stats
+
+    chains = states.position.swapaxes(0, 1)
+    ess = {"the population": float(array_stats.ess(chains, chain_axis=0, draw_axis=1).min())}
+    of_tasks = {t: float(1 / (w**2).sum()) for t, w in zip(plan.tasks, weights, strict=True)}
+    tails = {t: _pareto_k(w) for t, w in zip(plan.tasks, weights, strict=True)}
+    each = ess | of_tasks
+    worst, heaviest = min(each, key=each.get), max(tails, key=tails.get)
+    middle = len(states.position) // 2
+    early, late = states.position[:middle], states.position[middle:]
+    moved = np.abs(early.mean(axis=(0, 1)) - late.mean(axis=(0, 1)))
+    moved = float((moved / late.std(axis=(0, 1))).max())
+    convergence = LinkConvergence(each[worst], worst, tails[heaviest], heaviest, max(shift, moved))
+    return convergence, list(of_tasks.values())
+
+
+def _assembled(layout: Layout, states: States, pools, shape, rng) -> xr.Dataset:
+    """The posterior, with the names of the PyMC model."""
+    plan = layout.plan
+    total = shape[0] * shape[1]
+    flat = states.chosen.shape[0] * states.chosen.shape[1]
+    at = rng.permutation(np.resize(rng.permutation(flat), total))
+    position = states.position.reshape(flat, -1)[at]
+    chosen = states.chosen.reshape(flat, -1)[at].T
     variables: dict[str, tuple] = {}
 
     def put(name, array, *dims):
         variables[name] = ("chain", "draw", *dims), array.reshape(*shape, *array.shape[1:])
 
-    z = np.stack([v[0] for v in values], axis=1)
-    walk = np.stack([v[1] for v in values], axis=1)
+    z, walk = (
+        np.stack([getattr(p, n)[i] for p, i in zip(pools, chosen, strict=True)], axis=1)
+        for n in ("z", "walk")
+    )
     natural = {}
     for i, p in enumerate(plan.parameters):
         (effect,) = p.effects
@@ -503,29 +601,21 @@ def _assembled(plan, layout: Layout, position, values, weights, population, shif
         natural[p.name] = from_link(link, centre + layout.total[i] * z[..., i])
         put(p.member(effect), natural[p.name], "task")
         if i in layout.inferred:
-            at = layout.parameters + layout.inferred.index(i)
-            put(p.scale(effect), layout.between[i] * np.exp(SCALE_SPREAD * position[:, at]))
+            scale = position[:, layout.scales][:, layout.inferred.index(i)]
+            put(p.scale(effect), layout.between[i] * np.exp(SCALE_SPREAD * scale))
     steps = np.sqrt(natural["slope"] / natural["walk"])[..., None] * walk
     put("walk_step", steps, "task", "component")
     if layout.members:
-        _, _, moves, _ = layout.read(position)
-        of_member, of_cell = layout.move_scales(position)
+        moves = position[:, layout.moves]
         put("move_member", moves, "member")
-        put("move_member_scale", of_member[:, 0])
-        put("move_cell_scale", of_cell[:, 0])
+        put("move_member_scale", move_scale(position[:, layout.of_member]))
+        put("move_cell_scale", move_scale(position[:, layout.of_cell]))
         by_cell = {
-            cell(task, m): shift[:, i] - moves[:, plan.members.index(m)]
-            for task, (_, _, shift) in zip(plan.tasks, values, strict=True)
-            for i, m in enumerate(TaskDensity(plan, task).members)
+            cell(pool.density.task, m): pool.shift[i, j] - moves[:, g]
+            for pool, i in zip(pools, chosen, strict=True)
+            for j, (m, g) in enumerate(zip(pool.density.members, pool.groups, strict=True))
         }
         put("move_cell", np.stack([by_cell[c] for c in plan.cells], axis=1), "cell")
     coords = {d: list(v) for d, v in plan.levels.items()}
     coords |= {"chain": np.arange(shape[0]), "draw": np.arange(shape[1])}
-    each = {t: 1 / (w**2).sum() for t, w in zip(plan.tasks, weights, strict=True)}
-    stats = xr.Dataset({"task_ess": ("task", list(each.values()))}, {"task": list(plan.tasks)})
-    ks = {t: _pareto_k(w) for t, w in zip(plan.tasks, weights, strict=True)}
-    ks["population"] = _pareto_k(np.exp(population.log_weight))
-    each["population"] = population.ess
-    worst, heaviest = min(each, key=each.get), max(ks, key=ks.get)
-    convergence = LinkConvergence(float(each[worst]), worst, float(ks[heaviest]), heaviest, shift)
-    return Drawn(xr.Dataset(variables, coords), stats, convergence)
+    return xr.Dataset(variables, coords)
