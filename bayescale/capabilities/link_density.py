@@ -18,10 +18,13 @@ import numpy as np
 from bayescale.capabilities.link_model import COMPONENTS, LinkPlan, floor_of
 from bayescale.priors import from_link
 
-#: Steps of Fisher scoring, and the largest change of v in one step.
-STEPS, LONGEST = 5, 1.0
-#: Step of the finite difference of the mean in v.
-DIFFERENCE = 1e-5
+#: Steps to the mode, of which the last uses the exact derivatives, and the largest change of v in
+#: one step.
+STEPS, LONGEST = 8, 2.0
+#: Bounds of the exact curvature of a row, in units of that of Fisher scoring.
+CURVATURE = 0.2, 5.0
+#: Steps of the finite differences in v of the mean and of the log likelihood.
+DIFFERENCE, LIKELIHOOD_DIFFERENCE = 1e-5, 1e-3
 #: Degrees of freedom of the proposals of walk and shifts, and the factor on their covariance.
 NU, WIDER = 10.0, 1.1
 #: Number of positions that are evaluated at once, so that arrays fit the cache of a processor.
@@ -135,12 +138,15 @@ class TaskDensity:
     def log_accuracy(self, v: np.ndarray, values) -> np.ndarray:
         """Log density of the numbers of correct answers, without the binomial coefficients; (draw,)
         for `v` of dims (draw, row)."""
+        return self._log_rows(v, values).sum(axis=1)
+
+    def _log_rows(self, v, values):
         from scipy.special import gammaln
 
         mean, total = self.plan.form(v, values, self.chance)
         a, b, k, n = mean * total, (1 - mean) * total, self.right, self.questions
         terms = gammaln(k + a) - gammaln(a) + gammaln(n - k + b) - gammaln(b)
-        return (terms + gammaln(total) - gammaln(n + total)).sum(axis=1)
+        return terms + gammaln(total) - gammaln(n + total)
 
     def approximate(self, z: np.ndarray, shifts: Shifts) -> np.ndarray:
         """Laplace's approximation of the log likelihood without walk and shifts; (draw,)."""
@@ -196,7 +202,8 @@ class TaskDensity:
         latent = np.tile(prior, (n, 1))
         for step in range(STEPS + 1):
             v = self.u + latent @ self.basis.T
-            residual, information = self._scores(v, values)
+            scores = self._scores if step < STEPS - 1 else self._exact_scores
+            residual, information = scores(v, values)
             curvature = np.empty((n, d, d))
             curvature[:, first, second] = curvature[:, second, first] = _product(
                 information, products
@@ -220,6 +227,14 @@ class TaskDensity:
         n = self.questions
         per_variance = derivative * n / (mean * (1 - mean) * (1 + (n - 1) / (total + 1)))
         return (self.right / n - mean) * per_variance, derivative * per_variance
+
+    def _exact_scores(self, v, values):
+        """First derivative of the log likelihood of every row in v, and minus the second."""
+        _, expected = self._scores(v, values)
+        h = LIKELIHOOD_DIFFERENCE
+        below, middle, above = (self._log_rows(v + step, values) for step in (-h, 0.0, h))
+        low, high = (factor * expected for factor in CURVATURE)
+        return (above - below) / (2 * h), np.clip((2 * middle - above - below) / h**2, low, high)
 
 
 def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
