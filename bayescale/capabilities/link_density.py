@@ -18,9 +18,8 @@ import numpy as np
 from bayescale.capabilities.link_model import COMPONENTS, LinkPlan, floor_of
 from bayescale.priors import from_link
 
-#: Steps to the mode, of which the last uses the exact derivatives, and the largest change of v in
-#: one step.
-STEPS, LONGEST = 8, 2.0
+#: Steps of Fisher scoring, and the largest change of v in one step.
+STEPS, LONGEST = 7, 2.0
 #: Bounds of the exact curvature of a row, in units of that of Fisher scoring.
 CURVATURE = 0.2, 5.0
 #: Steps of the finite differences in v of the mean and of the log likelihood.
@@ -153,7 +152,7 @@ class TaskDensity:
 
         def of(batch):
             values = self.values(batch)
-            latent, root, precision, prior = self._scored(values, shifts)
+            latent, root, precision, prior = self._scored(values, shifts, exact=False)
             value = self.log_accuracy(self.u + latent @ self.basis.T, values)
             value += 0.5 * np.log(precision).sum(axis=1)
             value -= 0.5 * (precision * (latent - prior) ** 2).sum(axis=1)
@@ -170,7 +169,7 @@ class TaskDensity:
         from scipy.special import gammaln
 
         values = self.values(z)
-        mode, root, precision, _ = self._scored(values, shifts)
+        mode, root, precision, _ = self._scored(values, shifts, exact=True)
         n, d = mode.shape
         stretch = np.sqrt(WIDER * NU / rng.chisquare(NU, n))
         normal = rng.standard_normal((n, d))
@@ -190,9 +189,9 @@ class TaskDensity:
         exact = self.log_accuracy(self.u + latent @ self.basis.T, values)
         return Proposed(walk, shift, exact + log_walk - log_proposal)
 
-    def _scored(self, values, shifts: Shifts):
+    def _scored(self, values, shifts: Shifts, exact: bool):
         """Mode of walk and shifts, Cholesky root of the precision there, and precision and mean of
-        the prior."""
+        the prior. With `exact`, the last step uses the exact derivatives of the likelihood."""
         n, d = len(values["walk"]), self.basis.shape[1]
         prior = np.concatenate([np.zeros(COMPONENTS), shifts.mean])
         precision = np.empty((n, d))
@@ -200,17 +199,15 @@ class TaskDensity:
         precision[:, COMPONENTS:] = shifts.sd**-2.0
         first, second, products = self._pairs
         latent = np.tile(prior, (n, 1))
-        for step in range(STEPS + 1):
+        scores = [*STEPS * [self._scores], *exact * [self._exact_scores]]
+        for score in scores:
             v = self.u + latent @ self.basis.T
-            scores = self._scores if step < STEPS - 1 else self._exact_scores
-            residual, information = scores(v, values)
+            residual, information = score(v, values)
             curvature = np.empty((n, d, d))
             curvature[:, first, second] = curvature[:, second, first] = _product(
                 information, products
             )
             curvature[:, np.arange(d), np.arange(d)] += precision
-            if step == STEPS:
-                break
             gradient = residual @ self.basis - precision * (latent - prior)
             change = np.linalg.solve(curvature, gradient[..., None])[..., 0]
             longest = np.abs(change @ self.basis.T).max(axis=1, keepdims=True)

@@ -1,116 +1,42 @@
 """Sampling of a link without compilation: task by task, then the population.
 
 Given the population values, the tasks of a link are independent. Each task has a pool of weighted
-draws of its parameters, walk and shifts of groups, from adaptive importance sampling
-(`bayescale.capabilities.link_density`). The average of the weights of a pool under given population
-values is an unbiased estimate of the likelihood of these values. The population values are drawn by
-adaptive importance sampling with the product of these averages, and the values of each task are
-then drawn from its pool. This is the exact posterior up to the Monte Carlo error of the pools,
-which is reported. The pools are made twice: around the first population values found, and again.
+draws (`bayescale.capabilities.link_pools`). A Gibbs sampler with many particles draws the values of
+each task from its pool given the population, and the population given these. This is the posterior
+up to the Monte Carlo error of the pools, which is reported. Pools are made with the prior of the
+population, and again with a first approximation of its posterior.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
-from bayescale.capabilities.link_density import PRODUCT, Shifts, TaskDensity
-from bayescale.capabilities.link_model import (
-    FIXED_SCALE,
-    MOVE,
-    MOVE_SPREAD,
-    LinkPlan,
-    cell,
-)
-from bayescale.inference import (
-    Density,
-    Mixture,
-    find_modes,
-    fitted_mixture,
-    mixture_at_modes,
-    systematic_resample,
+from bayescale.capabilities.link_density import TaskDensity
+from bayescale.capabilities.link_diagnostics import LinkConvergence
+from bayescale.capabilities.link_model import MOVE, MOVE_SPREAD, LinkPlan, cell
+from bayescale.capabilities.link_pools import (
+    SCALE_SPREAD,
+    Layout,
+    Pool,
+    explored,
+    move_scale,
+    refined,
 )
 from bayescale.priors import from_link
 
-#: Standard deviation of the log of the standard deviation between tasks, as in the PyMC model.
-SCALE_SPREAD = 0.5
-#: Draws from the prior and starts of the search for modes, of a task.
-PRIOR_DRAWS, STARTS = 600, 6
-#: Draws of a round of adaptation of a task, and number of rounds: first with the prior of the
-#: population values, then with their posterior until `ENOUGH` draws are effective.
-ROUND, ROUNDS = 1000, 3
-REFINED, REFINED_ROUNDS, ENOUGH = 2000, 5, 1000
-#: Largest total weight of the draws of a pool that are not kept.
-NEGLIGIBLE = 1e-4
 #: Particles of the Gibbs sampler of the population, sweeps, and sweeps that are kept: first for
 #: rough population values, then for the result.
-FIRST, LAST = (200, 15, 1), (500, 60, 40)
+FIRST, LAST = (200, 15, 1), (450, 50, 30)
 #: Metropolis steps of each standard deviation in a sweep.
 SCALE_STEPS = 4
-#: Effective draws per dimension that a mixture is fitted to; weights are tempered until then.
-LEAST_EFFECTIVE, RESAMPLED = 25, 3000
-#: Standard deviation along u of the shifts of groups before the population is known.
-FIRST_SHIFT = 0.3
-
 #: Number of draws of the population values that weight pools and their halves.
 COMPARED = 400
-ESS_ABOVE, PARETO_K_BELOW, SHIFT_BELOW = 400, 0.7, 0.3
-
-
-@dataclass(frozen=True)
-class LinkConvergence:
-    """How exact the draws of a link are.
-
-    Attributes
-    ----------
-    ess : float
-        Smallest effective number of independent draws, of a task or of the population values.
-    ess_of : str
-        ``population``, or the name of the task.
-    pareto_k, pareto_k_of
-        Largest shape of the tail of the importance weights (Vehtari et al. 2024, arXiv:1507.02646).
-    shift : float
-        Largest difference between the posterior means of a population value from two halves of the
-        pools, in posterior standard deviations.
-    """
-
-    ess: float
-    ess_of: str
-    pareto_k: float
-    pareto_k_of: str
-    shift: float
-
-    @property
-    def passed(self) -> bool:
-        """Whether every figure is within its threshold."""
-        return not self.failures()
-
-    def failures(self) -> tuple[str, ...]:
-        """Each diagnostic that failed, in words, with its value and its threshold."""
-        failed = []
-        if not self.ess >= ESS_ABOVE:
-            failed.append(
-                f"only {self.ess:.0f} draws of {self.ess_of} are effective (at least {ESS_ABOVE})"
-            )
-        if self.pareto_k > PARETO_K_BELOW:
-            failed.append(
-                f"Pareto k of {self.pareto_k_of} is {self.pareto_k:.2f} (at most {PARETO_K_BELOW})"
-            )
-        if not self.shift <= SHIFT_BELOW:
-            failed.append(
-                f"halves of the draws differ by {self.shift:.2f} standard deviations in a "
-                f"population value (at most {SHIFT_BELOW})"
-            )
-        return tuple(failed)
-
-    def __str__(self) -> str:
-        return f"{self.ess:.0f} effective draws, Pareto k <= {self.pareto_k:.2f}"
 
 
 class Drawn(NamedTuple):
@@ -122,170 +48,6 @@ class Drawn(NamedTuple):
     posterior: xr.Dataset
     stats: xr.Dataset
     convergence: LinkConvergence
-
-
-class Layout:
-    """Arrays of population values, dims (particle, value).
-
-    In this order: standardised population values of the parameters; standardised logs of the
-    standard deviations between tasks that are inferred; then, with groups, the same of the shifts
-    of groups and of cells, and the shifts of groups in units of u. Standardised values are standard
-    normal under the prior.
-    """
-
-    def __init__(self, plan: LinkPlan):
-        self.plan = plan
-        priors = [p.prior for p in plan.parameters]
-        self.inferred = [i for i, p in enumerate(plan.parameters) if p.name not in FIXED_SCALE]
-        self.width = np.array([p.width for p in priors])
-        self.between = np.array([p.between_width for p in priors])
-        self.total = np.hypot(self.width, self.between)  # the unit of parameters of tasks
-        self.parameters, self.members = len(priors), len(plan.members)
-        self.scales = slice(self.parameters, self.parameters + len(self.inferred))
-        self.of_member, self.of_cell = self.scales.stop, self.scales.stop + 1
-        self.moves = slice(self.scales.stop + 2, self.scales.stop + 2 + self.members)
-
-    def prior(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Draws from the prior."""
-        size = self.moves.stop if self.members else self.scales.stop
-        position = rng.standard_normal((n, size))
-        if self.members:
-            position[:, self.moves] *= move_scale(position[:, [self.of_member]])
-        return position
-
-    def mean(self, position: np.ndarray) -> np.ndarray:
-        """Means over tasks of the standardised parameters, (particle, parameter)."""
-        return position[:, : self.parameters] * self.width / self.total
-
-    def sd(self, position: np.ndarray) -> np.ndarray:
-        """Standard deviations between tasks of the standardised parameters."""
-        sd = np.tile(self.between / self.total, (len(position), 1))
-        sd[:, self.inferred] *= np.exp(SCALE_SPREAD * position[:, self.scales])
-        return sd
-
-    def read(self, position: np.ndarray):
-        """Means and standard deviations of the parameters, and of the shifts of cells, (particle,
-        member) and (particle, 1)."""
-        moves, of_cell = np.zeros((len(position), 0)), np.ones((len(position), 1))
-        if self.members:
-            moves, of_cell = position[:, self.moves], move_scale(position[:, [self.of_cell]])
-        return self.mean(position), self.sd(position), moves, of_cell
-
-
-def move_scale(standardised):
-    """Standard deviation of shifts from its standardised log."""
-    return MOVE * np.exp(MOVE_SPREAD * standardised)
-
-
-@dataclass(frozen=True, eq=False)
-class Pool:
-    """Weighted draws of one task.
-
-    Attributes
-    ----------
-    density : TaskDensity
-    layout : Layout
-    z : (draw, parameter)
-        Standardised parameters.
-    walk : (draw, component)
-    shift : (draw, group)
-    log_base : (draw,)
-        Log weight without the density of parameters and shifts given the population.
-    """
-
-    density: TaskDensity
-    layout: Layout
-    z: np.ndarray
-    walk: np.ndarray
-    shift: np.ndarray
-    log_base: np.ndarray
-
-    @cached_property
-    def groups(self) -> list[int]:
-        return [self.density.plan.members.index(m) for m in self.density.members]
-
-    @cached_property
-    def _features(self) -> np.ndarray:
-        """Terms in which the log density given the population is linear; (feature, draw)."""
-        z, inferred = self.z, self.layout.inferred
-        parts = [z, z[:, inferred] ** 2, self.shift, (self.shift**2).sum(axis=1, keepdims=True)]
-        return np.ascontiguousarray(np.concatenate(parts, axis=1).T, np.float32)
-
-    @cached_property
-    def _fixed(self) -> tuple[np.ndarray, float]:
-        """Log weights without the terms that depend on the population, less the largest of them,
-        (draw,), and the largest."""
-        layout = self.layout
-        fixed = [i for i in range(layout.parameters) if i not in layout.inferred]
-        precision = (layout.total / layout.between)[fixed] ** 2
-        log = self.log_base - 0.5 * (self.z[:, fixed] ** 2 * precision).sum(axis=1)
-        return (log - log.max()).astype(np.float32), float(log.max())
-
-    def _log_weights(self, position: np.ndarray):
-        """Log weights under population values, less a constant for each of them.
-
-        Yields blocks of (population draw, draw), and the constants, (population draw,). Single
-        precision is exact enough for differences of log weights, and several times faster.
-        """
-        mean, sd, moves, of_cell = self.layout.read(position)
-        moves, groups = moves[:, self.groups], len(self.groups)
-        terms = [
-            mean / sd**2,
-            -0.5 / sd[:, self.layout.inferred] ** 2,
-            moves / of_cell**2,
-            -0.5 / of_cell**2,
-        ]
-        coefficients = np.concatenate(terms, axis=1).astype(np.float32)
-        log_fixed, largest = self._fixed
-        constant = largest - (0.5 * (mean / sd) ** 2 + np.log(sd)).sum(axis=1)
-        constant -= 0.5 * ((moves / of_cell) ** 2).sum(axis=1) + groups * np.log(of_cell[:, 0])
-        constant -= 0.5 * (mean.shape[1] + groups) * np.log(2 * np.pi)
-        rows = max(1, PRODUCT // self._features.size)
-        for start in range(0, len(position), rows):
-            block = coefficients[start : start + rows] @ self._features
-            block += log_fixed
-            yield block, constant[start : start + rows]
-
-    def log_likelihood(self, position: np.ndarray) -> np.ndarray:
-        """Log likelihood of population values, (population draw,)."""
-        out = []
-        for block, constant in self._log_weights(position):
-            top = block.max(axis=1)
-            block -= top[:, None]
-            out.append(constant + top + np.log(np.exp(block, out=block).mean(axis=1, dtype=float)))
-        return np.concatenate(out)
-
-    def weights(self, position: np.ndarray) -> np.ndarray:
-        """Weights averaged over draws of the population values; (draw,)."""
-        total = np.zeros(len(self.z))
-        for block, _ in self._log_weights(position):
-            block -= block.max(axis=1, keepdims=True)
-            weight = np.exp(block).astype(float)
-            total += (weight / weight.sum(axis=1, keepdims=True)).sum(axis=0)
-        return total / total.sum()
-
-    def choose(self, position: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Index of one draw for each draw of the population values; (population draw,)."""
-        chosen = []
-        for block, _ in self._log_weights(position):
-            block -= block.max(axis=1, keepdims=True)
-            cumulative = np.cumsum(np.exp(block), axis=1, dtype=float)
-            quantile = rng.random((len(cumulative), 1)) * cumulative[:, -1:]
-            chosen.append((cumulative < quantile).sum(axis=1))
-        return np.minimum(np.concatenate(chosen), len(self.z) - 1)
-
-    def pruned(self, weight: np.ndarray) -> Pool:
-        """Without the draws of the smallest weights."""
-        order = np.argsort(weight)
-        return self._only(np.sort(order[np.cumsum(weight[order]) > NEGLIGIBLE]))
-
-    def half(self, which: int) -> Pool:
-        """Every second draw."""
-        return self._only(slice(which, None, 2))
-
-    def _only(self, kept) -> Pool:
-        names = ("z", "walk", "shift", "log_base")
-        return replace(self, **{n: getattr(self, n)[kept] for n in names})
 
 
 def sample(
@@ -314,7 +76,7 @@ def sample(
     layout = Layout(plan)
     seeds = np.random.SeedSequence(seed).spawn(len(plan.tasks) + 1)
     rngs = [np.random.default_rng(s) for s in seeds]
-    with ThreadPoolExecutor(cores or _processors()) as executor:
+    with ThreadPoolExecutor(cores or os.cpu_count()) as executor:
 
         def each(function, *arguments, text):
             done = []
@@ -324,13 +86,12 @@ def sample(
             return done
 
         densities = [TaskDensity(plan, task) for task in plan.tasks]
-        shift = np.zeros((1, layout.members)), np.full((1, 1), FIRST_SHIFT)
-        explored = partial(_explored, layout, shift)
-        pools = each(explored, densities, rngs[1:], text="exploring tasks")
+        explore = partial(explored, layout)
+        pools = each(explore, densities, rngs[1:], text="exploring tasks")
         report("sampling the population of tasks")
         first = _gibbs(layout, pools, executor, rngs, *FIRST)
-        refined = partial(_refined, layout, first.position[-1])
-        pools = each(refined, pools, rngs[1:], text="sampling tasks")
+        refine = partial(refined, layout, first.position[-1])
+        pools = each(refine, pools, rngs[1:], text="sampling tasks")
         report("sampling the population of tasks")
         states = _gibbs(layout, pools, executor, rngs, *LAST)
         some = states.position[-1][:COMPARED]
@@ -339,99 +100,6 @@ def sample(
     convergence, task_ess = _diagnosed(plan, states, weights, shift)
     stats = xr.Dataset({"task_ess": ("task", task_ess)}, {"task": list(plan.tasks)})
     return Drawn(_assembled(layout, states, pools, (chains, draws), rngs[0]), stats, convergence)
-
-
-def _processors() -> int:
-    import os
-
-    return os.cpu_count() or 1
-
-
-# -- tasks -------------------------------------------------------------------------------------
-
-
-def _explored(layout: Layout, first_shift, density: TaskDensity, rng) -> Pool:
-    """Draws of a task, as if its population values were those of the prior."""
-    mean, sd = first_shift
-    shifts = _shifts(density, mean, sd)
-
-    def likelihood(z):
-        return density.approximate(z, shifts)
-
-    target = Density(layout.parameters, likelihood)
-    mixture = mixture_at_modes(find_modes(target, rng, PRIOR_DRAWS, STARTS))
-    mixtures, pool = [], None
-    for _ in range(ROUNDS):
-        mixtures.append(mixture)
-        new = _drawn(layout, density, mixture, shifts, ROUND, rng)
-        pool = new if pool is None else _joined(pool, new)
-        whole = _weighted(pool, mixtures)
-        log_prior = -0.5 * (pool.z**2).sum(axis=1)
-        log_prior -= 0.5 * (((pool.shift - shifts.mean) / shifts.sd) ** 2).sum(axis=1)
-        mixture = _fitted(pool.z, whole.log_base + log_prior, rng)
-    return whole
-
-
-def _refined(layout: Layout, position: np.ndarray, pool: Pool, rng) -> Pool:
-    """New draws of a task from mixtures that are fitted to its posterior."""
-    shifts = _shifts(pool.density, *_predictive_shifts(layout, position))
-    mixtures, new = [], None
-    for _ in range(REFINED_ROUNDS):
-        weight = pool.weights(position)
-        if new is not None and 1 / (weight**2).sum() > ENOUGH:
-            break
-        mixture = _fitted(pool.z, np.log(np.maximum(weight, 1e-300)), rng)
-        mixtures.append(mixture)
-        drawn = _drawn(layout, pool.density, mixture, shifts, REFINED, rng)
-        new = drawn if new is None else _joined(new, drawn)
-        pool = _weighted(new, mixtures)
-    return pool.pruned(pool.weights(position))
-
-
-def _weighted(pool: Pool, mixtures: Sequence[Mixture]) -> Pool:
-    """The pool with its draws weighted against the mean of all proposals."""
-    log_proposal = np.logaddexp.reduce([m.log_density(pool.z) for m in mixtures], axis=0)
-    return replace(pool, log_base=pool.log_base - log_proposal + np.log(len(mixtures)))
-
-
-def _drawn(layout, density: TaskDensity, mixture: Mixture, shifts: Shifts, n: int, rng) -> Pool:
-    """Draws from a mixture, whose density is not yet in their weights."""
-    z = mixture.draw(n, rng)
-    proposed = density.propose(z, shifts, rng)
-    return Pool(density, layout, z, proposed.walk, proposed.shift, proposed.log_density)
-
-
-def _joined(one: Pool, other: Pool) -> Pool:
-    names = ("z", "walk", "shift", "log_base")
-    return replace(one, **{n: np.concatenate([getattr(one, n), getattr(other, n)]) for n in names})
-
-
-def _shifts(density: TaskDensity, mean, sd) -> Shifts:
-    """Prior of the shifts of the groups of a task, from those of all groups."""
-    at = [density.plan.members.index(m) for m in density.members]
-    return Shifts(mean[0, at], np.broadcast_to(sd, mean.shape)[0, at])
-
-
-def _predictive_shifts(layout: Layout, position):
-    """Mean and standard deviation of the shift of a new cell, (1, member)."""
-    _, _, moves, of_cell = layout.read(position)
-    sd = np.sqrt((of_cell**2).mean() + moves.var(axis=0, keepdims=True))
-    return moves.mean(axis=0, keepdims=True), sd
-
-
-def _fitted(z: np.ndarray, log_weight: np.ndarray, rng) -> Mixture:
-    """A mixture fitted to weighted draws; uneven weights are tempered."""
-    needed = min(LEAST_EFFECTIVE * z.shape[1], len(z) / 2)
-    power = 1.0
-    while True:
-        tempered = power * log_weight
-        tempered -= np.logaddexp.reduce(tempered)
-        effective = float(np.exp(-np.logaddexp.reduce(2 * tempered)))
-        if effective >= needed:
-            break
-        power *= 0.8
-    chosen = systematic_resample(np.exp(tempered), RESAMPLED, rng)
-    return fitted_mixture(z[chosen], min(effective, RESAMPLED), rng)
 
 
 # -- population --------------------------------------------------------------------------------
