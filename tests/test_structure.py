@@ -38,6 +38,7 @@ FOLDERS = {
                     "predictive_draws", "allocation", "regrets", "points", "forecasts"),
     "capabilities": ("likelihoods", "laplace", "break_model", "curve_table", "break_evidence",
                      "break_search", "break_forecasts", "metric_comparison", "link_model",
+                     "link_density", "link_pools", "link_diagnostics", "link_sampling",
                      "links", "task_forecasts"),
     "evaluation": ("scores", "baselines", "splits", "execution", "contenders", "ensembles", "jobs",
                    "rollouts",
