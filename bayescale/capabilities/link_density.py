@@ -137,7 +137,18 @@ class TaskDensity:
     def log_accuracy(self, v: np.ndarray, values) -> np.ndarray:
         """Log density of the numbers of correct answers, without the binomial coefficients; (draw,)
         for `v` of dims (draw, row)."""
-        return self._log_rows(v, values).sum(axis=1)
+        with np.errstate(all="ignore"):  # parameters so extreme that a mean equals 0 or 1
+            total = self._log_rows(v, values).sum(axis=1)
+        return np.where(np.isfinite(total), total, -np.inf)
+
+    def log_joint(self, z: np.ndarray, walk: np.ndarray, shift: np.ndarray) -> np.ndarray:
+        """Log density of the numbers of correct answers at parameters, walk and shifts; (draw,)."""
+        latent = np.concatenate([walk, shift], axis=1)
+
+        def of(part):
+            return self.log_accuracy(self.u + latent[part] @ self.basis.T, self.values(z[part]))
+
+        return np.concatenate([of(slice(i, i + BATCH)) for i in range(0, len(z), BATCH)])
 
     def _log_rows(self, v, values):
         from scipy.special import gammaln

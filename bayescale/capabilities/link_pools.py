@@ -32,7 +32,12 @@ PRIOR_DRAWS, STARTS = 400, 3
 #: Draws of a round of adaptation of a task, and number of rounds: first with the prior of the
 #: population values, then with their posterior until `ENOUGH` draws are effective.
 ROUND, ROUNDS = 1000, 3
-REFINED, REFINED_ROUNDS, ENOUGH = 1500, 6, 700
+REFINED, REFINED_ROUNDS, ENOUGH = 1500, 4, 700
+#: With fewer than `LEAST` effective draws after these rounds, draws are moved: number of draws and
+#: of moves, optimal scale of differential evolution times the root of the dimension, standard
+#: deviation of the log of the factor on it, and standard deviation of the first move of all draws.
+LEAST, PARTICLES, MOVES = 450, 1200, 210
+EVOLUTION, EVOLUTION_SPREAD, JITTER = 2.38 / np.sqrt(2), 0.7, 0.05
 #: Largest total weight of the draws of a pool that are not kept.
 NEGLIGIBLE = 1e-4
 #: Effective draws per dimension that a mixture is fitted to; weights are tempered until then.
@@ -107,7 +112,10 @@ class Pool:
     walk : (draw, component)
     shift : (draw, group)
     log_base : (draw,)
-        Log weight without the density of parameters and shifts given the population.
+        Log weight without the density of parameters and shifts given the population, up to a
+        constant.
+    independent : float
+        Effective share of the draws before they are weighted.
     """
 
     density: TaskDensity
@@ -116,6 +124,7 @@ class Pool:
     walk: np.ndarray
     shift: np.ndarray
     log_base: np.ndarray
+    independent: float = 1.0
 
     @cached_property
     def groups(self) -> list[int]:
@@ -240,7 +249,70 @@ def refined(layout: Layout, position: np.ndarray, pool: Pool, rng) -> Pool:
         drawn = _drawn(layout, pool.density, mixture, shifts, REFINED, rng)
         new = drawn if new is None else _joined(new, drawn)
         pool = _weighted(new, mixtures)
-    return pool.pruned(pool.weights(position))
+    weight = pool.weights(position)
+    if 1 / (weight**2).sum() < LEAST:
+        return _moved(layout, position, pool, weight, rng)
+    return pool.pruned(weight)
+
+
+def _moved(layout: Layout, position, pool: Pool, weight, rng: np.random.Generator) -> Pool:
+    """Draws of a task, moved by differential evolution (ter Braak 2006,
+    doi:10.1007/s11222-006-8769-1) because their weights are uneven.
+
+    This is so if walk and shifts are far from normal, as with tasks of few correct answers. The
+    draws have the posterior under the predictive distribution of the population values.
+    """
+    density, walks = pool.density, pool.walk.shape[1]
+    mean, sd = layout.mean(position), layout.sd(position)
+    centre, width = mean.mean(axis=0), np.sqrt((sd**2).mean(axis=0) + mean.var(axis=0))
+    shifts = _shifts(density, *_predictive_shifts(layout, position))
+    split = [len(centre), len(centre) + walks]
+
+    def parts(y):
+        z, walk, shift = np.split(y, split, axis=1)
+        z = centre + width * z
+        return z, walk * density.values(z)["walk"], shifts.mean + shifts.sd * shift
+
+    def log_posterior(y):
+        z, walk, shift = parts(y)
+        return density.log_joint(z, walk, shift) - 0.5 * (y**2).sum(axis=1)
+
+    at = rng.permutation(systematic_resample(weight, PARTICLES, rng))
+    z, shift = pool.z[at], (pool.shift[at] - shifts.mean) / shifts.sd
+    walk = pool.walk[at] / density.values(z)["walk"]
+    y = np.concatenate([(z - centre) / width, walk, shift], axis=1)
+    y += JITTER * y.std(axis=0) * rng.standard_normal(y.shape)  # draws of large weight are repeated
+    value = log_posterior(y)
+    halves = slice(0, PARTICLES // 2), slice(PARTICLES // 2, PARTICLES)
+    states = []
+    for move in range(MOVES):
+        if move % (MOVES // 3) == 0:
+            states.append(y.copy())
+        for moving, resting in (halves, halves[::-1]):
+            others, n = y[resting], len(y[moving])
+            one, other = rng.integers(len(others), size=(2, n))
+            # Some coordinates only: proposals in all of them are rarely accepted.
+            chosen = rng.random((n, y.shape[1])) < rng.choice([0.3, 0.6, 1.0], size=(n, 1))
+            factor = EVOLUTION / np.sqrt(np.maximum(chosen.sum(axis=1, keepdims=True), 1))
+            factor = factor * np.exp(EVOLUTION_SPREAD * rng.standard_normal((n, 1)))
+            proposal = y[moving] + factor * chosen * (others[one] - others[other])
+            new = log_posterior(proposal)
+            accepted = np.log(rng.random(n)) < new - value[moving]
+            y[moving] = np.where(accepted[:, None], proposal, y[moving])
+            value[moving] = np.where(accepted, new, value[moving])
+    from_start, from_last = (_largest_correlation(x, y) for x in (states[0], states[-1]))
+    y = np.concatenate([states[-1], y])
+    z, walk, shift = parts(y)
+    log_base = 0.5 * (np.split(y, split, axis=1)[0] ** 2).sum(axis=1)
+    log_base += 0.5 * (np.split(y, split, axis=1)[2] ** 2).sum(axis=1)
+    independent = (1 - from_start**2) / (1 + from_last)
+    return Pool(density, layout, z, walk, shift, log_base, independent)
+
+
+def _largest_correlation(before: np.ndarray, after: np.ndarray) -> float:
+    """The largest absolute correlation between a coordinate before and after moves."""
+    a, b = ((x - x.mean(axis=0)) / x.std(axis=0) for x in (before, after))
+    return float(np.abs((a * b).mean(axis=0)).max())
 
 
 def _weighted(pool: Pool, mixtures: Sequence[Mixture]) -> Pool:

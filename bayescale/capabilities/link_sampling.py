@@ -97,7 +97,7 @@ def sample(
         some = states.position[-1][:COMPARED]
         weights = list(executor.map(lambda pool: pool.weights(some), pools))
         shift = _shift(layout, pools, some, executor)
-    convergence, task_ess = _diagnosed(plan, states, weights, shift)
+    convergence, task_ess = _diagnosed(pools, states, weights, shift)
     stats = xr.Dataset({"task_ess": ("task", task_ess)}, {"task": list(plan.tasks)})
     return Drawn(_assembled(layout, states, pools, (chains, draws), rngs[0]), stats, convergence)
 
@@ -226,14 +226,16 @@ def _pareto_k(weight: np.ndarray) -> float:
     return float(array_stats.psislw(-np.log(positive))[1])  # it takes minus the log weights
 
 
-def _diagnosed(plan: LinkPlan, states: States, weights, shift: float):
+def _diagnosed(pools, states: States, weights, shift: float):
     """The diagnostics of the draws, and the effective number of draws of each task."""
     from arviz_stats.base import array_stats
 
     chains = states.position.swapaxes(0, 1)
     ess = {"the population": float(array_stats.ess(chains, chain_axis=0, draw_axis=1).min())}
-    of_tasks = {t: float(1 / (w**2).sum()) for t, w in zip(plan.tasks, weights, strict=True)}
-    tails = {t: _pareto_k(w) for t, w in zip(plan.tasks, weights, strict=True)}
+    of_tasks, tails = {}, {}
+    for pool, weight in zip(pools, weights, strict=True):
+        of_tasks[pool.density.task] = pool.independent / float((weight**2).sum())
+        tails[pool.density.task] = _pareto_k(weight)
     each = ess | of_tasks
     worst, heaviest = min(each, key=each.get), max(tails, key=tails.get)
     middle = len(states.position) // 2
