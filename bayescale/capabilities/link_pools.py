@@ -33,10 +33,11 @@ PRIOR_DRAWS, STARTS = 400, 3
 #: population values, then with their posterior until `ENOUGH` draws are effective.
 ROUND, ROUNDS = 1000, 3
 REFINED, REFINED_ROUNDS, ENOUGH = 1500, 4, 700
-#: With fewer than `LEAST` effective draws after these rounds, draws are moved: number of draws and
-#: of moves, optimal scale of differential evolution times the root of the dimension, standard
+#: With fewer than `LEAST` effective draws after these rounds, draws are moved: number of draws;
+#: moves between two states, and most moves; effective share of the last two states at which moves
+#: end. Then the optimal scale of differential evolution times the root of the dimension, standard
 #: deviation of the log of the factor on it, and standard deviation of the first move of all draws.
-LEAST, PARTICLES, MOVES = 450, 1200, 210
+LEAST, PARTICLES, MOVES, MOST_MOVES, INDEPENDENT = 450, 1200, 70, 490, 0.5
 EVOLUTION, EVOLUTION_SPREAD, JITTER = 2.38 / np.sqrt(2), 0.7, 0.05
 #: Largest total weight of the draws of a pool that are not kept.
 NEGLIGIBLE = 1e-4
@@ -285,8 +286,10 @@ def _moved(layout: Layout, position, pool: Pool, weight, rng: np.random.Generato
     value = log_posterior(y)
     halves = slice(0, PARTICLES // 2), slice(PARTICLES // 2, PARTICLES)
     states = []
-    for move in range(MOVES):
-        if move % (MOVES // 3) == 0:
+    for move in range(MOST_MOVES):
+        if move % MOVES == 0:
+            if len(states) > 2 and _independent(states, y) > INDEPENDENT:
+                break
             states.append(y.copy())
         for moving, resting in (halves, halves[::-1]):
             others, n = y[resting], len(y[moving])
@@ -300,19 +303,22 @@ def _moved(layout: Layout, position, pool: Pool, weight, rng: np.random.Generato
             accepted = np.log(rng.random(n)) < new - value[moving]
             y[moving] = np.where(accepted[:, None], proposal, y[moving])
             value[moving] = np.where(accepted, new, value[moving])
-    from_start, from_last = (_largest_correlation(x, y) for x in (states[0], states[-1]))
+    independent = _independent(states, y)
     y = np.concatenate([states[-1], y])
     z, walk, shift = parts(y)
     log_base = 0.5 * (np.split(y, split, axis=1)[0] ** 2).sum(axis=1)
     log_base += 0.5 * (np.split(y, split, axis=1)[2] ** 2).sum(axis=1)
-    independent = (1 - from_start**2) / (1 + from_last)
     return Pool(density, layout, z, walk, shift, log_base, independent)
 
 
-def _largest_correlation(before: np.ndarray, after: np.ndarray) -> float:
-    """The largest absolute correlation between a coordinate before and after moves."""
-    a, b = ((x - x.mean(axis=0)) / x.std(axis=0) for x in (before, after))
-    return float(np.abs((a * b).mean(axis=0)).max())
+def _independent(states, y: np.ndarray) -> float:
+    """Effective share of the last two states of all draws, from the largest correlations between a
+    coordinate now, at the last state and at the first."""
+    largest = []
+    for before in (states[0], states[-1]):
+        a, b = ((x - x.mean(axis=0)) / x.std(axis=0) for x in (before, y))
+        largest.append(float(np.abs((a * b).mean(axis=0)).max()))
+    return (1 - largest[0] ** 2) / (1 + largest[1])
 
 
 def _weighted(pool: Pool, mixtures: Sequence[Mixture]) -> Pool:
