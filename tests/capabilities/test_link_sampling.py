@@ -21,15 +21,17 @@ from bayescale.priors import from_link
 GOOD = LinkConvergence(900.0, "a", 0.4, "a", 0.1)
 
 
-def table(tasks=("a", "b"), groups=("one", "two"), n=12) -> pd.DataFrame:
+def table(tasks=("a", "b"), groups=("one", "two"), n=12, questions=1000) -> pd.DataFrame:
     rng = np.random.default_rng(0)
     loss = np.linspace(4.0, 2.2, n)
     rows = [
-        dict(task=t, member=m, loss=x + 0.01 * j, n_questions=1000.0, chance=0.25, y=y)
+        dict(task=t, member=m, loss=x + 0.01 * j, n_questions=float(questions), chance=0.25, y=y)
         for i, t in enumerate(tasks)
         for j, m in enumerate(groups)
         for x in loss
-        for y in [rng.binomial(1000, 0.25 + 0.6 / (1 + np.exp(3 * (x - 2.8 - 0.2 * i)))) / 1000]
+        for y in [
+            rng.binomial(questions, 0.25 + 0.6 / (1 + np.exp(3 * (x - 2.8 - 0.2 * i)))) / questions
+        ]
     ]
     return pd.DataFrame(rows)
 
@@ -42,14 +44,15 @@ def plan() -> LinkPlan:
 SHIFTS = Shifts(np.array([0.05, -0.1]), np.array([0.2, 0.1]))
 
 
-def test_proposals_of_walk_and_shifts_integrate_the_density(plan):
+def test_proposals_of_walk_and_shifts_integrate_the_density():
     """The mean weight is the integral, which is also found by brute force from the prior."""
-    density = TaskDensity(plan, "a")
+    few_questions = table(n=8, questions=60)
+    density = TaskDensity(LinkPlan(FORMS["logistic"], few_questions, ("member",)), "a")
     rng = np.random.default_rng(1)
     z = np.zeros((1, 7))
     z[0, :2] = 0.6, 0.4
     z[0, -1] = -0.5  # a small walk, so that draws from the prior suffice
-    n = 20_000
+    n = 8_000
     drawn = density.propose(np.repeat(z, n, axis=0), SHIFTS, rng)
     of_shift = -0.5 * ((drawn.shift - SHIFTS.mean) / SHIFTS.sd) ** 2
     of_shift -= 0.5 * np.log(2 * np.pi * SHIFTS.sd**2)
@@ -81,8 +84,6 @@ def test_pools_and_population_have_the_density_of_the_pymc_model(plan):
         shift = 0.1 * rng.standard_normal((size, 2))
         precision = density.values(z)["walk"] ** -2
         log_walk = 0.5 * (np.log(precision) - precision * walk**2).sum(axis=1)
-        # log(precision) is (size, 1): it counts once for each of the five components
-        log_walk += 2 * np.log(precision[:, 0])
         base = density.log_joint(z, walk, shift) + log_walk
         pools.append(Pool(density, layout, z, walk, shift, base))
     position = layout.prior(size, rng)
