@@ -51,7 +51,7 @@ def test_proposals_of_walk_and_shifts_integrate_the_density():
     rng = np.random.default_rng(1)
     z = np.zeros((1, 7))
     z[0, :2] = 0.6, 0.4
-    z[0, -1] = -0.5  # a small walk, so that draws from the prior suffice
+    z[0, 4], z[0, 6] = -2.0, -1.5  # much noise and a small walk: draws from the prior suffice
     n = 8_000
     drawn = density.propose(np.repeat(z, n, axis=0), SHIFTS, rng)
     of_shift = -0.5 * ((drawn.shift - SHIFTS.mean) / SHIFTS.sd) ** 2
@@ -69,7 +69,7 @@ def test_proposals_of_walk_and_shifts_integrate_the_density():
     assert error < 0.02
     assert its_error < 0.2
     assert abs(found - expected) < 4 * its_error + 4 * error
-    assert density.approximate(z, SHIFTS)[0] == pytest.approx(found, abs=0.2)
+    assert density.approximate(z, SHIFTS)[0] == pytest.approx(found, abs=0.5)  # by Laplace
 
 
 def test_pools_and_population_have_the_density_of_the_pymc_model(plan):
