@@ -239,3 +239,18 @@ def test_values_of_tasks_are_on_the_scale_of_their_priors(plan):
     values = density.values(np.zeros((1, 7)))
     for p in plan.parameters:
         assert float(values[p.name][0, 0]) == pytest.approx(from_link(p.prior.link, p.prior.centre))
+
+
+def test_a_saved_link_keeps_how_exact_its_draws_are(plan, tmp_path):
+    sizes = {d: len(v) for d, v in plan.levels.items()}
+    variables = {
+        f"{p.name}_task": (("chain", "draw", "task"), np.ones((1, 3, sizes["task"])))
+        for p in plan.parameters
+    }
+    stats = xr.Dataset({"task_ess": ("task", [900.0, 950.0])}, {"task": list(plan.tasks)})
+    made = bs.Link(plan, xr.Dataset(variables), stats)
+    made.__dict__["convergence"] = GOOD
+    made.save(tmp_path / "link.nc")
+    read = bs.Link.load(tmp_path / "link.nc")
+    assert read.convergence == GOOD
+    np.testing.assert_array_equal(read.stats["task_ess"], [900.0, 950.0])
