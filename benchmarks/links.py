@@ -25,7 +25,7 @@ from bayescale.errors import ConvergenceWarning
 
 KINDS = ("logistic", "hinge", "gadre", "direct")
 LEVELS = (0.5, 0.8, 0.9, 0.95)
-SETTINGS = dict(draws=800, tune=1000, chains=3, target_accept=0.95, cores=1)
+SETTINGS = dict(draws=1000, chains=4, engine="particles")
 
 
 def table() -> pd.DataFrame:
@@ -127,9 +127,9 @@ def main(seed: int = 1) -> None:
                         **tag,
                         **measures(drawn["accuracy"], truth),
                         "walk": float(link.posterior["walk"].median()),
-                        "R-hat": link.convergence.r_hat,
-                        "ESS": link.convergence.ess,
-                        "divergences": link.convergence.divergences,
+                        "effective draws": link.convergence.ess,
+                        "fewest of": link.convergence.ess_of,
+                        "Pareto k": link.convergence.pareto_k,
                         "seconds": seconds,
                     }
                 )

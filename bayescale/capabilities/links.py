@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayescale.capabilities import link_sampling
+from bayescale.capabilities.link_diagnostics import LinkConvergence
 from bayescale.capabilities.link_model import FORMS, LinkPlan, floor_of, precision_of, target, walks
 from bayescale.data import as_names, task_table
 from bayescale.errors import ConvergenceWarning, FitError, unknown
@@ -18,10 +21,19 @@ from bayescale.forecasting import Average
 from bayescale.inference import Convergence, convergence, nuts, scalars
 from bayescale.intervals import SAMPLE, table
 from bayescale.model import Fit, Storable
+from bayescale.progress import bar
 from bayescale.seeds import settle_seed
 
 #: Number of grid points on which the random walk of a task is inverted.
 GRID = 100
+#: Values of ``engine=``, as in `bayescale.fit`.
+ENGINES = ("auto", "particles", "nuts")
+#: Minutes that NUTS takes for a link: for the compilation and per row of the table, on two cores.
+MINUTES, MINUTES_PER_ROW = 2.5, 0.004
+#: Names of scores of repeated samples.
+PASS_AT = re.compile(r"pass\W*(?:at|_)?\W*(\d+)", re.IGNORECASE)
+#: Share of the rise at which a task begins to rise.
+ONSET = 0.1
 #: Smallest slope in an interval of this grid, as a share of the slope of the form.
 SLOWEST = 0.05
 
@@ -54,7 +66,7 @@ class Link(Storable):
     notes: tuple[str, ...] = ()
     random_seed: int = 0
 
-    _stored = (LinkPlan, *FORMS.values())
+    _stored = (LinkPlan, LinkConvergence, *FORMS.values())
     _cached = ("convergence",)
 
     @property
@@ -73,8 +85,13 @@ class Link(Storable):
         return self.plan.groups
 
     @cached_property
-    def convergence(self) -> Convergence:
-        """R-hat, effective sample size, divergences and energy of the draws before thinning."""
+    def convergence(self) -> Convergence | LinkConvergence:
+        """How exact the draws are.
+
+        With particles the smallest effective number of draws of a task or population value, the
+        tail of the importance weights, and the difference between halves of the draws. With NUTS
+        R-hat, effective sample size, divergences and energy of the draws before thinning.
+        """
         return convergence(self.posterior, self.stats)
 
     @cached_property
@@ -83,10 +100,10 @@ class Link(Storable):
         return xr.DataTree.from_dict({"posterior": self.posterior, "sample_stats": self.stats})
 
     def warn_if_failed(self, stacklevel: int = 3) -> None:
-        """Warn if the chains did not converge."""
+        """Warn if the draws are not exact enough."""
         if failures := self.convergence.failures():
             warnings.warn(
-                f"the chains of this link did not converge: {'; '.join(failures)}. Do not rely on "
+                f"the draws of this link did not converge: {'; '.join(failures)}. Do not rely on "
                 "its intervals; give tasks that never leave chance a link of their own, or "
                 "sample longer",
                 ConvergenceWarning,
@@ -106,9 +123,11 @@ class Link(Storable):
         Returns
         -------
         pandas.DataFrame
-            One row for each task. With intervals:
+            One row for each task, from the steepest slope to the least steep. With intervals:
 
             * ``floor``: the accuracy of a model without the skill;
+            * ``onset``: the loss (for ``"direct"``: the training FLOP) at which 10 % of the rise
+              from floor to top is reached; for ``"hinge"``, that at which the rise begins;
             * ``threshold``: the loss (for ``"direct"``: the training FLOP) at which the accuracy is
               midway between floor and top; for ``"hinge"``, that at which the rise begins;
             * ``slope``: the rise at the threshold per unit of loss (for ``"direct"``: per e-fold of
@@ -121,21 +140,65 @@ class Link(Storable):
               deviation of the losses of the table (for ``"direct"``: of log compute);
             * ``top``: the accuracy of a perfect model, if the form has a top.
 
-            Without: ``r_hat`` and ``ess_bulk``, the worst of the parameters of the task.
+            Without: ``ess_bulk``, the effective number of draws of the task, and ``r_hat``, which
+            is NaN unless NUTS was used; with NUTS, the worst of the parameters of the task.
 
         Warns
         -----
         ConvergenceWarning
-            If the chains did not converge.
+            If the draws did not converge.
+
+        See Also
+        --------
+        faster : the probability that one task scales faster than another
         """
         self.warn_if_failed()
         parts = [table(v, n, ci_prob, ci_kind) for n, v in self._quantities().items()]
         out = pd.concat(parts, axis=1).set_index(pd.Index(self.tasks, name="task"))
+        out["r_hat"], out["ess_bulk"] = self._figures()
+        return out.iloc[np.argsort(-out["slope"].to_numpy(), kind="stable")]
+
+    def _figures(self) -> tuple[list[float], list[float]]:
+        """R-hat and effective number of draws of every task."""
+        if isinstance(self.convergence, LinkConvergence):
+            return [np.nan] * len(self.tasks), self.stats["task_ess"].to_numpy().tolist()
         names = [f"{p.name}_task" for p in self.plan.parameters]
-        diagnostics = scalars(self.posterior[names])
-        for name, worst in (("r_hat", max), ("ess_bulk", min)):
-            out[name] = [worst(diagnostics[f"{p}[{t}]"][name] for p in names) for t in self.tasks]
-        return out
+        found = scalars(self.posterior[names])
+        r_hat, ess = (
+            [worst(found[f"{p}[{t}]"][name] for p in names) for t in self.tasks]
+            for name, worst in (("r_hat", max), ("ess_bulk", min))
+        )
+        return r_hat, ess
+
+    def faster(self) -> pd.DataFrame:
+        """Probability that one task scales faster than another.
+
+        A task scales faster if its slope at the threshold is steeper, see `summary`. Slopes are in
+        log odds (or the log) of the share between floor and top, so that tasks with different
+        chance can be compared.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The probability that the task of the row scales faster than that of the column; NaN on
+            the diagonal. Tasks are ordered from the steepest median slope to the least steep.
+
+        Examples
+        --------
+        >>> import bayescale as bs
+        >>> results = bs.datasets.openlm_tasks().query("task in ['hellaswag', 'piqa'] and N < 5e8")
+        >>> link = bs.link(None, results, groups="dataset", random_seed=1)
+        >>> p = link.faster()
+        >>> bool(np.isclose(p.loc["piqa", "hellaswag"] + p.loc["hellaswag", "piqa"], 1))
+        True
+        """
+        slope = self._quantities()["slope"].stack(sample=SAMPLE).transpose("task", "sample")
+        drawn = slope.to_numpy()
+        p = np.array([(row > drawn).mean(axis=1) for row in drawn])
+        np.fill_diagonal(p, np.nan)
+        order = np.argsort(-np.median(drawn, axis=1), kind="stable")
+        names = pd.Index(self.tasks)[order]
+        return pd.DataFrame(p[np.ix_(order, order)], names.rename("task"), names.rename("than"))
 
     def _quantities(self) -> dict[str, xr.DataArray]:
         """Draws of the quantities in `summary`; dims (chain, draw, task)."""
@@ -143,11 +206,19 @@ class Link(Storable):
         values = {p.name: post[f"{p.name}_task"] for p in plan.parameters}
         chance = xr.DataArray(plan.facts["chance"].to_numpy(float), dims="task")
         if "start" in values:
-            u = -values["start"]
-        else:  # midway between floor and top: log odds of zero, or the log of one half
-            u = ((np.log(0.5) if self.kind == "gadre" else 0.0) - values["level"]) / values["slope"]
-        u, times = self._invert_walk(u)
-        position = plan.best + plan.spread * u
+            half_way = onset = -values["start"]
+        else:
+            half_way, onset = (
+                ((np.log(x) if self.kind == "gadre" else np.log(x / (1 - x))) - values["level"])
+                / values["slope"]
+                for x in (0.5, ONSET)
+            )
+        u, times = self._invert_walk(half_way)
+
+        def scale(u):
+            position = plan.best + plan.spread * u
+            return np.exp(position) if plan.form.along == "C" else -position
+
         floor = floor_of(chance, values["offset"])
         half = (1 + floor) / 2
         precision = precision_of(
@@ -155,7 +226,8 @@ class Link(Storable):
         )
         quantities = {
             "floor": floor,
-            "threshold": np.exp(position) if plan.form.along == "C" else -position,
+            "onset": scale(self._invert_walk(onset)[0]),
+            "threshold": scale(u),
             "slope": times * values["slope"] / plan.spread,
             "scatter": np.sqrt(half * (1 - half) / (precision + 1)),
         }
@@ -188,16 +260,22 @@ class Link(Storable):
             f"<Link ({self.kind}) of {len(self.tasks)} tasks{over}, {rows} runs; "
             f"{self.convergence}>"
         ]
-        drawn = self._quantities()
-        threshold, slope = (drawn[k].median(SAMPLE).to_numpy() for k in ("threshold", "slope"))
+        drawn = {k: v.median(SAMPLE).to_numpy() for k, v in self._quantities().items()}
+        slopes = drawn["slope"]
+        order = np.argsort(-slopes, kind="stable")
+        thresholds = drawn["threshold"]
         unit = "C" if self.plan.form.along == "C" else "loss"
+        if len(order) > 1:
+            first, second = (self.tasks[i] for i in order[:2])
+            p = self.faster().loc[first, second]
+            lines.append(f"  {first} scales fastest; P({first} faster than {second}) = {p:.2f}")
         lines += [
-            f"  {t}: threshold {unit} {a:.3g}, slope {b:.2g}"
-            for t, a, b in zip(self.tasks[:6], threshold, slope, strict=False)
+            f"  {self.tasks[i]}: threshold {unit} {thresholds[i]:.3g}, slope {slopes[i]:.2g}"
+            for i in order[:6]
         ]
         lines += ["  ..."] if len(self.tasks) > 6 else []
         if failures := self.convergence.failures():
-            lines.append(f"  THE CHAINS DID NOT CONVERGE: {'; '.join(failures)}")
+            lines.append(f"  THE DRAWS DID NOT CONVERGE: {'; '.join(failures)}")
         return "\n".join([*lines, *(f"  {n}" for n in self.notes)])
 
 
@@ -211,6 +289,7 @@ def link(
     task: str = "task",
     n_questions: str | float | Mapping[str, float] = "n_questions",
     chance: str | float | Mapping[str, float] = "chance",
+    engine: str = "auto",
     draws: int = 1000,
     tune: int = 1000,
     chains: int = 4,
@@ -246,17 +325,23 @@ def link(
     n_questions, chance : str, float or mapping from task to float
         Number of questions, and the accuracy of random guesses: a column, one number for all tasks,
         or one for each.
+    engine : {"auto", "particles", "nuts"}
+        ``"particles"``: adaptive importance sampling task by task, then a Gibbs sampler of the
+        population, without compilation. ``"nuts"``: NUTS on the PyMC model of all tasks.
+        ``"auto"``: particles, and NUTS if too few of their draws are effective (after a warning) or
+        if `target_accept` is given.
     draws, tune, chains : int
-        Draws and tuning steps of each chain, and the number of chains.
+        Draws and tuning steps of each chain, and the number of chains. Particles give as many draws
+        in all, without tuning.
     target_accept : float, optional
-        Target acceptance rate of the sampler. By default 0.97 with twice the draws and tuning
+        Target acceptance rate of NUTS. By default 0.97 with twice the draws and tuning
         steps. If the chains do not converge, sampling is repeated with 0.98 and six times the draws
         and tuning steps. Draws are thinned to `draws`. With a given value, sampling is repeated
         only if R-hat exceeds 1.3.
     random_seed : int, optional
         Seed of the sampler; by default a random one. The result stores it.
     cores : int, optional
-        Number of chains that run in parallel; by default the number of processors.
+        Number of tasks or chains that are sampled in parallel; by default the number of processors.
     progressbar : bool, optional
         Whether to show a progress bar; by default on terminals and in notebooks only.
 
@@ -269,12 +354,12 @@ def link(
     RunsError
         If the table is not valid. The message names every problem.
     FitError
-        If `kind` is unknown, or if `fit` has another type.
+        If `kind` or `engine` is unknown, if `fit` has another type, or if the scores are pass@k.
 
     Warns
     -----
     ConvergenceWarning
-        If the chains did not converge.
+        If the draws did not converge, and before sampling is repeated with NUTS.
 
     Notes
     -----
@@ -296,6 +381,14 @@ def link(
             f"fit is {type(fit).__name__}: give a Fit, an Average, or None to forecast "
             "from known losses only"
         )
+    if engine not in ENGINES:
+        raise FitError(unknown("engine", engine, ENGINES))
+    if (found := PASS_AT.search(y)) and int(found[1]) > 1:
+        raise FitError(
+            f"y is {y!r}: a pass@{found[1]} of more than one sample per question is not a share of "
+            "independent answers, so the number of questions does not give its noise. Give pass@1, "
+            "with n_questions the number of questions"
+        )
     form = FORMS[kind]
     if groups is None:
         of_fit = fit.groups if fit is not None else ()
@@ -313,16 +406,34 @@ def link(
     labels = checked[list(groups)].astype(str).agg(", ".join, axis=1) if groups else ""
     plan = LinkPlan(form, checked.assign(member=labels).reset_index(drop=True), groups)
     seed = settle_seed(random_seed)
-    drawn = nuts.sample(
-        target(plan),
-        draws=draws,
-        tune=tune,
-        chains=chains,
-        seed=seed,
-        target_accept=target_accept,
-        cores=cores,
-        progressbar=progressbar,
-    )
+    nuts.require(draws=draws, tune=tune, chains=chains)
+    drawn = None
+    if engine == "particles" or (engine == "auto" and target_accept is None):
+        with bar(progressbar) as step:
+            drawn = link_sampling.sample(
+                plan, draws=draws, chains=chains, seed=seed, cores=cores, report=step
+            )
+        if engine == "auto" and (failures := drawn.convergence.failures()):
+            minutes = MINUTES + MINUTES_PER_ROW * len(plan.table)
+            warnings.warn(
+                f"importance sampling of this link failed: {'; '.join(failures)}. NUTS is used "
+                f"instead, which takes about {minutes:.0f} minutes; engine='particles' keeps the "
+                "draws as they are",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+            drawn = None
+    if drawn is None:
+        drawn = nuts.sample(
+            target(plan),
+            draws=draws,
+            tune=tune,
+            chains=chains,
+            seed=seed,
+            target_accept=target_accept,
+            cores=cores,
+            progressbar=progressbar,
+        )
     fitted = Link(plan, drawn.posterior, drawn.stats, fit, tuple(notes), seed)
     fitted.__dict__["convergence"] = drawn.convergence
     fitted.warn_if_failed(stacklevel=3)

@@ -10,8 +10,10 @@ from bayescale.inference.diagnostics import (
     scalars,
 )
 from bayescale.inference.execution import quiet, run_all
+from bayescale.inference.mixtures import Mixture
+from bayescale.inference.mixtures import at_modes as mixture_at_modes
 from bayescale.inference.mixtures import fitted as fitted_mixture
-from bayescale.inference.modes import Density
+from bayescale.inference.modes import Density, find_modes
 from bayescale.inference.smc import (
     POOR_ERROR,
     PosteriorSample,
@@ -26,14 +28,17 @@ __all__ = [
     "Density",
     "Evidence",
     "ImportanceDiagnostics",
+    "Mixture",
     "PosteriorSample",
     "Target",
     "bridge_halves",
     "convergence",
+    "find_modes",
     "fitted_mixture",
     "flatten",
     "importance",
     "integrate",
+    "mixture_at_modes",
     "nuts",
     "quiet",
     "run_all",

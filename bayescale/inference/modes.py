@@ -82,8 +82,19 @@ class Modes(NamedTuple):
     precision: np.ndarray
 
 
-def find_modes(density: Density, rng: np.random.Generator) -> Modes:
+def find_modes(
+    density: Density, rng: np.random.Generator, draws: int = PRIOR_DRAWS, starts: int = STARTS
+) -> Modes:
     """Local maxima of a posterior.
+
+    Parameters
+    ----------
+    density : Density
+    rng : numpy.random.Generator
+    draws : int
+        Number of draws from the prior.
+    starts : int
+        Number of the best of them that are moved uphill.
 
     Examples
     --------
@@ -92,13 +103,13 @@ def find_modes(density: Density, rng: np.random.Generator) -> Modes:
     >>> modes.position.round(2).tolist(), modes.precision.round().ravel().tolist()
     ([[1.98]], [101.0])
     """
-    z = rng.standard_normal((PRIOR_DRAWS, density.dimension))
+    z = rng.standard_normal((draws, density.dimension))
     if density.improved is not None:
         z = density.improved(z)
     if density.coarse is not None:
         coarse = Density(density.dimension, density.coarse)
-        z = _climb(coarse, *_best(z, coarse.log_posterior(z), STARTS)).position
-    found = _climb(density, *_best(z, density.log_posterior(z), STARTS))
+        z = _climb(coarse, *_best(z, coarse.log_posterior(z), starts)).position
+    found = _climb(density, *_best(z, density.log_posterior(z), starts))
     kept = _distinct(*found, MOST)
     kept = kept[found.value[kept] > found.value.max() - LOWEST]
     return Modes(*(a[kept] for a in found)) if len(kept) else Modes(*(a[:1] for a in found))

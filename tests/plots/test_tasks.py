@@ -70,7 +70,7 @@ def test_unknown_and_missing_labels_are_refused(found):
 @pytest.fixture(scope="module")
 def link() -> bs.Link:
     tasks = bs.datasets.openlm_tasks().query("task in ['hellaswag', 'piqa'] and dataset == 'c4'")
-    return bs.link(None, tasks[tasks["N"] < 5e8], draws=500, tune=500, random_seed=1)
+    return bs.link(None, tasks[tasks["N"] < 5e8], draws=500, random_seed=1)
 
 
 @pytest.mark.slow
