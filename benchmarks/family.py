@@ -28,7 +28,8 @@ from rollouts import tables
 
 import bayescale as bs
 from bayescale.evaluation import splits
-from bayescale.model.drift import AHEAD
+from bayescale.evaluation.ensembles import POWER as DEFAULT_POWER
+from bayescale.model.drift import AHEAD, AHEAD_AVERAGED
 
 LAWS = ("chinchilla", "kaplan_floor", "skaling")
 #: Laws that were tried as further members.
@@ -258,7 +259,9 @@ def default_family(found: Fitted) -> None:
     choices = [{"left out": study(t), "method": m} for t, m in choice.items()]
     choices = [{"left out": "none", "method": best, "power": power, "drift": size}, *choices]
     write(pd.DataFrame(choices).drop_duplicates(), "family_choice", "choices, without each study")
-    before, scored = each[BEFORE[0]], family[best]
+    # The tables below are of the defaults of the package.
+    before = each[BEFORE[0]]
+    scored = family[f"family, evidence^{DEFAULT_POWER:g}, drift {AHEAD_AVERAGED.median:g}"]
     tables_ = pd.DataFrame(
         {
             t: {
@@ -274,7 +277,7 @@ def default_family(found: Fitted) -> None:
     tables_["standard errors worse"] = [
         d.mean() / max(d.std(ddof=1) / np.sqrt(len(d)), 1e-9) for d in difference.values()
     ]
-    write(tables_.reset_index(names="table"), "family_tables", "the chosen family by table")
+    write(tables_.reset_index(names="table"), "family_tables", "the default family by table")
     print(tables_.round(3).to_string())
     pooled = pd.concat(scored.values())
     bins = pd.cut(pooled["distance"], DISTANCES, labels=["inside", "1-3x", "3-10x", "over 10x"])
@@ -283,7 +286,7 @@ def default_family(found: Fitted) -> None:
         **{c: (c, "mean") for c in ("0.50", "0.80", "0.90", "0.95")},
         width=("width", "mean"),
     )
-    write(distances.reset_index(), "family_distances", "the chosen family by distance")
+    write(distances.reset_index(), "family_distances", "the default family by distance")
     print(distances.round(3).to_string())
 
 
