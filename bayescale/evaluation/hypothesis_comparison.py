@@ -384,11 +384,7 @@ def hypotheses(
     settle_groups(design(runs, chosen[0], groups), group)  # refuses an unknown group
     random_seed = settle_seed(random_seed)
     sampling = dict(
-        tune=tune,
-        chains=chains,
-        cores=cores,
-        target_accept=target_accept,
-        random_seed=random_seed,
+        tune=tune, chains=chains, cores=cores, target_accept=target_accept, random_seed=random_seed
     )
     jobs = [
         _ToFit(
