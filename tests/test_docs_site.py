@@ -186,6 +186,18 @@ def test_figures_of_emergence():
     assert f"one of {len(alarms)} settings; abrupt for none" in text
     assert alarms["abrupt"].sum() == 0
     assert f"up to {100 * alarms['departure'].max():.0f} % of such curves" in text
+    given = results("emergence_confusion").set_index(["metric", "kind"])
+    changes = ["late start", "abrupt change", "gradual change", "abrupt or gradual change"]
+    unbroken = given[given.index.get_level_values("kind").isin(["unbroken", "line"])]
+    assert f"of {unbroken.to_numpy().sum()} unbroken curves none is called a change" in text
+    assert unbroken[changes].to_numpy().sum() == 0
+    abrupt, gradual = given["abrupt change"], given["gradual change"]
+    assert f"late starts: {given['late start']['accuracy', 'late']} of 25" in text
+    assert f"{abrupt['loss', 'break']} of 25 breaks are called abrupt and none gradual" in text
+    assert f"{gradual['loss', 'drift']} of 25 drifts gradual and none abrupt" in text
+    assert gradual["loss", "break"] == abrupt["loss", "drift"] == 0
+    pair = f"{abrupt['accuracy', 'break']} of 25 breaks and {gradual['accuracy', 'drift']} of 25"
+    assert pair in text
     mean = results("emergence_foresight").set_index("task").loc["mean"]
     held = "hold {:.0f} % of later scores ({:.0f} % within a point of accuracy)"
     assert held.format(100 * mean["held"], 100 * mean["within_a_point"]) in text
