@@ -601,7 +601,7 @@ def test_groups_default_to_those_of_the_fit_that_the_table_has(fit, results, mon
         ({"groups": ()}, results),
     ):
         with pytest.raises(InterruptedError):
-            bs.link(fit, table, **given)
+            bs.link(fit, table, engine="nuts", **given)
     assert [p.groups for p in plans] == [("corpus",), (), ()]
     assert plans[0].members == ("books", "web")
     assert plans[1].members == ()

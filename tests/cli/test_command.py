@@ -43,6 +43,7 @@ def test_help_names_every_command_and_loads_nothing_heavy():
         "rollout",
         "hypotheses",
         "breaks",
+        "emergence",
         "example",
         "docs",
     ]

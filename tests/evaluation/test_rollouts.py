@@ -688,8 +688,11 @@ def test_a_rollout_of_openlm(sampled):
     assert sampled.points["converged"].all()
     assert summary.loc["chinchilla", "rmsle"] < 0.05
     assert summary.loc["chinchilla", "log_score"] > 0
-    numbers = sampled.points.select_dtypes("number").drop(columns="threshold")
+    numbers = sampled.points.select_dtypes("number").drop(columns=["threshold", "log_evidence"])
     assert np.isfinite(numbers).all(axis=None)
+    # Baselines have no evidence.
+    fitted = sampled.points["method"] == "bayescale"
+    assert (np.isfinite(sampled.points["log_evidence"]) == fitted).all()
 
 
 def test_laws_drift_less_in_the_average_than_alone(c4, sampled):
