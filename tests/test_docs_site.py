@@ -198,6 +198,18 @@ def test_figures_of_emergence():
     assert gradual["loss", "break"] == abrupt["loss", "drift"] == 0
     pair = f"{abrupt['accuracy', 'break']} of 25 breaks and {gradual['accuracy', 'drift']} of 25"
     assert pair in text
+    published = results("emergence_published").set_index("set")
+    emergent, wu = published["P(emergent as plotted)"], published.loc["Wu"]
+    is_emergent = wu["published"] == "emergence"
+    least, most = emergent["Wu"][is_emergent].min(), emergent["Wu"][~is_emergent].max()
+    assert is_emergent.sum() == 6
+    assert f"with P of at least {least:.2f}, the three others with at most {most:.2f}" in text
+    assert f"all seven with P of at least {emergent['Ruan'].min() - 0.005:.2f}" in text
+    arithmetic = published.loc["Ruan"].set_index("task").loc[["arithmetic_3da", "arithmetic_3ds"]]
+    assert ((arithmetic["onset_low"] < 2.3e22) & (arithmetic["onset_high"] > 2.3e22)).all()
+    brier = published.loc["Wu, Brier"].set_index("published")["verdict"]
+    assert brier["emergence"].isin(["abrupt change", "abrupt or gradual change"]).all()
+    assert sorted(brier["no_emergence"]) == ["abrupt or gradual change", *2 * ["cannot be told"]]
     mean = results("emergence_foresight").set_index("task").loc["mean"]
     held = "hold {:.0f} % of later scores ({:.0f} % within a point of accuracy)"
     assert held.format(100 * mean["held"], 100 * mean["within_a_point"]) in text

@@ -152,7 +152,9 @@ def doubts(
     if unsure := [label for label, p in probabilities.items() if UNSURE[0] < p < UNSURE[1]]:
         out.append(f"the points of {', '.join(unsure)} do not decide between a break and drift")
     out += notes
-    if alarms is not None:
+    if alarms is not None and not any(p > 0.5 for p in probabilities.values()):
+        out.append("most bends in noisy scores are not found by this test (`emergence` finds more)")
+    elif alarms is not None:
         found, simulated, points = alarms
         out.append(
             f"of {simulated} simulated curves of {points} points with drift and without a break, "

@@ -161,3 +161,10 @@ def test_words_include_a_numerical_error_that_could_change_the_answer():
     assert break_wording.describe("a", "C", np.nan, (np.nan, np.nan), draws) == (
         "  a: P(break) - (fewer than 6 different C)"
     )
+
+
+@pytest.mark.parametrize(("p", "words"), [(0.1, "are not found by this test"), (0.9, "0 had P")])
+def test_the_error_that_matters_is_named(p, words):
+    """Without a break the doubt is about power, with one about false alarms."""
+    (doubt,) = break_wording.doubts({"a": p}, {"a": (p, p)}, (), (), (0, 28, 40))
+    assert words in doubt
