@@ -51,7 +51,7 @@ FOLDERS = {
                    "hypothesis_comparison", "sbc"),
     "plots": ("style", "runs", "fits", "forecasts", "rollouts", "coverage", "sbc", "exponents",
               "tasks", "surfaces", "emergence"),
-    "reporting": ("tables", "answers", "held_out", "page"),
+    "reporting": ("tables", "answers", "held_out", "sections", "page"),
     "cli": ("options", "console", "fits", "evaluation", "tasks", "examples", "documents",
             "command"),
 }  # fmt: skip

@@ -3,7 +3,8 @@
 from bayescale.reporting import tables
 from bayescale.reporting.answers import allocation_curve, findings
 from bayescale.reporting.held_out import held_out_half
-from bayescale.reporting.page import report, save_picture
+from bayescale.reporting.page import report
+from bayescale.reporting.sections import save_picture
 from bayescale.reporting.tables import Table
 
 __all__ = [

@@ -2,57 +2,36 @@
 
 from __future__ import annotations
 
-import base64
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from bayescale.capabilities import Breaks, Link
-from bayescale.errors import BayescaleError
+from bayescale.capabilities import Breaks, Emergence, Link
 from bayescale.evaluation import Hypotheses, Rollout
 from bayescale.forecasting import Allocation, Average, Forecast, losses_by_law
 from bayescale.intervals import defaults
 from bayescale.model import Fit, atomically
 from bayescale.plots import (
     plot_allocation,
-    plot_breaks,
-    plot_exponents,
     plot_fit,
-    plot_link,
     plot_posterior,
     plot_residuals,
-    plot_rollout,
     plot_runs,
-    png,
 )
 from bayescale.reporting import tables
 from bayescale.reporting.answers import Findings, allocation_curve, findings, main_group
+from bayescale.reporting.sections import (
+    TABLE_WIDTH,
+    Picture,
+    Section,
+    broken,
+    compared,
+    emergent,
+    held_out,
+    linked,
+    picture,
+)
 from bayescale.units import format_count, format_flop
-
-#: Characters of a table, and inches of a figure, that fill the width of the page. All figures have
-#: the same width, so that their text has the same size.
-TABLE_WIDTH, FIGURE_WIDTH = 96, 10.0
-HIGHEST = 7.5  # inches
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A caption, and a png in base64."""
-
-    caption: str
-    png: str
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of the page; `how` explains its tables."""
-
-    title: str
-    how: str
-    tables: Sequence[tables.Table] = ()
-    pictures: Sequence[Picture] = ()
 
 
 def report(
@@ -67,6 +46,7 @@ def report(
     hypotheses: Hypotheses | None = None,
     breaks: Breaks | None = None,
     link: Link | None = None,
+    emergence: Emergence | None = None,
 ) -> Path:
     """Write ``index.html`` and ``fit.nc`` into a folder.
 
@@ -95,6 +75,8 @@ def report(
         Breaks in curves of the same models, shown in their own section.
     link : Link, optional
         Accuracy on tasks against loss, shown in its own section.
+    emergence : Emergence, optional
+        Verdicts on tasks of the same models, shown in their own section.
 
     Returns
     -------
@@ -118,13 +100,15 @@ def report(
         warnings.simplefilter("ignore")  # `findings` has put them on the page
         sections = _sections(fit, found, ci_prob)
         if rollout is not None:
-            sections.append(_held_out(rollout, ci_prob))
+            sections.append(held_out(rollout, ci_prob))
         if hypotheses is not None:
-            sections.append(_hypotheses(hypotheses, ci_prob))
+            sections.append(compared(hypotheses, ci_prob))
         if link is not None:
-            sections.append(_link(link, ci_prob))
+            sections.append(linked(link, ci_prob))
+        if emergence is not None:
+            sections.append(emergent(emergence, ci_prob))
         if breaks is not None:
-            sections.append(_breaks(breaks, ci_prob))
+            sections.append(broken(breaks, ci_prob))
         appendix = _parameters(fit, found, ci_prob)
     environment = Environment(loader=PackageLoader("bayescale.reporting"), autoescape=True)
     by = f" by {', '.join(fit.groups)}" if fit.groups else ""
@@ -209,7 +193,7 @@ def _sections(fit: Fit | Average, found: Findings, ci_prob) -> list[Section]:
                 "is small, because the loss changes little near the optimum.",
                 found.allocations,
                 [
-                    _picture(
+                    picture(
                         plot_allocation(curve, ci_prob=ci_prob), _allocation_caption(split, ci_prob)
                     )
                 ],
@@ -241,7 +225,7 @@ def _forecast_picture(fit, ahead: list[Forecast], several: bool, ci_prob) -> Pic
             " Grey lines are laws published for other data and tokenizers, whose losses are not "
             "comparable."
         )
-    return _picture(axes, caption)
+    return picture(axes, caption)
 
 
 def _of_group(ahead: list[Forecast], group) -> Forecast:
@@ -298,12 +282,12 @@ def _parameters(fit: Fit | Average, found: Findings, ci_prob) -> list[Section]:
     if surprising is not None and len(surprising):
         farthest = f" The most surprising run is row {surprising.index[0]}."
     pictures = [
-        _picture(
+        picture(
             plot_posterior(heaviest),
             f"Posterior densities{of}, with the priors in grey: where they agree, the runs say "
             "little about the parameter.",
         ),
-        _picture(
+        picture(
             plot_residuals(heaviest),
             f"Residuals{of}.{farthest} Numbers are rows of the table.",
         ),
@@ -311,7 +295,7 @@ def _parameters(fit: Fit | Average, found: Findings, ci_prob) -> list[Section]:
     if {"N", "D"} <= set(fit.runs.table):
         table = fit.runs.table
         pictures.append(
-            _picture(
+            picture(
                 plot_runs(fit.runs),
                 f"The fitted runs: {format_count(table['N'].min())} to "
                 f"{format_count(table['N'].max())} parameters and {format_count(table['D'].min())} "
@@ -347,98 +331,3 @@ def _laws(average: Average, listed: Sequence[tables.Table]) -> Section:
         "law and its priors; of two laws, the one with the larger value predicts the runs better.",
         listed,
     )
-
-
-def _held_out(held: Rollout | str, ci_prob) -> Section:
-    title = "Had we fitted the smaller half of these runs"
-    if isinstance(held, str):
-        return Section(title, held)
-    words = tables.coverage_in_words(held)
-    each = " Each group was fitted by itself." if held.each else ""
-    return Section(
-        title,
-        f"The runs below the median size were fitted, and the others forecast.{each} {words} "
-        "Neighbouring runs share deviations from the law, so that this is one test rather than "
-        "many.",
-        [tables.coverage(held)],
-        [
-            _picture(
-                plot_rollout(held),
-                f"{words} Bars are forecasts from the smaller half, points the measured losses.",
-            )
-        ],
-    )
-
-
-def _hypotheses(hypotheses: Hypotheses, ci_prob) -> Section:
-    pictures = []
-    if hypotheses.exponents:
-        pictures = [
-            _picture(
-                plot_exponents(hypotheses, ci_prob=ci_prob),
-                "The exponent of the optimal size under each law, their average, and published "
-                "values.",
-            )
-        ]
-    return Section(
-        "Comparison of laws",
-        f"{hypotheses.verdict} The weights are those of the average; they are not probabilities "
-        f"that a law is true.{_noted(hypotheses.notes)}",
-        [tables.hypotheses(hypotheses, ci_prob), tables.claims(hypotheses, ci_prob)],
-        pictures,
-    )
-
-
-def _breaks(breaks: Breaks, ci_prob) -> Section:
-    return Section(
-        "Breaks",
-        "P(break) is the probability that the slope of a curve changes at a break, rather than by "
-        "drift, a gradual random walk of the slope. The frequency of breaks is estimated from all "
-        "curves together. The last column is the rate of false alarms: the share of simulated "
-        "curves without a break, with about as many points, in which a break was found. Bayes "
-        "factors are natural logarithms. 'break over law' compares a break with the law, both "
-        "without drift; 'break over drift' compares a break with drift with drift alone."
-        f"{_noted(breaks.notes)}",
-        [tables.breaks(breaks, ci_prob)],
-        [
-            _picture(
-                plot_breaks(breaks, ci_prob=ci_prob),
-                "Curves with credible bands. Histograms are posteriors of the place of a break.",
-            )
-        ],
-    )
-
-
-def _link(link: Link, ci_prob) -> Section:
-    return Section(
-        "Accuracy on tasks",
-        "Accuracy against loss, with partial pooling across tasks. 'threshold' is the loss (in a "
-        "direct link, the compute) at which accuracy is halfway between its floor and its maximum; "
-        "in a hinge link, at which it begins to rise. 'scatter' is the standard deviation between "
-        f"runs of equal loss, beyond binomial noise.{_noted(link.notes)}",
-        [tables.links(link, ci_prob)],
-        [_picture(plot_link(link, ci_prob=ci_prob), "Accuracy of the runs, and the fitted link.")],
-    )
-
-
-def _noted(notes: Sequence[str]) -> str:
-    return "".join(f" Note: {note}." for note in notes)
-
-
-def _picture(axes: Any, caption: str) -> Picture:
-    return Picture(caption, base64.b64encode(png(axes, size=(FIGURE_WIDTH, HIGHEST))).decode())
-
-
-def save_picture(axes: Any, path: Path) -> None:
-    """Write the figure of these axes as a png, pdf or svg file, atomically; close the figure.
-
-    Raises
-    ------
-    BayescaleError
-        If the name of the file has another ending.
-    """
-    kind = Path(path).suffix.lower().lstrip(".")
-    if kind not in ("png", "pdf", "svg"):
-        raise BayescaleError(f"{path}: give a name that ends in .png, .pdf or .svg")
-    image = png(axes, kind=kind)
-    atomically(path, lambda temporary: temporary.write_bytes(image))

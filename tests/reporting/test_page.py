@@ -8,6 +8,7 @@ import shutil
 import subprocess
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import bayescale as bs
@@ -231,6 +232,17 @@ def test_a_rollout_or_the_reason_for_its_absence_is_shown(two, c4, tmp_path):
     assert f"inside their 90 % intervals: {inside} of {len(c4) // 2} (chinchilla)" in page
     page = bs.report(two, tmp_path, C=[1e22], rollout="No runs were held out, because.")
     assert "No runs were held out, because." in page.read_text(encoding="utf-8")
+
+
+def test_verdicts_on_tasks_have_a_section(two, tmp_path):
+    x = np.geomspace(1e19, 1e24, 5)  # few models: two kinds of curves are compared
+    scores = pd.DataFrame({"C": x, "accuracy": 1 / (1 + (x / 1e22) ** -1.0)})
+    found = bs.emergence(scores, n_questions=2000, chance=0.0, random_seed=1)
+    page = bs.report(two, tmp_path, C=[1e22], emergence=found).read_text(encoding="utf-8")
+    page = html.unescape(page)
+    assert "<h2>Emergence</h2>" in page
+    assert found.bottom_line() in page
+    assert found.summary()["sentence"].iloc[0] in page
 
 
 def test_too_few_runs_are_not_held_out(by_hand, c4):
