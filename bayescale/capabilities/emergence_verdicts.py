@@ -139,7 +139,7 @@ def sentence(row: Mapping[str, object], probability: Mapping[str, float], tell: 
     Parameters
     ----------
     row : mapping
-        A row of `Emergence.table`.
+        A row of `Emergence.summary`.
     probability : mapping
         As from `probabilities`.
     tell : str
