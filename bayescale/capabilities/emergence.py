@@ -200,6 +200,7 @@ class Emergence(Storable):
         self,
         ci_prob: float | None = None,
         *,
+        more_models: bool = True,
         random_seed: int | None = None,
         executor=None,
         progressbar: bool | None = None,
@@ -213,6 +214,9 @@ class Emergence(Storable):
         ----------
         ci_prob : float, optional
             Probability of the intervals; 90 % by default.
+        more_models : bool
+            Also ask whether four times as many models below the onset would have shown the rise.
+            This takes most of the time.
         random_seed : int, optional
             The seed of this result by default.
         executor, progressbar : optional
@@ -247,18 +251,19 @@ class Emergence(Storable):
         for task in chosen:
             number, posterior = self.tasks.index(task), self.posteriors[task]
             keep = foresight.below(posterior.curve, onsets[task])
-            rng = np.random.default_rng([seed, 2, number])
-            more = foresight.with_more_models(posterior, keep, rng)
             jobs.append((task, part(posterior.curve, keep), [seed, number, 3]))
-            jobs.append((task, more, [seed, number, 4]))
+            if more_models:
+                rng = np.random.default_rng([seed, 2, number])
+                more = foresight.with_more_models(posterior, keep, rng)
+                jobs.append((task, more, [seed, number, 4]))
         found = _run(jobs, executor, progressbar)
         rows: dict[str, dict[str, object]] = {
             task: {"sentence": f"not asked: {reasons[task]}"} for task in self.tasks
         }
         for i, task in enumerate(chosen):
             rng = np.random.default_rng([seed, 5, self.tasks.index(task)])
-            pair = found[2 * i : 2 * i + 2]
-            row = foresight.row(self.curves[task], onsets[task], *pair, prob, rng)
+            fits = found[2 * i : 2 * i + 2] if more_models else found[i : i + 1]
+            row = foresight.row(self.curves[task], onsets[task], fits, prob, rng)
             rows[task] = row | {"sentence": foresight.sentence(row, prob)}
         table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("task")
         return table[[*(c for c in table if c != "sentence"), "sentence"]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -140,20 +140,22 @@ def with_more_models(posterior: Posterior, keep: np.ndarray, rng: np.random.Gene
 def row(
     curve: TaskCurve,
     onset: float,
-    fitted: Posterior,
-    larger: Posterior,
+    fits: Sequence[Posterior],
     prob: float,
     rng: np.random.Generator,
 ) -> dict[str, object]:
-    """A row of `Emergence.foresight`."""
+    """A row of `Emergence.foresight`.
+
+    `fits` are to the models below the onset, and, if it is asked, to these and the simulated ones.
+    """
     keep = below(curve, onset)
     s, n, y = curve.s[~keep] + curve.middle, curve.n[~keep], curve.y[~keep]
     tails = [(1 - prob) / 2, 0.5, (1 + prob) / 2]
     quantiles = [
         np.quantile(forecast(posterior, s - posterior.curve.middle, n, rng), tails, axis=0)
-        for posterior in (fitted, larger)
+        for posterior in fits
     ]
-    width, more = (float((q[2] - q[0]).mean() / (1 - curve.chance)) for q in quantiles)
+    width, *more = (float((q[2] - q[0]).mean() / (1 - curve.chance)) for q in quantiles)
     low, middle, high = quantiles[0]
     held = float(((y >= low) & (y <= high)).mean())
     answer = MISSED if held < HELD else FORESEEN if width <= NARROW else OPEN
@@ -165,7 +167,7 @@ def row(
         models_above=len(y),
         held=held,
         width=width,
-        width_with_more=more,
+        **({"width_with_more": more[0]} if more else {}),
         score=float(y[last]),
         forecast=float(middle[last]),
         forecast_low=float(low[last]),
@@ -180,7 +182,7 @@ def sentence(row: Mapping[str, object], prob: float) -> str:
         f"{100 * prob:g} % intervals hold {100 * row['held']:.0f} % of the {row['models_above']} "
         f"later scores, and cover {100 * row['width']:.0f} % of the range from chance to 1"
     )
-    if row["answer"] == OPEN:
+    if row["answer"] == OPEN and "width_with_more" in row:
         told = "be enough" if row["width_with_more"] <= NARROW else "not be enough"
         text += (
             f"; {TIMES} times as many models there would {told} "

@@ -60,6 +60,13 @@ def run_all[Job, Result](
         If the function raises it, or for a law that cannot be sent to another process.
     """
     given = executor is not None
+    with warnings.catch_warnings():
+        # loky restarts a process that has grown; nothing is lost by it.
+        warnings.filterwarnings("ignore", "A worker was restarted", UserWarning)
+        return _run(function, jobs, names, laws, executor, given, progressbar)
+
+
+def _run(function, jobs, names, laws, executor, given: bool, progressbar) -> list:
     if not given and len(jobs) >= FEWEST_FOR_PROCESSES:
         executor = _all_cores()
     futures, results = [], []
@@ -73,7 +80,12 @@ def run_all[Job, Result](
         except (pickle.PicklingError, AttributeError, TypeError, BrokenExecutor) as error:
             if given and (problems := _not_sendable(laws, error)):
                 raise FitError(problems, where="executor") from error
-            raise
+            if given or not isinstance(error, BrokenExecutor):
+                raise
+            # A process ended, for example for want of memory: the rest is computed in this one.
+            for i in range(len(results), len(jobs)):
+                step(names[i], i, len(jobs))
+                results.append(function(jobs[i]))
         finally:
             for future in futures:
                 future.cancel()

@@ -260,6 +260,10 @@ def test_foresight_of_a_late_start_and_of_a_line(accuracies):
     assert late["answer"] == "not foreseen"
     assert late["held"] > 0.8
     assert late["sentence"].startswith(f"not foreseen: from the {late['models_below']:.0f} models")
+    assert "4 times as many models there would" in late["sentence"]
+    short = accuracies.foresight(random_seed=1, more_models=False)
+    assert "width_with_more" not in short
+    assert short.loc["late", "width"] == pytest.approx(late["width"], abs=0.05)
     # A line rises from the first model on: no model is below the onset.
     assert table.loc["line", "sentence"].startswith("not asked: fewer than 4 different scales")
 

@@ -228,10 +228,12 @@ def test_particles_and_nuts_have_the_same_posterior():
     for name in other.data_vars:
         mean, sd = (getattr(other[name], f)(("chain", "draw")) for f in ("mean", "std"))
         apart = abs(one[name].mean(("chain", "draw")) - mean) / sd
-        ratio = one[name].std(("chain", "draw")) / sd
         assert float(apart.max()) < 0.25, name
-        assert float(ratio.min()) > 0.75, name
-        assert float(ratio.max()) < 1.35, name
+        # Some posteriors have heavy tails, so that their standard deviations are not comparable.
+        ends, of_nuts = (d[name].quantile([0.05, 0.95], ("chain", "draw")) for d in (one, other))
+        ratio = ends.diff("quantile") / of_nuts.diff("quantile")
+        assert float(ratio.min()) > 0.8, name
+        assert float(ratio.max()) < 1.25, name
 
 
 def test_values_of_tasks_are_on_the_scale_of_their_priors(plan):

@@ -1,6 +1,7 @@
 """Where independent computations run."""
 
 import os
+import warnings
 
 from bayescale.inference import execution
 
@@ -24,3 +25,27 @@ def test_one_core_starts_no_process(monkeypatch):
     monkeypatch.setattr(execution, "FEWEST_FOR_PROCESSES", 3)
     found = execution.run_all(lambda job: os.getpid(), [1, 2, 3], ["a", "b", "c"])
     assert set(found) == {os.getpid()}
+
+
+def test_jobs_of_a_process_that_ends_are_computed_here(monkeypatch):
+    monkeypatch.setattr(execution, "FEWEST_FOR_PROCESSES", 3)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    here = os.getpid()
+
+    def run(job):
+        if job == 2 and os.getpid() != here:
+            os._exit(1)
+        return job, os.getpid()
+
+    found = execution.run_all(run, [1, 2, 3, 4], ["a", "b", "c", "d"])
+    assert [job for job, _ in found] == [1, 2, 3, 4]
+    assert dict(found)[2] == here
+
+
+def test_a_restart_of_a_process_is_not_reported(recwarn):
+    def run(job):
+        warnings.warn("A worker was restarted while some jobs were given", UserWarning, 2)
+        return job
+
+    assert execution.run_all(run, [1], ["a"]) == [1]
+    assert not recwarn.list
