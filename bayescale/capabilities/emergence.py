@@ -389,7 +389,9 @@ def emergence(
     smooth = {}
     if continuous is not None:
         smooth = read_scores(scores, x, continuous, groups, family, is_accuracy=False)[0]
-    unfitted = {task: why for task, curve in curves.items() if (why := why_not(curve))}
+    # A task is judged only if both of its curves can be.
+    checked = [*smooth.items(), *curves.items()]
+    unfitted = {task: why for task, curve in checked if (why := why_not(curve))}
     jobs = [
         (task, curve, [random_seed, i, number])
         for number, of in enumerate((curves, smooth))

@@ -12,6 +12,7 @@ ACCURACY_WORDS = ("acc", "match", "score")
 #: A task is at chance if no accuracy exceeds it by this many standard errors, and solved if all
 #: are at most as many below 1.
 STANDARD_ERRORS = 3.0
+FEW = "fewer than 6 different scales; models at 6 or more would tell"
 AT_CHANCE = "all models are at chance; larger models would tell"
 SOLVED = "all models solve the task; smaller models or harder questions would tell"
 
@@ -65,7 +66,9 @@ def read_scores(
 
 
 def why_not(curve: TaskCurve) -> str:
-    """Why a curve cannot be fitted; empty if it can."""
+    """Why a curve cannot be judged; empty if it can."""
+    if curve.window is None:
+        return FEW
     if not curve.is_accuracy:
         return ""
     n = np.where(np.isfinite(curve.n), curve.n, 1000.0)

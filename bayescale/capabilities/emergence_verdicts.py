@@ -30,7 +30,6 @@ UNBROKEN = 0.2
 WHERE = 0.8
 #: More questions are asked for if their noise is at least this share of the variance.
 QUESTIONS_MATTER = 0.3
-FEWEST_X = 6
 
 
 def probabilities(
@@ -99,9 +98,6 @@ def what_would_tell(
     """Data that would make a verdict possible, as part of a sentence."""
     wishes = []
     departs = departure(probability)
-    curve = underneath.curve
-    if len(np.unique(curve.s)) < FEWEST_X:
-        return f"models at {FEWEST_X} or more different {x}"
     places = of_underneath.place[np.isfinite(of_underneath.place)]
     if departs > UNBROKEN and len(places) >= 10:
         low, high = np.quantile(places, [(1 - WHERE) / 2, (1 + WHERE) / 2])

@@ -40,3 +40,11 @@ def option(name: str, value: object = True) -> str:
         return f"{name}={value!r}"
     flag = "--" + name.replace("_", "-")
     return flag if value is True else f"{flag} {value}"
+
+
+def value_of_tasks(name: str) -> str:
+    """How to give a number of questions or a level of chance."""
+    if _command_line.get():
+        flag = {"n_questions": "--questions"}.get(name, f"--{name}")
+        return f"give {flag}, the name of a column or a number"
+    return f"give {name}= as a column, a number, or a mapping from task to number"

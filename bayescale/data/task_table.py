@@ -8,6 +8,7 @@ from numbers import Real
 import numpy as np
 import pandas as pd
 
+from bayescale.data import remedies
 from bayescale.errors import RunsError, unknown
 
 #: Kinds of scores: accuracies, with numbers of questions and chance levels, or positive numbers.
@@ -17,13 +18,8 @@ ABOVE_CHANCE = 3.0
 SHOWN = 8  # rows and tasks that a message names
 QUESTIONS = "the number of questions sets the binomial noise of an accuracy"
 GUESSING = "chance is the accuracy of guessing"
-#: The remedy if a column is missing.
-REMEDY = {
-    "n_questions": f" {QUESTIONS.capitalize()}: give n_questions= as a column, a number, or a "
-    "mapping from task to number.",
-    "chance": f" {GUESSING.capitalize()}: give chance= as a column, a number, or a mapping from "
-    "task to number.",
-}
+#: What a column that is missing means.
+MEANING = {"n_questions": QUESTIONS, "chance": GUESSING}
 
 
 def task_table(
@@ -89,9 +85,7 @@ def task_table(
     source = {"task": task, "y": y, **{c: c for c in (*needs, *keep)}}
     source |= {name: given for name, given in by_task.items() if isinstance(given, str)}
     if missing := [name for name, column in source.items() if column not in frame.columns]:
-        raise RunsError(
-            [unknown("column", source[n], frame.columns) + REMEDY.get(n, "") for n in missing]
-        )
+        raise RunsError([unknown("column", source[n], frame.columns) + _remedy(n) for n in missing])
     out = pd.DataFrame({name: frame[column] for name, column in source.items()}, index=frame.index)
     check = _Check(frame.index, source)
     for name in ("task", *keep):
@@ -227,3 +221,11 @@ def _at_chance(table: pd.DataFrame) -> list[str]:
             "depend on the other tasks"
         ]
     return []
+
+
+def _remedy(name: str) -> str:
+    """How to give a column that is missing, as part of a message; empty for other columns."""
+    if name not in MEANING:
+        return ""
+    meaning = f" {MEANING[name].capitalize()}: "
+    return f"{meaning}{remedies.value_of_tasks(name)}."

@@ -168,7 +168,7 @@ def test_families_share_an_intercept():
 
 
 def test_the_same_seed_gives_the_same_result_and_none_is_stored():
-    table = scores(sigmoid(S - 8)).iloc[::9]  # few models are compared to two kinds of curves
+    table = scores(sigmoid(S - 8)).iloc[::6]
     options = dict(n_questions=QUESTIONS, chance=0.25)
     one, two = (bs.emergence(table, random_seed=3, **options).summary() for _ in range(2))
     pd.testing.assert_frame_equal(one, two)
@@ -414,7 +414,20 @@ def test_tasks_at_chance_and_solved_tasks_get_a_row():
     assert table["P(verdict)"].isna().all()
 
 
-def test_few_models_cannot_tell():
-    few = scores(sigmoid(1.2 * (S - 8))).iloc[::9]
+@pytest.mark.parametrize("step", [9, 14])
+def test_few_models_cannot_tell(step):
+    """Without a kind of curve that departs, no probability is given."""
+    few = scores(sigmoid(1.2 * (S - 8))).iloc[::step]
     row = bs.emergence(few, n_questions=QUESTIONS, chance=0.25, random_seed=1).summary().iloc[0]
-    assert row["P(departure)"] == 0
+    assert row["verdict"] == UNKNOWN
+    assert row["sentence"].startswith("cannot be told: fewer than 6 different scales")
+    assert np.isnan(row["P(departure)"])
+
+
+def test_a_task_with_few_values_of_the_continuous_metric_is_not_judged():
+    table = scores(sigmoid(1.2 * (S - 8)))
+    error = np.exp(-0.2 * S)
+    table["brier"] = np.where(np.arange(len(C)) % 9 == 0, error, error[0])
+    table["C"] = np.where(np.arange(len(C)) % 9 == 0, C, C[0])
+    found = bs.emergence(table, continuous="brier", n_questions=QUESTIONS, chance=0.25)
+    assert found.summary()["verdict"].tolist() == [UNKNOWN]

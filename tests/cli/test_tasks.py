@@ -55,3 +55,13 @@ def test_percentages_end_with_two(tmp_path, run):
     done = run("emergence", table, "--questions", 100, "--chance", 0)
     assert done.code == 2
     assert "divide by 100" in done.err
+
+
+@pytest.mark.parametrize("command", ["breaks", "emergence"])
+def test_a_missing_column_is_answered_with_options_of_the_command(tmp_path, run, command):
+    table = tmp_path / "tasks.csv"
+    table.write_text("C,accuracy\n1e18,0.1\n1e19,0.2\n")
+    done = run(command, table, "--y", "accuracy")
+    assert done.code == 2
+    assert "give --chance, the name of a column or a number" in done.err
+    assert "chance=" not in done.err

@@ -235,7 +235,7 @@ def test_a_rollout_or_the_reason_for_its_absence_is_shown(two, c4, tmp_path):
 
 
 def test_verdicts_on_tasks_have_a_section(two, tmp_path):
-    x = np.geomspace(1e19, 1e24, 5)  # few models: two kinds of curves are compared
+    x = np.geomspace(1e19, 1e24, 8)
     scores = pd.DataFrame({"C": x, "accuracy": 1 / (1 + (x / 1e22) ** -1.0)})
     found = bs.emergence(scores, n_questions=2000, chance=0.0, random_seed=1)
     page = bs.report(two, tmp_path, C=[1e22], emergence=found).read_text(encoding="utf-8")
