@@ -9,7 +9,8 @@ probabilities of kinds.
 
 power       curves that drift and curves with a bend to 2.5 and 4 times the slope
 alarms      straight curves of many sizes and noises
-confusion   curves drawn from each kind: how often each verdict is given
+confusion   curves drawn from each kind: how often each verdict is given, and how often intervals
+            of onset, half-rise, sharpness and slope ratio hold the truth
 foresight   forecasts from below the onset, each task left out in turn
 metric      exact match of several tokens, with and without a change of slope in the loss
 published   nine tasks (Wu and Lo 2024, arXiv:2410.01692), seven tasks (Ruan et al. 2024), and
@@ -31,7 +32,7 @@ import bayescale as bs
 from bayescale.capabilities import emergence_foresight as foresights
 from bayescale.capabilities.emergence_models import Model, TaskCurve
 from bayescale.capabilities.emergence_priors import KINDS, LOSS_KINDS, Ahead
-from bayescale.capabilities.emergence_shapes import sample, shapes
+from bayescale.capabilities.emergence_shapes import Shapes, sample, shapes
 from bayescale.capabilities.emergence_verdicts import TOLD, VERDICTS, decide, probabilities
 from bayescale.priors import Positive
 
@@ -43,6 +44,9 @@ STRAIGHT = (
 )
 #: Change of the slope relative to the slope before, and size of the drift.
 CHANGES = ((0.0, 0.2), (0.0, 0.5), (1.5, 0.0), (3.0, 0.0))
+#: Shapes whose intervals are tested in `confusion`; the first two are places.
+HELD_SHAPES = ("onset", "half_rise", "sharpness", "slope_ratio")
+PLACES = HELD_SHAPES[:2]
 #: Smallest share of later scores in the 90 % intervals of a prior that can be chosen.
 HELD = 0.85
 #: Priors of what a curve does beyond its models, from which `foresight` chooses.
@@ -54,14 +58,22 @@ AHEAD = [
 ]
 
 
-def verdict_of(curve: TaskCurve, seed) -> dict:
-    """Verdict and log evidences of one curve."""
+def verdict_of(curve: TaskCurve, seed, truth: Shapes | None = None) -> dict:
+    """Verdict and log evidences of one curve; with the truth, which 90 % intervals hold it."""
     started = time.perf_counter()
     posterior = sample(curve, seed)
     plotted = shapes(posterior.averaged(np.random.default_rng(seed)))
     p = probabilities(posterior, plotted)
     verdict, _ = decide(p, float(plotted.is_emergent.mean()))
     row = dict(verdict=verdict, seconds=time.perf_counter() - started)
+    for name in HELD_SHAPES if truth is not None else ():
+        draws, true = getattr(plotted, name), float(getattr(truth, name)[0])
+        draws = draws[np.isfinite(draws)]
+        if np.isfinite(true) and 2 * len(draws) > len(plotted.kind):
+            low, high = np.quantile(draws, [0.05, 0.95])
+            # The grid of log x is the precision of places.
+            slack = 0.5 * (plotted.grid[1] - plotted.grid[0]) if name in PLACES else 0.0
+            row[f"holds {name}"] = float(low - slack <= true <= high + slack)
     return row | {f"log evidence {k}": v for k, v in posterior.log_evidence.items()}
 
 
@@ -155,7 +167,9 @@ def drawn(job) -> dict:
         if informative:
             break
     curve = TaskCurve(s, y, 0.0, questions, 0.25 if is_accuracy else 0.0)
-    return dict(metric="accuracy" if is_accuracy else "loss", kind=kind) | verdict_of(curve, [i, 3])
+    truth = shapes([(model, z)])
+    named = dict(metric="accuracy" if is_accuracy else "loss", kind=kind)
+    return named | verdict_of(curve, [i, 3], truth)
 
 
 def confusion(many, curves: int) -> None:
@@ -166,6 +180,11 @@ def confusion(many, curves: int) -> None:
     counts = pd.crosstab([each["metric"], each["kind"]], each["verdict"])
     counts = counts.reindex(columns=list(VERDICTS), fill_value=0).reset_index()
     write(counts, "emergence_confusion", "Curves of each kind, and how often each verdict is given")
+    holds = [f"holds {name}" for name in HELD_SHAPES]
+    by = each.groupby("metric")[holds]
+    table = by.mean().T.add_prefix("coverage, ").join(by.count().T.add_prefix("curves, "))
+    table = table.rename_axis("90 % interval").reset_index()
+    write(table, "emergence_intervals", "Share of 90 % intervals that hold the true shape")
 
 
 def world(job) -> dict:

@@ -57,6 +57,14 @@ CiProb = Annotated[
     float | None, typer.Option("--ci-prob", help="probability of the intervals, 0.9 by default")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object instead of tables")]
+ScaleColumn = Annotated[str, typer.Option("--x", help="column of the scale")]
+Family = Annotated[str | None, typer.Option(help="column of the model families")]
+Questions = Annotated[str, typer.Option(help="number of questions: a column or a number")]
+Chance = Annotated[str, typer.Option(help="accuracy of guessing: a column or a number")]
+TaskPlot = Annotated[
+    Path | None,
+    typer.Option("--plot", "--out", help="file for a plot of the curves: png, pdf or svg"),
+]
 Csv = Annotated[Path | None, typer.Option("--csv", help="csv file for the numbers, not rounded")]
 Plot = Annotated[Path | None, typer.Option("--plot", help="file for a plot: png, pdf or svg")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace an existing file of --out")]

@@ -8,34 +8,38 @@ from typing import Annotated
 import typer
 
 from bayescale.cli import console, options
-from bayescale.cli.options import AsJson, CiProb, Csv, Quiet, Seed
+from bayescale.cli.options import (
+    AsJson,
+    Chance,
+    CiProb,
+    Csv,
+    Family,
+    Questions,
+    Quiet,
+    ScaleColumn,
+    Seed,
+    TaskPlot,
+)
 
 
 def breaks(
     table: Annotated[
         Path, typer.Argument(help="csv or parquet table with one row per model and curve")
     ],
-    x: Annotated[str, typer.Option("--x", help="column of the scale")] = "C",
+    x: ScaleColumn = "C",
     y: Annotated[str, typer.Option("--y", help="column of the metric")] = "loss",
     groups: Annotated[
         str | None, typer.Option(help="column that labels curves, such as task")
     ] = None,
-    family: Annotated[str | None, typer.Option(help="column of the model families")] = None,
+    family: Family = None,
     metric: Annotated[
         str | None,
         typer.Option(help="loss, brier or accuracy; by default from the name of the column"),
     ] = None,
     scale: Annotated[str, typer.Option(help="scale of accuracies: odds or plotted")] = "odds",
-    questions: Annotated[
-        str, typer.Option(help="number of questions: a column or a number")
-    ] = "n_questions",
-    chance: Annotated[
-        str, typer.Option(help="accuracy of guessing: a column or a number")
-    ] = "chance",
-    out: Annotated[
-        Path | None,
-        typer.Option("--plot", "--out", help="file for a plot of the curves: png, pdf or svg"),
-    ] = None,
+    questions: Questions = "n_questions",
+    chance: Chance = "chance",
+    out: TaskPlot = None,
     csv: Csv = None,
     seed: Seed = 1,
     ci_prob: CiProb = None,
@@ -85,25 +89,18 @@ def emergence(
     table: Annotated[
         Path, typer.Argument(help="csv or parquet table with one row per model and task")
     ],
-    x: Annotated[str, typer.Option("--x", help="column of the scale")] = "C",
+    x: ScaleColumn = "C",
     y: Annotated[str, typer.Option("--y", help="column of the score")] = "accuracy",
     groups: Annotated[
         str | None, typer.Option(help="column of the tasks; `task` by default, if there is one")
     ] = None,
-    family: Annotated[str | None, typer.Option(help="column of the model families")] = None,
+    family: Family = None,
     continuous: Annotated[
         str | None, typer.Option(help="column of a continuous metric, such as brier or loss")
     ] = None,
-    questions: Annotated[
-        str, typer.Option(help="number of questions: a column or a number")
-    ] = "n_questions",
-    chance: Annotated[
-        str, typer.Option(help="accuracy of guessing: a column or a number")
-    ] = "chance",
-    out: Annotated[
-        Path | None,
-        typer.Option("--plot", "--out", help="file for a plot of the tasks: png, pdf or svg"),
-    ] = None,
+    questions: Questions = "n_questions",
+    chance: Chance = "chance",
+    out: TaskPlot = None,
     csv: Csv = None,
     seed: Seed = 1,
     ci_prob: CiProb = None,
