@@ -198,6 +198,13 @@ def test_figures_of_emergence():
     assert gradual["loss", "break"] == abrupt["loss", "drift"] == 0
     pair = f"{abrupt['accuracy', 'break']} of 25 breaks and {gradual['accuracy', 'drift']} of 25"
     assert pair in text
+    held = results("emergence_intervals").set_index("90 % interval")
+    names = {"holds onset": "onset", "holds half_rise": "half-rise", "holds sharpness": "sharpness"}
+    names["holds slope_ratio"] = "slope ratio"
+    for metric, word in (("accuracy", "accuracies"), ("loss", "losses")):
+        shares = held[f"coverage, {metric}"].dropna()
+        listed = ", ".join(f"{names[n]} {100 * v:.0f} %" for n, v in shares.items())
+        assert f"{word}: {listed}" in text
     published = results("emergence_published").set_index("set")
     emergent, wu = published["P(emergent as plotted)"], published.loc["Wu"]
     is_emergent = wu["published"] == "emergence"
