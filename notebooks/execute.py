@@ -2,8 +2,8 @@
 
     python notebooks/execute.py [--check]
 
-With --check nothing is written. A notebook fails if a cell raises an error. A cell that takes longer
-than `SECONDS` is interrupted, and its traceback shows where it stood.
+With --check nothing is written. A notebook fails if a cell raises an error. A cell that takes
+longer than `SECONDS` is interrupted, and its traceback shows where it stood.
 """
 
 from __future__ import annotations

@@ -31,7 +31,10 @@ def rollout(
     table: RunsFile,
     above: Annotated[str, typer.Option(help="thresholds, comma-separated: 1e20,1e21")],
     column: Annotated[str, typer.Option(help="column of the thresholds")] = "C",
-    laws: Annotated[str, typer.Option(help="laws, comma-separated")] = "chinchilla",
+    laws: Annotated[
+        str | None,
+        typer.Option(help="laws, comma-separated; by default three, and their weighted average"),
+    ] = None,
     groups: Groups = None,
     each: Annotated[
         str | None, typer.Option(help="column whose labels are fitted separately")

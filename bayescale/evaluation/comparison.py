@@ -187,7 +187,7 @@ def compare(
 
 
 def not_converged(fits: Mapping[str, Fit]) -> dict[str, str]:
-    """Fits whose chains did not converge: by name, a phrase with the name and the diagnostics."""
+    """Fits that did not converge: by name, a phrase with the name and the diagnostics."""
     return {
         name: f"{name} ({fit.convergence})"
         for name, fit in fits.items()
@@ -417,13 +417,13 @@ def _verdict(table: pd.DataFrame, method: str, failed: Mapping[str, str]) -> str
     best, second = table.index[:2]
     if best in failed or second in failed:
         return (
-            "No verdict can be drawn, because chains did not converge: "
+            "No verdict can be drawn, because fits did not converge: "
             f"{'; '.join(failed.values())}. Sample these fits again with more draws and tune."
         )
     sentence = _evidence(table, method)
     if failed:
         listed = "; ".join(failed.values())
-        sentence += f" Other ranks are unreliable, because chains did not converge: {listed}."
+        sentence += f" Other ranks are unreliable, because fits did not converge: {listed}."
     return sentence
 
 

@@ -44,7 +44,7 @@ class Prediction(NamedTuple):
     log_density : array, dims (point,)
         Log predictive density of the measured loss.
     converged : bool
-        Whether the chains converged.
+        Whether the fit converged.
     as_member : tuple of two arrays, optional
         Draws and log density of the law as a member of an average, if they differ from those of the
         law alone.

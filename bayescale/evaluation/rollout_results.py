@@ -42,8 +42,8 @@ class Rollout(Storable):
         ``series``; ``run``, its label in the table; ``N``, ``D``, ``C``; the measured ``loss``;
         ``extrapolation``, in multiples of the largest fitted run; the forecast's ``median`` and
         ``low50``, ``high50`` ... ``high95``, in the unit of the loss; the scores of
-        `bayescale.evaluation.scores.score`; ``converged``, whether the chains of the fit
-        converged; ``seconds``, the run time of the problem; ``log_score_averaged``, the log
+        `bayescale.evaluation.scores.score`; ``converged``, whether the fit converged;
+        ``seconds``, the run time of the problem; ``log_score_averaged``, the log
         score as a member of an average (see `members`); ``log_evidence`` of the law for the fitted
         runs, if there are several laws.
     draws : dict of (law, problem) to array, dims (draw, point)

@@ -106,7 +106,7 @@ def rollout(
     Warns
     -----
     ConvergenceWarning
-        A single warning if the chains of some fits did not converge. In their points ``converged``
+        A single warning if some fits did not converge. In their points ``converged``
         is false.
 
     Examples
@@ -198,7 +198,7 @@ def _warn_of_convergence(jobs: Sequence[Job], results: Sequence[JobResult]) -> N
     if failed:
         shown = "; ".join(failed[:6]) + ("; ..." if len(failed) > 6 else "")
         warnings.warn(
-            f"the chains of {len(failed)} of {len(fits)} fits did not converge ({shown}): "
+            f"{len(failed)} of {len(fits)} fits did not converge ({shown}): "
             "see points['converged'], and give more draws and tune",
             ConvergenceWarning,
             stacklevel=3,

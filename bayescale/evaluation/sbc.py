@@ -51,7 +51,7 @@ class Calibration:
         posterior draws below the truth. Uniform on 0 to 1 for correct posteriors.
     law : str
     unconverged : int
-        Number of tables whose chains did not converge even after longer runs. They are included.
+        Number of tables whose fit did not converge even after longer runs. They are included.
     random_seed : int
         The seed that was used.
     """
@@ -149,7 +149,7 @@ class Calibration:
             )
         if self.unconverged:
             out.append(
-                f"the chains of {self.unconverged} of {len(self.pit)} tables did not converge"
+                f"the fits of {self.unconverged} of {len(self.pit)} tables did not converge"
             )
         if len(self.pit) < ENOUGH_TABLES:
             out.append(

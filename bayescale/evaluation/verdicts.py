@@ -35,13 +35,13 @@ def verdict(compared: Comparison, exponents, probabilities, decides) -> str:
     """Which law the runs support, and which run could change that.
 
     The average exponent depends on every fit of more than negligible weight, and the run on the two
-    best fits. No verdict is drawn if the chains of one of these fits did not converge.
+    best fits. No verdict is drawn if one of these fits did not converge.
     """
     best, second = list(compared.table.index[:2])
     weighted = {n: f for n, f in compared.fits.items() if compared.weights[n] > NEGLIGIBLE}
     if failed := not_converged({**weighted, **{n: compared.fits[n] for n in (best, second)}}):
         return (
-            "No verdict can be drawn, because chains did not converge: "
+            "No verdict can be drawn, because fits did not converge: "
             f"{'; '.join(failed.values())}.\n"
             "Sample these fits again with more draws and tune, or leave their laws out."
         )

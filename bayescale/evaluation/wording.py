@@ -76,8 +76,7 @@ def doubts_of_coverage(points: pd.DataFrame, ci_prob: float | None = None) -> tu
     prob, n, out = level(ci_prob), len(points), []
     converged = points.groupby("problem")["converged"].all()
     if not converged.all():
-        out.append(f"the chains of {int((~converged).sum())} of {len(converged)} fits did not "
-                   "converge")  # fmt: skip
+        out.append(f"{int((~converged).sum())} of {len(converged)} fits did not converge")
     inside = int(points[f"inside{100 * prob:.0f}"].sum())
     share = f"they hold {100 * inside / n:.0f} % of the runs"
     if binom.cdf(inside, n, prob) < BY_CHANCE:

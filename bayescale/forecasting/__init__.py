@@ -5,6 +5,7 @@ from bayescale.forecasting.averaging import (
     Average,
     named,
     other_runs,
+    percent,
     warn_if_any_failed,
 )
 from bayescale.forecasting.cautions import FAR, main_reason
@@ -38,6 +39,7 @@ __all__ = [
     "mix",
     "named",
     "other_runs",
+    "percent",
     "read_points",
     "regret",
     "shares",

@@ -115,7 +115,7 @@ class Average(Storable):
     @cached_property
     def law(self) -> MixedLaw:
         """The laws with their weights, with the attributes of one law."""
-        *before, last = [f"{name} ({_percent(self.weights[name])})" for name in self.used]
+        *before, last = [f"{name} ({percent(self.weights[name])})" for name in self.used]
         listed = f"{', '.join(before)} and {last}" if before else last
         members = [fit.law for fit in self.used.values()]
         columns = tuple(dict.fromkeys(c for law in members for c in law.columns))
@@ -253,14 +253,14 @@ class Average(Storable):
         lines = [self.bottom_line()]
         lines += [f"<Average of {len(self.fits)} laws for {len(self.runs)} runs{over}>"]
         for name in sorted(self.fits, key=lambda name: -self.weights[name]):
-            verdict = "check passed" if self.fits[name].check().passed else "CHECK FAILED"
-            lines.append(f"  {_percent(self.weights[name]):>5}  {name}: {verdict}")
+            verdict = self.fits[name].check().verdict
+            lines.append(f"  {percent(self.weights[name]):>5}  {name}: {verdict}")
         lines += [f"  {self.difference}"] if len(self.used) > 1 else []
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         cells = [
-            (name, _percent(weight), "passed" if self.fits[name].check().passed else "FAILED")
+            (name, percent(weight), self.fits[name].check().verdict.removeprefix("check "))
             for name, weight in sorted(self.weights.items(), key=lambda item: -item[1])
         ]
         table = html_table(("law", "weight", "check"), cells)
@@ -282,7 +282,8 @@ def warn_if_any_failed(fits: Mapping[str, Fit], what: str, stacklevel: int) -> N
         )
 
 
-def _percent(weight: float) -> str:
+def percent(weight: float) -> str:
+    """The weight of a law in percent, as text."""
     return "<1 %" if 0 < weight < 0.005 else f"{100 * weight:.0f} %"
 
 

@@ -61,11 +61,16 @@ class Check:
         problems = [f for f in self.findings if f.level != "passed"]
         return tuple(sorted(problems, key=lambda f: -LEVELS.index(f.level)))
 
+    @property
+    def verdict(self) -> str:
+        """Whether the check passed, and the number of cautions, in a few words."""
+        cautions = sum(f.level == "caution" for f in self.findings)
+        listed = f", {cautions} caution{'s' * (cautions != 1)}" if cautions else ""
+        return ("check passed" if self.passed else "CHECK FAILED") + listed
+
     def __bool__(self) -> bool:
         return self.passed
 
     def __repr__(self) -> str:
-        head = "check passed" if self.passed else "CHECK FAILED: do not rely on this fit"
-        cautions = sum(f.level == "caution" for f in self.findings)
-        head += f", {cautions} caution{'s' * (cautions != 1)}" if cautions else ""
+        head = self.verdict.replace("FAILED", "FAILED: do not rely on this fit")
         return "\n".join([head, *(f"  {f}" for f in self.findings)])

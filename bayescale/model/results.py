@@ -283,7 +283,7 @@ class Fit(Storable):
     def __repr__(self) -> str:
         over = f" over {', '.join(self.groups)}" if self.groups else ""
         problems = self.check().problems
-        verdict = "check passed" if self.check().passed else "CHECK FAILED"
+        verdict = self.check().verdict
         lines = [f"<Fit of {self.law.name} to {len(self.runs)} runs{over}; {self.convergence}>"]
         lines += [f"  {self._repeated}"] if self._repeated else []
         draws = self.parameters(self.members()[0]) if not self.groups else self.posterior

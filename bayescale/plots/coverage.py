@@ -65,7 +65,7 @@ def plot_coverage(
     Warns
     -----
     ConvergenceWarning
-        If the chains of a fit did not converge.
+        If a fit did not converge.
     """
     style.require(rollout, Rollout, "plot_coverage")
     law = law_to_draw(rollout, law, "plot_coverage")

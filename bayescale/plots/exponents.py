@@ -10,6 +10,7 @@ import pandas as pd
 
 from bayescale.errors import BayescaleError, unknown
 from bayescale.evaluation import Hypotheses
+from bayescale.forecasting import percent
 from bayescale.intervals import defaults, interval
 from bayescale.laws import CLAIMS, STAIRCASE, Claim
 from bayescale.plots import style
@@ -82,7 +83,7 @@ def plot_exponents(
         ax.plot([low, high], [y, y], color=ink, lw=2.2, solid_capstyle="butt")
         ax.plot(inner, [y, y], color=ink, lw=6, solid_capstyle="butt")
         ax.plot(float(values.median()), y, "o", color="white", mec=ink, ms=6, mew=1.8)
-        names.append(f"{name} ({100 * weights[name]:.0f} %)" if name in weights else name)
+        names.append(f"{name} ({percent(weights[name])})" if name in weights else name)
         y += 1
     for claim in claims:
         _claim(ax, claim, y)

@@ -59,7 +59,7 @@ def plot_rollout(
     Warns
     -----
     ConvergenceWarning
-        If the chains of a fit did not converge.
+        If a fit did not converge.
     """
     style.require(rollout, Rollout, "plot_rollout")
     law = law_to_draw(rollout, law, "plot_rollout")
@@ -229,7 +229,7 @@ def law_to_draw(rollout: Rollout, law: str | None, where: str) -> str:
 
 
 def warn_if_not_converged(points: pd.DataFrame) -> None:
-    """Warn if the chains of a fit did not converge and its points are drawn."""
+    """Warn if a fit did not converge and its points are drawn."""
     fits = points.groupby(["law", "problem"])["converged"].all()
     if not fits.all():
         warnings.warn(

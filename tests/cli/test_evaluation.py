@@ -9,12 +9,21 @@ import pytest
 
 
 def test_a_rollout_prints_coverage_and_baselines(table, run):
-    done = run("rollout", table, "--above", "1e21", "--draws", 250, "--quiet")
+    done = run(
+        "rollout", table, "--above", "1e21", "--laws", "chinchilla", "--draws", 250, "--quiet"
+    )
     assert done.code == 0
     assert "Coverage of held-out runs" in done.out
     line = next(x for x in done.out.splitlines() if x.startswith("chinchilla"))
     assert re.findall(r"(\d+) %", line) == sorted(re.findall(r"(\d+) %", line), key=int)[::-1]
     assert "log-Huber bootstrap (chinchilla)" in done.out
+
+
+def test_a_rollout_without_laws_tests_their_average(table, run):
+    done = run("rollout", table, "--above", "1e21", "--draws", 250, "--json")
+    assert done.code == 0
+    laws = [row["law"] for row in json.loads(done.out)["rollout"]]
+    assert {"chinchilla", "kaplan_floor", "skaling", "average"} <= set(laws)
 
 
 def test_a_threshold_above_all_runs_ends_with_two(table, run):

@@ -237,7 +237,7 @@ def test_no_verdict_on_the_two_best_if_one_did_not_converge(one_did_not_converge
     best, second, third = one_did_not_converge(()).table.index
     for failed in ({best}, {second}, {best, second}):
         verdict = one_did_not_converge(failed).verdict
-        assert verdict.startswith("No verdict can be drawn, because chains did not converge: ")
+        assert verdict.startswith("No verdict can be drawn, because fits did not converge: ")
         assert "tell" not in verdict
         assert "favours" not in verdict
         for name in (best, second, third):
@@ -249,7 +249,7 @@ def test_a_third_fit_that_did_not_converge_is_named_in_the_verdict(one_did_not_c
     third = converged.table.index[2]
     verdict = one_did_not_converge({third}).verdict
     assert verdict.startswith(converged.verdict)
-    assert f"Other ranks are unreliable, because chains did not converge: {third} (" in verdict
+    assert f"Other ranks are unreliable, because fits did not converge: {third} (" in verdict
     assert "did not converge" not in converged.verdict
 
 

@@ -243,7 +243,7 @@ def test_no_verdict_is_drawn_from_fits_that_did_not_converge(fitted, fit_by_hand
     fit_by_hand.failed = failed
     found = fitted(c4, "kaplan", "chinchilla")
     for verdict in (found.verdict, found.comparison.verdict):
-        assert verdict.startswith("No verdict can be drawn, because chains did not converge: ")
+        assert verdict.startswith("No verdict can be drawn, because fits did not converge: ")
         assert "favours" not in verdict
         for name in ("kaplan", "chinchilla"):
             assert (f"{name} (R-hat <= 1.200" in verdict) == (name in failed)

@@ -419,7 +419,7 @@ def test_the_bottom_line_counts_runs_inside_and_names_the_main_reason_for_doubt(
     )
     failed = held_out(90, 100, converged=False)
     assert failed.bottom_line().endswith(
-        "Main reason for doubt: the chains of 1 of 1 fits did not converge."
+        "Main reason for doubt: 1 of 1 fits did not converge."
     )
     for rolled in (good, few):
         assert repr(rolled).splitlines()[0] == rolled.bottom_line()
@@ -446,7 +446,7 @@ def test_forecasts_of_held_out_runs_are_given_as_tidy_tables():
 
 def test_fits_that_did_not_converge_are_warned_of_once(openlm, fitted):
     fitted.converged = lambda runs, law: len(runs) > 90
-    message = r"of 1 of 2 fits did not converge \(chinchilla on C >= 1e20\)"
+    message = r"1 of 2 fits did not converge \(chinchilla on C >= 1e20\)"
     with pytest.warns(ConvergenceWarning, match=message) as w:
         rolled = rollout(openlm, "chinchilla", above=[1e20, 5e21], baselines=False)
     assert len(w) == 1

@@ -189,8 +189,8 @@ def test_an_average_describes_itself(pair):
     first, *lines = repr(average).splitlines()
     assert first == average.bottom_line()
     assert lines[0] == "<Average of 2 laws for 34 runs>"
-    assert lines[1] == "   62 %  kaplan: CHECK FAILED"
-    assert lines[2] == "   38 %  chinchilla: CHECK FAILED"
+    assert lines[1].startswith("   62 %  kaplan: CHECK FAILED")
+    assert lines[2].startswith("   38 %  chinchilla: CHECK FAILED")
 
 
 # -- shares ------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from bayescale.inference import Convergence
 from bayescale.inference.diagnostics import convergence
 from bayescale.model import residual_checks
 from bayescale.model.checks import _not_as_measured
+from bayescale.model.findings import Check, Finding
 from bayescale.model.specify import design
 
 TRUTH = bs.laws.chinchilla.published["besiroglu2024"].values
@@ -371,3 +372,14 @@ class TestSeries:
         assert len(findings) == found
         assert all("series 'one' never rises" in f.text for f in findings)
         assert all(f.level == "caution" for f in findings)
+
+
+def test_a_verdict_counts_cautions():
+    def check(*levels):
+        return Check(tuple(Finding("noise", level, "text") for level in levels), pd.DataFrame())
+
+    assert check("passed").verdict == "check passed"
+    assert check("passed", "caution").verdict == "check passed, 1 caution"
+    assert check("failed", "caution", "caution").verdict == "CHECK FAILED, 2 cautions"
+    first = repr(check("failed", "caution")).splitlines()[0]
+    assert first == "CHECK FAILED: do not rely on this fit, 1 caution"

@@ -7,6 +7,7 @@ import xarray as xr
 
 import bayescale as bs
 from bayescale.errors import BayescaleError
+from bayescale.forecasting import percent
 from bayescale.laws.published import CLAIMS, STAIRCASE
 
 
@@ -32,6 +33,12 @@ def test_claims_can_be_left_out_and_their_own_intervals_are_drawn():
     ax = bs.plot_exponents({"x": draws(0.5)}, claims=[c for c in CLAIMS if c.low is not None][:1])
     spans = [tuple(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2]
     assert (0.488, 0.502) in spans
+
+
+def test_a_small_weight_is_not_shown_as_zero():
+    assert percent(0.002) == "<1 %"
+    assert percent(0.0) == "0 %"
+    assert percent(0.62) == "62 %"
 
 
 def test_no_exponents_are_refused():
