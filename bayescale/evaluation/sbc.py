@@ -148,9 +148,7 @@ class Calibration:
                 "chance"
             )
         if self.unconverged:
-            out.append(
-                f"the fits of {self.unconverged} of {len(self.pit)} tables did not converge"
-            )
+            out.append(f"the fits of {self.unconverged} of {len(self.pit)} tables did not converge")
         if len(self.pit) < ENOUGH_TABLES:
             out.append(
                 f"{len(self.pit)} tables are few: with fewer than {ENOUGH_TABLES}, only gross "

@@ -8,9 +8,10 @@ positions at once.
    doi:10.1111/j.1467-9469.2011.00756.x): each draws from a Student-t mixture that was fitted to the
    weighted draws of the rounds before. All draws are weighted against the mean of all proposals.
    From round `LOCAL_FROM` on the components are local approximations along the posterior.
-   The result is a last round from a fixed mixture.
-3. If the weights remain uneven after `ROUNDS` rounds, because the posterior is a curved ridge, the
-   draws are resampled and moved by a Markov kernel that leaves the posterior unchanged:
+   The result is a last round from a fixed mixture. It is as large as the efficiency of the mixture
+   demands: evaluating a hundred thousand draws takes less time than moving two thousand.
+3. If that would take more than `MANY_ROUNDS`, or if the tail of the weights is heavy, because the
+   posterior is a curved ridge, the draws are resampled and moved by a Markov kernel that leaves the posterior unchanged:
    differential evolution (ter Braak 2006, doi:10.1007/s11222-006-8769-1) and independent proposals
    from a mixture that is refitted to the moved draws. The evidence is then that of bridge sampling
    between the moved draws and the mixture.
@@ -32,8 +33,10 @@ from bayescale.inference.smc import systematic_resample
 ROUND, ROUNDS, LOCAL_FROM = 2500, 6, 3
 #: Rounds end when the effective sample size of all of them is at least `ADAPTED_ESS`. Then at most
 #: `FRESH_ROUNDS` rounds of twice the size, with a fixed mixture, give the result, if it has these
-#: effective draws, standard error of the log evidence and shape of the tail of the weights.
-ADAPTED_ESS, FRESH_ROUNDS = 1500, 3
+#: effective draws, standard error of the log evidence and shape of the tail of the weights. After
+#: the last round the mixture cannot get better, and at most `MANY_ROUNDS` are drawn from it. None
+#: are if the first `JUDGED` show that they would not suffice.
+ADAPTED_ESS, FRESH_ROUNDS, MANY_ROUNDS, JUDGED = 1500, 3, 24, 3
 TARGET_ESS, TARGET_ERROR, TARGET_K = 2500, 0.03, 0.6
 #: The same for `sample_roughly`, where the last of the rounds is the result.
 ROUGH_ESS, ROUGH_ROUNDS = 300, 8
@@ -104,8 +107,13 @@ def sample(density: Density, draws: int, rng: np.random.Generator, report=None) 
         rounds.add(mixture)
         enough = number > 0 and rounds.suffice
         mixture = rounds.fitted(local=number >= LOCAL_FROM - 1)
-        if enough and (found := _fresh(density, mixture, draws, rng)) is not None:
-            return found
+        last = number == ROUNDS - 1
+        if last:
+            report("drawing many times from the last mixture")
+        if enough or last:
+            most = MANY_ROUNDS if last else FRESH_ROUNDS
+            if (found := _fresh(density, mixture, draws, rng, most)) is not None:
+                return found
     report("moving draws along the posterior")
     return _moved(density, *rounds.resampled(PARTICLES), mixture, draws, rng)
 
@@ -146,15 +154,15 @@ def sample_roughly(density: Density, draws: int, rng: np.random.Generator) -> Sa
     return Sampled(z[chosen], value[chosen], diagnostics)
 
 
-def _fresh(density: Density, mixture: Mixture, draws: int, rng) -> Sampled | None:
-    """Draws weighted against one fixed mixture; None if too few of them are effective.
+def _fresh(density: Density, mixture: Mixture, draws: int, rng, most: int) -> Sampled | None:
+    """Draws weighted against one fixed mixture; None if too few of `most` rounds are effective.
 
     A mixture that was fitted to draws is too dense at these draws, which makes the evidence from
     them too small. New draws do not have this bias.
     """
     z, log_weight = np.zeros((0, density.dimension)), np.zeros(0)
     value = np.zeros(0)
-    for _ in range(FRESH_ROUNDS):
+    for number in range(1, most + 1):
         new = mixture.draw(2 * ROUND, rng)
         new_value = density.log_posterior(new)
         z, value = np.concatenate([z, new]), np.concatenate([value, new_value])
@@ -164,6 +172,8 @@ def _fresh(density: Density, mixture: Mixture, draws: int, rng) -> Sampled | Non
         ess, error = _effective(relative)
         if ess >= TARGET_ESS and error <= TARGET_ERROR:
             break
+        if number >= JUDGED and ess / number * most < TARGET_ESS:
+            return None
     k = _pareto_k(relative)
     if ess < TARGET_ESS or error > TARGET_ERROR or k > TARGET_K:
         return None

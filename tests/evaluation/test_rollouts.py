@@ -418,9 +418,7 @@ def test_the_bottom_line_counts_runs_inside_and_names_the_main_reason_for_doubt(
         "chance alone 60 to 100 % would lie inside",
     )
     failed = held_out(90, 100, converged=False)
-    assert failed.bottom_line().endswith(
-        "Main reason for doubt: 1 of 1 fits did not converge."
-    )
+    assert failed.bottom_line().endswith("Main reason for doubt: 1 of 1 fits did not converge.")
     for rolled in (good, few):
         assert repr(rolled).splitlines()[0] == rolled.bottom_line()
         assert rolled._repr_html_().startswith("<p><strong>")

@@ -289,3 +289,26 @@ def test_draws_that_still_spread_fail_the_diagnostics(rng, monkeypatch):
     found = importance._moved(density, z, density.log_posterior(z), mixture, 100, rng)
     assert found.diagnostics.shift == pytest.approx(importance.FITS // 2 * np.log(1.1))
     assert any("still spread" in text for text in found.diagnostics.failures())
+
+
+def test_an_inefficient_mixture_is_drawn_from_more_often(rng):
+    precision = np.diag([30.0, 30.0, 30.0, 30.0, 30.0])
+    density, evidence, posterior = normal_data(precision, np.zeros(5))
+    root = 3 * np.linalg.cholesky(np.linalg.inv(posterior))  # three times as wide as the posterior
+    mixture = Mixture(np.array([1 - PRIOR_SHARE]), np.zeros((1, 5)), root[None])
+    assert importance._fresh(density, mixture, 1000, rng, most=3) is None
+    found = importance._fresh(density, mixture, 1000, rng, most=24)
+    assert found.diagnostics.ess >= importance.TARGET_ESS
+    assert abs(found.diagnostics.log_evidence - evidence) < 0.1
+
+
+def test_draws_that_would_not_suffice_are_given_up_early(rng):
+    density, _, posterior = normal_data(np.diag([900.0] * 5), np.zeros(5))
+    root = 30 * np.linalg.cholesky(np.linalg.inv(posterior))
+    mixture = Mixture(np.array([1 - PRIOR_SHARE]), np.zeros((1, 5)), root[None])
+    evaluated = []
+    counted = density._replace(
+        log_likelihood=lambda z: evaluated.append(len(z)) or density.log_likelihood(z)
+    )
+    assert importance._fresh(counted, mixture, 1000, rng, most=24) is None
+    assert sum(evaluated) == importance.JUDGED * 2 * importance.ROUND
