@@ -11,8 +11,8 @@ positions at once.
    The result is a last round from a fixed mixture. It is as large as the efficiency of the mixture
    demands: evaluating a hundred thousand draws takes less time than moving two thousand.
 3. If that would take more than `MANY_ROUNDS`, or if the tail of the weights is heavy, because the
-   posterior is a curved ridge, the draws are resampled and moved by a Markov kernel that leaves the posterior unchanged:
-   differential evolution (ter Braak 2006, doi:10.1007/s11222-006-8769-1) and independent proposals
+   posterior is a curved ridge, the draws are resampled and moved by a Markov kernel that leaves the
+   posterior unchanged: differential evolution (ter Braak 2006, doi:10.1007/s11222-006-8769-1) and independent proposals
    from a mixture that is refitted to the moved draws. The evidence is then that of bridge sampling
    between the moved draws and the mixture.
 """
