@@ -12,9 +12,9 @@ positions at once.
    demands: evaluating a hundred thousand draws takes less time than moving two thousand.
 3. If that would take more than `MANY_ROUNDS`, or if the tail of the weights is heavy, because the
    posterior is a curved ridge, the draws are resampled and moved by a Markov kernel that leaves the
-   posterior unchanged: differential evolution (ter Braak 2006, doi:10.1007/s11222-006-8769-1) and independent proposals
-   from a mixture that is refitted to the moved draws. The evidence is then that of bridge sampling
-   between the moved draws and the mixture.
+   posterior unchanged: differential evolution (ter Braak 2006, doi:10.1007/s11222-006-8769-1) and
+   independent proposals from a mixture that is refitted to the moved draws. The evidence is then
+   that of bridge sampling between the moved draws and the mixture.
 """
 
 from __future__ import annotations
