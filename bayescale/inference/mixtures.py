@@ -22,10 +22,11 @@ LEAST_WEIGHT = 0.05
 #: are needed to fit one, and number of steps.
 COMPONENTS, DRAWS_NEEDED, EM_STEPS = 16, 25, 6
 
-#: Local approximations: number of points; steps uphill, and their largest length in units of the
-#: prior; the extent of a component is at most the distance to its `NEIGHBOUR`-th nearest neighbour;
+#: Local approximations: number of points; steps uphill, the smallest gain that is worth one, and
+#: their largest length in units of the prior; the extent of a component is at most the distance to its `NEIGHBOUR`-th nearest neighbour;
 #: steps in which the weights are fitted, and their smallest value in units of the mean.
-POINTS, UPHILL_STEPS, LONGEST, NEIGHBOUR, WEIGHT_STEPS, LEAST_SHARE = 96, 3, 0.5, 3, 4, 0.3
+POINTS, UPHILL_STEPS, WORTH, LONGEST = 96, 3, 0.2, 0.5
+NEIGHBOUR, WEIGHT_STEPS, LEAST_SHARE = 3, 4, 0.3
 
 #: Number of points that are also moved outward, to parts that no draw has reached; how far, in
 #: units of the extent of their component; how far below the highest log posterior they may lie.
@@ -191,18 +192,28 @@ def along(density: Density, z: np.ndarray, rng: np.random.Generator) -> Mixture:
 def _uphill(density: Density, point: np.ndarray):
     """Points moved uphill in the directions in which the posterior is narrow; the log posterior
     and minus its Hessian there."""
-    value = density.log_posterior(point)
+    point, value = point.copy(), density.log_posterior(point)
+    gradient, curvature = derivatives(density, point, value)
+    at = np.arange(len(point))  # points that may move further
     for _ in range(UPHILL_STEPS):
-        gradient, curvature = derivatives(density, point, value)
-        size, axes = np.linalg.eigh(curvature)
-        narrow = size > 1 / _extent(point)[:, None] ** 2
-        step = np.einsum("nij,ni->nj", axes, gradient) * narrow / np.where(narrow, size, 1.0)
+        size, axes = np.linalg.eigh(curvature[at])
+        narrow = size > 1 / _extent(point)[at, None] ** 2
+        slope = np.einsum("nij,ni->nj", axes, gradient[at])
+        step = slope * narrow / np.where(narrow, size, 1.0)
+        gain = 0.5 * (slope * step).sum(axis=1)
         step = np.einsum("nij,nj->ni", axes, step)
         step *= np.minimum(1, LONGEST / np.maximum(np.linalg.norm(step, axis=1), 1e-300))[:, None]
-        new = density.log_posterior(point + step)
-        better = new > value
-        point, value = np.where(better[:, None], point + step, point), np.where(better, new, value)
-    return point, value, derivatives(density, point, value)[1]
+        at, step = at[gain > WORTH], step[gain > WORTH]
+        if not len(at):
+            break
+        new = density.log_posterior(point[at] + step)
+        better = new > value[at]
+        at = at[better]
+        point[at] += step[better]
+        value[at] = new[better]
+        if len(at):
+            gradient[at], curvature[at] = derivatives(density, point[at], value[at])
+    return point, value, curvature
 
 
 def _beyond(point, curvature, centre) -> np.ndarray:
