@@ -23,8 +23,9 @@ LEAST_WEIGHT = 0.05
 COMPONENTS, DRAWS_NEEDED, EM_STEPS = 16, 25, 6
 
 #: Local approximations: number of points; steps uphill, the smallest gain that is worth one, and
-#: their largest length in units of the prior; the extent of a component is at most the distance to its `NEIGHBOUR`-th nearest neighbour;
-#: steps in which the weights are fitted, and their smallest value in units of the mean.
+#: their largest length in units of the prior. The extent of a component is at most the distance to
+#: its `NEIGHBOUR`-th nearest neighbour. Steps in which the weights are fitted, and their smallest
+#: value in units of the mean.
 POINTS, UPHILL_STEPS, WORTH, LONGEST = 96, 3, 0.2, 0.5
 NEIGHBOUR, WEIGHT_STEPS, LEAST_SHARE = 3, 4, 0.3
 
