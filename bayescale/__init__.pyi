@@ -50,6 +50,12 @@ from .data import (
 from .data import (
     local_exponent as local_exponent,
 )
+from .decisions import (
+    Speedup as Speedup,
+)
+from .decisions import (
+    speedup as speedup,
+)
 from .errors import (
     ConvergenceWarning as ConvergenceWarning,
 )
@@ -167,6 +173,7 @@ from .plots import (
 from .plots import (
     plot_staircase as plot_staircase,
 )
+from .priors import Fixed as Fixed
 from .priors import Fraction as Fraction
 from .priors import Positive as Positive
 from .priors import Real as Real
