@@ -51,10 +51,37 @@ from .data import (
     local_exponent as local_exponent,
 )
 from .decisions import (
+    Bill as Bill,
+)
+from .decisions import (
+    Cost as Cost,
+)
+from .decisions import (
+    Outcome as Outcome,
+)
+from .decisions import (
+    Preregistration as Preregistration,
+)
+from .decisions import (
     Speedup as Speedup,
 )
 from .decisions import (
+    Trajectory as Trajectory,
+)
+from .decisions import (
+    as_flops as as_flops,
+)
+from .decisions import (
+    outcome as outcome,
+)
+from .decisions import (
+    preregister as preregister,
+)
+from .decisions import (
     speedup as speedup,
+)
+from .decisions import (
+    trajectory as trajectory,
 )
 from .errors import (
     ConvergenceWarning as ConvergenceWarning,

@@ -25,6 +25,8 @@ MULTIPLIERS = (1.05, 2.0)
 #: Standard deviation of the log of the ratio of the exponents of two recipes that differ.
 EXPONENTS = 0.05
 TIMES = (1.0, 10.0)
+#: One attempt with small steps, in place of several with increasing care.
+SAMPLER = dict(draws=300, tune=500, target_accept=0.95, progressbar=False)
 
 
 def loss_of(v: dict, C: np.ndarray) -> np.ndarray:
@@ -79,7 +81,7 @@ def main(tables: int = TABLES) -> None:
     for index in range(tables):
         runs, one, other, largest = table(index)
         started = time.perf_counter()
-        fit = bs.fit(runs, groups="recipe", draws=500, random_seed=index, progressbar=False)
+        fit = bs.fit(runs, groups="recipe", random_seed=index, **SAMPLER)
         seconds = time.perf_counter() - started
         for drift in ("auto", "off"):
             result = bs.speedup(
@@ -102,6 +104,8 @@ def main(tables: int = TABLES) -> None:
                         p_better=float(result.p_better[i]),
                         inside=bool(low <= np.log(truth) <= high),
                         score=float(interval_score(np.log(truth), low, high, alpha=0.1)),
+                        r_hat=fit.convergence.r_hat,
+                        divergences=fit.convergence.divergences,
                         seconds=seconds,
                     )
                 )
