@@ -3,7 +3,8 @@
 Two recipes of six runs each are simulated from the Chinchilla law, with a known multiplier between
 1.05 and 2 at the largest run, with equal and with different exponents. They are fitted together as
 groups, and the multiplier is computed at the largest run and at ten times its compute. The truths
-have no drift, so that the interval with drift may be too wide.
+are the laws alone, for which intervals with drift are too wide, and laws with a drift beyond the
+runs that is drawn from its prior, independently for each recipe.
 
     python benchmarks/speedups.py [tables]
 """
@@ -19,6 +20,8 @@ import pandas as pd
 from common import interval_score, keep, write
 
 import bayescale as bs
+from bayescale.decisions.paths import reached
+from bayescale.model import drift as drifts
 
 TABLES, RUNS, SIGMA, RATIO = 40, 6, 0.003, 20.0
 MULTIPLIERS = (1.05, 2.0)
@@ -26,7 +29,9 @@ MULTIPLIERS = (1.05, 2.0)
 EXPONENTS = 0.05
 TIMES = (1.0, 10.0)
 #: One attempt with small steps, in place of several with increasing care.
-SAMPLER = dict(draws=300, tune=500, target_accept=0.95, progressbar=False)
+SAMPLER = dict(draws=750, tune=1000, target_accept=0.95, progressbar=False)
+#: Truths with drift for each table.
+DRIFTED = 50
 
 
 def loss_of(v: dict, C: np.ndarray) -> np.ndarray:
@@ -75,6 +80,23 @@ def table(index: int) -> tuple[bs.Runs, dict, dict, float]:
     return runs, one, other, largest
 
 
+def drifted(v: dict, log_C: np.ndarray, edge: float, size, rng) -> np.ndarray:
+    """Log losses along the path with draws of the drift beyond the runs, (draw, point)."""
+    distance = np.maximum(log_C - edge, 0.0)
+    law, at_edge = (np.log(loss_of(v, np.exp(x))) for x in (log_C, log_C - distance))
+    start = size * rng.standard_normal(len(size))
+    return law + (law - at_edge) * drifts.mean_walk(distance, size, rng, start)
+
+
+def with_drift(one: dict, other: dict, at: float, edge: float, rng) -> np.ndarray:
+    """Multipliers under draws of the drift, (draw,); not beyond the range that is looked for."""
+    size = np.exp(drifts.AHEAD.centre + drifts.AHEAD.width * rng.standard_normal(DRIFTED))
+    goal = drifted(other, np.log([at]), edge, size, rng)
+    log_C = np.log(at) + np.linspace(-np.log(1e4), np.log(1e4), 400)
+    needed = reached(log_C, drifted(one, log_C, edge, size, rng), goal)[:, 0]
+    return np.clip(np.exp(needed - np.log(at)), 1e-4, 1e4)
+
+
 def main(tables: int = TABLES) -> None:
     warnings.simplefilter("ignore")
     rows = []
@@ -88,9 +110,14 @@ def main(tables: int = TABLES) -> None:
                 fit, "B", over="A", at=[t * largest for t in TIMES], along=RATIO, drift=drift
             )
             for i, times in enumerate(TIMES):
-                truth = compute_of(one, loss_of(other, times * largest)) / (times * largest)
+                at = times * largest
+                truth = compute_of(one, loss_of(other, at)) / at
                 draws = np.log(result.data["multiplier"].isel(point=i).to_numpy().ravel())
                 low, high = np.quantile(draws, [0.05, 0.95])
+                rng = np.random.default_rng([21, index, i])
+                # Log scale of the model is that of N D.
+                edge = np.quantile(fit.plan.log_scale, drifts.STARTS_AT) + np.log(6)
+                drifting = np.log(with_drift(one, other, at, edge, rng))
                 rows.append(
                     dict(
                         table=index,
@@ -103,6 +130,7 @@ def main(tables: int = TABLES) -> None:
                         upper=float(np.exp(high)),
                         p_better=float(result.p_better[i]),
                         inside=bool(low <= np.log(truth) <= high),
+                        inside_drifting=float(((low <= drifting) & (drifting <= high)).mean()),
                         score=float(interval_score(np.log(truth), low, high, alpha=0.1)),
                         r_hat=fit.convergence.r_hat,
                         divergences=fit.convergence.divergences,
@@ -124,6 +152,7 @@ def main(tables: int = TABLES) -> None:
         .agg(
             tables=("table", "size"),
             coverage=("inside", "mean"),
+            coverage_of_drifting=("inside_drifting", "mean"),
             width=("width", "median"),
             log_error=("log_error", "median"),
             score=("score", "mean"),

@@ -54,8 +54,8 @@ FOLDERS = {
     "plots": ("style", "runs", "fits", "forecasts", "rollouts", "coverage", "sbc", "exponents",
               "tasks", "surfaces", "emergence"),
     "reporting": ("tables", "answers", "held_out", "sections", "page"),
-    "cli": ("options", "console", "fits", "evaluation", "tasks", "examples", "documents",
-            "command"),
+    "cli": ("options", "console", "fits", "decisions", "evaluation", "tasks", "examples",
+            "documents", "command"),
 }  # fmt: skip
 ORDER = tuple(FOLDERS)
 #: Files of the package itself, which any folder may import.
