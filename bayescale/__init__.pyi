@@ -50,6 +50,39 @@ from .data import (
 from .data import (
     local_exponent as local_exponent,
 )
+from .decisions import (
+    Bill as Bill,
+)
+from .decisions import (
+    Cost as Cost,
+)
+from .decisions import (
+    Outcome as Outcome,
+)
+from .decisions import (
+    Preregistration as Preregistration,
+)
+from .decisions import (
+    Speedup as Speedup,
+)
+from .decisions import (
+    Trajectory as Trajectory,
+)
+from .decisions import (
+    as_flops as as_flops,
+)
+from .decisions import (
+    outcome as outcome,
+)
+from .decisions import (
+    preregister as preregister,
+)
+from .decisions import (
+    speedup as speedup,
+)
+from .decisions import (
+    trajectory as trajectory,
+)
 from .errors import (
     ConvergenceWarning as ConvergenceWarning,
 )
@@ -167,6 +200,7 @@ from .plots import (
 from .plots import (
     plot_staircase as plot_staircase,
 )
+from .priors import Fixed as Fixed
 from .priors import Fraction as Fraction
 from .priors import Positive as Positive
 from .priors import Real as Real

@@ -186,6 +186,42 @@ class Real(Prior):
         return float(self.sd / 4 if self.between is None else self.between)
 
 
+@dataclass(frozen=True)
+class Fixed(Prior):
+    """A parameter that is pinned at a value and not inferred.
+
+    `bayescale.fit` takes it for parameters of the law and for ``sigma`` and ``nu`` of the noise.
+    The parameter has no group effects. A fit under each of several values shows how much a result
+    depends on the parameter.
+
+    Parameters
+    ----------
+    median : float
+        The value, on the natural scale at the reference scales: a floor is in the unit of the loss.
+
+    Examples
+    --------
+    >>> import bayescale as bs
+    >>> runs = bs.Runs.example("openlm").query("dataset == 'c4'")
+    >>> fit = bs.fit(runs, "chinchilla", priors={"E": bs.Fixed(1.6)}, draws=100, random_seed=1)
+    >>> float(fit.parameters()["E"].mean()), "E" in fit.posterior
+    (1.6, False)
+    """
+
+    link: ClassVar[str] = "identity"
+
+    def __post_init__(self):
+        self._require(the_value_must_be_finite=bool(np.isfinite(self.median)))
+
+    @property
+    def width(self) -> float:
+        return 0.0
+
+    @property
+    def between_width(self) -> float:
+        return 1.0  # not used, because a pinned parameter has no group effects
+
+
 def to_link(link: str, value):
     """Transform from the natural scale to the link scale, for numpy, xarray and PyTensor values."""
     if link == "log":

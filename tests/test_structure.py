@@ -38,6 +38,8 @@ FOLDERS = {
               "files", "storage", "arviz_groups", "results", "fitting"),
     "forecasting": ("mixing", "members", "cautions", "wording", "averaging", "stored", "law_draws",
                     "predictive_draws", "allocation", "regrets", "points", "forecasts"),
+    "decisions": ("hardware", "cost", "paths", "speedup_results", "speedups",
+                  "preregistration", "outcomes", "trajectories"),
     "capabilities": ("likelihoods", "laplace", "break_model", "curve_table", "break_evidence",
                      "break_wording", "break_results", "break_search", "break_forecasts",
                      "metric_comparison",
@@ -52,8 +54,8 @@ FOLDERS = {
     "plots": ("style", "runs", "fits", "forecasts", "rollouts", "coverage", "sbc", "exponents",
               "tasks", "surfaces", "emergence"),
     "reporting": ("tables", "answers", "held_out", "sections", "page"),
-    "cli": ("options", "console", "fits", "evaluation", "tasks", "examples", "documents",
-            "command"),
+    "cli": ("options", "console", "fits", "decisions", "evaluation", "tasks", "examples",
+            "documents", "command"),
 }  # fmt: skip
 ORDER = tuple(FOLDERS)
 #: Files of the package itself, which any folder may import.
@@ -84,7 +86,7 @@ LONGEST = 450
 
 FUNCTIONS = [n for n in bs.__all__ if inspect.isfunction(getattr(bs, n))]
 CLASSES = [n for n in bs.__all__ if inspect.isclass(getattr(bs, n))]
-MADE_BY_HAND = ("Fraction", "Law", "Positive", "Published", "Real", "Runs")
+MADE_BY_HAND = ("Cost", "Fixed", "Fraction", "Law", "Positive", "Published", "Real", "Runs")
 
 
 def name_of(file: Path) -> str:

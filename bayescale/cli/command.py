@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from bayescale.cli import documents, evaluation, examples, fits, tasks
+from bayescale.cli import decisions, documents, evaluation, examples, fits, tasks
 from bayescale.cli.options import joined
 from bayescale.errors import BayescaleError, ConvergenceWarning, ExtrapolationWarning, RunsWarning
 
@@ -21,6 +21,11 @@ COMMANDS = (
     fits.fit,
     fits.forecast,
     fits.allocate,
+    decisions.speedup,
+    decisions.cost,
+    decisions.preregister,
+    decisions.outcome,
+    decisions.trajectory,
     evaluation.rollout,
     evaluation.hypotheses,
     tasks.breaks,

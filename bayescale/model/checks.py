@@ -56,7 +56,7 @@ def _converged(convergence: Convergence) -> Finding:
 
 
 def _few_runs(plan: Design) -> list[Finding]:
-    n, k = len(plan.runs), len(plan.law.parameters)
+    n, k = len(plan.runs), sum(not plan.parameter(p).is_fixed for p in plan.law.parameters)
     what = f"{n} runs for the {k} parameters of {plan.law.name!r}"
     for g in plan.groups:
         counts = np.bincount(plan.index(g))

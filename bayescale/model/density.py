@@ -58,9 +58,10 @@ def density(plan: Design) -> Density:
     """The posterior of a design; the coordinates are those of `variables`."""
     plan = _relative(plan)
     coarse = None
+    without_noise = plan.groups or plan.parameter("sigma").is_fixed
     if len(plan.runs) > COARSE and not plan.groups:
         coarse = _log_likelihood(_thinned(plan))
-    improved = None if plan.groups else lambda z: _with_noise(plan, z)
+    improved = None if without_noise else lambda z: _with_noise(plan, z)
     return Density(dimension(plan), _log_likelihood(plan), coarse, improved)
 
 
@@ -177,13 +178,16 @@ def _thinned(plan: Design) -> Design:
 
 def _with_noise(plan: Design, z: np.ndarray) -> np.ndarray:
     """Positions with the noise scale at which half of the residuals are larger."""
-    values = {name: v[:, None] for name, v in variables(plan, z).items()}
+    drawn = {name: v[:, None] for name, v in variables(plan, z).items()}
+    # There are no group effects, so that nothing is selected.
+    values = {p.name: p.value(drawn, lambda *_: None) for p in plan.parameters}
     with np.errstate(all="ignore"):
         law = plan.law(plan.columns, plan.scales, values)
         typical = np.median(np.abs(plan.log_loss - np.log(law)), axis=1) / HALF_INSIDE
         sigma = plan.parameter("sigma").prior
         scale = (np.log(typical) - sigma.centre) / sigma.width
-    out, place = z.copy(), [p.name for p in plan.parameters].index("sigma")
+    inferred = [p.name for p in plan.parameters if not p.is_fixed]
+    out, place = z.copy(), inferred.index("sigma")
     out[:, place] = np.where(np.isfinite(scale), scale, z[:, place])
     return out
 

@@ -188,7 +188,7 @@ class Design:
         """The properties that determine the compiled model; designs of equal shape share it."""
         return (
             self.law,
-            tuple((p.name, p.prior.link, p.effects) for p in self.parameters),
+            tuple((p.name, p.prior.link, p.is_fixed, p.effects) for p in self.parameters),
             tuple((g, len(levels)) for g, levels in self.levels.items()),
             self.has_loss_sd,
             self.has_series,

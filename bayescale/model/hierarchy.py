@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from bayescale.priors import Prior, from_link, to_link
+import numpy as np
+
+from bayescale.priors import Fixed, Prior, from_link, to_link
 
 POOLINGS = ("complete", "partial", "none")
 
@@ -50,9 +52,16 @@ class Parameter:
     effects: tuple[Effect, ...] = ()
 
     @property
+    def is_fixed(self) -> bool:
+        """Whether the parameter is pinned at a value; it is then no variable of the model."""
+        return isinstance(self.prior, Fixed)
+
+    @property
     def has_population(self) -> bool:
         """Whether the model has a population value, which it has unless pooling is ``"none"``."""
-        return not self.effects or any(e.pooling == "partial" for e in self.effects)
+        return not self.is_fixed and (
+            not self.effects or any(e.pooling == "partial" for e in self.effects)
+        )
 
     def member(self, effect: Effect) -> str:
         """Name of the variable that holds the values per group."""
@@ -83,6 +92,8 @@ class Parameter:
             Of the type of the variables: numpy array, xarray object or PyTensor graph.
         """
         link = self.prior.link
+        if self.is_fixed:
+            return np.float64(self.prior.median)
         if not self.effects:
             return variables[self.name]
         population = self.prior.centre

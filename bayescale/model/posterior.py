@@ -48,6 +48,11 @@ def parameters(
 
 
 def _value(posterior, plan, p: Parameter, groups, rng) -> xr.DataArray:
+    if p.is_fixed:
+        sizes = [posterior.sizes[d] for d in SAMPLE]
+        coords = {d: posterior.coords[d] for d in SAMPLE if d in posterior.coords}
+        return xr.DataArray(np.full(sizes, p.prior.median), coords, SAMPLE)
+
     def select(effect, members, population):
         label = groups[effect.column]
         normal = xr.DataArray(

@@ -110,6 +110,8 @@ def build(plan: Design):
 
 def _at_runs(p: Parameter, prior, data):
     """Add the variables of a parameter to the model, and return its value for every run."""
+    if p.is_fixed:
+        return prior[0]
     variables = declared(p, prior)
     return p.value(variables, lambda effect, members, _: members[data[f"{effect.column}_index"]])
 
@@ -257,7 +259,8 @@ def _law(law: Law, logs, values):
 def check_law(law: Law, plan: Design) -> None:
     """Raise a `LawError` if the law is not finite and positive at the medians of its priors."""
     values = {
-        p: from_link(law.priors[p].link, plan.parameter(p).prior.centre) for p in law.parameters
+        p: from_link(plan.parameter(p).prior.link, plan.parameter(p).prior.centre)
+        for p in law.parameters
     }
     loss = np.asarray(law(plan.columns, plan.scales, values))
     if loss.shape != (len(plan.runs),):

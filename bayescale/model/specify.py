@@ -16,7 +16,7 @@ from bayescale.model import drift as drifts
 from bayescale.model import noise as noises
 from bayescale.model.design import TERMS, Design, has_checkpoints
 from bayescale.model.hierarchy import POOLINGS, Effect, Parameter
-from bayescale.priors import Positive, Prior, from_link
+from bayescale.priors import Fixed, Positive, Prior, from_link
 
 #: The centred form of a group effect is used if the expected posterior standard deviation of the
 #: group value, relative to the typical standard deviation between groups, is below this.
@@ -72,6 +72,7 @@ def design(
     if ahead is not None and not isinstance(ahead, Positive):
         problems.append(f"priors: drift is {ahead!r}; use Positive")
     problems += _options(pool, priors, groups, defaults)
+    problems += _pinned(pool, priors, law, defaults)
     if problems:
         raise FitError(problems)
     typical = float(np.exp(np.log(runs.table["loss"]).mean()))
@@ -153,7 +154,7 @@ def _options(pool, priors, groups: Sequence[str], parameters: Mapping[str, Prior
             f"{option}: {unknown('parameter', n, parameters)}" for n in names if n not in parameters
         ]
     problems += [
-        f"priors: {n} is {p!r}; use Positive, Fraction or Real"
+        f"priors: {n} is {p!r}; use Positive, Fraction, Real or Fixed"
         for n, p in priors.items()
         if not isinstance(p, Prior)
     ]
@@ -179,10 +180,35 @@ def _options(pool, priors, groups: Sequence[str], parameters: Mapping[str, Prior
     return problems
 
 
+def _pinned(pool, priors, law: Law, defaults: Mapping[str, Prior]) -> list[str]:
+    """Problems of parameters that are pinned at a value."""
+    problems, may_be = [], (*law.parameters, "sigma", "nu")
+    for name, prior in priors.items():
+        if not isinstance(prior, Fixed) or name not in defaults:
+            continue
+        link, value = defaults[name].link, prior.median
+        if name not in may_be:
+            problems.append(
+                f"priors: {name} cannot be Fixed: only {', '.join(may_be)} can; give it a narrow "
+                "prior instead"
+            )
+        if name in pool and pool[name] != "complete":
+            problems.append(f"pool[{name!r}]: a Fixed parameter is equal in all groups")
+        # A floor or an amplitude of the law may be zero; a noise scale may not.
+        positive = value > 0 or (value == 0 and name in law.parameters)
+        if link == "log" and not positive:
+            problems.append(f"priors: {name} is positive, but is Fixed at {value:g}")
+        if link == "logit" and not 0 < value < 1:
+            problems.append(f"priors: {name} lies between 0 and 1, but is Fixed at {value:g}")
+    return problems
+
+
 def _parameter(name: str, prior: Prior, pool, groups, law: Law, typical_loss: float) -> Parameter:
     """A parameter with its prior in absolute units and its effects over the group columns."""
     if isinstance(prior, Positive):
         prior = prior.in_units_of(typical_loss)
+    if isinstance(prior, Fixed):
+        return Parameter(name, prior)
     default = noises.POOLING.get(name, "partial" if name in law.poolable else "complete")
     pooling = pool.get(name, default)
     by_column = pooling if isinstance(pooling, Mapping) else dict.fromkeys(groups, pooling)

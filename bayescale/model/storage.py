@@ -31,7 +31,7 @@ from bayescale.model import drift
 from bayescale.model.design import TERMS, Design
 from bayescale.model.files import atomically, opened
 from bayescale.model.hierarchy import Effect, Parameter
-from bayescale.priors import Fraction, Positive, Real
+from bayescale.priors import Fixed, Fraction, Positive, Real
 
 #: Version of the file format.
 FORMAT = 3
@@ -39,7 +39,7 @@ KEY = "bayescale"
 ARRAYS = "arrays"
 #: Names of groups that differ from the names of their fields, because ArviZ expects other names.
 GROUPS = {"stats": "sample_stats"}
-PRIORS = {kind.__name__: kind for kind in (Positive, Fraction, Real)}
+PRIORS = {kind.__name__: kind for kind in (Positive, Fraction, Real, Fixed)}
 #: Classes of results by name.
 KINDS: dict[str, type[Storable]] = {}
 

@@ -198,6 +198,11 @@ def plot_posterior(fit: Fit, *, ncols: int = 3) -> np.ndarray:
     prior = draw_prior(fit.plan, PRIOR_DRAWS * 5, np.random.default_rng(0))
     for ax, name in zip(grid.flat, names, strict=False):
         p = fit.plan.parameter(name)
+        if p.is_fixed:
+            ax.axvline(p.prior.median, color=style.COLOURS[6], label="fixed")
+            ax.set(yticks=[], ylim=(0, 1.08), title=_meaning(name, fit.runs.loss_unit))
+            ax.spines["left"].set_visible(False)
+            continue
         log = p.prior.link == "log"
         lines = (
             [(fit.posterior[name].to_numpy().ravel(), style.COLOURS[6], "population", 2.4)]

@@ -126,6 +126,21 @@ def test_groups_have_drifts_of_their_own(curves):
     assert np.ptp(differences(plan)) < 1e-6
 
 
+@pytest.mark.parametrize("name", ["E", "alpha", "sigma", "nu"])
+@pytest.mark.parametrize("groups", [None, "corpus"])
+def test_the_density_with_a_pinned_parameter_is_that_of_pymc(runs, groups, name):
+    value = {"E": 1.6, "alpha": 0.3, "sigma": 0.02, "nu": 5.0}[name]
+    plan = design(runs, laws.get("chinchilla"), groups, priors={name: bs.Fixed(value)})
+    assert name not in build(plan).named_vars
+    assert np.ptp(differences(plan, 3)) < 1e-6
+
+
+def test_the_density_of_curves_with_a_pinned_floor_is_that_of_pymc(curves):
+    plan = design(curves, laws.get("delayed_power(D)"), priors={"E": bs.Fixed(1.5)})
+    assert not plan.is_anchored
+    assert np.ptp(differences(plan, 3)) < 1e-6
+
+
 def test_coordinates_are_standard_normal_under_the_prior(runs):
     plan = design(runs, laws.get("chinchilla"), "corpus", {"B": "none"})
     z = coordinates(plan, draw_prior(plan, 4000, np.random.default_rng(1)))

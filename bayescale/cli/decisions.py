@@ -1,0 +1,380 @@
+"""The commands speedup, cost, preregister, outcome and trajectory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bayescale.cli import console, options
+from bayescale.cli.options import (
+    AsJson,
+    CiProb,
+    Csv,
+    FitFile,
+    Group,
+    Quiet,
+    Seed,
+    Strict,
+)
+from bayescale.errors import BayescaleError
+
+if TYPE_CHECKING:
+    from bayescale.reporting import Table
+
+#: Remedies in Python, and what they are on the command line.
+REMEDIES = {
+    "at= and loss= are both given": "--at and --loss are both given",
+    "give price= to Cost": "give --price",
+    "give power= to Cost": "give --power",
+    "fit with groups=, or give the fit of the other recipe as over=": "fit with --groups, or give "
+    "the fit of the other recipe with --over-fit",
+    "name the one to compare": "name it with --group",
+    "the lower and upper bound of a 90 % interval": "the bounds of a 90 % interval, as in 0.3,0.5",
+    "give one for each, in the order of the file, or a table": "give one for each, in the order of "
+    "the file, as in 2.31,2.25, or a csv file with the column loss",
+    "give one loss for each run, or a table": "give one loss for each run, as in 2.31,2.25, or a "
+    "csv file with the column loss",
+}
+Figure = "a number, or the bounds of a 90 % interval as in 0.3,0.5"
+
+
+def speedup(
+    fit: FitFile,
+    group: Annotated[
+        str | None, typer.Option(help="the recipe: label of a group, or column=label,...")
+    ] = None,
+    over: Annotated[
+        str | None, typer.Option(help="the recipe that it is compared with: another group")
+    ] = None,
+    over_fit: Annotated[
+        Path | None, typer.Option("--over-fit", help="fit.nc of the other recipe")
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(help="FLOP of the recipe: 1e21,1e22; by default the largest common run"),
+    ] = None,
+    loss: Annotated[str | None, typer.Option(help="target losses, in place of --at")] = None,
+    along: Annotated[
+        str | None,
+        typer.Option(
+            help="ratio of tokens to parameters, or best: the best split of each; by default the "
+            "median ratio of the runs"
+        ),
+    ] = None,
+    csv: Csv = None,
+    seed: Seed = None,
+    ci_prob: CiProb = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    strict: Strict = False,
+) -> None:
+    """Compare two recipes: how much more compute one needs for the loss of the other."""
+    places = options.counts(at, "--at") or None
+    targets = options.counts(loss, "--loss") or None
+    if (over is None) == (over_fit is None):
+        raise BayescaleError(
+            "give the other recipe with --over LABEL or with --over-fit FILE", where="speedup"
+        )
+    console.progress(quiet, as_json)
+    from bayescale.decisions import speedup as compare
+    from bayescale.forecasting import load_posterior
+
+    fitted = load_posterior(fit)
+    other = load_posterior(over_fit) if over_fit is not None else None
+    with _for_command_line():
+        result = compare(
+            fitted,
+            options.group_label(group, fitted.groups),
+            over=options.group_label(over, fitted.groups) if other is None else other,
+            at=places,
+            loss=targets,
+            along=None if along is None else options.number(along),
+            random_seed=seed,
+        )
+    frame = result.summary(ci_prob)
+    tables = [_table("Compute multiplier", frame)]
+    if len(result.best) and result.best["group"].nunique() > 2:
+        tables.append(_table("Probability of the lowest loss at equal compute", result.best))
+    console.finish(
+        tables,
+        {"speedup": frame.to_dict("records"), "best": result.best.to_dict("records")},
+        seed=result.random_seed,
+        as_json=as_json,
+        headline=result.bottom_line(ci_prob),
+        fits=[fitted] if other is None else [fitted, other],
+        cautions=result.cautions(ci_prob)[1:],
+        files=console.saved(csv, frame),
+        strict=strict,
+    )
+
+
+def cost(
+    budget: Annotated[
+        str,
+        typer.Argument(help="1e24, '1e24 FLOP', '$2M', '50k H100 hours', '30 GWh' or '12 t CO2e'"),
+    ],
+    hardware: Annotated[str, typer.Option(help="accelerator, such as H100 or 'TPU v5p'")] = "H100",
+    mfu: Annotated[str | None, typer.Option(help=f"utilisation of the peak: {Figure}")] = None,
+    price: Annotated[str | None, typer.Option(help=f"USD per hour: {Figure}")] = None,
+    power: Annotated[
+        str | None, typer.Option(help=f"watts per accelerator, all included: {Figure}")
+    ] = None,
+    carbon: Annotated[
+        str | None, typer.Option(help=f"a region such as France, or kg CO2e per kWh: {Figure}")
+    ] = None,
+    csv: Csv = None,
+    ci_prob: CiProb = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Convert a budget to FLOP, accelerator hours, dollars, energy and carbon."""
+    console.progress(quiet, as_json)
+    from bayescale.decisions import Cost
+
+    figures = {
+        "mfu": _figure(mfu, "--mfu"),
+        "price": _figure(price, "--price"),
+        "power": _figure(power, "--power"),
+        "carbon": carbon if _is_region(carbon) else _figure(carbon, "--carbon"),
+    }
+    with _for_command_line():
+        spent = Cost(hardware, **figures).of(budget)
+    frame = spent.summary(ci_prob)
+    assumed = spent.cost.assumptions()
+    shown = assumed.reset_index()[["figure", "median", "lower", "upper", "unit"]]
+    sources = [f"{name}: {source}" for name, source in assumed["source"].items()]
+    console.finish(
+        [_table("Cost", frame), _table("Figures, with 90 % intervals", shown)],
+        {"cost": frame.to_dict("records"), "figures": assumed.T.to_dict()},
+        seed=0,
+        as_json=as_json,
+        headline=spent.bottom_line(ci_prob),
+        notes=sources,
+        files=console.saved(csv, frame),
+    )
+
+
+def preregister(
+    fit: FitFile,
+    N: Annotated[str | None, typer.Option("--N", help="parameters: 7B,70B")] = None,
+    D: Annotated[str | None, typer.Option("--D", help="tokens: 140B,1.4T")] = None,
+    flops: Annotated[
+        str | None, typer.Option(help="FLOP; without --N and --D at the optimal N and D")
+    ] = None,
+    paired: Annotated[
+        bool, typer.Option("--paired", help="combine the first N with the first D, and so on")
+    ] = False,
+    group: Group = None,
+    out: Annotated[Path, typer.Option(help="file to write; it must not exist")] = Path(
+        "forecast.json"
+    ),
+    seed: Seed = None,
+    ci_prob: CiProb = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    strict: Strict = False,
+) -> None:
+    """Write a forecast to a file, to be scored when its runs have been measured."""
+    points = {
+        "N": options.counts(N, "--N"),
+        "D": options.counts(D, "--D"),
+        "C": options.counts(flops, "--flops"),
+    }
+    if out.exists():
+        raise BayescaleError(
+            f"{out} exists, and a registered forecast is not replaced: name another file",
+            where="--out",
+        )
+    console.progress(quiet, as_json)
+    from bayescale.decisions import preregister as write
+    from bayescale.forecasting import forecast, load_posterior
+
+    fitted = load_posterior(fit)
+    place = {column: values for column, values in points.items() if values}
+    ahead = forecast(
+        fitted,
+        **(place if paired else options.crossed(place)),
+        group=options.group_label(group, fitted.groups),
+        random_seed=seed,
+    )
+    written = write(ahead, out)
+    console.finish(
+        [_table("Registered, with 90 % intervals", written.points)],
+        {
+            "sha256": written.sha256,
+            "time": written.time,
+            "points": written.points.to_dict("records"),
+        },
+        seed=ahead.random_seed,
+        as_json=as_json,
+        headline=ahead.bottom_line(ci_prob),
+        fits=[fitted],
+        cautions=ahead.cautions(ci_prob)[1:],
+        notes=[f"the sha256 of the content is {written.sha256}: give it to others as proof"],
+        files={"registered": out},
+        strict=strict,
+    )
+
+
+def outcome(
+    registered: Annotated[Path, typer.Argument(help="file that `preregister` wrote")],
+    measured: Annotated[
+        str, typer.Argument(help="losses as in 2.31,2.25, or a csv file with the column loss")
+    ],
+    fit: Annotated[
+        Path | None,
+        typer.Option(
+            help="fit.nc that the forecast is said to be from: its runs and law are "
+            "compared with those registered"
+        ),
+    ] = None,
+    csv: Csv = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Score a registered forecast by the measured losses of its runs."""
+    console.progress(quiet, as_json)
+    from bayescale.decisions import outcome as score
+    from bayescale.forecasting import load_posterior
+
+    fitted = None if fit is None else load_posterior(fit)
+    with _for_command_line():
+        result = score(registered, _losses(measured), fit=fitted)
+    console.finish(
+        [_table("Outcome", result.summary())],
+        {
+            "outcome": result.table.to_dict("records"),
+            "sha256": result.preregistration.sha256,
+            "time": result.preregistration.time,
+        },
+        seed=result.preregistration.content["random_seed"],
+        as_json=as_json,
+        headline=result.bottom_line(),
+        files=console.saved(csv, result.table),
+    )
+
+
+def trajectory(
+    fit: FitFile,
+    years: Annotated[
+        str | None, typer.Option(help="2026,2028; by default the start and eight years")
+    ] = None,
+    start: Annotated[float, typer.Option(help="the year in which runs begin to grow")] = 2025.0,
+    flops: Annotated[
+        str | None, typer.Option(help="FLOP in the year of --start; by default the largest run")
+    ] = None,
+    group: Group = None,
+    growth: Annotated[
+        str | None, typer.Option(help=f"growth of compute per year: {Figure}")
+    ] = None,
+    algorithms: Annotated[
+        str | None, typer.Option(help=f"algorithmic progress per year, 1 for none: {Figure}")
+    ] = None,
+    data_stock: Annotated[
+        str | None, typer.Option("--data-stock", help=f"unique tokens: {Figure}")
+    ] = None,
+    epochs: Annotated[str | None, typer.Option(help=f"passes over the data: {Figure}")] = None,
+    ceiling: Annotated[str | None, typer.Option(help=f"largest feasible FLOP: {Figure}")] = None,
+    csv: Csv = None,
+    seed: Seed = None,
+    ci_prob: CiProb = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    strict: Strict = False,
+) -> None:
+    """Forecast the loss of the largest run by calendar year."""
+    first = options.counts(flops, "--flops")
+    given = {
+        "growth": _figure(growth, "--growth"),
+        "algorithms": _figure(algorithms, "--algorithms"),
+        "data_stock": _figure(data_stock, "--data-stock"),
+        "epochs": _figure(epochs, "--epochs"),
+        "ceiling": _figure(ceiling, "--ceiling"),
+    }
+    console.progress(quiet, as_json)
+    from bayescale.decisions import trajectory as by_year
+    from bayescale.forecasting import load_posterior
+
+    fitted = load_posterior(fit)
+    with _for_command_line():
+        result = by_year(
+            fitted,
+            options.counts(years, "--years") or None,
+            start=(start, first[0]) if first else start,
+            group=options.group_label(group, fitted.groups),
+            random_seed=seed,
+            **given,
+        )
+    frame = result.summary(ci_prob)
+    assumed = result.assumptions.rename(columns={"middle": "median"}).rename_axis("input")
+    shown = assumed.reset_index()[["input", "median", "lower", "upper", "unit"]]
+    console.finish(
+        [_table("Trajectory", frame), _table("Assumptions, with 90 % intervals", shown)],
+        {"trajectory": frame.to_dict("records"), "assumptions": assumed.T.to_dict()},
+        seed=result.random_seed,
+        as_json=as_json,
+        headline=result.bottom_line(ci_prob),
+        fits=[fitted],
+        cautions=result.cautions(ci_prob)[1:],
+        notes=[f"{name}: {source}" for name, source in assumed["source"].items()],
+        files=console.saved(csv, frame),
+        strict=strict,
+    )
+
+
+def _table(title: str, frame) -> Table:
+    """A table of results with an interval in one cell."""
+    from bayescale.intervals import Summary
+    from bayescale.reporting import Table
+
+    heads, rows = Summary(frame).cells()
+    return Table(title, tuple(h.replace("_", " ") for h in heads), tuple(map(tuple, rows)))
+
+
+def _figure(text: str | None, option: str) -> float | tuple[float, ...] | None:
+    """A number, or the two bounds of an interval."""
+    values = options.counts(text, option)
+    if len(values) > 2:
+        raise BayescaleError(f"{text} are {len(values)} numbers: give {Figure}", where=option)
+    if not values:
+        return None
+    return values[0] if len(values) == 1 else tuple(values)
+
+
+def _is_region(text: str | None) -> bool:
+    return text is not None and not any(character.isdigit() for character in text)
+
+
+def _losses(text: str):
+    """Losses in a comma-separated list, or the table in a csv file."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        pass
+    import pandas as pd
+
+    path = Path(text)
+    if not path.is_file():
+        raise BayescaleError(
+            f"{text!r} is neither a list of losses, such as 2.31,2.25, nor a file", where="outcome"
+        )
+    try:
+        return pd.read_csv(path)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise BayescaleError(f"cannot be read as csv ({error})", where=text) from None
+
+
+@contextmanager
+def _for_command_line() -> Iterator[None]:
+    """Replace remedies that name arguments of functions by the options of the command."""
+    try:
+        yield
+    except BayescaleError as error:
+        problems = list(error.problems)
+        for python, command in REMEDIES.items():
+            problems = [problem.replace(python, command) for problem in problems]
+        raise type(error)(problems, where=error.where) from None

@@ -1,0 +1,437 @@
+"""Training compute in accelerator hours, dollars, energy and carbon, and budgets in these units."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayescale.decisions.hardware import accelerator, carbon_intensity, is_accelerator
+from bayescale.errors import BayescaleError, LawError
+from bayescale.forecasting import answer_html
+from bayescale.intervals import SAMPLE, Summary, check_rows, defaults, interval, table
+from bayescale.priors import Fixed, Fraction, Positive, Prior, from_link
+from bayescale.seeds import settle_seed
+from bayescale.units import (
+    FLOP_PER_PARAMETER_TOKEN,
+    as_counts,
+    format_count,
+    format_flop,
+    parse_count,
+)
+
+#: Model FLOP utilisation: published figures of large runs range from 20 % (GPT-3, Llama 4) to 56 %
+#: (Megatron), with 38 to 43 % for Llama 3. 90 % of the prior lies between 24 and 52 %.
+MFU = Fraction(0.373, spread=1.455)
+#: Power of the data centre for one accelerator, relative to its thermal design power: 1.3 to
+#: 1.5 kW for an H100 of 700 W with server, network and cooling; more, if nodes are idle.
+OVERHEAD = Positive(1.95, spread=1.12)
+#: Carbon intensities of a country differ between its grids and between years.
+CARBON_SPREAD = 1.15
+#: Normal quantile of the bounds of a 90 % interval.
+BOUND = 1.6448536269514722
+DRAWS = 4000
+#: Units of the result, by variable, and how their values are written.
+UNITS = {"hours": "{} hours", "dollars": "$", "kwh": "kWh", "kg_co2e": "kg CO2e"}
+SECONDS = 3600.0
+FLOP_PER_PF_DAY = 86400e15
+
+_NUMBER = r"(?P<number>[+-]?(?:[\d,_]+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(?P<suffix>[kmbgt]?)\s*"
+#: What may follow the number of a budget, in the order in which it is tried.
+_BUDGETS = {
+    "kg_co2e_t": r"t(?:on(?:ne)?s?)?\s*co2e?",
+    "kg_co2e_g": r"g\s*co2e?",
+    "wh": r"wh",
+    "flop": r"(?:flops?)?",
+    "pf_days": r"(?:pf(?:lops?)?|petaflops?)(?:/s)?[\s-]*days?",
+    "dollars": r"(?:usd|dollars?|\$)",
+    # A suffix directly before a letter is the beginning of a name: 100 GPU-hours.
+    "hours": r"(?<![kmbgt](?=[a-z]))(?P<hardware>[a-z][\w .-]*?)??"
+    r"[\s-]*(?:gpu|tpu|chip|accelerator)?[\s-]*(?:hours?|hrs?|h)",
+}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What training compute costs on given hardware, with uncertainty.
+
+    Parameters
+    ----------
+    hardware : str
+        The accelerator, such as ``"H100"``, ``"TPU v5p"`` or ``"MI300X"``. The message about an
+        unknown name lists all.
+    mfu : float, tuple of float or Prior, optional
+        Model FLOP utilisation: the FLOP that the model needs (6 per parameter and token) as a
+        fraction of the peak of dense bf16. A number is taken as exact, a pair as the bounds of a 90
+        % interval. By default 0.37, between 0.24 and 0.52.
+    price : float, tuple of float or Prior, optional
+        US dollars for one accelerator and hour; by default a published price.
+    power : float, tuple of float or Prior, optional
+        Watts of the data centre for one accelerator in use, with server and cooling; by default
+        1.95 times the thermal design power, between 1.6 and 2.3 times.
+    carbon : str, float, tuple of float or Prior, optional
+        kg CO2e per kWh, or a region such as ``"France"``; by default the world.
+
+    Attributes
+    ----------
+    peak : float
+        Dense bf16 FLOP per second of one accelerator.
+    sources : dict of str to str
+        Source and date of each figure.
+
+    Raises
+    ------
+    BayescaleError
+        If the accelerator or the region is unknown, or if a value is not valid. A price or a power
+        that is not published is an error only when it is needed.
+
+    Notes
+    -----
+    Figures are those of ``data/hardware.csv`` and ``data/grid_carbon.csv``. The cost is that of one
+    run: the experiments before it, staff and storage are not included. Cottier et al. 2024
+    (arXiv:2405.21015) estimate the compute of the whole development as 1.2 to 4 times that of the
+    last run.
+
+    Examples
+    --------
+    >>> import bayescale as bs
+    >>> cost = bs.Cost("H100", mfu=0.4, price=2.0, power=1400, carbon="France")
+    >>> float(cost.of(1e24).data["hours"].median()) > 700_000
+    True
+    """
+
+    hardware: str = "H100"
+    mfu: object = None
+    price: object = None
+    power: object = None
+    carbon: object = None
+    peak: float = field(init=False)
+    sources: dict = field(init=False, repr=False)
+
+    def __post_init__(self):
+        found = accelerator(self.hardware)
+        sources = {"peak": found.source}
+        priors = {"mfu": _prior("mfu", self.mfu, MFU)}
+        sources["mfu"] = "published utilisation of large runs" if self.mfu is None else "given"
+        price = None if found.price is None else Positive(found.price, spread=found.price_spread)
+        priors["price"] = _prior("price", self.price, price)
+        sources["price"] = found.price_source if self.price is None else "given"
+        power = None
+        if found.tdp is not None:
+            power = Positive(found.tdp * OVERHEAD.median, spread=OVERHEAD.spread)
+        priors["power"] = _prior("power", self.power, power)
+        sources["power"] = "given"
+        if self.power is None and found.tdp is not None:
+            sources["power"] = f"{OVERHEAD.median:g} times {found.tdp:g} W ({found.source})"
+        carbon, default = self.carbon, None
+        if carbon is None or (isinstance(carbon, str) and not _is_number(carbon)):
+            intensity, sources["carbon"] = carbon_intensity(carbon or "world")
+            carbon, default = None, Positive(intensity, spread=CARBON_SPREAD)
+        else:
+            sources["carbon"] = "given"
+        priors["carbon"] = _prior("carbon", carbon, default)
+        made = dict(hardware=found.name, peak=found.peak, sources=sources, _priors=priors)
+        for name, value in made.items():
+            object.__setattr__(self, name, value)
+
+    def of(self, C, *, flop_factor: float = FLOP_PER_PARAMETER_TOKEN, random_seed: int = 0) -> Bill:
+        """What budgets of compute cost.
+
+        Parameters
+        ----------
+        C : float, str or array_like
+            Training FLOP, or budgets in any unit that `as_flops` reads.
+        flop_factor : float
+            FLOP per parameter and token by which C is counted (``runs.flop_factor``). Utilisation
+            is defined with 6, so that C is converted.
+        random_seed : int
+            Seed of the draws of utilisation, price, power and carbon intensity.
+
+        Returns
+        -------
+        Bill
+        """
+        C = as_flops(C, self, flop_factor=flop_factor)
+        rng = np.random.default_rng(settle_seed(random_seed))
+        draws = {name: _drawn(prior, rng) for name, prior in self._priors.items()}
+        counted = C * FLOP_PER_PARAMETER_TOKEN / flop_factor
+        hours = counted / (SECONDS * self.peak * draws["mfu"][:, None])
+        out = {"hours": hours}
+        if draws["price"] is not None:
+            out["dollars"] = hours * draws["price"][:, None]
+        if draws["power"] is not None:
+            out["kwh"] = hours * draws["power"][:, None] / 1000
+            out["kg_co2e"] = out["kwh"] * draws["carbon"][:, None]
+        dims = (*SAMPLE, "budget")
+        data = xr.Dataset({n: (dims, v[None]) for n, v in out.items()}, {"C": ("budget", C)})
+        return Bill(data, self)
+
+    def flops(self, amount, unit: str, *, flop_factor: float = FLOP_PER_PARAMETER_TOKEN):
+        """Draws of the training FLOP that an amount pays for.
+
+        Parameters
+        ----------
+        amount : float or array_like
+        unit : {"hours", "dollars", "kwh", "kg_co2e"}
+        flop_factor : float
+            As in `of`.
+
+        Returns
+        -------
+        numpy.ndarray
+            (draw, amount).
+
+        Raises
+        ------
+        BayescaleError
+            If a price or a power is needed and not known.
+        """
+        rng = np.random.default_rng(0)
+        draws = {name: _drawn(prior, rng) for name, prior in self._priors.items()}
+        per_hour = {
+            "hours": np.ones(DRAWS),
+            "dollars": draws["price"],
+            "kwh": None if draws["power"] is None else draws["power"] / 1000,
+        }
+        needed = {"dollars": "price", "kwh": "power", "kg_co2e": "power"}
+        if unit == "kg_co2e" and per_hour["kwh"] is not None:
+            per_hour[unit] = per_hour["kwh"] * draws["carbon"]
+        if per_hour.get(unit) is None:
+            name = needed[unit]
+            raise BayescaleError(
+                f"there is no published {name} of {self.hardware}: give {name}= to Cost"
+            )
+        hours = np.asarray(amount, float) / per_hour[unit][:, None]
+        factor = flop_factor / FLOP_PER_PARAMETER_TOKEN
+        return hours * SECONDS * self.peak * draws["mfu"][:, None] * factor
+
+    def assumptions(self) -> pd.DataFrame:
+        """The figures with their 90 % intervals, sources and dates.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Index ``figure``; columns ``median``, ``lower``, ``upper``, ``unit`` and ``source``.
+        """
+        units = {
+            "mfu": "share of the peak",
+            "price": "USD per hour",
+            "power": "W",
+            "carbon": "kg CO2e per kWh",
+        }
+        rows = {"peak": (self.peak,) * 3 + ("FLOP per second", self.sources["peak"])}
+        for name, prior in self._priors.items():
+            if prior is not None:
+                rows[name] = (prior.median, *prior.interval(0.9), units[name], self.sources[name])
+        columns = ["median", "lower", "upper", "unit", "source"]
+        return pd.DataFrame.from_dict(rows, "index", columns=columns).rename_axis("figure")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Bill:
+    """What budgets of compute cost, as draws.
+
+    Attributes
+    ----------
+    data : xarray.Dataset
+        Dims (chain, draw, budget): ``hours`` of one accelerator, ``dollars``, ``kwh`` and
+        ``kg_co2e``; without the last three if price or power is not known. Coordinate ``C`` (FLOP).
+    cost : Cost
+        The hardware and its figures.
+    """
+
+    data: xr.Dataset = field(repr=False)
+    cost: Cost
+
+    def summary(self, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
+        """One row for each budget: medians and intervals of the cost in each unit."""
+        columns = [table(self.data[n], n, ci_prob, ci_kind) for n in self.data.data_vars]
+        budgets = pd.DataFrame({"C": self.data["C"].to_numpy()})
+        return Summary(pd.concat([budgets, *columns], axis=1))
+
+    def to_dataframe(self, of: str = "draws", ci_prob: float | None = None) -> pd.DataFrame:
+        """A tidy table of the draws, or of medians and intervals by ``C`` and ``variable``."""
+        check_rows(of)
+        if of == "draws":
+            return self.data.to_dataframe().reset_index().drop(columns="budget")
+        prob, kind = defaults(ci_prob)
+        parts = []
+        for name in self.data.data_vars:
+            columns = table(self.data[name], "median", prob, kind)
+            columns.columns = ["median", "lower", "upper"]
+            parts.append(columns.assign(C=self.data["C"].to_numpy(), variable=name))
+        frame = pd.concat(parts, ignore_index=True).assign(ci_prob=prob, ci_kind=kind)
+        return frame[["C", "variable", "median", "lower", "upper", "ci_prob", "ci_kind"]]
+
+    def bottom_line(self, ci_prob: float | None = None) -> str:
+        """One sentence: what the largest budget costs, with intervals."""
+        prob, _ = defaults(ci_prob)
+        data = self.data.isel(budget=int(np.argmax(self.data["C"].to_numpy())))
+        parts = []
+        for name in data.data_vars:
+            low, high = (float(v) for v in interval(data[name], prob))
+            middle = float(data[name].median())
+            write = self._written
+            parts.append(f"{write(name, middle)} ({write(name, low)} to {write(name, high)})")
+        *before, last = parts
+        listed = f"{', '.join(before)} and {last}" if before else last
+        budget = format_flop(float(data["C"]))
+        return f"{budget} FLOP take {listed}, with {100 * prob:g} % intervals."
+
+    def _written(self, name: str, value: float) -> str:
+        if name == "hours":
+            return f"{format_count(value)} {self.cost.hardware} hours"
+        if name == "dollars":
+            return f"${format_count(value)}"
+        if name == "kwh":
+            scaled, unit = (value / 1e6, "GWh") if value >= 1e6 else (value / 1e3, "MWh")
+            return f"{scaled:.3g} {unit}" if value >= 1e3 else f"{value:.3g} kWh"
+        return f"{value / 1e3:.3g} t CO2e" if value >= 1e3 else f"{value:.3g} kg CO2e"
+
+    def __repr__(self) -> str:
+        assumed = self.cost.assumptions()
+        lines = [self.bottom_line(), f"<Cost of {self.data.sizes['budget']} budget(s)>"]
+        lines += [
+            f"  {row.Index}: {row.median:.4g} ({row.lower:.4g} to {row.upper:.4g}) {row.unit}; "
+            f"{row.source}"
+            for row in assumed.itertuples()
+        ]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return answer_html(self.bottom_line(), self.summary()._repr_html_(), ())
+
+
+def as_flops(
+    budget, cost: Cost | None = None, *, flop_factor: float = FLOP_PER_PARAMETER_TOKEN
+) -> np.ndarray:
+    """Read budgets in FLOP, accelerator hours, dollars, energy or carbon as training FLOP.
+
+    Parameters
+    ----------
+    budget : float, str or sequence of these
+        A number or ``"1e24"``, ``"1e24 FLOP"``, ``"3640 PF-days"``, ``"50k H100 hours"``,
+        ``"50k GPU-hours"``, ``"$2M"``, ``"30 GWh"``, ``"12 t CO2e"``.
+    cost : Cost, optional
+        The hardware, which every unit but FLOP needs. Hours of a named accelerator are read with
+        its default figures if `cost` is None.
+    flop_factor : float
+        FLOP per parameter and token by which the result is counted (``runs.flop_factor``).
+        Utilisation is defined with 6. A budget in FLOP is returned unchanged.
+
+    Returns
+    -------
+    numpy.ndarray
+        (budget,). Of a budget in another unit, the median under the uncertainty of the figures.
+
+    Raises
+    ------
+    LawError
+        If a budget cannot be read, or if it needs a cost that is not given.
+    BayescaleError
+        If a price or a power is needed and not published, or if the hardware differs.
+
+    Examples
+    --------
+    >>> as_flops("1e24 FLOP").tolist()
+    [1e+24]
+    >>> float(as_flops("1M H100 hours", Cost("H100", mfu=0.4))[0])
+    1.42...e+24
+    """
+    items = [budget] if isinstance(budget, str) or np.ndim(budget) == 0 else list(budget)
+    return as_counts([_as_flop(item, cost, flop_factor) for item in items], "the budget")
+
+
+def _as_flop(item, cost: Cost | None, flop_factor: float) -> float:
+    if not isinstance(item, str):
+        return item
+    text = item.strip()
+    if text.startswith("$"):
+        text = f"{text[1:]} $"
+    tried = {u: re.fullmatch(_NUMBER + p, text, re.IGNORECASE) for u, p in _BUDGETS.items()}
+    unit, match = next(((u, m) for u, m in tried.items() if m), ("", None))
+    if match is None:
+        raise LawError(
+            f"{item!r} is not a budget: write 1e24 FLOP, 50k H100 hours, $2M, 30 GWh or 12 t CO2e"
+        )
+    try:
+        amount = parse_count(match["number"] + match["suffix"])
+    except ValueError as error:
+        raise LawError(f"{item!r} is not a budget: {error}") from None
+    if unit == "flop":
+        return amount
+    if unit == "pf_days":
+        return amount * FLOP_PER_PF_DAY
+    named = (match.groupdict().get("hardware") or "").strip(" -")
+    cost = _cost_for(item, named, cost)
+    divisors = {"wh": 1e3, "kg_co2e_g": 1e3, "kg_co2e_t": 1e-3}
+    variable = {"wh": "kwh", "kg_co2e_g": "kg_co2e", "kg_co2e_t": "kg_co2e"}.get(unit, unit)
+    draws = cost.flops([amount / divisors.get(unit, 1.0)], variable, flop_factor=flop_factor)
+    return float(np.median(draws))
+
+
+def _cost_for(item: str, named: str, cost: Cost | None) -> Cost:
+    """The cost that a budget is read with."""
+    generic = named.lower() in ("", "gpu", "tpu", "chip", "accelerator")
+    if not generic and not is_accelerator(named):
+        accelerator(named)  # raises an error that lists the names
+    if cost is None:
+        if generic:
+            raise LawError(
+                f"{item!r} needs the hardware: give cost=bs.Cost('H100'), or a budget in FLOP"
+            )
+        return Cost(named)
+    if not generic and accelerator(named).name != cost.hardware:
+        raise BayescaleError(
+            f"{item!r} is in hours of {named}, but the cost is that of {cost.hardware}: give "
+            "one of them"
+        )
+    return cost
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _prior(name: str, value, default: Prior | None) -> Prior | None:
+    """A figure as a prior: a number is exact, a pair the bounds of a 90 % interval."""
+    if value is None:
+        return default
+    upper = 1.0 if name == "mfu" else np.inf
+    if isinstance(value, Prior):
+        return value
+    try:
+        numbers = np.atleast_1d(np.asarray(value, float))
+    except (TypeError, ValueError):
+        numbers = np.array([])
+    allowed = "between 0 and 1" if name == "mfu" else "positive"
+    if not (
+        numbers.size in (1, 2)
+        and (np.isfinite(numbers) & (numbers > 0) & (numbers < upper)).all()
+        and (np.diff(numbers) > 0).all()
+    ):
+        raise BayescaleError(
+            f"{name} is {value!r}: give a number that is {allowed}, or the lower and upper bound "
+            "of a 90 % interval"
+        )
+    if numbers.size == 1:
+        return Fixed(float(numbers[0]))
+    if name == "mfu":
+        odds = np.log(numbers / (1 - numbers))
+        middle = 1 / (1 + np.exp(-odds.mean()))
+        return Fraction(float(middle), spread=float(np.exp(np.ptp(odds) / 2 / BOUND)))
+    logs = np.log(numbers)
+    return Positive(float(np.exp(logs.mean())), spread=float(np.exp(np.ptp(logs) / 2 / BOUND)))
+
+
+def _drawn(prior: Prior | None, rng: np.random.Generator) -> np.ndarray | None:
+    """Draws of a figure; the same random numbers are used whether or not it is known."""
+    normal = rng.standard_normal(DRAWS)
+    return None if prior is None else from_link(prior.link, prior.centre + prior.width * normal)

@@ -1,0 +1,140 @@
+"""The commands speedup, cost, preregister, outcome and trajectory."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayescale as bs
+from bayescale.model import Check
+
+VALUES = dict(E=1.7, A=0.5, B=0.5, alpha=0.34, beta=0.34, sigma=0.01, nu=8.0)
+
+
+@pytest.fixture(scope="module")
+def saved(by_hand, openlm, tmp_path_factory):
+    """Fits in files: one with groups, two without."""
+    place = tmp_path_factory.mktemp("decisions")
+    rng = np.random.default_rng(0)
+    grouped = dict(VALUES)
+    for name in ("A", "B"):
+        grouped[f"{name}_dataset"] = np.array([0.5, 0.45, 0.55])
+        grouped[f"{name}_dataset_scale"] = 0.1
+    pool = {n: "complete" for n in VALUES if n not in ("A", "B")}
+    several = {"grouped.nc": by_hand(openlm, "chinchilla", scattered(grouped, rng),
+                                     groups="dataset", pool=pool, draws=200)}  # fmt: skip
+    for name, amplitude in (("c4", 0.5), ("web", 0.47)):
+        runs = openlm.query("dataset == 'c4'")
+        values = scattered({**VALUES, "A": amplitude, "B": amplitude}, rng)
+        several[f"{name}.nc"] = by_hand(runs, "chinchilla", values, draws=200)
+    for name, fit in several.items():
+        fit.__dict__["_check"] = Check((), None)
+        fit.save(place / name)
+    return place
+
+
+def scattered(values, rng):
+    """Draws with a little scatter, so that convergence can be computed."""
+    out = {}
+    for name, value in values.items():
+        shape = (2, 200, *np.shape(value))
+        out[name] = value * np.exp(0.003 * rng.standard_normal(shape))
+    return out
+
+
+def test_speedup_of_groups(run, saved, tmp_path):
+    words = ("--group", "redpajama", "--over", "c4", "--at", "1e20", "1e21", "--along", "20")
+    ended = run("speedup", saved / "grouped.nc", *words, "--csv", tmp_path / "out.csv")
+    assert ended.code == 0
+    assert ended.out.startswith("At 1e21 FLOP and 20 tokens per parameter, redpajama is better")
+    assert "Compute multiplier" in ended.out
+    assert "Probability of the lowest loss" in ended.out
+    assert pd.read_csv(tmp_path / "out.csv")["C"].tolist() == [1e20, 1e21]
+
+
+def test_speedup_as_json_is_that_of_the_package(run, saved):
+    words = ("--group", "redpajama", "--over", "c4", "--at", "1e20", "--along", "best", "--json")
+    ended = run("speedup", saved / "grouped.nc", *words)
+    found = json.loads(ended.out)
+    fit = bs.Fit.load(saved / "grouped.nc")
+    result = bs.speedup(fit, "redpajama", over="c4", at=1e20, along="best")
+    assert found["speedup"][0]["multiplier"] == pytest.approx(
+        float(result.data["multiplier"].median())
+    )
+    assert found["answer"].startswith("At 1e20 FLOP along each recipe's best split")
+    assert {row["group"] for row in found["best"]} == {"c4", "redpajama", "refinedweb"}
+
+
+def test_speedup_of_two_files(run, saved):
+    ended = run("speedup", saved / "web.nc", "--over-fit", saved / "c4.nc", "--loss", "2.6,2.5")
+    assert ended.code == 0
+    assert ended.out.startswith("For a loss of 2.5")
+
+
+def test_speedup_names_options_in_errors(refused, saved):
+    file = saved / "grouped.nc"
+    assert "--over LABEL or with --over-fit FILE" in refused("speedup", file, "--group", "c4")
+    message = refused("speedup", file, "--over", "c4")
+    assert "name it with --group (dataset: c4, redpajama, refinedweb)" in message
+    words = ("--group", "c4", "--over", "redpajama", "--at", "1e20", "--loss", "2.5")
+    assert "--at and --loss are both given" in refused("speedup", file, *words)
+
+
+def test_cost_converts_a_budget(run):
+    ended = run("cost", "$2M", "--price", "2", "--mfu", "0.4", "--carbon", "France")
+    assert ended.code == 0
+    assert "$2M ($2M to $2M)" in ended.out
+    assert "note: price: given" in ended.out
+    assert "Ember" in ended.out
+    found = json.loads(run("cost", "1e24", "--mfu", "0.3,0.5", "--json").out)
+    assert found["cost"][0]["C"] == 1e24
+    assert found["figures"]["mfu"]["upper"] == pytest.approx(0.5)
+
+
+def test_cost_names_options_in_errors(refused):
+    assert "give --price" in refused("cost", "$2M", "--hardware", "A100")
+    assert "there is no accelerator 'H101'" in refused("cost", "1e24", "--hardware", "H101")
+    assert "the bounds of a 90 % interval, as in 0.3,0.5" in refused("cost", "1e24", "--mfu", "40")
+    assert "there is no region 'Nowhere'" in refused("cost", "1e24", "--carbon", "Nowhere")
+    assert "is not a budget" in refused("cost", "two millions")
+
+
+def test_a_forecast_is_registered_and_scored(run, refused, saved, tmp_path):
+    out = tmp_path / "run.json"
+    words = ("--N", "1B,7B", "--D", "20B,140B", "--paired", "--out", out)
+    ended = run("preregister", saved / "c4.nc", *words)
+    assert ended.code == 0
+    content = json.loads(out.read_text())
+    assert f"the sha256 of the content is {content['sha256']}" in ended.out
+    assert f"registered: {out}" in ended.out
+    assert "a registered forecast is not replaced" in refused(
+        "preregister", saved / "c4.nc", *words
+    )
+    middle = [sorted(p["quantiles"])[499] for p in content["points"]]
+    scored = run("outcome", out, f"{middle[0]},{middle[1]}", "--fit", saved / "c4.nc")
+    assert scored.code == 0
+    assert scored.out.startswith("2 of 2 runs lie inside their 90 % interval")
+    table = tmp_path / "measured.csv"
+    pd.DataFrame({"N": [7e9, 1e9], "loss": middle[::-1]}).to_csv(table, index=False)
+    found = json.loads(run("outcome", out, table, "--json").out)
+    assert [row["inside"] for row in found["outcome"]] == ["50 %", "50 %"]
+    assert "as in 2.31,2.25, or a csv file" in refused("outcome", out, "2.5")
+    assert "is neither a list of losses" in refused("outcome", out, "nothing.csv")
+    out.write_text(out.read_text().replace("chinchilla", "kaplan"))
+    assert "was changed after it was written" in refused("outcome", out, "2.5,2.4")
+
+
+def test_a_trajectory(run, refused, saved):
+    words = ("--years", "2025,2027", "--flops", "1e22", "--growth", "3,5")
+    ended = run("trajectory", saved / "c4.nc", *words)
+    assert ended.code == 0
+    assert ended.out.startswith("In 2027 a run of ")
+    assert "Assumptions, with 90 % intervals" in ended.out
+    assert "note: growth: given" in ended.out
+    found = json.loads(run("trajectory", saved / "c4.nc", *words, "--json").out)
+    assert [row["year"] for row in found["trajectory"]] == [2025, 2027]
+    message = refused("trajectory", saved / "c4.nc", "--growth", "5,3")
+    assert "the bounds of a 90 % interval, as in 0.3,0.5" in message
