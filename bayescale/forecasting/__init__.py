@@ -1,6 +1,7 @@
 """Forecasts of new runs, averages of laws, and allocation of budgets between N and D."""
 
-from bayescale.forecasting.allocation import Allocation, allocate, best_split
+from bayescale.forecasting.allocation import allocate, best_split
+from bayescale.forecasting.allocation_results import Allocation
 from bayescale.forecasting.averaging import (
     Average,
     named,
