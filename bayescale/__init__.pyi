@@ -50,6 +50,18 @@ from .data import (
 from .data import (
     local_exponent as local_exponent,
 )
+from .decisions import (
+    DesignScore as DesignScore,
+)
+from .decisions import (
+    Suggestion as Suggestion,
+)
+from .decisions import (
+    design as design,
+)
+from .decisions import (
+    suggest as suggest,
+)
 from .errors import (
     ConvergenceWarning as ConvergenceWarning,
 )

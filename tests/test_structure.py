@@ -50,11 +50,12 @@ FOLDERS = {
                    "wording", "rollout_results", "rollouts",
                    "comparison", "claims", "decisive_run", "verdicts",
                    "hypothesis_comparison", "sbc"),
+    "decisions": ("beliefs", "suggestions", "designs"),
     "plots": ("style", "runs", "fits", "forecasts", "rollouts", "coverage", "sbc", "exponents",
               "tasks", "surfaces", "emergence"),
-    "reporting": ("tables", "answers", "held_out", "sections", "page"),
-    "cli": ("options", "console", "fits", "evaluation", "tasks", "examples", "documents",
-            "command"),
+    "reporting": ("tables", "decision_tables", "answers", "held_out", "sections", "page"),
+    "cli": ("options", "console", "fits", "allocations", "suggestions", "evaluation", "tasks",
+            "examples", "documents", "command"),
 }  # fmt: skip
 ORDER = tuple(FOLDERS)
 #: Files of the package itself, which any folder may import.

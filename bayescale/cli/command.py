@@ -11,7 +11,15 @@ from typing import Annotated
 
 import typer
 
-from bayescale.cli import documents, evaluation, examples, fits, tasks
+from bayescale.cli import (
+    allocations,
+    documents,
+    evaluation,
+    examples,
+    fits,
+    suggestions,
+    tasks,
+)
 from bayescale.cli.options import joined
 from bayescale.errors import BayescaleError, ConvergenceWarning, ExtrapolationWarning, RunsWarning
 
@@ -20,7 +28,9 @@ COMMANDS = (
     fits.report,
     fits.fit,
     fits.forecast,
-    fits.allocate,
+    allocations.allocate,
+    suggestions.suggest,
+    suggestions.design,
     evaluation.rollout,
     evaluation.hypotheses,
     tasks.breaks,

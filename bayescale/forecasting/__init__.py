@@ -8,10 +8,15 @@ from bayescale.forecasting.averaging import (
     other_runs,
     warn_if_any_failed,
 )
-from bayescale.forecasting.cautions import FAR, main_reason
+from bayescale.forecasting.cautions import FAR, doubts, main_reason
 from bayescale.forecasting.forecasts import Forecast, forecast
 from bayescale.forecasting.law_draws import DRIFTS
-from bayescale.forecasting.members import ahead_of, beyond_largest, losses_by_law
+from bayescale.forecasting.members import (
+    ahead_of,
+    beyond_largest,
+    draw_losses,
+    losses_by_law,
+)
 from bayescale.forecasting.mixing import mix, shares, stacking
 from bayescale.forecasting.points import complete_counts, read_points
 from bayescale.forecasting.predictive_draws import PredictiveDraws
@@ -32,6 +37,8 @@ __all__ = [
     "best_split",
     "beyond_largest",
     "complete_counts",
+    "doubts",
+    "draw_losses",
     "forecast",
     "load_posterior",
     "losses_by_law",

@@ -40,6 +40,8 @@ def test_help_names_every_command_and_loads_nothing_heavy():
         "fit",
         "forecast",
         "allocate",
+        "suggest",
+        "design",
         "rollout",
         "hypotheses",
         "breaks",
