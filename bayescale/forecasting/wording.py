@@ -131,11 +131,11 @@ def probabilities_in_words(data: xr.Dataset, index: int) -> str:
     ]
     if not others:
         return ""
-    listed = [
-        f"with {100 * float(data['probability'][i]):g} % {format_flop(float(data['C'][i]))} FLOP"
+    listed = " and ".join(
+        f"{format_flop(float(data['C'][i]))} FLOP for {100 * float(data['probability'][i]):g} %"
         for i in others
-    ]
-    return f" The budget would be {', '.join(listed)}."
+    )
+    return f" It takes {listed}."
 
 
 def _price(data: xr.Dataset, given: Mapping[str, object]) -> str:
