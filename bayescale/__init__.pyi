@@ -57,6 +57,9 @@ from .decisions import (
     Cost as Cost,
 )
 from .decisions import (
+    DesignScore as DesignScore,
+)
+from .decisions import (
     Outcome as Outcome,
 )
 from .decisions import (
@@ -66,10 +69,16 @@ from .decisions import (
     Speedup as Speedup,
 )
 from .decisions import (
+    Suggestion as Suggestion,
+)
+from .decisions import (
     Trajectory as Trajectory,
 )
 from .decisions import (
     as_flops as as_flops,
+)
+from .decisions import (
+    design as design,
 )
 from .decisions import (
     outcome as outcome,
@@ -79,6 +88,9 @@ from .decisions import (
 )
 from .decisions import (
     speedup as speedup,
+)
+from .decisions import (
+    suggest as suggest,
 )
 from .decisions import (
     trajectory as trajectory,

@@ -11,7 +11,16 @@ from typing import Annotated
 
 import typer
 
-from bayescale.cli import decisions, documents, evaluation, examples, fits, tasks
+from bayescale.cli import (
+    allocations,
+    decisions,
+    documents,
+    evaluation,
+    examples,
+    fits,
+    suggestions,
+    tasks,
+)
 from bayescale.cli.options import joined
 from bayescale.errors import BayescaleError, ConvergenceWarning, ExtrapolationWarning, RunsWarning
 
@@ -20,9 +29,11 @@ COMMANDS = (
     fits.report,
     fits.fit,
     fits.forecast,
-    fits.allocate,
+    allocations.allocate,
     decisions.speedup,
     decisions.cost,
+    suggestions.suggest,
+    suggestions.design,
     decisions.preregister,
     decisions.outcome,
     decisions.trajectory,

@@ -1,4 +1,4 @@
-"""The commands report, fit, forecast and allocate."""
+"""The commands report, fit and forecast."""
 
 from __future__ import annotations
 
@@ -235,49 +235,6 @@ def forecast(
         [shown],
         {"forecast": frame.to_dict("records")},
         seed=fitted.random_seed if seed is None else seed,
-        as_json=as_json,
-        headline=result.bottom_line(ci_prob),
-        fits=[fitted],
-        cautions=result.cautions(ci_prob)[1:],
-        files=files,
-        strict=strict,
-    )
-
-
-def allocate(
-    fit: FitFile,
-    flops: Annotated[str, typer.Option(help="budgets in FLOP, comma-separated: 1e22,1e24")],
-    group: Group = None,
-    csv: Csv = None,
-    plot: Plot = None,
-    ci_prob: CiProb = None,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-    strict: Strict = False,
-) -> None:
-    """Split training budgets between parameters and tokens."""
-    budgets = options.counts(flops, "--flops")
-    options.picture(plot)
-    console.progress(quiet, as_json)
-    from bayescale.forecasting import allocate as split
-    from bayescale.forecasting import load_posterior
-    from bayescale.reporting import allocation_curve, save_picture, tables
-
-    fitted = load_posterior(fit)
-    label = options.group_label(group, fitted.groups)
-    result = split(fitted, budgets, group=label)
-    frame = result.summary(ci_prob)
-    files = console.saved(csv, frame)
-    if plot is not None:
-        from bayescale.plots import plot_allocation
-
-        curve = allocation_curve(fitted, budgets, label)
-        save_picture(plot_allocation(curve, ci_prob=ci_prob), plot)
-        files["plot"] = plot
-    console.finish(
-        tables.allocations([result], ci_prob),
-        {"allocation": frame.to_dict("records")},
-        seed=fitted.random_seed,
         as_json=as_json,
         headline=result.bottom_line(ci_prob),
         fits=[fitted],

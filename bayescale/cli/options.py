@@ -83,7 +83,20 @@ QUANTITIES = ("N", "D", "C", "loss", "loss_sd", "loss_lower", "loss_upper", "ser
 
 
 #: Options whose values may be separated by spaces too: ``--flops 1e22 1e24``.
-LISTS = ("--flops", "--N", "--D", "--above", "--at", "--loss", "--years")
+LISTS = (
+    "--flops",
+    "--N",
+    "--D",
+    "--above",
+    "--at",
+    "--loss",
+    "--years",
+    "--target-loss",
+    "--models",
+    "--target-N",
+    "--target-D",
+    "--target-flops",
+)
 
 
 def joined(words: Sequence[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """Forecasts of new runs, averages of laws, and allocation of budgets between N and D."""
 
-from bayescale.forecasting.allocation import Allocation, allocate, best_split
+from bayescale.forecasting.allocation import allocate, best_split
+from bayescale.forecasting.allocation_results import Allocation
 from bayescale.forecasting.averaging import (
     Average,
     named,
@@ -8,7 +9,7 @@ from bayescale.forecasting.averaging import (
     percent,
     warn_if_any_failed,
 )
-from bayescale.forecasting.cautions import FAR, main_reason
+from bayescale.forecasting.cautions import FAR, doubts, main_reason
 from bayescale.forecasting.forecasts import Forecast, forecast
 from bayescale.forecasting.law_draws import DRIFTS
 from bayescale.forecasting.members import (
@@ -37,6 +38,7 @@ __all__ = [
     "best_split",
     "beyond_largest",
     "complete_counts",
+    "doubts",
     "draw_losses",
     "forecast",
     "load_posterior",

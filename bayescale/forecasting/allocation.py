@@ -1,204 +1,78 @@
-"""Compute-optimal splits of a budget between N and D."""
+"""Compute-optimal splits of a budget between N and D, and the budget for a target loss."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from numbers import Real
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
+from bayescale.errors import LawError
+from bayescale.forecasting.allocation_results import UNIQUE, Allocation
 from bayescale.forecasting.averaging import Average
-from bayescale.forecasting.cautions import distances, doubts, main_reason, warn_of_distance
-from bayescale.forecasting.law_draws import LawDraws, law_draws, mixed, search
-from bayescale.forecasting.predictive_draws import tidy
-from bayescale.forecasting.wording import (
-    answer_html,
-    group_labels_in_words,
-    interval_in_words,
-)
-from bayescale.intervals import SAMPLE, Summary, defaults, interval, table
-from bayescale.model import NEW, Fit, settle_groups
-from bayescale.units import as_counts, format_count, format_flop
+from bayescale.forecasting.cautions import warn_of_distance
+from bayescale.forecasting.choices import LARGEST_PRICE, Choice, best_bet
+from bayescale.forecasting.law_draws import LawDraws, law_draws, mixed
+from bayescale.forecasting.targets import HIGHEST, PROBABILITIES, budgets, compute_needed
+from bayescale.forecasting.wording import group_in_words
+from bayescale.intervals import SAMPLE
+from bayescale.model import Fit, settle_groups
+from bayescale.units import as_counts
 
-#: Variables in the summary of an allocation.
-SHOWN = ("loss_new_run", "N", "D", "tokens_per_param", "loss", "a", "b")
+#: Training tokens that cost as much as serving one token: a forward pass is a third of a training
+#: step.
+SERVED_AS_TRAINED = 1 / 3
 
 
-@dataclass(frozen=True, eq=False)
-class Allocation:
-    """The posterior of the compute-optimal split of one or more budgets.
-
-    Attributes
-    ----------
-    data : xarray.Dataset
-        With dims (chain, draw, budget), the optimum in each draw: ``N`` (parameters), ``D``
-        (tokens), ``tokens_per_param``, ``loss`` (at the optimum, of the law with the drift beyond
-        the runs, in the unit of the runs), and the exponents ``a`` and ``b`` of N* ~ C^a and
-        D* ~ C^b. Also ``loss_decision``, the expected loss of the decision in each draw, and
-        ``loss_new_run``, the measured loss of a run trained as decided, which `forecast` gives for
-        the same budgets. With dims (budget,): ``N_decision`` and ``D_decision``, the split that
-        minimises the posterior expected loss. Coordinate of ``budget``: ``C`` (FLOP).
-    law : str
-        The law that was fitted, or the laws that were averaged.
-    group : str
-        A phrase that names the group, for headings; empty for a new group.
-    fit : Fit or Average
-        The posterior from which the splits are computed.
-    labels : dict of str to str
-        The label of the group in each group column.
-    """
-
-    data: xr.Dataset = field(repr=False)
-    law: str
-    group: str
-    fit: Fit | Average = field(repr=False)
-    labels: dict = field(default_factory=dict, repr=False)
-
-    def summary(self, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
-        """One row for each budget: the decision, then medians and intervals of the optimum.
-
-        Parameters
-        ----------
-        ci_prob : float, optional
-            Probability of the intervals.
-        ci_kind : {"eti", "hdi"}, optional
-            Kind of the intervals; by default ArviZ's ``stats.ci_kind``.
-
-        Returns
-        -------
-        pandas.DataFrame
-            ``C``, ``N_decision``, ``D_decision``; ``expected_regret``, the expected difference
-            between the loss of the decision and the loss of the true optimum, under the fitted law
-            or the average of laws, in the unit of the loss; then median and interval of
-            ``loss_new_run``, the loss of a run trained as decided, and of each quantity of the
-            optimum.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If the fit failed its check.
-        """
-        self.fit.warn_if_failed()
-        data = self.data
-        regret = (data["loss_decision"] - data["loss"]).mean(SAMPLE)
-        parts = [
-            pd.DataFrame(
-                {
-                    "C": data["C"].to_numpy(),
-                    "N_decision": data["N_decision"].to_numpy(),
-                    "D_decision": data["D_decision"].to_numpy(),
-                    "expected_regret": regret.to_numpy(),
-                }
-            )
-        ]
-        for name in SHOWN:
-            parts.append(table(data[name], name, ci_prob, ci_kind))
-        return Summary(pd.concat(parts, axis=1))
-
-    def to_dataframe(self, of: str = "draws", ci_prob: float | None = None) -> pd.DataFrame:
-        """A tidy table of the draws, or of medians and intervals.
-
-        Parameters
-        ----------
-        of : {"draws", "summary"}
-            One row for each draw and budget, or one row for each variable and budget.
-        ci_prob : float, optional
-            Probability of the intervals; 0.9 by default.
-
-        Returns
-        -------
-        pandas.DataFrame
-            For ``"draws"``: ``chain``, ``draw``, ``C`` and a column for each variable. For
-            ``"summary"``: ``C``, ``variable``, ``median``, ``lower``, ``upper``, ``ci_prob`` and
-            ``ci_kind``. Numbers are not rounded.
-        """
-        return tidy(self.data, SHOWN, ("budget",), of, ci_prob)
-
-    def bottom_line(self, ci_prob: float | None = None) -> str:
-        """What to train with the largest budget, what it reaches, and the main reason for doubt.
-
-        Parameters
-        ----------
-        ci_prob : float, optional
-            Probability of the intervals; 0.9 by default.
-
-        Returns
-        -------
-        str
-            Two sentences. The loss is that of a new run, as `bayescale.forecast` gives it.
-        """
-        data = self.data.isel(budget=int(np.argmax(self.data["C"].to_numpy())))
-        prob, _ = defaults(ci_prob)
-        low, high = (format_count(float(v)) for v in interval(data["N"], prob))
-        N, D = float(data["N_decision"]), float(data["D_decision"])
-        answer = (
-            f"With {format_flop(float(data['C']))} FLOP{group_labels_in_words(self.labels)}, train "
-            f"{format_count(N)} parameters on {format_count(D)} tokens (optimal N {low} to {high}, "
-            f"{100 * prob:g} %): a run would reach a loss of "
-            f"{interval_in_words(data['loss_new_run'], prob)}."
-        )
-        return f"{answer} {main_reason(self.cautions(prob))}"
-
-    def cautions(self, ci_prob: float | None = None) -> tuple[str, ...]:
-        """Reasons to doubt the split of the largest budget, the most serious first.
-
-        Parameters
-        ----------
-        ci_prob : float, optional
-            Probability of the interval with which differences between the laws are compared; 0.9 by
-            default.
-
-        Returns
-        -------
-        tuple of str
-            As those of a forecast. Empty if there are none.
-        """
-        index = int(np.argmax(self.data["C"].to_numpy()))
-        low, high = interval(np.log(self.data["loss_decision"].isel(budget=index)), ci_prob)
-        columns = {c: self.data[f"{c}_decision"].to_numpy() for c in "ND"}
-        columns["C"] = self.data["C"].to_numpy()
-        largest = float(self.fit.runs.table["C"].max())
-        average = isinstance(self.fit, Average)
-        return doubts(
-            self.fit.used if average else {self.fit.law.name: self.fit},
-            self.fit.weights if average else {self.fit.law.name: 1.0},
-            {c: float(v[index]) for c, v in columns.items()},
-            None if NEW in self.labels.values() else self.labels,
-            float(high - low),
-            distances(self.fit, columns, beyond=False),
-            float(columns["C"][index]) / largest,
-        )
-
-    def _repr_html_(self) -> str:
-        return answer_html(self.bottom_line(), self.summary()._repr_html_(), self.cautions()[1:])
-
-    def __repr__(self) -> str:
-        average = isinstance(self.fit, Average) and len(self.fit.used) > 1
-        under = "the average" if average else "the law"
-        lines = [self.bottom_line()]
-        lines += [f"<Allocation by {self.law}{self.group}, {self.data.sizes['budget']} budget(s)>"]
-        for row in self.summary().itertuples():
-            low, high = row[row._fields.index("N") + 1], row[row._fields.index("N") + 2]
-            lines.append(
-                f"  {format_flop(row.C)} FLOP: train {format_count(row.N_decision)} on "
-                f"{format_count(row.D_decision)} tokens (N* {format_count(low)} to "
-                f"{format_count(high)}), loss {row.loss_new_run:.3f}, a = {row.a:.2f}, expected "
-                f"regret {row.expected_regret:.2g} under {under}"
-            )
-        return "\n".join(lines)
-
-
-def allocate(fit: Fit | Average, C, *, group=None, drift: str = "auto") -> Allocation:
-    """Split a training budget between parameters and tokens.
+def allocate(
+    fit: Fit | Average,
+    C=None,
+    *,
+    loss=None,
+    probability=None,
+    N=None,
+    D=None,
+    smaller: float | None = None,
+    models=None,
+    serve=None,
+    serve_price: float = 1.0,
+    unique=None,
+    group=None,
+    drift: str = "auto",
+) -> Allocation:
+    """Split a budget between parameters and tokens, or find the budget for a target loss.
 
     Parameters
     ----------
     fit : Fit or Average
         The posterior of a law in N and D, or of several.
-    C : float, str or array_like
-        Budgets in FLOP (``1e24``), counted as those of the fitted runs.
+    C : float, str or array_like, optional
+        Budgets in FLOP (``1e24``), counted as those of the fitted runs. With `serve`, budgets of
+        training and serving together.
+    loss : float or array_like, optional
+        Target losses, in the unit of the runs. Without `C`, the budgets are those with which a new
+        run reaches each target with each `probability`. With `C`, there is one target for all
+        budgets or one for each, and the summary gives the probability of reaching it.
+    probability : float or array_like, optional
+        Probabilities of reaching the targets; 0.5, 0.8 and 0.95 by default.
+    N, D : float, str or array_like, optional
+        A given number of parameters or of tokens: one, or one for each budget. The budget
+        determines the other.
+    smaller : float, optional
+        Train a model that is this many times smaller than that of the lowest expected loss, on more
+        tokens. The summary has the price: ``expected_regret`` in loss, ``compute_price`` in
+        compute.
+    models : float, str or array_like, optional
+        The numbers of parameters that can be trained. The best of them is chosen.
+    serve : float or str, optional
+        Tokens that the model will serve. Serving a token costs a third of training on one: 2 N FLOP
+        where training costs 6 N D (Sardana et al. 2024, arXiv:2401.00448).
+    serve_price : float
+        The price of a FLOP of serving relative to that of training.
+    unique : float or str, optional
+        The number of unique tokens, if data are limited. The laws need a column of unique tokens
+        (``unique_tokens`` or ``U``).
     group : str or mapping, optional
         One fitted group. None stands for a new group, whose parameters are drawn from the
         population.
@@ -214,55 +88,81 @@ def allocate(fit: Fit | Average, C, *, group=None, drift: str = "auto") -> Alloc
     Raises
     ------
     LawError
-        If a law is not a function of N and D, or has no interior optimum.
+        If a law is not a function of N and D, or has no interior optimum; if arguments exclude each
+        other; or if a target is not reached with any of the probabilities.
     FitError
         If a group is unknown, or if several are given.
 
     Warns
     -----
     ExtrapolationWarning
-        If a budget is beyond 100 times the compute of the largest fitted run, or more than 100
-        times below that of the smallest, or if the recommended N is below the smallest fitted one.
+        If a run has more than 100 times the compute of the largest fitted run, or 100 times less
+        than the smallest, or if the recommended N is below the smallest fitted one.
 
     Notes
     -----
     The optimum of each draw is computed in closed form if the law has one (Hoffmann et al. 2022,
-    arXiv:2203.15556, section 3.3), and by a numerical search otherwise. The *decision* minimises
-    the loss averaged over the posterior. If the posterior is wide, it differs from the optimum at
-    the posterior median of the parameters. The drift beyond the runs is that of `forecast`, of
-    which ``loss_decision`` is the ``mean``; it is taken to be equal for all splits of a budget.
+    arXiv:2203.15556, section 3.3), and by a numerical search otherwise and with a serving demand.
+    The *decision* minimises the loss averaged over the posterior. If the posterior is wide, it
+    differs from the optimum at the posterior median of the parameters. The drift beyond the runs is
+    that of `forecast`, of which ``loss_decision`` is the ``mean``; it is taken to be equal for all
+    splits of a budget. The compute for a target is that of the decision, and a target is reached if
+    the measured loss of a new run, with its noise, is at most the target.
 
     Examples
     --------
     >>> import bayescale as bs
     >>> runs = bs.Runs.example("openlm").query("dataset == 'c4'")
-    >>> best = bs.allocate(bs.fit(runs, random_seed=1), C=1e22)
+    >>> fit = bs.fit(runs, random_seed=1)
+    >>> best = bs.allocate(fit, C=1e22)
     >>> bool(1e9 < best.data["N_decision"][0] < 1e11)
     True
+    >>> served = bs.allocate(fit, C=1e22, serve="1T")
+    >>> bool(served.data["N_decision"][0] < best.data["N_decision"][0])
+    True
     """
-    laws = law_draws(fit, group, drift)
-    C = xr.DataArray(as_counts(C, "C"), dims="budget")
-    best = [law.optimum(C) for law in laws]
-    N = _decision(laws, C, [b["N"] for b in best])
-    D = C / (fit.runs.flop_factor * N)
-    parts = []
-    for law, optimum in zip(laws, best, strict=True):
-        drawn = law.drawn(N, D)
-        drift = drawn["mean"] / law.loss(N, D)
-        parts.append(
-            optimum.assign(
-                loss=optimum["loss"] * drift,
-                loss_decision=drawn["mean"],
-                loss_new_run=drawn["loss"],
-            )
-        )
-    data = mixed(laws, parts)
-    warn_of_distance(fit, {"N": N.to_numpy(), "D": D.to_numpy(), "C": C.to_numpy()}, stacklevel=2)
-    data = data.assign(N_decision=N, D_decision=D)
-    data = data.assign_coords(C=C).transpose("chain", "draw", "budget")
+    given = _given(
+        fit, N=N, D=D, smaller=smaller, models=models, serve=serve, serve_price=serve_price,
+        unique=unique,
+    )  # fmt: skip
+    laws = _laws(fit, group, drift, given)
+    choice = Choice(
+        **{k: np.atleast_1d(given[k]) for k in ("N", "D", "models") if k in given},
+        smaller=given.get("smaller"),
+    )
+    coords, needed, unreached = {}, None, ()
+    if loss is None and C is None:
+        raise LawError("C is not given: give budgets C= in FLOP, or target losses loss=")
+    if loss is None or C is not None:
+        if probability is not None:
+            raise LawError("probability= is for target losses without budgets: leave out C=")
+        budget = as_counts(C, "C")
+    if loss is not None:
+        targets = as_counts(loss, "loss")
+        if C is None:
+            p = _probabilities(probability)
+            needed = compute_needed(laws, choice, targets)
+            budget, rows, unreached = _budgets(needed, targets, p)
+            needed = needed.isel(budget=rows[0])
+            coords = {"target": ("budget", targets[rows[0]]), "probability": ("budget", p[rows[1]])}
+        else:
+            targets = _one_for_each(targets, budget, "loss")
+            needed = compute_needed(laws, choice, targets)
+            coords = {"target": ("budget", targets)}
+    for name in ("N", "D"):
+        if name in given:
+            _one_for_each(given[name], budget, name)
+    data = _split(laws, choice, budget, given)
+    if needed is not None:
+        data = data.assign(compute_needed=needed)
+    data = data.assign_coords(C=("budget", budget), **coords)
+    data = data.transpose("chain", "draw", "budget")
+    N, D = (data[f"{c}_decision"].to_numpy() for c in "ND")
+    place = {"N": N, "D": D, "C": laws[0].spending.flop_factor * N * D}
+    warn_of_distance(fit, place, stacklevel=2)
     settled = settle_groups(laws[0].fit.plan, group, 1)
     labels = {g: str(label) for g, label in settled.items()}
-    return Allocation(data, fit.law.name, group_in_words(group), fit, labels)
+    return Allocation(data, fit.law.name, group_in_words(group), fit, labels, given, unreached)
 
 
 def best_split(fit: Fit | Average, C: np.ndarray, group=None) -> tuple[np.ndarray, np.ndarray]:
@@ -281,35 +181,125 @@ def best_split(fit: Fit | Average, C: np.ndarray, group=None) -> tuple[np.ndarra
     tuple of numpy.ndarray
         N (parameters) and D (tokens), dims (budget,).
     """
-    laws = law_draws(fit, group)
-    C = xr.DataArray(C, dims="budget")
-    N = _decision(laws, C, [law.best_N(C) for law in laws])
-    return N.to_numpy(), (C / (fit.runs.flop_factor * N)).to_numpy()
+    N = best_bet(law_draws(fit, group), np.asarray(C, float))
+    return N, C / (fit.runs.flop_factor * N)
 
 
-def group_in_words(group: object) -> str:
-    """A phrase that names the group, for headings; empty without a group."""
-    if group is None:
-        return ""
-    return f" for {', '.join(map(str, group.values())) if isinstance(group, dict) else group}"
+def _split(
+    laws: Sequence[LawDraws], choice: Choice, C: np.ndarray, given: Mapping[str, object]
+) -> xr.Dataset:
+    """The optimum in each draw and the decision; dims (chain, draw, budget)."""
+    N, D = choice.decide(laws, C)
+    parts = []
+    for law in laws:
+        best_N = law.best_N(C)
+        best_D = law.spending.tokens(C, best_N)
+        best, a = law.loss(best_N, best_D), law.elasticity(C, best_N)
+        drawn = law.drawn(N, D).transpose("chain", "draw", "budget")
+        mean, measured = (drawn[v].to_numpy().reshape(best.shape) for v in ("mean", "loss"))
+        variables = dict(
+            N=best_N,
+            D=best_D,
+            tokens_per_param=best_D / best_N,
+            loss=best * (mean / law.loss(N, D)),
+            a=a,
+            b=1 - a,
+            loss_decision=mean,
+            loss_new_run=measured,
+        )
+        if not choice.is_free:
+            variables["compute_price"] = choice.price(law, C, N, D, best)
+        if choice.models is not None:
+            reached = [law.loss_on_budget(C, n) for n in choice.models]
+            variables["model_is_best"] = choice.models[np.argmin(reached, axis=0)]
+        if "unique" in given:
+            variables["epochs"] = best_D / given["unique"]
+        parts.append(law.as_arrays(**variables))
+    data = mixed(laws, parts).assign(N_decision=("budget", N), D_decision=("budget", D))
+    if not choice.is_free:
+        data["compute_price"].attrs["largest"] = LARGEST_PRICE
+    return data
 
 
-def _decision(
-    laws: Sequence[LawDraws], C: xr.DataArray, best: Sequence[xr.DataArray]
-) -> xr.DataArray:
-    """The N that minimises the loss expected over draws and laws; dims (budget,)."""
+def _given(fit: Fit | Average, **arguments) -> dict[str, object]:
+    """What is given besides budgets, checked; counts as numbers."""
+    given = {k: v for k, v in arguments.items() if v is not None}
+    price = given.pop("serve_price")
+    if len(several := [k for k in ("N", "D", "smaller", "models") if k in given]) > 1:
+        raise LawError(
+            f"{' and '.join(f'{k}=' for k in several)} exclude each other: give one of them"
+        )
+    for name in ("N", "D", "models"):
+        if name in given:
+            given[name] = as_counts(given[name], name)
+    if "models" in given:
+        given["models"] = np.unique(given["models"])
+    for name in ("serve", "unique"):
+        if name in given:
+            values = as_counts(given[name], name)
+            if len(values) > 1:
+                raise LawError(f"{name} has {len(values)} values: give one")
+            given[name] = float(values[0])
+    for name, value in (("smaller", given.get("smaller", 1.0)), ("serve_price", price)):
+        if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < np.inf:
+            raise LawError(f"{name} is {value!r}: give a positive number")
+    if price != 1.0:
+        if "serve" not in given:
+            raise LawError("serve_price= is the price of serving: give serve= in tokens too")
+        given["serve_price"] = float(price)
+    return given
 
-    thinned, budgets = [law.thinned() for law in laws], C.to_numpy()
 
-    def expected(log_N):
-        N = np.exp(log_N)
-        return sum(law.weight * law.loss_on_budget(budgets, N).mean(axis=0) for law in thinned)
+def _laws(fit: Fit | Average, group, drift: str, given: Mapping[str, object]) -> list[LawDraws]:
+    """The laws of the fit, with the costs and the columns that are given."""
+    columns = {}
+    if "unique" in given:
+        names = [c for c in fit.law.columns if c in UNIQUE]
+        if not names:
+            raise LawError(
+                f"law {fit.law.name!r} has the columns {', '.join(fit.law.columns)}: limited data "
+                f"need a law with a column of unique tokens ({' or '.join(UNIQUE)})"
+            )
+        columns = {names[0]: given["unique"]}
+    served = given.get("serve", 0.0) * given.get("serve_price", 1.0) * SERVED_AS_TRAINED
+    return law_draws(fit, group, drift, served, columns)
 
-    low = np.log(np.min([N.min(SAMPLE).to_numpy() for N in best], axis=0))
-    high = np.log(np.max([N.max(SAMPLE).to_numpy() for N in best], axis=0))
-    # The minimum lies between the smallest and the largest optimum of the draws. The margin keeps
-    # it away from the bounds.
-    margin = 0.1 + 0.1 * (high - low)
-    law_names = " and ".join(f"law {law.fit.law.name!r}" for law in laws)
-    log_N = search(expected, low - margin, high + margin, law_names)
-    return xr.DataArray(np.exp(log_N), dims=C.dims)
+
+def _probabilities(probability) -> np.ndarray:
+    """Probabilities of reaching a target, in increasing order."""
+    try:
+        p = np.unique(np.asarray(PROBABILITIES if probability is None else probability, float))
+    except (ValueError, TypeError):
+        p = np.array([np.nan])
+    if not ((p > 0) & (p < 1)).all() or p.size == 0:
+        raise LawError(f"probability is {probability!r}: give numbers between 0 and 1")
+    return p
+
+
+def _one_for_each(values: np.ndarray, C: np.ndarray, name: str) -> np.ndarray:
+    """One value for each budget."""
+    if len(values) not in (1, len(C)):
+        raise LawError(
+            f"{name} has {len(values)} values for {len(C)} budgets: give one value or equally many"
+        )
+    return np.broadcast_to(values, C.shape)
+
+
+def _budgets(
+    needed: xr.DataArray, targets: np.ndarray, p: np.ndarray
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray], tuple[str, ...]]:
+    """The budgets that reach the targets, the index of target and probability of each, and
+    sentences about targets that are not reached."""
+    C = budgets(needed, p)
+    reached = np.isfinite(needed).mean(SAMPLE).to_numpy()
+    sentences = tuple(
+        f"No budget up to {HIGHEST:.0e} times the compute of the largest run reaches a loss of "
+        f"{target:g} with a probability of {100 * p[~np.isfinite(row)].min():g} %: the largest "
+        f"probability is {100 * share:.0f} %."
+        for target, row, share in zip(targets, C, reached, strict=True)
+        if not np.isfinite(row).all()
+    )
+    rows = np.nonzero(np.isfinite(C))
+    if not len(rows[0]):
+        raise LawError([s.rstrip(".") for s in sentences])
+    return C[rows], rows, sentences

@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.errors import FitError, unknown
-from bayescale.forecasting.allocation import best_split, group_in_words
+from bayescale.forecasting.allocation import best_split
 from bayescale.forecasting.averaging import Average
 from bayescale.forecasting.cautions import (
     distances,
@@ -23,7 +23,7 @@ from bayescale.forecasting.law_draws import DRIFTS
 from bayescale.forecasting.members import draw_losses
 from bayescale.forecasting.points import check_flop, complete_counts, read_points
 from bayescale.forecasting.predictive_draws import PredictiveDraws
-from bayescale.forecasting.wording import answer_of_run
+from bayescale.forecasting.wording import answer_of_run, group_in_words
 from bayescale.intervals import SAMPLE, interval
 from bayescale.model import (
     NEW,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import xarray as xr
@@ -13,114 +12,191 @@ from bayescale.errors import FitError, LawError, unknown
 from bayescale.forecasting.averaging import Average
 from bayescale.forecasting.members import ahead_of
 from bayescale.forecasting.mixing import mix
+from bayescale.forecasting.searches import refine, search
 from bayescale.intervals import SAMPLE
 from bayescale.model import Fit, parameters, predict, settle_groups
 from bayescale.priors import Positive
 
-#: Grid points of the search for the best split, and golden-section steps that refine it.
-GRID, REFINE = 48, 36
-#: Draws over which the expected loss of a decision is averaged.
-DECISION_DRAWS = 1000
+#: Draws over which the expected loss of a decision is averaged, and over which a first
+#: approximation of it is found.
+DECISION_DRAWS, FEW_DRAWS = 1000, 100
 #: Step in log C of the central difference for the exponent a.
 ELASTICITY_STEP = 0.05
 #: Values of ``drift=`` in forecasts and allocations.
 DRIFTS = ("auto", "off")
 
 
+@dataclass(frozen=True)
+class Spending:
+    """What a model of N parameters costs: training on D tokens, and serving.
+
+    Attributes
+    ----------
+    flop_factor : float
+        FLOP per parameter and token of training, C / (N D).
+    served : float
+        The number of training tokens that cost as much as serving does.
+    """
+
+    flop_factor: float
+    served: float = 0.0
+
+    def cost(self, N, D):
+        """FLOP of training and serving; those of serving are counted at their price."""
+        return self.flop_factor * N * (D + self.served)
+
+    def tokens(self, C, N):
+        """The D for which the cost is C; at least one token."""
+        return np.maximum(C / (self.flop_factor * N) - self.served, 1.0)
+
+    def parameters(self, C, D):
+        """The N for which the cost is C."""
+        return C / (self.flop_factor * (D + self.served))
+
+
 @dataclass(frozen=True, eq=False)
 class LawDraws:
-    """The law of a fit for one group in all draws. Arguments and results are in raw units."""
+    """The law of a fit for one group in all draws.
+
+    Arguments and results are numpy arrays in raw units. Arguments have the dims (budget,) or
+    (sample, budget), results (sample, budget); the samples are the draws of all chains, one chain
+    after the other. Numpy is several times faster than xarray here, where the loss is evaluated
+    hundreds of times.
+
+    Attributes
+    ----------
+    fit : Fit
+    values : dict of str to numpy.ndarray
+        Parameters of the law, dims (sample, 1).
+    group : object
+        As in `bayescale.allocate`.
+    ahead : Positive or None
+        Prior of the size of the drift beyond the runs.
+    spending : Spending
+    columns : dict of str to float
+        Columns of the law other than N and D, which are the same for all splits.
+    weight : float
+        Weight of the law in an average.
+    """
 
     fit: Fit
-    values: dict[str, xr.DataArray]
+    values: dict[str, np.ndarray]
     group: object
     ahead: Positive | None
+    spending: Spending
+    columns: Mapping[str, float] = field(default_factory=dict)
     weight: float = 1.0
 
-    def thinned(self) -> LawDraws:
-        """The same law in at most `DECISION_DRAWS` evenly spaced draws, as numpy arrays.
+    def thinned(self, number: int = DECISION_DRAWS) -> LawDraws:
+        """The same law in about `number` evenly spaced draws, or in all if there are fewer."""
+        step = max(1, len(next(iter(self.values.values()))) // number)
+        return replace(self, values={n: v[::step] for n, v in self.values.items()})
 
-        Their dims are (sample, 1), to broadcast with arrays of budgets. Numpy is several times
-        faster than xarray here, where the loss is evaluated hundreds of times.
+    def loss(self, N: np.ndarray, D: np.ndarray) -> np.ndarray:
+        """The loss of the law."""
+        return self.fit.law({**self.columns, "N": N, "D": D}, self.fit.plan.scales, self.values)
+
+    def drawn(self, N: np.ndarray, D: np.ndarray) -> xr.Dataset:
+        """Draws of new runs at N and D, as a forecast has them; dims (chain, draw, budget).
+
+        Parameters
+        ----------
+        N, D : numpy.ndarray
+            Dims (budget,).
         """
-        chains, draws = (self.fit.posterior.sizes[d] for d in SAMPLE)
-        spaced = dict(draw=slice(None, None, max(1, chains * draws // DECISION_DRAWS)))
-        arrays = {n: v.transpose(*SAMPLE).isel(spaced).to_numpy() for n, v in self.values.items()}
-        return replace(self, values={n: v.reshape(-1, 1) for n, v in arrays.items()})
-
-    @cached_property
-    def flop_factor(self) -> float:
-        return self.fit.runs.flop_factor
-
-    def loss(self, N: xr.DataArray, D: xr.DataArray) -> xr.DataArray:
-        """The loss of the law; dims (chain, draw) and those of N and D."""
-        return self.fit.law(dict(N=N, D=D), self.fit.plan.scales, self.values)
-
-    def drawn(self, N: xr.DataArray, D: xr.DataArray) -> xr.Dataset:
-        """``mean`` and ``loss`` of new runs at N and D, as a forecast has them."""
-        (dim,) = N.dims
+        columns = {c: np.full(len(N), v) for c, v in self.columns.items()}
         drawn = predict(
             self.fit.posterior,
             self.fit.plan,
-            dict(N=N.to_numpy(), D=D.to_numpy()),
+            {**columns, "N": N, "D": D},
             settle_groups(self.fit.plan, self.group, N.size),
             np.random.default_rng(self.fit.random_seed),
             ahead=self.ahead,
         )
-        return drawn[["mean", "loss"]].rename(point=dim)
+        return drawn.rename(point="budget")
 
-    def drift(self, N: xr.DataArray, D: xr.DataArray) -> xr.DataArray:
-        """The ratio of the expected loss, with drift, to the loss of the law at N and D."""
-        return self.drawn(N, D)["mean"] / self.loss(N, D)
-
-    def loss_on_budget(self, C: xr.DataArray, N: xr.DataArray) -> xr.DataArray:
+    def loss_on_budget(self, C: np.ndarray, N: np.ndarray) -> np.ndarray:
         """The loss of the law at N and at the D for which the cost is the budget."""
-        return self.loss(N, C / (self.flop_factor * N))
+        return self.loss(N, self.spending.tokens(C, N))
 
-    def best_N(self, C: xr.DataArray) -> xr.DataArray:
+    def best_N(self, C: np.ndarray) -> np.ndarray:
         """The N that minimises the loss for each budget in each draw."""
-        law, scales, product = self.fit.law, self.fit.plan.scales, C / self.flop_factor
-        if law.optimum is not None:
-            return law.optimum(product / (scales["N"] * scales["D"]), **self.values) * scales["N"]
-        dims = [*(d for d in C.dims if d not in SAMPLE), *SAMPLE]
-
-        def array(v: xr.DataArray) -> np.ndarray:
-            return v.expand_dims([d for d in dims if d not in v.dims]).transpose(*dims).to_numpy()
-
-        # Arrays of numpy, as in `thinned`. Dims that a variable does not have get length one.
-        of_draws = replace(self, values={n: array(v) for n, v in self.values.items()})
-        budget, upper = array(C), np.log(array(product))
+        law, scales = self.fit.law, self.fit.plan.scales
+        shape = (len(next(iter(self.values.values()))), np.shape(C)[-1])
+        if law.optimum is not None and not self.spending.served:
+            product = C / (self.spending.flop_factor * scales["N"] * scales["D"])
+            return np.broadcast_to(law.optimum(product, **self.values) * scales["N"], shape)
+        # The largest N leaves one token to train on.
+        high = np.broadcast_to(np.log(self.spending.parameters(C, 1.0)), shape)
         with np.errstate(all="ignore"):
             log_N = search(
-                lambda log_N: of_draws.loss_on_budget(budget, np.exp(log_N)),
-                np.zeros_like(upper),
-                upper,
+                lambda log_N: self.loss_on_budget(C, np.exp(log_N)),
+                np.zeros(shape),
+                high,
                 f"law {law.name!r}",
             )
-        every = (C * next(iter(self.values.values()))).transpose(*dims)
-        return every.copy(data=np.exp(log_N))
+        return np.exp(log_N)
 
-    def optimum(self, C: xr.DataArray) -> xr.Dataset:
-        """The best split of each budget in each draw; dims (chain, draw, budget)."""
-        N = self.best_N(C)
-        D = C / (self.flop_factor * N)
-        up, down = (self.best_N(C * np.exp(s * ELASTICITY_STEP)) for s in (1, -1))
-        a = np.log(up / down) / (2 * ELASTICITY_STEP)
-        return xr.Dataset(
-            dict(N=N, D=D, tokens_per_param=D / N, loss=self.loss(N, D), a=a, b=1 - a)
-        )
+    def elasticity(self, C: np.ndarray, N: np.ndarray) -> np.ndarray:
+        """The local exponent of the optimal N in C, given the optimum `N`."""
+        ends = []
+        for sign in (1, -1):
+            budget = C * np.exp(sign * ELASTICITY_STEP)
+            if self.fit.law.optimum is not None and not self.spending.served:
+                ends.append(np.log(self.best_N(budget)))
+                continue
+            start = np.log(N)
+            with np.errstate(all="ignore"):
+                ends.append(
+                    refine(
+                        lambda log_N, C=budget: self.loss_on_budget(C, np.exp(log_N)),
+                        start,
+                        start - 1.0,
+                        start + 1.0,
+                    )
+                )
+        return (ends[0] - ends[1]) / (2 * ELASTICITY_STEP)
+
+    def as_arrays(self, **variables: np.ndarray) -> xr.Dataset:
+        """Variables with the dims (sample, budget) as a dataset with (chain, draw, budget)."""
+        posterior = self.fit.posterior
+        shape = tuple(posterior.sizes[d] for d in SAMPLE)
+        coords = {c: posterior.coords[c] for c in SAMPLE if c in posterior.coords}
+        arrays = {
+            name: ((*SAMPLE, "budget"), v.reshape(*shape, v.shape[-1]))
+            for name, v in variables.items()
+        }
+        return xr.Dataset(arrays, coords=coords)
 
 
-def law_draws(fit: Fit | Average, group, drift: str = "auto") -> list[LawDraws]:
-    """The law of the fit, or of each fit of an average with positive weight."""
+def law_draws(
+    fit: Fit | Average,
+    group,
+    drift: str = "auto",
+    served: float = 0.0,
+    columns: Mapping[str, float] | None = None,
+) -> list[LawDraws]:
+    """The law of the fit, or of each fit of an average with positive weight.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    group, drift
+        As in `bayescale.allocate`.
+    served : float
+        As in `Spending`.
+    columns : mapping of str to float, optional
+        Columns of the laws other than N and D.
+    """
+    columns = columns or {}
     fits, weights = [fit], [1.0]
     if not isinstance(fit, Fit):
         fits, weights = list(fit.used.values()), [fit.weights[name] for name in fit.used]
     if problems := [
         f"law {f.law.name!r} has the columns {', '.join(f.law.columns)}: only a law in N "
-        "and D can split a budget"
+        f"and D{' and ' + ', '.join(columns) if columns else ''} can split a budget"
         for f in fits
-        if not f.law.allocates
+        if set(f.law.columns) != {"N", "D", *columns}
     ]:
         raise LawError(problems)
     if drift not in DRIFTS:
@@ -128,14 +204,20 @@ def law_draws(fit: Fit | Average, group, drift: str = "auto") -> list[LawDraws]:
     is_average = len(fits) > 1
     return [
         LawDraws(
-            f, _values(f, group), group, None if drift == "off" else ahead_of(f, is_average), w
+            f,
+            _values(f, group),
+            group,
+            None if drift == "off" else ahead_of(f, is_average),
+            Spending(f.runs.flop_factor, served),
+            columns,
+            weight,
         )
-        for f, w in zip(fits, weights, strict=True)
+        for f, weight in zip(fits, weights, strict=True)
     ]
 
 
-def _values(fit: Fit, group: object) -> dict[str, xr.DataArray]:
-    """Parameters of the law for one group; dims (chain, draw).
+def _values(fit: Fit, group: object) -> dict[str, np.ndarray]:
+    """Parameters of the law for one group; dims (sample, 1).
 
     Draws of a new group use the seed of the fit.
     """
@@ -145,42 +227,20 @@ def _values(fit: Fit, group: object) -> dict[str, xr.DataArray]:
         raise FitError(
             f"{', '.join(several)}: budgets are split for one group at a time: give one label"
         )
-    return parameters(fit.posterior, fit.plan, settled, rng, fit.law.parameters)
-
-
-def search(objective, low: np.ndarray, high: np.ndarray, law_names: str) -> np.ndarray:
-    """Minimise elementwise between bounds, on a grid and then by golden-section search.
-
-    A minimum at either bound raises a `LawError` that names the laws `law_names`.
-    """
-    best = value = None
-    step = (high - low) / (GRID - 1)
-    for i in range(GRID):
-        point = low + i * step
-        point, found = np.broadcast_arrays(point, objective(point))
-        if value is None:
-            best, value = point, found
-        else:
-            better = found < value
-            best, value = np.where(better, point, best), np.where(better, found, value)
-    corner = (best <= low + step / 2) | (best >= high - step / 2)
-    if corner.any():
-        raise LawError(
-            f"under {law_names} the best split of this budget lies at a corner (all in "
-            "N, or all in D): there is no interior optimum"
-        )
-    low, high = best - step, best + step
-    golden = (np.sqrt(5) - 1) / 2
-    for _ in range(REFINE):
-        width = golden * (high - low)
-        left, right = high - width, low + width
-        lower = objective(left) < objective(right)
-        low, high = np.where(lower, low, left), np.where(lower, right, high)
-    return (low + high) / 2
+    values = parameters(fit.posterior, fit.plan, settled, rng, fit.law.parameters)
+    sizes = tuple(fit.posterior.sizes[d] for d in SAMPLE)
+    arrays = {}
+    for name, value in values.items():
+        dims = [d for d in SAMPLE if d in value.dims]
+        array = value.transpose(*dims).to_numpy() if dims else value.to_numpy()
+        arrays[name] = np.broadcast_to(array, sizes).reshape(-1, 1)
+    return arrays
 
 
 def mixed(laws: Sequence[LawDraws], datasets: Sequence[xr.Dataset]) -> xr.Dataset:
     """Draws of all laws, mixed in proportion to their weights."""
+    if len(laws) == 1:
+        return datasets[0]
     names = [str(i) for i in range(len(laws))]
     weights = dict(zip(names, (law.weight for law in laws), strict=True))
     return mix(dict(zip(names, datasets, strict=True)), weights)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -130,28 +130,24 @@ def regret(fit: Fit | Average, N, D, C=None, *, group=None, drift: str = "auto")
             f"N and D cost up to {format_flop(cost.max())} FLOP, more than the budget C "
             f"of {format_flop(budget.max())}: lower N or D, or raise C"
         )
-    N, D, budget = (xr.DataArray(v, dims="point") for v in (N, D, budget))
-    data = mixed(laws, [_waste(law, N, D, budget) for law in laws])
-    data = data.transpose("chain", "draw", "point").assign_coords(N=N, D=D, C=budget)
+    parts = [_waste(law, N, D, budget).rename(budget="point") for law in laws]
+    data = mixed(laws, parts).transpose("chain", "draw", "point")
+    data = data.assign_coords(N=("point", N), D=("point", D), C=("point", budget))
     return Regret(data, fit)
 
 
-def _waste(law: LawDraws, N: xr.DataArray, D: xr.DataArray, budget: xr.DataArray) -> xr.Dataset:
-    """Excess loss and wasted share relative to the best split; dims (chain, draw, point)."""
+def _waste(law: LawDraws, N: np.ndarray, D: np.ndarray, budget: np.ndarray) -> xr.Dataset:
+    """Excess loss and wasted share relative to the best split; dims (chain, draw, budget)."""
 
-    # Without coordinates, which xarray would align in every operation of the loop below.
-    bare = replace(law, values={n: v.drop_vars(v.coords) for n, v in law.values.items()})
+    def best(compute: np.ndarray) -> np.ndarray:
+        return law.loss_on_budget(compute, law.best_N(compute))
 
-    def best(compute: xr.DataArray) -> xr.DataArray:
-        return bare.loss_on_budget(compute, bare.best_N(compute))
-
-    reached = bare.loss(N, D)
+    reached = law.loss(N, D)
     excess = reached - best(budget)
-    drift = law.drift(N, D)
-    low, high = xr.zeros_like(excess) - np.log(LARGEST_WASTE), xr.zeros_like(excess)
+    mean = law.drawn(N, D)["mean"].transpose(*SAMPLE, "budget").to_numpy().reshape(excess.shape)
+    low, high = np.full(excess.shape, -np.log(LARGEST_WASTE)), np.zeros(excess.shape)
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         enough = best(budget * np.exp(middle)) <= reached
-        low, high = xr.where(enough, low, middle), xr.where(enough, middle, high)
-    wasted = (-np.expm1(high)).assign_coords(drift.coords)
-    return xr.Dataset(dict(excess_loss=excess * drift, wasted_share=wasted))
+        low, high = np.where(enough, low, middle), np.where(enough, middle, high)
+    return law.as_arrays(excess_loss=excess * (mean / reached), wasted_share=-np.expm1(high))

@@ -59,14 +59,14 @@ def predict(
     columns = {c: xr.DataArray(np.asarray(place[c], float), dims="point") for c in plan.law.columns}
     values = parameters(posterior, plan, groups, rng)
     point = xr.DataArray(np.zeros(size), dims="point")
-    law = np.log(plan.law(columns, plan.scales, values))
     shape = (posterior.sizes["chain"], posterior.sizes["draw"], size)
+    log_law = _log_law(plan, values, columns, shape)
+    law = xr.DataArray(log_law.reshape(shape), dims=(*SAMPLE, "point"))
 
     def flat(value):
         value = xr.broadcast(value, law, point)[0].transpose(*SAMPLE, "point")
         return value.to_numpy().reshape(-1, size)
 
-    log_law = flat(law)
     scale = flat(noise_scale(plan, values, law, float(np.median(plan.log_loss_sd))))
     nu = flat(values["nu"]) if "nu" in values else np.full_like(scale, np.inf)
     log_scale = sum(np.log(v.to_numpy()) for v in columns.values())
@@ -105,6 +105,22 @@ def predict(
     return xr.Dataset({k: (dims, v.reshape(shape)) for k, v in out.items()}, coords=coords)
 
 
+def _log_law(plan: Design, values, columns, shape: tuple[int, int, int]) -> np.ndarray:
+    """The log loss of the law; (draw, point).
+
+    The law is evaluated on numpy arrays, which is several times faster than on xarray objects.
+    """
+
+    def array(value):
+        missing = [d for d in (*SAMPLE, "point") if d not in value.dims]
+        value = value.expand_dims(missing).transpose(*SAMPLE, "point").to_numpy()
+        return np.broadcast_to(value, (*shape[:2], value.shape[2])).reshape(-1, value.shape[2])
+
+    arrays = {name: array(values[name]) for name in plan.law.parameters}
+    law = plan.law({c: v.to_numpy() for c, v in columns.items()}, plan.scales, arrays)
+    return np.broadcast_to(np.log(law), (shape[0] * shape[1], shape[2]))
+
+
 def _cells(plan: Design, groups: Mapping[str, object], size: int) -> np.ndarray:
     """Index of the cell of each point; indices of new cells follow those of the plan."""
     labels = [np.broadcast_to(np.asarray(groups[g], object), size) for g in plan.groups]
@@ -138,10 +154,9 @@ def _beyond(posterior, plan, values, log_law, columns, log_scale, cell, ahead, r
     distance = np.maximum(log_scale - edge, 0.0)
     if not distance.any():
         return np.zeros_like(log_law)
-    factor = xr.DataArray(np.exp(-distance / len(columns)), dims="point")
-    at_edge = np.log(plan.law({c: v * factor for c, v in columns.items()}, plan.scales, values))
-    at_edge = at_edge.broadcast_like(xr.DataArray(np.zeros(len(distance)), dims="point"))
-    at_edge = at_edge.transpose(*SAMPLE, "point").to_numpy().reshape(log_law.shape)
+    factor = np.exp(-distance / len(columns))
+    shape = (posterior.sizes["chain"], posterior.sizes["draw"], len(distance))
+    at_edge = _log_law(plan, values, {c: v * factor for c, v in columns.items()}, shape)
     mean = np.zeros_like(log_law)
     for i in np.unique(cell):
         distances = distance[cell == i]

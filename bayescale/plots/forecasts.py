@@ -218,6 +218,8 @@ def plot_allocation(
         )
         style.shade_far(ax, largest)
     panels[0].legend(loc="upper left", fontsize=9.5)
+    if models:
+        panels[0].figure.draw_without_rendering()
     for ax, column in zip(panels, "ND", strict=True):
         labels = [(m.name, m.C, getattr(m, column)) for m in models]
         style.place_labels(ax, labels, colour(1))

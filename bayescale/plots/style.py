@@ -247,7 +247,7 @@ def place_labels(ax: Axes, labels: Sequence[tuple[str, float, float]], colour: s
     """Label points, without collisions and inside the axes.
 
     A label for which there is no free place is left out. Limits and scales of the axes must be set
-    before.
+    before, and the figure laid out (``figure.draw_without_rendering()``).
 
     Parameters
     ----------
@@ -260,7 +260,6 @@ def place_labels(ax: Axes, labels: Sequence[tuple[str, float, float]], colour: s
 
     if not labels:
         return
-    ax.figure.canvas.draw()
     renderer, inside = ax.figure.canvas.get_renderer(), ax.get_window_extent()
     pixel = ax.figure.dpi / 72
     points = ax.transData.transform([(x, y) for _, x, y in labels])

@@ -1,6 +1,6 @@
 """Results as tables of text, and as an HTML page."""
 
-from bayescale.reporting import tables
+from bayescale.reporting import decision_tables, tables
 from bayescale.reporting.answers import allocation_curve, findings
 from bayescale.reporting.held_out import held_out_half
 from bayescale.reporting.page import report
@@ -10,6 +10,7 @@ from bayescale.reporting.tables import Table
 __all__ = [
     "Table",
     "allocation_curve",
+    "decision_tables",
     "findings",
     "held_out_half",
     "report",

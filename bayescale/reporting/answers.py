@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -141,12 +141,24 @@ def findings(
     )
 
 
-def allocation_curve(fit: Fit | Average, budgets: Sequence[float], group) -> Allocation:
-    """The allocation over a range of budgets, for plots: from the median run to the largest."""
+def allocation_curve(
+    fit: Fit | Average,
+    budgets: Sequence[float],
+    group,
+    given: Mapping[str, object] | None = None,
+) -> Allocation:
+    """The allocation over a range of budgets, for plots: from the median run to the largest.
+
+    With a serving demand, or with given N or models, the curve begins at a tenth of the smallest
+    budget.
+    """
+    given = dict(given or {})
     low = float(fit.runs.table["C"].median())
+    if {"serve", "N", "models"} & set(given):
+        low = min(budgets) / 10
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExtrapolationWarning)
-        return allocate(fit, grid(low, max(*budgets, 10 * low), 30), group=group)
+        return allocate(fit, grid(low, max(*budgets, 10 * low), 30), group=group, **given)
 
 
 def main_group(fit: Fit | Average) -> dict[str, str] | None:

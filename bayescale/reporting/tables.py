@@ -174,6 +174,7 @@ def allocations(results: list[Allocation], ci_prob: float | None = None) -> list
     prob, kind = defaults(ci_prob)
     fit = results[0].fit
     grouped = bool(fit.groups)
+    with_targets = "target" in results[0].data.coords
     under = "the average" if isinstance(fit, Average) and len(fit.used) > 1 else "the law"
     train, optimum = [], []
     for result in results:
@@ -181,12 +182,15 @@ def allocations(results: list[Allocation], ci_prob: float | None = None) -> list
         first = (label,) if grouped else ()
         for _, row in pd.DataFrame(result.summary(prob, kind)).iterrows():
             budget = (*first, format_flop(row["C"]))
+            aim = (f"{row['target']:g}", f"{row['p_reach']:.2f}") if with_targets else ()
+            per_parameter = f"{row['D_decision'] / row['N_decision']:.3g}"
             train.append(
                 (
+                    *aim,
                     *budget,
                     format_count(row["N_decision"]),
                     format_count(row["D_decision"]),
-                    f"{row['D_decision'] / row['N_decision']:.3g}",
+                    *(() if with_targets else (per_parameter,)),
                     _interval(row, "loss_new_run"),
                     f"{row['expected_regret']:.4f}",
                 )
@@ -205,11 +209,12 @@ def allocations(results: list[Allocation], ci_prob: float | None = None) -> list
         Table(
             f"Allocation: {interval}",
             (
+                *(("target", "P(reach)") if with_targets else ()),
                 *groups,
                 "C",
                 "train N",
                 "on D tokens",
-                "tokens per N",
+                *(() if with_targets else ("tokens per N",)),
                 "loss of a new run",
                 "expected regret",
             ),

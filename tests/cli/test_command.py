@@ -42,6 +42,8 @@ def test_help_names_every_command_and_loads_nothing_heavy():
         "allocate",
         "speedup",
         "cost",
+        "suggest",
+        "design",
         "preregister",
         "outcome",
         "trajectory",

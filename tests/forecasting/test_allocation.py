@@ -12,7 +12,7 @@ import xarray as xr
 
 import bayescale as bs
 from bayescale import laws
-from bayescale.forecasting.law_draws import GRID, REFINE, search
+from bayescale.forecasting.searches import MOVED, refine, search
 
 NOISE = {"sigma": 0.01, "nu": 5.0}
 KAPLAN = {"A": 2.4, "B": 2.6, "alpha_N": 0.08, "alpha_D": 0.1, **NOISE}
@@ -361,19 +361,27 @@ def test_what_is_no_count_is_refused_by_name(published, count):
 
 def test_the_search_finds_minima_anywhere_between_the_bounds():
     """Also in the first and last cell next to those that count as a corner."""
-    middle = xr.DataArray(np.linspace(0.03, 0.97, 101), dims="draw")
-    low, high = xr.zeros_like(middle), xr.zeros_like(middle) + 1.0
-    found = search(lambda x: np.cosh(x - middle), low, high, "a test")
-    # Golden sections compare values, so a minimum is found to the root of their precision.
-    assert float(abs(found - middle).max()) < 3e-7
+    middle = np.linspace(0.03, 0.97, 101)
+    found = search(lambda x: np.cosh(x - middle), 0 * middle, 0 * middle + 1, "a test")
+    assert np.abs(found - middle).max() < 1e-8
 
 
-def test_the_search_refines_its_grid():
-    """A kink: its place is found to the last step of the golden sections."""
-    middle = xr.DataArray(np.linspace(2.2, 7.7, 50), dims="draw")
-    found = search(lambda x: abs(x - middle), middle * 0, middle * 0 + 10, "a test")
-    width = 2 * 10 / (GRID - 1) * ((np.sqrt(5) - 1) / 2) ** REFINE
-    assert float(abs(found - middle).max()) <= width
+def test_the_search_finds_a_kink():
+    """Where there is no curvature, intervals are halved."""
+    middle = np.linspace(2.2, 7.7, 50)
+    found = search(lambda x: abs(x - middle), 0 * middle, 0 * middle + 10, "a test")
+    assert np.abs(found - middle).max() <= MOVED
+
+
+def test_a_search_that_starts_off_the_minimum_stays_between_its_bounds():
+    """Newton's step from the flat side of an asymmetric function would leave the interval."""
+    middle = np.array([0.0, 3.0])
+
+    def objective(x):
+        return np.exp(-4 * (x - middle)) + 4 * (x - middle)
+
+    found = refine(objective, middle + 2.9, middle - 3, middle + 3)
+    assert np.abs(found - middle).max() < 1e-6
 
 
 # -- drift -------------------------------------------------------------------------------------

@@ -1,0 +1,176 @@
+"""The commands suggest and design."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bayescale.cli import console, options
+from bayescale.cli.options import AsJson, CiProb, Csv, FitFile, Group, Quiet, Seed, Strict
+from bayescale.errors import BayescaleError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Table = Annotated[
+    Path | None,
+    typer.Option("--runs", help="csv file with one row per run, in place of --N and --D"),
+]
+Parameters = Annotated[
+    str | None, typer.Option("--N", help="parameters: 100M,1B; each is combined with each D")
+]
+Tokens = Annotated[str | None, typer.Option("--D", help="tokens: 2B,20B")]
+TargetN = Annotated[str | None, typer.Option("--target-N", help="parameters of the target run")]
+TargetD = Annotated[str | None, typer.Option("--target-D", help="tokens of the target run")]
+TargetFlops = Annotated[
+    str | None,
+    typer.Option("--target-flops", help="FLOP of the target run, at the optimal N and D"),
+]
+
+
+def suggest(
+    fit: FitFile,
+    runs: Table = None,
+    N: Parameters = None,
+    D: Tokens = None,
+    target_N: TargetN = None,
+    target_D: TargetD = None,
+    target_flops: TargetFlops = None,
+    budget: Annotated[
+        str | None, typer.Option(help="largest cost of all runs, in FLOP or as in --cost")
+    ] = None,
+    number: Annotated[int | None, typer.Option(help="largest number of runs")] = None,
+    cost: Annotated[str, typer.Option(help="column of costs in --runs")] = "cost",
+    group: Group = None,
+    csv: Csv = None,
+    seed: Seed = None,
+    ci_prob: CiProb = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    strict: Strict = False,
+) -> None:
+    """Choose the runs to train next, for a forecast at a target."""
+    candidates = _runs(runs, N, D)
+    (limit,) = options.counts(budget, "--budget") or [None]
+    console.progress(quiet, as_json)
+    from bayescale.decisions import suggest as choose
+    from bayescale.forecasting import load_posterior
+    from bayescale.reporting import decision_tables
+
+    fitted = load_posterior(fit)
+    label = options.group_label(group, fitted.groups)
+    result = choose(
+        fitted,
+        candidates,
+        target=_target(fitted, label, target_N, target_D, target_flops),
+        budget=limit,
+        number=number,
+        cost=cost,
+        group=label,
+        random_seed=seed,
+    )
+    frame = result.summary(ci_prob)
+    console.finish(
+        [decision_tables.suggestions(result, ci_prob)],
+        {"suggestion": json.loads(frame.to_json(orient="records"))},
+        seed=result.random_seed,
+        as_json=as_json,
+        headline=result.bottom_line(ci_prob),
+        fits=[fitted],
+        cautions=result.cautions(ci_prob)[1:],
+        files=console.saved(csv, frame),
+        strict=strict,
+    )
+
+
+def design(
+    fit: FitFile,
+    runs: Table = None,
+    N: Parameters = None,
+    D: Tokens = None,
+    target_N: TargetN = None,
+    target_D: TargetD = None,
+    target_flops: TargetFlops = None,
+    simulations: Annotated[int, typer.Option(help="number of simulated plans")] = 20,
+    group: Group = None,
+    csv: Csv = None,
+    seed: Seed = None,
+    ci_prob: CiProb = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    strict: Strict = False,
+) -> None:
+    """Score a plan of runs by simulation: bias, coverage and width of its answer."""
+    plan = _runs(runs, N, D)
+    progressbar = console.progress(quiet, as_json)
+    from bayescale.decisions import design as score
+    from bayescale.forecasting import load_posterior
+    from bayescale.reporting import decision_tables
+
+    fitted = load_posterior(fit)
+    label = options.group_label(group, fitted.groups)
+    result = score(
+        fitted,
+        plan,
+        target=_target(fitted, label, target_N, target_D, target_flops),
+        simulations=simulations,
+        group=label,
+        ci_prob=ci_prob,
+        random_seed=seed,
+        progressbar=progressbar,
+    )
+    frame = result.summary()
+    console.finish(
+        [decision_tables.design_scores(result)],
+        {"design": json.loads(frame.to_json(orient="records"))},
+        seed=result.random_seed,
+        as_json=as_json,
+        headline=result.bottom_line(),
+        fits=[fitted],
+        cautions=result.cautions(),
+        files=console.saved(csv, frame),
+        strict=strict,
+    )
+
+
+def _runs(table: Path | None, N: str | None, D: str | None) -> pd.DataFrame | dict[str, Any]:
+    """The runs in a file, or all combinations of N and D."""
+    given = {"N": options.counts(N, "--N"), "D": options.counts(D, "--D")}
+    given = {name: values for name, values in given.items() if values}
+    if table is None:
+        if not given:
+            raise BayescaleError("give runs with --N and --D, or a csv file with --runs")
+        return given
+    if given:
+        raise BayescaleError("runs are given twice: by --runs, and by --N or --D")
+    import pandas as pd
+
+    try:
+        return pd.read_csv(table)
+    except (OSError, ValueError) as error:
+        raise BayescaleError(f"{table} cannot be read: {error}", where="--runs") from None
+
+
+def _target(
+    fitted, group, N: str | None, D: str | None, flops: str | None
+) -> pd.DataFrame | dict[str, Any]:
+    """The runs whose loss is in question."""
+    given = {
+        "N": options.counts(N, "--target-N"),
+        "D": options.counts(D, "--target-D"),
+        "C": options.counts(flops, "--target-flops"),
+    }
+    given = {name: values for name, values in given.items() if values}
+    if not given:
+        raise BayescaleError("give the run in question with --target-N and --target-D")
+    if set(given) == {"C"} and fitted.law.allocates:
+        from bayescale.forecasting import best_split
+
+        N_of, D_of = best_split(fitted, given["C"], group)
+        import pandas as pd
+
+        return pd.DataFrame({"N": N_of, "D": D_of})
+    return given

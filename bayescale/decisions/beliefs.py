@@ -1,0 +1,180 @@
+"""What is believed before further runs: a fit, an average, or the prior of a law."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayescale import laws
+from bayescale.data import Runs
+from bayescale.errors import FitError
+from bayescale.forecasting import Allocation, Average, Forecast, complete_counts, draw_losses
+from bayescale.intervals import SAMPLE
+from bayescale.laws import Law
+from bayescale.model import Fit, draw_prior, labels_in_points, settle_groups
+from bayescale.model import design as specify
+from bayescale.units import as_counts
+
+#: Draws from the prior of a law, per chain, and chains.
+PRIOR_DRAWS, PRIOR_CHAINS = 1000, 4
+
+
+def as_posterior(belief, points: pd.DataFrame, seed: int) -> Fit | Average:
+    """A fit or an average as it is; for a law or its name, draws from its prior.
+
+    Parameters
+    ----------
+    belief : Fit, Average, Law or str
+    points : pandas.DataFrame
+        Runs that may be trained. The geometric means of their columns are the reference scales of
+        the prior.
+    seed : int
+        Seed of the draws from the prior.
+
+    Raises
+    ------
+    FitError
+        If `belief` is something else, or if the points lack a column of the law.
+    """
+    if isinstance(belief, (Fit, Average)):
+        return belief
+    if not isinstance(belief, (str, Law)):
+        raise FitError(
+            f"cannot decide from {type(belief).__name__}: give a Fit or an Average, or with no "
+            "runs yet the name of a law"
+        )
+    law = laws.get(belief)
+    given = {c: points[c].tolist() for c in dict.fromkeys((*"NDC", *law.columns)) if c in points}
+    columns = complete_counts(given, 6.0) if given else {}
+    if missing := [c for c in law.columns if c not in columns]:
+        raise FitError(f"law {law.name!r} needs the column(s) {', '.join(missing)} of the runs")
+    frame = pd.DataFrame(columns).assign(loss=1.0)
+    runs = Runs.from_frame(frame, source="runs that may be trained")
+    plan = specify(runs, law)
+    drawn = draw_prior(plan, PRIOR_CHAINS * PRIOR_DRAWS, np.random.default_rng(seed))
+    shape = (PRIOR_CHAINS, PRIOR_DRAWS)
+    posterior = xr.Dataset(
+        {name: (SAMPLE, value.reshape(shape)) for name, value in drawn.items()},
+        coords={"chain": range(shape[0]), "draw": range(shape[1])},
+    )
+    stats = xr.Dataset({"diverging": (SAMPLE, np.zeros(shape, bool))})
+    return Fit(plan, posterior, stats, seed)
+
+
+def as_frame(points: pd.DataFrame | Mapping[str, object], name: str) -> pd.DataFrame:
+    """Points as a table with one row for each: a table, or every combination of columns.
+
+    Raises
+    ------
+    FitError
+        If there is neither a table nor a mapping, or no row.
+    """
+    if isinstance(points, pd.DataFrame):
+        frame = points.reset_index(drop=True)
+    elif isinstance(points, Mapping):
+        axes = {
+            c: as_counts(v, c) if c in ("N", "D", "C") else np.atleast_1d(np.asarray(v, object))
+            for c, v in points.items()
+        }
+        index = pd.MultiIndex.from_product(axes.values(), names=list(axes))
+        frame = index.to_frame(index=False).infer_objects()
+    else:
+        raise FitError(
+            f"{name} is a {type(points).__name__}: give a DataFrame with one row for each, or a "
+            "mapping from column to values"
+        )
+    if len(frame) == 0:
+        raise FitError(f"{name} has no rows: give one row for each")
+    return frame
+
+
+def target_points(target, name: str = "target") -> tuple[pd.DataFrame | None, xr.DataArray | None]:
+    """The runs whose loss is in question, or draws of another quantity.
+
+    Parameters
+    ----------
+    target : Forecast, Allocation, DataFrame, mapping or DataArray
+
+    Returns
+    -------
+    tuple
+        A table of points, or draws with the dims (chain, draw) and at most one other.
+    """
+    if isinstance(target, Forecast):
+        data = target.data
+        names = (*target.fit.law.columns, *target.fit.groups)
+        return pd.DataFrame({c: data[c].to_numpy() for c in names}), None
+    if isinstance(target, Allocation):
+        return None, np.log(target.data["N"])
+    if isinstance(target, xr.DataArray):
+        if not set(SAMPLE) <= set(target.dims) or target.ndim > 3:
+            raise FitError(
+                f"{name} has the dims {target.dims}: draws have chain, draw and at most one other"
+            )
+        return None, target
+    return as_frame(target, name), None
+
+
+def columns_of(
+    belief: Fit | Average, frame: pd.DataFrame, group
+) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
+    """The columns of the laws and the labels of the groups at points.
+
+    Raises
+    ------
+    FitError
+        If a column of the laws is missing, or a group is unknown.
+    """
+    names = dict.fromkeys(("N", "D", "C", *belief.law.columns))
+    given = {c: frame[c].tolist() for c in names if c in frame}
+    if not given:
+        raise FitError(f"the runs have none of the columns {', '.join(belief.law.columns)}")
+    place = complete_counts(given, belief.runs.flop_factor)
+    if missing := [c for c in belief.law.columns if c not in place]:
+        raise FitError(f"the runs lack the column(s) {', '.join(missing)} of the law")
+    first = next(iter(belief.used.values())) if isinstance(belief, Average) else belief
+    labels = settle_groups(first.plan, labels_in_points(frame, belief.groups, group), len(frame))
+    return place, {g: list(np.broadcast_to(v, len(frame))) for g, v in labels.items()}
+
+
+def joint_draws(
+    belief: Fit | Average, frames: Sequence[pd.DataFrame], group, seed: int, drift: str
+) -> list[dict[str, np.ndarray]]:
+    """Draws at several sets of points, which share parameters and drift in every draw.
+
+    Parameters
+    ----------
+    belief : Fit or Average
+    frames : sequence of pandas.DataFrame
+    group
+        The group of points whose table has no column of groups.
+    seed : int
+        Seed of drift and noise.
+    drift : {"auto", "off"}
+
+    Returns
+    -------
+    list of dict
+        For each table: ``centre``, the log loss with drift, and the ``scale`` and ``nu`` of its
+        noise; dims (sample, point).
+    """
+    read = [columns_of(belief, frame, group) for frame in frames]
+    needed = [c for c in ("N", "D", "C") if all(c in place for place, _ in read)]
+    names = dict.fromkeys((*belief.law.columns, *needed))
+    place = {c: np.concatenate([place[c] for place, _ in read]) for c in names}
+    groups = {g: [x for _, labels in read for x in labels[g]] for g in belief.groups}
+    average = isinstance(belief, Average)
+    fits = belief.used if average else {belief.law.name: belief}
+    weights = belief.weights if average else {belief.law.name: 1.0}
+    drawn = draw_losses(fits, weights, place, groups, seed, drift=drift)
+    drawn = drawn[["centre", "scale", "nu"]].transpose(*SAMPLE, "point")
+    ends = np.cumsum([len(frame) for frame in frames])
+    flat = {v: drawn[v].to_numpy().reshape(-1, ends[-1]) for v in ("centre", "scale", "nu")}
+    starts = ends - [len(frame) for frame in frames]
+    return [
+        {v: a[:, start:end] for v, a in flat.items()}
+        for start, end in zip(starts, ends, strict=True)
+    ]

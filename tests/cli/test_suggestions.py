@@ -1,0 +1,77 @@
+"""The commands suggest and design."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+
+import bayescale as bs
+
+pytestmark = pytest.mark.filterwarnings("ignore::bayescale.errors.ExtrapolationWarning")
+GRID = ("--N", "400M,1B", "--D", "8B,20B")
+TARGET = ("--target-N", "7B", "--target-D", "140B")
+
+
+def test_suggestions_are_those_of_the_package(kept, run, tmp_path):
+    csv = tmp_path / "next.csv"
+    words = ("suggest", kept, *GRID, *TARGET, "--budget", "5e20", "--quiet")
+    ended = run(*words, "--json", "--csv", csv)
+    expected = bs.suggest(
+        bs.Fit.load(kept),
+        {"N": ["400M", "1B"], "D": ["8B", "20B"]},
+        target={"N": "7B", "D": "140B"},
+        budget=5e20,
+    )
+    assert ended.code == 0
+    found = pd.DataFrame(json.loads(ended.out)["suggestion"])
+    frame = pd.DataFrame(expected.summary())
+    pd.testing.assert_frame_equal(found, frame, check_dtype=False)
+    assert len(pd.read_csv(csv)) == len(frame)
+    out = run(*words).out
+    assert out.startswith("Train ")
+    assert "Runs to train next: expected 90 % width of log loss" in out
+
+
+def test_candidates_and_costs_are_read_from_a_file(kept, run, tmp_path):
+    table = tmp_path / "candidates.csv"
+    pd.DataFrame({"N": [4e8, 1e9], "D": [8e9, 2e10], "dollars": [10, 50]}).to_csv(table)
+    ended = run(
+        "suggest", kept, "--runs", table, "--cost", "dollars", "--budget", "60",
+        "--target-flops", "1e22", "--json", "--quiet",
+    )  # fmt: skip
+    chosen = json.loads(ended.out)["suggestion"]
+    assert {row["cost"] for row in chosen} <= {10, 50}
+    assert chosen[-1]["total_cost"] <= 60
+
+
+def test_a_plan_is_scored_as_by_the_package(kept, run):
+    words = ("--simulations", "2", "--seed", "4")
+    ended = run("design", kept, *GRID, *TARGET, *words, "--json", "--quiet")
+    expected = bs.design(
+        bs.Fit.load(kept),
+        {"N": ["400M", "1B"], "D": ["8B", "20B"]},
+        target={"N": "7B", "D": "140B"},
+        simulations=2,
+        random_seed=4,
+    )
+    found = pd.DataFrame(json.loads(ended.out)["design"])
+    pd.testing.assert_frame_equal(found, pd.DataFrame(expected.summary()), check_dtype=False)
+    out = run("design", kept, *GRID, *TARGET, *words, "--quiet").out
+    assert out.startswith("After these 4 runs, the 90 % interval of the loss at N 7B, D 140B")
+    assert "The plan, by simulation: log loss at the target" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((*TARGET,), "give runs with --N and --D, or a csv file with --runs"),
+        ((*GRID,), "give the run in question with --target-N and --target-D"),
+        ((*GRID, *TARGET, "--runs", "x.csv"), "runs are given twice"),
+        (("--runs", "x.csv", *TARGET), "x.csv cannot be read"),
+        ((*GRID, *TARGET, "--budget", "1e9"), "no candidate can be paid"),
+    ],
+)
+def test_what_cannot_be_suggested_ends_with_two(kept, refused, words, message):
+    assert message in refused("suggest", kept, *words)

@@ -1,0 +1,294 @@
+"""Which runs to train next, against brute force on linear models and against refits."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import bayescale as bs
+from bayescale.decisions.suggestions import _choose, _greedy, _noise
+
+SAMPLE = ("chain", "draw")
+pytestmark = pytest.mark.filterwarnings("ignore::bayescale.errors.ExtrapolationWarning")
+
+
+@pytest.fixture(scope="module")
+def runs(openlm):
+    return openlm.query("dataset == 'c4'")
+
+
+@pytest.fixture
+def wide(by_hand, runs):
+    rng = np.random.default_rng(1)
+    centre = {"E": 1.8, "A": 0.7, "B": 0.5, "alpha": 0.34, "beta": 0.28, "sigma": 0.01, "nu": 5.0}
+    spread = {k: v * np.exp(0.1 * rng.standard_normal((2, 1000))) for k, v in centre.items()}
+    spread["sigma"], spread["nu"] = spread["sigma"] ** 0.01 * 0.01**0.99, 5.0 + spread["E"]
+    return by_hand(runs, "chinchilla", spread, draws=1000)
+
+
+@pytest.fixture
+def linear():
+    """Draws of a linear model with known covariance: log losses of six candidates and a target."""
+    rng = np.random.default_rng(2)
+    design = rng.standard_normal((6, 3))
+    target = rng.standard_normal((3, 1))
+    coefficients = rng.standard_normal((40_000, 3)) * [1.0, 0.5, 0.2]
+    # Made exactly uncorrelated with the right variances, so that results are those of the formula.
+    coefficients -= coefficients.mean(axis=0)
+    root = np.linalg.cholesky(np.linalg.inv(np.cov(coefficients.T)))
+    coefficients = coefficients @ root * [1.0, 0.5, 0.2]
+    drawn = {
+        "centre": coefficients @ design.T,
+        "scale": np.full((40_000, 6), 0.3),
+        "nu": np.full((40_000, 6), np.inf),
+    }
+    return drawn, coefficients @ target, design, target
+
+
+def exact(design, target, order) -> float:
+    """Variance of the target after runs, in closed form."""
+    precision = np.diag(1 / np.array([1.0, 0.5, 0.2]) ** 2)
+    X = design[list(order)]
+    return (target.T @ np.linalg.inv(precision + X.T @ X / 0.3**2) @ target).item()
+
+
+def test_variances_after_each_run_are_those_of_the_linear_model(linear):
+    drawn, at_target, design, target = linear
+    chosen = _greedy(drawn, at_target, np.ones(6), np.inf, 4, True, True)
+    assert len(chosen.order) == 4
+    for i in range(5):
+        assert chosen.variance[i] == pytest.approx(
+            exact(design, target, chosen.order[:i]), rel=2e-3
+        )
+
+
+def test_the_first_run_is_the_best_of_all(linear):
+    drawn, at_target, design, target = linear
+    costs = np.array([1.0, 2.0, 0.5, 3.0, 1.0, 1.0])
+    start = exact(design, target, [])
+    removed = np.array([start - exact(design, target, [i]) for i in range(6)])
+    chosen = _greedy(drawn, at_target, costs, np.inf, 1, True, True)
+    assert chosen.order[0] == np.argmax(removed / costs)
+    np.testing.assert_allclose(chosen.first, removed / start, atol=2e-3)
+    by_size = _greedy(drawn, at_target, costs, np.inf, 1, True, False)
+    assert by_size.order[0] == np.argmax(removed)
+
+
+def test_the_choice_is_near_the_best_of_all_sets(linear):
+    """All multisets that a budget allows, in closed form."""
+    drawn, at_target, design, target = linear
+    costs, budget = np.array([1.0, 2.0, 0.5, 3.0, 1.0, 1.0]), 3.0
+    sets = [
+        s
+        for n in range(7)
+        for s in itertools.combinations_with_replacement(range(6), n)
+        if costs[list(s)].sum() <= budget
+    ]
+    best = min(exact(design, target, s) for s in sets)
+    start = exact(design, target, [])
+    chosen = _choose(drawn, at_target, costs, budget, 100, True)
+    assert costs[chosen.order].sum() <= budget
+    assert start - chosen.variance[-1] >= 0.9 * (start - best)
+
+
+def test_without_repeats_every_candidate_is_chosen_once(linear):
+    drawn, at_target, *_ = linear
+    once = _greedy(drawn, at_target, np.ones(6), np.inf, 100, False, True)
+    assert len(set(once.order)) == len(once.order)
+    often = _greedy(drawn, at_target, np.ones(6), np.inf, 100, True, True)
+    assert len(set(often.order)) < len(often.order)
+
+
+def test_candidates_that_have_nothing_to_do_with_the_target_are_not_chosen():
+    """Correlations over draws are never exactly zero, and cheap runs would profit from that."""
+    rng = np.random.default_rng(3)
+    centre = rng.standard_normal((2000, 51))
+    at_target = centre[:, :1] + 0.1 * rng.standard_normal((2000, 1))
+    drawn = {"centre": centre, "scale": np.full((2000, 51), 0.1), "nu": np.full((2000, 51), np.inf)}
+    costs = np.array([1.0, *[1e-6] * 50])
+    chosen = _choose(drawn, at_target, costs, 10.0, 100, True)
+    assert set(chosen.order) == {0}
+
+
+def test_the_noise_has_the_information_of_the_student_t():
+    """Numerical Fisher information of the location."""
+    from scipy.integrate import quad
+    from scipy.stats import t
+
+    nu, scale = 4.0, 0.2
+    score = lambda x: (nu + 1) * x / (nu * scale**2 + x**2)  # noqa: E731
+    information, _ = quad(lambda x: score(x) ** 2 * t.pdf(x, nu, 0, scale), -20, 20)
+    drawn = {"scale": np.full((3, 1), scale), "nu": np.full((3, 1), nu)}
+    assert _noise(drawn)[0] == pytest.approx(1 / information, rel=1e-4)
+
+
+def test_two_targets_count_equally_whatever_their_units(wide):
+    candidates = {"N": ["100M", "1B"], "D": ["2B", "60B"]}
+    split = bs.allocate(wide, [1e21, 1e23], drift="off")
+    logs = np.log(split.data[["N", "loss_decision"]]).to_array("quantity").isel(budget=1)
+    logs = logs.transpose(*SAMPLE, "quantity")
+    one = bs.suggest(wide, candidates, target=logs, number=3)
+    scaled = logs * xr.DataArray([1.0, 1000.0], dims="quantity")
+    other = bs.suggest(wide, candidates, target=scaled, number=3)
+    assert one.runs["candidate"].tolist() == other.runs["candidate"].tolist()
+    np.testing.assert_allclose(one.runs["share"], other.runs["share"], rtol=1e-6)
+
+
+def test_a_suggestion_reads_what_a_forecast_reads(wide):
+    candidates = pd.DataFrame({"N": ["100M", "1B", "3B"], "C": [1e19, 1e20, 1e21]})
+    by_map = bs.suggest(wide, candidates, target={"N": "7B", "D": "140B"}, number=2)
+    by_forecast = bs.suggest(wide, candidates, target=bs.forecast(wide, N="7B", D="140B"), number=2)
+    pd.testing.assert_frame_equal(by_map.runs, by_forecast.runs)
+    np.testing.assert_allclose(by_map.candidates["cost"], [1e19, 1e20, 1e21])
+    ahead = bs.forecast(wide, N="7B", D="140B").data["mean"]
+    assert by_map.sd == pytest.approx(float(np.log(ahead).std()), rel=0.1)
+    assert by_map.runs["sd"].is_monotonic_decreasing
+
+
+def test_the_budget_and_the_column_of_costs_are_respected(wide):
+    grid = {"N": ["100M", "1B", "3B"], "D": ["2B", "20B", "60B"]}
+    target = {"N": "7B", "D": "140B"}
+    by_flop = bs.suggest(wide, grid, target=target, budget="5e20")
+    assert by_flop.runs["total_cost"].iloc[-1] <= 5e20
+    frame = by_flop.candidates[["N", "D"]].assign(dollars=np.arange(1.0, 10.0))
+    paid = bs.suggest(wide, frame, target=target, budget=12, cost="dollars")
+    assert paid.runs["total_cost"].iloc[-1] <= 12
+    assert paid.runs["cost"].tolist() == [frame["dollars"][i] for i in paid.runs["candidate"]]
+    assert bs.suggest(wide, grid, target=target, repeat=False).runs["candidate"].is_unique
+
+
+def test_the_optimal_size_needs_other_runs_than_its_loss(wide):
+    """The loss at the optimum needs large runs; where it lies is told by runs off the balance."""
+    grid = {"N": ["100M", "400M", "1B", "3B"], "D": ["2B", "8B", "20B", "60B"]}
+    split = bs.allocate(wide, 1e22)
+    size = bs.suggest(wide, grid, target=split, budget="2e21")
+    place = {"N": split.data["N_decision"].to_numpy(), "D": split.data["D_decision"].to_numpy()}
+    loss = bs.suggest(wide, grid, target=pd.DataFrame(place), budget="2e21")
+    assert not size.is_loss
+    assert "interval of the target" in size.bottom_line()
+    assert size.runs["candidate"].iloc[0] != loss.runs["candidate"].iloc[0]
+
+
+def test_an_average_pays_for_runs_that_tell_its_laws_apart(by_hand, runs):
+    """Two laws without further uncertainty, which differ at large N only."""
+    same = {"A": 0.7, "B": 0.5, "beta": 0.28, "sigma": 0.005, "nu": 5.0}
+    rng = np.random.default_rng(6)
+    fits = {}
+    for name, alpha in (("a", 0.30), ("b", 0.36)):
+        values = {**same, "E": 1.8, "alpha": alpha}
+        values = {k: v * np.exp(1e-5 * rng.standard_normal((2, 500))) for k, v in values.items()}
+        fits[name] = by_hand(runs, "chinchilla", values, draws=500)
+    both = bs.Average(fits, {"a": 0.5, "b": 0.5})
+    scale = runs.scales["N"]
+    grid = pd.DataFrame({"N": [scale, 10 * scale], "D": [1e10, 1e10], "cost": [1.0, 1.0]})
+    chosen = bs.suggest(both, grid, target={"N": 100 * scale, "D": 1e12}, number=1, drift="off")
+    assert chosen.runs["candidate"].tolist() == [1]
+    assert chosen.candidates["share"][0] == 0  # the laws agree there
+    # Half of the squared difference of the two log losses, and the noise of one run.
+    place = {"N": 10 * scale, "D": 1e10}
+    between = [
+        float(np.log(f.law(place, f.plan.scales, f.parameters())).mean()) for f in fits.values()
+    ]
+    variance = (np.diff(between)[0] / 2) ** 2
+    measured = float(np.median(both.runs.table["loss_sd"] / both.runs.table["loss"]))
+    noise = (0.005**2 + measured**2) * (5 + 3) / (5 + 1)
+    assert chosen.runs["share"][0] == pytest.approx(noise / (noise + variance), rel=0.02)
+
+
+def test_groups_are_those_of_a_forecast(by_hand, openlm):
+    """Only one of two corpora is uncertain, and only its runs say anything about it."""
+    pool = dict.fromkeys(("E", "A", "alpha", "beta", "sigma"), "complete")
+    rng = np.random.default_rng(4)
+    B = np.full((2, 500, 3), 0.5)
+    B[:, :, 0] = 0.5 * np.exp(0.3 * rng.standard_normal((2, 500)))
+    values = {"E": 1.8, "A": 0.5, "alpha": 0.3, "beta": 0.3, "sigma": 0.01, "nu": 5.0}
+    values |= {"B": 0.5, "B_dataset_scale": 0.7}
+    values = {k: v * np.exp(1e-5 * rng.standard_normal((2, 500))) for k, v in values.items()}
+    B *= np.exp(1e-5 * rng.standard_normal(B.shape))
+    values["B_dataset"] = B
+    fit = by_hand(openlm, "chinchilla", values, draws=500, groups="dataset", pool=pool)
+    first, second, _ = fit.plan.levels["dataset"]
+    grid = pd.DataFrame({"N": 1e9, "D": 2e10, "dataset": [first, second]})
+    target = pd.DataFrame({"N": [7e9], "D": [1.4e11], "dataset": [first]})
+    chosen = bs.suggest(fit, grid, target=target, number=1, drift="off")
+    assert chosen.runs["dataset"].tolist() == [first]
+    assert chosen.candidates["share"].tolist()[1] == 0
+    assert f", {first}" in chosen.bottom_line()
+
+
+def test_without_runs_the_prior_decides():
+    grid = {"N": ["100M", "1B"], "D": ["2B", "20B"]}
+    chosen = bs.suggest("chinchilla", grid, target={"N": "7B", "D": "140B"}, number=3)
+    assert chosen.is_prior
+    assert len(chosen.runs) == 3
+    assert chosen.runs["share"].iloc[-1] < 0.2
+    assert "rests on the prior" in chosen.bottom_line()
+
+
+def test_the_expected_width_is_that_of_a_refit(runs):
+    """The reduction without refitting, against the mean over refits to simulated losses."""
+    seen = runs.query("C < 1e20")
+    fit = bs.fit(seen, draws=500, random_seed=1)
+    plan = pd.DataFrame({"N": [1e9, 3e9], "D": [2e10, 6e10]})
+    target = {"N": "7B", "D": "140B"}
+    scored = bs.design(fit, plan, target=target, drift="off", simulations=8, random_seed=1)
+    grid = plan.assign(cost=1.0)
+    chosen = bs.suggest(fit, grid, target=target, number=2, repeat=False, drift="off")
+    expected = 2 * 1.645 * chosen.runs["sd"].iloc[-1]
+    assert len(chosen.runs) == 2
+    assert scored.summary()["width"][0] == pytest.approx(expected, rel=0.35)
+    assert expected < 0.7 * 2 * 1.645 * chosen.sd
+
+
+def test_a_suggestion_begins_with_its_answer(wide):
+    chosen = bs.suggest(
+        wide, {"N": ["1B", "3B"], "D": ["20B"]}, target={"N": "7B", "D": "140B"}, number=2
+    )
+    text = repr(chosen)
+    assert text.startswith("Train 2 runs for ")
+    assert "is expected to narrow from" in text
+    assert "<Suggestion of 2 of 2 candidates>" in text
+    assert chosen.summary(0.5)["width"][0] == pytest.approx(2 * 0.6745 * chosen.runs["sd"][0], 1e-4)
+    assert chosen.to_dataframe("candidates")["times"].sum() == 2
+    assert "<strong>Train 2 runs" in chosen._repr_html_()
+
+
+def test_a_target_that_no_run_informs_gives_no_runs(wide):
+    noise = xr.DataArray(np.random.default_rng(5).standard_normal((2, 1000)), dims=SAMPLE)
+    chosen = bs.suggest(wide, {"N": ["1B"], "D": ["20B"]}, target=noise)
+    assert len(chosen.runs) == 0
+    assert chosen.bottom_line().startswith("No candidate would reduce")
+
+
+@pytest.mark.parametrize(
+    ("candidates", "options", "message"),
+    [
+        ({"N": [1e9]}, {}, "the runs lack the column"),
+        ({"size": [1e9]}, {}, "have none of the columns"),
+        (pd.DataFrame({"N": [], "D": []}), {}, "candidates has no rows"),
+        ([1e9], {}, "candidates is a list"),
+        ({"N": [1e9], "D": [1e10]}, {"budget": 1e10}, "the cheapest costs 6e19"),
+        ({"N": [1e9], "D": [1e10]}, {"number": 0}, "number is 0"),
+        ({"N": [1e9], "D": [1e10]}, {"drift": "on"}, "no drift 'on'"),
+        ({"N": [1e9], "D": [1e10]}, {"target": xr.DataArray([1.0], dims="x")}, "has the dims"),
+        (
+            {"N": [1e9], "D": [1e10]},
+            {"target": xr.DataArray(np.ones((1, 5)), dims=SAMPLE)},
+            "the target has 5 draws, the fit 2000",
+        ),
+        ({"N": [1e9], "D": [1e10]}, {"group": "c4"}, "this fit has no groups"),
+    ],
+)
+def test_what_cannot_be_chosen_from_is_refused(wide, candidates, options, message):
+    options = {"target": {"N": "7B", "D": "140B"}, **options}
+    with pytest.raises(bs.FitError, match=message):
+        bs.suggest(wide, candidates, **options)
+
+
+def test_only_posteriors_and_laws_decide():
+    with pytest.raises(bs.FitError, match="cannot decide from int"):
+        bs.suggest(3, {"N": [1e9], "D": [1e10]}, target={"N": "7B", "D": "140B"})
