@@ -12,15 +12,24 @@ from bayescale.laws.broken_power import broken_power, delayed_power
 from bayescale.laws.chance_power import chance_power
 from bayescale.laws.chinchilla import chinchilla
 from bayescale.laws.farseer import farseer
+from bayescale.laws.finetuning import finetuning, rectified
 from bayescale.laws.isoflop import isoflop
 from bayescale.laws.kaplan import kaplan, kaplan_floor
 from bayescale.laws.kaplan_steps import kaplan_steps
+from bayescale.laws.learning_rate import learning_rate_batch
 from bayescale.laws.multiplicative import multiplicative
+from bayescale.laws.overtraining import overtraining
+from bayescale.laws.parallel_streams import parallel_streams
 from bayescale.laws.power import power, pure_power
 from bayescale.laws.published import CLAIMS, MODELS, SPLITS, STAIRCASE, Claim
+from bayescale.laws.repeated_data import repeated_data, repeated_overfit
+from bayescale.laws.routed_experts import granular_experts, routed_experts
 from bayescale.laws.shifted_chinchilla import shifted_chinchilla
 from bayescale.laws.shifted_power import shifted_power
+from bayescale.laws.sigmoid import sigmoid
 from bayescale.laws.skaling import skaling
+from bayescale.laws.sparse_experts import sparse_experts, sparse_multiplicative
+from bayescale.laws.vocabulary import vocabulary, vocabulary_size
 
 #: Every law by its name. A law of one column may name it: ``power(D)``.
 REGISTRY: dict[str, Law] = {
@@ -29,14 +38,21 @@ REGISTRY: dict[str, Law] = {
         chinchilla, kaplan, kaplan_floor, skaling, shifted_chinchilla, bounded_chinchilla, farseer,
         isoflop, multiplicative, kaplan_steps,
         power, pure_power, shifted_power, chance_power, delayed_power, broken_power,
+        repeated_data, repeated_overfit, overtraining, routed_experts, granular_experts,
+        sparse_experts, sparse_multiplicative, vocabulary, vocabulary_size, learning_rate_batch,
+        rectified, finetuning, parallel_streams, sigmoid,
     )
 }  # fmt: skip
 
 __all__ = [
-    "CLAIMS", "MODELS", "REGISTRY", "RESERVED", "SPLITS", "STAIRCASE", "Claim", "Law", "Published",
-    "bounded_chinchilla", "broken_power", "chance_power", "chinchilla", "delayed_power", "farseer",
-    "get", "group_name_problem", "isoflop", "kaplan", "kaplan_floor", "kaplan_steps",
-    "multiplicative", "power", "pure_power", "shifted_chinchilla", "shifted_power", "skaling",
+    "CLAIMS", "MODELS", "REGISTRY", "RESERVED", "SPLITS", "STAIRCASE", "Claim", "Law",
+    "Published", "bounded_chinchilla", "broken_power", "chance_power", "chinchilla",
+    "delayed_power", "farseer", "finetuning", "get", "granular_experts", "group_name_problem",
+    "isoflop", "kaplan", "kaplan_floor", "kaplan_steps", "learning_rate_batch",
+    "multiplicative", "overtraining", "parallel_streams", "power", "pure_power", "rectified",
+    "repeated_data", "repeated_overfit", "routed_experts", "shifted_chinchilla",
+    "shifted_power", "sigmoid", "skaling", "sparse_experts", "sparse_multiplicative",
+    "vocabulary", "vocabulary_size",
 ]  # fmt: skip
 
 

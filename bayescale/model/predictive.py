@@ -69,7 +69,7 @@ def predict(
     log_law = flat(law)
     scale = flat(noise_scale(plan, values, law, float(np.median(plan.log_loss_sd))))
     nu = flat(values["nu"]) if "nu" in values else np.full_like(scale, np.inf)
-    log_scale = sum(np.log(v.to_numpy()) for v in columns.values())
+    log_scale = plan.law.log_scale({c: v.to_numpy() for c, v in columns.items()})
     cell = _cells(plan, groups, size)
     fitted = residuals(posterior, plan) if plan.drift == "through" or series is not None else None
 
@@ -138,8 +138,10 @@ def _beyond(posterior, plan, values, log_law, columns, log_scale, cell, ahead, r
     distance = np.maximum(log_scale - edge, 0.0)
     if not distance.any():
         return np.zeros_like(log_law)
-    factor = xr.DataArray(np.exp(-distance / len(columns)), dims="point")
-    at_edge = np.log(plan.law({c: v * factor for c, v in columns.items()}, plan.scales, values))
+    sizes = plan.law.sizes
+    factor = xr.DataArray(np.exp(-distance / len(sizes)), dims="point")
+    edge_columns = {c: v * factor if c in sizes else v for c, v in columns.items()}
+    at_edge = np.log(plan.law(edge_columns, plan.scales, values))
     at_edge = at_edge.broadcast_like(xr.DataArray(np.zeros(len(distance)), dims="point"))
     at_edge = at_edge.transpose(*SAMPLE, "point").to_numpy().reshape(log_law.shape)
     mean = np.zeros_like(log_law)

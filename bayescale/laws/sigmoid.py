@@ -1,0 +1,36 @@
+"""A sigmoid in log compute, as of rewards in reinforcement learning."""
+
+from bayescale.laws.base import Law
+from bayescale.priors import Positive
+
+
+def loss(x, *, E, A, slope, middle):
+    """`A` is the reducible loss at the reference scale. Far below `middle` the curve is flat; far
+    above, it is a power with the exponent `slope`."""
+    return E + A * (1 + middle**-slope) / (1 + (x / middle) ** slope)
+
+
+def constants(x, *, E, A, slope, middle):
+    return {"height": A * (1 + middle**-slope), "middle": middle * x}
+
+
+sigmoid = Law(
+    name="sigmoid",
+    loss=loss,
+    constants=constants,
+    priors=dict(
+        # As in `power`, in units of the typical loss: error rates, or 1 - reward.
+        E=Positive(0.4, spread=2.0, between=1.1, of="loss"),
+        A=Positive(0.45, spread=2.0, between=1.2, of="loss"),
+        slope=Positive(0.8, spread=1.8, between=1.2),
+        middle=Positive(1.0, spread=5.0, between=1.5),
+    ),
+    columns=("C",),
+    falling=("C",),
+    amplitude="A",
+    floor="E",
+    reference="Khatri et al. 2025 (ScaleRL), arXiv:2510.13786",
+    regime="reinforcement learning",
+    formula="E + A * (1 + middle**-slope) / (1 + (x / middle)**slope)",
+    use="A reward between two levels, fitted as 1 - reward: it rises as a sigmoid of log compute.",
+)
