@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from bayescale.cli import documents, evaluation, examples, fits, tasks
+from bayescale.cli import documents, evaluation, examples, fits, gallery, tasks
 from bayescale.cli.options import joined
 from bayescale.errors import BayescaleError, ConvergenceWarning, ExtrapolationWarning, RunsWarning
 
@@ -26,6 +26,7 @@ COMMANDS = (
     tasks.breaks,
     tasks.emergence,
     examples.example,
+    gallery.laws,
     documents.docs,
 )
 SHOWN = (RunsWarning, ConvergenceWarning, ExtrapolationWarning)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copyreg
 import re
+import sys
+import types
 
 from bayescale.errors import LawError, unknown
 from bayescale.laws.base import RESERVED, Law, Published, group_name_problem
@@ -13,6 +15,7 @@ from bayescale.laws.chance_power import chance_power
 from bayescale.laws.chinchilla import chinchilla
 from bayescale.laws.farseer import farseer
 from bayescale.laws.finetuning import finetuning, rectified
+from bayescale.laws.gallery import described, listed, listed_html
 from bayescale.laws.isoflop import isoflop
 from bayescale.laws.kaplan import kaplan, kaplan_floor
 from bayescale.laws.kaplan_steps import kaplan_steps
@@ -47,12 +50,12 @@ REGISTRY: dict[str, Law] = {
 __all__ = [
     "CLAIMS", "MODELS", "REGISTRY", "RESERVED", "SPLITS", "STAIRCASE", "Claim", "Law",
     "Published", "bounded_chinchilla", "broken_power", "chance_power", "chinchilla",
-    "delayed_power", "farseer", "finetuning", "get", "granular_experts", "group_name_problem",
-    "isoflop", "kaplan", "kaplan_floor", "kaplan_steps", "learning_rate_batch",
-    "multiplicative", "overtraining", "parallel_streams", "power", "pure_power", "rectified",
-    "repeated_data", "repeated_overfit", "routed_experts", "shifted_chinchilla",
-    "shifted_power", "sigmoid", "skaling", "sparse_experts", "sparse_multiplicative",
-    "vocabulary", "vocabulary_size",
+    "delayed_power", "described", "farseer", "finetuning", "get", "granular_experts",
+    "group_name_problem", "isoflop", "kaplan", "kaplan_floor", "kaplan_steps",
+    "learning_rate_batch", "listed", "multiplicative", "overtraining", "parallel_streams",
+    "power", "pure_power", "rectified", "repeated_data", "repeated_overfit", "routed_experts",
+    "shifted_chinchilla", "shifted_power", "sigmoid", "skaling", "sparse_experts",
+    "sparse_multiplicative", "vocabulary", "vocabulary_size",
 ]  # fmt: skip
 
 
@@ -94,3 +97,19 @@ def _pickled(law: Law):
 
 
 copyreg.pickle(Law, _pickled)
+
+
+class _Gallery(types.ModuleType):
+    """This module, which shows the table of laws in a notebook, and only public names."""
+
+    def __repr__(self) -> str:
+        return listed(REGISTRY)
+
+    def _repr_html_(self) -> str:
+        return listed_html(REGISTRY)
+
+    def __dir__(self) -> list[str]:
+        return list(__all__)
+
+
+sys.modules[__name__].__class__ = _Gallery
