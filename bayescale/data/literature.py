@@ -48,12 +48,12 @@ def literature(
 
     table = pd.read_csv(bundled("published_laws.csv"), keep_default_na=False)
     table["value"] = table["value"].astype(float)
-    for column, wanted in (("domain", domain), ("law", law)):
-        if wanted is None:
+    for column, value in (("domain", domain), ("law", law)):
+        if value is None:
             continue
-        if wanted not in set(table[column]):
-            raise RunsError(unknown(column, wanted, sorted(set(table[column]))))
-        table = table[table[column] == wanted]
+        if value not in set(table[column]):
+            raise RunsError(unknown(column, value, sorted(set(table[column]))))
+        table = table[table[column] == value]
     if paper is not None:
         found = table["paper"].str.contains(paper, case=False, regex=False)
         if not found.any():

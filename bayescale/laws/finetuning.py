@@ -1,4 +1,13 @@
-"""Fine-tuning: laws of the number of examples and of the model."""
+"""Fine-tuning: laws of the number of examples and of the model.
+
+Lin et al. 2024, arXiv:2402.02314, and Zhang et al. 2024, arXiv:2402.17193. With `learned` the curve
+of a fine-tuned model is flat at first:
+
+>>> import numpy as np
+>>> examples = np.array([0.01, 0.1, 1.0, 10.0])
+>>> rectified.loss(examples, E=1.0, A=1.0, beta=0.5, learned=1.0).round(2).tolist()
+[2.82, 2.52, 2.0, 1.48]
+"""
 
 from bayescale.laws.base import Law
 from bayescale.priors import Positive

@@ -1,4 +1,11 @@
-"""Parallel streams: one model that is run several times on differently transformed inputs."""
+"""Parallel streams: one model that is run several times on differently transformed inputs.
+
+Chen et al. 2025 (ParScale), arXiv:2505.10475. With k = 0.35, eight streams act as a factor of 1.7
+on the parameters:
+
+>>> round(1 + 0.35 * float(np.log(8)), 1)
+1.7
+"""
 
 import numpy as np
 

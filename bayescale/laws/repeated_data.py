@@ -1,4 +1,11 @@
-"""Repeated data: laws of parameters, tokens seen and unique tokens."""
+"""Repeated data: laws of parameters, tokens seen and unique tokens.
+
+Muennighoff et al. 2023, arXiv:2305.16264. Forty epochs are worth about thirteen times the data:
+
+>>> law = repeated_data
+>>> law.at("muennighoff2023", N=1e9, D=[1e10, 4e10, 4e11], U=1e10).round(2).tolist()
+[2.67, 2.5, 2.39]
+"""
 
 import numpy as np
 
@@ -53,8 +60,9 @@ repeated_data = Law(
     published=dict(
         muennighoff2023=Published(
             "Muennighoff et al. 2023",
-            dict(E=1.8691428, A=520.8265, B=1487.684, alpha=0.3526596, beta=0.3526596,
-                 R_D=15.387756, R_N=5.309743),
+            # Their code states the logarithms of E, A and B.
+            dict(E=float(np.exp(0.6254804)), A=float(np.exp(6.255414)), B=float(np.exp(7.3049974)),
+                 alpha=0.3526596, beta=0.3526596, R_D=15.387756, R_N=5.309743),
             "Muennighoff et al. 2023, arXiv:2305.16264",
         )
     ),

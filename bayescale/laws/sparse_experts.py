@@ -1,4 +1,10 @@
-"""Sparse models: laws of parameters in use, of all parameters, and of tokens."""
+"""Sparse models: laws of parameters in use, of all parameters, and of tokens.
+
+Abnar et al. 2025, arXiv:2501.12370. A model of which all, a quarter and a sixteenth are in use:
+
+>>> sparse_experts.at("abnar2025", N=1e9, N_total=[1e9, 4e9, 16e9], D=1e11).round(2).tolist()
+[2.35, 2.21, 2.12]
+"""
 
 from bayescale.laws.base import Law, Published
 from bayescale.priors import Positive, Real

@@ -1,4 +1,11 @@
-"""Vocabulary: laws of model size, vocabulary and training data."""
+"""Vocabulary: laws of model size, vocabulary and training data.
+
+Tao et al. 2024, arXiv:2407.13623. With their exponent, twice the vocabulary leaves 63 % of its
+term of the loss:
+
+>>> round(2**-0.671, 2)
+0.63
+"""
 
 from bayescale.laws.base import Law
 from bayescale.priors import Positive

@@ -37,7 +37,11 @@ def laws_page() -> str:
         "<!-- written by docs/scripts/pages.py -->",
         "A law is one formula for the loss. N is the number of parameters, D the number of tokens "
         'and x the column of a law of one column: C (compute) by default, or `"power(D)"` for '
-        "another. In these formulas each column is divided by its geometric mean over the runs. "
+        "another. Laws of other regimes need further columns, such as U, the unique tokens; [what "
+        "is read](reading.md#further-columns) lists them. `bayescale laws` prints this gallery in "
+        "short. Only laws of parameters and tokens, or of one column, are in the default family.",
+        "In these formulas each column is divided by its geometric mean over the runs. Ratios such "
+        "as D / U, and numbers of experts and of streams, keep their values. "
         "An amplitude such as A is therefore the part of the loss at the centre of your runs that "
         "its term contributes. Summaries also give the constants in original units, as papers "
         "quote them.",
@@ -60,7 +64,8 @@ def laws_page() -> str:
             f"```text\nloss = {law.formula.replace('  ', chr(10) + '       ')}\n```",
             "\n".join(
                 [
-                    f"Columns: {', '.join(law.columns)}. Paper: {law.reference}.",
+                    f"Regime: {law.regime}. Columns: {', '.join(law.columns)}. "
+                    f"Paper: {law.reference}.",
                     "",
                     "| parameter | prior, 90 % | differs between groups by default |",
                     "|---|---|---|",

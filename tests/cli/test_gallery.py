@@ -35,13 +35,7 @@ def test_an_unknown_law_gives_the_closest_name(refused):
 
 
 def test_the_module_shows_the_gallery_and_nothing_private():
-    assert repr(laws).splitlines()[0].split() == [
-        "name",
-        "regime",
-        "columns",
-        "parameters",
-        "paper",
-    ]
+    assert {"name", "regime", "columns", "parameters", "paper"} <= set(repr(laws).split())
     assert "<td>repeated_data</td>" in laws._repr_html_()
     assert set(laws.REGISTRY) <= set(dir(laws))
     assert not [n for n in dir(laws) if n.startswith("_")]
