@@ -145,7 +145,17 @@ def _identified(plan: Design) -> list[Finding]:
     findings = []
     for c, values in logs.items():
         sizes = len(np.unique(np.round(values / np.log(1.05))))
-        if sizes < FEWEST_SIZES:
+        if c in plan.law.settings:
+            if sizes < 2:
+                findings.append(
+                    Finding(
+                        "design",
+                        "caution",
+                        f"all runs have the same {c}: its effect on the loss is that of the prior",
+                        f"add runs at another value of {c}",
+                    )
+                )
+        elif sizes < FEWEST_SIZES:
             findings.append(
                 Finding(
                     "design",

@@ -83,3 +83,16 @@ def test_a_check_reports_the_regime(by_hand):
     jitter = np.exp(1e-3 * np.random.default_rng(1).standard_normal((2, 50)))
     fit = by_hand(runs, "chinchilla", {k: v * jitter for k, v in values.items()}, draws=50)
     assert [f.name for f in fit.check().problems].count("regime") == 1
+
+
+def test_a_setting_that_does_not_vary_is_reported():
+    from bayescale.model.checks import _identified
+
+    runs = bs.Runs.from_frame(grid(experts=lambda N, D: 8 + 0 * N))
+    (finding,) = _identified(design(runs, get("routed_experts")))
+    assert (
+        finding.text
+        == "all runs have the same experts: its effect on the loss is that of the prior"
+    )
+    varied = bs.Runs.from_frame(grid(experts=lambda N, D: np.where(D > 1e10, 8, 1)))
+    assert [f.level for f in _identified(design(varied, get("routed_experts")))] == ["passed"]
