@@ -48,6 +48,9 @@ from .data import (
     datasets as datasets,
 )
 from .data import (
+    literature as literature,
+)
+from .data import (
     local_exponent as local_exponent,
 )
 from .decisions import (

@@ -14,9 +14,17 @@ from bayescale.priors import Positive, from_link, to_link
 DRAWS, RUNS = 200, 60
 SEED = 20220329
 #: Reference scales by column; the last one is for all other columns.
-SCALES = {"N": 1.3e9, "D": 2.6e10, "C": 2e9, "S": 4e4, None: 1e9}
+SCALES = {
+    "N": 1.3e9, "D": 2.6e10, "C": 2e9, "S": 4e4, "U": 1e10, "N_active": 1.3e9, "N_total": 5e9,
+    "N_vocab": 5e7, "vocab": 3e4, "experts": 8.0, "granularity": 4.0, "lr": 1e-3, "batch": 5e5,
+    "bits": 8.0, "streams": 4.0, "finetune": 1e5, None: 1e9,
+}  # fmt: skip
 #: The lowest and the highest value of a column.
 LOW, HIGH = 1e6, 1e13
+RANGES = {
+    "vocab": (1e3, 1e6), "experts": (1.0, 1024.0), "granularity": (1.0, 64.0), "lr": (1e-5, 1e-1),
+    "batch": (1e3, 1e8), "bits": (2.0, 32.0), "streams": (1.0, 64.0), "finetune": (1e2, 1e10),
+}  # fmt: skip
 #: The smallest share of prior draws whose loss at the reference scales is plausible, and the range
 #: of plausible losses: in nats per token, or in multiples of the typical loss for laws whose priors
 #: are relative to that loss.
@@ -106,14 +114,21 @@ def prior_draws(law: Law, draws: int = DRAWS, share: float = 1.0) -> dict[str, n
 
 def scales(law: Law) -> dict[str, float]:
     """Reference scales of the law's columns."""
+    return law.tied(centres(law))
+
+
+def centres(law: Law) -> dict[str, float]:
+    """Values of the law's columns at the centre of typical runs."""
     return {c: SCALES.get(c, SCALES[None]) for c in law.columns}
 
 
 def columns(law: Law) -> dict[str, np.ndarray]:
     """Raw values of the law's columns: random, and all combinations of extremes; each (run,)."""
     rng = np.random.default_rng(1)
-    ends = np.array(np.meshgrid(*[[LOW, HIGH]] * len(law.columns))).reshape(len(law.columns), -1)
-    inside = np.exp(rng.uniform(np.log(LOW), np.log(HIGH), (len(law.columns), RUNS)))
+    limits = [RANGES.get(c, (LOW, HIGH)) for c in law.columns]
+    ends = np.array(np.meshgrid(*limits)).reshape(len(limits), -1)
+    low, high = np.log(limits).T[..., None]
+    inside = np.exp(rng.uniform(low, high, (len(limits), RUNS)))
     return dict(zip(law.columns, np.hstack([inside, ends]), strict=True))
 
 
@@ -206,8 +221,8 @@ def _falling(law: Law) -> Iterator[str]:
     """falling columns"""
     draws = _column(prior_draws(law))
     for column in law.falling:
-        runs = {c: np.float64(3e9) for c in law.columns}
-        runs[column] = np.geomspace(LOW, HIGH, 71)
+        runs = {c: np.float64(centres(law)[c] if c in RANGES else 3e9) for c in law.columns}
+        runs[column] = np.geomspace(*RANGES.get(column, (LOW, HIGH)), 71)
         losses = law(runs, scales(law), draws)
         # A loss that has reached its floor may increase by a rounding error.
         if not (np.diff(losses) <= 1e-13 * losses[:, 1:]).all():
@@ -248,6 +263,7 @@ def _constants(law: Law) -> Iterator[str]:
         return
     for factors in ((3.0, 3.0), (3.0, 0.5)):
         other = {c: v * factors[i % 2] for i, (c, v) in enumerate(reference.items())}
+        other = law.tied(other)
         values = {p: v[0] for p, v in prior_draws(law, 1, share=0.3).items()}
         rescaled = _rescaled(law, values, reference, other)
         if rescaled is None:
@@ -322,7 +338,7 @@ def _prior(law: Law) -> Iterator[str]:
     of_loss = any(isinstance(p, Positive) and p.of == "loss" for p in law.priors.values())
     low, high = PLAUSIBLE_SHARES if of_loss else PLAUSIBLE_NATS
     unit = "typical losses" if of_loss else "nats"
-    losses = np.asarray(law(scales(law), scales(law), prior_draws(law, 1000)))
+    losses = np.asarray(law(centres(law), scales(law), prior_draws(law, 1000)))
     share = float(((losses > low) & (losses < high)).mean())
     if share < PLAUSIBLE_SHARE:
         yield (

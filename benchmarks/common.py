@@ -47,6 +47,11 @@ REFERENCE = HERE.parent.parent / "shared" / "data" / "reference"
 SOURCES = {
     "chinchilla.csv": "Besiroglu et al. 2024, arXiv:2404.10102",
     "datablations_c4.csv": "Muennighoff et al. 2023, arXiv:2305.16264",
+    "clark_moe.csv": "Clark et al. 2022, arXiv:2202.01169",
+    "lr_batch.csv": "Li et al. 2025, arXiv:2503.04715",
+    "parallel.csv": "Chen et al. 2025, arXiv:2505.10475",
+    "sparsity.csv": "Liew et al. 2025, arXiv:2502.03009",
+    "vocabulary.csv": "Tao et al. 2024, arXiv:2407.13623",
     "bnsl_addition.csv": "Caballero et al. 2022, arXiv:2210.14891",
     "double_descent.csv": "Nakkiran et al. 2019, arXiv:1912.02292",
     "emergence_tasks.csv": "Wu and Lo 2024, arXiv:2410.01692",

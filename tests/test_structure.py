@@ -23,19 +23,21 @@ FOLDERS = {
     "functions": (),
     "errors": (), "units": (), "priors": (), "text_tables": (), "intervals": (), "progress": (),
     "seeds": (),
-    "data": ("datasets", "remedies", "numerals", "names", "frames", "formats", "suspicions",
-             "reading", "logs", "task_table", "counting", "validation", "wording", "runs",
-             "accepting"),
+    "data": ("datasets", "literature", "remedies", "numerals", "names", "frames", "formats",
+             "suspicions", "reading", "extras", "logs", "task_table", "counting", "validation",
+             "wording", "runs", "accepting"),
     "laws": ("base", "broken_power", "chance_power", "chinchilla", "bounded_chinchilla", "farseer",
              "isoflop", "kaplan", "kaplan_steps", "multiplicative", "power", "shifted_chinchilla",
-             "shifted_power", "skaling", "published"),
+             "shifted_power", "skaling", "repeated_data", "overtraining", "routed_experts",
+             "sparse_experts", "vocabulary", "learning_rate", "finetuning", "parallel_streams",
+             "sigmoid", "gallery", "published"),
     "testing": (),
     "inference": ("execution", "diagnostics", "nutpie_callbacks", "nuts", "smc", "modes",
                   "mixtures", "bridge", "importance"),
     "model": ("drift", "noise", "labels", "hierarchy", "design", "specify", "pymc_model",
               "density", "engines", "evidence",
-              "posterior", "predictive", "simulation", "findings", "residual_checks", "checks",
-              "files", "storage", "arviz_groups", "results", "fitting"),
+              "posterior", "predictive", "simulation", "findings", "regimes", "residual_checks",
+              "checks", "files", "storage", "arviz_groups", "results", "fitting"),
     "forecasting": ("mixing", "members", "cautions", "wording", "averaging", "stored", "searches",
                     "law_draws", "choices", "targets", "predictive_draws", "allocation_results",
                     "allocation", "regrets", "points", "forecasts"),
@@ -58,7 +60,7 @@ FOLDERS = {
     "reporting": ("tables", "decision_tables", "answers", "held_out", "sections", "page"),
     "cli": ("options", "console", "fits", "allocations", "suggestions", "decisions",
             "evaluation", "tasks",
-            "examples", "documents", "command"),
+            "examples", "gallery", "documents", "command"),
 }  # fmt: skip
 ORDER = tuple(FOLDERS)
 #: Files of the package itself, which any folder may import.
@@ -68,7 +70,7 @@ TOP_FILES = (
 FILES = sorted(PACKAGE.rglob("*.py"))
 LAWS = sorted(
     set((PACKAGE / "laws").glob("*.py"))
-    - {PACKAGE / "laws" / f"{name}.py" for name in ("__init__", "base", "published")}
+    - {PACKAGE / "laws" / f"{name}.py" for name in ("__init__", "base", "gallery", "published")}
 )
 SAMPLING = {"pymc", "pytensor", "nutpie", "numba"}
 DRAWING = {"matplotlib"}

@@ -18,6 +18,7 @@ from bayescale.cli import (
     evaluation,
     examples,
     fits,
+    gallery,
     suggestions,
     tasks,
 )
@@ -42,6 +43,7 @@ COMMANDS = (
     tasks.breaks,
     tasks.emergence,
     examples.example,
+    gallery.laws,
     documents.docs,
 )
 SHOWN = (RunsWarning, ConvergenceWarning, ExtrapolationWarning)

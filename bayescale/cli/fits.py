@@ -186,6 +186,9 @@ def forecast(
         bool,
         typer.Option("--paired", help="combine the first N with the first D, and so on"),
     ] = False,
+    at: Annotated[
+        str | None, typer.Option("--at", help="other columns of the law: U=200B,lr=3e-4")
+    ] = None,
     group: Group = None,
     below: Annotated[
         float | None, typer.Option(help="also give the probability of a loss below this")
@@ -204,6 +207,7 @@ def forecast(
         "D": options.counts(D, "--D"),
         "C": options.counts(flops, "--flops"),
     }
+    others = {c: options.counts(v, "--at") for c, v in options.pairs(at, "--at").items()}
     options.picture(plot)
     console.progress(quiet, as_json)
     from bayescale.forecasting import forecast as predict
@@ -215,6 +219,7 @@ def forecast(
     result = predict(
         fitted,
         **(place if paired else options.crossed(place)),
+        **others,
         group=options.group_label(group, fitted.groups),
         random_seed=seed,
     )

@@ -79,7 +79,11 @@ Group = Annotated[
 ]
 
 PICTURES = (".png", ".pdf", ".svg")
-QUANTITIES = ("N", "D", "C", "loss", "loss_sd", "loss_lower", "loss_upper", "series")
+QUANTITIES = (
+    "N", "D", "C", "loss", "loss_sd", "loss_lower", "loss_upper", "series", "U", "N_active",
+    "N_total", "N_vocab", "vocab", "experts", "granularity", "lr", "batch", "bits", "streams",
+    "finetune",
+)  # fmt: skip
 
 
 #: Options whose values may be separated by spaces too: ``--flops 1e22 1e24``.

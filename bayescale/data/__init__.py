@@ -3,6 +3,7 @@
 from bayescale.data import datasets
 from bayescale.data.accepting import RunsLike, as_runs
 from bayescale.data.counting import Count, count, local_exponent
+from bayescale.data.literature import literature
 from bayescale.data.reading import frame
 from bayescale.data.remedies import for_command_line
 from bayescale.data.runs import Runs
@@ -20,6 +21,7 @@ __all__ = [
     "datasets",
     "for_command_line",
     "frame",
+    "literature",
     "local_exponent",
     "task_table",
 ]

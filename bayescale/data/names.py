@@ -18,6 +18,8 @@ MEANING = {
     "loss_upper": "the upper 95 % bound of the loss",
     "series": "the series of checkpoints",
 }
+#: Quantities that are recognised by `recognise`; `bayescale.data.extras` adds further ones.
+RECOGNISED = tuple(MEANING)
 #: Usual names that messages show, without spaces and punctuation.
 USUAL = {
     "N": ("n", "params", "parameters", "nparams", "numparams", "modelsize", "paramcount"),

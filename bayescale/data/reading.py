@@ -137,7 +137,7 @@ def match_columns(raw: RawTable, named: dict[str, str | None], problems: list[st
         used |= {c for c, _ in source.factors}
         if quantity == "loss":
             out.loss_unit = _loss_unit(source, readings[source.factors[0][0]])
-    for quantity in MEANING:
+    for quantity in names.RECOGNISED:
         if named.get(quantity) is not None:
             continue
         found = [c for c in columns if readings[c].quantity == quantity and c not in used]

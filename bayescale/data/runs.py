@@ -15,7 +15,7 @@ import pandas as pd
 
 from bayescale.data import datasets, formats, frames, wording
 from bayescale.data.counting import restated
-from bayescale.data.validation import CANONICAL, named_columns, validate
+from bayescale.data.validation import CANONICAL, EXTRAS, named_columns, validate
 from bayescale.errors import RunsError, RunsWarning
 from bayescale.units import FLOP_PER_PARAMETER_TOKEN, format_count
 
@@ -35,8 +35,12 @@ class Runs:
         ``N``: parameters, an absolute count. ``D``: training tokens seen. ``C``: training FLOP.
         ``loss``: positive, in the unit `loss_unit`. Where the source has
         them, ``loss_sd``: measurement standard error of the loss, and ``series``: the run that a
-        checkpoint belongs to. Then the group columns and every other column of the source. The
-        index holds line numbers of a file or the index of a DataFrame.
+        checkpoint belongs to. Columns that some laws need: ``U``, unique tokens; ``N_active`` and
+        ``N_total``, parameters in use and with all experts; ``experts``, ``granularity``, ``lr``
+        (learning rate), ``batch``, ``vocab`` and ``N_vocab`` (size and parameters of the
+        vocabulary), ``bits``, ``streams`` and ``finetune`` (examples of fine-tuning). Then the
+        group columns and every other column of the source. The index holds line numbers of a file
+        or the index of a DataFrame.
     groups : tuple of str
         Columns that label groups, such as data set, architecture or model family.
     mapping : mapping of str to str
@@ -90,7 +94,8 @@ class Runs:
             Columns that label groups.
         columns : mapping of str to str, optional
             From quantity (``N``, ``D``, ``C``, ``loss``, ``loss_sd``, ``loss_lower``,
-            ``loss_upper``, ``series``) to its column, or to an expression that states the unit:
+            ``loss_upper``, ``series``, and those that some laws need, such as ``U``) to its column,
+            or to an expression that states the unit:
             ``"params_m*1e6"``, ``"steps*batch_size*seq_len"``, ``"log(val_ppl)"``,
             ``"1-accuracy"``. ``"params*1"`` states that the counts are absolute. Usual names and
             units in them are recognised. Of N, D and C one is computed from two by C = 6ND.
@@ -380,8 +385,8 @@ class Runs:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of N, D, C, loss, series and groups; equal for equal data from any source."""
-        shown = [c for c in (*CANONICAL, *self.groups) if c in self]
+        """Hash of all columns that a law may need, and of groups; equal for equal data."""
+        shown = [c for c in (*CANONICAL, *EXTRAS, *self.groups) if c in self]
         text = self.table[shown].to_csv(index=False, float_format="%.12g")
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

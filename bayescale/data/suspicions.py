@@ -193,7 +193,7 @@ def _repeated(columns, raw: RawTable) -> list[str]:
             continue
         if bad.any():
             return [
-                f"{int(bad.sum())} run(s) repeat their data, by {column!r} {raw.rows(bad)}: the "
-                "laws know no repetition and are too optimistic there"
+                f"{int(bad.sum())} run(s) repeat their data, by {column!r} {raw.rows(bad)}: laws "
+                "without unique tokens are too optimistic there; 'repeated_data' is a law with them"
             ]
     return []

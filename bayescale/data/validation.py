@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from bayescale.data import formats, logs, names, reading, remedies, suspicions
+from bayescale.data import extras, formats, logs, names, reading, remedies, suspicions
 from bayescale.errors import RunsError, unknown
 from bayescale.units import flop
 
@@ -25,6 +25,8 @@ NORMAL_95 = 1.959964
 #: Columns that a table of runs may have, in this order; their names are reserved.
 CANONICAL = ("N", "D", "C", "loss", "loss_sd", "series")
 NUMERIC = {*CANONICAL, "loss_lower", "loss_upper"} - {"series"}
+#: Further columns that laws may need.
+EXTRAS = tuple(extras.EXTRAS)
 SHOWN = 8  # largest number of labels that a note lists
 
 
@@ -90,6 +92,8 @@ def validate(
         raise RunsError("the table has no rows", where=raw.source)
     raw = logs.arranged(raw, named, groups)
     matched = reading.match_columns(raw, named, problems)
+    if not problems:
+        matched.sources |= extras.found(raw, matched.sources, groups)
     if drop_missing:
         raw, left_out = _without_missing(raw, matched.sources)
     columns: dict[str, object] = {}
@@ -127,14 +131,20 @@ def validate(
             raise RunsError(problems, where=raw.source)
         if problems := _implausible(columns, given, stated) + _sums(columns, matched):
             raise RunsError(problems, where=raw.source)
+    problems, doubtful = extras.checked(columns, [q for q in named if named[q]], raw)
+    if problems:
+        raise RunsError(problems, where=raw.source)
+    notes += doubtful
+    mapping = {q: s for q, s in mapping.items() if q not in EXTRAS or q in columns}
     if keep_best:
         columns, raw, kept = suspicions.best_rows(columns, groups, raw)
         notes += kept
-    used = {c for s in matched.sources.values() for c, _ in s.factors}
+    core = {q: s for q, s in matched.sources.items() if q not in EXTRAS}
+    used = {c for s in core.values() for c, _ in s.factors}
     notes = [*raw.notes, *matched.notes, *(left_out if drop_missing else []), *notes]
     notes += suspicions.cautions(columns, groups, raw, used)
     notes += _duplicates(columns, groups, raw) + _single_runs(columns, groups)
-    plain = {s.expression for s in matched.sources.values()}
+    plain = {s.expression for s in core.values()}
     table = _assemble(columns, raw.cells, plain, groups)
     unit = matched.loss_unit if loss_unit is None else loss_unit
     if unit == "nats" and loss_unit is None and "tok" in mapping.get("D", "").lower():
@@ -264,7 +274,7 @@ def _sums(columns, matched) -> list[str]:
 def named_columns(columns, quantities, where: str) -> dict:
     """The columns that the user named, by quantity."""
     named = {**(columns or {}), **quantities}
-    allowed = {*NUMERIC, "series"}
+    allowed = {*NUMERIC, "series", *EXTRAS}
     if strange := [n for n in named if n not in allowed]:
         raise RunsError(
             [unknown("column keyword", n, sorted(allowed)) for n in strange], where=where
@@ -328,7 +338,7 @@ def _out_of_range(columns, raw) -> list[str]:
 def _duplicates(columns, groups, raw) -> list[str]:
     """A note on rows that repeat an earlier row."""
     keys = pd.DataFrame(
-        {k: np.asarray(v) for k, v in columns.items() if k in (*CANONICAL, *groups)}
+        {k: np.asarray(v) for k, v in columns.items() if k in (*CANONICAL, *EXTRAS, *groups)}
     )
     again = keys.duplicated().to_numpy()
     if not again.any():
@@ -353,12 +363,15 @@ def _single_runs(columns, groups) -> list[str]:
 
 
 def _assemble(columns, cells, plain, groups) -> pd.DataFrame:
-    """The canonical columns, the groups, and the rest; a reserved name gets ``_original``."""
+    """The canonical columns, the groups, and the rest; a reserved name gets ``_original``.
+
+    The source of a further column, such as ``unique_tokens`` of ``U``, is kept as well.
+    """
     frame = pd.DataFrame(
-        {k: np.asarray(columns[k]) for k in (*CANONICAL, *groups) if k in columns},
+        {k: np.asarray(columns[k]) for k in (*CANONICAL, *EXTRAS, *groups) if k in columns},
         index=cells.index,
     )
-    used = {*plain, *groups}
+    used = {*plain, *groups, *(q for q in EXTRAS if q in frame)}
     for column in cells.columns:
         if column in used:
             continue

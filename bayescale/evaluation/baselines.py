@@ -200,8 +200,8 @@ class Problem:
 
     @cached_property
     def scales(self) -> dict[str, float]:
-        """Geometric means of the columns."""
-        return {c: float(np.exp(np.log(self.columns[c]).mean())) for c in self.law.columns}
+        """Reference scales of the columns."""
+        return self.law.scales_of(self.columns)
 
     @cached_property
     def priors(self) -> tuple[Prior, ...]:

@@ -36,12 +36,15 @@ class MixedLaw:
         For example ``"average of chinchilla (62 %) and kaplan_floor (38 %)"``.
     columns : tuple of str
         The columns that any of the laws needs.
+    sizes : tuple of str
+        Those of the columns that are not settings.
     allocates : bool
         Whether all of the laws can split a budget between N and D.
     """
 
     name: str
     columns: tuple[str, ...]
+    sizes: tuple[str, ...]
     allocates: bool
 
 
@@ -119,7 +122,9 @@ class Average(Storable):
         listed = f"{', '.join(before)} and {last}" if before else last
         members = [fit.law for fit in self.used.values()]
         columns = tuple(dict.fromkeys(c for law in members for c in law.columns))
-        return MixedLaw(f"average of {listed}", columns, all(law.allocates for law in members))
+        sizes = tuple(dict.fromkeys(c for law in members for c in law.sizes))
+        allocates = all(law.allocates for law in members)
+        return MixedLaw(f"average of {listed}", columns, sizes, allocates)
 
     def members(self) -> list[dict[str, str]]:
         """Every combination of group labels among the runs; one empty mapping without groups."""

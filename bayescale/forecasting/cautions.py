@@ -16,6 +16,8 @@ from bayescale.units import format_count, format_flop
 FAR = 100.0
 #: A model is reported if it has fewer parameters than this share of the smallest fitted one.
 SMALL = 0.1
+#: Factor beyond the range of a column other than N, D and C at which a result warns.
+OUTSIDE = 3.0
 #: Share of the width of the interval of the mean above which a spread between laws is reported.
 SPREAD = 0.5
 #: A law of less weight is not the main reason for doubt.
@@ -29,8 +31,8 @@ ABOUT_PRIORS = ("design", "information", "runs", "prior")
 
 
 def scale_column(fit, place: Mapping[str, np.ndarray]) -> str:
-    """The column in which extrapolation is measured: compute, else the first of the law."""
-    return "C" if "C" in place and "C" in fit.runs else fit.law.columns[0]
+    """The column in which extrapolation is measured: compute, else the first size of the law."""
+    return "C" if "C" in place and "C" in fit.runs else fit.law.sizes[0]
 
 
 def extrapolation(fit, place: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -75,6 +77,15 @@ def distances(fit, place: Mapping[str, np.ndarray], *, beyond: bool = True) -> l
                 f"{int(small.sum())} point(s) have less than a tenth of the parameters of the "
                 f"smallest fitted model ({format_count(smallest)}; down to "
                 f"{format_count(N.min())}): the law is extrapolated to smaller models"
+            )
+    for other in (c for c in fit.law.columns if c not in ("N", "D", "C", column) and c in place):
+        at, low, high = np.asarray(place[other], float), table[other].min(), table[other].max()
+        outside = (at > high * OUTSIDE) | (at < low / OUTSIDE)
+        if outside.any():
+            out.append(
+                f"{int(outside.sum())} point(s) have {other} far outside the range of the runs "
+                f"({low:.3g} to {high:.3g}; points {at.min():.3g} to {at.max():.3g}): the runs are "
+                f"not informative about {other} there"
             )
     return out
 

@@ -79,14 +79,15 @@ def draw_losses(
 def beyond_largest(fit: Fit) -> tuple[dict[str, float], dict[str, str]]:
     """A run of ten times the compute of the largest run, and the group of that run.
 
-    Each column of the law is multiplied by the same factor.
+    Each column of the law that is a size is multiplied by the same factor.
     """
     largest = int(fit.plan.log_scale.argmax())
-    columns = fit.plan.columns
-    step = TEN_TIMES ** (1 / len(columns))
+    columns, sizes = fit.plan.columns, fit.law.sizes
+    step = TEN_TIMES ** (1 / len(sizes))
     table = fit.runs.table
     group = {g: str(table[g].iloc[largest]) for g in fit.groups}
-    return {c: float(step * v[largest]) for c, v in columns.items()}, group
+    place = {c: float(v[largest] * (step if c in sizes else 1)) for c, v in columns.items()}
+    return place, group
 
 
 def losses_by_law(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copyreg
 import re
+import sys
+import types
 
 from bayescale.errors import LawError, unknown
 from bayescale.laws.base import RESERVED, Law, Published, group_name_problem
@@ -12,15 +14,25 @@ from bayescale.laws.broken_power import broken_power, delayed_power
 from bayescale.laws.chance_power import chance_power
 from bayescale.laws.chinchilla import chinchilla
 from bayescale.laws.farseer import farseer
+from bayescale.laws.finetuning import finetuning, rectified
+from bayescale.laws.gallery import described, listed, listed_html
 from bayescale.laws.isoflop import isoflop
 from bayescale.laws.kaplan import kaplan, kaplan_floor
 from bayescale.laws.kaplan_steps import kaplan_steps
+from bayescale.laws.learning_rate import learning_rate_batch
 from bayescale.laws.multiplicative import multiplicative
+from bayescale.laws.overtraining import overtraining
+from bayescale.laws.parallel_streams import parallel_streams
 from bayescale.laws.power import power, pure_power
 from bayescale.laws.published import CLAIMS, MODELS, SPLITS, STAIRCASE, Claim
+from bayescale.laws.repeated_data import repeated_data, repeated_overfit
+from bayescale.laws.routed_experts import granular_experts, routed_experts
 from bayescale.laws.shifted_chinchilla import shifted_chinchilla
 from bayescale.laws.shifted_power import shifted_power
+from bayescale.laws.sigmoid import sigmoid
 from bayescale.laws.skaling import skaling
+from bayescale.laws.sparse_experts import sparse_experts, sparse_multiplicative
+from bayescale.laws.vocabulary import vocabulary, vocabulary_size
 
 #: Every law by its name. A law of one column may name it: ``power(D)``.
 REGISTRY: dict[str, Law] = {
@@ -29,14 +41,21 @@ REGISTRY: dict[str, Law] = {
         chinchilla, kaplan, kaplan_floor, skaling, shifted_chinchilla, bounded_chinchilla, farseer,
         isoflop, multiplicative, kaplan_steps,
         power, pure_power, shifted_power, chance_power, delayed_power, broken_power,
+        repeated_data, repeated_overfit, overtraining, routed_experts, granular_experts,
+        sparse_experts, sparse_multiplicative, vocabulary, vocabulary_size, learning_rate_batch,
+        rectified, finetuning, parallel_streams, sigmoid,
     )
 }  # fmt: skip
 
 __all__ = [
-    "CLAIMS", "MODELS", "REGISTRY", "RESERVED", "SPLITS", "STAIRCASE", "Claim", "Law", "Published",
-    "bounded_chinchilla", "broken_power", "chance_power", "chinchilla", "delayed_power", "farseer",
-    "get", "group_name_problem", "isoflop", "kaplan", "kaplan_floor", "kaplan_steps",
-    "multiplicative", "power", "pure_power", "shifted_chinchilla", "shifted_power", "skaling",
+    "CLAIMS", "MODELS", "REGISTRY", "RESERVED", "SPLITS", "STAIRCASE", "Claim", "Law",
+    "Published", "bounded_chinchilla", "broken_power", "chance_power", "chinchilla",
+    "delayed_power", "described", "farseer", "finetuning", "get", "granular_experts",
+    "group_name_problem", "isoflop", "kaplan", "kaplan_floor", "kaplan_steps",
+    "learning_rate_batch", "listed", "multiplicative", "overtraining", "parallel_streams",
+    "power", "pure_power", "rectified", "repeated_data", "repeated_overfit", "routed_experts",
+    "shifted_chinchilla", "shifted_power", "sigmoid", "skaling", "sparse_experts",
+    "sparse_multiplicative", "vocabulary", "vocabulary_size",
 ]  # fmt: skip
 
 
@@ -78,3 +97,19 @@ def _pickled(law: Law):
 
 
 copyreg.pickle(Law, _pickled)
+
+
+class _Gallery(types.ModuleType):
+    """This module, which shows the table of laws in a notebook, and only public names."""
+
+    def __repr__(self) -> str:
+        return listed(REGISTRY)
+
+    def _repr_html_(self) -> str:
+        return listed_html(REGISTRY)
+
+    def __dir__(self) -> list[str]:
+        return list(__all__)
+
+
+sys.modules[__name__].__class__ = _Gallery

@@ -111,6 +111,19 @@ class Law:
         Parameters such that the loss is `floor` + `amplitude` times a function of the other
         parameters; `floor` may be omitted. Learning curves are sampled more efficiently if these
         are declared.
+    units : mapping of str to str or float
+        Reference scales that are not the geometric mean of the column: another column, in whose
+        unit this one enters (``{"U": "D"}``, so that D / U is the number of epochs), or a number
+        (``{"experts": 1}``, a column that enters as it is).
+    settings : tuple of str
+        Columns that are choices and not sizes, such as a learning rate. The scale of a run, along
+        which drift and extrapolation are measured, is that of the other columns.
+    regime : str
+        What is scaled, in a few words: ``"repeated data"``.
+    formula : str
+        The formula as text.
+    use : str
+        When to use the law.
 
     Raises
     ------
@@ -139,6 +152,11 @@ class Law:
     published: Mapping[str, Published] = field(default_factory=dict)
     amplitude: str | None = None
     floor: str | None = None
+    units: Mapping[str, str | float] = field(default_factory=dict)
+    settings: tuple[str, ...] = ()
+    regime: str = ""
+    formula: str = ""
+    use: str = ""
 
     def __post_init__(self):
         signature = inspect.signature(self.loss).parameters.values()
@@ -163,10 +181,15 @@ class Law:
         for what, names, valid in (
             ("falling", self.falling, columns),
             ("poolable", poolable, parameters),
+            ("units", self.units, columns),
+            ("units", [u for u in self.units.values() if isinstance(u, str)], columns),
+            ("settings", self.settings, columns),
             ("amplitude and floor", {self.amplitude, self.floor} - {None}, parameters),
         ):
             if others := set(names) - set(valid):
                 problems.append(f"{what} names {', '.join(sorted(others))}, not among {valid}")
+        if columns and set(columns) <= set(self.settings):
+            problems.append("all columns are settings: at least one must be a size")
         if self.floor and not self.amplitude:
             problems.append("a floor needs an amplitude above it")
         problems += [
@@ -183,7 +206,9 @@ class Law:
         frozen = dict(
             priors=MappingProxyType({p: self.priors[p] for p in parameters}),
             published=MappingProxyType(dict(self.published)),
+            units=MappingProxyType(dict(self.units)),
             falling=tuple(self.falling),
+            settings=tuple(self.settings),
             poolable=poolable,
             columns=columns,
         )
@@ -199,6 +224,28 @@ class Law:
     def allocates(self) -> bool:
         """Whether a budget can be split between the columns (there are both N and D)."""
         return set(self.columns) == {"N", "D"}
+
+    @property
+    def sizes(self) -> tuple[str, ...]:
+        """The columns that measure the scale of a run: all that are not settings."""
+        return tuple(c for c in self.columns if c not in self.settings)
+
+    def log_scale(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Log scale of runs: the sum of the logs of the `sizes`.
+
+        For a law of N and D this is log C up to a constant.
+        """
+        return sum(np.log(columns[c]) for c in self.sizes)
+
+    def scales_of(self, columns: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Reference scales for raw columns: their geometric means, or as `units` states."""
+        means = {c: float(np.exp(np.log(columns[c]).mean())) for c in self.columns}
+        return self.tied(means)
+
+    def tied(self, scales: Mapping[str, float]) -> dict[str, float]:
+        """Reference scales that agree with `units`, from one scale for each column."""
+        units = {c: self.units.get(c, c) for c in self.columns}
+        return {c: float(scales[u] if isinstance(u, str) else u) for c, u in units.items()}
 
     def __call__(self, columns: Mapping[str, object], scales: Mapping[str, float], parameters):
         """The loss at raw `columns`, given `parameters` at the reference `scales`.
@@ -288,7 +335,7 @@ class Law:
         # The functions must be importable. Unpickling twice in one process gives one object.
         _pickled[self._identifier] = self
         state = {f.name: getattr(self, f.name) for f in fields(self)}
-        state |= {name: dict(state[name]) for name in ("priors", "published")}
+        state |= {name: dict(state[name]) for name in ("priors", "published", "units")}
         return _unpickled, (self._identifier, state)
 
     def __repr__(self) -> str:

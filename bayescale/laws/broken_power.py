@@ -60,6 +60,10 @@ broken_power = Law(
     # The runs of one group seldom identify the width of its bend.
     poolable=("E", "A", "alpha0", "alpha1", "d"),
     reference=REFERENCE,
+    regime="one column",
+    formula="E + A * x**-alpha0 * exp((alpha0 - alpha1) * b)  with  b = f * (log(1 + "
+    "(x/d)**(1/f)) - log(1 + (1/d)**(1/f)))",
+    use="Learning curves whose slope changes from alpha0 to alpha1 at about x = d.",
 )
 
 delayed_power = Law(
@@ -83,4 +87,8 @@ delayed_power = Law(
     # The runs of one group seldom identify the width of its start.
     poolable=("E", "A", "alpha", "d"),
     reference=f"{REFERENCE}, with a first slope of zero",
+    regime="one column",
+    formula="E + A * exp(-alpha * b)  with  f = k / alpha,  b = f * (log(1 + (x/d)**(1/f)) - "
+    "log(1 + (1/d)**(1/f)))",
+    use="Learning curves with a plateau before they begin to fall at about x = d.",
 )

@@ -56,4 +56,8 @@ chance_power = Law(
     # `kappa` is a property of the task, and the runs of one group seldom identify it.
     poolable=("E", "A", "alpha", "headroom"),
     reference="Alabdulmohsin et al. 2022, arXiv:2209.06640",
+    regime="one column",
+    formula="E + A * (1 + headroom) * s  where s solves  s / (1 - s)**kappa = headroom**-kappa * "
+    "(1 + headroom)**(kappa - 1) * x**-alpha",
+    use="Error rates that begin at chance level and fall to a limit.",
 )

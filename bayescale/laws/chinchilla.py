@@ -46,4 +46,8 @@ chinchilla = Law(
             "Besiroglu et al. 2024, arXiv:2404.10102",
         ),
     ),
+    regime="parameters and tokens",
+    formula="E + A * N**-alpha + B * D**-beta",
+    use="Runs with different N and D, each token seen about once. The terms of model size and"
+    " data add. The usual choice for compute-optimal sizes.",
 )

@@ -74,4 +74,9 @@ farseer = Law(
             "constants of the authors' notebook, as given by PlanarG/active-sl, arXiv:2604.22753",
         ),
     ),
+    regime="parameters and tokens",
+    formula="E * exp(-e * (N**gamma - 1) / gamma) + B * exp(b * (N**-beta - 1) / beta) * D**-p  "
+    "with  p = A * exp(-a * (N**alpha - 1) / alpha)",
+    use="Large sweeps: floor, amplitude and exponent of the data term change with N. Nine "
+    "parameters; with fewer than a hundred runs most of them keep their priors.",
 )

@@ -50,4 +50,9 @@ isoflop = Law(
     # The loss may rise in N or in D alone, so no column is `falling`.
     poolable=("K", "n"),
     reference="Hoffmann et al. 2022, arXiv:2203.15556, approach 2",
+    regime="parameters and tokens",
+    formula="E + K * (N*D)**-gamma * (beta * r**-alpha + alpha * r**beta) / (alpha + beta)  with"
+    "  r = N / (n * (N*D)**a)",
+    use="IsoFLOP sweeps: several model sizes for each of several budgets. The exponent a of "
+    "N* ~ C^a is a parameter.",
 )

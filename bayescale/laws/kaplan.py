@@ -57,6 +57,10 @@ kaplan = Law(
             REFERENCE,
         )
     ),
+    regime="parameters and tokens",
+    formula="(A**(1/alpha_D) * N**(-alpha_N/alpha_D) + B**(1/alpha_D) / D)**alpha_D",
+    use="As `chinchilla`, without an irreducible loss: the loss is limited by the scarcer of "
+    "parameters and data. Use it to compare with Kaplan et al.",
 )
 
 kaplan_floor = Law(
@@ -75,4 +79,7 @@ kaplan_floor = Law(
     ),
     falling=("N", "D"),
     reference=f"{REFERENCE}, with an irreducible loss",
+    regime="parameters and tokens",
+    formula="E + (A**(1/alpha_D) * N**(-alpha_N/alpha_D) + B**(1/alpha_D) / D)**alpha_D",
+    use="Kaplan's law with an irreducible loss. Part of the default family.",
 )

@@ -56,4 +56,7 @@ kaplan_steps = Law(
             REFERENCE,
         )
     ),
+    regime="parameters and steps",
+    formula="A * N**-alpha_N + B * S**-alpha_S",
+    use="Runs described by parameters N and optimiser steps S in the limit of large batches.",
 )

@@ -29,4 +29,8 @@ multiplicative = Law(
     ),
     falling=("N", "D"),
     reference="none: a simplification of Kaplan et al. 2020, arXiv:2001.08361",
+    regime="parameters and tokens",
+    formula="E + A * N**-alpha * D**-beta",
+    use="A simplification that is often quoted. It has no best split of a budget; use it only"
+    " to compare.",
 )

@@ -38,6 +38,9 @@ pure_power = Law(
     falling=("C",),
     amplitude="A",
     reference=REFERENCE,
+    regime="one column",
+    formula="A * x**-alpha",
+    use="One column, far above any irreducible loss.",
 )
 
 power = Law(
@@ -57,4 +60,7 @@ power = Law(
     amplitude="A",
     floor="E",
     reference=REFERENCE,
+    regime="one column",
+    formula="E + A * x**-alpha",
+    use="One column, such as compute, tokens or steps, with an irreducible loss.",
 )

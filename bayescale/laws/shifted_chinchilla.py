@@ -42,4 +42,9 @@ shifted_chinchilla = Law(
     # A shift depends on how sizes are counted, not on the corpus.
     poolable=("E", "A", "B", "alpha", "beta"),
     reference="none: Hoffmann et al. 2022, arXiv:2203.15556, with shifts",
+    regime="parameters and tokens",
+    formula="E + A * ((N + shift_N) / (1 + shift_N))**-alpha + B * ((D + shift_D) / (1 + "
+    "shift_D))**-beta",
+    use="As `chinchilla`, for sizes that are counted without a constant part, or curves that "
+    "level off towards small sizes.",
 )

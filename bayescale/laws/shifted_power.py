@@ -30,4 +30,8 @@ shifted_power = Law(
     falling=("C",),
     amplitude="A",
     reference="Alabdulmohsin et al. 2022, arXiv:2209.06640",
+    regime="one column",
+    formula="A * ((1/x + gamma) / (1 + gamma))**alpha",
+    use="One column; the curve levels off by a shift of 1/x. Part of the default family for "
+    "tables without both N and D.",
 )

@@ -45,4 +45,8 @@ skaling = Law(
     # `q` is a property of the law, not of a corpus.
     poolable=("E", "A", "B", "alpha", "beta"),
     reference="Kaplan et al. 2020, arXiv:2001.08361, and Hoffmann et al. 2022, arXiv:2203.15556",
+    regime="parameters and tokens",
+    formula="E + ((A * N**-alpha)**(1/q) + (B * D**-beta)**(1/q))**q",
+    use="Contains `chinchilla` (q = 1), `kaplan_floor` (beta = q) and `kaplan` (E = 0 and "
+    "beta = q). q measures how the two terms combine. Part of the default family.",
 )

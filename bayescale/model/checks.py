@@ -8,6 +8,7 @@ import xarray as xr
 from bayescale.inference import Convergence
 from bayescale.model.design import Design
 from bayescale.model.findings import Check, Finding
+from bayescale.model.regimes import regime_findings
 from bayescale.model.residual_checks import residual_findings
 from bayescale.priors import to_link
 
@@ -29,11 +30,18 @@ def check(posterior: xr.Dataset, plan: Design, convergence: Convergence) -> Chec
         *_few_runs(plan),
         *_checkpoints(posterior, plan),
         *_identified(plan),
+        *regime_findings(plan, _sigma(posterior)),
         *_informed(posterior, plan),
         *_prior_conflict(posterior, plan),
         *residuals,
     ]
     return Check(tuple(findings), surprising)
+
+
+def _sigma(posterior: xr.Dataset) -> float:
+    """The typical scale of the noise: of the population, else of the groups."""
+    names = ["sigma"] if "sigma" in posterior else [v for v in posterior if v.startswith("sigma_")]
+    return float(np.median([float(posterior[name].median()) for name in names]))
 
 
 # -- the chains --------------------------------------------------------------------------------
@@ -137,7 +145,17 @@ def _identified(plan: Design) -> list[Finding]:
     findings = []
     for c, values in logs.items():
         sizes = len(np.unique(np.round(values / np.log(1.05))))
-        if sizes < FEWEST_SIZES:
+        if c in plan.law.settings:
+            if sizes < 2:
+                findings.append(
+                    Finding(
+                        "design",
+                        "caution",
+                        f"all runs have the same {c}: its effect on the loss is that of the prior",
+                        f"add runs at another value of {c}",
+                    )
+                )
+        elif sizes < FEWEST_SIZES:
             findings.append(
                 Finding(
                     "design",

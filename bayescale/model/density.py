@@ -21,7 +21,7 @@ from bayescale.model.hierarchy import SCALE_SPREAD
 from bayescale.priors import from_link, to_link
 
 #: Largest number of parameters of a posterior that is sampled without chains.
-MOST_PARAMETERS = 12
+MOST_PARAMETERS = 16
 #: Numbers in one array; larger ones do not stay in the cache of a processor.
 CHUNK = 40_000
 #: The same for one draw of one curve, whose filter has a fixed cost for every run.

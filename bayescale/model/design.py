@@ -87,11 +87,8 @@ class Design:
 
     @property
     def log_scale(self) -> np.ndarray:
-        """Log scale of each run: the sum of the logs of the columns of the law; (run,).
-
-        For a law of N and D this is log C up to a constant.
-        """
-        return sum(np.log(v) for v in self.columns.values())
+        """Log scale of each run, as the law measures it; (run,)."""
+        return self.law.log_scale(self.columns)
 
     @cached_property
     def has_series(self) -> bool:
@@ -164,7 +161,7 @@ class Design:
         return drifts.increments(self.log_scale, *drifts.knots(self.log_scale))
 
     def log_columns_at_knots(self, log_columns: Mapping[str, np.ndarray], log_scale: np.ndarray):
-        """Log columns of runs, shifted by equal amounts so that their sum is the scale of a knot.
+        """Log columns of runs, with sizes shifted equally so that they have the scale of a knot.
 
         Returns
         -------
@@ -173,8 +170,9 @@ class Design:
             a knot is then the same for all runs.
         """
         at, _ = drifts.knots(self.log_scale)
-        shift = (log_scale[:, None] - at) / len(log_columns)
-        shifted = {c: v[:, None] - shift for c, v in log_columns.items()}
+        sizes = self.law.sizes
+        shift = (log_scale[:, None] - at) / len(sizes)
+        shifted = {c: v[:, None] - (c in sizes) * shift for c, v in log_columns.items()}
         is_same_for_all = len(shifted) == 1 and not any(p.effects for p in self.parameters)
         return {c: v[:1] for c, v in shifted.items()} if is_same_for_all else shifted
 

@@ -97,7 +97,7 @@ def law_at_knots(plan: Design, values, columns) -> np.ndarray:
     array (draw, point or 1, knot)
     """
     logs = {c: np.log(v.to_numpy() / plan.scales[c]) for c, v in columns.items()}
-    log_scale = sum(np.log(v.to_numpy()) for v in columns.values())
+    log_scale = plan.law.log_scale({c: v.to_numpy() for c, v in columns.items()})
     at_knots = {
         c: xr.DataArray(np.exp(v) * plan.scales[c], dims=("point", "knot"))
         for c, v in plan.log_columns_at_knots(logs, log_scale).items()

@@ -69,7 +69,7 @@ def predict(
 
     scale = flat(noise_scale(plan, values, law, float(np.median(plan.log_loss_sd))))
     nu = flat(values["nu"]) if "nu" in values else np.full_like(scale, np.inf)
-    log_scale = sum(np.log(v.to_numpy()) for v in columns.values())
+    log_scale = plan.law.log_scale({c: v.to_numpy() for c, v in columns.items()})
     cell = _cells(plan, groups, size)
     fitted = residuals(posterior, plan) if plan.drift == "through" or series is not None else None
 
@@ -154,9 +154,11 @@ def _beyond(posterior, plan, values, log_law, columns, log_scale, cell, ahead, r
     distance = np.maximum(log_scale - edge, 0.0)
     if not distance.any():
         return np.zeros_like(log_law)
-    factor = np.exp(-distance / len(columns))
+    sizes = plan.law.sizes
+    factor = np.exp(-distance / len(sizes))
     shape = (posterior.sizes["chain"], posterior.sizes["draw"], len(distance))
-    at_edge = _log_law(plan, values, {c: v * factor for c, v in columns.items()}, shape)
+    at_edge = {c: v * factor if c in sizes else v for c, v in columns.items()}
+    at_edge = _log_law(plan, values, at_edge, shape)
     mean = np.zeros_like(log_law)
     for i in np.unique(cell):
         distances = distance[cell == i]

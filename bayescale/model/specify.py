@@ -80,18 +80,22 @@ def design(
         _parameter(name, prior, pool, groups, law, typical)
         for name, prior in {**defaults, **priors}.items()
     )
-    scales = {c: float(np.exp(np.log(runs.table[c]).mean())) for c in law.columns}
+    scales = law.scales_of({c: runs.table[c].to_numpy(float) for c in law.columns})
     return _parametrised(Design(law, runs, groups, parameters, scales, drift, ahead))
 
 
 def _columns(runs: Runs, law: Law, groups: Sequence[str]) -> list[str]:
     """Problems of the columns that the law and the groups need."""
     problems = [
-        f"law {law.name!r} needs the column {c!r}, which is not in these runs: "
-        f"they have {', '.join(x for x in 'NDC' if x in runs)}"
+        f"law {law.name!r} needs the column {c!r}, which is not in these runs: they have "
+        f"{', '.join(x for x in runs.mapping if x in runs)}"
+        + ("" if c in "NDC" else f"; name it, Runs.read(..., {c}='...')")
         for c in law.columns
         if c not in runs
     ]
+    for c in law.columns:
+        if c in runs and not is_positive(runs.table[c]):
+            problems.append(f"column {c!r}, which law {law.name!r} needs, must be positive numbers")
     for g in groups:
         if g not in runs.table.columns:
             problems.append(unknown("group column", g, runs.table.columns))
@@ -100,6 +104,12 @@ def _columns(runs: Runs, law: Law, groups: Sequence[str]) -> list[str]:
         elif runs.table[g].isna().any():
             problems.append(f"group column {g!r} has missing labels: fill them in or drop the rows")
     return problems
+
+
+def is_positive(column: pd.Series) -> bool:
+    """Whether all values of a column are positive finite numbers."""
+    values = pd.to_numeric(column, errors="coerce").to_numpy(float)
+    return bool((np.isfinite(values) & (values > 0)).all())
 
 
 def _last_of_ties(runs: Runs, law: Law) -> Runs:
@@ -112,7 +122,7 @@ def _last_of_ties(runs: Runs, law: Law) -> Runs:
         return runs
     order = [c for c in ("C", "D") if c in runs]
     table = runs.table.sort_values(order, kind="stable") if order else runs.table
-    scale = sum(np.log(table[c].to_numpy(float)) for c in law.columns)
+    scale = law.log_scale({c: table[c].to_numpy(float) for c in law.columns})
     series = table["series"].astype(str)
     sorted_scale = pd.Series(scale, table.index).groupby(series).transform(np.sort)
     gap = sorted_scale.groupby(series).diff()

@@ -52,6 +52,7 @@ def test_help_names_every_command_and_loads_nothing_heavy():
         "breaks",
         "emergence",
         "example",
+        "laws",
         "docs",
     ]
     for command in commands:

@@ -1,0 +1,70 @@
+"""Learning rate and batch size: a bowl around an optimum that depends on N and D.
+
+Li et al. 2025 (Step Law), arXiv:2503.04715. Their optimum for 1B parameters and 100B tokens, and
+the cost of half that learning rate if `narrow_lr` is 0.01:
+
+>>> lr, batch = 1.79 * 1e9**-0.713 * 1e11**0.307, 0.58 * 1e11**0.571
+>>> f"{lr:.2g}, {batch:.2g} tokens, {100 * 0.01 * np.log(2) ** 2:.1f} % of the loss"
+'0.0016, 1.1e+06 tokens, 0.5 % of the loss'
+"""
+
+import numpy as np
+
+from bayescale.laws.base import Law
+from bayescale.priors import Positive, Real
+
+
+def loss(N, D, lr, batch, *, E, A, B, alpha, beta, narrow_lr, narrow_batch, best_lr, lr_N, lr_D,
+         lr_batch, best_batch, batch_D):  # fmt: skip
+    """The loss at the best learning rate and batch size is that of Hoffmann et al. Away from it the
+    loss rises by a quadratic in the logs. `lr_batch` is the slope of the best log learning rate in
+    the log batch size."""
+    n, d = np.log(N), np.log(D)
+    off_batch = np.log(batch) - np.log(best_batch) - batch_D * d
+    off_lr = np.log(lr) - np.log(best_lr) - lr_N * n - lr_D * d - lr_batch * off_batch
+    rise = narrow_lr * off_lr**2 + narrow_batch * off_batch**2
+    return (E + A * N**-alpha + B * D**-beta) * (1 + rise)
+
+
+def constants(N, D, lr, batch, *, E, A, B, alpha, beta, narrow_lr, narrow_batch, best_lr, lr_N,
+              lr_D, lr_batch, best_batch, batch_D):  # fmt: skip
+    return {
+        "A": A * N**alpha,
+        "B": B * D**beta,
+        "best_lr": best_lr * lr * N**-lr_N * D**-lr_D,
+        "best_batch": best_batch * batch * D**-batch_D,
+    }
+
+
+learning_rate_batch = Law(
+    name="learning_rate_batch",
+    loss=loss,
+    constants=constants,
+    priors=dict(
+        # As in `chinchilla`, in units of the typical loss of the runs.
+        E=Positive(0.55, spread=1.5, between=1.1, of="loss"),
+        A=Positive(0.15, spread=2.2, between=1.2, of="loss"),
+        B=Positive(0.15, spread=2.2, between=1.2, of="loss"),
+        alpha=Positive(0.35, spread=1.5, between=1.1),
+        beta=Positive(0.35, spread=1.5, between=1.1),
+        # Twice or half the best value costs 0.1 to 5 % of the loss.
+        narrow_lr=Positive(0.015, spread=3.0),
+        narrow_batch=Positive(0.01, spread=3.0),
+        # In units of the centre of the sweep.
+        best_lr=Positive(1.0, spread=2.5),
+        # Published slopes: -0.71 to -0.23 in N, -0.32 to 0.31 in D, 0.57 of the batch in D.
+        lr_N=Real(-0.4, sd=0.4),
+        lr_D=Real(0.0, sd=0.4),
+        lr_batch=Real(0.3, sd=0.4),
+        best_batch=Positive(1.0, spread=2.5),
+        batch_D=Real(0.5, sd=0.3),
+    ),
+    settings=("lr", "batch"),
+    reference="Li et al. 2025 (Step Law), arXiv:2503.04715",
+    regime="learning rate and batch size",
+    formula="(E + A * N**-alpha + B * D**-beta) * (1 + narrow_lr * x**2 + narrow_batch * y**2)"
+    "  with  y = log(batch) - log(best_batch) - batch_D * log(D),"
+    "  x = log(lr) - log(best_lr) - lr_N * log(N) - lr_D * log(D) - lr_batch * y",
+    use="Sweeps of learning rate and batch size at several N and D. The optimum is a power of N "
+    "and D. Li et al. 2025 find lr_N = -0.713, lr_D = 0.307 and batch_D = 0.571.",
+)

@@ -1,0 +1,99 @@
+"""Repeated data: laws of parameters, tokens seen and unique tokens.
+
+Muennighoff et al. 2023, arXiv:2305.16264. Forty epochs are worth about thirteen times the data:
+
+>>> law = repeated_data
+>>> law.at("muennighoff2023", N=1e9, D=[1e10, 4e10, 4e11], U=1e10).round(2).tolist()
+[2.67, 2.5, 2.39]
+"""
+
+import numpy as np
+
+from bayescale.laws.base import Law, Published
+from bayescale.priors import Positive
+
+
+def worth(ratio, R):
+    """The worth of a quantity that is `ratio` times what is unique, as a share of the quantity."""
+    excess = (ratio - 1 + abs(ratio - 1)) / 2  # zero if nothing is repeated
+    return (1 + R * (1 - np.exp(-excess / R))) / (1 + excess)
+
+
+def loss(N, D, U, *, E, A, B, alpha, beta, R_D, R_N):
+    """Muennighoff et al.: each repetition of the data, and each parameter beyond those that the
+    unique tokens are best for, is worth less than the one before."""
+    most = (alpha * A / (beta * B) * U**beta) ** (1 / alpha)  # the best N for U tokens
+    n, d = N * worth(N / most, R_N), D * worth(D / U, R_D)
+    return E + A * n**-alpha + B * d**-beta
+
+
+def overfitted(N, D, U, *, E, A, B, K, alpha, beta, gamma, delta, zeta):
+    """The last term is over-fitting. It rises with parameters and with tokens seen, so the loss may
+    rise again after many epochs; it falls with unique tokens."""
+    return E + A * N**-alpha + B * D**-beta + K * N**gamma * D**zeta * U**-delta
+
+
+def raw_overfitted(N, D, U, *, E, A, B, K, alpha, beta, gamma, delta, zeta):
+    terms = {"A": A * N**alpha, "B": B * D**beta}
+    return {**terms, "K": K * N**-gamma * D**-zeta * U**delta}
+
+
+OF_SIZE = dict(
+    E=Positive(0.55, spread=1.5, between=1.1, of="loss"),  # as in `chinchilla`
+    A=Positive(0.15, spread=2.2, between=1.2, of="loss"),
+    B=Positive(0.15, spread=2.2, between=1.2, of="loss"),
+)
+SLOPE = Positive(0.35, spread=1.5, between=1.1)
+
+repeated_data = Law(
+    name="repeated_data",
+    loss=loss,
+    # The epochs, and the excess of parameters, that are worth 1 - 1/e of their limit. 90 %: 4 to 46
+    # epochs; strong weight decay allows more.
+    priors=dict(
+        **OF_SIZE, alpha=SLOPE, beta=SLOPE, R_D=Positive(14, spread=2), R_N=Positive(5, spread=2)
+    ),
+    falling=("D", "U"),  # for few unique tokens all parameters but the first are worth nothing
+    units={"U": "D"},
+    settings=("U",),
+    reference="Muennighoff et al. 2023, arXiv:2305.16264",
+    published=dict(
+        muennighoff2023=Published(
+            "Muennighoff et al. 2023",
+            # Their code states the logarithms of E, A and B.
+            dict(E=float(np.exp(0.6254804)), A=float(np.exp(6.255414)), B=float(np.exp(7.3049974)),
+                 alpha=0.3526596, beta=0.3526596, R_D=15.387756, R_N=5.309743),
+            "Muennighoff et al. 2023, arXiv:2305.16264",
+        )
+    ),
+    regime="repeated data",
+    formula="E + A * n**-alpha + B * d**-beta  with  x = max(D / U - 1, 0),  "
+    "d = D * (1 + R_D * (1 - exp(-x / R_D))) / (1 + x),  "
+    "n_U = (alpha * A / (beta * B) * U**beta)**(1/alpha),  y = max(N / n_U - 1, 0),  "
+    "n = N * (1 + R_N * (1 - exp(-y / R_N))) / (1 + y)",
+    use="Runs that see their data several times. U is the number of unique tokens. A repeated "
+    "token is worth less than a new one, but never harms.",
+)  # fmt: skip
+
+repeated_overfit = Law(
+    name="repeated_overfit",
+    loss=overfitted,
+    constants=raw_overfitted,
+    priors=dict(
+        **OF_SIZE,
+        # Over-fitting at the centre of the runs, from none to a quarter of the loss.
+        K=Positive(0.01, spread=5.0, between=1.2, of="loss"),
+        alpha=SLOPE,
+        beta=SLOPE,
+        gamma=Positive(0.35, spread=1.7),
+        delta=Positive(0.7, spread=1.7),
+        zeta=Positive(0.35, spread=1.7),
+    ),
+    units={"U": "D"},
+    settings=("U",),
+    reference="arXiv:2605.09189, in additive form and with a power of the tokens seen",
+    regime="repeated data",
+    formula="E + A * N**-alpha + B * D**-beta + K * N**gamma * D**zeta * U**-delta",
+    use="As `repeated_data`, for runs whose loss rises again after many epochs or with too many "
+    "parameters.",
+)

@@ -1,0 +1,357 @@
+"""Laws of other regimes: do their intervals hold on the most expensive runs of published tables?
+
+The most expensive eighth of each table is held back. The laws of the regime are fitted to the rest
+and averaged as by `bayescale.ensemble`. Beside them, in the same run, the published form is fitted
+by least squares on log loss, with normal intervals of its residual scatter. R-squared is that of
+the median against the mean of the held-back losses of the same kind (router, corpus or task).
+
+With ``--values`` the constants that papers state are compared with posteriors instead.
+
+    python benchmarks/gallery.py [--values] [--only TABLE ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from common import RESULTS, interval_score, reference, write
+from scipy.optimize import least_squares
+
+import bayescale as bs
+from bayescale.evaluation.baselines import Problem
+from bayescale.evaluation.ensembles import evidence_weights
+from bayescale.evaluation.scores import score
+from bayescale.model import design, fit_design
+
+HELD_BACK = 1 / 8
+STARTS = 12
+NORMAL_90 = 1.6449
+SAMPLING = dict(draws=400, chains=2)
+
+
+@dataclass
+class Table:
+    """A published table.
+
+    `kind` labels rows whose losses are comparable, `each` problems that are fitted separately; rows
+    of the kind `everywhere` belong to all of them. Of large tables every `thin`-th run is fitted,
+    or every `thin`-th problem is taken; all held-back runs of a problem are forecast.
+    """
+
+    name: str
+    frame: pd.DataFrame
+    cost: np.ndarray
+    laws: tuple[str, ...]
+    published: str
+    read: dict
+    kind: str | None = None
+    each: str | None = None
+    everywhere: str = ""
+    thin: int = 1
+
+
+def tables() -> list[Table]:
+    """Every table with its cost, the laws of its regime, and the published form."""
+    out = []
+    frame = pd.read_csv(reference("datablations_c4.csv"))
+    frame = frame[["params", "tokens", "unique_tokens", "loss"]]
+    cost = 6 * frame["params"] * frame["tokens"]
+    repeated = ("repeated_data", "repeated_overfit")
+    out.append(Table("datablations_c4", frame, cost, repeated, "repeated_data", {}))
+
+    frame = pd.read_csv(reference("clark_moe.csv"))
+    cost = frame["forward_flops_per_step"] * frame["steps"]
+    columns = ["router", "experts", "params", "params_total", "loss"]
+    frame = frame[columns].assign(tokens=130e9)  # the same for all, according to the paper
+    routed = ("routed_experts", "sparse_multiplicative")
+    read = dict(N="params", N_total="params_total")
+    out.append(
+        Table("clark_moe", frame, cost, routed, routed[0], read, "router", "router", "Dense")
+    )
+
+    frame = pd.read_csv(reference("sparsity.csv"))
+    cost = 6e19 * (frame["N_dense"] * frame["D1"] + frame["N_active"] * frame["D2"])
+    frame = pd.DataFrame(
+        dict(N=frame.N_active * 1e9, total=frame.P * frame.N_active * 1e9, D=frame.D2 * 1e10,
+             loss=frame.loss)
+    )  # fmt: skip
+    sparse = ("sparse_experts", "sparse_multiplicative")
+    out.append(Table("sparsity", frame, cost, sparse, "sparse_experts", dict(N_total="total")))
+
+    frame = pd.read_csv(reference("vocabulary.csv"))
+    cost = frame["non_vocab_parameters"] * frame["num_characters"]
+    # Losses relative to a unigram model are negative. The table has no widths of models, so that
+    # the parameters of the vocabulary are known up to a factor that depends on N.
+    frame["loss"] = frame.pop("unigram_normalized_loss") + 6
+    read = dict(N="non_vocab_parameters", D="num_characters*1", N_vocab="vocab_size*1")
+    vocabulary = ("vocabulary", "vocabulary_size")
+    out.append(Table("vocabulary", frame, cost, vocabulary, "vocabulary", read, thin=4))
+
+    frame = pd.read_csv(reference("lr_batch.csv"))
+    cost = 6 * frame["params"] * frame["tokens"]
+    bowl = ("learning_rate_batch",)
+    out.append(Table("lr_batch", frame, cost, bowl, bowl[0], dict(batch="batch_size*2048"), thin=8))
+
+    frame = pd.read_csv(reference("finetuning_rectified.csv")).query("examples > 0")
+    frame = frame.reset_index(drop=True)
+    frame["curve"] = frame["dataset"] + " " + frame["model"]
+    curves = ("rectified(finetune)", "power(finetune)", "shifted_power(finetune)")
+    read = dict(N="params", finetune="examples")
+    out.append(
+        Table("finetuning_rectified", frame, frame["examples"], curves, curves[0], read,
+              "dataset", "curve", thin=3)
+    )  # fmt: skip
+
+    frame = pd.read_csv(reference("parallel.csv"))
+    read = dict(N="num_params", streams="parallel_size")
+    one = ("parallel_streams",)
+    out.append(Table("parallel", frame, frame["num_params"], one, one[0], read, "group", "group"))
+    return out
+
+
+def problems(table: Table):
+    """Label, runs and whether each is fitted, of every problem of a table."""
+    frame = table.frame.assign(_cost=np.asarray(table.cost, float))
+    if table.each is None:
+        parts = {"": frame}
+    else:
+        labels = [k for k in frame[table.each].unique() if k != table.everywhere]
+        labels = labels[:: table.thin]
+        parts = {k: frame[frame[table.each].isin([k, table.everywhere])] for k in labels}
+    whole = frame["_cost"].quantile(1 - HELD_BACK)
+    for label, part in parts.items():
+        limit = whole if len(parts) < 10 else part["_cost"].quantile(1 - HELD_BACK)
+        part = part.assign(_fitted=part["_cost"] <= limit)
+        if table.everywhere:  # held back once only
+            part = part[part["_fitted"] | (part[table.each] == label)]
+        if table.each is None and table.thin > 1:
+            fitted = part.index[part["_fitted"]]
+            part = part.drop(fitted.difference(fitted[:: table.thin]))
+        part = part.reset_index(drop=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            runs = bs.Runs.from_frame(part, **table.read)
+        yield label, runs
+
+
+def least_squares_fit(law: bs.Law, seen: pd.DataFrame, later: pd.DataFrame):
+    """Predicted log loss, and standard deviation of the residuals, of the fit by least squares."""
+    columns = {c: seen[c].to_numpy(float) for c in law.columns}
+    problem = Problem(law, columns, np.log(seen["loss"].to_numpy(float)))
+    rng = np.random.default_rng(1)
+    starts = rng.standard_normal((STARTS, len(problem.priors)))
+    starts[0] = 0
+
+    def residual(z):
+        out = problem.residual(z[None])[0]
+        return np.where(np.isfinite(out), out, 1e3)
+
+    fits = [least_squares(residual, z, max_nfev=300) for z in starts]
+    best = min(fits, key=lambda f: f.cost)
+    free = max(len(seen) - len(problem.priors), 1)
+    ahead = {c: later[c].to_numpy(float) for c in law.columns}
+    return problem.log_mean(best.x[None], ahead)[0], np.sqrt(2 * best.cost / free)
+
+
+def particles(runs: bs.Runs, law, priors=None) -> bs.Fit:
+    """A fit by importance sampling, without the check."""
+    plan = design(runs, bs.laws.get(law), priors=priors)
+    started = time.perf_counter()
+    fit = fit_design(
+        plan, engine="particles", tune=500, random_seed=1, progressbar=False, **SAMPLING
+    )
+    took = time.perf_counter() - started
+    print(f"  {plan.law.name}, {len(runs)} runs: {took:.0f} s, {fit.convergence}", flush=True)
+    return fit
+
+
+def points(table: Table) -> pd.DataFrame:
+    """Every held-back run with the forecast of each law, of their average and of least squares."""
+    out = []
+    for label, runs in problems(table):
+        fitted = runs.table["_fitted"].to_numpy(bool)
+        later = runs.table[~fitted]
+        if not len(later):
+            continue
+        started = time.perf_counter()
+        fits = {name: particles(runs[fitted], name) for name in table.laws}
+        found, averaged = [], dict(fits)
+        if len(fits) > 1:
+            averaged["average"] = bs.average(fits, evidence_weights(fits))
+        for name, fit in averaged.items():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                draws = bs.forecast(fit, later, random_seed=1).data["loss"]
+            draws = draws.transpose("chain", "draw", "point").to_numpy().reshape(-1, len(later))
+            scores = score(later["loss"], draws, np.zeros(len(later)))
+            members = fits.values() if name == "average" else [fit]
+            passed = all(member.convergence.passed for member in members)
+            found.append(
+                scores[["inside90", "width90", "interval_score"]].assign(
+                    law=name, run=later.index, loss=later["loss"].to_numpy(),
+                    median=np.median(draws, axis=0), converged=passed,
+                )
+            )  # fmt: skip
+        seconds = time.perf_counter() - started
+        law = bs.laws.get(table.published)
+        log_mean, scatter = least_squares_fit(law, runs.table[fitted], later)
+        y = np.log(later["loss"].to_numpy(float))
+        low, high = log_mean - NORMAL_90 * scatter, log_mean + NORMAL_90 * scatter
+        point = pd.DataFrame(
+            dict(law="least squares", run=later.index, loss=np.exp(y), median=np.exp(log_mean),
+                 inside90=(low <= y) & (y <= high), width90=high - low,
+                 interval_score=interval_score(y, low, high, alpha=0.1))
+        )  # fmt: skip
+        both = pd.concat([*found, point.assign(converged=True)], ignore_index=True)
+        kinds = (
+            runs.table[table.kind].astype(str) if table.kind else pd.Series("", runs.table.index)
+        )
+        both["kind"] = kinds.reindex(both["run"]).to_numpy()
+        keep = ["law", "kind", "run", "loss", "median", "inside90", "width90", "interval_score"]
+        out.append(
+            both[[*keep, "converged"]].assign(
+                table=table.name, problem=label, fitted=int(fitted.sum()), seconds=seconds
+            )
+        )
+        print(f"{table.name} {label}: {seconds:.0f} s", flush=True)
+    return pd.concat(out, ignore_index=True)
+
+
+def summary(every: pd.DataFrame) -> pd.DataFrame:
+    """Coverage, interval score and R-squared by table and law."""
+    rows = []
+    for (table, law), part in every.groupby(["table", "law"], sort=False):
+        centre = part.groupby("kind")["loss"].transform("mean")
+        error = ((part["loss"] - part["median"]) ** 2).sum()
+        by_problem = part.drop_duplicates("problem")
+        rows.append(
+            dict(
+                table=table,
+                law=law,
+                fitted=int(by_problem["fitted"].sum()),
+                held_back=len(part),
+                coverage90=100 * part["inside90"].astype(float).mean(),
+                interval_score=part["interval_score"].mean(),
+                width90=part["width90"].mean(),
+                r_squared=1 - error / ((part["loss"] - centre) ** 2).sum(),
+                error=100 * np.median(np.abs(np.log(part["median"] / part["loss"]))),
+                converged=part["converged"].mean(),
+                seconds=by_problem["seconds"].sum(),
+            )
+        )
+    return pd.DataFrame(rows)
+
+
+def optima(bowl: bs.Fit, frame: pd.DataFrame) -> pd.DataFrame:
+    """The best learning rate and batch size at each N and D, beside the best run of the grid.
+
+    ``lr_steps`` and ``batch_steps`` are the distances in steps of the grid.
+    """
+    scales, post = bowl.plan.scales, bowl.posterior
+    rows = []
+    for (N, D), part in frame.groupby(["params", "tokens"]):
+        n, d = np.log(N / scales["N"]), np.log(D / scales["D"])
+        best = part.loc[part["loss"].idxmin()]
+        lr = np.log(scales["lr"] * post["best_lr"]) + post["lr_N"] * n + post["lr_D"] * d
+        batch = np.log(scales["batch"] * post["best_batch"] / 2048) + post["batch_D"] * d
+        row = dict(N=N, D=D, runs=len(part))
+        for name, draws, column in (("lr", lr, "learning_rate"), ("batch", batch, "batch_size")):
+            grid = np.log(np.sort(part[column].unique()))
+            middle = float(draws.median())
+            row |= {
+                name: np.exp(middle),
+                f"{name}_low": np.exp(float(draws.quantile(0.05))),
+                f"{name}_high": np.exp(float(draws.quantile(0.95))),
+                f"{name}_of_best_run": best[column],
+                f"{name}_steps": (np.log(best[column]) - middle) / np.median(np.diff(grid)),
+            }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def values() -> pd.DataFrame:
+    """Posteriors beside the constants of papers."""
+    rows = []
+
+    def add(table, parameter, published, draws):
+        low, middle, high = np.quantile(np.asarray(draws).ravel(), [0.05, 0.5, 0.95])
+        print(table, parameter, published, low, middle, high, flush=True)
+        rows.append(
+            dict(table=table, parameter=parameter, published=published, median=middle, low=low,
+                 high=high, inside=np.nan if published is None else low <= published <= high)
+        )  # fmt: skip
+
+    law = bs.laws.get("repeated_data")
+    frame = pd.read_csv(reference("datablations_c4.csv"))
+    frame = frame[frame["in_paper_fit"]][["params", "tokens", "unique_tokens", "loss"]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        runs = bs.Runs.from_frame(frame)
+    paper = law.published["muennighoff2023"].values
+    scales = runs.scales
+    held = dict(
+        E=paper["E"],
+        A=paper["A"] * scales["N"] ** -paper["alpha"],
+        B=paper["B"] * scales["D"] ** -paper["beta"],
+        alpha=paper["alpha"],
+        beta=paper["beta"],
+    )
+    fixed = {k: bs.Positive(v, spread=1.0001) for k, v in held.items()}
+    for name, priors in (("paper's other constants held", fixed), ("all estimated", {})):
+        posterior = particles(runs, law, priors=priors).posterior
+        for parameter in ("R_D", "R_N"):
+            add(f"datablations_c4, {name}", parameter, paper[parameter], posterior[parameter])
+
+    frame = pd.read_csv(reference("clark_moe.csv"))
+    frame = frame[["router", "experts", "params", "loss"]].assign(tokens=130e9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dense = bs.Runs.from_frame(frame[frame["router"] == "Dense"])
+        routed = bs.Runs.from_frame(frame)
+    add("clark_moe, dense", "alpha", 0.078, particles(dense, "pure_power(N)").posterior["alpha"])
+    posterior = particles(routed, "routed_experts").posterior
+    for parameter, published in (("alpha", 0.078), ("beta", None), ("interaction", None)):
+        add("clark_moe, all routers", parameter, published, posterior[parameter])
+
+    frame = pd.read_csv(reference("lr_batch.csv"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        # Every eighth run, for the time of a fit.
+        runs = bs.Runs.from_frame(frame[::8].reset_index(drop=True), batch="batch_size*2048")
+    bowl = particles(runs, "learning_rate_batch")
+    for parameter, published in (("lr_N", -0.713), ("lr_D", 0.307), ("batch_D", 0.571)):
+        add("lr_batch", parameter, published, bowl.posterior[parameter])
+    raw = bowl.law.constants(
+        *(bowl.plan.scales[c] for c in bowl.law.columns),
+        **{p: bowl.posterior[p] for p in bowl.law.parameters},
+    )
+    add("lr_batch", "best_lr", 1.79, raw["best_lr"])
+    add("lr_batch", "best_batch", 0.58, raw["best_batch"])
+    write(optima(bowl, frame), "gallery_optima", "The best settings at each N and D")
+    return pd.DataFrame(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--values", action="store_true")
+    parser.add_argument("--only", nargs="*")
+    options = parser.parse_args()
+    if options.values:
+        write(values(), "gallery_values", "Posteriors beside published constants")
+        return
+    chosen = [t for t in tables() if not options.only or t.name in options.only]
+    for table in chosen:
+        found = [summary(points(table))]
+        if (RESULTS / "gallery.csv").exists():  # rows of other tables are kept
+            before = pd.read_csv(RESULTS / "gallery.csv")
+            found.insert(0, before[before["table"] != table.name])
+        write(pd.concat(found, ignore_index=True), "gallery", "The most expensive eighth")
+
+
+if __name__ == "__main__":
+    main()
