@@ -19,8 +19,9 @@ import pandas as pd
 from common import workers, write
 from scipy.stats import kstest
 
-from bayescale.capabilities.link_model import FORMS, LinkPlan, build, cell, target, walks
-from bayescale.inference import nuts
+from bayescale.capabilities.link_forms import FORMS
+from bayescale.capabilities.link_model import LinkPlan, build, cell, walks
+
 
 TASKS = {"a": (0.0, 1000), "b": (0.25, 4000), "c": (0.25, 1000), "d": (0.5, 2000)}
 CORPORA = ("one", "two")

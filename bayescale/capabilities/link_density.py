@@ -15,15 +15,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bayescale.capabilities.link_model import COMPONENTS, LinkPlan, floor_of
+from bayescale.capabilities.link_model import COMPONENTS, LinkPlan
 from bayescale.priors import from_link
 
 #: Steps of Fisher scoring, and the largest change of v in one step.
 STEPS, LONGEST = 7, 2.0
 #: Bounds of the exact curvature of a row, in units of that of Fisher scoring.
 CURVATURE = 0.2, 5.0
-#: Steps of the finite differences in v of the mean and of the log likelihood.
-DIFFERENCE, LIKELIHOOD_DIFFERENCE = 1e-5, 1e-3
+#: Step of the finite differences in v of the log likelihood.
+DIFFERENCE = 1e-3
 #: Degrees of freedom of the proposals of walk and shifts, and the factor on their covariance.
 NU, WIDER = 10.0, 1.1
 #: Number of positions that are evaluated at once, so that arrays fit the cache of a processor.
@@ -153,7 +153,7 @@ class TaskDensity:
     def _log_rows(self, v, values):
         from scipy.special import gammaln
 
-        mean, total = self.plan.form(v, values, self.chance)
+        mean, _, total = self.plan.form.with_derivative(v, values, self.chance)
         a, b, k, n = mean * total, (1 - mean) * total, self.right, self.questions
         terms = gammaln(k + a) - gammaln(a) + gammaln(n - k + b) - gammaln(b)
         return terms + gammaln(total) - gammaln(n + total)
@@ -227,11 +227,7 @@ class TaskDensity:
 
     def _scores(self, v, values):
         """First derivative of the quasi-likelihood of every row in v, and its information."""
-        mean, total = self.plan.form(v, values, self.chance)
-        of_form = {p: values[p] for p in self.plan.form.priors}
-        floor = floor_of(self.chance, values["offset"])
-        beyond = self.plan.form.formula(v + DIFFERENCE, floor=floor, **of_form)
-        derivative = np.maximum((beyond - mean) / DIFFERENCE, 0.0)
+        mean, derivative, total = self.plan.form.with_derivative(v, values, self.chance)
         n = self.questions
         per_variance = derivative * n / (mean * (1 - mean) * (1 + (n - 1) / (total + 1)))
         return (self.right / n - mean) * per_variance, derivative * per_variance
@@ -239,7 +235,7 @@ class TaskDensity:
     def _exact_scores(self, v, values):
         """First derivative of the log likelihood of every row in v, and minus the second."""
         _, expected = self._scores(v, values)
-        h = LIKELIHOOD_DIFFERENCE
+        h = DIFFERENCE
         below, middle, above = (self._log_rows(v + step, values) for step in (-h, 0.0, h))
         low, high = (factor * expected for factor in CURVATURE)
         return (above - below) / (2 * h), np.clip((2 * middle - above - below) / h**2, low, high)

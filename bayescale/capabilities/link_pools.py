@@ -39,6 +39,8 @@ REFINED, REFINED_ROUNDS, ENOUGH = 1500, 4, 700
 #: deviation of the log of the factor on it, and standard deviation of the first move of all draws.
 LEAST, PARTICLES, MOVES, MOST_MOVES, INDEPENDENT = 450, 1200, 70, 490, 0.5
 EVOLUTION, EVOLUTION_SPREAD, JITTER = 2.38 / np.sqrt(2), 0.7, 0.05
+#: Draws of a pool among which the Gibbs sampler chooses in one sweep.
+CANDIDATES = 48
 #: Largest total weight of the draws of a pool that are not kept.
 NEGLIGIBLE = 1e-4
 #: Effective draws per dimension that a mixture is fitted to; weights are tempered until then.
@@ -133,10 +135,10 @@ class Pool:
 
     @cached_property
     def _features(self) -> np.ndarray:
-        """Terms in which the log density given the population is linear; (feature, draw)."""
+        """Terms in which the log density given the population is linear; (draw, feature)."""
         z, inferred = self.z, self.layout.inferred
         parts = [z, z[:, inferred] ** 2, self.shift, (self.shift**2).sum(axis=1, keepdims=True)]
-        return np.ascontiguousarray(np.concatenate(parts, axis=1).T, np.float32)
+        return np.concatenate(parts, axis=1, dtype=np.float32)
 
     @cached_property
     def _fixed(self) -> tuple[np.ndarray, float]:
@@ -148,12 +150,9 @@ class Pool:
         log = self.log_base - 0.5 * (self.z[:, fixed] ** 2 * precision).sum(axis=1)
         return (log - log.max()).astype(np.float32), float(log.max())
 
-    def _log_weights(self, position: np.ndarray):
-        """Log weights under population values, less a constant for each of them.
-
-        Yields blocks of (population draw, draw), and the constants, (population draw,). Single
-        precision is exact enough for differences of log weights, and several times faster.
-        """
+    def _coefficients(self, position: np.ndarray):
+        """Coefficients of the features in the log weights under population values, (population
+        draw, feature), and the rest of the log weights, (population draw,)."""
         mean, sd, moves, of_cell = self.layout.read(position)
         moves, groups = moves[:, self.groups], len(self.groups)
         terms = [
@@ -162,15 +161,22 @@ class Pool:
             moves / of_cell**2,
             -0.5 / of_cell**2,
         ]
-        coefficients = np.concatenate(terms, axis=1).astype(np.float32)
-        log_fixed, largest = self._fixed
-        constant = largest - (0.5 * (mean / sd) ** 2 + np.log(sd)).sum(axis=1)
+        constant = self._fixed[1] - (0.5 * (mean / sd) ** 2 + np.log(sd)).sum(axis=1)
         constant -= 0.5 * ((moves / of_cell) ** 2).sum(axis=1) + groups * np.log(of_cell[:, 0])
         constant -= 0.5 * (mean.shape[1] + groups) * np.log(2 * np.pi)
+        return np.concatenate(terms, axis=1, dtype=np.float32), constant
+
+    def _log_weights(self, position: np.ndarray):
+        """Log weights under population values, less a constant for each of them.
+
+        Yields blocks of (population draw, draw), and the constants, (population draw,). Single
+        precision is exact enough for differences of log weights, and several times faster.
+        """
+        coefficients, constant = self._coefficients(position)
         rows = max(1, PRODUCT // self._features.size)
         for start in range(0, len(position), rows):
-            block = coefficients[start : start + rows] @ self._features
-            block += log_fixed
+            block = coefficients[start : start + rows] @ self._features.T
+            block += self._fixed[0]
             yield block, constant[start : start + rows]
 
     def log_likelihood(self, position: np.ndarray) -> np.ndarray:
@@ -200,6 +206,27 @@ class Pool:
             quantile = rng.random(len(cumulative)) * cumulative[:, -1]
             chosen += [np.searchsorted(c, q) for c, q in zip(cumulative, quantile, strict=True)]
         return np.minimum(chosen, len(self.z) - 1)
+
+    def choose_again(
+        self, position: np.ndarray, chosen: np.ndarray, share: np.ndarray, rng
+    ) -> np.ndarray:
+        """Move the index of each draw of the population values by iterated sampling importance
+        resampling (Andrieu, Lee and Vihola 2018, doi:10.3150/15-BEJ785).
+
+        The index is chosen anew among itself and `CANDIDATES` draws from the pool with
+        probabilities `share`, (draw,). This leaves the distribution of `choose` unchanged, and
+        takes a fraction of its time.
+        """
+        drawn = rng.choice(len(share), (len(chosen), CANDIDATES), p=share)
+        index = np.concatenate([chosen[:, None], drawn], axis=1)
+        coefficients, _ = self._coefficients(position)
+        log = (self._features[index] @ coefficients[:, :, None])[..., 0]
+        log += (self._fixed[0] - np.log(share).astype(np.float32))[index]
+        weight = np.exp(log - log.max(axis=1, keepdims=True))
+        # The first event of independent Poisson processes with these rates.
+        wait = rng.standard_exponential(weight.shape, np.float32)
+        first = np.argmax(weight / np.maximum(wait, 1e-30), axis=1)
+        return np.take_along_axis(index, first[:, None], axis=1)[:, 0]
 
     def pruned(self, weight: np.ndarray) -> Pool:
         """Without the draws of the smallest weights."""

@@ -33,6 +33,10 @@ from bayescale.priors import from_link
 #: Particles of the Gibbs sampler of the population, sweeps, and sweeps that are kept: first for
 #: rough population values, then for the result.
 FIRST, LAST = (200, 15, 1), (450, 50, 30)
+#: Sweeps until all draws of the pools are candidates again, before sweeps are kept.
+SWEEPS_BETWEEN = 5
+#: Smallest probability of a draw to become a candidate, as a share of the mean.
+LEAST_SHARE = 0.1
 #: Metropolis steps of each standard deviation in a sweep.
 SCALE_STEPS = 4
 #: Number of draws of the population values that weight pools and their halves.
@@ -129,9 +133,14 @@ def _gibbs(layout: Layout, pools, executor, rngs, particles: int, sweeps: int, k
     """
     rng = rngs[0]
     position = layout.prior(particles, rng)
-    states = []
+    states, shares = [], None
     for sweep in range(sweeps):
-        chosen = list(executor.map(partial(_choose, position), pools, rngs[1:]))
+        if sweep % SWEEPS_BETWEEN == 0 and sweep <= sweeps - kept:
+            chosen = list(executor.map(partial(_choose, position), pools, rngs[1:]))
+            shares = list(executor.map(partial(_share, position[:COMPARED]), pools))
+        else:
+            again = partial(_choose_again, position)
+            chosen = list(executor.map(again, pools, chosen, shares, rngs[1:]))
         z = np.stack([p.z[i] for p, i in zip(pools, chosen, strict=True)], axis=1)
         shifts = np.full((particles, len(pools), layout.members), np.nan)
         for t, (pool, i) in enumerate(zip(pools, chosen, strict=True)):
@@ -144,6 +153,16 @@ def _gibbs(layout: Layout, pools, executor, rngs, particles: int, sweeps: int, k
 
 def _choose(position, pool: Pool, rng) -> np.ndarray:
     return pool.choose(position, rng)
+
+
+def _choose_again(position, pool: Pool, chosen, share, rng) -> np.ndarray:
+    return pool.choose_again(position, chosen, share, rng)
+
+
+def _share(position, pool: Pool) -> np.ndarray:
+    """Probabilities with which draws of a pool become candidates; (draw,)."""
+    weight = pool.weights(position)
+    return (1 - LEAST_SHARE) * weight + LEAST_SHARE / len(weight)
 
 
 def _given_tasks(layout: Layout, position, z, shifts, rng) -> np.ndarray:

@@ -14,7 +14,8 @@ import bayescale as bs
 from bayescale.capabilities import link_sampling
 from bayescale.capabilities.link_density import Shifts, TaskDensity
 from bayescale.capabilities.link_diagnostics import LinkConvergence
-from bayescale.capabilities.link_model import FORMS, LinkPlan, build
+from bayescale.capabilities.link_forms import FORMS
+from bayescale.capabilities.link_model import LinkPlan, build
 from bayescale.capabilities.link_pools import Layout, Pool, move_scale
 from bayescale.priors import from_link
 

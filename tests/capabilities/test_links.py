@@ -11,7 +11,8 @@ import pytest
 import xarray as xr
 
 import bayescale as bs
-from bayescale.capabilities.link_model import FORMS, LinkPlan, floor_of, precision_of, walks
+from bayescale.capabilities.link_forms import FORMS, floor_of, precision_of
+from bayescale.capabilities.link_model import LinkPlan, walks
 from bayescale.functions import softplus
 
 TRUE = {
