@@ -22,7 +22,6 @@ from scipy.stats import kstest
 from bayescale.capabilities.link_forms import FORMS
 from bayescale.capabilities.link_model import LinkPlan, build, cell, walks
 
-
 TASKS = {"a": (0.0, 1000), "b": (0.25, 4000), "c": (0.25, 1000), "d": (0.5, 2000)}
 CORPORA = ("one", "two")
 BEYOND = np.array([0.0, 0.5])

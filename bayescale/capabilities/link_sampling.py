@@ -26,6 +26,7 @@ from bayescale.capabilities.link_pools import (
     Pool,
     explored,
     move_scale,
+    pareto_k,
     refined,
 )
 from bayescale.priors import from_link
@@ -238,13 +239,6 @@ def _likelihoods(position: np.ndarray, pool: Pool) -> np.ndarray:
 # -- result ------------------------------------------------------------------------------------
 
 
-def _pareto_k(weight: np.ndarray) -> float:
-    from arviz_stats.base import array_stats
-
-    positive = weight[weight > 0]
-    return float(array_stats.psislw(-np.log(positive))[1])  # it takes minus the log weights
-
-
 def _diagnosed(pools, states: States, weights, shift: float):
     """The diagnostics of the draws, and the effective number of draws of each task."""
     from arviz_stats.base import array_stats
@@ -254,7 +248,7 @@ def _diagnosed(pools, states: States, weights, shift: float):
     of_tasks, tails = {}, {}
     for pool, weight in zip(pools, weights, strict=True):
         of_tasks[pool.density.task] = pool.independent / float((weight**2).sum())
-        tails[pool.density.task] = _pareto_k(weight)
+        tails[pool.density.task] = pareto_k(weight)
     each = ess | of_tasks
     worst, heaviest = min(each, key=each.get), max(tails, key=tails.get)
     middle = len(states.position) // 2

@@ -166,6 +166,16 @@ VALUES = dict(
 
 @pytest.mark.parametrize("kind", FORMS)
 @pytest.mark.parametrize("chance", [0.0, 0.25])
+def test_fast_forms_have_the_same_values_and_their_derivatives(kind, chance):
+    u, h = np.linspace(-6, 2, 41), 1e-5
+    mean, derivative, precision = FORMS[kind].with_derivative(u, VALUES, chance)
+    np.testing.assert_allclose([mean, precision], FORMS[kind](u, VALUES, chance), rtol=1e-10)
+    ahead, behind = (FORMS[kind](u + step, VALUES, chance)[0] for step in (h, -h))
+    np.testing.assert_allclose(derivative, (ahead - behind) / (2 * h), rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", FORMS)
+@pytest.mark.parametrize("chance", [0.0, 0.25])
 def test_a_form_is_the_same_in_numpy_xarray_and_pytensor(kind, chance):
     import pytensor.tensor as pt
 
