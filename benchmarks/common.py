@@ -55,6 +55,7 @@ SOURCES = {
     "bnsl_addition.csv": "Caballero et al. 2022, arXiv:2210.14891",
     "double_descent.csv": "Nakkiran et al. 2019, arXiv:1912.02292",
     "emergence_tasks.csv": "Wu and Lo 2024, arXiv:2410.01692",
+    "gadre_downstream.csv": "Gadre et al. 2024, arXiv:2403.08540",
     "finetuning_rectified.csv": "Lin et al. 2024, arXiv:2402.02314",
     "language_learning_curves.csv": "Alabdulmohsin et al. 2022, arXiv:2209.06640",
     "misfitting_best_lr.csv": "Li et al. 2025, arXiv:2502.18969",

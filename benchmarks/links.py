@@ -7,7 +7,9 @@ of each corpus forecast the remaining 1.4B and 6.9B runs, from N and D (with a f
 law to the same runs) and from the measured loss. They are compared with the least-squares curve of
 Gadre et al. 2024 for each corpus, on the mean error over the tasks.
 
-    python benchmarks/links.py
+    python benchmarks/links.py [numbers of problems, from 0]
+
+Results of problems that are not run are kept.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import warnings
 
 import numpy as np
 import pandas as pd
-from common import crps, interval_score, keep, write
+from common import RESULTS, crps, interval_score, keep, write
 
 import bayescale as bs
 from bayescale.errors import ConvergenceWarning
@@ -72,7 +74,16 @@ def curve_errors(frame: pd.DataFrame, seen, held: pd.DataFrame) -> np.ndarray:
     return np.array(out)
 
 
-def main(seed: int = 1) -> None:
+def joined(rows: list[dict], name: str) -> pd.DataFrame:
+    """The rows, after those of other problems in the file of results."""
+    new, path = pd.DataFrame(rows), RESULTS / f"{name}.csv"
+    if path.exists():
+        old = pd.read_csv(path)
+        new = pd.concat([old[~old["problem"].isin(new["problem"])], new])
+    return new.sort_values("problem", kind="stable")[list(rows[0])]
+
+
+def main(*chosen: int, seed: int = 1) -> None:
     warnings.simplefilter("ignore", ConvergenceWarning)
     frame = table()
     wide = frame.drop_duplicates("run").set_index("run")
@@ -86,14 +97,15 @@ def main(seed: int = 1) -> None:
     }
     runs = bs.Runs.example("openlm")
     rows, per_task, means, drifts = [], [], [], []
-    for problem, (seen, ahead) in problems.items():
+    for problem in [list(problems)[i] for i in chosen] or problems:
+        seen, ahead = problems[problem]
         held = wide[ahead]
         truth = accuracy.loc[held.index].to_numpy()
         names = set(zip(wide["dataset"][seen], wide["N"][seen], wide["D"][seen], strict=True))
         keys = zip(runs.table["dataset"].astype(str), runs.table["N"], runs.table["D"], strict=True)
         fit = bs.fit(runs[np.array([k in names for k in keys])], groups="dataset", random_seed=seed)
         for kind in KINDS:
-            started = time.perf_counter()
+            started, worked = time.perf_counter(), time.process_time()
             link = bs.link(
                 fit,
                 frame[frame["run"].isin(wide.index[seen])],
@@ -101,7 +113,7 @@ def main(seed: int = 1) -> None:
                 random_seed=seed,
                 **SETTINGS,
             )
-            seconds = time.perf_counter() - started
+            seconds, of_processors = time.perf_counter() - started, time.process_time() - worked
             inputs = {"N and D": held[["N", "D", "dataset"]]}
             if kind != "direct":
                 inputs["measured loss"] = held[["loss", "dataset"]]
@@ -130,7 +142,9 @@ def main(seed: int = 1) -> None:
                         "effective draws": link.convergence.ess,
                         "fewest of": link.convergence.ess_of,
                         "Pareto k": link.convergence.pareto_k,
+                        "shift": link.convergence.shift,
                         "seconds": seconds,
+                        "processor seconds": of_processors,
                     }
                 )
                 per_task += [
@@ -163,11 +177,13 @@ def main(seed: int = 1) -> None:
                 "worst %": 100 * np.abs(relative).max(),
             }
         )
-        keep(pd.DataFrame(drifts), "links_drift")
-        write(pd.DataFrame(rows), "links", "accuracies, all tasks pooled")
-        keep(pd.DataFrame(per_task), "links_tasks")
-        write(pd.DataFrame(means), "links_means", "the mean error over the tasks of each run")
-    pooled = pd.DataFrame(drifts).query("problem.str.startswith('rollout')")
+        keep(joined(drifts, "links_drift"), "links_drift")
+        write(joined(rows, "links"), "links", "accuracies, all tasks pooled")
+        keep(joined(per_task, "links_tasks"), "links_tasks")
+        write(
+            joined(means, "links_means"), "links_means", "the mean error over the tasks of each run"
+        )
+    pooled = joined(drifts, "links_drift").query("problem.str.startswith('rollout')")
     pooled = (
         pooled.groupby(["kind", "known", "walk goes on"])[
             ["interval score", "CRPS", "inside 90 %", "mean |error|"]
@@ -179,4 +195,4 @@ def main(seed: int = 1) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(int, sys.argv[1:]))

@@ -15,17 +15,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bayescale.capabilities.link_model import COMPONENTS, LinkPlan, floor_of
+from bayescale.capabilities.link_model import COMPONENTS, LinkPlan
 from bayescale.priors import from_link
 
 #: Steps of Fisher scoring, and the largest change of v in one step.
 STEPS, LONGEST = 7, 2.0
 #: Bounds of the exact curvature of a row, in units of that of Fisher scoring.
 CURVATURE = 0.2, 5.0
-#: Steps of the finite differences in v of the mean and of the log likelihood.
-DIFFERENCE, LIKELIHOOD_DIFFERENCE = 1e-5, 1e-3
+#: Step of the finite differences in v of the log likelihood.
+DIFFERENCE = 1e-3
 #: Degrees of freedom of the proposals of walk and shifts, and the factor on their covariance.
 NU, WIDER = 10.0, 1.1
+#: Ridge penalty of the regression of residuals, in units of a draw.
+RIDGE = 20.0
 #: Number of positions that are evaluated at once, so that arrays fit the cache of a processor.
 BATCH = 256
 #: Largest number of multiplications in one matrix product, see `bayescale.inference.mixtures`.
@@ -39,6 +41,39 @@ class Shifts(NamedTuple):
     sd: np.ndarray
 
 
+class Residuals(NamedTuple):
+    """Distribution of walk and shifts around their modes, in standard deviations by the Hessian.
+
+    It is standard normal if the likelihood is normal. Near chance it is skewed, and its mean and
+    covariance are estimated from earlier draws.
+
+    Attributes
+    ----------
+    mean : (latent,)
+    slope : (parameter, latent)
+        Change of the mean with the standardised parameters.
+    root : (latent, latent)
+        Cholesky root of the covariance.
+    """
+
+    mean: np.ndarray
+    slope: np.ndarray
+    root: np.ndarray
+
+    @classmethod
+    def normal(cls, parameters: int, latent: int) -> Residuals:
+        return cls(np.zeros(latent), np.zeros((parameters, latent)), np.eye(latent))
+
+    @classmethod
+    def fitted(cls, z: np.ndarray, residual: np.ndarray) -> Residuals:
+        """From equally weighted draws, (draw, parameter) and (draw, latent)."""
+        x = np.concatenate([np.ones((len(z), 1)), z], axis=1)
+        line = np.linalg.solve(x.T @ x + RIDGE * np.eye(x.shape[1]), x.T @ residual)
+        apart = residual - x @ line
+        covariance = apart.T @ apart / len(z) + RIDGE / len(z) * np.eye(residual.shape[1])
+        return cls(line[0], line[1:], np.linalg.cholesky(covariance))
+
+
 class Proposed(NamedTuple):
     """Draws of walk and shifts for positions of the parameters.
 
@@ -47,12 +82,15 @@ class Proposed(NamedTuple):
     walk : (draw, component)
         Components of the walk, in units of u.
     shift : (draw, group)
+    residual : (draw, latent)
+        Distance of walk and shifts from their modes, see `Residuals`.
     log_density : (draw,)
         Log likelihood, plus log prior density of the walk, minus log density of the proposal.
     """
 
     walk: np.ndarray
     shift: np.ndarray
+    residual: np.ndarray
     log_density: np.ndarray
 
 
@@ -153,7 +191,7 @@ class TaskDensity:
     def _log_rows(self, v, values):
         from scipy.special import gammaln
 
-        mean, total = self.plan.form(v, values, self.chance)
+        mean, _, total = self.plan.form.with_derivative(v, values, self.chance)
         a, b, k, n = mean * total, (1 - mean) * total, self.right, self.questions
         terms = gammaln(k + a) - gammaln(a) + gammaln(n - k + b) - gammaln(b)
         return terms + gammaln(total) - gammaln(n + total)
@@ -171,12 +209,21 @@ class TaskDensity:
 
         return np.concatenate([of(z[i : i + BATCH]) for i in range(0, len(z), BATCH)])
 
-    def propose(self, z: np.ndarray, shifts: Shifts, rng: np.random.Generator) -> Proposed:
+    def propose(
+        self,
+        z: np.ndarray,
+        shifts: Shifts,
+        rng: np.random.Generator,
+        residuals: Residuals | None = None,
+    ) -> Proposed:
         """Draw walk and shifts for each position."""
-        parts = [self._propose(z[i : i + BATCH], shifts, rng) for i in range(0, len(z), BATCH)]
+        if residuals is None:
+            residuals = Residuals.normal(z.shape[1], self.basis.shape[1])
+        batches = (z[i : i + BATCH] for i in range(0, len(z), BATCH))
+        parts = [self._propose(batch, shifts, rng, residuals) for batch in batches]
         return Proposed(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
-    def _propose(self, z, shifts: Shifts, rng) -> Proposed:
+    def _propose(self, z, shifts: Shifts, rng, residuals: Residuals) -> Proposed:
         from scipy.special import gammaln
 
         values = self.values(z)
@@ -184,21 +231,24 @@ class TaskDensity:
         n, d = mode.shape
         stretch = np.sqrt(WIDER * NU / rng.chisquare(NU, n))
         normal = rng.standard_normal((n, d))
-        step = np.linalg.solve(root.transpose(0, 2, 1), normal[..., None])[..., 0]
-        latent = mode + stretch[:, None] * step
+        residual = residuals.mean + z @ residuals.slope
+        residual += stretch[:, None] * normal @ residuals.root.T
+        step = np.linalg.solve(root.transpose(0, 2, 1), residual[..., None])[..., 0]
+        latent = mode + step
         square = (stretch[:, None] ** 2 * normal**2).sum(axis=1) / WIDER
         log_proposal = (
             gammaln((NU + d) / 2)
             - gammaln(NU / 2)
             - 0.5 * d * np.log(NU * np.pi * WIDER)
             + np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
+            - np.log(np.diagonal(residuals.root)).sum()
             - 0.5 * (NU + d) * np.log1p(square / NU)
         )
         walk, shift = latent[:, :COMPONENTS], latent[:, COMPONENTS:]
         of_walk = precision[:, :COMPONENTS]
         log_walk = 0.5 * (np.log(of_walk / (2 * np.pi)) - of_walk * walk**2).sum(axis=1)
         exact = self.log_accuracy(self.u + latent @ self.basis.T, values)
-        return Proposed(walk, shift, exact + log_walk - log_proposal)
+        return Proposed(walk, shift, residual, exact + log_walk - log_proposal)
 
     def _scored(self, values, shifts: Shifts, exact: bool):
         """Mode of walk and shifts, Cholesky root of the precision there, and precision and mean of
@@ -227,11 +277,7 @@ class TaskDensity:
 
     def _scores(self, v, values):
         """First derivative of the quasi-likelihood of every row in v, and its information."""
-        mean, total = self.plan.form(v, values, self.chance)
-        of_form = {p: values[p] for p in self.plan.form.priors}
-        floor = floor_of(self.chance, values["offset"])
-        beyond = self.plan.form.formula(v + DIFFERENCE, floor=floor, **of_form)
-        derivative = np.maximum((beyond - mean) / DIFFERENCE, 0.0)
+        mean, derivative, total = self.plan.form.with_derivative(v, values, self.chance)
         n = self.questions
         per_variance = derivative * n / (mean * (1 - mean) * (1 + (n - 1) / (total + 1)))
         return (self.right / n - mean) * per_variance, derivative * per_variance
@@ -239,7 +285,7 @@ class TaskDensity:
     def _exact_scores(self, v, values):
         """First derivative of the log likelihood of every row in v, and minus the second."""
         _, expected = self._scores(v, values)
-        h = LIKELIHOOD_DIFFERENCE
+        h = DIFFERENCE
         below, middle, above = (self._log_rows(v + step, values) for step in (-h, 0.0, h))
         low, high = (factor * expected for factor in CURVATURE)
         return (above - below) / (2 * h), np.clip((2 * middle - above - below) / h**2, low, high)

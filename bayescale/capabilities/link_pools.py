@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from bayescale.capabilities.link_density import PRODUCT, Shifts, TaskDensity
+from bayescale.capabilities.link_density import PRODUCT, Residuals, Shifts, TaskDensity
 from bayescale.capabilities.link_model import FIXED_SCALE, MOVE, MOVE_SPREAD, LinkPlan
 from bayescale.inference import (
     Density,
@@ -30,21 +30,26 @@ SCALE_SPREAD = 0.5
 #: Draws from the prior and starts of the search for modes of a task.
 PRIOR_DRAWS, STARTS = 400, 3
 #: Draws of a round of adaptation of a task, and number of rounds: first with the prior of the
-#: population values, then with their posterior until `ENOUGH` draws are effective.
+#: population values, then with their posterior until `ENOUGH` draws are effective and Pareto k is
+#: below `TAIL_BELOW`.
 ROUND, ROUNDS = 1000, 3
-REFINED, REFINED_ROUNDS, ENOUGH = 1500, 4, 700
+REFINED, REFINED_ROUNDS, ENOUGH, TAIL_BELOW = 1500, 6, 900, 0.6
 #: With fewer than `LEAST` effective draws after these rounds, draws are moved: number of draws;
 #: moves between two states, and most moves; effective share of the last two states at which moves
 #: end. Then the optimal scale of differential evolution times the root of the dimension, standard
 #: deviation of the log of the factor on it, and standard deviation of the first move of all draws.
 LEAST, PARTICLES, MOVES, MOST_MOVES, INDEPENDENT = 450, 1200, 70, 490, 0.5
 EVOLUTION, EVOLUTION_SPREAD, JITTER = 2.38 / np.sqrt(2), 0.7, 0.05
+#: Draws of a pool among which the Gibbs sampler chooses in one sweep.
+CANDIDATES = 48
 #: Largest total weight of the draws of a pool that are not kept.
 NEGLIGIBLE = 1e-4
 #: Effective draws per dimension that a mixture is fitted to; weights are tempered until then.
 LEAST_EFFECTIVE, RESAMPLED = 25, 3000
 #: Standard deviation along u of the shifts of groups before the population is known.
 FIRST_SHIFT = 0.3
+#: Fields of a pool with one value for each draw.
+ARRAYS = ("z", "walk", "shift", "residual", "log_base")
 
 
 class Layout:
@@ -112,6 +117,8 @@ class Pool:
         Standardised parameters.
     walk : (draw, component)
     shift : (draw, group)
+    residual : (draw, latent)
+        Distance of walk and shifts from their modes, see `Residuals`.
     log_base : (draw,)
         Log weight without the density of parameters and shifts given the population, up to a
         constant.
@@ -124,6 +131,7 @@ class Pool:
     z: np.ndarray
     walk: np.ndarray
     shift: np.ndarray
+    residual: np.ndarray
     log_base: np.ndarray
     independent: float = 1.0
 
@@ -133,10 +141,10 @@ class Pool:
 
     @cached_property
     def _features(self) -> np.ndarray:
-        """Terms in which the log density given the population is linear; (feature, draw)."""
+        """Terms in which the log density given the population is linear; (draw, feature)."""
         z, inferred = self.z, self.layout.inferred
         parts = [z, z[:, inferred] ** 2, self.shift, (self.shift**2).sum(axis=1, keepdims=True)]
-        return np.ascontiguousarray(np.concatenate(parts, axis=1).T, np.float32)
+        return np.concatenate(parts, axis=1, dtype=np.float32)
 
     @cached_property
     def _fixed(self) -> tuple[np.ndarray, float]:
@@ -148,12 +156,9 @@ class Pool:
         log = self.log_base - 0.5 * (self.z[:, fixed] ** 2 * precision).sum(axis=1)
         return (log - log.max()).astype(np.float32), float(log.max())
 
-    def _log_weights(self, position: np.ndarray):
-        """Log weights under population values, less a constant for each of them.
-
-        Yields blocks of (population draw, draw), and the constants, (population draw,). Single
-        precision is exact enough for differences of log weights, and several times faster.
-        """
+    def _coefficients(self, position: np.ndarray):
+        """Coefficients of the features in the log weights under population values, (population
+        draw, feature), and the rest of the log weights, (population draw,)."""
         mean, sd, moves, of_cell = self.layout.read(position)
         moves, groups = moves[:, self.groups], len(self.groups)
         terms = [
@@ -162,15 +167,22 @@ class Pool:
             moves / of_cell**2,
             -0.5 / of_cell**2,
         ]
-        coefficients = np.concatenate(terms, axis=1).astype(np.float32)
-        log_fixed, largest = self._fixed
-        constant = largest - (0.5 * (mean / sd) ** 2 + np.log(sd)).sum(axis=1)
+        constant = self._fixed[1] - (0.5 * (mean / sd) ** 2 + np.log(sd)).sum(axis=1)
         constant -= 0.5 * ((moves / of_cell) ** 2).sum(axis=1) + groups * np.log(of_cell[:, 0])
         constant -= 0.5 * (mean.shape[1] + groups) * np.log(2 * np.pi)
+        return np.concatenate(terms, axis=1, dtype=np.float32), constant
+
+    def _log_weights(self, position: np.ndarray):
+        """Log weights under population values, less a constant for each of them.
+
+        Yields blocks of (population draw, draw), and the constants, (population draw,). Single
+        precision is exact enough for differences of log weights, and several times faster.
+        """
+        coefficients, constant = self._coefficients(position)
         rows = max(1, PRODUCT // self._features.size)
         for start in range(0, len(position), rows):
-            block = coefficients[start : start + rows] @ self._features
-            block += log_fixed
+            block = coefficients[start : start + rows] @ self._features.T
+            block += self._fixed[0]
             yield block, constant[start : start + rows]
 
     def log_likelihood(self, position: np.ndarray) -> np.ndarray:
@@ -201,6 +213,27 @@ class Pool:
             chosen += [np.searchsorted(c, q) for c, q in zip(cumulative, quantile, strict=True)]
         return np.minimum(chosen, len(self.z) - 1)
 
+    def choose_again(
+        self, position: np.ndarray, chosen: np.ndarray, share: np.ndarray, rng
+    ) -> np.ndarray:
+        """Move the index of each draw of the population values by iterated sampling importance
+        resampling (Andrieu, Lee and Vihola 2018, doi:10.3150/15-BEJ785).
+
+        The index is chosen anew among itself and `CANDIDATES` draws from the pool with
+        probabilities `share`, (draw,). This leaves the distribution of `choose` unchanged, and
+        takes a fraction of its time.
+        """
+        drawn = rng.choice(len(share), (len(chosen), CANDIDATES), p=share)
+        index = np.concatenate([chosen[:, None], drawn], axis=1)
+        coefficients, _ = self._coefficients(position)
+        log = (self._features[index] @ coefficients[:, :, None])[..., 0]
+        log += (self._fixed[0] - np.log(share).astype(np.float32))[index]
+        weight = np.exp(log - log.max(axis=1, keepdims=True))
+        # The first event of independent Poisson processes with these rates.
+        wait = rng.standard_exponential(weight.shape, np.float32)
+        first = np.argmax(weight / np.maximum(wait, 1e-30), axis=1)
+        return np.take_along_axis(index, first[:, None], axis=1)[:, 0]
+
     def pruned(self, weight: np.ndarray) -> Pool:
         """Without the draws of the smallest weights."""
         order = np.argsort(weight)
@@ -211,8 +244,7 @@ class Pool:
         return self._only(slice(which, None, 2))
 
     def _only(self, kept) -> Pool:
-        names = ("z", "walk", "shift", "log_base")
-        return replace(self, **{n: getattr(self, n)[kept] for n in names})
+        return replace(self, **{n: getattr(self, n)[kept] for n in ARRAYS})
 
 
 def explored(layout: Layout, density: TaskDensity, rng: np.random.Generator) -> Pool:
@@ -225,15 +257,15 @@ def explored(layout: Layout, density: TaskDensity, rng: np.random.Generator) -> 
 
     target = Density(layout.parameters, likelihood)
     mixture = mixture_at_modes(find_modes(target, rng, PRIOR_DRAWS, STARTS))
-    mixtures, pool = [], None
+    mixtures, pool, residuals = [], None, None
     for _ in range(ROUNDS):
         mixtures.append(mixture)
-        new = _drawn(layout, density, mixture, shifts, ROUND, rng)
+        new = _drawn(layout, density, mixture, residuals, shifts, ROUND, rng)
         pool = new if pool is None else _joined(pool, new)
         whole = _weighted(pool, mixtures)
         log_prior = -0.5 * (pool.z**2).sum(axis=1)
         log_prior -= 0.5 * (((pool.shift - shifts.mean) / shifts.sd) ** 2).sum(axis=1)
-        mixture = _fitted(pool.z, whole.log_base + log_prior, rng)
+        mixture, residuals = _fitted(pool, whole.log_base + log_prior, rng)
     return whole
 
 
@@ -243,11 +275,12 @@ def refined(layout: Layout, position: np.ndarray, pool: Pool, rng) -> Pool:
     mixtures, new = [], None
     for _ in range(REFINED_ROUNDS):
         weight = pool.weights(position)
-        if new is not None and 1 / (weight**2).sum() > ENOUGH:
+        enough = new is not None and 1 / (weight**2).sum() > ENOUGH
+        if enough and pareto_k(weight) < TAIL_BELOW:
             break
-        mixture = _fitted(pool.z, np.log(np.maximum(weight, 1e-300)), rng)
+        mixture, residuals = _fitted(pool, np.log(np.maximum(weight, 1e-300)), rng)
         mixtures.append(mixture)
-        drawn = _drawn(layout, pool.density, mixture, shifts, REFINED, rng)
+        drawn = _drawn(layout, pool.density, mixture, residuals, shifts, REFINED, rng)
         new = drawn if new is None else _joined(new, drawn)
         pool = _weighted(new, mixtures)
     weight = pool.weights(position)
@@ -308,7 +341,16 @@ def _moved(layout: Layout, position, pool: Pool, weight, rng: np.random.Generato
     z, walk, shift = parts(y)
     log_base = 0.5 * (np.split(y, split, axis=1)[0] ** 2).sum(axis=1)
     log_base += 0.5 * (np.split(y, split, axis=1)[2] ** 2).sum(axis=1)
-    return Pool(density, layout, z, walk, shift, log_base, independent)
+    residual = np.zeros((len(z), walks + shift.shape[1]))  # nothing is proposed from these draws
+    return Pool(density, layout, z, walk, shift, residual, log_base, independent)
+
+
+def pareto_k(weight: np.ndarray) -> float:
+    """Shape of the tail of weights (Vehtari et al. 2024, arXiv:1507.02646)."""
+    from arviz_stats.base import array_stats
+
+    positive = weight[weight > 0]
+    return float(array_stats.psislw(-np.log(positive))[1])  # it takes minus the log weights
 
 
 def _independent(states, y: np.ndarray) -> float:
@@ -327,16 +369,14 @@ def _weighted(pool: Pool, mixtures: Sequence[Mixture]) -> Pool:
     return replace(pool, log_base=pool.log_base - log_proposal + np.log(len(mixtures)))
 
 
-def _drawn(layout, density: TaskDensity, mixture: Mixture, shifts: Shifts, n: int, rng) -> Pool:
+def _drawn(layout, density, mixture: Mixture, residuals, shifts: Shifts, n: int, rng) -> Pool:
     """Draws from a mixture, whose density is not yet in their weights."""
     z = mixture.draw(n, rng)
-    proposed = density.propose(z, shifts, rng)
-    return Pool(density, layout, z, proposed.walk, proposed.shift, proposed.log_density)
+    return Pool(density, layout, z, *density.propose(z, shifts, rng, residuals))
 
 
 def _joined(one: Pool, other: Pool) -> Pool:
-    names = ("z", "walk", "shift", "log_base")
-    return replace(one, **{n: np.concatenate([getattr(one, n), getattr(other, n)]) for n in names})
+    return replace(one, **{n: np.concatenate([getattr(one, n), getattr(other, n)]) for n in ARRAYS})
 
 
 def _shifts(density: TaskDensity, mean, sd) -> Shifts:
@@ -352,8 +392,9 @@ def _predictive_shifts(layout: Layout, position):
     return moves.mean(axis=0, keepdims=True), sd
 
 
-def _fitted(z: np.ndarray, log_weight: np.ndarray, rng) -> Mixture:
-    """A mixture fitted to weighted draws; uneven weights are tempered."""
+def _fitted(pool: Pool, log_weight: np.ndarray, rng) -> tuple[Mixture, Residuals]:
+    """A mixture and residuals fitted to weighted draws; uneven weights are tempered."""
+    z = pool.z
     needed = min(LEAST_EFFECTIVE * z.shape[1], len(z) / 2)
     power = 1.0
     while True:
@@ -364,4 +405,5 @@ def _fitted(z: np.ndarray, log_weight: np.ndarray, rng) -> Mixture:
             break
         power *= 0.8
     chosen = systematic_resample(np.exp(tempered), RESAMPLED, rng)
-    return fitted_mixture(z[chosen], min(effective, RESAMPLED), rng)
+    mixture = fitted_mixture(z[chosen], min(effective, RESAMPLED), rng)
+    return mixture, Residuals.fitted(z[chosen], pool.residual[chosen])

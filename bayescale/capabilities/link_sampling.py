@@ -26,6 +26,7 @@ from bayescale.capabilities.link_pools import (
     Pool,
     explored,
     move_scale,
+    pareto_k,
     refined,
 )
 from bayescale.priors import from_link
@@ -33,6 +34,10 @@ from bayescale.priors import from_link
 #: Particles of the Gibbs sampler of the population, sweeps, and sweeps that are kept: first for
 #: rough population values, then for the result.
 FIRST, LAST = (200, 15, 1), (450, 50, 30)
+#: Sweeps until all draws of the pools are candidates again, before sweeps are kept.
+SWEEPS_BETWEEN = 5
+#: Smallest probability of a draw to become a candidate, as a share of the mean.
+LEAST_SHARE = 0.1
 #: Metropolis steps of each standard deviation in a sweep.
 SCALE_STEPS = 4
 #: Number of draws of the population values that weight pools and their halves.
@@ -129,9 +134,14 @@ def _gibbs(layout: Layout, pools, executor, rngs, particles: int, sweeps: int, k
     """
     rng = rngs[0]
     position = layout.prior(particles, rng)
-    states = []
+    states, shares = [], None
     for sweep in range(sweeps):
-        chosen = list(executor.map(partial(_choose, position), pools, rngs[1:]))
+        if sweep % SWEEPS_BETWEEN == 0 and sweep <= sweeps - kept:
+            chosen = list(executor.map(partial(_choose, position), pools, rngs[1:]))
+            shares = list(executor.map(partial(_share, position[:COMPARED]), pools))
+        else:
+            again = partial(_choose_again, position)
+            chosen = list(executor.map(again, pools, chosen, shares, rngs[1:]))
         z = np.stack([p.z[i] for p, i in zip(pools, chosen, strict=True)], axis=1)
         shifts = np.full((particles, len(pools), layout.members), np.nan)
         for t, (pool, i) in enumerate(zip(pools, chosen, strict=True)):
@@ -144,6 +154,16 @@ def _gibbs(layout: Layout, pools, executor, rngs, particles: int, sweeps: int, k
 
 def _choose(position, pool: Pool, rng) -> np.ndarray:
     return pool.choose(position, rng)
+
+
+def _choose_again(position, pool: Pool, chosen, share, rng) -> np.ndarray:
+    return pool.choose_again(position, chosen, share, rng)
+
+
+def _share(position, pool: Pool) -> np.ndarray:
+    """Probabilities with which draws of a pool become candidates; (draw,)."""
+    weight = pool.weights(position)
+    return (1 - LEAST_SHARE) * weight + LEAST_SHARE / len(weight)
 
 
 def _given_tasks(layout: Layout, position, z, shifts, rng) -> np.ndarray:
@@ -219,13 +239,6 @@ def _likelihoods(position: np.ndarray, pool: Pool) -> np.ndarray:
 # -- result ------------------------------------------------------------------------------------
 
 
-def _pareto_k(weight: np.ndarray) -> float:
-    from arviz_stats.base import array_stats
-
-    positive = weight[weight > 0]
-    return float(array_stats.psislw(-np.log(positive))[1])  # it takes minus the log weights
-
-
 def _diagnosed(pools, states: States, weights, shift: float):
     """The diagnostics of the draws, and the effective number of draws of each task."""
     from arviz_stats.base import array_stats
@@ -235,7 +248,7 @@ def _diagnosed(pools, states: States, weights, shift: float):
     of_tasks, tails = {}, {}
     for pool, weight in zip(pools, weights, strict=True):
         of_tasks[pool.density.task] = pool.independent / float((weight**2).sum())
-        tails[pool.density.task] = _pareto_k(weight)
+        tails[pool.density.task] = pareto_k(weight)
     each = ess | of_tasks
     worst, heaviest = min(each, key=each.get), max(tails, key=tails.get)
     middle = len(states.position) // 2

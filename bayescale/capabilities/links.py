@@ -14,7 +14,8 @@ import xarray as xr
 
 from bayescale.capabilities import link_sampling
 from bayescale.capabilities.link_diagnostics import LinkConvergence
-from bayescale.capabilities.link_model import FORMS, LinkPlan, floor_of, precision_of, target, walks
+from bayescale.capabilities.link_forms import FORMS, floor_of, precision_of
+from bayescale.capabilities.link_model import LinkPlan, target, walks
 from bayescale.data import as_names, task_table
 from bayescale.errors import ConvergenceWarning, FitError, unknown
 from bayescale.forecasting import Average

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 PANELS_PER_ROW = 3
 POINTS = 80
 MOST_PANELS = 12
+#: Beyond `MOST_PANELS` tasks, panels are small: letters of a title; number in a row, inches, and
+#: points.
+LONGEST_TITLE = 26
+SMALL_PER_ROW, SMALL_SIZE, SMALL_POINTS = 6, (2.5, 1.95), 30
 BINS = 40  # bins of the density of a break
 LEAST_PLACES = 20  # a density is drawn from at least this many draws of a break
 
@@ -117,7 +121,7 @@ def plot_link(
     ----------
     link : Link
     tasks : str or sequence of str, optional
-        Names of the tasks to draw; by default the first twelve.
+        Names of the tasks to draw; by default all. More than twelve have small panels.
     forecast : TaskForecast, optional
         Forecasts to draw as vertical bars, at their median loss.
     observed : pandas.DataFrame, optional
@@ -140,17 +144,19 @@ def plot_link(
         For a task that the link or the forecast does not have, or a wrong number of axes.
     """
     style.require(link, Link, "plot_link")
-    names = _chosen(tasks, tuple(link.tasks), "task", "plot_link")
+    names = _chosen(tasks, tuple(link.tasks), "task", "plot_link", len(link.tasks))
+    small = len(names) > MOST_PANELS
+    across = SMALL_PER_ROW if small else PANELS_PER_ROW
     if forecast is not None:
         _chosen(names, tuple(forecast.data["task"].to_numpy()), "task in the forecast", "plot_link")
-    panels = _panels(len(names), axes, "plot_link")
+    panels = _panels(len(names), axes, "plot_link", small)
     along = link.plan.form.along
     table = link.plan.table
     x = table[along].to_numpy(float)
     ends = [x.min(), x.max()]
     if observed is not None:
         ends = [min(ends[0], observed[along].min()), max(ends[1], observed[along].max())]
-    grid = np.geomspace(*ends, POINTS)
+    grid = np.geomspace(*ends, SMALL_POINTS if small else POINTS)
     members = link.plan.members or ("",)
     for i, (task, ax) in enumerate(zip(names, panels, strict=True)):
         fitted = table[table["task"] == task]
@@ -165,10 +171,10 @@ def plot_link(
                 of_member[along],
                 of_member["y"],
                 style.marker(j),
-                ms=4,
+                ms=2.2 if small else 4,
                 color=ink,
                 mec="white",
-                mew=0.5,
+                mew=0.2 if small else 0.5,
                 label=member or None,
             )
         if forecast is not None:
@@ -179,10 +185,10 @@ def plot_link(
                 later[along],
                 later["accuracy"],
                 "o",
-                ms=7,
+                ms=4 if small else 7,
                 mfc="none",
                 mec="black",
-                mew=1.4,
+                mew=0.9 if small else 1.4,
                 label="not fitted",
             )
         chance = float(link.plan.facts.loc[task, "chance"])
@@ -191,13 +197,25 @@ def plot_link(
             style.log_axis(ax.xaxis, "C")
         else:
             ax.invert_xaxis()
-        ax.set_title(task, fontsize=11.5)
-        if i % PANELS_PER_ROW == 0:
-            ax.set_ylabel("accuracy")
-        if i >= len(names) - PANELS_PER_ROW:
-            ax.set_xlabel(style.label_for(along, link.fit.runs.loss_unit if link.fit else ""))
+        ax.set_title(_short(task) if small else task, fontsize=8.5 if small else 11.5)
+        if small:
+            ax.tick_params(labelsize=7.5)
+        if i % across == 0:
+            ax.set_ylabel("accuracy", fontsize=8.5 if small else None)
+        if i >= len(names) - across:
+            label = style.label_for(along, link.fit.runs.loss_unit if link.fit else "")
+            ax.set_xlabel(label, fontsize=8.5 if small else None)
     if len(members) > 1 or observed is not None:
-        panels[0].legend(fontsize=9, loc="upper left")
+        if small and axes is None:
+            panels[0].figure.legend(
+                *panels[0].get_legend_handles_labels(),
+                loc="outside lower right",
+                ncols=4,
+                markerscale=2,
+                fontsize=9,
+            )
+        else:
+            panels[0].legend(fontsize=9, loc="upper left")
     return panels
 
 
@@ -209,12 +227,25 @@ def _bars(ax: Axes, forecast: TaskForecast, task: str, along: str, ci_prob: floa
     ax.vlines(at, low, high, color="black", lw=1.6, alpha=0.75)
 
 
+def _short(name: str) -> str:
+    """A name that fits the title of a small panel."""
+    return (
+        name
+        if len(name) <= LONGEST_TITLE
+        else name[: LONGEST_TITLE - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    )
+
+
 def _chosen(
-    names: str | Sequence[str] | None, available: tuple[str, ...], kind: str, where: str
+    names: str | Sequence[str] | None,
+    available: tuple[str, ...],
+    kind: str,
+    where: str,
+    most: int = MOST_PANELS,
 ) -> list[str]:
     """The names to draw, by default the first of the available ones."""
     if names is None:
-        return list(available[:MOST_PANELS])
+        return list(available[:most])
     names = [names] if isinstance(names, str) else list(names)
     if not names:
         raise BayescaleError(f"no {kind} is given: give one or more names, or None", where=where)
@@ -223,16 +254,17 @@ def _chosen(
     return names
 
 
-def _panels(n: int, axes: Sequence[Axes] | None, where: str) -> np.ndarray:
+def _panels(n: int, axes: Sequence[Axes] | None, where: str, small: bool = False) -> np.ndarray:
     """The given axes, or a new figure with `n` panels."""
     if axes is not None:
         given = np.ravel(np.asarray(axes, object))
         if len(given) != n:
             raise BayescaleError(f"axes has {len(given)}, but {n} are needed", where=where)
         return given
-    columns = min(n, PANELS_PER_ROW)
+    columns = min(n, SMALL_PER_ROW if small else PANELS_PER_ROW)
     rows = -(-n // columns)
-    _, made = style.figure(rows, columns, size=(4.2 * columns, 3.1 * rows), squeeze=False)
+    width, height = SMALL_SIZE if small else (4.2, 3.1)
+    _, made = style.figure(rows, columns, size=(width * columns, height * rows), squeeze=False)
     made = np.ravel(made)
     for spare in made[n:]:
         spare.set_visible(False)

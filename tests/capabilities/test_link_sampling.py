@@ -11,10 +11,11 @@ import pytest
 import xarray as xr
 
 import bayescale as bs
-from bayescale.capabilities import link_sampling
-from bayescale.capabilities.link_density import Shifts, TaskDensity
+from bayescale.capabilities import link_pools, link_sampling
+from bayescale.capabilities.link_density import Residuals, Shifts, TaskDensity
 from bayescale.capabilities.link_diagnostics import LinkConvergence
-from bayescale.capabilities.link_model import FORMS, LinkPlan, build
+from bayescale.capabilities.link_forms import FORMS
+from bayescale.capabilities.link_model import LinkPlan, build
 from bayescale.capabilities.link_pools import Layout, Pool, move_scale
 from bayescale.priors import from_link
 
@@ -53,10 +54,14 @@ def test_proposals_of_walk_and_shifts_integrate_the_density():
     z[0, :2] = 0.6, 0.4
     z[0, 4], z[0, 6] = -2.0, -1.5  # much noise and a small walk: draws from the prior suffice
     n = 8_000
-    drawn = density.propose(np.repeat(z, n, axis=0), SHIFTS, rng)
-    of_shift = -0.5 * ((drawn.shift - SHIFTS.mean) / SHIFTS.sd) ** 2
-    of_shift -= 0.5 * np.log(2 * np.pi * SHIFTS.sd**2)
-    weight = drawn.log_density + of_shift.sum(axis=1)
+
+    def weights(residuals=None):
+        drawn = density.propose(np.repeat(z, n, axis=0), SHIFTS, rng, residuals)
+        of_shift = -0.5 * ((drawn.shift - SHIFTS.mean) / SHIFTS.sd) ** 2
+        of_shift -= 0.5 * np.log(2 * np.pi * SHIFTS.sd**2)
+        return drawn, drawn.log_density + of_shift.sum(axis=1)
+
+    drawn, weight = weights()
     walk = density.values(z)["walk"] * rng.standard_normal((n, 5))
     shift = SHIFTS.mean + SHIFTS.sd * rng.standard_normal((n, 2))
     brute = density.log_joint(np.repeat(z, n, axis=0), walk, shift)
@@ -69,6 +74,16 @@ def test_proposals_of_walk_and_shifts_integrate_the_density():
     assert error < 0.02
     assert its_error < 0.2
     assert abs(found - expected) < 4 * its_error + 4 * error
+    # A wider distribution around the modes that is shifted, also along the parameters.
+    away = Residuals(np.full(7, 0.3), np.full((7, 7), 0.2), 1.2 * np.tri(7) ** 0.5 * np.eye(7))
+    again, its_error = log_mean(weights(away)[1])
+    assert its_error > error
+    assert abs(found - again) < 4 * its_error + 4 * error
+    # Residuals that are fitted to weighted draws have their mean.
+    chosen = rng.choice(n, n, p=np.exp(weight - weight.max()) / np.exp(weight - weight.max()).sum())
+    fitted = Residuals.fitted(np.repeat(z, n, axis=0), drawn.residual[chosen])
+    mean = drawn.residual[chosen].mean(axis=0)
+    np.testing.assert_allclose(fitted.mean + z[0] @ fitted.slope, mean, atol=0.02)
     assert density.approximate(z, SHIFTS)[0] == pytest.approx(found, abs=0.5)  # by Laplace
 
 
@@ -85,13 +100,12 @@ def test_pools_and_population_have_the_density_of_the_pymc_model(plan):
         precision = density.values(z)["walk"] ** -2
         log_walk = 0.5 * (np.log(precision) - precision * walk**2).sum(axis=1)
         base = density.log_joint(z, walk, shift) + log_walk
-        pools.append(Pool(density, layout, z, walk, shift, base))
+        pools.append(Pool(density, layout, z, walk, shift, np.zeros((size, 7)), base))
     position = layout.prior(size, rng)
     ours = np.zeros(size)
     for pool in pools:
         for i in range(size):
-            parts = (getattr(pool, n)[[i]] for n in ("z", "walk", "shift", "log_base"))
-            ours[i] += Pool(pool.density, layout, *parts).log_likelihood(position[[i]])[0]
+            ours[i] += pool._only([i]).log_likelihood(position[[i]])[0]
     standard = np.delete(position, np.arange(layout.moves.start, layout.moves.stop), axis=1)
     of_member = move_scale(position[:, layout.of_member])
     moves = position[:, layout.moves]
@@ -176,14 +190,23 @@ def test_population_values_follow_their_conditional_distribution(plan):
     assert position[:, layout.of_cell].std() == pytest.approx(spread, rel=0.04)
 
 
-def test_draws_of_a_pool_follow_its_weights(plan):
+def test_draws_of_a_pool_follow_its_weights(plan, monkeypatch):
     layout, rng = Layout(plan), np.random.default_rng(4)
     density = TaskDensity(plan, "a")
     z = 0.3 * rng.standard_normal((5, 7))
-    pool = Pool(density, layout, z, np.zeros((5, 5)), np.zeros((5, 2)), rng.standard_normal(5))
+    none = np.zeros((5, 5)), np.zeros((5, 2)), np.zeros((5, 7))
+    pool = Pool(density, layout, z, *none, rng.standard_normal(5))
     position = np.repeat(layout.prior(1, rng), 20_000, axis=0)
-    counts = np.bincount(pool.choose(position, rng), minlength=5) / 20_000
-    np.testing.assert_allclose(counts, pool.weights(position[:1]), atol=0.02)
+    expected = pool.weights(position[:1])
+    chosen = pool.choose(position, rng)
+    np.testing.assert_allclose(np.bincount(chosen, minlength=5) / 20_000, expected, atol=0.02)
+    # Candidates by other probabilities leave it as it is, and reach it from a single draw.
+    monkeypatch.setattr(link_pools, "CANDIDATES", 2)
+    share = np.array([0.5, 0.2, 0.1, 0.1, 0.1])
+    for start in (chosen, np.full(20_000, 3)):
+        for _ in range(8):
+            start = pool.choose_again(position, start, share, rng)
+        np.testing.assert_allclose(np.bincount(start, minlength=5) / 20_000, expected, atol=0.02)
 
 
 def test_nuts_takes_over_with_a_warning_if_draws_are_too_few(monkeypatch):

@@ -11,7 +11,8 @@ import pytest
 import xarray as xr
 
 import bayescale as bs
-from bayescale.capabilities.link_model import FORMS, LinkPlan, floor_of, precision_of, walks
+from bayescale.capabilities.link_forms import FORMS, floor_of, precision_of
+from bayescale.capabilities.link_model import LinkPlan, walks
 from bayescale.functions import softplus
 
 TRUE = {
@@ -161,6 +162,16 @@ def link(results, fit) -> bs.Link:
 VALUES = dict(
     level=-0.7, slope=2.0, top=0.97, start=0.4, width=0.2, offset=0.1, precision=300.0, jitter=0.2
 )
+
+
+@pytest.mark.parametrize("kind", FORMS)
+@pytest.mark.parametrize("chance", [0.0, 0.25])
+def test_fast_forms_have_the_same_values_and_their_derivatives(kind, chance):
+    u, h = np.linspace(-6, 2, 41), 1e-5
+    mean, derivative, precision = FORMS[kind].with_derivative(u, VALUES, chance)
+    np.testing.assert_allclose([mean, precision], FORMS[kind](u, VALUES, chance), rtol=1e-10)
+    ahead, behind = (FORMS[kind](u + step, VALUES, chance)[0] for step in (h, -h))
+    np.testing.assert_allclose(derivative, (ahead - behind) / (2 * h), rtol=1e-4, atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", FORMS)

@@ -16,7 +16,8 @@ import xarray as xr
 
 import bayescale as bs
 from bayescale import laws
-from bayescale.capabilities.link_model import COMPONENTS, FORMS, LinkPlan
+from bayescale.capabilities.link_forms import FORMS
+from bayescale.capabilities.link_model import COMPONENTS, LinkPlan
 from bayescale.data import task_table
 from bayescale.evaluation.scores import score
 from bayescale.inference import Convergence
