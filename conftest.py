@@ -17,33 +17,55 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 LONG_EXAMPLES = ("bs.breaks(", "bs.metric_test(", "bs.report(", 'groups="dataset", random_seed=1)')
 
-#: Session fixtures that take most of a minute, and the group of the tests that use them.
-SHARED = {"openlm_fit": "hierarchy", "reported": "command", "averaged": "command"}
+#: Tests that run in one process because they share a long fit, a report of the command line, or the
+#: fits of examples: beginnings of their paths.
+GROUPS = {
+    "hierarchy": (
+        "tests/model/test_storage.py",
+        "tests/model/test_fitting.py",
+        "tests/plots/test_fits.py",
+        "tests/forecasting/test_forecasts.py",
+        "tests/inference/test_nutpie_callbacks.py",
+    ),
+    "command": ("tests/cli/",),
+    "examples": ("bayescale/",),
+}
 
-
-#: The groups of tests that take longest, in the order in which they start, so that no process waits
-#: for another in the end.
+#: The groups and files of tests that take longest, in the order in which they start, so that no
+#: process waits for another in the end.
 LONGEST = (
     "hierarchy",
     "command",
     "examples",
-    "tests/model/test_fitting.py",
+    "tests/capabilities/test_emergence.py",
     "tests/evaluation/test_rollouts.py",
-    "tests/model/test_storage.py",
+    "tests/capabilities/test_break_search.py",
     "tests/model/test_drift.py",
-    "tests/test_docs_site.py",
 )
 
 
-def group_of(item) -> str:
-    """The name of the tests that run in one process with `item`: those of its file, those that use
-    the same long fixture, or the examples that make a fit."""
-    for fixture, group in SHARED.items():
-        if fixture in getattr(item, "fixturenames", ()) or f"[{fixture}]" in item.name:
-            return group
-    if isinstance(item, pytest.DoctestItem) and "bs.fit(" in source_of(item):
-        return "examples"
-    return item.nodeid.split("::")[0]
+def group_of(nodeid: str) -> str:
+    """The name of the tests that run in one process with this one: a group, or its file."""
+    file = nodeid.split("::")[0]
+    return next((name for name, starts in GROUPS.items() if file.startswith(starts)), file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Distribute tests by group.
+
+    The marker `xdist_group` has no effect with pytest 9.2 and pytest-xdist 3.8: tests are
+    distributed one by one, and every process makes every fit.
+    """
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return group_of(nodeid)
+
+    return ByGroup(config, log)
 
 
 def source_of(example: pytest.DoctestItem) -> str:
@@ -52,12 +74,10 @@ def source_of(example: pytest.DoctestItem) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Long examples get a marker, and every test a group; the longest groups come first."""
-    groups = {item: group_of(item) for item in items}
+    """Long examples get a marker; the longest groups come first."""
     rank = {group: place for place, group in enumerate(LONGEST)}
-    items.sort(key=lambda item: rank.get(groups[item], len(rank)))
+    items.sort(key=lambda item: rank.get(group_of(item.nodeid), len(rank)))
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(groups[item]))
         if isinstance(item, pytest.DoctestItem):
             source = source_of(item)
             if "bs.link(" in source:

@@ -338,7 +338,7 @@ def test_simulated_curves_drift_as_the_model_says():
     values = CURVE | {"sigma": 1e-9}
     law = np.log(plan.law(plan.columns, plan.scales, values))
     rng = np.random.default_rng(1)
-    deviations = [simulate_design(plan, values, rng).log_loss - law for _ in range(4000)]
+    deviations = [simulate_design(plan, values, rng).log_loss - law for _ in range(2000)]
     expected = covariance(
         plan, lambda D: 0.2 + 0.4 * (D / plan.scales["D"]) ** -0.4, 1e-9, 0.3, 0.3
     )
@@ -430,7 +430,7 @@ def test_a_series_that_is_not_known_is_refused(drifting):
 
 
 def test_the_density_of_a_forecast_integrates_to_one(drifting):
-    loss = np.linspace(0.05, 1.0, 4001)
+    loss = np.linspace(0.05, 1.0, 1001)
     ahead = bs.forecast(drifting, D=np.full(len(loss), 2e9), series="one", random_seed=1)
     density = np.exp(ahead.log_density(loss))
     # Every point has its own draws of the drift, so the integral scatters a little.

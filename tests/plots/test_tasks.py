@@ -22,7 +22,12 @@ def found() -> bs.Breaks:
     noise = np.exp(0.01 * np.random.default_rng(1).standard_normal(40))
     table = pd.concat(rows, ignore_index=True)
     return bs.breaks(
-        table.assign(loss=table["loss"] * noise), groups="task", particles=96, progressbar=False
+        table.assign(loss=table["loss"] * noise),
+        groups="task",
+        particles=48,
+        max_breaks=1,
+        random_seed=1,
+        progressbar=False,
     )
 
 

@@ -24,7 +24,7 @@ VALUES = {
 NOISE = {"sigma": 0.02, "nu": 5.0}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def average_of(by_hand):
     """Make an average of laws by hand: ``average_of(runs, {law: weight}, groups=...)``."""
 
@@ -49,7 +49,7 @@ def average_of(by_hand):
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def c4(openlm):
     return openlm.query("dataset == 'c4'")
 
@@ -57,6 +57,22 @@ def c4(openlm):
 @pytest.fixture
 def two(average_of, c4):
     return average_of(c4, {"chinchilla": 0.3, "kaplan_floor": 0.7})
+
+
+@pytest.fixture(scope="module")
+def written(average_of, c4, tmp_path_factory):
+    """An average, and the folder of its report for two budgets."""
+    average = average_of(c4, {"chinchilla": 0.3, "kaplan_floor": 0.7})
+    folder = tmp_path_factory.mktemp("written")
+    bs.report(average, folder, C=[1e22, 1e23])
+    return average, folder
+
+
+@pytest.fixture(scope="module")
+def grouped(average_of, openlm, tmp_path_factory):
+    """An average with groups, and its page."""
+    average = average_of(openlm, {"chinchilla": 0.3, "kaplan_floor": 0.7}, groups=["dataset"])
+    return average, bs.report(average, tmp_path_factory.mktemp("grouped")).read_text("utf-8")
 
 
 def test_the_table_of_laws_begins_with_the_heaviest(two):
@@ -101,20 +117,20 @@ def test_every_law_has_a_table_of_parameters_without_groups(two):
     ]
 
 
-def test_with_groups_only_the_heaviest_law_has_one(average_of, openlm, tmp_path):
-    weights = {"chinchilla": 0.3, "kaplan_floor": 0.7}
-    average = average_of(openlm, weights, groups=["dataset"])
+def test_with_groups_only_the_heaviest_law_has_one(grouped):
+    average, page = grouped
     (table,) = findings(average).posteriors
     assert table.title.startswith("Posterior of kaplan_floor, the law with the largest weight: ")
     assert table.header[-3:] == ("c4", "redpajama", "refinedweb")
-    page = html.unescape(bs.report(average, tmp_path).read_text(encoding="utf-8"))
+    page = html.unescape(page)
     assert "<h1>2 laws fitted to 104 runs by dataset</h1>" in page
     assert "The table is that of kaplan_floor, the law with the largest weight" in page
 
 
-def test_a_report_of_an_average_saves_it(two, tmp_path):
-    page = bs.report(two, tmp_path, C=[1e21]).read_text(encoding="utf-8")
-    assert bs.Average.load(tmp_path / "fit.nc").weights == two.weights
+def test_a_report_of_an_average_saves_it(written):
+    average, folder = written
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert bs.Average.load(folder / "fit.nc").weights == average.weights
     assert re.findall("<h2>(.*?)</h2>", page) == [
         "Answer",
         "Risk",
@@ -126,7 +142,7 @@ def test_a_report_of_an_average_saves_it(two, tmp_path):
         "Appendix: parameters of the laws",
         "How to reproduce this",
     ]
-    assert html.escape(f"they differ by {two.difference.rsplit(' by ')[1]}") in page
+    assert html.escape(f"they differ by {average.difference.rsplit(' by ')[1]}") in page
 
 
 def test_an_average_of_one_law_is_shown_as_that_law(average_of, c4, tmp_path):
@@ -159,9 +175,10 @@ def test_without_budgets_three_multiples_of_the_largest_run_are_taken(two, c4):
     assert not [n for n in findings(two, [1e22]).notes if "no budgets" in n]
 
 
-def test_the_page_begins_with_the_answer_the_risk_and_a_next_step(two, tmp_path):
-    page = html.unescape(bs.report(two, tmp_path, C=[1e22, 1e23]).read_text(encoding="utf-8"))
-    split = bs.allocate(two, [1e22, 1e23])
+def test_the_page_begins_with_the_answer_the_risk_and_a_next_step(written):
+    average, folder = written
+    page = html.unescape((folder / "index.html").read_text(encoding="utf-8"))
+    split = bs.allocate(average, [1e22, 1e23])
     first = page[: page.index("<h2>Forecast losses</h2>")]
     answer, risk = split.bottom_line().split(" Main reason for doubt: ")
     assert first.index(answer) < first.index(risk) < first.index("<h2>Next step</h2>")
@@ -200,10 +217,8 @@ def test_an_unusual_ratio_is_remarked(by_hand, c4):
         assert len(remarks(fit)) == expected
 
 
-def test_no_table_is_wider_than_the_page(average_of, openlm, tmp_path):
-    weights = {"chinchilla": 0.3, "kaplan_floor": 0.7}
-    average = average_of(openlm, weights, groups=["dataset"])
-    page = html.unescape(bs.report(average, tmp_path).read_text(encoding="utf-8"))
+def test_no_table_is_wider_than_the_page(grouped):
+    page = html.unescape(grouped[1])
     rows = [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", page)]
     widths = [sum(map(len, row)) + 2 * len(row) for row in rows if row]
     assert len(widths) > 20
@@ -212,11 +227,11 @@ def test_no_table_is_wider_than_the_page(average_of, openlm, tmp_path):
     assert "img { width: 100%" in page
 
 
-def test_figures_have_one_width_and_the_page_can_be_printed(two, tmp_path):
+def test_figures_have_one_width_and_the_page_can_be_printed(written):
     import base64
     import struct
 
-    page = bs.report(two, tmp_path, C=[1e22]).read_text(encoding="utf-8")
+    page = (written[1] / "index.html").read_text(encoding="utf-8")
     pictures = [base64.b64decode(b) for b in re.findall(r'base64,([^"]+)"', page)]
     assert len({struct.unpack(">I", p[16:20]) for p in pictures}) == 1
     captions = re.findall("<figcaption>(.*?)</figcaption>", page)
