@@ -13,6 +13,8 @@ the loss in the target.
 * ladder: runs of geometrically spaced compute at a balanced ratio of tokens to parameters, up to
   the largest compute that the budget allows.
 
+Rows that the results file has are kept, so that the script can be continued.
+
     python benchmarks/suggest.py [--minutes 15] [--seeds 10] [--pool farseer]
 """
 
@@ -145,23 +147,24 @@ def ladder(frame, target, have, fit, budget, rng) -> list[int]:
 CHOOSE = dict(zip(METHODS, (by_suggestion, at_random, d_optimal, ladder), strict=True))
 
 
-def scores(name: str, frame: pd.DataFrame, law: str, seed: int):
-    """One row for each method and budget."""
+def scores(name: str, frame: pd.DataFrame, law: str, seed: int, method: str) -> list[dict]:
+    """One row for each budget."""
     dear = frame["cost"] >= frame["cost"].quantile(1 - 1 / 8)
     target, candidates = frame[dear], frame[~dear]
     total = float(candidates["cost"].sum())
     start = first_runs(candidates, total, np.random.default_rng(seed))
-    first = fitted(candidates.loc[start], law)
-    for method, choose in CHOOSE.items():
-        rng = np.random.default_rng([seed, METHODS.index(method)])
-        have, fit = list(start), first
-        for share in BUDGETS:
-            if method == "ladder":
-                have = list(start)  # a larger ladder replaces a smaller one
-            left = share * total - candidates.loc[have, "cost"].sum()
-            have += choose(candidates, target, have, fit, left, rng)
-            fit = fitted(candidates.loc[have], law)
-            yield dict(
+    rng = np.random.default_rng([seed, METHODS.index(method)])
+    refits = method in ("suggest", "d-optimal")  # the others do not look at losses
+    have, rows = list(start), []
+    fit = fitted(candidates.loc[start], law) if refits else None
+    for share in BUDGETS:
+        if method == "ladder":
+            have = list(start)  # a larger ladder replaces a smaller one
+        left = share * total - candidates.loc[have, "cost"].sum()
+        have += CHOOSE[method](candidates, target, have, fit, left, rng)
+        fit = fitted(candidates.loc[have], law)
+        rows.append(
+            dict(
                 pool=name,
                 law=law,
                 seed=seed,
@@ -171,23 +174,33 @@ def scores(name: str, frame: pd.DataFrame, law: str, seed: int):
                 spent=round(float(candidates.loc[have, "cost"].sum()) / total, 5),
                 r_squared=round(r_squared(fit, target), 4),
             )
+        )
+    return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=15.0, help="no seed starts after this")
+    parser.add_argument(
+        "--minutes", type=float, default=15.0, help="no further method starts after this"
+    )
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--pool", help="one pool only")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    began, rows = time.monotonic(), []
+    began, file = time.monotonic(), RESULTS / "suggest.csv"
+    rows = pd.read_csv(file).to_dict("records") if file.exists() else []
     chosen = {k: v for k, v in pools().items() if arguments.pool in (None, k)}
     for seed in range(arguments.seeds):
         for name, (frame, law) in chosen.items():
-            if time.monotonic() - began > 60 * arguments.minutes:
-                break
-            rows += scores(name, frame, law, seed)
-            pd.DataFrame(rows).to_csv(RESULTS / "suggest.csv", index=False)
+            done = {
+                (r["method"], r["budget"]) for r in rows if (r["pool"], r["seed"]) == (name, seed)
+            }
+            methods = [m for m in METHODS if not {(m, b) for b in BUDGETS} <= done]
+            for method in methods:
+                if time.monotonic() - began > 60 * arguments.minutes:
+                    break
+                rows += scores(name, frame, law, seed, method)
+                pd.DataFrame(rows).to_csv(file, index=False)
     frame = pd.DataFrame(rows)
     for statistic in ("median", "mean"):
         print(f"\n{statistic} R-squared at the target")

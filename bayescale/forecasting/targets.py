@@ -18,7 +18,7 @@ LOWEST, HIGHEST = 1e-3, 1e10
 #: The smallest model that a budget of the range can serve, as a share of the smallest fitted one.
 SMALLEST = 0.01
 #: Budgets of the two grids on which the loss is computed.
-COARSE, FINE = 32, 32
+COARSE, FINE = 16, 32
 #: Factors by which the second grid extends beyond the budgets that the law alone needs.
 BELOW, ABOVE = 10.0, 30.0
 #: Quantiles of the compute that the law alone needs.

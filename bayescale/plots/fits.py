@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
-CURVE_POINTS = 60
+CURVE_POINTS = 40
 REACH = 30.0  # plot_fit extends to this multiple of the largest run
 
 
