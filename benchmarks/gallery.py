@@ -100,11 +100,11 @@ def tables() -> list[Table]:
     frame = pd.read_csv(reference("finetuning_rectified.csv")).query("examples > 0")
     frame = frame.reset_index(drop=True)
     frame["curve"] = frame["dataset"] + " " + frame["model"]
-    curves = ("rectified(finetune)", "power(finetune)", "shifted_power(finetune)")
+    curves = ("rectified(finetune)", "power(finetune)")
     read = dict(N="params", finetune="examples")
     out.append(
         Table("finetuning_rectified", frame, frame["examples"], curves, curves[0], read,
-              "dataset", "curve", thin=3)
+              "dataset", "curve", thin=9)
     )  # fmt: skip
 
     frame = pd.read_csv(reference("parallel.csv"))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from arviz_base import rc_context, rcParams
 
 from bayescale.errors import BayescaleError
-from bayescale.intervals import CI_PROB, defaults, interval, table
+from bayescale.intervals import CI_PROB, Summary, defaults, interval, table
 
 #: 0, 1, ..., 100, shuffled.
 STEPS = np.random.default_rng(1).permutation(np.arange(101.0))
@@ -113,3 +114,50 @@ def test_a_table_has_a_row_per_point():
     assert table(draws, "x", 0.9, "eti").to_numpy().tolist() == [
         pytest.approx([50 + s, 5 + s, 95 + s]) for s in (0, 100, 200)
     ]
+
+
+# -- printed summaries -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lines_of(monkeypatch):
+    """The printed lines of a table of these columns in a terminal of 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    return lambda columns, index=None: repr(Summary(pd.DataFrame(columns, index))).splitlines()
+
+
+WIDE = {f"quantity_{i}_of_run": [100.5 + i, 200.5 + i] for i in range(9)}
+
+
+def test_a_narrow_summary_has_a_line_per_row(lines_of):
+    head, *rows = lines_of({"first_name": [1.5, 2.5], "b": [3.5, 4.5]})
+    assert head.split() == ["first_name", "b"]
+    assert [row.split() for row in rows] == [["1.500", "3.500"], ["2.500", "4.500"]]
+
+
+def test_a_wide_summary_without_labels_has_a_line_per_column(lines_of):
+    lines = lines_of(WIDE)
+    assert [line.split()[-2:] for line in lines] == [[f"{v:.1f}" for v in c] for c in WIDE.values()]
+    assert [line[:17] for line in lines[:2]] == ["quantity_0_of_run", "quantity 1 of run"]
+
+
+def test_a_wide_summary_with_labels_has_blocks_that_begin_with_all_labels(lines_of):
+    one = pd.Index(["p", "q"], name="label")
+    two = pd.MultiIndex.from_tuples([("p", "r"), ("q", "s")], names=["label", "other"])
+    for index, labels in ((one, "p"), (two, "p r")):
+        blocks = "\n".join(lines_of(WIDE, index)).split("\n\n")
+        assert len(blocks) > 1
+        for block in blocks:
+            row = next(line.split() for line in block.splitlines() if line.startswith("p "))
+            assert " ".join(row).startswith(labels + " 10")
+
+
+@pytest.mark.parametrize(("most", "kept"), [(4, "0 1 ... 5 6"), (6, "0 1 2 ... 4 5 6"), (7, None)])
+def test_a_long_summary_shows_its_ends(lines_of, most, kept):
+    rows = [f"{i}.5" for i in range(7)]
+    with pd.option_context("display.max_rows", most):
+        _, *lines = lines_of({"a": [i + 0.5 for i in range(7)]})
+    shown = [line.strip()[:3] for line in lines]
+    assert shown == (
+        rows if kept is None else [i if i == "..." else f"{i}.5" for i in kept.split()]
+    )

@@ -16,6 +16,7 @@ from bayescale.laws.chinchilla import chinchilla
 from bayescale.laws.farseer import farseer
 from bayescale.laws.finetuning import finetuning, rectified
 from bayescale.laws.gallery import described, listed, listed_html
+from bayescale.laws.granular_experts import granular_experts
 from bayescale.laws.isoflop import isoflop
 from bayescale.laws.kaplan import kaplan, kaplan_floor
 from bayescale.laws.kaplan_steps import kaplan_steps
@@ -25,8 +26,9 @@ from bayescale.laws.overtraining import overtraining
 from bayescale.laws.parallel_streams import parallel_streams
 from bayescale.laws.power import power, pure_power
 from bayescale.laws.published import CLAIMS, MODELS, SPLITS, STAIRCASE, Claim
-from bayescale.laws.repeated_data import repeated_data, repeated_overfit
-from bayescale.laws.routed_experts import granular_experts, routed_experts
+from bayescale.laws.repeated_data import repeated_data
+from bayescale.laws.repeated_overfit import repeated_overfit
+from bayescale.laws.routed_experts import routed_experts
 from bayescale.laws.shifted_chinchilla import shifted_chinchilla
 from bayescale.laws.shifted_power import shifted_power
 from bayescale.laws.sigmoid import sigmoid

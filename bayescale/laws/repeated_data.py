@@ -27,17 +27,6 @@ def loss(N, D, U, *, E, A, B, alpha, beta, R_D, R_N):
     return E + A * n**-alpha + B * d**-beta
 
 
-def overfitted(N, D, U, *, E, A, B, K, alpha, beta, gamma, delta, zeta):
-    """The last term is over-fitting. It rises with parameters and with tokens seen, so the loss may
-    rise again after many epochs; it falls with unique tokens."""
-    return E + A * N**-alpha + B * D**-beta + K * N**gamma * D**zeta * U**-delta
-
-
-def raw_overfitted(N, D, U, *, E, A, B, K, alpha, beta, gamma, delta, zeta):
-    terms = {"A": A * N**alpha, "B": B * D**beta}
-    return {**terms, "K": K * N**-gamma * D**-zeta * U**delta}
-
-
 OF_SIZE = dict(
     E=Positive(0.55, spread=1.5, between=1.1, of="loss"),  # as in `chinchilla`
     A=Positive(0.15, spread=2.2, between=1.2, of="loss"),
@@ -74,26 +63,3 @@ repeated_data = Law(
     use="Runs that see their data several times. U is the number of unique tokens. A repeated "
     "token is worth less than a new one, but never harms.",
 )  # fmt: skip
-
-repeated_overfit = Law(
-    name="repeated_overfit",
-    loss=overfitted,
-    constants=raw_overfitted,
-    priors=dict(
-        **OF_SIZE,
-        # Over-fitting at the centre of the runs, from none to a quarter of the loss.
-        K=Positive(0.01, spread=5.0, between=1.2, of="loss"),
-        alpha=SLOPE,
-        beta=SLOPE,
-        gamma=Positive(0.35, spread=1.7),
-        delta=Positive(0.7, spread=1.7),
-        zeta=Positive(0.35, spread=1.7),
-    ),
-    units={"U": "D"},
-    settings=("U",),
-    reference="arXiv:2605.09189, in additive form and with a power of the tokens seen",
-    regime="repeated data",
-    formula="E + A * N**-alpha + B * D**-beta + K * N**gamma * D**zeta * U**-delta",
-    use="As `repeated_data`, for runs whose loss rises again after many epochs or with too many "
-    "parameters.",
-)

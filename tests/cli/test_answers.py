@@ -14,21 +14,18 @@ from bayescale.cli import options
 VALUES = {"E": 1.7, "A": 1.0, "B": 0.7, "alpha": 0.27, "beta": 0.24, "sigma": 0.02, "nu": 5.0}
 
 
-@pytest.fixture
-def fit(by_hand, openlm):
+@pytest.fixture(scope="module")
+def saved(by_hand, openlm, tmp_path_factory):
     rng = np.random.default_rng(1)
     drawn = {k: v * np.exp(0.01 * rng.standard_normal((4, 500))) for k, v in VALUES.items()}
-    return by_hand(openlm.query("dataset == 'c4'"), "chinchilla", drawn, draws=500, chains=4)
+    fit = by_hand(openlm.query("dataset == 'c4'"), "chinchilla", drawn, draws=500, chains=4)
+    path = tmp_path_factory.mktemp("saved") / "fit.nc"
+    fit.save(path)
+    return path
 
 
-@pytest.fixture
-def saved(fit, tmp_path):
-    fit.save(tmp_path / "fit.nc")
-    return tmp_path / "fit.nc"
-
-
-@pytest.fixture
-def grouped(by_hand, openlm, tmp_path):
+@pytest.fixture(scope="module")
+def grouped(by_hand, openlm, tmp_path_factory):
     pool = dict.fromkeys(VALUES, "complete") | {"E": "partial"}
     rng = np.random.default_rng(1)
     values = VALUES | {"E_dataset_scale": 0.1, "E_dataset": np.array([1.6, 1.7, 1.8])}
@@ -36,8 +33,9 @@ def grouped(by_hand, openlm, tmp_path):
         k: v * np.exp(0.01 * rng.standard_normal((4, 500, *np.shape(v)))) for k, v in values.items()
     }
     fit = by_hand(openlm, "chinchilla", drawn, draws=500, chains=4, groups="dataset", pool=pool)
-    fit.save(tmp_path / "grouped.nc")
-    return tmp_path / "grouped.nc"
+    path = tmp_path_factory.mktemp("saved") / "grouped.nc"
+    fit.save(path)
+    return path
 
 
 def lines_of_tables(out: str) -> list[str]:
