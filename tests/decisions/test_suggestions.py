@@ -110,8 +110,9 @@ def test_candidates_that_have_nothing_to_do_with_the_target_are_not_chosen():
     at_target = centre[:, :1] + 0.1 * rng.standard_normal((2000, 1))
     drawn = {"centre": centre, "scale": np.full((2000, 51), 0.1), "nu": np.full((2000, 51), np.inf)}
     costs = np.array([1.0, *[1e-6] * 50])
-    chosen = _choose(drawn, at_target, costs, 10.0, 100, True)
-    assert set(chosen.order) == {0}
+    for per_cost in (True, False):
+        chosen = _greedy(drawn, at_target, costs, 10.5, 100, True, per_cost)
+        assert set(chosen.order) == {0}
 
 
 def test_the_noise_has_the_information_of_the_student_t():
