@@ -88,7 +88,9 @@ def tables() -> list[Table]:
     # Losses relative to a unigram model are negative. The table has no widths of models, so that
     # the parameters of the vocabulary are known up to a factor that depends on N.
     frame["loss"] = frame.pop("unigram_normalized_loss") + 6
-    read = dict(N="non_vocab_parameters", D="num_characters*1", N_vocab="vocab_size*1")
+    read = dict(
+        N="non_vocab_parameters", D="num_characters*1", N_vocab="vocab_size*1", vocab="vocab_size"
+    )
     vocabulary = ("vocabulary", "vocabulary_size")
     out.append(Table("vocabulary", frame, cost, vocabulary, "vocabulary", read, thin=4))
 
@@ -318,6 +320,7 @@ def values() -> pd.DataFrame:
     for parameter, published in (("alpha", 0.078), ("beta", None), ("interaction", None)):
         add("clark_moe, all routers", parameter, published, posterior[parameter])
 
+    write(pd.DataFrame(rows), "gallery_values", "Posteriors beside published constants")
     frame = pd.read_csv(reference("lr_batch.csv"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
