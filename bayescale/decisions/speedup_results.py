@@ -303,12 +303,13 @@ class Speedup:
         for i in range(self.data.sizes["point"]):
             draws, difference = self._valid("multiplier", i), self._valid("difference", i)
             low, high = interval(draws)
-            target = float(self.data["target"][i])
+            target, gain = float(self.data["target"][i]), float(difference.median())
             at = f"loss {target:.4g}" if np.isfinite(target) else self._at(i)
             lines.append(
                 f"  {at}: {_times(float(draws.median()))} the {QUANTITIES[self.scale]} "
-                f"({_times(float(low), False)} to {_times(float(high), False)}), loss lower by "
-                f"{float(difference.median()):.3g}, P(better) {self.p_better[i]:.2f}"
+                f"({_times(float(low), False)} to {_times(float(high), False)}), loss "
+                f"{'lower' if gain >= 0 else 'higher'} by {abs(gain):.3g}, "
+                f"P(better) {self.p_better[i]:.2f}"
             )
         if len(self.best) and self.best["group"].nunique() > 2:
             last = self.best[self.best["at"] == self.best["at"].iloc[-1]]
