@@ -102,6 +102,7 @@ SECTIONS = {
     "data": "Runs and tables",
     "model": "Fits",
     "forecasting": "Forecasts and allocations",
+    "decisions": "Decisions",
     "evaluation": "Tests and comparisons",
     "capabilities": "Tasks and breaks",
     "reporting": "The report",
