@@ -29,7 +29,7 @@ MULTIPLIERS = (1.05, 2.0)
 EXPONENTS = 0.05
 TIMES = (1.0, 10.0)
 #: One attempt with small steps, in place of several with increasing care.
-SAMPLER = dict(draws=300, tune=600, target_accept=0.95, progressbar=False)
+SAMPLER = dict(draws=750, tune=1000, target_accept=0.95, progressbar=False)
 #: Truths with drift for each table.
 DRIFTED = 50
 
