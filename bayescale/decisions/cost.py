@@ -26,6 +26,7 @@ from bayescale.units import (
 #: Model FLOP utilisation: published figures of large runs range from 20 % (GPT-3, Llama 4) to 56 %
 #: (Megatron), with 38 to 43 % for Llama 3. 90 % of the prior lies between 24 and 52 %.
 MFU = Fraction(0.373, spread=1.455)
+MFU_SOURCE = "published utilisation of large runs, 2020 to 2025: 21 % (GPT-3) to 56 % (Megatron)"
 #: Power of the data centre for one accelerator, relative to its thermal design power: 1.3 to
 #: 1.5 kW for an H100 of 700 W with server, network and cooling; more, if nodes are idle.
 OVERHEAD = Positive(1.95, spread=1.12)
@@ -34,8 +35,6 @@ CARBON_SPREAD = 1.15
 #: Normal quantile of the bounds of a 90 % interval.
 BOUND = 1.6448536269514722
 DRAWS = 4000
-#: Units of the result, by variable, and how their values are written.
-UNITS = {"hours": "{} hours", "dollars": "$", "kwh": "kWh", "kg_co2e": "kg CO2e"}
 SECONDS = 3600.0
 FLOP_PER_PF_DAY = 86400e15
 
@@ -109,13 +108,13 @@ class Cost:
     power: object = None
     carbon: object = None
     peak: float = field(init=False)
-    sources: dict = field(init=False, repr=False)
+    sources: dict = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
         found = accelerator(self.hardware)
         sources = {"peak": found.source}
         priors = {"mfu": _prior("mfu", self.mfu, MFU)}
-        sources["mfu"] = "published utilisation of large runs" if self.mfu is None else "given"
+        sources["mfu"] = MFU_SOURCE if self.mfu is None else "given"
         price = None if found.price is None else Positive(found.price, spread=found.price_spread)
         priors["price"] = _prior("price", self.price, price)
         sources["price"] = found.price_source if self.price is None else "given"
@@ -273,23 +272,24 @@ class Bill:
         parts = []
         for name in data.data_vars:
             low, high = (float(v) for v in interval(data[name], prob))
-            middle = float(data[name].median())
-            write = self._written
-            parts.append(f"{write(name, middle)} ({write(name, low)} to {write(name, high)})")
+            parts.append(self._written(name, float(data[name].median()), low, high))
         *before, last = parts
         listed = f"{', '.join(before)} and {last}" if before else last
         budget = format_flop(float(data["C"]))
         return f"{budget} FLOP take {listed}, with {100 * prob:g} % intervals."
 
-    def _written(self, name: str, value: float) -> str:
-        if name == "hours":
-            return f"{format_count(value)} {self.cost.hardware} hours"
-        if name == "dollars":
-            return f"${format_count(value)}"
-        if name == "kwh":
-            scaled, unit = (value / 1e6, "GWh") if value >= 1e6 else (value / 1e3, "MWh")
-            return f"{scaled:.3g} {unit}" if value >= 1e3 else f"{value:.3g} kWh"
-        return f"{value / 1e3:.3g} t CO2e" if value >= 1e3 else f"{value:.3g} kg CO2e"
+    def _written(self, name: str, middle: float, low: float, high: float) -> str:
+        """A median with its interval, in a unit that suits the median."""
+        if name in ("hours", "dollars"):
+            one, two, three = map(format_count, (middle, low, high))
+            if name == "dollars":
+                return f"${one} (${two} to ${three})"
+            return f"{one} {self.cost.hardware} hours ({two} to {three})"
+        scales = {"kwh": ((1e6, "GWh"), (1e3, "MWh"), (1.0, "kWh")),
+                  "kg_co2e": ((1e3, "t CO2e"), (1.0, "kg CO2e"))}  # fmt: skip
+        scale, unit = next((s for s in scales[name] if middle >= s[0]), scales[name][-1])
+        one, two, three = (_rounded(v / scale) for v in (middle, low, high))
+        return f"{one} {unit} ({two} to {three})"
 
     def __repr__(self) -> str:
         assumed = self.cost.assumptions()
@@ -435,3 +435,8 @@ def _drawn(prior: Prior | None, rng: np.random.Generator) -> np.ndarray | None:
     """Draws of a figure; the same random numbers are used whether or not it is known."""
     normal = rng.standard_normal(DRAWS)
     return None if prior is None else from_link(prior.link, prior.centre + prior.width * normal)
+
+
+def _rounded(value: float) -> str:
+    """Three significant digits, without an exponent."""
+    return f"{value:.3g}" if value < 1000 else f"{float(f'{value:.3g}'):.0f}"

@@ -273,9 +273,12 @@ class Speedup:
         if self.p_crosses > OFTEN:
             found = _flat(self.data["crossing"].to_numpy().ravel())
             low, high = (self._written(float(v)) for v in interval(found, ci_prob))
+            largest = max(float(f.runs.table[self.scale].max()) for f in (self.fit, self.fit_over))
+            beyond = float((self.data["crossing"] > largest).mean())
             own.append(
-                f"the two curves cross in {100 * self.p_crosses:.0f} % of the draws, between {low} "
-                f"and {high}: which recipe is better depends on the scale"
+                f"the two curves cross in {100 * self.p_crosses:.0f} % of the draws "
+                f"({100 * beyond:.0f} % beyond the largest run), between {low} and {high}: which "
+                "recipe is better depends on the scale"
             )
         if share > MUCH:
             own.append(

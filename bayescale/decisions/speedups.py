@@ -103,7 +103,7 @@ def speedup(
     >>> runs = bs.Runs.example("openlm")
     >>> c4 = bs.fit(runs.query("dataset == 'c4'"), draws=200, random_seed=1)
     >>> web = bs.fit(runs.query("dataset == 'refinedweb'"), draws=200, random_seed=1)
-    >>> bool(1 < bs.speedup(c4, over=web, at=1e21).data["multiplier"].median() < 2)
+    >>> bool(1.5 < bs.speedup(c4, over=web, at=1e20).data["multiplier"].median() < 4)
     True
     """
     if drift not in DRIFTS:

@@ -171,9 +171,9 @@ def test_unusable_figures_are_named(arguments, message):
 
 def test_the_answer_names_every_unit_and_the_assumptions():
     bill = bs.Cost("H100", **COST).of([1e22, 1e24])
-    assert bill.bottom_line().startswith("1e24 FLOP take 702K H100 hours (702K H100 hours to ")
+    assert bill.bottom_line().startswith("1e24 FLOP take 702K H100 hours (702K to 702K), $1.4M ($")
     assert bill.bottom_line().endswith(
-        "and 351 t CO2e (351 t CO2e to 351 t CO2e), with 90 % intervals."
+        "702 MWh (702 to 702) and 351 t CO2e (351 to 351), with 90 % intervals."
     )
     text = repr(bill)
     assert "NVIDIA H100 data sheet" in text

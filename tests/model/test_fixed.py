@@ -23,6 +23,7 @@ def pinned(c4):
 def test_a_pinned_parameter_has_its_value_in_all_draws(pinned):
     assert "E" not in pinned.posterior
     assert (pinned.parameters()["E"] == 1.6).all()
+    assert pinned.parameters()["E"].dims == ("chain", "draw")
     assert pinned.parameters()["alpha"].std() > 0
 
 

@@ -37,6 +37,21 @@ def runs_and_fits() -> None:
     print(frame, strict, summary, loaded, passed)
 
 
+def decisions(fit: bs.Fit, other: bs.Fit, ahead: bs.Forecast) -> None:
+    faster: bs.Speedup = bs.speedup(fit, "B", over="A", at=["1e21", "1e22"], along="best")
+    two: bs.Speedup = bs.speedup(fit, over=other, loss=2.3, along=20)
+    better: float = float(faster.p_better[0])
+    cost: bs.Cost = bs.Cost("H100", mfu=(0.3, 0.5), price=2.0, carbon="France")
+    bill: bs.Bill = cost.of("1e24")
+    dollars: pd.DataFrame = bill.summary()
+    budget = bs.as_flops("$2M", cost)
+    written: bs.Preregistration = bs.preregister(ahead, "run.json")
+    scored: bs.Outcome = bs.outcome(written.path, 2.3, fit=fit)
+    years: bs.Trajectory = bs.trajectory(fit, [2026, 2030], start=(2025, "1e25"), growth=(3, 6))
+    pinned: bs.Fit = bs.fit(fit.runs, priors={"E": bs.Fixed(1.6)})
+    print(two, better, dollars, budget, scored, years, pinned)
+
+
 def forecasts_and_budgets(fit: bs.Fit, points: pd.DataFrame) -> None:
     forecast: bs.Forecast = bs.forecast(fit, N="70B", D="1.4T", group="c4")
     several: bs.Forecast = bs.forecast(fit, points, random_seed=1)
