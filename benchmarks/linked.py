@@ -107,7 +107,7 @@ def simulated(kind: str, i: int) -> dict[str, float]:
 
 
 def _rank(draws, value, rng) -> float:
-    draws, value = np.asarray(draws).ravel(), float(np.asarray(value))
+    draws, value = np.asarray(draws).ravel(), np.asarray(value).item()
     low, same = (draws < value).sum(), (draws == value).sum()
     return float((low + rng.random() * (same + 1)) / (len(draws) + 1))
 

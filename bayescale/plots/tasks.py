@@ -229,11 +229,7 @@ def _bars(ax: Axes, forecast: TaskForecast, task: str, along: str, ci_prob: floa
 
 def _short(name: str) -> str:
     """A name that fits the title of a small panel."""
-    return (
-        name
-        if len(name) <= LONGEST_TITLE
-        else name[: LONGEST_TITLE - 1] + "\N{HORIZONTAL ELLIPSIS}"
-    )
+    return name if len(name) <= LONGEST_TITLE else f"{name[: LONGEST_TITLE - 3]}..."
 
 
 def _chosen(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 import bayescale as bs
 from bayescale.errors import BayescaleError
@@ -100,3 +101,44 @@ def test_breaks_and_links_have_sections_in_a_report(found, link, c4_fit, tmp_pat
     assert "<h2>Breaks</h2>" in page
     assert "<h2>Accuracy on tasks</h2>" in page
     assert "P(break)" in page
+
+
+def test_many_tasks_have_small_panels_and_one_legend():
+    axes = bs.plot_link(many_tasks([f"a task with a long name, number {i}" for i in range(14)]))
+    assert len(axes) == 14
+    assert len({round(ax.get_position().x0, 3) for ax in axes}) <= 6
+    assert all(len(ax.get_title()) <= 26 and ax.get_title().endswith("...") for ax in axes)
+    (legend,) = axes[0].figure.legends
+    assert [t.get_text() for t in legend.get_texts()] == ["books", "web"]
+    assert not any(ax.get_legend() for ax in axes)
+    assert axes[0].get_ylabel() == axes[6].get_ylabel() == "accuracy"
+    assert not axes[5].get_ylabel()
+    assert [bool(ax.get_xlabel()) for ax in axes] == 8 * [False] + 6 * [True]
+
+
+def many_tasks(names) -> bs.Link:
+    """A link of tasks with one known curve, without sampling."""
+    from bayescale.capabilities.link_forms import FORMS
+    from bayescale.capabilities.link_model import LinkPlan
+
+    loss, rng = np.linspace(4.0, 2.2, 6), np.random.default_rng(1)
+    y = 0.25 + 0.6 / (1 + np.exp(3 * (loss - 2.8)))
+    facts = {"n_questions": 1000.0, "chance": 0.25}
+    parts = [
+        pd.DataFrame({"task": t, "corpus": m, "member": m, "loss": loss, "y": y} | facts)
+        for t in names
+        for m in ("web", "books")
+    ]
+    plan = LinkPlan(FORMS["logistic"], pd.concat(parts, ignore_index=True), ("corpus",))
+    sample, shape = ("chain", "draw"), (1, 20)
+    values = dict(level=0.0, slope=2.0, top=0.8, offset=0.0, precision=1e3, jitter=0.1, walk=0.5)
+    noise = np.exp(0.01 * rng.standard_normal((*shape, len(names))))
+    variables = {f"{k}_task": ((*sample, "task"), v * noise) for k, v in values.items()}
+    dims = {"walk_step": ("task", "component"), "move_member": ("member",), "move_cell": ("cell",)}
+    for name, of in dims.items():
+        size = [len(plan.levels[d]) for d in of]
+        variables[name] = (*sample, *of), 0.01 * rng.standard_normal((*shape, *size))
+    for name in ("move_member_scale", "move_cell_scale"):
+        variables[name] = sample, np.full(shape, 0.1)
+    posterior = xr.Dataset(variables, {d: list(v) for d, v in plan.levels.items()})
+    return bs.Link(plan, posterior, xr.Dataset())
