@@ -262,7 +262,8 @@ def test_the_summary_has_a_row_per_law_and_the_average(two):
 def test_the_average_allocates_like_a_fit(two):
     each = [bs.allocate(f, 1e21).data["N_decision"].item() for f in two.fits.values()]
     average = bs.allocate(two.average, 1e21).data["N_decision"].item()
-    assert min(each) <= average <= max(each)
+    # The law with nearly all of the weight decides, up to the precision of the search.
+    assert min(each) * (1 - 1e-6) <= average <= max(each) * (1 + 1e-6)
 
 
 def test_exponents_and_deadweight_are_those_of_the_group(fitted, openlm, monkeypatch):

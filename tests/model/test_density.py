@@ -170,7 +170,16 @@ def test_a_matrix_that_rounding_makes_singular_is_regularised(curves, monkeypatc
 # -- units -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("law", ["chinchilla", "kaplan_floor", "skaling", "kaplan", "isoflop"])
+@pytest.mark.parametrize(
+    "law",
+    [
+        "chinchilla",
+        "kaplan_floor",
+        "skaling",
+        "kaplan",
+        pytest.param("isoflop", marks=pytest.mark.slow),
+    ],
+)
 def test_the_posterior_of_the_loss_does_not_depend_on_units(openlm, law):
     """Losses in nats, bits or errors, and counts in any unit, give the same forecast."""
     runs = openlm.query("dataset == 'c4' and N < 5e8")

@@ -15,7 +15,7 @@ from bayescale.inference import nuts
 
 #: Tables of the slow and of the default suite. The default ones have no groups and do not fall back
 #: to NUTS, so that no model is compiled.
-TABLES, FEW = 60, 9
+TABLES, FEW = 60, 5
 #: Tables of one slow test; the parts can run at the same time.
 PART = 20
 KINDS = ("plain", "loss_sd", "series", "curve", "one group", "two groups")
