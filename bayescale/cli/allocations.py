@@ -16,6 +16,13 @@ def allocate(
     flops: Annotated[
         str | None, typer.Option(help="budgets in FLOP, comma-separated: 1e22,1e24")
     ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(help="budgets in other units: '$2M', '50k H100 hours', '30 GWh'"),
+    ] = None,
+    hardware: Annotated[
+        str, typer.Option(help="the accelerator that --budget pays for: H100, 'TPU v5p'")
+    ] = "H100",
     target_loss: Annotated[
         str | None,
         typer.Option(
@@ -56,9 +63,11 @@ def allocate(
     strict: Strict = False,
 ) -> None:
     """Split training budgets between parameters and tokens."""
-    budgets = options.counts(flops, "--flops") if flops is not None else None
-    if budgets is None and target_loss is None:
-        raise BayescaleError("give budgets with --flops, or losses to reach with --target-loss")
+    budgets = options.counts(flops, "--flops") if flops is not None else []
+    if flops is None and budget is None and target_loss is None:
+        raise BayescaleError(
+            "give budgets with --flops or --budget, or losses to reach with --target-loss"
+        )
     given: dict[str, Any] = {
         name: options.counts(text, option) or None
         for name, text, option in (
@@ -78,8 +87,14 @@ def allocate(
     from bayescale.reporting import allocation_curve, save_picture, tables
 
     fitted = load_posterior(fit)
+    notes = []
+    if budget is not None:
+        paid, bill = _paid(budget, hardware, fitted.runs.flop_factor)
+        budgets, notes = budgets + paid, [bill]
     label = options.group_label(group, fitted.groups)
-    result = split(fitted, budgets, group=label, smaller=smaller, serve_price=serve_price, **given)
+    result = split(
+        fitted, budgets or None, group=label, smaller=smaller, serve_price=serve_price, **given
+    )
     frame = result.summary(ci_prob)
     files = console.saved(csv, frame)
     if plot is not None:
@@ -96,6 +111,24 @@ def allocate(
         headline=result.bottom_line(ci_prob),
         fits=[fitted],
         cautions=result.cautions(ci_prob)[1:],
+        notes=notes,
         files=files,
         strict=strict,
     )
+
+
+def _paid(budget: str, hardware: str, flop_factor: float) -> tuple[list[float], str]:
+    """Budgets in FLOP from those in other units, and what they cost in all units."""
+    from bayescale.decisions import Cost, as_flops
+
+    try:
+        cost = Cost(hardware)
+    except BayescaleError as error:
+        raise BayescaleError(error.problems, where="--hardware") from error
+    try:
+        found = as_flops(
+            [part.strip() for part in budget.split(",")], cost, flop_factor=flop_factor
+        )
+    except BayescaleError as error:
+        raise BayescaleError(error.problems, where="--budget") from error
+    return found.tolist(), cost.of(found, flop_factor=flop_factor).bottom_line()

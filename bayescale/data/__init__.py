@@ -8,9 +8,10 @@ from bayescale.data.reading import frame
 from bayescale.data.remedies import for_command_line
 from bayescale.data.runs import Runs
 from bayescale.data.task_table import task_table
-from bayescale.data.validation import FEWEST_RUNS, as_names
+from bayescale.data.validation import EXTRAS, FEWEST_RUNS, as_names
 
 __all__ = [
+    "EXTRAS",
     "FEWEST_RUNS",
     "Count",
     "Runs",

@@ -14,6 +14,7 @@ from bayescale.data.numerals import unit_factor
 _NUMBER = r"(?:n|num|number|numberof|total)?"
 #: Per quantity: its meaning, and a pattern of usual names without spaces and punctuation.
 EXTRAS = {
+    "S": ("S (optimiser steps)", r"optimi[sz]ersteps"),  # "steps" alone may count checkpoints
     "U": (
         "U (unique tokens)",
         rf"{_NUMBER}(?:u|(?:unique|distinct)(?:train|training|data)?"

@@ -178,7 +178,7 @@ def match_columns(raw: RawTable, named: dict[str, str | None], problems: list[st
         problems.append(
             _steps(raw, columns) or _no_column("N", columns, "D (tokens) or C (training FLOP)")
         )
-    elif not {"D", "C"} & set(out.sources) and (steps := _steps(raw, columns)):
+    elif not {"D", "C", "S"} & set(out.sources) and (steps := _steps(raw, columns)):
         problems.append(steps)
     if problems:
         problems += [n for n in out.notes if "is not used" in n and none]

@@ -11,7 +11,7 @@ import xarray as xr
 
 from bayescale.decisions.hardware import accelerator, carbon_intensity, is_accelerator
 from bayescale.errors import BayescaleError, LawError
-from bayescale.forecasting import answer_html
+from bayescale.forecasting import Allocation, Forecast, answer_html
 from bayescale.intervals import SAMPLE, Summary, check_rows, defaults, interval, table
 from bayescale.priors import Fixed, Fraction, Positive, Prior, from_link
 from bayescale.seeds import settle_seed
@@ -141,8 +141,8 @@ class Cost:
 
         Parameters
         ----------
-        C : float, str or array_like
-            Training FLOP, or budgets in any unit that `as_flops` reads.
+        C : float, str, array_like, Allocation or Forecast
+            Training FLOP, or budgets in any unit that `as_flops` reads; or the runs of a result.
         flop_factor : float
             FLOP per parameter and token by which C is counted (``runs.flop_factor``). Utilisation
             is defined with 6, so that C is converted.
@@ -153,6 +153,8 @@ class Cost:
         -------
         Bill
         """
+        if isinstance(C, (Allocation, Forecast)):
+            C = C.data["C"].to_numpy()
         C = as_flops(C, self, flop_factor=flop_factor)
         rng = np.random.default_rng(settle_seed(random_seed))
         draws = {name: _drawn(prior, rng) for name, prior in self._priors.items()}

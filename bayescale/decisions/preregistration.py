@@ -62,7 +62,7 @@ class Preregistration:
         lines = [
             f"A forecast of {len(self.content['points'])} run(s) by {self.content['law']} was "
             f"registered at {self.time}.",
-            f"  file {self.path}, sha256 {self.sha256}",
+            f"  file {self.path}, SHA-256 of its content {self.sha256}",
             f"  {runs['number']} runs from {runs['source']} (fingerprint {runs['fingerprint']}), "
             f"seed {self.content['random_seed']}, bayescale {self.content['version']}",
         ]

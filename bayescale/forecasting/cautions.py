@@ -18,6 +18,8 @@ FAR = 100.0
 SMALL = 0.1
 #: Factor beyond the range of a column other than N, D and C at which a result warns.
 OUTSIDE = 3.0
+#: Laws of less than this share of the largest weight are not named where laws disagree.
+DISAGREES = 0.1
 #: Share of the width of the interval of the mean above which a spread between laws is reported.
 SPREAD = 0.5
 #: A law of less weight is not the main reason for doubt.
@@ -152,7 +154,8 @@ def doubts(
             f"the run has {times:.3g} times the compute of the largest fitted run, where the law "
             "may no longer hold"
         )
-    differ = _disagreement(fits, point, group, width)
+    heavy = {n: fit for n, fit in fits.items() if weights[n] >= DISAGREES * heaviest}
+    differ = _disagreement(heavy, point, group, width)
     ordered = [*failed, *far, *differ, *priors, *further, *others, *mild, *below]
     return tuple(dict.fromkeys(ordered))
 

@@ -195,6 +195,7 @@ def law_draws(
     if problems := [
         f"law {f.law.name!r} has the columns {', '.join(f.law.columns)}: only a law in N "
         f"and D{' and ' + ', '.join(columns) if columns else ''} can split a budget"
+        + ("; give the unique tokens, U, with unique=" if {*f.law.columns} == {*"NDU"} else "")
         for f in fits
         if set(f.law.columns) != {"N", "D", *columns}
     ]:

@@ -16,8 +16,8 @@ class Finding:
     Attributes
     ----------
     name : str
-        ``convergence``, ``runs``, ``design``, ``regime``, ``information``, ``prior``, ``misfit``,
-        ``noise``, ``dependence``, ``influence``, ``outlier`` or ``surprise``.
+        ``convergence``, ``runs``, ``design``, ``groups``, ``regime``, ``information``, ``prior``,
+        ``misfit``, ``noise``, ``dependence``, ``influence``, ``outlier`` or ``surprise``.
     level : {"passed", "caution", "failed"}
         ``failed``: do not rely on this fit. ``caution``: rely on it only with this in mind.
     text, remedy : str

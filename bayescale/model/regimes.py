@@ -30,8 +30,30 @@ def regime_findings(plan: Design, sigma: float) -> list[Finding]:
     sigma : float
         Scale of the noise of log loss.
     """
-    found = [_repeated(plan), *_settings(plan), _routed(plan), _rising(plan, sigma)]
+    found = [
+        _ignored(plan),
+        _repeated(plan),
+        *_settings(plan),
+        _routed(plan),
+        _rising(plan, sigma),
+    ]
     return [f for f in found if f is not None]
+
+
+def _ignored(plan: Design) -> Finding | None:
+    """Groups of the runs that the fit does not distinguish."""
+    table = plan.runs.table
+    ignored = [g for g in plan.runs.groups if g not in plan.groups and table[g].nunique() > 1]
+    if not ignored:
+        return None
+    counts = ", ".join(f"{g} ({table[g].nunique()} labels)" for g in ignored)
+    listed = repr(ignored[0]) if len(ignored) == 1 else repr(ignored)
+    return Finding(
+        "groups",
+        "caution",
+        f"the runs have groups that the fit does not distinguish: {counts}",
+        f"fit with groups={listed}, or one group at a time",
+    )
 
 
 def _repeated(plan: Design) -> Finding | None:

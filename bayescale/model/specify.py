@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from bayescale.data import Runs, as_names
+from bayescale.data import EXTRAS, Runs, as_names
 from bayescale.errors import FitError, RunsWarning, unknown
 from bayescale.laws import Law, group_name_problem
 from bayescale.model import drift as drifts
@@ -89,7 +89,7 @@ def _columns(runs: Runs, law: Law, groups: Sequence[str]) -> list[str]:
     problems = [
         f"law {law.name!r} needs the column {c!r}, which is not in these runs: they have "
         f"{', '.join(x for x in runs.mapping if x in runs)}"
-        + ("" if c in "NDC" else f"; name it, Runs.read(..., {c}='...')")
+        + ("" if c in "NDC" else _how_to_name(c))
         for c in law.columns
         if c not in runs
     ]
@@ -104,6 +104,13 @@ def _columns(runs: Runs, law: Law, groups: Sequence[str]) -> list[str]:
         elif runs.table[g].isna().any():
             problems.append(f"group column {g!r} has missing labels: fill them in or drop the rows")
     return problems
+
+
+def _how_to_name(column: str) -> str:
+    """What to do if the table has the column by another name."""
+    if column in EXTRAS:
+        return f"; name it, Runs.read(..., {column}='...')"
+    return f"; rename the column of the table that holds it to {column!r}"
 
 
 def is_positive(column: pd.Series) -> bool:

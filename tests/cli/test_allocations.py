@@ -65,3 +65,17 @@ def test_what_makes_no_question_is_refused(kept, refused):
     assert "limited data need a law with a column of unique tokens" in refused(
         "allocate", kept, "--flops", "1e22", "--unique", "10B"
     )
+
+
+@pytest.mark.filterwarnings("ignore::bayescale.errors.ExtrapolationWarning")
+def test_a_budget_in_hours_is_that_of_its_compute(kept, run):
+    ended = run("allocate", kept, "--budget", "1k A100 hours", "--hardware", "A100", "--json")
+    budget = bs.as_flops("1k A100 hours", bs.Cost("A100"))[0]
+    assert ended.code == 0
+    assert json.loads(ended.out)["allocation"][0]["C"] == pytest.approx(budget)
+    assert any("A100 hours" in note for note in json.loads(ended.out)["notes"])
+
+
+def test_budgets_that_cannot_be_read_name_the_option(kept, refused):
+    assert "--hardware" in refused("allocate", kept, "--budget", "$2M", "--hardware", "Z100")
+    assert "--budget" in refused("allocate", kept, "--budget", "two loaves")

@@ -120,3 +120,20 @@ def test_a_law_without_its_column_says_how_to_name_it():
         bs.fit(table(), law)
     with pytest.raises(bs.FitError, match="must be positive numbers"):
         bs.fit(table(lr=["a", "b", "c", "d"]), law)
+
+
+def test_a_column_that_no_law_knows_is_to_be_renamed():
+    def loss(N, width, *, A, alpha):
+        return A * N**-alpha + 0 * width
+
+    priors = dict(A=bs.Positive(3), alpha=bs.Positive(0.1))
+    law = bs.Law("wide", loss, priors, "a test", settings=("width",))
+    frame = pd.DataFrame({"N": [1e8, 2e8, 4e8], "loss": [3.0, 2.9, 2.8]})
+    with pytest.raises(bs.FitError, match="rename the column of the table that holds it"):
+        bs.fit(frame, law)
+
+
+def test_steps_are_taken_where_they_are_named():
+    frame = pd.DataFrame({"N": [1e8, 2e8, 4e8], "steps": [1e3, 2e3, 4e3], "loss": [3.0, 2.9, 2.8]})
+    assert "S" not in bs.Runs.from_frame(frame.assign(D=[1e9, 2e9, 4e9]))
+    assert bs.Runs.from_frame(frame, S="steps").table["S"].tolist() == [1e3, 2e3, 4e3]

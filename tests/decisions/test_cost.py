@@ -187,3 +187,11 @@ def test_the_answer_names_every_unit_and_the_assumptions():
 def test_what_is_not_published_is_left_out():
     assert set(bs.Cost("Trainium2").of(1e24).data) == {"hours"}
     assert set(bs.Cost("A100").of(1e24).data) == {"hours", "kwh", "kg_co2e"}
+
+
+def test_the_cost_of_an_allocation_is_that_of_its_budgets(c4_fit):
+    plan = bs.allocate(c4_fit, C=[1e20, 1e21])
+    cost = bs.Cost("H100")
+    assert cost.of(plan).data.equals(cost.of([1e20, 1e21]).data)
+    ahead = bs.forecast(c4_fit, N=1e9, D=2e10)
+    assert cost.of(ahead).data["C"].item() == pytest.approx(1.2e20)

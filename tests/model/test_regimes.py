@@ -96,3 +96,12 @@ def test_a_setting_that_does_not_vary_is_reported():
     )
     varied = bs.Runs.from_frame(grid(experts=lambda N, D: np.where(D > 1e10, 8, 1)))
     assert [f.level for f in _identified(design(varied, get("routed_experts")))] == ["passed"]
+
+
+def test_groups_that_the_fit_does_not_distinguish_are_named(openlm):
+    (finding,) = regime_findings(design(openlm, get("chinchilla")), 0.02)
+    assert finding.name == "groups"
+    assert "dataset (3 labels)" in finding.text
+    assert "groups='dataset'" in finding.remedy
+    one = openlm.query("dataset == 'c4'")
+    assert not regime_findings(design(one, get("chinchilla")), 0.02)
