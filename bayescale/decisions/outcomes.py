@@ -36,7 +36,7 @@ class Outcome:
         One row for each run: its columns and groups; ``measured``; ``median``, ``lower`` and
         ``upper`` (90 %); ``inside``, the smallest of the intervals 50, 80, 90, 95 and 99 % that
         holds the measured loss, or ``"outside 99 %"``; ``below``, the predictive probability of a
-        loss as low or lower; ``surprise``, of one as far from the median or farther, on either
+        loss as low or lower; ``tail_probability``, of one as far from the median or farther, on either
         side; ``crps``, the continuous ranked probability score in the unit of the loss.
     preregistration : Preregistration
         What was registered.
@@ -56,16 +56,16 @@ class Outcome:
             return (
                 f"The run of {in_words(row[at].to_dict())} reached {row['measured']:.4g}, {where} "
                 f"the {level} interval around {row['median']:.4g}: a loss as far from the forecast "
-                f"had a probability of {_chance(row['surprise'])}."
+                f"had a probability of {_chance(row['tail_probability'])}."
             )
         inside = (
             (table["measured"] >= table["lower"]) & (table["measured"] <= table["upper"])
         ).sum()
-        worst = table.loc[table["surprise"].idxmin()]
+        worst = table.loc[table["tail_probability"].idxmin()]
         return (
             f"{inside} of {len(table)} runs lie inside their 90 % interval; the most surprising, "
             f"{in_words(worst[at].to_dict())}, reached {worst['measured']:.4g} with a probability "
-            f"of {_chance(worst['surprise'])}."
+            f"of {_chance(worst['tail_probability'])}."
         )
 
     def summary(self) -> pd.DataFrame:
@@ -119,7 +119,7 @@ def outcome(path: str | Path, measured, *, fit: Fit | Average | None = None) -> 
 
     Notes
     -----
-    The probability of a surprise is twice the smaller tail of the predictive distribution. Runs of
+    The tail probability is twice the smaller tail of the predictive distribution. Runs of
     one forecast share the uncertainty about the law, so that their outcomes are not independent.
     CRPS: Gneiting & Raftery 2007, doi:10.1198/016214506000001437.
 
@@ -231,7 +231,7 @@ def _scored(q: np.ndarray, loss: float) -> dict:
     number = len(q)
     below = float(np.interp(loss, q, (np.arange(number) + 0.5) / number))
     # Beyond all quantiles the tail is smaller than half of their distance in probability.
-    surprise = max(2 * min(below, 1 - below), 1 / number)
+    tail = max(2 * min(below, 1 - below), 1 / number)
     inside = f"outside {100 * LEVELS[-1]:g} %"
     for level in reversed(LEVELS):
         low, high = np.quantile(q, [(1 - level) / 2, (1 + level) / 2])
@@ -245,7 +245,7 @@ def _scored(q: np.ndarray, loss: float) -> dict:
         upper=float(high),
         inside=inside,
         below=below,
-        surprise=surprise,
+        tail_probability=tail,
         crps=float(np.abs(q - loss).mean() - spread),
     )
 

@@ -108,7 +108,7 @@ def preregister(forecast: Forecast, path: str | Path) -> Preregistration:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     written = bs.preregister(ahead, f"{folder}/big_run.json")
     ...     result = bs.outcome(written.path, 2.39)
-    >>> bool(result.table["surprise"][0] > 0.1)
+    >>> bool(result.table["tail_probability"][0] > 0.1)
     True
     """
     if not isinstance(forecast, Forecast):

@@ -55,7 +55,7 @@ def test_a_registered_forecast_is_read_again(ahead, file, fit):
     result = bs.outcome(file.path, expected, fit=fit)
     assert result.preregistration.sha256 == file.sha256
     assert result.table["inside"].tolist() == ["50 %", "50 %"]
-    assert (result.table["surprise"] > 0.9).all()
+    assert (result.table["tail_probability"] > 0.9).all()
 
 
 def test_a_registered_forecast_is_not_replaced(ahead, file):
@@ -174,7 +174,7 @@ def test_the_scores_of_a_normal_distribution():
     for z in (-2.2, 0.0, 0.3, 1.7):
         found = _scored(q, 2.0 + 0.1 * z)
         assert found["below"] == pytest.approx(norm.cdf(z), abs=1e-3)
-        assert found["surprise"] == pytest.approx(2 * norm.sf(abs(z)), abs=2e-3)
+        assert found["tail_probability"] == pytest.approx(2 * norm.sf(abs(z)), abs=2e-3)
         crps = 0.1 * (z * (2 * norm.cdf(z) - 1) + 2 * norm.pdf(z) - 1 / np.sqrt(np.pi))
         assert found["crps"] == pytest.approx(crps, abs=1e-4)
     places = {0.5: "50 %", 1.0: "80 %", 1.5: "90 %", 1.8: "95 %", 2.3: "99 %", 3.0: "outside 99 %"}
