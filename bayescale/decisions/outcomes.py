@@ -36,8 +36,8 @@ class Outcome:
         One row for each run: its columns and groups; ``measured``; ``median``, ``lower`` and
         ``upper`` (90 %); ``inside``, the smallest of the intervals 50, 80, 90, 95 and 99 % that
         holds the measured loss, or ``"outside 99 %"``; ``below``, the predictive probability of a
-        loss as low or lower; ``tail_probability``, of one as far from the median or farther, on either
-        side; ``crps``, the continuous ranked probability score in the unit of the loss.
+        loss as low or lower; ``tail_probability``, of one as far from the median or farther, on
+        either side; ``crps``, the continuous ranked probability score in the unit of the loss.
     preregistration : Preregistration
         What was registered.
     """
