@@ -57,6 +57,8 @@ class Suggestion:
         Whether there are no runs yet.
     random_seed : int
         Seed of the drift.
+    with_drift : bool
+        Whether the losses contain the drift beyond the runs.
     """
 
     runs: pd.DataFrame = field(repr=False)
@@ -67,6 +69,7 @@ class Suggestion:
     fit: Fit | Average = field(repr=False)
     is_prior: bool
     random_seed: int
+    with_drift: bool = False
 
     def summary(self, ci_prob: float | None = None) -> pd.DataFrame:
         """One row for each chosen run, with the width of the interval of the target after it.
@@ -126,7 +129,17 @@ class Suggestion:
         return (
             f"Train {number} for {format_flop(self.runs['total_cost'].iloc[-1])} in all: "
             f"{'; '.join(listed[:3])}{more}. The {100 * prob:g} % interval of {what} is expected "
-            f"to narrow {widths}. {main_reason(self.cautions(ci_prob))}"
+            f"to narrow {widths}{self._learnt}. {main_reason(self.cautions(ci_prob))}"
+        )
+
+    @property
+    def _learnt(self) -> str:
+        """What the expected width assumes, if drift beyond the runs is part of it."""
+        if not self.is_loss or not self.with_drift:
+            return ""
+        return (
+            " if they show how the law drifts beyond the known runs; an interval refitted to them "
+            "narrows less (simulate it with bs.design)"
         )
 
     def cautions(self, ci_prob: float | None = None) -> tuple[str, ...]:
@@ -287,6 +300,7 @@ def suggest(
     if points is not None and belief.law.allocates:
         place = {c: as_counts(points[c].tolist(), c) for c in ("N", "D", "C") if c in points}
         points = points.assign(**place)
+    fits = belief.used.values() if isinstance(belief, Average) else [belief]
     return Suggestion(
         runs,
         considered,
@@ -296,6 +310,7 @@ def suggest(
         belief,
         not isinstance(fit, (Fit, Average)),
         seed,
+        drift != "off" and any(f.plan.drift != "off" for f in fits),
     )
 
 

@@ -252,6 +252,11 @@ def test_a_suggestion_begins_with_its_answer(wide):
     text = repr(chosen)
     assert text.startswith("Train 2 runs for ")
     assert "is expected to narrow from" in text
+    assert "an interval refitted to them narrows less" in text
+    same = bs.suggest(
+        wide, {"N": ["1B"], "D": ["20B"]}, target={"N": "7B", "D": "140B"}, drift="off"
+    )
+    assert "refitted" not in same.bottom_line()
     assert "<Suggestion of 2 of 2 candidates>" in text
     assert chosen.summary(0.5)["width"][0] == pytest.approx(2 * 0.6745 * chosen.runs["sd"][0], 1e-4)
     assert chosen.to_dataframe("candidates")["times"].sum() == 2
