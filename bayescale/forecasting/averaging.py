@@ -16,7 +16,7 @@ from bayescale.errors import ConvergenceWarning, FitError
 from bayescale.forecasting.cautions import doubts, main_reason
 from bayescale.forecasting.members import beyond_largest, draw_losses, losses_by_law
 from bayescale.forecasting.mixing import ROUNDING
-from bayescale.forecasting.wording import answer_html, answer_of_run
+from bayescale.forecasting.wording import answer_html, answer_of_run, run_in_words
 from bayescale.intervals import Summary, interval
 from bayescale.model import Check, Fit, Storable, settle_groups
 from bayescale.text_tables import html_table
@@ -183,15 +183,17 @@ class Average(Storable):
     @property
     def difference(self) -> str:
         """One sentence: what each law expects of a run of ten times the largest compute."""
-        expected = {}
+        expected, place = {}, {}
         for name, fit in self.used.items():
-            place, group = beyond_largest(fit)
-            expected |= losses_by_law({name: fit}, place, group)
+            of_law, group = beyond_largest(fit)
+            expected |= losses_by_law({name: fit}, of_law, group)
+            place |= of_law
         listed = ", ".join(f"{loss:.4g} ({name})" for name, loss in expected.items())
         spread = max(expected.values()) / min(expected.values()) - 1
+        run = run_in_words(place)
         return (
-            f"at ten times the compute of the largest run the laws expect a loss of {listed}: they "
-            f"differ by {100 * spread:.1f} %"
+            f"at ten times the compute of the largest run ({run}) the laws expect a loss of "
+            f"{listed}: they differ by {100 * spread:.1f} %"
         )
 
     @cached_property

@@ -20,7 +20,8 @@ def test_a_report_without_a_law_is_of_the_default_laws(averaged, kept_average):
     assert set(average.fits) == FAMILY
     answer, difference = averaged.out.splitlines()[:2]
     assert answer.startswith("With 1e21 FLOP, train 1.")
-    assert difference.startswith("At ten times the compute of the largest run the laws expect")
+    assert difference.startswith("At ten times the compute of the largest run (")
+    assert ") the laws expect a loss of " in difference
     for name, fit in average.fits.items():
         log = f"{fit.evidence.log:.2f} ± {fit.evidence.error:.2f}"
         assert re.search(
