@@ -34,6 +34,9 @@ from bayescale.priors import from_link
 #: Particles of the Gibbs sampler of the population, sweeps, and sweeps that are kept: first for
 #: rough population values, then for the result.
 FIRST, LAST = (200, 15, 1), (450, 50, 30)
+#: Most times that pools are drawn. While the result does not pass its diagnostics, those with fewer
+#: than `POOR` effective draws under the population values that were found are drawn again.
+REFINEMENTS, POOR = 3, 600
 #: Sweeps until all draws of the pools are candidates again, before sweeps are kept.
 SWEEPS_BETWEEN = 5
 #: Smallest probability of a draw to become a candidate, as a share of the mean.
@@ -94,15 +97,22 @@ def sample(
         explore = partial(explored, layout)
         pools = each(explore, densities, rngs[1:], text="exploring tasks")
         report("sampling the population of tasks")
-        first = _gibbs(layout, pools, executor, rngs, *FIRST)
-        refine = partial(refined, layout, first.position[-1])
-        pools = each(refine, pools, rngs[1:], text="sampling tasks")
-        report("sampling the population of tasks")
-        states = _gibbs(layout, pools, executor, rngs, *LAST)
-        some = states.position[-1][:COMPARED]
-        weights = list(executor.map(lambda pool: pool.weights(some), pools))
-        shift = _shift(layout, pools, some, executor)
-    convergence, task_ess = _diagnosed(pools, states, weights, shift)
+        states = _gibbs(layout, pools, executor, rngs, *FIRST)
+        poor = range(len(pools))
+        for _ in range(REFINEMENTS):
+            refine = partial(refined, layout, states.position[-1])
+            some_pools, some_rngs = [pools[i] for i in poor], [rngs[1 + i] for i in poor]
+            new = each(refine, some_pools, some_rngs, text="sampling tasks")
+            pools = [dict(zip(poor, new, strict=True)).get(i, p) for i, p in enumerate(pools)]
+            report("sampling the population of tasks")
+            states = _gibbs(layout, pools, executor, rngs, *LAST)
+            some = states.position[-1][:COMPARED]
+            weights = list(executor.map(lambda pool: pool.weights(some), pools))  # noqa: B023
+            shift = _shift(layout, pools, some, executor)
+            convergence, task_ess = _diagnosed(pools, states, weights, shift)
+            poor = [i for i, ess in enumerate(task_ess) if ess < POOR]
+            if convergence.passed or not poor:
+                break
     stats = xr.Dataset({"task_ess": ("task", task_ess)}, {"task": list(plan.tasks)})
     return Drawn(_assembled(layout, states, pools, (chains, draws), rngs[0]), stats, convergence)
 
