@@ -63,7 +63,7 @@ def allocate(
     strict: Strict = False,
 ) -> None:
     """Split training budgets between parameters and tokens."""
-    budgets = options.counts(flops, "--flops") if flops is not None else []
+    budgets = options.counts(flops, "--flops") if flops is not None else None
     if flops is None and budget is None and target_loss is None:
         raise BayescaleError(
             "give budgets with --flops or --budget, or losses to reach with --target-loss"
@@ -90,11 +90,9 @@ def allocate(
     notes = []
     if budget is not None:
         paid, bill = _paid(budget, hardware, fitted.runs.flop_factor)
-        budgets, notes = budgets + paid, [bill]
+        budgets, notes = (budgets or []) + paid, [bill]
     label = options.group_label(group, fitted.groups)
-    result = split(
-        fitted, budgets or None, group=label, smaller=smaller, serve_price=serve_price, **given
-    )
+    result = split(fitted, budgets, group=label, smaller=smaller, serve_price=serve_price, **given)
     frame = result.summary(ci_prob)
     files = console.saved(csv, frame)
     if plot is not None:

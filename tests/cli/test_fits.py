@@ -251,7 +251,7 @@ def test_invalid_options_end_with_two(table, tmp_path, options, message, refused
         (("forecast", "--flops", "1e21", "--group", "c4"), "this fit has no groups"),
         (("forecast", "--flops", "1e21", "--ci-prob", "90"), "ci_prob is 90.0"),
         (("allocate", "--flops", ""), "C must be positive"),
-        (("allocate",), "give budgets with --flops, or losses to reach with --target-loss"),
+        (("allocate",), "give budgets with --flops or --budget, or losses to reach"),
         (("allocate", "--flops", "1e21", "--ci-prob", "0"), "ci_prob is 0.0"),
     ],
 )
