@@ -73,6 +73,20 @@ class _ByFactor:
     def between_width(self) -> float:
         return float(np.log(self.between))
 
+    @classmethod
+    def from_interval(cls, low: float, high: float, prob: float = 0.9):
+        """The prior with this central interval.
+
+        Examples
+        --------
+        >>> [round(bound, 6) for bound in Positive.from_interval(2, 8).interval(0.9)]
+        [2.0, 8.0]
+        """
+        ends = to_link(cls.link, np.array([low, high], float))
+        deviations = 2 * NormalDist().inv_cdf((1 + prob) / 2)
+        spread = float(np.exp(np.ptp(ends) / deviations))
+        return cls(float(from_link(cls.link, ends.mean())), spread=spread)
+
 
 @dataclass(frozen=True)
 class Positive(_ByFactor, Prior):

@@ -20,7 +20,7 @@ import pandas as pd
 from common import interval_score, keep, write
 
 import bayescale as bs
-from bayescale.decisions.paths import reached
+from bayescale.forecasting.searches import reached
 from bayescale.model import drift as drifts
 
 TABLES, RUNS, SIGMA, RATIO = 40, 6, 0.003, 20.0

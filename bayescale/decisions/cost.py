@@ -32,8 +32,6 @@ MFU_SOURCE = "published utilisation of large runs, 2020 to 2025: 21 % (GPT-3) to
 OVERHEAD = Positive(1.95, spread=1.12)
 #: Carbon intensities of a country differ between its grids and between years.
 CARBON_SPREAD = 1.15
-#: Normal quantile of the bounds of a 90 % interval.
-BOUND = 1.6448536269514722
 DRAWS = 4000
 SECONDS = 3600.0
 FLOP_PER_PF_DAY = 86400e15
@@ -425,12 +423,7 @@ def _prior(name: str, value, default: Prior | None) -> Prior | None:
         )
     if numbers.size == 1:
         return Fixed(float(numbers[0]))
-    if name == "mfu":
-        odds = np.log(numbers / (1 - numbers))
-        middle = 1 / (1 + np.exp(-odds.mean()))
-        return Fraction(float(middle), spread=float(np.exp(np.ptp(odds) / 2 / BOUND)))
-    logs = np.log(numbers)
-    return Positive(float(np.exp(logs.mean())), spread=float(np.exp(np.ptp(logs) / 2 / BOUND)))
+    return (Fraction if name == "mfu" else Positive).from_interval(*numbers)
 
 
 def _drawn(prior: Prior | None, rng: np.random.Generator) -> np.ndarray | None:

@@ -18,13 +18,12 @@ from bayescale.decisions.paths import (
     grid,
     losses,
     path_of,
-    reached,
     scale_of,
     side,
 )
 from bayescale.decisions.speedup_results import Speedup
 from bayescale.errors import ExtrapolationWarning, FitError, unknown
-from bayescale.forecasting import DRIFTS, Average, forecast
+from bayescale.forecasting import DRIFTS, Average, forecast, reached
 from bayescale.intervals import SAMPLE
 from bayescale.model import Fit
 from bayescale.seeds import settle_seed

@@ -139,7 +139,7 @@ class Suggestion:
             return ""
         return (
             " if they show how the law drifts beyond the known runs; an interval refitted to them "
-            "narrows less (simulate it with bs.design)"
+            "narrows less, as design shows by simulation"
         )
 
     def cautions(self, ci_prob: float | None = None) -> tuple[str, ...]:

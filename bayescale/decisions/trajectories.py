@@ -18,8 +18,6 @@ from bayescale.priors import Fixed, Positive, Prior, from_link
 from bayescale.seeds import settle_seed
 from bayescale.units import as_counts, format_count, format_flop, parse_count
 
-#: Normal quantile of the bounds of a 90 % interval.
-BOUND = 1.6448536269514722
 #: Default assumptions: prior, unit and source.
 ASSUMPTIONS: dict[str, tuple[Prior, str, str]] = {
     "growth": (
@@ -389,10 +387,7 @@ def _input(name: str, value, default: Prior) -> Prior:
         )
     if len(numbers) == 1:
         return Fixed(float(numbers[0]))
-    low, high = np.log(numbers)
-    return Positive(
-        float(np.exp((low + high) / 2)), spread=float(np.exp((high - low) / (2 * BOUND)))
-    )
+    return Positive.from_interval(*numbers)
 
 
 def _number(value: float) -> str:

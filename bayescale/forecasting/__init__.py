@@ -22,6 +22,7 @@ from bayescale.forecasting.mixing import mix, shares, stacking
 from bayescale.forecasting.points import complete_counts, read_points
 from bayescale.forecasting.predictive_draws import PredictiveDraws
 from bayescale.forecasting.regrets import regret
+from bayescale.forecasting.searches import reached
 from bayescale.forecasting.stored import load_posterior
 from bayescale.forecasting.wording import answer_html
 
@@ -48,6 +49,7 @@ __all__ = [
     "named",
     "other_runs",
     "percent",
+    "reached",
     "read_points",
     "regret",
     "shares",

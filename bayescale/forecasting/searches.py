@@ -1,4 +1,4 @@
-"""Minima of a function of one variable, for many functions at once."""
+"""Minima and crossings of functions of one variable, for many functions at once."""
 
 from __future__ import annotations
 
@@ -109,3 +109,32 @@ def refine(
         if moved < MOVED:
             break
     return x
+
+
+def reached(log_x: np.ndarray, log_loss: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Log of the scale at which a curve first falls to a target.
+
+    Parameters
+    ----------
+    log_x : array (grid,)
+    log_loss : array (draw, grid)
+    target : array (draw, point)
+
+    Returns
+    -------
+    array (draw, point)
+        Minus infinity if the curve begins below the target; infinity if it does not reach it.
+    """
+    lowest = np.minimum.accumulate(log_loss, axis=1)
+    out = np.empty_like(target)
+    rows = np.arange(len(target))
+    for j in range(target.shape[1]):
+        goal = target[:, j]
+        place = (lowest > goal[:, None]).sum(axis=1)
+        inner = np.clip(place, 1, len(log_x) - 1)
+        high, low = lowest[rows, inner - 1], lowest[rows, inner]
+        share = np.divide(high - goal, high - low, out=np.ones_like(goal), where=high > low)
+        x = log_x[inner - 1] + share * (log_x[inner] - log_x[inner - 1])
+        x = np.where(place == 0, np.where(lowest[:, 0] == goal, log_x[0], -np.inf), x)
+        out[:, j] = np.where(place == len(log_x), np.inf, x)
+    return out

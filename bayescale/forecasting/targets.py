@@ -9,6 +9,7 @@ import xarray as xr
 
 from bayescale.forecasting.choices import Choice
 from bayescale.forecasting.law_draws import FEW_DRAWS, LawDraws, mixed
+from bayescale.forecasting.searches import reached
 from bayescale.intervals import SAMPLE
 
 #: The probabilities with which a target is reached, if none are given.
@@ -118,16 +119,6 @@ def _crossings(C: np.ndarray, loss: np.ndarray, targets: np.ndarray) -> np.ndarr
         By linear interpolation on log scales; the first budget where it suffices, infinite where
         none does. Dims (sample, target).
     """
-    x, y = np.log(C), np.log(loss)
-    out = []
-    rows = np.arange(len(y))
-    for target in np.log(targets):
-        reached = y <= target
-        first = np.where(reached.any(axis=1), reached.argmax(axis=1), -1)
-        after = np.maximum(first, 1)
-        before = after - 1
-        share = (y[rows, before] - target) / (y[rows, before] - y[rows, after])
-        with np.errstate(all="ignore"):
-            at = x[before] + share * (x[after] - x[before])
-        out.append(np.where(first < 0, np.inf, np.where(first == 0, x[0], at)))
-    return np.exp(np.stack(out, axis=1))
+    goal = np.broadcast_to(np.log(targets), (len(loss), len(targets)))
+    x = np.log(C)
+    return np.exp(np.maximum(reached(x, np.log(loss), goal), x[0]))

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 import bayescale as bs
-from bayescale.decisions.paths import MOST_TIMES, at_scale, crossing, reached
+from bayescale.decisions.paths import MOST_TIMES, at_scale, crossing
+from bayescale.forecasting import reached
 from bayescale.model import Check
 
 LEVELS = ("A", "B", "C")

@@ -129,6 +129,11 @@ def test_laws_that_disagree_are_a_reason(pair, fit_of):
     assert not [c for c in bs.forecast(alike, C="1e22").cautions() if "disagree" in c]
 
 
+def test_a_law_of_little_weight_does_not_disagree(pair):
+    light = bs.Average(pair.fits, {"chinchilla": 0.97, "kaplan_floor": 0.03})
+    assert not [c for c in bs.forecast(light, C="1e22").cautions() if "disagree" in c]
+
+
 def test_cautions_of_a_light_law_are_left_out(fit_of):
     odd = Finding("design", "caution", "odd design")
     light = fit_of(KAPLAN, "kaplan_floor", findings=(odd,))
