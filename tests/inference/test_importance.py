@@ -312,3 +312,14 @@ def test_draws_that_would_not_suffice_are_given_up_early(rng):
     )
     assert importance._fresh(counted, mixture, 1000, rng, most=24) is None
     assert sum(evaluated) == importance.JUDGED * 2 * importance.ROUND
+
+
+def test_the_last_mixture_is_drawn_from_as_often_as_allowed(rng, monkeypatch):
+    density, evidence, _ = normal_data(np.diag([30.0, 30.0]), np.zeros(2))
+    fresh, asked = importance._fresh, []
+    monkeypatch.setattr(importance, "ADAPTED_ESS", np.inf)  # no round is called sufficient
+    monkeypatch.setattr(importance, "_fresh", lambda *a: asked.append(a[-1]) or fresh(*a))
+    found = importance.sample(density, 500, rng)
+    assert asked == [importance.MANY_ROUNDS]
+    assert found.diagnostics.moves == 0
+    assert abs(found.diagnostics.log_evidence - evidence) < 0.1
