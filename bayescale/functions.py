@@ -21,7 +21,7 @@ def softplus(x):
     return (x + abs(x)) / 2 + np.log1p(np.exp(-abs(x)))
 
 
-def student_log_density(square, dimension: int, nu: float):
+def student_log_density(square, dimension: int, nu):
     """Log density of a multivariate Student-t distribution with unit scale matrix.
 
     Parameters
@@ -30,8 +30,8 @@ def student_log_density(square, dimension: int, nu: float):
         Squared Euclidean distances from the centre.
     dimension : int
         Dimension of the distribution.
-    nu : float
-        Degrees of freedom.
+    nu : float or array
+        Degrees of freedom; infinite for a normal distribution.
 
     Returns
     -------
@@ -45,9 +45,40 @@ def student_log_density(square, dimension: int, nu: float):
     """
     from scipy.special import gammaln
 
-    return (
-        gammaln((nu + dimension) / 2)
-        - gammaln(nu / 2)
-        - dimension / 2 * np.log(nu * np.pi)
-        - (nu + dimension) / 2 * np.log1p(square / nu)
+    normal = np.isinf(nu)
+    if normal.all():
+        return -0.5 * (square + dimension * np.log(2 * np.pi))
+    finite = np.where(normal, 1.0, nu)
+    student = (
+        gammaln((finite + dimension) / 2)
+        - gammaln(finite / 2)
+        - dimension / 2 * np.log(finite * np.pi)
+        - (finite + dimension) / 2 * np.log1p(square / finite)
     )
+    if not normal.any():
+        return student
+    return np.where(normal, student_log_density(square, dimension, np.inf), student)
+
+
+def student_tail(distance, nu):
+    """Probability that a standard Student-t variable exceeds a distance.
+
+    Parameters
+    ----------
+    distance : float or array
+        Not negative.
+    nu : float or array
+        Degrees of freedom; infinite for a normal distribution.
+
+    Returns
+    -------
+    numpy.ndarray
+
+    Examples
+    --------
+    >>> [round(float(student_tail(1.0, nu)), 4) for nu in (1.0, np.inf)]
+    [0.25, 0.1587]
+    """
+    from scipy.special import stdtr
+
+    return stdtr(nu, -np.asarray(distance))

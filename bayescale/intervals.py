@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from numbers import Real
 
 import numpy as np
@@ -28,7 +29,8 @@ def defaults(ci_prob: float | None = None, ci_kind: str | None = None) -> tuple[
     ci_prob : float, optional
         Between 0 and 1; `CI_PROB` by default.
     ci_kind : {"eti", "hdi"}, optional
-        Equal-tailed or highest-density; ``arviz.rcParams["stats.ci_kind"]`` by default.
+        Equal-tailed or highest-density. By default ``arviz.rcParams["stats.ci_kind"]``, if ArviZ
+        was imported, else equal-tailed.
 
     Raises
     ------
@@ -40,16 +42,20 @@ def defaults(ci_prob: float | None = None, ci_kind: str | None = None) -> tuple[
     >>> defaults(0.9, "eti")
     (0.9, 'eti')
     """
-    from arviz_base import rcParams
-
     prob = CI_PROB if ci_prob is None else ci_prob
-    kind = rcParams["stats.ci_kind"] if ci_kind is None else ci_kind
+    kind = _default_kind() if ci_kind is None else ci_kind
     if not (isinstance(prob, Real) and 0 < prob < 1):
         raise BayescaleError(f"ci_prob is {prob!r}: give a probability between 0 and 1, e.g. 0.9")
     prob = float(prob)
     if kind not in KINDS:
         raise BayescaleError(f"ci_kind is {kind!r}: it may be {' or '.join(map(repr, KINDS))}")
     return prob, kind
+
+
+def _default_kind() -> str:
+    """The kind set in ArviZ. Importing ArviZ to ask would take longer than a forecast."""
+    arviz = sys.modules.get("arviz_base")
+    return arviz.rcParams["stats.ci_kind"] if arviz else KINDS[0]
 
 
 def check_rows(of: str) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -70,6 +73,17 @@ def test_the_default_is_ninety_percent_of_the_kind_that_arviz_uses():
         assert defaults(0.8) == (0.8, "hdi")
         assert defaults(ci_kind="eti") == (0.9, "eti")
         assert bounds(drawn(SQUARES)) == (0, 90**2)
+
+
+def test_intervals_do_not_import_arviz():
+    script = (
+        "import sys, xarray as xr\n"
+        "from bayescale.intervals import interval\n"
+        "low, high = interval(xr.DataArray([[1.0, 2.0, 3.0]], dims=('chain', 'draw')), 0.5)\n"
+        "print(float(low), float(high), 'arviz_base' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["1.5", "2.5", "False"]
 
 
 def test_every_summary_has_the_default_interval(c4_fit):

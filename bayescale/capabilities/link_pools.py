@@ -22,6 +22,7 @@ from bayescale.inference import (
     find_modes,
     fitted_mixture,
     mixture_at_modes,
+    pareto_k,
     systematic_resample,
 )
 
@@ -276,7 +277,7 @@ def refined(layout: Layout, position: np.ndarray, pool: Pool, rng) -> Pool:
     for _ in range(REFINED_ROUNDS):
         weight = pool.weights(position)
         enough = new is not None and 1 / (weight**2).sum() > ENOUGH
-        if enough and pareto_k(weight) < TAIL_BELOW:
+        if enough and pareto_k(np.log(weight[weight > 0])) < TAIL_BELOW:
             break
         mixture, residuals = _fitted(pool, np.log(np.maximum(weight, 1e-300)), rng)
         mixtures.append(mixture)
@@ -343,14 +344,6 @@ def _moved(layout: Layout, position, pool: Pool, weight, rng: np.random.Generato
     log_base += 0.5 * (np.split(y, split, axis=1)[2] ** 2).sum(axis=1)
     residual = np.zeros((len(z), walks + shift.shape[1]))  # nothing is proposed from these draws
     return Pool(density, layout, z, walk, shift, residual, log_base, independent)
-
-
-def pareto_k(weight: np.ndarray) -> float:
-    """Shape of the tail of weights (Vehtari et al. 2024, arXiv:1507.02646)."""
-    from arviz_stats.base import array_stats
-
-    positive = weight[weight > 0]
-    return float(array_stats.psislw(-np.log(positive))[1])  # it takes minus the log weights
 
 
 def _independent(states, y: np.ndarray) -> float:

@@ -26,9 +26,9 @@ from bayescale.capabilities.link_pools import (
     Pool,
     explored,
     move_scale,
-    pareto_k,
     refined,
 )
+from bayescale.inference import pareto_k
 from bayescale.priors import from_link
 
 #: Particles of the Gibbs sampler of the population, sweeps, and sweeps that are kept: first for
@@ -258,7 +258,7 @@ def _diagnosed(pools, states: States, weights, shift: float):
     of_tasks, tails = {}, {}
     for pool, weight in zip(pools, weights, strict=True):
         of_tasks[pool.density.task] = pool.independent / float((weight**2).sum())
-        tails[pool.density.task] = pareto_k(weight)
+        tails[pool.density.task] = float(pareto_k(np.log(weight[weight > 0])))
     each = ess | of_tasks
     worst, heaviest = min(each, key=each.get), max(tails, key=tails.get)
     middle = len(states.position) // 2

@@ -24,6 +24,7 @@ from bayescale.forecasting.members import draw_losses
 from bayescale.forecasting.points import check_flop, complete_counts, read_points
 from bayescale.forecasting.predictive_draws import PredictiveDraws
 from bayescale.forecasting.wording import answer_of_run, group_in_words
+from bayescale.functions import student_log_density
 from bayescale.intervals import SAMPLE, interval
 from bayescale.model import (
     NEW,
@@ -117,14 +118,14 @@ class Forecast(PredictiveDraws):
             If there is neither one loss nor one for each point.
         """
         from scipy.special import logsumexp
-        from scipy.stats import t
 
         log_loss = np.log(self._per_point(loss))
         centre, scale, nu = (
             self.noise[v].transpose(*SAMPLE, "point").to_numpy().reshape(-1, len(log_loss))
             for v in ("centre", "scale", "nu")
         )
-        density = t.logpdf(log_loss, nu, centre, scale)
+        square = ((log_loss - centre) / scale) ** 2
+        density = student_log_density(square, 1, nu) - np.log(scale)
         return logsumexp(density, axis=0) - np.log(len(density)) - log_loss
 
     def _per_point(self, loss) -> np.ndarray:

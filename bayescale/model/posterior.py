@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import xarray as xr
 
+from bayescale.functions import student_log_density
 from bayescale.model import drift as drifts
 from bayescale.model import noise
 from bayescale.model.design import Design
@@ -236,12 +237,15 @@ def at_runs(posterior: xr.Dataset, plan: Design) -> dict[str, np.ndarray]:
     return dict(residual=standardised * scale, sigma=scale, nu=nu)
 
 
+def log_density(at: dict[str, np.ndarray]) -> np.ndarray:
+    """Log density of each residual of `at_runs`, (draw, run)."""
+    square = (at["residual"] / at["sigma"]) ** 2
+    return student_log_density(square, 1, at["nu"]) - np.log(at["sigma"])
+
+
 def log_likelihood(posterior: xr.Dataset, plan: Design) -> xr.DataArray:
     """Log density of each log loss, given the previous checkpoint; (chain, draw, run)."""
-    from scipy.stats import t
-
-    conditional = at_runs(posterior, plan)
-    density = t.logpdf(conditional["residual"], conditional["nu"], scale=conditional["sigma"])
+    density = log_density(at_runs(posterior, plan))
     shape = (posterior.sizes["chain"], posterior.sizes["draw"], len(plan.runs))
     coords = {"run": [str(i) for i in plan.runs.table.index]}
     return xr.DataArray(density.reshape(shape), dims=(*SAMPLE, "run"), coords=coords)

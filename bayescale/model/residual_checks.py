@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayescale.functions import student_tail
+from bayescale.inference import smoothed
 from bayescale.model.design import Design
 from bayescale.model.findings import Finding
-from bayescale.model.posterior import at_runs
+from bayescale.model.posterior import at_runs, log_density
 from bayescale.priors import to_link
 
 # Thresholds were chosen on simulated tables so that each finding calls for caution on at most 5 %
@@ -49,14 +51,17 @@ MOST_NAMED = 8
 def residual_findings(posterior: xr.Dataset, plan: Design) -> tuple[list[Finding], pd.DataFrame]:
     """All findings about the residuals, and the runs farthest from the law (`Check.surprising`)."""
     at, draws = _at_all_draws(posterior, plan)
-    scores = normal_scores({k: v[:: max(1, len(v) // SCORE_DRAWS)] for k, v in at.items()})
-    weights = leave_one_out(at)
-    distant = _distances(at, weights, plan)
+    density = log_density(at)
+    every = slice(None, None, max(1, len(density) // SCORE_DRAWS))
+    some = {k: v[every] for k, v in at.items()}
+    tail = student_tail(np.abs(some["residual"]) / some["sigma"], some["nu"])
+    scores = normal_scores(some["residual"], tail)
+    distant = _distances(some, tail, leave_one_out(density[every]), plan)
     outliers = _outliers(distant)
     findings = [
         *_misfit(at, plan, scores),
         *_shared_scatter(plan, scores),
-        _influential(plan, draws, at, scores),
+        _influential(plan, draws, density, scores),
         *outliers,
         _surprising(distant),
     ]
@@ -95,13 +100,14 @@ def _law_parameters(posterior: xr.Dataset, plan: Design) -> dict[str, np.ndarray
 # -- misfit ------------------------------------------------------------------------------------
 
 
-def normal_scores(at: dict[str, np.ndarray]) -> np.ndarray:
-    """Residuals as independent standard normals, if the model is right; (draw, run)."""
-    from scipy.stats import norm, t
+def normal_scores(residual: np.ndarray, tail: np.ndarray) -> np.ndarray:
+    """Residuals as independent standard normals, if the model is right; (draw, run).
 
-    residual, sigma, nu = at["residual"], at["sigma"], at["nu"]
-    tail = t.logcdf(-np.abs(residual) / sigma, nu)
-    return -np.sign(residual) * norm.ppf(np.exp(np.maximum(tail, -700)))
+    `tail` is the probability of a residual as large or larger on the same side.
+    """
+    from scipy.special import ndtri
+
+    return -np.sign(residual) * ndtri(np.maximum(tail, 1e-300))
 
 
 def trend_p_value(scores: np.ndarray, basis: np.ndarray) -> float:
@@ -119,7 +125,7 @@ def trend_p_value(scores: np.ndarray, basis: np.ndarray) -> float:
     float
         1 where the parameters absorb every direction.
     """
-    from scipy.stats import chi2
+    from scipy.special import chdtrc
 
     y = scores @ basis
     variance, direction = np.linalg.eigh(np.cov(y.T).reshape(basis.shape[1], -1))
@@ -127,7 +133,7 @@ def trend_p_value(scores: np.ndarray, basis: np.ndarray) -> float:
     if not tested.any():
         return 1.0
     mean = y.mean(axis=0) @ direction[:, tested]
-    return float(chi2.sf((mean**2 / (1 - variance[tested])).sum(), tested.sum()))
+    return float(chdtrc(tested.sum(), (mean**2 / (1 - variance[tested])).sum()))
 
 
 def scale_p_value(scores: np.ndarray) -> float:
@@ -136,15 +142,17 @@ def scale_p_value(scores: np.ndarray) -> float:
     The sum of squares shows a wrong scale of normal noise. The number of scores in the central half
     of a normal also shows one that a low number of degrees of freedom hides.
     """
-    from scipy.stats import binom, chi2, norm
+    from scipy.special import bdtr, chdtr, chdtrc, ndtri
 
     squares, n = (scores**2).sum(axis=1), scores.shape[1]
-    central = (np.abs(scores) < norm.ppf(0.75)).sum(axis=1)
+    central = (np.abs(scores) < ndtri(0.75)).sum(axis=1)
+    at_most = bdtr(np.arange(-1.0, n + 1), n, 0.5)  # of -1 to n scores
+    at_most[0] = 0
     one_sided = (
-        chi2.sf(squares, n),
-        chi2.cdf(squares, n),
-        binom.sf(central - 1, n, 0.5),
-        binom.cdf(central, n, 0.5),
+        chdtrc(n, squares),
+        chdtr(n, squares),
+        1 - at_most[central],
+        at_most[central + 1],
     )
     return min(1.0, 4 * min(float(p.mean()) for p in one_sided))
 
@@ -282,23 +290,13 @@ def _shown(p_value: float) -> str:
 # -- single runs -------------------------------------------------------------------------------
 
 
-def _log_density(at: dict[str, np.ndarray]) -> np.ndarray:
-    from scipy.stats import t
-
-    return t.logpdf(at["residual"], at["nu"], scale=at["sigma"])
-
-
-def leave_one_out(at: dict[str, np.ndarray]) -> np.ndarray:
+def leave_one_out(density: np.ndarray) -> np.ndarray:
     """Importance weights of the posteriors without each run; (draw, run).
 
     Pareto-smoothed: Vehtari, Gelman & Gabry 2017, arXiv:1507.04544. With fewer than `FEWEST_DRAWS`
-    draws the weights are not smoothed.
+    draws the weights are not smoothed. `density` is the log density of each run, (draw, run).
     """
-    from arviz_stats.base import array_stats
-
-    log_weights = -_log_density(at)
-    if len(log_weights) >= FEWEST_DRAWS:
-        log_weights = array_stats.psislw(-log_weights, axis=0)[0].T
+    log_weights = smoothed(-density) if len(density) >= FEWEST_DRAWS else -density
     weights = np.exp(log_weights - log_weights.max(axis=0))
     return weights / weights.sum(axis=0)
 
@@ -331,9 +329,8 @@ def shifts(draws: dict[str, np.ndarray], density: np.ndarray, leverage: np.ndarr
     return -slope / (1 - np.minimum(leverage, ABSORBED))[:, None]
 
 
-def _influential(plan: Design, draws, at, scores: np.ndarray) -> Finding:
+def _influential(plan: Design, draws, density: np.ndarray, scores: np.ndarray) -> Finding:
     """Runs that decide the posterior of a parameter."""
-    density = _log_density(at)
     if len(density) < FEWEST_DRAWS:
         return Finding(
             "influence",
@@ -369,19 +366,16 @@ def _influential(plan: Design, draws, at, scores: np.ndarray) -> Finding:
     )
 
 
-def _distances(at, weights: np.ndarray, plan: Design) -> pd.DataFrame:
+def _distances(at, tail: np.ndarray, weights: np.ndarray, plan: Design) -> pd.DataFrame:
     """How far each run is from the fit to the other runs, the farthest first.
 
     ``tail`` is the leave-one-out predictive probability of a distance as large or larger.
     ``light_tail`` is the same with at least `LIGHTEST_TAIL` degrees of freedom.
     """
-    from scipy.stats import t
-
-    z = np.abs(at["residual"]) / at["sigma"]
-    tail, light = (
-        np.minimum((weights * 2 * t.sf(z, nu)).sum(axis=0), 1)
-        for nu in (at["nu"], np.maximum(at["nu"], LIGHTEST_TAIL))
-    )
+    light, heavy = tail.copy(), at["nu"] < LIGHTEST_TAIL
+    z = np.abs(at["residual"][heavy]) / at["sigma"][heavy]
+    light[heavy] = student_tail(z, LIGHTEST_TAIL)
+    tail, light = (np.minimum((weights * 2 * p).sum(axis=0), 1) for p in (tail, light))
     frame = pd.DataFrame(
         dict(
             label=plan.runs.labels(),

@@ -305,7 +305,7 @@ class TestInfluence:
     def test_weights_are_those_of_a_fit_without_the_run(self):
         x, y = np.ones(7), np.array([-0.4, 0.1, 0.3, -0.2, 0.2, 0.0, 2.0])
         mean, _, at = self.linear(y, x)
-        weights = residual_checks.leave_one_out(at)
+        weights = residual_checks.leave_one_out(residual_checks.log_density(at))
         assert weights[:, -1] @ mean == pytest.approx(y[:-1].mean(), abs=0.02)
 
     def test_a_run_that_decides_an_exponent_is_named(self, judged, clean):
