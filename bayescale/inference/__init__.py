@@ -14,6 +14,7 @@ from bayescale.inference.mixtures import Mixture
 from bayescale.inference.mixtures import at_modes as mixture_at_modes
 from bayescale.inference.mixtures import fitted as fitted_mixture
 from bayescale.inference.modes import Density, find_modes
+from bayescale.inference.pareto import pareto_k, smoothed
 from bayescale.inference.smc import (
     POOR_ERROR,
     PosteriorSample,
@@ -40,8 +41,10 @@ __all__ = [
     "integrate",
     "mixture_at_modes",
     "nuts",
+    "pareto_k",
     "quiet",
     "run_all",
     "scalars",
+    "smoothed",
     "systematic_resample",
 ]

@@ -11,8 +11,9 @@ positions at once.
    The result is a last round from a fixed mixture. It is as large as the efficiency of the mixture
    demands: evaluating a hundred thousand draws takes less time than moving two thousand.
 3. If that would take more than `MANY_ROUNDS`, or if the tail of the weights is heavy, because the
-   posterior is a curved ridge, the draws are resampled and moved by a Markov kernel that leaves the
-   posterior unchanged: differential evolution (ter Braak 2006, doi:10.1007/s11222-006-8769-1) and
+   posterior is a curved ridge, draws are made anew, first of the coordinates in which it is wide
+   (`bayescale.inference.conditional`), and moved by a Markov kernel that leaves the posterior
+   unchanged: differential evolution (ter Braak 2006, doi:10.1007/s11222-006-8769-1) and
    independent proposals from a mixture that is refitted to the moved draws. The evidence is then
    that of bridge sampling between the moved draws and the mixture.
 """
@@ -23,10 +24,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bayescale.inference import conditional
 from bayescale.inference.bridge import bridge_halves
 from bayescale.inference.diagnostics import ImportanceDiagnostics
 from bayescale.inference.mixtures import Mixture, along, at_modes, fitted
 from bayescale.inference.modes import Density, find_modes, log_prior
+from bayescale.inference.pareto import pareto_k
 from bayescale.inference.smc import systematic_resample
 
 #: Draws of a round, largest number of rounds, and the round from which on proposals are local.
@@ -115,7 +118,12 @@ def sample(density: Density, draws: int, rng: np.random.Generator, report=None) 
             if (found := _fresh(density, mixture, draws, rng, most)) is not None:
                 return found
     report("moving draws along the posterior")
-    return _moved(density, *rounds.resampled(PARTICLES), mixture, draws, rng)
+    if density.wide:
+        start = conditional.draw(density, modes, PARTICLES, rng)
+        mixture = along(density, start[0], rng)
+    else:
+        start = rounds.resampled(PARTICLES)
+    return _moved(density, *start, mixture, draws, rng)
 
 
 def sample_roughly(density: Density, draws: int, rng: np.random.Generator) -> Sampled:
@@ -147,7 +155,7 @@ def sample_roughly(density: Density, draws: int, rng: np.random.Generator) -> Sa
         z, value = rounds.z, rounds.log_posterior
         log_weight, log_evidence = rounds.log_weight, rounds.log_evidence
         ess, error = _effective(log_weight)
-    k = _pareto_k(log_weight)
+    k = float(pareto_k(log_weight))
     log_weight = log_weight - np.logaddexp.reduce(log_weight)
     chosen = rng.permutation(systematic_resample(np.exp(log_weight), draws, rng))
     diagnostics = ImportanceDiagnostics(ess, k, float(log_evidence), error)
@@ -174,7 +182,7 @@ def _fresh(density: Density, mixture: Mixture, draws: int, rng, most: int) -> Sa
             break
         if number >= JUDGED and ess / number * most < TARGET_ESS:
             return None
-    k = _pareto_k(relative)
+    k = float(pareto_k(relative))
     if ess < TARGET_ESS or error > TARGET_ERROR or k > TARGET_K:
         return None
     chosen = rng.permutation(systematic_resample(np.exp(relative), draws, rng))
@@ -187,13 +195,6 @@ def _effective(log_weight: np.ndarray) -> tuple[float, float]:
     """Effective sample size, and standard error of the log evidence, of normalised weights."""
     ess = float(np.exp(-np.logaddexp.reduce(2 * log_weight)))
     return ess, float(np.sqrt(max(1 / ess - 1 / len(log_weight), 0.0)))
-
-
-def _pareto_k(log_weight: np.ndarray) -> float:
-    from arviz_stats.base import array_stats
-
-    finite = log_weight[np.isfinite(log_weight)]
-    return float(array_stats.psislw(-finite)[1])  # it takes minus the log weights
 
 
 class _Rounds:

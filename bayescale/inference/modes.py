@@ -47,12 +47,16 @@ class Density(NamedTuple):
         ``improved(z)``: positions that differ from `z` in a few coordinates and have a higher
         likelihood, for instance with a noise scale that agrees with the residuals. Without it the
         best draws from the prior are those of the largest noise.
+    wide : tuple of int
+        Coordinates in which the posterior may be wide and curved, while that of the others, given
+        these, is nearly normal.
     """
 
     dimension: int
     log_likelihood: Callable[[np.ndarray], np.ndarray]
     coarse: Callable[[np.ndarray], np.ndarray] | None = None
     improved: Callable[[np.ndarray], np.ndarray] | None = None
+    wide: tuple[int, ...] = ()
 
     def log_posterior(self, z: np.ndarray) -> np.ndarray:
         """Log of prior times likelihood, (n,)."""
@@ -180,13 +184,17 @@ def _climb(density: Density, z, value) -> Modes:
     return Modes(z[best], value[best], precision)
 
 
-def derivatives(density: Density, z, value):
-    """Gradient of the log density, (n, d), and minus its Hessian, (n, d, d), at positions z."""
-    n, d = z.shape
+def derivatives(density: Density, z, value, of=None):
+    """Gradient of the log density, (n, d), and minus its Hessian, (n, d, d), at positions z.
+
+    With `of`, the indices of d coordinates, the derivatives are only by these.
+    """
+    unit = np.eye(z.shape[1])
+    unit = unit if of is None else unit[of]
+    n, d = len(z), len(unit)
     first, second = np.triu_indices(d, 1)
-    unit = np.eye(d)
     shifts = DIFFERENCE * np.concatenate([unit, -unit, unit[first] + unit[second]])
-    around = density.log_posterior((z[:, None] + shifts).reshape(-1, d)).reshape(n, -1)
+    around = density.log_posterior((z[:, None] + shifts).reshape(-1, z.shape[1])).reshape(n, -1)
     up, down, both = around[:, :d], around[:, d : 2 * d], around[:, 2 * d :]
     hessian = np.zeros((n, d, d))
     with np.errstate(invalid="ignore"):
@@ -197,5 +205,5 @@ def derivatives(density: Density, z, value):
     hessian[:, first, second] = hessian[:, second, first] = cross
     hessian /= DIFFERENCE**2
     broken = ~(np.isfinite(hessian).all(axis=(1, 2)) & np.isfinite(gradient).all(axis=1))
-    gradient[broken], hessian[broken] = 0.0, -unit
+    gradient[broken], hessian[broken] = 0.0, -np.eye(d)
     return gradient, -hessian

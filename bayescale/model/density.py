@@ -22,6 +22,8 @@ from bayescale.priors import from_link, to_link
 
 #: Largest number of parameters of a posterior that is sampled without chains.
 MOST_PARAMETERS = 16
+#: Largest number of coordinates that are drawn before the others.
+MOST_WIDE = 3
 #: Numbers in one array; larger ones do not stay in the cache of a processor.
 CHUNK = 40_000
 #: The same for one draw of one curve, whose filter has a fixed cost for every run.
@@ -62,7 +64,19 @@ def density(plan: Design) -> Density:
     if len(plan.runs) > COARSE and not plan.groups:
         coarse = _log_likelihood(_thinned(plan))
     improved = None if without_noise else lambda z: _with_noise(plan, z)
-    return Density(dimension(plan), _log_likelihood(plan), coarse, improved)
+    return Density(dimension(plan), _log_likelihood(plan), coarse, improved, _wide(plan))
+
+
+def _wide(plan: Design) -> tuple[int, ...]:
+    """Coordinates of exponents: parameters of the law that have no unit of the loss.
+
+    Given these, the floor and the amplitudes are nearly determined. Empty with groups, and with
+    more than `MOST_WIDE`, which would take too many positions.
+    """
+    free = [p for p in plan.parameters if p.has_population]
+    exponents = [n for n in plan.law.parameters if plan.law.priors[n].of is None]
+    wide = tuple(i for i, p in enumerate(free) if p.name in exponents)
+    return wide if not plan.groups and len(wide) <= MOST_WIDE else ()
 
 
 # -- coordinates -------------------------------------------------------------------------------
