@@ -224,21 +224,20 @@ def read_runs(
     keep_best: bool = False,
 ) -> Runs:
     """The runs in a file, with the columns that ``--columns`` names; prints what was read."""
-    from bayescale.data import Runs, for_command_line
+    from bayescale.data import Runs
 
     named = pairs(columns, "--columns")
     if invalid := [name for name in named if name not in QUANTITIES]:
         problems = [unknown("quantity", name, QUANTITIES) for name in invalid]
         raise BayescaleError(problems, where="--columns")
-    with for_command_line():
-        runs = Runs.read(
-            table,
-            groups=labels,
-            columns=named,
-            drop_missing=drop_missing,
-            loss_unit=loss_unit,
-            keep_best=keep_best,
-        )
+    runs = Runs.read(
+        table,
+        groups=labels,
+        columns=named,
+        drop_missing=drop_missing,
+        loss_unit=loss_unit,
+        keep_best=keep_best,
+    )
     if any(quantity != column for quantity, column in runs.mapping.items()):
         typer.echo(f"read {runs.how_read}", err=True)
     return runs
