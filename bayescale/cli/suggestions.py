@@ -42,7 +42,7 @@ def suggest(
     budget: Annotated[
         str | None,
         typer.Option(
-            help="largest cost of all runs, in FLOP or as in --cost; by default that of the target run"
+            help="largest cost of all runs, in FLOP or as in --cost; by default that of the target"
         ),
     ] = None,
     number: Annotated[int | None, typer.Option(help="largest number of runs")] = None,
