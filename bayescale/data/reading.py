@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +17,11 @@ from bayescale.errors import unknown
 
 #: Median counts below these look like millions or billions left unscaled.
 SMALLEST = {"N": 1e4, "D": 1e4, "C": 1e9}
+#: Names of columns that may hold parameters if their cells are counts with a unit, and of others.
+SIZE = re.compile("size|model|scale|variant|arch|network", re.IGNORECASE)
+NO_SIZE = re.compile(
+    "batch|vocab|seq|context|file|data|token|step|train|hidden|disk", re.IGNORECASE
+)
 STEPS = ("step", "steps", "globalstep", "trainsteps", "numsteps", "iteration", "iterations", "iter")
 
 
@@ -113,7 +119,9 @@ def parse_expression(text: str, columns: list[str]) -> Source | None:
     return Source(stripped, tuple(factors), factor, stated=True, transform=transform)
 
 
-def match_columns(raw: RawTable, named: dict[str, str | None], problems: list[str]) -> Matched:
+def match_columns(
+    raw: RawTable, named: dict[str, str | None], problems: list[str], groups: Collection[str] = ()
+) -> Matched:
     """Find the column of each quantity.
 
     `named` maps a quantity to the column or expression that the user named, or None. Other
@@ -173,6 +181,9 @@ def match_columns(raw: RawTable, named: dict[str, str | None], problems: list[st
     if missing_loss and not _mentions(problems, "be the loss"):
         problems.append(_no_column("loss", columns))
     problems += _near_misses(columns, out.sources, named)
+    if not {"D", "C"} <= set(out.sources) and not {"N", "N_active"} & set(out.sources):
+        taken = {c for source in out.sources.values() for c, _ in source.factors}
+        problems += _sizes(raw, [c for c in columns if c not in taken and c not in groups])
     none = not {"N", "D", "C"} & set(out.sources)
     if none and not _mentions(problems, "N (", "D (", "C ("):
         problems.append(
@@ -260,6 +271,28 @@ def _steps(raw, columns) -> str:
         f"no column holds tokens: D = steps x batch_size x seq_len? Then pass "
         f"{remedies.column('D', '*'.join(parts))}{unknown_sizes}"
     )
+
+
+def _sizes(raw: RawTable, columns: list[str]) -> list[str]:
+    """The question whether a column such as ``size`` with cells such as 7B holds the parameters."""
+    for column in columns:
+        if not SIZE.search(column) or NO_SIZE.search(column):
+            continue
+        counts = []
+        for cell in (c for c in raw.cells[column] if not is_missing(c)):
+            try:
+                value, unit = numerals.parse(cell)
+            except (ValueError, TypeError, OverflowError):
+                break
+            counts.append(value if unit else 0.0)
+        else:
+            if len(set(counts)) > 1 and min(counts) >= SMALLEST["N"]:
+                cells = ", ".join(dict.fromkeys(str(c).strip() for c in raw.cells[column][:3]))
+                return [
+                    f"column {column!r} ({cells}, ...) looks like {MEANING['N']}: pass "
+                    f"{remedies.column('N', column)}, or rename it if it is something else"
+                ]
+    return []
 
 
 def _near_misses(columns, sources, named) -> list[str]:
