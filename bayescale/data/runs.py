@@ -197,8 +197,8 @@ class Runs:
         Parameters
         ----------
         source : str, Path or iterable
-            A table that was exported, ``"entity/project"``, or runs of ``wandb.Api().runs(...)``.
-            The last two need wandb.
+            A table that was exported, the folder ``wandb`` that wandb wrote on this computer,
+            ``"entity/project"``, or runs of ``wandb.Api().runs(...)``. The last two need wandb.
         **options
             The keywords of `read`: ``groups``, ``columns``, ``loss_unit``, ``drop_missing``, ...
         """
@@ -235,7 +235,7 @@ class Runs:
     @classmethod
     def _tracked(cls, source, frame_of, what: str, options: dict) -> Runs:
         """Runs from a file, or from what a tracking tool holds."""
-        if isinstance(source, Path) or (isinstance(source, str) and Path(source).is_file()):
+        if isinstance(source, Path) or (isinstance(source, str) and Path(source).exists()):
             return cls.read(source, **options)
         name = f"{what} {source}" if isinstance(source, str) else what
         return cls.from_frame(frame_of(source), source=name, **options)
