@@ -22,10 +22,10 @@ PACKAGE = Path(bs.__file__).parent
 FOLDERS = {
     "functions": (),
     "errors": (), "units": (), "priors": (), "text_tables": (), "intervals": (), "progress": (),
-    "seeds": (), "keywords": (),
+    "seeds": (), "keywords": (), "terms": (),
     "data": ("datasets", "literature", "remedies", "numerals", "names", "frames", "wandb_files",
-             "formats", "suspicions", "reading", "extras", "logs", "task_table", "counting", "row_notes",
-             "validation", "wording", "saving", "runs", "accepting"),
+             "formats", "suspicions", "reading", "extras", "logs", "task_table", "counting",
+             "row_notes", "validation", "wording", "saving", "runs", "accepting"),
     "laws": ("base", "broken_power", "chance_power", "chinchilla", "bounded_chinchilla", "farseer",
              "isoflop", "kaplan", "kaplan_steps", "multiplicative", "power", "shifted_chinchilla",
              "shifted_power", "skaling", "repeated_data", "repeated_overfit",
@@ -67,7 +67,7 @@ ORDER = tuple(FOLDERS)
 #: Files of the package itself, which any folder may import.
 TOP_FILES = (
     "functions", "errors", "units", "priors", "text_tables", "intervals", "progress", "seeds",
-    "keywords",
+    "keywords", "terms",
 )  # fmt: skip
 FILES = sorted(PACKAGE.rglob("*.py"))
 LAWS = sorted(
