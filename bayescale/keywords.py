@@ -41,8 +41,10 @@ _REGISTERED = "bs.preregister(bs.forecast(fit, N=..., D=...), path)"
 #: Options that are not arguments of a function: what to write in Python.
 PYTHON: Mapping[str, Mapping[str, str]] = {
     "": {
-        **{name: _READING.format(name) for name in ("columns", "drop_missing", "keep_best")},
-        "loss_unit": _READING.format("loss_unit"),
+        **{
+            name: _READING.format(name)
+            for name in ("columns", "drop_missing", "drop_failed", "keep_best", "loss_unit")
+        },
         "ci_prob": "result.summary(ci_prob=...)",
         "csv": "result.summary().to_csv(path)",
         "quiet": "progressbar=False",

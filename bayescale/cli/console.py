@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -169,8 +170,9 @@ def _show_text(console: Console, text: str) -> None:
 
 
 def _options_of(text: str) -> str:
-    """A sentence with the option for an argument of `fit` that it names."""
-    return text.replace("(pool=)", "(--pool)")
+    """A sentence with the option for an argument of `fit` that it names, if there is one."""
+    text = text.replace("(pool=)", "(--pool)")
+    return re.sub(r"\bpriors=", "priors= in Python", text)
 
 
 def _show_check(console: Console, fit: Fit | Average, named: bool, explained: Explained) -> None:

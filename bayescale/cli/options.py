@@ -37,6 +37,9 @@ Columns = Annotated[
 DropMissing = Annotated[
     bool, typer.Option("--drop-missing", help="leave out rows with missing values")
 ]
+DropFailed = Annotated[
+    bool, typer.Option("--drop-failed", help="leave out runs whose state is crashed or failed")
+]
 KeepBest = Annotated[
     bool,
     typer.Option("--keep-best", help="keep the run of lowest loss of each (N, D, C) and group"),
@@ -220,6 +223,7 @@ def read_runs(
     labels: tuple[str, ...] | None,
     columns: str | None,
     drop_missing: bool = False,
+    drop_failed: bool = False,
     loss_unit: str | None = None,
     keep_best: bool = False,
 ) -> Runs:
@@ -235,6 +239,7 @@ def read_runs(
         groups=labels,
         columns=named,
         drop_missing=drop_missing,
+        drop_failed=drop_failed,
         loss_unit=loss_unit,
         keep_best=keep_best,
     )

@@ -107,6 +107,20 @@ def read(path: str | Path) -> RawTable:
     return replace(_text(text, suffix, where), notes=notes)
 
 
+def frame(path) -> pd.DataFrame:
+    """Read a file as a DataFrame, with numeric columns as numbers and missing cells as NaN or None.
+
+    The index holds line numbers (text files) or the index of the file (parquet).
+    """
+    cells = read(path).cells
+    out = {}
+    for name in cells:
+        text = cells[name].map(lambda v: None if is_missing(v) else v)
+        values = pd.to_numeric(text, errors="coerce")
+        out[name] = values if values.notna().sum() == text.notna().sum() else text
+    return pd.DataFrame(out, index=cells.index)
+
+
 def _text(text: str, suffix: str, where: str) -> RawTable:
     """The table in a text: JSON, JSON lines, markdown, or delimited."""
     if not text.strip():

@@ -87,6 +87,7 @@ class Runs:
         columns: Mapping[str, str] | None = None,
         loss_unit: str | None = None,
         drop_missing: bool = False,
+        drop_failed: bool = False,
         keep_best: bool = False,
         **quantities: str | None,
     ) -> Runs:
@@ -109,6 +110,8 @@ class Runs:
             The unit of the loss, such as ``"nats per token"``; guessed from names by default.
         drop_missing : bool
             Leave out rows with missing values, and note them.
+        drop_failed : bool
+            Leave out runs whose ``state`` or ``status`` is crashed or failed, and note them.
         keep_best : bool
             Of the runs of each (N, D, C) and group keep that of lowest loss, as in a sweep of other
             settings, and note how many are left out.
@@ -133,7 +136,8 @@ class Runs:
         [8.4e+17, 1.2e+20, 5.88e+21]
         """
         named = named_columns(columns, quantities, str(path))
-        return cls._validated(formats.read(path), groups, named, loss_unit, drop_missing, keep_best)
+        left_out = drop_missing, drop_failed, keep_best
+        return cls._validated(formats.read(path), groups, named, loss_unit, *left_out)
 
     @classmethod
     def from_frame(
@@ -145,6 +149,7 @@ class Runs:
         columns: Mapping[str, str] | None = None,
         loss_unit: str | None = None,
         drop_missing: bool = False,
+        drop_failed: bool = False,
         keep_best: bool = False,
         **quantities: str,
     ) -> Runs:
@@ -158,7 +163,7 @@ class Runs:
             Columns that label groups.
         source : str
             Name of the table in messages.
-        columns, loss_unit, drop_missing, keep_best, **quantities
+        columns, loss_unit, drop_missing, drop_failed, keep_best, **quantities
             As in `Runs.read`.
 
         Returns
@@ -188,7 +193,8 @@ class Runs:
         if not cells.index.is_unique or cells.index.inferred_type not in LABELS:
             cells = cells.reset_index(drop=True)
         raw = formats.RawTable(cells, "row", source)
-        return cls._validated(raw, groups, named, loss_unit, drop_missing, keep_best)
+        left_out = drop_missing, drop_failed, keep_best
+        return cls._validated(raw, groups, named, loss_unit, *left_out)
 
     @classmethod
     def from_wandb(cls, source, **options) -> Runs:
@@ -274,8 +280,8 @@ class Runs:
         return replace(runs[kept], notes=(*runs.notes, note))
 
     @classmethod
-    def _validated(cls, raw, groups, named, loss_unit, drop_missing, keep_best) -> Runs:
-        checked = validate(raw, groups, named, loss_unit, drop_missing, keep_best)
+    def _validated(cls, raw, groups, named, loss_unit, *left_out) -> Runs:
+        checked = validate(raw, groups, named, loss_unit, *left_out)
         for note in checked.notes:
             warnings.warn(f"{raw.source}: {note}", RunsWarning, stacklevel=3)
         return cls(

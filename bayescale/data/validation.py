@@ -81,6 +81,7 @@ def validate(
     named: dict,
     loss_unit: str | None,
     drop_missing: bool,
+    drop_failed: bool = False,
     keep_best: bool = False,
 ) -> Checked:
     """Check a table of runs.
@@ -96,6 +97,8 @@ def validate(
         The unit of the loss; guessed from the name of its column by default.
     drop_missing : bool
         Leave out rows with missing values of a quantity, and note them.
+    drop_failed : bool
+        Leave out runs whose state is crashed or failed, and note them.
     keep_best : bool
         Keep the row of lowest loss of each point and group, and note how many are left out.
 
@@ -108,6 +111,8 @@ def validate(
     groups = as_names(groups)
     if len(raw.cells.columns) == 0 or len(raw.cells) == 0:
         raise RunsError("the table has no rows", where=raw.source)
+    if drop_failed:
+        raw = suspicions.without_failed(raw)
     raw = logs.arranged(raw, named, groups)
     matched = reading.match_columns(raw, named, problems, groups)
     if not problems:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from bayescale.data import Runs
-from bayescale.errors import RunsError
+from bayescale.errors import RunsError, RunsWarning
 from bayescale.keywords import for_command_line
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayescale.errors.RunsWarning")
@@ -30,6 +30,21 @@ def test_a_note_on_crashed_runs_goes_with_them(tmp_path):
     assert "1 run(s) have state crashed or failed (line 9)" in notes(runs[runs.table.index != 3])
     assert runs.query("state == 'finished'").notes == ()
     assert runs.query("state == 'finished'").row_notes == ()
+
+
+def test_crashed_runs_are_left_out_on_request():
+    crashed = FRAME.assign(state=["crashed", "failed"] + ["finished"] * 7)
+    with pytest.warns(RunsWarning, match="drop_failed=True leaves them out"):
+        Runs.from_frame(crashed)
+    runs = Runs.from_frame(crashed, drop_failed=True)
+    assert len(runs) == 7
+    assert runs.notes == ("left out 2 run(s) with state crashed or failed (rows 0, 1)",)
+
+
+def test_the_hint_for_a_missing_column_names_one_that_is_free():
+    frame = pd.DataFrame({"budget_x": 6 * N * D, "loss": LOSS})
+    with pytest.raises(RunsError, match="Name it: N='budget_x'"):
+        Runs.from_frame(frame)
 
 
 def test_notes_on_duplicates_and_disagreement_go_with_their_rows():
