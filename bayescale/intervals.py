@@ -139,6 +139,17 @@ def table(
     )
 
 
+def in_words(prob: float, kind: str = "eti") -> str:
+    """The name of an interval in headings.
+
+    Examples
+    --------
+    >>> in_words(0.9), in_words(0.5, "hdi")
+    ('90 % interval', '50 % highest-density interval')
+    """
+    return f"{100 * prob:g} % {'interval' if kind == 'eti' else 'highest-density interval'}"
+
+
 #: Columns that hold bounds of an interval, as `table` names them.
 _BOUND = re.compile(r"^(?P<name>.+)_(?P<kind>eti|hdi)(?P<prob>[\d.]+)_lb$")
 #: Largest width of a printed summary.

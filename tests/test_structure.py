@@ -22,10 +22,10 @@ PACKAGE = Path(bs.__file__).parent
 FOLDERS = {
     "functions": (),
     "errors": (), "units": (), "priors": (), "text_tables": (), "intervals": (), "progress": (),
-    "seeds": (),
-    "data": ("datasets", "literature", "remedies", "numerals", "names", "frames", "formats",
-             "suspicions", "reading", "extras", "logs", "task_table", "counting", "validation",
-             "wording", "runs", "accepting"),
+    "seeds": (), "keywords": (), "terms": (),
+    "data": ("datasets", "literature", "remedies", "numerals", "names", "frames", "wandb_files",
+             "formats", "suspicions", "reading", "extras", "logs", "task_table", "counting",
+             "row_notes", "validation", "wording", "saving", "runs", "accepting"),
     "laws": ("base", "broken_power", "chance_power", "chinchilla", "bounded_chinchilla", "farseer",
              "isoflop", "kaplan", "kaplan_steps", "multiplicative", "power", "shifted_chinchilla",
              "shifted_power", "skaling", "repeated_data", "repeated_overfit",
@@ -39,9 +39,9 @@ FOLDERS = {
               "density", "engines", "evidence",
               "posterior", "predictive", "simulation", "findings", "regimes", "residual_checks",
               "checks", "files", "storage", "arviz_groups", "results", "fitting"),
-    "forecasting": ("mixing", "members", "cautions", "wording", "averaging", "stored", "searches",
-                    "law_draws", "choices", "targets", "predictive_draws", "allocation_results",
-                    "allocation", "regrets", "points", "forecasts"),
+    "forecasting": ("plausibility", "mixing", "members", "cautions", "wording", "averaging",
+                    "stored", "searches", "law_draws", "choices", "targets", "predictive_draws",
+                    "allocation_results", "allocation", "regrets", "points", "forecasts"),
     "capabilities": ("likelihoods", "laplace", "break_model", "curve_table", "break_evidence",
                      "break_wording", "break_results", "break_search", "break_forecasts",
                      "metric_comparison",
@@ -55,11 +55,11 @@ FOLDERS = {
                    "hypothesis_comparison", "sbc"),
     "decisions": ("hardware", "cost", "paths", "speedup_results", "speedups",
                   "preregistration", "outcomes", "trajectories",
-                  "beliefs", "suggestions", "designs"),
+                  "beliefs", "limits", "suggestions", "designs"),
     "plots": ("style", "runs", "fits", "forecasts", "rollouts", "coverage", "sbc", "exponents",
               "tasks", "surfaces", "emergence"),
     "reporting": ("tables", "decision_tables", "answers", "held_out", "sections", "page"),
-    "cli": ("options", "console", "fits", "allocations", "suggestions", "decisions",
+    "cli": ("options", "hints", "console", "fits", "allocations", "suggestions", "decisions",
             "evaluation", "tasks",
             "examples", "gallery", "documents", "command"),
 }  # fmt: skip
@@ -67,6 +67,7 @@ ORDER = tuple(FOLDERS)
 #: Files of the package itself, which any folder may import.
 TOP_FILES = (
     "functions", "errors", "units", "priors", "text_tables", "intervals", "progress", "seeds",
+    "keywords", "terms",
 )  # fmt: skip
 FILES = sorted(PACKAGE.rglob("*.py"))
 LAWS = sorted(

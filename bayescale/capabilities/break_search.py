@@ -13,10 +13,12 @@ from bayescale.capabilities.break_results import Breaks
 from bayescale.capabilities.curve_table import read_curves
 from bayescale.data import Runs
 from bayescale.errors import RunsError
+from bayescale.keywords import hinted
 from bayescale.progress import bar
 from bayescale.seeds import settle_seed
 
 
+@hinted
 def breaks(
     data: Runs | pd.DataFrame,
     x: str = "C",

@@ -28,6 +28,7 @@ from bayescale.data import Runs, frame
 from bayescale.errors import RunsError
 from bayescale.inference import run_all
 from bayescale.intervals import defaults
+from bayescale.keywords import hinted
 from bayescale.model import Storable
 from bayescale.seeds import settle_seed
 
@@ -308,6 +309,7 @@ def _listed(tasks) -> str:
     return f"{len(tasks)}{names}"
 
 
+@hinted
 def emergence(
     data: Runs | pd.DataFrame | str | Path,
     x: str = "C",

@@ -22,8 +22,10 @@ from bayescale.cli import (
     suggestions,
     tasks,
 )
+from bayescale.cli.hints import HintingCommand
 from bayescale.cli.options import joined
 from bayescale.errors import BayescaleError, ConvergenceWarning, ExtrapolationWarning, RunsWarning
+from bayescale.keywords import for_command_line
 
 #: In the order of the help text.
 COMMANDS = (
@@ -56,7 +58,7 @@ app = typer.Typer(
     help="Bayesian neural scaling laws: forecasts and allocations with credible intervals.",
 )
 for command in COMMANDS:
-    app.command()(command)
+    app.command(cls=HintingCommand)(command)
 
 
 def _version(requested: bool) -> None:
@@ -69,12 +71,13 @@ def _version(requested: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="print the version"),
     ] = False,
 ) -> None:
-    pass
+    context.with_resource(for_command_line())
 
 
 def main() -> None:

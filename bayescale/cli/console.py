@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from bayescale.terms import Explained
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,21 +109,20 @@ def finish(
         }
         typer.echo(json.dumps(_without_nan(body), indent=1, default=float))
     else:
-        console = _console()
+        console, explained = _console(), Explained()
         for text in (headline, comment):
             if text:
-                _show_text(console, text)
+                _show_text(console, explained(_options_of(text)))
         for fit in fits:
             if show_passed or not fit.check().passed:
-                _show_check(console, fit, named=len(fits) > 1)
+                _show_check(console, fit, len(fits) > 1, explained)
         for table in tables:
             _show_table(console, table)
         if cautions or notes:
             typer.echo()
-        for caution in cautions:
-            _show_text(console, f"caution: {caution}")
-        for note in notes:
-            _show_text(console, f"note: {note}")
+        for kind, texts in (("caution", cautions), ("note", notes)):
+            for text in texts:
+                _show_text(console, f"{kind}: {explained(_options_of(text))}")
         for name, path in files.items():
             typer.echo(f"{name}: {path}")
     if strict and not all(fit.check().passed for fit in fits):
@@ -167,7 +169,13 @@ def _show_text(console: Console, text: str) -> None:
     console.print(Text(text))
 
 
-def _show_check(console: Console, fit: Fit | Average, named: bool) -> None:
+def _options_of(text: str) -> str:
+    """A sentence with the option for an argument of `fit` that it names, if there is one."""
+    text = text.replace("(pool=)", "(--pool)")
+    return re.sub(r"\bpriors=", "priors= in Python", text)
+
+
+def _show_check(console: Console, fit: Fit | Average, named: bool, explained: Explained) -> None:
     from rich.text import Text
 
     from bayescale.forecasting import Average
@@ -179,7 +187,7 @@ def _show_check(console: Console, fit: Fit | Average, named: bool) -> None:
     console.print(Text(head, style=COLOURS["passed" if check.passed else "failed"]))
     for finding in tables.problems(fit) if isinstance(fit, Average) else check.findings:
         ink = "" if finding.level == "passed" else COLOURS[finding.level]
-        console.print(Text(f"  {finding}", style=ink))
+        console.print(Text(f"  {explained(_options_of(str(finding)))}", style=ink))
 
 
 def _show_table(console: Console, table: Table) -> None:

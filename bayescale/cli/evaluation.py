@@ -14,6 +14,7 @@ from bayescale.cli.options import (
     Columns,
     Csv,
     Draws,
+    DropFailed,
     DropMissing,
     Group,
     Groups,
@@ -41,6 +42,7 @@ def rollout(
     ] = None,
     columns: Columns = None,
     drop_missing: DropMissing = False,
+    drop_failed: DropFailed = False,
     loss_unit: LossUnit = None,
     keep_best: KeepBest = False,
     seed: Seed = 1,
@@ -59,7 +61,7 @@ def rollout(
     names = options.names(groups)
     labels = tuple(dict.fromkeys([*(names or ()), *([each] if each else [])]))
     result = evaluate(
-        options.read_runs(table, labels, columns, drop_missing, loss_unit, keep_best),
+        options.read_runs(table, labels, columns, drop_missing, drop_failed, loss_unit, keep_best),
         options.names(laws),
         above=options.names(above),
         column=column,
@@ -100,6 +102,7 @@ def hypotheses(
     group: Group = None,
     columns: Columns = None,
     drop_missing: DropMissing = False,
+    drop_failed: DropFailed = False,
     loss_unit: LossUnit = None,
     keep_best: KeepBest = False,
     out: Annotated[
@@ -123,7 +126,7 @@ def hypotheses(
 
     names = options.names(groups)
     result = compare(
-        options.read_runs(table, names, columns, drop_missing, loss_unit, keep_best),
+        options.read_runs(table, names, columns, drop_missing, drop_failed, loss_unit, keep_best),
         options.names(laws),
         above=thresholds,
         groups=names,

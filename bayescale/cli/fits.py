@@ -17,6 +17,7 @@ from bayescale.cli.options import (
     Columns,
     Csv,
     Draws,
+    DropFailed,
     DropMissing,
     FitFile,
     Flops,
@@ -55,6 +56,7 @@ def report(
     law: LawNames = None,
     columns: Columns = None,
     drop_missing: DropMissing = False,
+    drop_failed: DropFailed = False,
     loss_unit: LossUnit = None,
     keep_best: KeepBest = False,
     pool: Pool = None,
@@ -82,7 +84,7 @@ def report(
     laws = options.law_names(law)
     others = _others(laws, against, pool)
     progressbar = console.progress(quiet, as_json)
-    reading = columns, drop_missing, loss_unit, keep_best
+    reading = columns, drop_missing, drop_failed, loss_unit, keep_best
     fitted = _fit(table, groups, laws, reading, pool, seed, draws, quiet, progressbar)
     from bayescale.progress import bar
     from bayescale.reporting import findings, held_out_half
@@ -127,6 +129,7 @@ def fit(
     law: LawNames = None,
     columns: Columns = None,
     drop_missing: DropMissing = False,
+    drop_failed: DropFailed = False,
     loss_unit: LossUnit = None,
     keep_best: KeepBest = False,
     pool: Pool = None,
@@ -146,7 +149,7 @@ def fit(
     options.picture(plot)
     laws = options.law_names(law)
     progressbar = console.progress(quiet, as_json)
-    reading = columns, drop_missing, loss_unit, keep_best
+    reading = columns, drop_missing, drop_failed, loss_unit, keep_best
     fitted = _fit(table, groups, laws, reading, pool, seed, draws, quiet, progressbar)
     from bayescale.reporting import findings, save_picture
 
@@ -253,7 +256,7 @@ def _fit(
     table: Path,
     groups: str | None,
     laws: list[str] | None,
-    reading: tuple[str | None, bool, str | None, bool],
+    reading: tuple[str | None, bool, bool, str | None, bool],
     pool: str | None,
     seed: int | None,
     draws: int,

@@ -37,6 +37,9 @@ Columns = Annotated[
 DropMissing = Annotated[
     bool, typer.Option("--drop-missing", help="leave out rows with missing values")
 ]
+DropFailed = Annotated[
+    bool, typer.Option("--drop-failed", help="leave out runs whose state is crashed or failed")
+]
 KeepBest = Annotated[
     bool,
     typer.Option("--keep-best", help="keep the run of lowest loss of each (N, D, C) and group"),
@@ -220,25 +223,26 @@ def read_runs(
     labels: tuple[str, ...] | None,
     columns: str | None,
     drop_missing: bool = False,
+    drop_failed: bool = False,
     loss_unit: str | None = None,
     keep_best: bool = False,
 ) -> Runs:
     """The runs in a file, with the columns that ``--columns`` names; prints what was read."""
-    from bayescale.data import Runs, for_command_line
+    from bayescale.data import Runs
 
     named = pairs(columns, "--columns")
     if invalid := [name for name in named if name not in QUANTITIES]:
         problems = [unknown("quantity", name, QUANTITIES) for name in invalid]
         raise BayescaleError(problems, where="--columns")
-    with for_command_line():
-        runs = Runs.read(
-            table,
-            groups=labels,
-            columns=named,
-            drop_missing=drop_missing,
-            loss_unit=loss_unit,
-            keep_best=keep_best,
-        )
+    runs = Runs.read(
+        table,
+        groups=labels,
+        columns=named,
+        drop_missing=drop_missing,
+        drop_failed=drop_failed,
+        loss_unit=loss_unit,
+        keep_best=keep_best,
+    )
     if any(quantity != column for quantity, column in runs.mapping.items()):
         typer.echo(f"read {runs.how_read}", err=True)
     return runs

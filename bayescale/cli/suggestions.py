@@ -40,7 +40,10 @@ def suggest(
     target_D: TargetD = None,
     target_flops: TargetFlops = None,
     budget: Annotated[
-        str | None, typer.Option(help="largest cost of all runs, in FLOP or as in --cost")
+        str | None,
+        typer.Option(
+            help="largest cost of all runs, in FLOP or as in --cost; by default that of the target"
+        ),
     ] = None,
     number: Annotated[int | None, typer.Option(help="largest number of runs")] = None,
     cost: Annotated[str, typer.Option(help="column of costs in --runs")] = "cost",

@@ -50,23 +50,22 @@ def breaks(
     options.picture(out)
     progressbar = console.progress(quiet, as_json)
     from bayescale.capabilities import breaks as find
-    from bayescale.data import for_command_line, frame
+    from bayescale.data import frame
     from bayescale.reporting import tables
 
-    with for_command_line():
-        result = find(
-            frame(table),
-            x,
-            y,
-            groups,
-            metric=metric,
-            scale=scale,
-            family=family,
-            n_questions=options.number(questions),
-            chance=options.number(chance),
-            random_seed=seed,
-            progressbar=progressbar,
-        )
+    result = find(
+        frame(table),
+        x,
+        y,
+        groups,
+        metric=metric,
+        scale=scale,
+        family=family,
+        n_questions=options.number(questions),
+        chance=options.number(chance),
+        random_seed=seed,
+        progressbar=progressbar,
+    )
     files = console.saved(csv, result.summary(ci_prob).reset_index())
     if out is not None:
         from bayescale.plots import plot_breaks
@@ -111,22 +110,21 @@ def emergence(
     options.picture(out)
     progressbar = console.progress(quiet, as_json)
     from bayescale.capabilities import emergence as find
-    from bayescale.data import for_command_line, frame
+    from bayescale.data import frame
     from bayescale.reporting import tables
 
-    with for_command_line():
-        result = find(
-            frame(table),
-            x,
-            y,
-            groups,
-            family=family,
-            continuous=continuous,
-            n_questions=options.number(questions),
-            chance=options.number(chance),
-            random_seed=seed,
-            progressbar=progressbar,
-        )
+    result = find(
+        frame(table),
+        x,
+        y,
+        groups,
+        family=family,
+        continuous=continuous,
+        n_questions=options.number(questions),
+        chance=options.number(chance),
+        random_seed=seed,
+        progressbar=progressbar,
+    )
     summary = result.summary(ci_prob).reset_index()
     files = console.saved(csv, summary)
     if out is not None:

@@ -3,9 +3,8 @@
 from bayescale.data import datasets
 from bayescale.data.accepting import RunsLike, as_runs
 from bayescale.data.counting import Count, count, local_exponent
+from bayescale.data.formats import frame
 from bayescale.data.literature import literature
-from bayescale.data.reading import frame
-from bayescale.data.remedies import for_command_line
 from bayescale.data.runs import Runs
 from bayescale.data.task_table import task_table
 from bayescale.data.validation import EXTRAS, FEWEST_RUNS, as_names
@@ -20,7 +19,6 @@ __all__ = [
     "as_runs",
     "count",
     "datasets",
-    "for_command_line",
     "frame",
     "literature",
     "local_exponent",

@@ -18,10 +18,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bayescale.data import frames
+from bayescale.data import frames, wandb_files
 from bayescale.errors import RunsError
 
-READ = "csv, tsv, markdown, JSON, JSON lines, parquet, Excel (.xlsx), each also as .gz, trackio"
+READ = (
+    "csv, tsv, markdown, JSON, JSON lines, parquet, Excel (.xlsx), each also as .gz, trackio, wandb"
+)
 PARQUET, EXCEL = (".parquet", ".pq"), (".xlsx", ".xlsm")
 DELIMITERS = ",;\t|"
 MISSING = frozenset({"", "na", "n/a", "nan", "nat", "null", "none", "-", "--", "<na>"})
@@ -76,6 +78,8 @@ def read(path: str | Path) -> RawTable:
         hint = f" Did you mean {path.with_name(near[0])}?" if near else ""
         raise RunsError(f"there is no such file.{hint}", where=where)
     if path.is_dir():
+        if wandb_files.files_in(path):
+            return RawTable(wandb_files.of_wandb_folder(path).astype(object), "row", where)
         raise RunsError("this is a directory: name a csv or parquet file in it", where=where)
     try:
         content = path.read_bytes()
@@ -95,10 +99,26 @@ def read(path: str | Path) -> RawTable:
         return RawTable(_parquet(content, where), "row", where)
     if suffix in (*EXCEL, ".xls"):
         return _excel(content, suffix, where)
+    if content.startswith(wandb_files.WANDB):
+        return RawTable(wandb_files.of_wandb_file(content, where).astype(object), "row", where)
     if content.startswith(frames.SQLITE):
         return RawTable(frames.of_trackio(path).astype(object), "row", where)
     text, notes = _decoded(content, where)
     return replace(_text(text, suffix, where), notes=notes)
+
+
+def frame(path) -> pd.DataFrame:
+    """Read a file as a DataFrame, with numeric columns as numbers and missing cells as NaN or None.
+
+    The index holds line numbers (text files) or the index of the file (parquet).
+    """
+    cells = read(path).cells
+    out = {}
+    for name in cells:
+        text = cells[name].map(lambda v: None if is_missing(v) else v)
+        values = pd.to_numeric(text, errors="coerce")
+        out[name] = values if values.notna().sum() == text.notna().sum() else text
+    return pd.DataFrame(out, index=cells.index)
 
 
 def _text(text: str, suffix: str, where: str) -> RawTable:

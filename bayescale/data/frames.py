@@ -45,10 +45,10 @@ def of_wandb(runs: str | Iterable) -> pd.DataFrame:
         runs = _imported("wandb", "from_wandb").Api().runs(runs)
     rows = []
     for run in runs:
-        config, summary = _scalars(run.config), _scalars(dict(run.summary))
+        config, summary = scalars(run.config), scalars(dict(run.summary))
         config = {f"config.{k}" if k in summary else k: v for k, v in config.items()}
         rows.append({"name": run.name, "state": run.state, **config, **summary})
-    return _of_rows(rows, "the wandb project")
+    return of_rows(rows, "the wandb project")
 
 
 def of_mlflow(experiment: str | pd.DataFrame) -> pd.DataFrame:
@@ -91,8 +91,8 @@ def of_trackio(path: Path) -> pd.DataFrame:
                 {
                     "run": run,
                     "step": step,
-                    **_scalars(json.loads(configs.get(run, "{}"))),
-                    **_scalars(json.loads(metrics)),
+                    **scalars(json.loads(configs.get(run, "{}"))),
+                    **scalars(json.loads(metrics)),
                 }
                 for run, step, metrics in logged
             ]
@@ -102,7 +102,7 @@ def of_trackio(path: Path) -> pd.DataFrame:
         raise RunsError(
             "this database is not a trackio project: export a csv file", where=str(path)
         ) from None
-    return _of_rows(rows, str(path))
+    return of_rows(rows, str(path))
 
 
 def _imported(name: str, constructor: str):
@@ -119,20 +119,20 @@ def _imported(name: str, constructor: str):
         ) from None
 
 
-def _scalars(values: Mapping) -> dict[str, object]:
+def scalars(values: Mapping) -> dict[str, object]:
     """The numbers and texts of a mapping, with nested names joined by dots; no internal ones."""
     out: dict[str, object] = {}
     for key, value in values.items():
         if str(key).startswith("_"):
             continue
         if isinstance(value, Mapping):
-            out |= {f"{key}.{inner}": v for inner, v in _scalars(value).items()}
+            out |= {f"{key}.{inner}": v for inner, v in scalars(value).items()}
         elif isinstance(value, (str, bool, int, float, np.number)):
             out[str(key)] = value
     return out
 
 
-def _of_rows(rows: list[dict], source: str) -> pd.DataFrame:
+def of_rows(rows: list[dict], source: str) -> pd.DataFrame:
     if not rows:
         raise RunsError("no runs were found there", where=source)
     return pd.DataFrame(rows)

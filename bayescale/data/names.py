@@ -58,7 +58,7 @@ _COUNTS = {
         (r"(?:d|datasetsize|trainingsetsize|trainsetsize|datasize)", 0),
     ),
     "C": (
-        (rf"{_OF_C}*(?:flops?|flos|compute|floppb)(?:total|used|budget|count)?", 0),
+        (rf"{_OF_C}*(?:(?:compute)?flops?|flos|compute|floppb)(?:total|used|budget|count)?", 0),
         (r"c", 0),
     ),
 }

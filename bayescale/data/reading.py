@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from bayescale.data import formats, names, numerals, remedies, suspicions
+from bayescale.data import names, numerals, remedies, suspicions
 from bayescale.data.formats import RawTable, is_missing
 from bayescale.data.names import MEANING, USUAL, compact
 from bayescale.errors import unknown
 
 #: Median counts below these look like millions or billions left unscaled.
 SMALLEST = {"N": 1e4, "D": 1e4, "C": 1e9}
+#: Names of columns that may hold parameters if their cells are counts with a unit, and of others.
+SIZE = re.compile("size|model|scale|variant|arch|network", re.IGNORECASE)
+NO_SIZE = re.compile(
+    "batch|vocab|seq|context|file|data|token|step|train|hidden|disk", re.IGNORECASE
+)
 STEPS = ("step", "steps", "globalstep", "trainsteps", "numsteps", "iteration", "iterations", "iter")
 
 
@@ -54,20 +60,6 @@ class Matched:
     sources: dict[str, Source] = field(default_factory=dict)
     loss_unit: str = ""
     notes: list[str] = field(default_factory=list)
-
-
-def frame(path) -> pd.DataFrame:
-    """Read a file as a DataFrame, with numeric columns as numbers and missing cells as NaN or None.
-
-    The index holds line numbers (text files) or the index of the file (parquet).
-    """
-    cells = formats.read(path).cells
-    out = {}
-    for name in cells:
-        text = cells[name].map(lambda v: None if is_missing(v) else v)
-        values = pd.to_numeric(text, errors="coerce")
-        out[name] = values if values.notna().sum() == text.notna().sum() else text
-    return pd.DataFrame(out, index=cells.index)
 
 
 def parse_expression(text: str, columns: list[str]) -> Source | None:
@@ -113,7 +105,9 @@ def parse_expression(text: str, columns: list[str]) -> Source | None:
     return Source(stripped, tuple(factors), factor, stated=True, transform=transform)
 
 
-def match_columns(raw: RawTable, named: dict[str, str | None], problems: list[str]) -> Matched:
+def match_columns(
+    raw: RawTable, named: dict[str, str | None], problems: list[str], groups: Collection[str] = ()
+) -> Matched:
     """Find the column of each quantity.
 
     `named` maps a quantity to the column or expression that the user named, or None. Other
@@ -171,12 +165,16 @@ def match_columns(raw: RawTable, named: dict[str, str | None], problems: list[st
             )
     missing_loss = "loss" not in out.sources and named.get("loss") is None
     if missing_loss and not _mentions(problems, "be the loss"):
-        problems.append(_no_column("loss", columns))
+        problems.append(_no_column("loss", columns, _taken(out)))
     problems += _near_misses(columns, out.sources, named)
+    if not {"D", "C"} <= set(out.sources) and not {"N", "N_active"} & set(out.sources):
+        taken = {*_taken(out), *groups}
+        problems += _sizes(raw, [c for c in columns if c not in taken])
     none = not {"N", "D", "C"} & set(out.sources)
     if none and not _mentions(problems, "N (", "D (", "C ("):
         problems.append(
-            _steps(raw, columns) or _no_column("N", columns, "D (tokens) or C (training FLOP)")
+            _steps(raw, columns)
+            or _no_column("N", columns, _taken(out), "D (tokens) or C (training FLOP)")
         )
     elif not {"D", "C", "S"} & set(out.sources) and (steps := _steps(raw, columns)):
         problems.append(steps)
@@ -262,6 +260,28 @@ def _steps(raw, columns) -> str:
     )
 
 
+def _sizes(raw: RawTable, columns: list[str]) -> list[str]:
+    """The question whether a column such as ``size`` with cells such as 7B holds the parameters."""
+    for column in columns:
+        if not SIZE.search(column) or NO_SIZE.search(column):
+            continue
+        counts = []
+        for cell in (c for c in raw.cells[column] if not is_missing(c)):
+            try:
+                value, unit = numerals.parse(cell)
+            except (ValueError, TypeError, OverflowError):
+                break
+            counts.append(value if unit else 0.0)
+        else:
+            if len(set(counts)) > 1 and min(counts) >= SMALLEST["N"]:
+                cells = ", ".join(dict.fromkeys(str(c).strip() for c in raw.cells[column][:3]))
+                return [
+                    f"column {column!r} ({cells}, ...) looks like {MEANING['N']}: pass "
+                    f"{remedies.column('N', column)}, or rename it if it is something else"
+                ]
+    return []
+
+
 def _near_misses(columns, sources, named) -> list[str]:
     """Columns that look like a misspelt N, D or C, if only one of the three was found."""
     if len({"N", "D", "C"} & set(sources)) != 1:
@@ -283,11 +303,16 @@ def _near_misses(columns, sources, named) -> list[str]:
     return problems
 
 
+def _taken(matched: Matched) -> set[str]:
+    """The columns that were read."""
+    return {column for source in matched.sources.values() for column, _ in source.factors}
+
+
 def _mentions(problems: list[str], *words: str) -> bool:
     return any(word in problem for problem in problems for word in words)
 
 
-def _no_column(quantity: str, columns: list[str], also: str = "") -> str:
+def _no_column(quantity: str, columns: list[str], used: Collection[str] = (), also="") -> str:
     close = [
         n
         for n in columns
@@ -297,7 +322,8 @@ def _no_column(quantity: str, columns: list[str], also: str = "") -> str:
     ]
     hint = f" Is it {close[0]!r}? Then pass {remedies.column(quantity, close[0])}." if close else ""
     what = MEANING[quantity] + (f", {also}" if also else "")
-    name = close[0] if close else columns[-1]
+    free = [c for c in columns if c not in used] or columns
+    name = close[0] if close else free[-1]
     ask = "" if hint else f" Name it: {remedies.column(quantity, name)}."
     return (
         f"no column holds {what}.{hint}{ask} The columns are {', '.join(columns[:12])}"

@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-
-_command_line: ContextVar[bool] = ContextVar("command_line", default=False)
-
-
-@contextmanager
-def for_command_line() -> Iterator[None]:
-    """Within this block, messages name options of the command line."""
-    token = _command_line.set(True)
-    try:
-        yield
-    finally:
-        _command_line.reset(token)
+from bayescale.keywords import on_command_line
 
 
 def column(quantity: str, expression: str) -> str:
     """How to name the column of a quantity: ``N='params*1e6'`` or ``--columns N=params*1e6``."""
-    if not _command_line.get():
+    if not on_command_line():
         return f"{quantity}={expression!r}"
     text = f"{quantity}={expression}"
     return f"--columns {text}" if text.replace("=", "").isidentifier() else f'--columns "{text}"'
@@ -29,14 +15,14 @@ def column(quantity: str, expression: str) -> str:
 
 def columns(expressions: dict[str, str]) -> str:
     """How to name the columns of several quantities."""
-    if not _command_line.get():
+    if not on_command_line():
         return ", ".join(column(q, e) for q, e in expressions.items())
     return f'--columns "{",".join(f"{q}={e}" for q, e in expressions.items())}"'
 
 
 def option(name: str, value: object = True) -> str:
     """How to set an option: ``drop_missing=True`` or ``--drop-missing``."""
-    if not _command_line.get():
+    if not on_command_line():
         return f"{name}={value!r}"
     flag = "--" + name.replace("_", "-")
     return flag if value is True else f"{flag} {value}"
@@ -44,7 +30,7 @@ def option(name: str, value: object = True) -> str:
 
 def value_of_tasks(name: str) -> str:
     """How to give a number of questions or a level of chance."""
-    if _command_line.get():
+    if on_command_line():
         flag = {"n_questions": "--questions"}.get(name, f"--{name}")
         return f"give {flag}, the name of a column or a number"
     return f"give {name}= as a column, a number, or a mapping from task to number"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,9 +12,10 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from bayescale.data import datasets, formats, frames, wording
+from bayescale.data import datasets, formats, frames, saving, wording
 from bayescale.data.counting import restated
-from bayescale.data.validation import CANONICAL, EXTRAS, named_columns, validate
+from bayescale.data.row_notes import CANONICAL, row_notes
+from bayescale.data.validation import EXTRAS, named_columns, validate
 from bayescale.errors import RunsError, RunsWarning
 from bayescale.units import FLOP_PER_PARAMETER_TOKEN, format_count
 
@@ -54,6 +54,10 @@ class Runs:
         run, crashed runs, and others.
     loss_unit : str
         The unit of the loss, such as ``"nats per token"``; empty if it is not known.
+    row_notes : tuple of str
+        Those of `notes` that describe rows. They are found anew when rows are left out.
+    noun : str
+        The word for a row in notes: ``"line"`` of a file, or ``"row"``.
 
     Examples
     --------
@@ -69,6 +73,8 @@ class Runs:
     source: str = "a table"
     notes: tuple[str, ...] = ()
     loss_unit: str = ""
+    row_notes: tuple[str, ...] = field(default=(), repr=False)
+    noun: str = field(default="row", repr=False)
 
     # -- making ------------------------------------------------------------------------------
 
@@ -81,6 +87,7 @@ class Runs:
         columns: Mapping[str, str] | None = None,
         loss_unit: str | None = None,
         drop_missing: bool = False,
+        drop_failed: bool = False,
         keep_best: bool = False,
         **quantities: str | None,
     ) -> Runs:
@@ -103,6 +110,8 @@ class Runs:
             The unit of the loss, such as ``"nats per token"``; guessed from names by default.
         drop_missing : bool
             Leave out rows with missing values, and note them.
+        drop_failed : bool
+            Leave out runs whose ``state`` or ``status`` is crashed or failed, and note them.
         keep_best : bool
             Of the runs of each (N, D, C) and group keep that of lowest loss, as in a sweep of other
             settings, and note how many are left out.
@@ -127,7 +136,8 @@ class Runs:
         [8.4e+17, 1.2e+20, 5.88e+21]
         """
         named = named_columns(columns, quantities, str(path))
-        return cls._validated(formats.read(path), groups, named, loss_unit, drop_missing, keep_best)
+        left_out = drop_missing, drop_failed, keep_best
+        return cls._validated(formats.read(path), groups, named, loss_unit, *left_out)
 
     @classmethod
     def from_frame(
@@ -139,6 +149,7 @@ class Runs:
         columns: Mapping[str, str] | None = None,
         loss_unit: str | None = None,
         drop_missing: bool = False,
+        drop_failed: bool = False,
         keep_best: bool = False,
         **quantities: str,
     ) -> Runs:
@@ -152,7 +163,7 @@ class Runs:
             Columns that label groups.
         source : str
             Name of the table in messages.
-        columns, loss_unit, drop_missing, keep_best, **quantities
+        columns, loss_unit, drop_missing, drop_failed, keep_best, **quantities
             As in `Runs.read`.
 
         Returns
@@ -182,7 +193,8 @@ class Runs:
         if not cells.index.is_unique or cells.index.inferred_type not in LABELS:
             cells = cells.reset_index(drop=True)
         raw = formats.RawTable(cells, "row", source)
-        return cls._validated(raw, groups, named, loss_unit, drop_missing, keep_best)
+        left_out = drop_missing, drop_failed, keep_best
+        return cls._validated(raw, groups, named, loss_unit, *left_out)
 
     @classmethod
     def from_wandb(cls, source, **options) -> Runs:
@@ -191,8 +203,8 @@ class Runs:
         Parameters
         ----------
         source : str, Path or iterable
-            A table that was exported, ``"entity/project"``, or runs of ``wandb.Api().runs(...)``.
-            The last two need wandb.
+            A table that was exported, the folder ``wandb`` that wandb wrote on this computer,
+            ``"entity/project"``, or runs of ``wandb.Api().runs(...)``. The last two need wandb.
         **options
             The keywords of `read`: ``groups``, ``columns``, ``loss_unit``, ``drop_missing``, ...
         """
@@ -229,7 +241,7 @@ class Runs:
     @classmethod
     def _tracked(cls, source, frame_of, what: str, options: dict) -> Runs:
         """Runs from a file, or from what a tracking tool holds."""
-        if isinstance(source, Path) or (isinstance(source, str) and Path(source).is_file()):
+        if isinstance(source, Path) or (isinstance(source, str) and Path(source).exists()):
             return cls.read(source, **options)
         name = f"{what} {source}" if isinstance(source, str) else what
         return cls.from_frame(frame_of(source), source=name, **options)
@@ -268,8 +280,8 @@ class Runs:
         return replace(runs[kept], notes=(*runs.notes, note))
 
     @classmethod
-    def _validated(cls, raw, groups, named, loss_unit, drop_missing, keep_best) -> Runs:
-        checked = validate(raw, groups, named, loss_unit, drop_missing, keep_best)
+    def _validated(cls, raw, groups, named, loss_unit, *left_out) -> Runs:
+        checked = validate(raw, groups, named, loss_unit, *left_out)
         for note in checked.notes:
             warnings.warn(f"{raw.source}: {note}", RunsWarning, stacklevel=3)
         return cls(
@@ -280,6 +292,8 @@ class Runs:
             raw.source,
             checked.notes,
             checked.loss_unit,
+            checked.row_notes,
+            checked.noun,
         )
 
     # -- using -------------------------------------------------------------------------------
@@ -288,7 +302,7 @@ class Runs:
         return len(self.table)
 
     def __getitem__(self, rows) -> Runs:
-        """The runs where a boolean mask is true, with the same groups, source and notes.
+        """The runs where a boolean mask is true, with the notes that hold for them.
 
         Raises
         ------
@@ -302,7 +316,7 @@ class Runs:
                 f"{mask.dtype} of shape {mask.shape}: write runs[runs.table.N > 1e9]",
                 where=self.source,
             )
-        return replace(self, table=self.table[mask])
+        return self._with_rows(self.table[mask])
 
     def query(self, expression: str) -> Runs:
         """The runs for which an expression over the columns is true.
@@ -317,7 +331,13 @@ class Runs:
         >>> len(Runs.example("openlm").query("N < 5e8"))
         95
         """
-        return replace(self, table=self.table.query(expression))
+        return self._with_rows(self.table.query(expression))
+
+    def _with_rows(self, table: pd.DataFrame) -> Runs:
+        """Some of these runs; notes on rows are found anew."""
+        about = row_notes(table, self.groups, self.mapping, self.noun, self.source)
+        kept = [note for note in self.notes if note not in self.row_notes]
+        return replace(self, table=table, notes=(*kept, *about), row_notes=about)
 
     def recount(self, parameters: str, flops: str = "6N", **sizes: float | str) -> Runs:
         """The same runs with parameters and FLOP counted by another convention.
@@ -399,42 +419,13 @@ class Runs:
 
     def to_json(self) -> str:
         """These runs as JSON text, which `from_json` reads."""
-        frame = json.loads(
-            self.table.reset_index(names="_row").to_json(
-                orient="split", index=False, double_precision=15
-            )
-        )
-        exact = {c: [v.hex() for v in self.table[c]] for c in self.table.select_dtypes("float")}
-        return json.dumps(
-            dict(
-                frame=frame,
-                exact=exact,
-                groups=self.groups,
-                mapping=dict(self.mapping),
-                convention=self.convention,
-                source=self.source,
-                notes=self.notes,
-                loss_unit=self.loss_unit,
-            )
-        )
+        return saving.as_json(self)
 
     @classmethod
     def from_json(cls, text: str) -> Runs:
         """Runs from the text of `to_json`; floats are restored exactly."""
-        saved = json.loads(text)
-        frame = pd.DataFrame(saved["frame"]["data"], columns=saved["frame"]["columns"])
-        frame = frame.set_index("_row").rename_axis(None)
-        for column, values in saved["exact"].items():
-            frame[column] = [float.fromhex(v) for v in values]
-        return cls(
-            frame,
-            tuple(saved["groups"]),
-            MappingProxyType(saved["mapping"]),
-            saved["convention"],
-            saved["source"],
-            tuple(saved["notes"]),
-            saved.get("loss_unit", ""),
-        )
+        saved = saving.attributes(text)
+        return cls(**{**saved, "mapping": MappingProxyType(saved["mapping"])})
 
     # A MappingProxyType cannot be pickled.
     def __getstate__(self) -> dict:

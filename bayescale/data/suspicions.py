@@ -32,17 +32,31 @@ def cautions(columns: dict, groups: tuple[str, ...], raw: RawTable, used: set[st
 
 def failed(raw: RawTable) -> list[str]:
     """A note on rows whose state is crashed or failed."""
+    column, bad = _of_state(raw)
+    if not bad.any():
+        return []
+    return [
+        f"{int(bad.sum())} run(s) have {column} crashed or failed {raw.rows(bad)}: unless their "
+        f"losses are final, {remedies.option('drop_failed')} leaves them out"
+    ]
+
+
+def without_failed(raw: RawTable) -> RawTable:
+    """The table without rows whose state is crashed or failed, and a note on them."""
+    column, bad = _of_state(raw)
+    if not bad.any():
+        return raw
+    note = f"left out {int(bad.sum())} run(s) with {column} crashed or failed {raw.rows(bad)}"
+    return replace(raw, cells=raw.cells[~bad], notes=(*raw.notes, note))
+
+
+def _of_state(raw: RawTable) -> tuple[object, np.ndarray]:
+    """The column of states, and which of the rows crashed or failed."""
     for column in raw.cells.columns:
         if str(column).lower() in ("state", "status"):
-            bad = np.array(
-                [str(v).strip().lower() in FAILED for v in raw.cells[column]], dtype=bool
-            )
-            if bad.any():
-                return [
-                    f"{int(bad.sum())} run(s) have {column} crashed or failed {raw.rows(bad)}: "
-                    "remove them unless their losses are final"
-                ]
-    return []
+            states = [str(v).strip().lower() for v in raw.cells[column]]
+            return column, np.array([state in FAILED for state in states], dtype=bool)
+    return None, np.zeros(len(raw.cells), dtype=bool)
 
 
 def _summaries(raw: RawTable, others) -> list[str]:

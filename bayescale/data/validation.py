@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.data import extras, formats, logs, names, reading, remedies, suspicions
+from bayescale.data.row_notes import CANONICAL, RENAMED, row_notes
 from bayescale.errors import RunsError, unknown
 from bayescale.units import flop
 
@@ -22,12 +23,23 @@ from bayescale.units import flop
 FEWEST_RUNS = 3
 #: Half-width of a central 95 % normal interval, in standard deviations.
 NORMAL_95 = 1.959964
-#: Columns that a table of runs may have, in this order; their names are reserved.
-CANONICAL = ("N", "D", "C", "loss", "loss_sd", "series")
 NUMERIC = {*CANONICAL, "loss_lower", "loss_upper"} - {"series"}
 #: Further columns that laws may need.
 EXTRAS = tuple(extras.EXTRAS)
-SHOWN = 8  # largest number of labels that a note lists
+#: Units of counts and of compute with their powers of ten.
+COUNT_UNITS = [("thousands", 3), ("millions", 6), ("billions", 9), ("trillions", 12)]
+COMPUTE_UNITS = [
+    ("GFLOP", 9),
+    ("TFLOP", 12),
+    ("PFLOP", 15),
+    ("EFLOP", 18),
+    ("PF-days", np.log10(8.64e19)),
+    ("ZFLOP", 21),
+]
+#: Medians of D / N outside these give a caution; outside 1e-2 to 1e5 a table is refused.
+USUAL_RATIO = (0.1, 1e4)
+#: Medians of D / N that a unit in a caution leads to.
+LIKELY_RATIO = (0.5, 2000.0)
 
 
 @dataclass(frozen=True)
@@ -46,7 +58,11 @@ class Checked:
     convention : str
         How parameters and FLOP are counted.
     notes : tuple of str
-        Duplicates, disagreements between C and 6ND, groups with a single run.
+        How the table was read, and the notes on its rows.
+    row_notes : tuple of str
+        Those of the notes that describe the rows; see `bayescale.data.row_notes`.
+    noun : str
+        The word for a row in messages.
     """
 
     table: pd.DataFrame
@@ -55,6 +71,8 @@ class Checked:
     convention: str
     notes: tuple[str, ...]
     loss_unit: str
+    row_notes: tuple[str, ...]
+    noun: str
 
 
 def validate(
@@ -63,6 +81,7 @@ def validate(
     named: dict,
     loss_unit: str | None,
     drop_missing: bool,
+    drop_failed: bool = False,
     keep_best: bool = False,
 ) -> Checked:
     """Check a table of runs.
@@ -78,6 +97,8 @@ def validate(
         The unit of the loss; guessed from the name of its column by default.
     drop_missing : bool
         Leave out rows with missing values of a quantity, and note them.
+    drop_failed : bool
+        Leave out runs whose state is crashed or failed, and note them.
     keep_best : bool
         Keep the row of lowest loss of each point and group, and note how many are left out.
 
@@ -90,8 +111,10 @@ def validate(
     groups = as_names(groups)
     if len(raw.cells.columns) == 0 or len(raw.cells) == 0:
         raise RunsError("the table has no rows", where=raw.source)
+    if drop_failed:
+        raw = suspicions.without_failed(raw)
     raw = logs.arranged(raw, named, groups)
-    matched = reading.match_columns(raw, named, problems)
+    matched = reading.match_columns(raw, named, problems, groups)
     if not problems:
         matched.sources |= extras.found(raw, matched.sources, groups)
     if drop_missing:
@@ -126,7 +149,7 @@ def validate(
         _drop_forward_flop(columns, matched, mapping)
     given = {q: matched.sources[q].expression for q in mapping if q in "NDC"}
     with np.errstate(over="ignore", under="ignore"):
-        notes = _complete(columns, raw)
+        _complete(columns)
         if problems := _out_of_range(columns, raw):
             raise RunsError(problems, where=raw.source)
         if problems := _implausible(columns, given, stated) + _sums(columns, matched):
@@ -134,22 +157,29 @@ def validate(
     problems, doubtful = extras.checked(columns, [q for q in named if named[q]], raw)
     if problems:
         raise RunsError(problems, where=raw.source)
-    notes += doubtful
+    notes = [*_unusual_ratio(columns, given, stated), *doubtful]
     mapping = {q: s for q, s in mapping.items() if q not in EXTRAS or q in columns}
     if keep_best:
         columns, raw, kept = suspicions.best_rows(columns, groups, raw)
         notes += kept
     core = {q: s for q, s in matched.sources.items() if q not in EXTRAS}
-    used = {c for s in core.values() for c, _ in s.factors}
     notes = [*raw.notes, *matched.notes, *(left_out if drop_missing else []), *notes]
-    notes += suspicions.cautions(columns, groups, raw, used)
-    notes += _duplicates(columns, groups, raw) + _single_runs(columns, groups)
     plain = {s.expression for s in core.values()}
     table = _assemble(columns, raw.cells, plain, groups)
+    about_rows = row_notes(table, groups, mapping, raw.noun, raw.source)
     unit = matched.loss_unit if loss_unit is None else loss_unit
     if unit == "nats" and loss_unit is None and "tok" in mapping.get("D", "").lower():
         unit = "nats per token"
-    return Checked(table, groups, mapping, _convention(mapping), tuple(notes), unit)
+    return Checked(
+        table,
+        groups,
+        mapping,
+        _convention(mapping),
+        (*notes, *about_rows),
+        unit,
+        about_rows,
+        raw.noun,
+    )
 
 
 def _written(source: reading.Source) -> str:
@@ -218,33 +248,58 @@ def _unit_question(quantity, middle, given, derived, ratio=False) -> str:
     by = " by C = 6ND" if derived else ""
     # A derived count is mended through the quantity that it was computed from.
     target = quantity if quantity in given else "C" if "C" in given else next(iter(given))
-    compute = [
-        ("GFLOP", 9),
-        ("TFLOP", 12),
-        ("PFLOP", 15),
-        ("EFLOP", 18),
-        ("PF-days", np.log10(8.64e19)),
-        ("ZFLOP", 21),
-    ]
-    counts = [("thousands", 3), ("millions", 6), ("billions", 9), ("trillions", 12)]
-    units = compute if target == "C" else counts
     if ratio:  # the two units for which D / N is nearest to 20
-        sign = -1 if target == "N" else 1
-        away = {u: abs(np.log10(middle) + sign * e - np.log10(20)) for u, e in units}
-        units = sorted(units, key=lambda unit: away[unit[0]])[:2]
-    elif target == "C":
-        units = units[-3:]
+        units = _nearest_units(target, middle)[:2]
     else:
-        units = units[1:3]
-    units = [(u, "8.64e19" if u == "PF-days" else f"1e{e:.0f}") for u, e in units]
-    readings = " or ".join(
-        f"{name} ({remedies.column(target, f'{given[target]}*{factor}')})" for name, factor in units
-    )
-    absolute = remedies.columns({q: f"{given[q]}*1" for q in given})
+        units = COMPUTE_UNITS[-3:] if target == "C" else COUNT_UNITS[1:3]
     return (
         f"{what}{by}: the median is {middle:.5g}, which looks like a unit that is not written, "
-        f"such as {readings}; if all counts are absolute, pass {absolute}"
+        f"such as {_in_units(target, units, given)}; if all counts are absolute, pass "
+        f"{_absolute(given)}"
     )
+
+
+def _nearest_units(target: str, ratio: float) -> list[tuple[str, float]]:
+    """Units of a quantity, those first for which D / N would be nearest to 20."""
+    units = COMPUTE_UNITS if target == "C" else COUNT_UNITS
+    sign = -1 if target == "N" else 1
+    return sorted(units, key=lambda unit: abs(np.log10(ratio) + sign * unit[1] - np.log10(20)))
+
+
+def _in_units(target: str, units, given: dict[str, str]) -> str:
+    """Units with the keyword or option that states each of them."""
+    factors = [(u, "8.64e19" if u == "PF-days" else f"1e{e:.0f}") for u, e in units]
+    return " or ".join(
+        f"{name} ({remedies.column(target, f'{given[target]}*{factor}')})"
+        for name, factor in factors
+    )
+
+
+def _absolute(given: dict[str, str]) -> str:
+    """How to state that all counts are absolute."""
+    return remedies.columns({q: f"{given[q]}*1" for q in given})
+
+
+def _unusual_ratio(columns, given: dict[str, str], stated: set[str]) -> list[str]:
+    """A caution where the tokens per parameter are far from those of language models."""
+    if not {"N", "D"} <= set(columns) or set(given) <= stated:
+        return []
+    ratio = float(np.median(columns["D"] / columns["N"]))
+    if USUAL_RATIO[0] <= ratio <= USUAL_RATIO[1]:
+        return []
+    off = "D" if ratio < 1 else "N"
+    target = off if off in given else "C" if "C" in given else next(iter(given))
+    sign = -1 if target == "N" else 1
+    low, high = LIKELY_RATIO
+    likely = [
+        u for u in _nearest_units(target, ratio) if low <= ratio * 10 ** (sign * u[1]) <= high
+    ]
+    asked = f": is {given[target]!r} in {_in_units(target, likely, given)}?" if likely else ""
+    return [
+        f"D / N: the median is {ratio:.3g} tokens per parameter, where language models are trained "
+        f"on 1 to 1000{asked or ': check the units'}. If all counts are absolute, "
+        f"{_absolute(given)} says so"
+    ]
 
 
 def _sums(columns, matched) -> list[str]:
@@ -303,8 +358,8 @@ def _loss_error(columns, raw) -> list[str]:
     return []
 
 
-def _complete(columns, raw) -> list[str]:
-    """Compute the third of N, D and C from two, or return a note if the three disagree."""
+def _complete(columns) -> None:
+    """Compute the third of N, D and C from two."""
     N, D, C = (columns.get(c) for c in "NDC")
     if N is not None and D is not None and C is None:
         columns["C"] = flop(N, D)
@@ -312,15 +367,6 @@ def _complete(columns, raw) -> list[str]:
         columns["D"] = C / flop(N, 1)
     elif D is not None and C is not None and N is None:
         columns["N"] = C / flop(1, D)
-    elif N is not None and D is not None:
-        far = np.abs(np.log(C) - np.log(flop(1, D)) - np.log(N)) > np.log(2)
-        if far.any():
-            return [
-                f"C differs from 6ND by more than a factor of 2 in {int(far.sum())} rows "
-                f"{raw.rows(far)}: check whether N excludes embeddings, D counts one epoch or "
-                "all, and C is 6ND or counted in full"
-            ]
-    return []
 
 
 def _out_of_range(columns, raw) -> list[str]:
@@ -333,33 +379,6 @@ def _out_of_range(columns, raw) -> list[str]:
         for c, bad in wrong.items()
         if bad.any()
     ]
-
-
-def _duplicates(columns, groups, raw) -> list[str]:
-    """A note on rows that repeat an earlier row."""
-    keys = pd.DataFrame(
-        {k: np.asarray(v) for k, v in columns.items() if k in (*CANONICAL, *EXTRAS, *groups)}
-    )
-    again = keys.duplicated().to_numpy()
-    if not again.any():
-        return []
-    return [
-        f"{int(again.sum())} row(s) repeat an earlier one {raw.rows(again)}: each counts as a "
-        "separate run; remove them if they are copies"
-    ]
-
-
-def _single_runs(columns, groups) -> list[str]:
-    """Notes on groups with a single run."""
-    notes = []
-    for group in groups:
-        counts = pd.Series(np.asarray(columns[group])).value_counts()
-        if alone := list(counts.index[counts == 1]):
-            notes.append(
-                f"{group} {', '.join(map(repr, alone[:SHOWN]))} has a single run: its "
-                "parameters cannot be separated from noise"
-            )
-    return notes
 
 
 def _assemble(columns, cells, plain, groups) -> pd.DataFrame:
@@ -375,7 +394,7 @@ def _assemble(columns, cells, plain, groups) -> pd.DataFrame:
     for column in cells.columns:
         if column in used:
             continue
-        name = f"{column}_original" if column in frame or column in CANONICAL else column
+        name = f"{column}{RENAMED}" if column in frame or column in CANONICAL else column
         numeric = pd.to_numeric(cells[column], errors="coerce")
         is_number = numeric.notna().sum() == cells[column].notna().sum() and numeric.notna().any()
         frame[name] = numeric if is_number else cells[column].astype("str")

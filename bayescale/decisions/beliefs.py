@@ -11,7 +11,14 @@ import xarray as xr
 from bayescale import laws
 from bayescale.data import Runs
 from bayescale.errors import FitError
-from bayescale.forecasting import Allocation, Average, Forecast, complete_counts, draw_losses
+from bayescale.forecasting import (
+    Allocation,
+    Average,
+    Forecast,
+    complete_counts,
+    draw_losses,
+    refuse_tiny,
+)
 from bayescale.intervals import SAMPLE
 from bayescale.laws import Law
 from bayescale.model import Fit, draw_prior, labels_in_points, settle_groups
@@ -119,20 +126,24 @@ def target_points(target, name: str = "target") -> tuple[pd.DataFrame | None, xr
 
 
 def columns_of(
-    belief: Fit | Average, frame: pd.DataFrame, group
+    belief: Fit | Average, frame: pd.DataFrame, group, prefix: str = ""
 ) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
     """The columns of the laws and the labels of the groups at points.
+
+    `prefix` stands before names of columns in messages, as in ``--target-N``.
 
     Raises
     ------
     FitError
-        If a column of the laws is missing, or a group is unknown.
+        If a column of the laws is missing, if a count is too small to be meant so, or if a group is
+        unknown.
     """
     names = dict.fromkeys(("N", "D", "C", *belief.law.columns))
     given = {c: frame[c].tolist() for c in names if c in frame}
     if not given:
         raise FitError(f"the runs have none of the columns {', '.join(belief.law.columns)}")
     place = complete_counts(given, belief.runs.flop_factor)
+    refuse_tiny({c: place[c] for c in given}, belief.runs.table, prefix)
     if missing := [c for c in belief.law.columns if c not in place]:
         raise FitError(f"the runs lack the column(s) {', '.join(missing)} of the law")
     first = next(iter(belief.used.values())) if isinstance(belief, Average) else belief
@@ -161,7 +172,8 @@ def joint_draws(
         For each table: ``centre``, the log loss with drift, and the ``scale`` and ``nu`` of its
         noise; dims (sample, point).
     """
-    read = [columns_of(belief, frame, group) for frame in frames]
+    prefixes = ("", *("target-" for _ in frames[1:]))
+    read = [columns_of(belief, f, group, p) for f, p in zip(frames, prefixes, strict=True)]
     needed = [c for c in ("N", "D", "C") if all(c in place for place, _ in read)]
     names = dict.fromkeys((*belief.law.columns, *needed))
     place = {c: np.concatenate([place[c] for place, _ in read]) for c in names}

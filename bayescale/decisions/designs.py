@@ -18,6 +18,7 @@ from bayescale.evaluation import ensemble
 from bayescale.forecasting import DRIFTS, Average
 from bayescale.inference import run_all
 from bayescale.intervals import Summary, defaults
+from bayescale.keywords import hinted
 from bayescale.laws import Law
 from bayescale.model import Fit, fit_design
 from bayescale.model import design as specify
@@ -110,6 +111,7 @@ class DesignScore:
         return "\n".join([self.bottom_line(), head, repr(self.summary())])
 
 
+@hinted
 def design(
     fit: Fit | Average | Law | str,
     plan: pd.DataFrame | Mapping[str, object],

@@ -18,6 +18,7 @@ from bayescale.decisions.preregistration import (
 from bayescale.errors import FitError
 from bayescale.forecasting import Average, answer_html
 from bayescale.intervals import Summary
+from bayescale.keywords import hinted
 from bayescale.model import Fit
 
 #: Probabilities of the intervals that an outcome is placed in.
@@ -93,6 +94,7 @@ class Outcome:
         return answer_html(self.bottom_line(), self.summary()._repr_html_(), ())
 
 
+@hinted
 def outcome(path: str | Path, measured, *, fit: Fit | Average | None = None) -> Outcome:
     """Score a registered forecast by the measured losses of its runs.
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 from bayescale.errors import FitError
 from bayescale.forecasting import Average, Forecast
+from bayescale.keywords import hinted
 from bayescale.model import Fit, atomically
 from bayescale.units import format_count, format_flop
 
@@ -72,6 +73,7 @@ class Preregistration:
         return "\n".join(lines)
 
 
+@hinted
 def preregister(forecast: Forecast, path: str | Path) -> Preregistration:
     """Write a forecast to a file, to be scored when its runs have been measured.
 

@@ -23,7 +23,7 @@ from bayescale.decisions.paths import (
 )
 from bayescale.decisions.speedup_results import Speedup
 from bayescale.errors import ExtrapolationWarning, FitError, unknown
-from bayescale.forecasting import DRIFTS, Average, forecast, reached
+from bayescale.forecasting import DRIFTS, Average, forecast, reached, refuse_tiny
 from bayescale.intervals import SAMPLE
 from bayescale.model import Fit
 from bayescale.seeds import settle_seed
@@ -124,6 +124,8 @@ def speedup(
     if at is None:
         at = min(float(each.runs()[scale].max()) for each in (first, other))
     at = as_counts(at, "at")
+    if scale == "C":
+        refuse_tiny({"at": at}, both)
     along, in_words = _path_in_words(along, both, first, scale)
     low = np.log(min(at.min(), smallest) / MOST_TIMES)
     high = np.log(max(at.max(), BEYOND * largest) * MOST_TIMES)

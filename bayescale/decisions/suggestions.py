@@ -10,9 +10,11 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.decisions.beliefs import as_frame, as_posterior, joint_draws, target_points
+from bayescale.decisions.limits import Limits, costs_of, limits
 from bayescale.errors import FitError, unknown
 from bayescale.forecasting import DRIFTS, Average, answer_html, doubts, main_reason
 from bayescale.intervals import SAMPLE, Summary, defaults
+from bayescale.keywords import hinted
 from bayescale.laws import Law
 from bayescale.model import Fit
 from bayescale.seeds import settle_seed
@@ -20,8 +22,6 @@ from bayescale.units import as_counts, format_count, format_flop
 
 #: Largest number of candidates: the covariance of their losses is held in memory.
 MOST = 5000
-#: Runs that are chosen without a budget and without a number.
-RUNS = 5
 #: A run that removes less than this share of the variance that is left is not worth its effort.
 LEAST = 0.002
 #: A correlation over draws is taken as zero if its square is below this many times the log of the
@@ -59,6 +59,8 @@ class Suggestion:
         Seed of the drift.
     with_drift : bool
         Whether the losses contain the drift beyond the runs.
+    limits : Limits
+        The largest total cost and number of runs, and whether the cost is that of the target run.
     """
 
     runs: pd.DataFrame = field(repr=False)
@@ -70,6 +72,7 @@ class Suggestion:
     is_prior: bool
     random_seed: int
     with_drift: bool = False
+    limits: Limits | None = field(default=None, repr=False)
 
     def summary(self, ci_prob: float | None = None) -> pd.DataFrame:
         """One row for each chosen run, with the width of the interval of the target after it.
@@ -127,7 +130,8 @@ class Suggestion:
             widths, what = f"from {before:.3g} to {after:.3g}", "the target"
         number = f"{len(self.runs)} run" + ("s" if len(self.runs) > 1 else "")
         return (
-            f"Train {number} for {format_flop(self.runs['total_cost'].iloc[-1])} in all: "
+            f"Train {number} for {format_flop(self.runs['total_cost'].iloc[-1])} in all"
+            f"{self.limits.in_words if self.limits else ''}: "
             f"{'; '.join(listed[:3])}{more}. The {100 * prob:g} % interval of {what} is expected "
             f"to narrow {widths}{self._learnt}. {main_reason(self.cautions(ci_prob))}"
         )
@@ -157,8 +161,13 @@ class Suggestion:
             Without runs, that the choice rests on the prior; otherwise those of a forecast at the
             target.
         """
+        spent = float(self.runs["total_cost"].iloc[-1]) if len(self.runs) else 0.0
+        costly = self.limits.doubts(spent) if self.limits else ()
         if self.is_prior:
-            return ("there are no runs yet, so the choice rests on the prior of the law",)
+            return (
+                *costly,
+                "there are no runs yet, so the choice rests on the prior of the law",
+            )
         average = isinstance(self.fit, Average)
         point: dict[str, float] = {}
         times = 0.0
@@ -171,7 +180,7 @@ class Suggestion:
             times = C / float(self.fit.runs.table["C"].max())
         only_checks = not set(self.fit.law.columns) <= set(point) or bool(self.fit.groups)
         fits = self.fit.used if average else {self.fit.law.name: self.fit}
-        return doubts(
+        return costly + doubts(
             dict(list(fits.items())[:1]) if only_checks else fits,
             self.fit.weights if average else {self.fit.law.name: 1.0},
             point,
@@ -189,6 +198,7 @@ class Suggestion:
         return "\n".join([self.bottom_line(), head, repr(self.summary())])
 
 
+@hinted
 def suggest(
     fit: Fit | Average | Law | str,
     candidates: pd.DataFrame | Mapping[str, object],
@@ -217,7 +227,8 @@ def suggest(
         for the optimal N; or draws of any quantity computed from the same fit, with the dims
         (chain, draw) and at most one other. Several targets count equally.
     budget : float or str, optional
-        The largest cost of all chosen runs together.
+        The largest cost of all chosen runs together. Without it, the cost of the target run where
+        costs are in FLOP, unless every candidate costs more, which is then a caution.
     number : int, optional
         The largest number of runs; 5 without a budget.
     repeat : bool
@@ -280,10 +291,10 @@ def suggest(
     points, quantity = target_points(target)
     tables = [frame] if points is None else [frame, points]
     drawn, *rest = joint_draws(belief, tables, group, seed, drift)
-    costs = _costs(frame, cost, belief)
-    largest, most = _limits(budget, number, costs)
+    costs = costs_of(frame, cost, belief)
+    allowed = limits(budget, number, costs, points, cost in frame, belief)
     at_target = rest[0]["centre"] if points is not None else _flat(quantity, len(drawn["centre"]))
-    chosen = _choose(drawn, at_target, costs, largest, most, repeat)
+    chosen = _choose(drawn, at_target, costs, allowed.cost, allowed.number, repeat)
     variance = chosen.variance[0]
     runs = frame.iloc[chosen.order].reset_index(drop=True).drop(columns=cost, errors="ignore")
     spent = costs[chosen.order]
@@ -311,6 +322,7 @@ def suggest(
         not isinstance(fit, (Fit, Average)),
         seed,
         drift != "off" and any(f.plan.drift != "off" for f in fits),
+        allowed,
     )
 
 
@@ -382,37 +394,6 @@ def _noise(drawn) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         factor = np.where(np.isinf(nu), 1.0, (nu + 3) / (nu + 1))
     return (drawn["scale"] ** 2 * factor).mean(axis=0)
-
-
-def _costs(frame: pd.DataFrame, cost: str, belief: Fit | Average) -> np.ndarray:
-    """The cost of each candidate."""
-    if cost in frame:
-        values = as_counts(frame[cost].tolist(), cost)
-    elif "C" in frame:
-        values = as_counts(frame["C"].tolist(), "C")
-    elif {"N", "D"} <= set(frame):
-        N, D = (as_counts(frame[c].tolist(), c) for c in "ND")
-        values = belief.runs.flop_factor * N * D
-    else:
-        raise FitError(
-            f"candidates have no column {cost!r} and no N and D from which the cost of training "
-            "follows: add a column of costs"
-        )
-    return values
-
-
-def _limits(budget, number, costs: np.ndarray) -> tuple[float, int]:
-    """The largest total cost and the largest number of runs."""
-    if number is not None and (isinstance(number, bool) or number != int(number) or number < 1):
-        raise FitError(f"number is {number!r}: give a whole number of runs, at least 1")
-    largest = np.inf if budget is None else float(as_counts(budget, "budget")[0])
-    if (costs > largest).all():
-        raise FitError(
-            f"no candidate can be paid: the cheapest costs {format_flop(costs.min())}, the budget "
-            f"is {format_flop(largest)}"
-        )
-    most = RUNS if budget is None else len(costs) * 10
-    return largest, most if number is None else int(number)
 
 
 def _flat(quantity: xr.DataArray, samples: int) -> np.ndarray:

@@ -11,8 +11,9 @@ import xarray as xr
 
 from bayescale.decisions.paths import Path, Side, at_scale, grid, losses, path_of, side
 from bayescale.errors import FitError, LawError, unknown
-from bayescale.forecasting import DRIFTS, Average, answer_html, main_reason, mix
+from bayescale.forecasting import DRIFTS, Average, answer_html, main_reason, mix, refuse_tiny
 from bayescale.intervals import SAMPLE, Summary, check_rows, defaults, interval, table
+from bayescale.keywords import hinted
 from bayescale.model import Fit, parameters, settle_groups
 from bayescale.priors import Fixed, Positive, Prior, from_link
 from bayescale.seeds import settle_seed
@@ -190,6 +191,7 @@ class Trajectory:
         return answer_html(self.bottom_line(), text, self.cautions()[1:])
 
 
+@hinted
 def trajectory(
     fit: Fit | Average,
     years=None,
@@ -282,6 +284,7 @@ def trajectory(
     priors = {n: _input(n, v, ASSUMPTIONS[n][0]) for n, v in given.items()}
     year, first = start if isinstance(start, Sequence) else (start, fit.runs.table["C"].max())
     year, first = float(year), float(as_counts(first, "start")[0])
+    refuse_tiny({"start": np.array([first])}, fit.runs.table)
     years = year + np.arange(YEARS + 1.0) if years is None else np.atleast_1d(years).astype(float)
     if not (np.isfinite(years).all() and len(years) and (np.diff(years) > 0).all()):
         raise FitError(f"years are {years.tolist()}: give them in rising order")

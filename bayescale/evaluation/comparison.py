@@ -400,7 +400,8 @@ def _rollout_table(
 
 
 def _line(name: str, row: Mapping[str, float]) -> str:
-    line = f"{100 * row['weight']:3.0f} %  {name}: elpd {row['elpd_loo']:.1f} ± {row['se']:.1f}"
+    density = f"log predictive density {row['elpd_loo']:.1f} ± {row['se']:.1f}"
+    line = f"{100 * row['weight']:3.0f} %  {name}: {density}"
     if row["elpd_diff"] < 0:
         line += f" ({row['elpd_diff']:.1f} ± {row['diff_se']:.1f} against the highest)"
     return line + (f", rollout log score {row['log_score']:.3f}" if "log_score" in row else "")
@@ -430,7 +431,7 @@ def _verdict(table: pd.DataFrame, method: str, failed: Mapping[str, str]) -> str
 def _evidence(table: pd.DataFrame, method: str) -> str:
     best, second = table.index[:2]
     column, error, what, judge = (
-        ("elpd_diff", "diff_se", "elpd", "LOO")
+        ("elpd_diff", "diff_se", "log predictive density", "Leave-one-out (LOO)")
         if method != "rollout"
         else ("log_score_diff", "log_score_diff_se", "log score per run", "The rollout")
     )

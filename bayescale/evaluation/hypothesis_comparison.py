@@ -36,6 +36,7 @@ from bayescale.forecasting import (
 )
 from bayescale.inference import quiet, run_all
 from bayescale.intervals import Summary, check_rows, defaults, table
+from bayescale.keywords import hinted
 from bayescale.laws import Law
 from bayescale.model import Fit, design, fit, settle_groups
 from bayescale.seeds import settle_seed
@@ -281,6 +282,7 @@ def _fit_one(job: _ToFit) -> Fit:
         return fit(job.runs, job.law, progressbar=False, **job.options)
 
 
+@hinted
 def hypotheses(
     runs: RunsLike,
     laws: Sequence[str | Law] = CONTENDERS,
@@ -311,8 +313,7 @@ def hypotheses(
         Thresholds of C. If given, every law is also fitted to the runs below each threshold and
         scored on those above (`bayescale.rollout`). The weights are then computed from these
         scores, because laws are used for extrapolation. Otherwise they are those of
-        `bayescale.ensemble`, in proportion to a power of the evidence; or those of leave-one-out,
-        with a note, if a law has no finite evidence.
+        `bayescale.ensemble`; or of leave-one-out, with a note, if a law has no finite evidence.
     groups : str or sequence of str, optional
         Columns over which parameters may vary.
     group : str or mapping, optional
@@ -354,8 +355,7 @@ def hypotheses(
     ``probability`` assumes that one of these laws is exactly true; on simulated tables of which one
     was, stated probabilities agree with observed shares within their error
     (``benchmarks/evidence.py``, 40 tables). The tempered weights of `bayescale.ensemble` allow for
-    laws that are all inexact, and serve forecasts.
-    The prior of q in `skaling` was chosen for this
+    laws that are all inexact, and serve forecasts. The prior of q in `skaling` was chosen for this
     question (its centre is halfway between Kaplan et al. and Hoffmann et al. on a log scale), so
     the ratio of densities at q = 1 is a Bayes factor. It depends on the width of that prior, a
     factor of 2.5. The bootstrap for "E > 0 predicts better" is that of Yao et al. 2018,
@@ -403,7 +403,7 @@ def hypotheses(
         progressbar=progressbar,
     )
     fits = dict(zip(names, fitted, strict=True))
-    warn_if_any_failed(fits, "hypotheses of", stacklevel=3)
+    warn_if_any_failed(fits, "hypotheses of", stacklevel=4)
     rolled = None
     if above is not None:
         rolled = rollout(
@@ -422,7 +422,7 @@ def hypotheses(
         warnings.simplefilter("always")
         compared = compare(fits, rolled, source_of_weights(fits, rolled))
     for warning in caught:
-        warnings.warn(str(warning.message), warning.category, stacklevel=2)
+        warnings.warn(str(warning.message), warning.category, stacklevel=3)
     draws_of_a, notes = exponents(compared, C, group)
     claims = probabilities(compared, draws_of_a)
     ratio = density_ratio(fits["skaling"]) if has_q(fits) else np.nan

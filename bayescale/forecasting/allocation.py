@@ -14,9 +14,11 @@ from bayescale.forecasting.averaging import Average
 from bayescale.forecasting.cautions import warn_of_distance
 from bayescale.forecasting.choices import LARGEST_PRICE, Choice, best_bet
 from bayescale.forecasting.law_draws import LawDraws, law_draws, mixed
+from bayescale.forecasting.plausibility import refuse_tiny
 from bayescale.forecasting.targets import HIGHEST, PROBABILITIES, budgets, compute_needed
 from bayescale.forecasting.wording import group_in_words
 from bayescale.intervals import SAMPLE
+from bayescale.keywords import hinted
 from bayescale.model import Fit, settle_groups
 from bayescale.units import as_counts
 
@@ -25,6 +27,7 @@ from bayescale.units import as_counts
 SERVED_AS_TRAINED = 1 / 3
 
 
+@hinted
 def allocate(
     fit: Fit | Average,
     C=None,
@@ -125,6 +128,7 @@ def allocate(
         fit, N=N, D=D, smaller=smaller, models=models, serve=serve, serve_price=serve_price,
         unique=unique,
     )  # fmt: skip
+    refuse_tiny(given if C is None else {**given, "C": as_counts(C, "C")}, fit.runs.table)
     laws = _laws(fit, group, drift, given)
     choice = Choice(
         **{k: np.atleast_1d(given[k]) for k in ("N", "D", "models") if k in given},
@@ -159,7 +163,8 @@ def allocate(
     data = data.transpose("chain", "draw", "budget")
     N, D = (data[f"{c}_decision"].to_numpy() for c in "ND")
     place = {"N": N, "D": D, "C": laws[0].spending.flop_factor * N * D}
-    warn_of_distance(fit, place, stacklevel=2)
+    # The check of argument names adds a frame between this function and its caller.
+    warn_of_distance(fit, place, stacklevel=3)
     settled = settle_groups(laws[0].fit.plan, group, 1)
     labels = {g: str(label) for g, label in settled.items()}
     return Allocation(data, fit.law.name, group_in_words(group), fit, labels, given, unreached)

@@ -21,11 +21,13 @@ from bayescale.forecasting.cautions import (
 )
 from bayescale.forecasting.law_draws import DRIFTS
 from bayescale.forecasting.members import draw_losses
-from bayescale.forecasting.points import check_flop, complete_counts, read_points
+from bayescale.forecasting.plausibility import refuse_tiny
+from bayescale.forecasting.points import check_flop, complete_counts, example_of, read_points
 from bayescale.forecasting.predictive_draws import PredictiveDraws
 from bayescale.forecasting.wording import answer_of_run, group_in_words
 from bayescale.functions import student_log_density
 from bayescale.intervals import SAMPLE, interval
+from bayescale.keywords import assigned
 from bayescale.model import (
     NEW,
     Fit,
@@ -349,15 +351,20 @@ def _points(
         series = given.pop("series")
     factor = fit.runs.flop_factor
     place = complete_counts(given, factor)
+    table = fit.runs.table
+    refuse_tiny({c: v for c, v in place.items() if c in given}, table)
+    refuse_tiny(place, table, derived=set(place) - set(given))
     members = fit.used.values() if isinstance(fit, Average) else [fit]
     if {"N", "D", "C"} <= set(given) and any(f.law.allocates for f in members):
         check_flop(place, factor)
     if fit.law.allocates and "C" in place and not {"N", "D"} & set(place):
         place["N"], place["D"] = best_split(fit, place["C"], group)
     if missing := [c for c in fit.law.columns if c not in place]:
+        examples = " and ".join(assigned(c, example_of(fit.runs.table[c])) for c in missing)
         raise FitError(
             f"law {fit.law.name!r} needs {', '.join(fit.law.columns)}; "
-            f"{', '.join(missing)} cannot be derived from {', '.join(place) or 'nothing'}"
+            f"{', '.join(missing)} cannot be derived from {', '.join(place) or 'nothing'}: give "
+            f"{'it' if len(missing) == 1 else 'them'}, such as {examples}"
         )
     size = len(next(iter(place.values())))
     n_points = number_of_points(size, group, series)

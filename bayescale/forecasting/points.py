@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from bayescale.errors import FitError, unknown
+from bayescale.keywords import in_python
 from bayescale.model import labels_in_points
-from bayescale.units import as_counts
+from bayescale.units import as_counts, format_count
 
 #: If N, D and C are all given, C may differ from `flop_factor` N D by this factor, because training
 #: FLOP are counted in different ways. A wrong unit differs by much more.
@@ -57,7 +58,7 @@ def read_points(
     given = {c: v for c, v in keywords.items() if v is not None}
     if points is None:
         if unknown_columns := [c for c in given if c not in columns]:
-            raise FitError([unknown("column", c, columns) for c in unknown_columns])
+            raise FitError([_no_column(c, columns) for c in unknown_columns])
         return given, group
     if not isinstance(points, pd.DataFrame):
         names = ", ".join(f"{c}=" for c in columns)
@@ -74,6 +75,19 @@ def read_points(
         raise FitError("the DataFrame of points has no rows: give one row per point")
     in_table = {c: points[c].tolist() for c in columns if c in points}
     return in_table, labels_in_points(points, groups, group, source)
+
+
+def _no_column(name: str, columns: Sequence[str]) -> str:
+    hint = in_python("forecast", name)
+    if hint is None:
+        return unknown("column", name, columns)
+    return f"there is no column {name!r}: in Python it is {hint}"
+
+
+def example_of(values: pd.Series) -> str | float:
+    """A typical value of a column, as it may be given: ``"4B"`` or 0.003."""
+    middle = float(np.median(values))
+    return format_count(middle, 1) if middle >= 1e4 else float(f"{middle:.2g}")
 
 
 def complete_counts(given: Mapping[str, object], flop_factor: float) -> dict[str, np.ndarray]:

@@ -134,12 +134,13 @@ class PredictiveDraws(Storable):
         frame = self.summary()
         outcome = self.shown[-1]
         middle, low, high = (frame.columns.get_loc(outcome) + i for i in range(3))
-        kind = frame.columns[low].removeprefix(f"{outcome}_").removesuffix("_lb")
+        prob, kind = defaults()
+        called = f"{100 * prob:g} %{'' if kind == 'eti' else f' {kind}'}"
         lines = [line for line in (self.bottom_line(), f"<{self._heading()}>") if line]
         for _, row in frame.head(self.rows_in_text).iterrows():
             text = (
                 f"{outcome} {row.iloc[middle]:.3f} "
-                f"({kind} {row.iloc[low]:.3f} to {row.iloc[high]:.3f})"
+                f"({called}: {row.iloc[low]:.3f} to {row.iloc[high]:.3f})"
             )
             lines.append(f"  {self._line(row, text)}")
         return "\n".join(lines + (["  ..."] if len(frame) > self.rows_in_text else []))

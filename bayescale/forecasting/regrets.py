@@ -12,6 +12,7 @@ from bayescale.errors import LawError
 from bayescale.forecasting.averaging import Average
 from bayescale.forecasting.law_draws import LawDraws, law_draws, mixed
 from bayescale.forecasting.mixing import ROUNDING
+from bayescale.forecasting.plausibility import refuse_tiny
 from bayescale.intervals import SAMPLE, Summary, table
 from bayescale.model import Fit
 from bayescale.units import as_counts, format_count, format_flop
@@ -119,6 +120,7 @@ def regret(fit: Fit | Average, N, D, C=None, *, group=None, drift: str = "auto")
     laws = law_draws(fit, group, drift)
     given = {"N": as_counts(N, "N"), "D": as_counts(D, "D")}
     given |= {} if C is None else {"C": as_counts(C, "C")}
+    refuse_tiny(given, fit.runs.table)
     if len({len(v) for v in given.values()} - {1}) > 1:
         lengths = ", ".join(f"{c}: {len(v)}" for c, v in given.items())
         raise LawError(f"the choices differ in length ({lengths}): give one value or equally many")

@@ -15,8 +15,9 @@ from bayescale.priors import to_link
 #: Share of the prior variance that the runs remove: below the first a posterior is
 #: prior-dominated, below the second it equals its prior.
 LITTLE, NOTHING = 0.5, 0.1
-#: Prior standard deviations between the prior and the posterior median that are a conflict.
-CONFLICT = 3
+#: Prior standard deviations between the prior and the posterior median that are a conflict, and
+#: those from which the runs have moved a parameter, however wide its posterior is.
+CONFLICT, MOVED = 3, 1
 COLLINEAR = 0.98
 FEWEST_SIZES = 3
 FEWEST_TIES, FEWEST_STEPS = 2, 10  # of a series that does not hold the losses as measured
@@ -188,13 +189,15 @@ def _identified(plan: Design) -> list[Finding]:
 
 
 def _informed(posterior: xr.Dataset, plan: Design) -> list[Finding]:
-    """How much narrower than its prior the posterior of each parameter of the law is."""
+    """Parameters of the law whose posterior is about as wide as the prior, and where it was."""
     nothing, little = [], []
     for p in plan.parameters:
         if p.name not in plan.law.parameters or not p.has_population:
             continue
         on_link = to_link(p.prior.link, posterior[p.name])
         contraction = 1 - float(on_link.var()) / p.prior.width**2
+        if abs(float(on_link.median()) - p.prior.centre) > MOVED * p.prior.width:
+            continue
         if contraction < NOTHING:
             nothing.append(p.name)
         elif contraction < LITTLE:

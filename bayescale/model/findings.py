@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from bayescale.terms import Explained
+
 LEVELS = ("passed", "caution", "failed")
 
 
@@ -73,4 +75,5 @@ class Check:
 
     def __repr__(self) -> str:
         head = self.verdict.replace("FAILED", "FAILED: do not rely on this fit")
-        return "\n".join([head, *(f"  {f}" for f in self.findings)])
+        explained = Explained()
+        return "\n".join([head, *(f"  {explained(str(f))}" for f in self.findings)])

@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 from bayescale import laws
 from bayescale.data import RunsLike, as_runs
+from bayescale.keywords import hinted
 from bayescale.laws import Law
 from bayescale.model.design import Design
 from bayescale.model.engines import sample_design
@@ -16,6 +17,7 @@ from bayescale.priors import Prior
 from bayescale.seeds import settle_seed
 
 
+@hinted
 def fit(
     runs: RunsLike,
     law: str | Law = "chinchilla",
@@ -142,7 +144,7 @@ def fit(
         random_seed=random_seed,
         progressbar=progressbar,
     )
-    fitted.warn_if_failed(stacklevel=3)
+    fitted.warn_if_failed(stacklevel=4)
     return fitted
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,7 @@ CENTRED_BELOW = 0.7
 #: is at least this.
 ENOUGH_FOR_NOISE = 8
 MOST_NAMED = 8  # rows in a warning
+PACKAGE = str(Path(__file__).parents[1])  # warnings name the line that called the package
 
 
 def design(
@@ -145,7 +147,7 @@ def _last_of_ties(runs: Runs, law: Law) -> Runs:
         f"{runs.source}: {len(left_out)} of {len(runs)} checkpoints have the same {columns} as a "
         f"later one of the same series; only the last of each is used (left out: rows {shown})",
         RunsWarning,
-        stacklevel=4,
+        skip_file_prefixes=(PACKAGE,),
     )
     return runs[keep]
 

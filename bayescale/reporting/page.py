@@ -10,6 +10,7 @@ from bayescale.capabilities import Breaks, Emergence, Link
 from bayescale.evaluation import Hypotheses, Rollout
 from bayescale.forecasting import Allocation, Average, Forecast, losses_by_law
 from bayescale.intervals import defaults
+from bayescale.keywords import hinted
 from bayescale.model import Fit, atomically
 from bayescale.plots import (
     plot_allocation,
@@ -34,6 +35,7 @@ from bayescale.reporting.sections import (
 from bayescale.units import format_count, format_flop
 
 
+@hinted
 def report(
     fit: Fit | Average,
     folder: str | Path = "report",

@@ -12,13 +12,24 @@ from bayescale.capabilities import Breaks, Emergence, Link
 from bayescale.errors import ConvergenceWarning
 from bayescale.evaluation import LARGE, Hypotheses, Rollout
 from bayescale.forecasting import Allocation, Average, Forecast
-from bayescale.intervals import defaults, interval
+from bayescale.intervals import defaults, in_words, interval
 from bayescale.model import Fit
 from bayescale.text_tables import text_table
 from bayescale.units import format_count, format_flop
 
 #: The smallest density ratio that a few thousand draws can resolve.
 RARE = 0.001
+
+
+#: Notes below tables whose heads are terms of statistics.
+EVIDENCE = "Log evidence: the log probability of the runs under the law; higher is better."
+BAYES_FACTOR = (
+    "A log Bayes factor of 3 means that the data are 20 times more probable under the first."
+)
+LEFT_OUT = (
+    "Log predictive density: how well runs that were left out are predicted, summed over runs; "
+    "differences of less than twice their error say little."
+)
 
 
 @dataclass(frozen=True)
@@ -78,7 +89,7 @@ def laws(average: Average) -> Table:
             )
         )
     header = ("law", "weight", "log evidence", "check")
-    return Table("Laws", header, tuple(rows))
+    return Table("Laws", header, tuple(rows), (EVIDENCE,))
 
 
 def problems(fit: Fit | Average) -> list:
@@ -141,7 +152,7 @@ def posterior(fit: Fit, ci_prob: float | None = None, title: str = "Posterior") 
             suffixes = [f"[{x}]" for x in levels] or [""]
             cells = [cell(f"{name} (raw){s}") for s in suffixes]
             rows.append((f"{name} (raw)", *([""] if fit.groups else []), *cells))
-    title = f"{title}: median ({100 * prob:g} % {kind})"
+    title = f"{title}: median ({in_words(prob, kind)})"
     return Table(title, ("parameter", *columns), tuple(rows))
 
 
@@ -166,7 +177,7 @@ def forecasts(results: list[Forecast], ci_prob: float | None = None) -> Table:
         for _, row in frame.iterrows()
     )
     header = (*places, "loss of a new run", *([] if groups else ["mean loss"]), "times largest run")
-    return Table(f"Forecast: median ({100 * prob:g} % {kind}) of the loss", header, rows)
+    return Table(f"Forecast: median ({in_words(prob, kind)}) of the loss", header, rows)
 
 
 def allocations(results: list[Allocation], ci_prob: float | None = None) -> list[Table]:
@@ -204,7 +215,7 @@ def allocations(results: list[Allocation], ci_prob: float | None = None) -> list
                 )
             )
     groups = ("group",) if grouped else ()
-    interval = f"median ({100 * prob:g} % {kind})"
+    interval = f"median ({in_words(prob, kind)})"
     return [
         Table(
             f"Allocation: {interval}",
@@ -299,13 +310,13 @@ def hypotheses(result: Hypotheses, ci_prob: float | None = None) -> Table:
     header = (
         "law",
         "weight",
-        "elpd - best elpd",
+        "log predictive density - best",
         *(["rollout log score"] if scored else []),
         "a in N* ~ C^a",
         f"P(a > {LARGE})",
         f"E ({unit})" if unit else "E",
     )
-    return Table(f"Laws compared: a is median ({100 * prob:g} % {kind})", header, rows)
+    return Table(f"Laws compared: a is median ({in_words(prob, kind)})", header, rows, (LEFT_OUT,))
 
 
 def claims(result: Hypotheses, ci_prob: float | None = None) -> Table:
@@ -371,7 +382,10 @@ def breaks(result: Breaks, ci_prob: float | None = None) -> Table:
         "false alarms",
     )
     return Table(
-        f"Breaks of {result.y}: medians ({100 * prob:g} % {kind}); log Bayes factors", header, rows
+        f"Breaks of {result.y}: medians ({in_words(prob, kind)}); log Bayes factors",
+        header,
+        rows,
+        (BAYES_FACTOR,),
     )
 
 
@@ -401,7 +415,7 @@ def links(link: Link, ci_prob: float | None = None) -> Table:
         (task, *(_interval(row, n, "{:.3g}".format) for n in names))
         for task, row in frame.iterrows()
     )
-    return Table(f"Link ({link.kind}): medians ({100 * prob:g} % {kind})", ("task", *names), rows)
+    return Table(f"Link ({link.kind}): medians ({in_words(prob, kind)})", ("task", *names), rows)
 
 
 def _place(column: str, value) -> str:

@@ -27,7 +27,7 @@ def test_a_report_without_a_law_is_of_the_default_laws(averaged, kept_average):
         assert re.search(
             rf"^{name} +{100 * average.weights[name]:.0f} % +{log} +", averaged.out, re.M
         )
-        assert f"Posterior of {name}: median (90 % eti)" in averaged.out
+        assert f"Posterior of {name}: median (90 % interval)" in averaged.out
     for title in ("Laws", "Forecast: median", "Allocation: median"):
         assert re.search(f"^{title}", averaged.out, re.M)
 

@@ -96,4 +96,4 @@ def test_a_report_compares_its_law_with_others(table, folder, run):
     assert "<h2>Comparison of laws</h2>" in page
     assert "published values" in page
     assert done.out.startswith("With ")
-    assert "\nLOO " in done.out
+    assert "\nLeave-one-out (LOO) " in done.out

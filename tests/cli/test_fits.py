@@ -59,7 +59,7 @@ def test_the_page_has_the_tables_that_were_printed(page, reported):
 
 
 def test_the_default_interval_is_of_90_percent(reported, page, kept):
-    assert reported.out.count("(90 % eti)") == 4
+    assert reported.out.count("(90 % interval)") == 4
     assert "in its interval with 90 % probability" in page
     forecast, fit = bs.forecast(bs.Fit.load(kept), C=[1e21, 1e22]), bs.Fit.load(kept)
     low, high = np.quantile(fit.posterior["E"], [0.05, 0.95])
@@ -98,7 +98,7 @@ def test_a_fit_as_json_has_the_posterior(table, folder, run):
     assert printed["fit"] == str(folder / "own.nc")
     row = fit.summary(0.8).loc["E", ["median", "median_eti80_lb", "median_eti80_ub"]].to_dict()
     assert {name: printed["posterior"]["E"][name] for name in row} == row
-    assert printed["tables"][0]["title"] == "Posterior: median (80 % eti)"
+    assert printed["tables"][0]["title"] == "Posterior: median (80 % interval)"
 
 
 def test_forecasts_are_those_of_the_package(kept, run):

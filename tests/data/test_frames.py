@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -134,3 +135,47 @@ def test_without_the_tool_an_export_is_named(tool, constructor, monkeypatch):
     monkeypatch.setitem(sys.modules, tool, None)
     with pytest.raises(RunsError, match=f"{tool} is not installed: pip install {tool}, or export"):
         constructor("lab/scaling")
+
+
+# -- files of wandb ----------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::bayescale.RunsWarning")
+def test_the_folder_that_wandb_wrote_offline_is_read_without_wandb():
+    """Five runs of three steps by wandb 0.31; the last one failed."""
+    for runs in (Runs.read(FILES / "wandb"), Runs.from_wandb(str(FILES / "wandb"))):
+        assert len(runs) == 5
+        assert any("1 run(s) have state crashed or failed" in note for note in runs.notes)
+        finished = runs.query("state == 'finished'")
+        assert last_values(finished) == LAST
+        assert set(finished.table["corpus"]) == {"web"}
+        assert set(finished.table["optimizer.lr"]) == {3e-4}
+        assert set(finished.table["name"]) == set(SIZES)
+
+
+@pytest.mark.filterwarnings("ignore::bayescale.RunsWarning")
+def test_every_step_in_a_file_of_wandb_is_a_checkpoint():
+    """One run of 400 steps, in three blocks of the file."""
+    runs = Runs.read(FILES / "curve.wandb.gz")
+    assert len(runs) == 400
+    assert set(runs.table["series"]) == {"curve"}
+    D = 1e6 * np.arange(1, 401)
+    np.testing.assert_array_equal(runs.table["D"], D)
+    np.testing.assert_allclose(runs.table["loss"], 2 + 300 * D**-0.3, atol=6e-5)
+
+
+@pytest.mark.filterwarnings("ignore::bayescale.RunsWarning")
+def test_a_file_of_wandb_that_is_still_written_is_read_to_its_end(tmp_path):
+    content = gzip.decompress((FILES / "curve.wandb.gz").read_bytes())
+    path = tmp_path / "run-1.wandb"
+    path.write_bytes(content[: len(content) // 2])
+    runs = Runs.read(path)
+    assert 100 < len(runs) < 300
+    assert set(runs.table["state"]) == {"running"}
+
+
+def test_a_damaged_file_of_wandb_is_refused_in_one_sentence(tmp_path):
+    path = tmp_path / "run-1.wandb"
+    path.write_bytes(b":W&B\xe1\xbe\x00" + b"\0\0\0\0\x04\0\x01" + b"\xff\xff\xff\xff")
+    with pytest.raises(RunsError, match="cannot be read: export the runs to a csv file"):
+        Runs.read(path)

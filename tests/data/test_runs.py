@@ -60,6 +60,7 @@ def with_cells(row, **cells):
         ("N", "N"), ("N", "params"), ("N", "Model Size"), ("N", "num_parameters"),
         ("N", "non-embedding params"), ("D", "Training Tokens"), ("D", "n_tokens"),
         ("D", "examples"), ("C", "Training FLOP"), ("C", "flops"), ("C", "compute"),
+        ("C", "compute_flops"), ("C", "training compute FLOPs"),
         ("loss", "val_loss"), ("loss", "Validation Loss"), ("loss", "L"), ("loss", "cross-entropy"),
         ("loss_sd", "loss std"), ("series", "Series"),
     ],

@@ -298,3 +298,26 @@ def test_what_cannot_be_chosen_from_is_refused(wide, candidates, options, messag
 def test_only_posteriors_and_laws_decide():
     with pytest.raises(bs.FitError, match="cannot decide from int"):
         bs.suggest(3, {"N": [1e9], "D": [1e10]}, target={"N": "7B", "D": "140B"})
+
+
+def test_without_a_budget_no_more_is_spent_than_on_the_target_run(wide):
+    grid = {"N": ["400M", "1B", "7B"], "D": ["8B", "20B", "400B"]}
+    target = {"N": "1B", "D": "20B"}
+    found = bs.suggest(wide, grid, target=target)
+    assert found.runs["total_cost"].iloc[-1] <= 6 * 1e9 * 20e9
+    assert "no budget is given: at most the target run's 1.2e20 FLOP" in found.bottom_line()
+    given = bs.suggest(wide, grid, target=target, budget="1e22")
+    assert "no budget" not in given.bottom_line()
+
+
+def test_candidates_that_all_cost_more_than_the_target_run_are_a_caution(wide):
+    found = bs.suggest(wide, {"N": ["7B"], "D": ["400B"]}, target={"N": "1B", "D": "20B"})
+    assert "more than the 1.2e20 FLOP of the target run itself" in found.cautions()[0]
+    assert "no budget is given" not in found.bottom_line()
+
+
+def test_costs_in_other_units_are_not_compared_with_the_target_run(wide):
+    dear = pd.DataFrame({"N": [7e9], "D": [4e11], "cost": [10.0]})
+    found = bs.suggest(wide, dear, target={"N": "1B", "D": "20B"})
+    assert len(found.runs) > 0
+    assert not any("target run itself" in text for text in found.cautions())

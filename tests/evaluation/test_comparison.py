@@ -178,7 +178,7 @@ def test_enough_runs_and_a_good_fit_need_no_caution(openlm, draws):
 def test_the_repr_has_laws_verdict_and_notes(by_loo):
     lines = repr(by_loo).splitlines()
     assert lines[0] == "<Comparison of 2 laws on 34 runs, weights by LOO>"
-    assert f"{by_loo.table.index[0]}: elpd" in lines[1]
+    assert f"{by_loo.table.index[0]}: log predictive density" in lines[1]
     assert "against the highest" in lines[2]
     assert lines[3].strip() == by_loo.verdict
     assert all(line.startswith("  note: ") for line in lines[4:])
@@ -190,6 +190,9 @@ def test_one_law_has_no_comparison(openlm, draws):
     assert "nothing to compare" in compared.verdict
 
 
+LOO, IN_DENSITY = "Leave-one-out (LOO)", "the difference in log predictive density is"
+
+
 # -- verdicts ---------------------------------------------------------------------------------
 
 
@@ -199,15 +202,23 @@ def test_one_law_has_no_comparison(openlm, draws):
         (
             1.0,
             0.1,
-            "LOO cannot tell a from b: the difference in elpd is 1 ± 0.1, and below 4 is noise",
+            f"{LOO} cannot tell a from b: {IN_DENSITY} 1 ± 0.1, and below 4 is noise",
         ),
         (
             8.0,
             6.0,
-            "LOO weakly favours a over b, without deciding: the difference in elpd is 8 ± 6",
+            f"{LOO} weakly favours a over b, without deciding: {IN_DENSITY} 8 ± 6",
         ),
-        (8.0, 3.0, "LOO favours a over b: the difference in elpd is 8 ± 3"),
-        (30.0, 3.0, "LOO clearly favours a over b: the difference in elpd is 30 ± 3"),
+        (
+            8.0,
+            3.0,
+            f"{LOO} favours a over b: {IN_DENSITY} 8 ± 3",
+        ),
+        (
+            30.0,
+            3.0,
+            f"{LOO} clearly favours a over b: {IN_DENSITY} 30 ± 3",
+        ),
     ],
 )
 def test_the_verdict_states_the_strength_of_the_evidence(difference, se, sentence):

@@ -138,6 +138,15 @@ class TestDesign:
         assert "the posterior of alpha" in found[0].text
         assert text in found[0].text
 
+    def test_a_wide_posterior_that_left_its_prior_is_not_prior_dominated(self, judged, clean):
+        prior = laws.chinchilla.priors["alpha"]
+        width = np.log(prior.spread)
+        alpha = np.exp(np.log(prior.median) + 2 * width) * np.exp(
+            0.9 * width * np.random.default_rng(2).standard_normal((2, 400))
+        )
+        found = named(judged(clean, alpha=alpha), "information")
+        assert "alpha" not in " ".join(f.text for f in found)
+
     def test_a_floor_far_from_its_prior(self, judged, clean):
         found = named(judged(clean, E=TRUTH["E"] / 50), "prior")
         assert any("E is 0.0363" in f.text and f.level == "caution" for f in found)

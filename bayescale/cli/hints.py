@@ -1,0 +1,43 @@
+"""The right option, where a command is given the name of an argument in Python."""
+
+from __future__ import annotations
+
+import inspect
+from importlib import import_module
+
+from typer.core import TyperCommand
+
+from bayescale.errors import BayescaleError
+from bayescale.keywords import as_option
+
+
+class HintingCommand(TyperCommand):
+    """A command whose error for an unknown option names the right one, if it is known."""
+
+    def parse_args(self, ctx, args: list[str]) -> list[str]:
+        """Parse the words after the name of the command."""
+        options = {name for p in self.params for name in (*p.opts, *p.secondary_opts)}
+        options |= {"--help"}
+        for word in args:
+            name = word.partition("=")[0]
+            if word == "--":
+                break
+            if (
+                word.startswith("--")
+                and name not in options
+                and (text := self._hint(name, options))
+            ):
+                raise BayescaleError(f"no such option {name}: {text}", where=self.name or "")
+        return super().parse_args(ctx, args)
+
+    def _hint(self, name: str, options: set[str]) -> str | None:
+        hyphens = name.replace("_", "-")
+        if hyphens in options:
+            return f"did you mean {hyphens}?"
+        keyword = name[2:].replace("-", "_")
+        if option := as_option(self.name or "", keyword):
+            return f"did you mean {option}?"
+        function = getattr(import_module("bayescale"), self.name or "", None)
+        if function is not None and keyword in inspect.signature(function).parameters:
+            return f"this can be set only in Python, by bs.{self.name}(..., {keyword}=...)"
+        return None

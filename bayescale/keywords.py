@@ -1,0 +1,186 @@
+"""What an argument is called in Python and on the command line, for messages.
+
+A command has the name of the function that it calls. Most options have the name of the argument,
+with hyphens. `DIFFERENT` lists the others, and the hints say where else a setting is given.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
+
+_command_line: ContextVar[bool] = ContextVar("command_line", default=False)
+
+#: By function: the name of an option (without dashes, with underscores) and that of its argument.
+DIFFERENT: Mapping[str, Mapping[str, str]] = {
+    "allocate": {"flops": "C", "target_loss": "loss"},
+    "breaks": {"seed": "random_seed", "questions": "n_questions"},
+    "design": {"seed": "random_seed"},
+    "emergence": {"seed": "random_seed", "questions": "n_questions"},
+    "fit": {"seed": "random_seed"},
+    "forecast": {"flops": "C", "seed": "random_seed"},
+    "hypotheses": {"seed": "random_seed"},
+    "preregister": {"out": "path"},
+    "report": {"flops": "C", "out": "folder"},
+    "rollout": {"seed": "random_seed"},
+    "speedup": {"seed": "random_seed"},
+    "suggest": {"seed": "random_seed"},
+    "trajectory": {"seed": "random_seed"},
+}
+
+_READING = "bs.Runs.read(path, {}=...)"
+_BEFORE = "fit first: bs.report(bs.ensemble(runs, ...))"
+_TARGET = "target={'N': ..., 'D': ...}"
+_CANDIDATES = "the second argument, a DataFrame or {'N': [...], 'D': [...]}"
+_BUDGET = "C=bs.as_flops('$2M', bs.Cost('H100'))"
+_REGISTERED = "bs.preregister(bs.forecast(fit, N=..., D=...), path)"
+
+#: Options that are not arguments of a function: what to write in Python.
+PYTHON: Mapping[str, Mapping[str, str]] = {
+    "": {
+        **{
+            name: _READING.format(name)
+            for name in ("columns", "drop_missing", "drop_failed", "keep_best", "loss_unit")
+        },
+        "ci_prob": "result.summary(ci_prob=...)",
+        "csv": "result.summary().to_csv(path)",
+        "quiet": "progressbar=False",
+        "strict": "fit.check().passed",
+        "seed": "random_seed= of the fit",
+    },
+    "allocate": {"budget": _BUDGET, "hardware": _BUDGET, "plot": "bs.plot_allocation(result)"},
+    "breaks": {"plot": "bs.plot_breaks(result)", "out": "bs.plot_breaks(result)"},
+    "design": {"N": _CANDIDATES, "D": _CANDIDATES, "runs": _CANDIDATES}
+    | dict.fromkeys(("target_N", "target_D", "target_flops"), _TARGET),
+    "emergence": {"plot": "bs.plot_emergence(result)", "out": "bs.plot_emergence(result)"},
+    "fit": {
+        "laws": "law= for one law, bs.ensemble(runs, laws) for several",
+        "out": "fit.save(path)",
+        "plot": "bs.plot_fit(fit)",
+    },
+    "forecast": {
+        "at": "each column by its name, as in U='200B'",
+        "below": "result.beats(loss)",
+        "paired": "lists of equal length: N=[...], D=[...]",
+        "plot": "bs.plot_forecast(result)",
+    },
+    "hypotheses": {
+        "law": "laws=",
+        "out": "bs.plot_exponents(result)",
+        "plot": "bs.plot_exponents(result)",
+    },
+    "preregister": dict.fromkeys(("N", "D", "flops", "paired", "group"), _REGISTERED),
+    "report": {
+        **dict.fromkeys(("law", "laws", "groups", "pool", "draws", "seed"), _BEFORE),
+        "against": "hypotheses=bs.hypotheses(runs, laws)",
+    },
+    "rollout": {"law": "laws=", "plot": "bs.plot_rollout(result)"},
+    "speedup": {"over_fit": "over=, with a fit"},
+    "suggest": {"N": _CANDIDATES, "D": _CANDIDATES, "runs": _CANDIDATES}
+    | dict.fromkeys(("target_N", "target_D", "target_flops"), _TARGET),
+    "trajectory": {"flops": "start=(2025, '1e24')"},
+}
+#: Arguments that are not options of a command: what to write on the command line.
+COMMAND: Mapping[str, Mapping[str, str]] = {
+    "": {"progressbar": "--quiet", "path": "the first argument, without a name"},
+    "design": {"candidates": "--N and --D, or --runs", "target": "--target-N and --target-D"},
+    "fit": {"laws": "--law", "path": "--out"},
+    "forecast": {"U": "--at U=200B", "points": "--N and --D, with --paired"},
+    "hypotheses": {"law": "--laws"},
+    "report": {"laws": "--law", "hypotheses": "--against", "random_seed": "--seed"},
+    "rollout": {"law": "--laws"},
+    "suggest": {"candidates": "--N and --D, or --runs", "target": "--target-N and --target-D"},
+    "trajectory": {"C": "--flops"},
+}
+
+
+@contextmanager
+def for_command_line() -> Iterator[None]:
+    """Within this block, messages name options of the command line."""
+    token = _command_line.set(True)
+    try:
+        yield
+    finally:
+        _command_line.reset(token)
+
+
+def on_command_line() -> bool:
+    """Whether messages name options of the command line."""
+    return _command_line.get()
+
+
+def assigned(name: str, value: object) -> str:
+    """How to give a value of a column or an argument.
+
+    Examples
+    --------
+    >>> assigned("C", "1e22")
+    "C='1e22'"
+    >>> with for_command_line():
+    ...     assigned("C", "1e22"), assigned("N", "7B"), assigned("U", "4B")
+    ('--flops 1e22', '--N 7B', '--at U=4B')
+    """
+    if not _command_line.get():
+        return f"{name}={value!r}"
+    option = argument(name)
+    return f"{option}{'=' if option.startswith('--at ') else ' '}{value}"
+
+
+def argument(name: str) -> str:
+    """A column or an argument, as it is called here: ``C`` or ``--flops``."""
+    if not _command_line.get():
+        return name
+    options = {"C": "--flops", "start": "--flops"}
+    options |= {n: f"--{n}" for n in ("N", "D", "unique", "models", "serve", "at")}
+    return options.get(name, f"--at {name}")
+
+
+def in_python(function: str, option: str) -> str | None:
+    """What to write in Python for an option of the command line; None if this is not known.
+
+    Examples
+    --------
+    >>> in_python("allocate", "target_loss")
+    'loss='
+    """
+    name = option.replace("-", "_")
+    if found := DIFFERENT.get(function, {}).get(name):
+        return f"{found}="
+    return PYTHON.get(function, {}).get(name) or PYTHON[""].get(name)
+
+
+def as_option(command: str, keyword: str) -> str | None:
+    """The option of a command for an argument in Python; None if this is not known.
+
+    Examples
+    --------
+    >>> as_option("allocate", "loss"), as_option("fit", "random-seed")
+    ('--target-loss', '--seed')
+    """
+    name = keyword.replace("-", "_")
+    for option, python in DIFFERENT.get(command, {}).items():
+        if python == name:
+            return f"--{option.replace('_', '-')}"
+    return COMMAND.get(command, {}).get(name) or COMMAND[""].get(name)
+
+
+def hinted[**P, R](function: Callable[P, R]) -> Callable[P, R]:
+    """Name the right argument if a function is called with an option of its command.
+
+    The call has one more frame, which counts in the ``stacklevel`` of warnings.
+    """
+    names = frozenset(inspect.signature(function).parameters)
+
+    @wraps(function)
+    def call(*args: P.args, **keywords: P.kwargs) -> R:
+        for name in keywords.keys() - names:
+            if hint := in_python(function.__name__, name):
+                raise TypeError(
+                    f"{function.__name__}() has no argument {name}=: in Python it is {hint}"
+                )
+        return function(*args, **keywords)
+
+    return call

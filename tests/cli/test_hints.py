@@ -1,0 +1,58 @@
+"""Unknown options are refused with the right one, and counts without a unit with its option."""
+
+from __future__ import annotations
+
+import pytest
+
+VALUES = {"E": 1.8, "A": 0.7, "B": 0.5, "alpha": 0.34, "beta": 0.28, "sigma": 0.01, "nu": 5.0}
+
+
+@pytest.fixture(scope="module")
+def saved(by_hand, openlm, tmp_path_factory):
+    path = tmp_path_factory.mktemp("hints") / "fit.nc"
+    by_hand(openlm.query("dataset == 'c4'"), "chinchilla", VALUES, draws=100).save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (
+            ("allocate", "fit.nc", "--loss", "2.3"),
+            "no such option --loss: did you mean --target-lo",
+        ),
+        (("allocate", "fit.nc", "--C=1e22"), "no such option --C: did you mean --flops?"),
+        (("forecast", "fit.nc", "--U", "4B"), "did you mean --at U=200B?"),
+        (("fit", "runs.csv", "--random-seed", "1"), "did you mean --seed?"),
+        (("fit", "runs.csv", "--laws", "kaplan"), "did you mean --law?"),
+        (("rollout", "runs.csv", "--law", "kaplan"), "did you mean --laws?"),
+        (("fit", "runs.csv", "--drop_missing"), "did you mean --drop-missing?"),
+        (("fit", "runs.csv", "--chains", "2"), "only in Python, by bs.fit(..., chains=...)"),
+    ],
+)
+def test_an_argument_of_python_is_refused_with_the_option(refused, words, hint):
+    assert hint in refused(*words)
+
+
+def test_other_options_are_refused_as_before(run):
+    ended = run("fit", "runs.csv", "--colour", "red")
+    assert ended.code == 2
+    assert "No such option" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("words", "problems"),
+    [
+        (("forecast", "--N", "1.3", "--D", "140"), ("--N is 1.3", "--N 1.3B", "--D 140B")),
+        (("forecast", "--flops", "22"), ("--flops is 22", "did you mean --flops 1e22?")),
+        (("allocate", "--flops", "22"), ("did you mean --flops 1e22?",)),
+        (
+            ("suggest", "--N", "1B", "--D", "20B", "--target-N", "7", "--target-D", "140B"),
+            ("--target-N is 7:", "--target-N 7B"),
+        ),
+    ],
+)
+def test_counts_without_their_unit_are_refused_with_the_option(refused, saved, words, problems):
+    text = refused(words[0], saved, *words[1:])
+    for problem in problems:
+        assert problem in text

@@ -1,0 +1,136 @@
+"""Notes on rows hold for the rows that are there; units and sizes that are doubtful are named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bayescale.data import Runs
+from bayescale.errors import RunsError, RunsWarning
+from bayescale.keywords import for_command_line
+
+pytestmark = pytest.mark.filterwarnings("ignore::bayescale.errors.RunsWarning")
+N, D = np.array([7e7, 4e8, 1e9] * 3), np.repeat([2e9, 2e10, 1e11], 3)
+LOSS = 1.7 + 400 * N**-0.34 + 420 * D**-0.29
+FRAME = pd.DataFrame({"params": N, "tokens": D, "loss": LOSS})
+
+
+def notes(runs: Runs) -> str:
+    return "\n".join(runs.notes)
+
+
+def test_a_note_on_crashed_runs_goes_with_them(tmp_path):
+    state = ["finished"] * 9
+    state[1] = state[7] = "crashed"
+    path = tmp_path / "runs.csv"
+    FRAME.assign(state=state).to_csv(path, index=False)
+    runs = Runs.read(path)
+    assert "2 run(s) have state crashed or failed (lines 3, 9)" in notes(runs)
+    assert "1 run(s) have state crashed or failed (line 9)" in notes(runs[runs.table.index != 3])
+    assert runs.query("state == 'finished'").notes == ()
+    assert runs.query("state == 'finished'").row_notes == ()
+
+
+def test_crashed_runs_are_left_out_on_request():
+    crashed = FRAME.assign(state=["crashed", "failed"] + ["finished"] * 7)
+    with pytest.warns(RunsWarning, match="drop_failed=True leaves them out"):
+        Runs.from_frame(crashed)
+    runs = Runs.from_frame(crashed, drop_failed=True)
+    assert len(runs) == 7
+    assert runs.notes == ("left out 2 run(s) with state crashed or failed (rows 0, 1)",)
+
+
+def test_the_hint_for_a_missing_column_names_one_that_is_free():
+    frame = pd.DataFrame({"budget_x": 6 * N * D, "loss": LOSS})
+    with pytest.raises(RunsError, match="Name it: N='budget_x'"):
+        Runs.from_frame(frame)
+
+
+def test_notes_on_duplicates_and_disagreement_go_with_their_rows():
+    C = 6 * N * D
+    C[4] *= 3
+    frame = pd.concat([FRAME.assign(C=C), FRAME.assign(C=C).iloc[[0]]], ignore_index=True)
+    runs = Runs.from_frame(frame)
+    assert "C differs from 6ND by more than a factor of 2 in 1 rows (row 4)" in notes(runs)
+    assert "repeat an earlier one (row 9)" in notes(runs)
+    assert runs[~runs.table.index.isin([4, 9])].notes == ()
+
+
+def test_notes_on_how_a_table_was_read_are_kept():
+    frame = FRAME.astype(object)
+    frame.loc[2, "loss"] = None
+    runs = Runs.from_frame(frame.assign(state=["crashed"] + ["finished"] * 8), drop_missing=True)
+    (kept,) = runs.query("state == 'finished'").notes
+    assert kept == "left out 1 row(s) with missing values (row 2)"
+
+
+def test_a_group_of_which_one_run_is_left_is_noted():
+    runs = Runs.from_frame(FRAME.assign(corpus=["a"] * 6 + ["b"] * 3), groups="corpus")
+    assert runs.notes == ()
+    assert "corpus 'b' has a single run" in notes(runs[runs.table.index < 7])
+
+
+def test_notes_on_rows_are_saved():
+    runs = Runs.from_frame(FRAME.assign(state=["crashed"] + ["finished"] * 8))
+    loaded = Runs.from_json(runs.to_json())
+    assert loaded.notes == runs.notes != ()
+    assert loaded.query("state == 'finished'").notes == ()
+
+
+# -- units and sizes ---------------------------------------------------------------------------
+
+
+def test_tokens_in_thousands_are_a_caution_with_the_remedy():
+    small = FRAME.assign(tokens=D / 1e3)
+    (note,) = Runs.from_frame(small).notes
+    assert "D / N: the median is 0.05 tokens per parameter" in note
+    assert "is 'tokens' in thousands (D='tokens*1e3')?" in note
+    assert "N='params*1', D='tokens*1' says so" in note
+    assert Runs.from_frame(small, D="tokens*1e3").notes == ()
+    assert Runs.from_frame(small, N="params*1", D="tokens*1").notes == ()
+    with for_command_line():
+        (note,) = Runs.from_frame(small).notes
+    assert '--columns "D=tokens*1e3"' in note
+
+
+def test_parameters_in_thousands_are_a_caution():
+    (note,) = Runs.from_frame(FRAME.assign(params=N / 1e3)).notes
+    assert "is 'params' in thousands (N='params*1e3')?" in note
+
+
+@pytest.mark.parametrize("factor", [0.01, 1.0, 100.0])
+def test_usual_ratios_are_not_noted(factor):
+    assert Runs.from_frame(FRAME.assign(tokens=D * factor)).notes == ()
+
+
+@pytest.mark.parametrize("name", ["size", "model", "Model scale", "arch"])
+def test_a_size_with_a_unit_is_proposed_as_the_parameters(name):
+    frame = FRAME.drop(columns="params").assign(**{name: ["70M", "400M", "1B"] * 3})
+    with pytest.raises(RunsError) as refused:
+        Runs.from_frame(frame)
+    assert f"column {name!r} (70M, 400M, 1B, ...) looks like N (parameters)" in str(refused.value)
+    assert f"pass N={name!r}" in str(refused.value)
+    with pytest.raises(RunsError) as refused, for_command_line():
+        Runs.from_frame(frame.drop(columns="tokens"))
+    assert f"N={name}" in str(refused.value)
+    assert "--columns" in str(refused.value)
+    np.testing.assert_allclose(Runs.from_frame(frame, N=name).table["N"], N)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        {"batch_size": ["1M", "2M", "4M"] * 3},
+        {"model": ["gpt-70M", "gpt-400M", "gpt-1B"] * 3},
+        {"size": ["7B"] * 9},
+        {"size": [1, 2, 3] * 3},
+    ],
+)
+def test_other_columns_are_not_proposed(column):
+    assert "N" not in Runs.from_frame(FRAME.drop(columns="params").assign(**column))
+
+
+def test_sizes_that_label_groups_are_not_proposed():
+    frame = FRAME.drop(columns="params").assign(size=["70M", "400M", "1B"] * 3)
+    assert Runs.from_frame(frame, groups="size").groups == ("size",)

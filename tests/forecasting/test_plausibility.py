@@ -1,0 +1,96 @@
+"""Counts without their unit are refused, with what may be meant."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayescale as bs
+from bayescale import laws
+from bayescale.errors import FitError
+from bayescale.forecasting import refuse_tiny
+from bayescale.keywords import for_command_line
+
+VALUES = {"E": 1.8, "A": 0.7, "B": 0.5, "alpha": 0.34, "beta": 0.28, "sigma": 0.01, "nu": 5.0}
+RUNS = pd.DataFrame({"N": [1e7, 4e8], "D": [2e8, 4e10], "C": [1e16, 1e20]})
+
+
+@pytest.fixture(scope="module")
+def c4(openlm):
+    return openlm.query("dataset == 'c4'")
+
+
+@pytest.fixture
+def fit(by_hand, c4):
+    return by_hand(c4, "chinchilla", VALUES)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "meant"),
+    [
+        ("N", 1.3, "N='1.3B'"),
+        ("N", 70, "N='70M' or N='70B'"),
+        ("D", 140, "D='140B'"),
+        ("unique", 4, "unique='4B'"),
+        ("C", 22, "C='1e22'"),
+    ],
+)
+def test_a_count_without_its_unit_is_refused_with_what_may_be_meant(name, value, meant):
+    with pytest.raises(FitError) as refused:
+        refuse_tiny({name: np.array([value])}, RUNS)
+    text = str(refused.value)
+    assert f"{name} is {value}: fewer than" in text
+    assert f"did you mean {meant}" in text
+
+
+def test_the_options_of_the_command_line_are_named():
+    with pytest.raises(FitError) as refused, for_command_line():
+        refuse_tiny({"N": np.array([1.3]), "C": np.array([22.0]), "U": np.array([4.0])}, RUNS)
+    text = str(refused.value)
+    for words in ("--N is 1.3", "--N 1.3B", "--flops is 22", "--flops 1e22", "--at U=4B"):
+        assert words in text
+    with pytest.raises(FitError, match="did you mean --target-N 7"), for_command_line():
+        refuse_tiny({"N": np.array([7.0])}, RUNS, "target-")
+
+
+def test_small_counts_are_allowed_where_runs_are_as_small():
+    small = pd.DataFrame({"N": [3e3, 2e4], "D": [5e3, 1e5], "C": [9e7, 1.2e10]})
+    refuse_tiny({"N": np.array([500.0]), "D": np.array([100.0])}, small)
+    with pytest.raises(FitError):
+        refuse_tiny({"N": np.array([5.0])}, small)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        lambda fit: bs.forecast(fit, N=1.3, D="26B"),
+        lambda fit: bs.forecast(fit, pd.DataFrame({"N": [1e9], "D": [140.0]})),
+        lambda fit: bs.forecast(fit, C=22),
+        lambda fit: bs.forecast(fit, N="1B", C="1e10"),
+        lambda fit: bs.allocate(fit, C=22),
+        lambda fit: bs.allocate(fit, C=1e22, N=1.3),
+        lambda fit: bs.allocate(fit, C=1e22, models=[1, 3]),
+        lambda fit: bs.allocate(fit, C=1e22, serve=1),
+        lambda fit: bs.regret(fit, 7, 140),
+        lambda fit: bs.suggest(fit, {"N": ["1B"], "D": [20]}, target={"N": "7B", "D": "140B"}),
+        lambda fit: bs.suggest(fit, {"N": ["1B"], "D": ["20B"]}, target={"N": 7, "D": "140B"}),
+        lambda fit: bs.trajectory(fit, [2026], start=(2025, 24)),
+    ],
+)
+def test_every_question_refuses_tiny_counts(fit, question):
+    with pytest.raises(FitError, match="fewer than"):
+        question(fit)
+
+
+def test_unique_tokens_of_an_allocation_are_checked(by_hand, c4):
+    law = laws.get("repeated_data")
+    runs = bs.Runs.from_frame(c4.table.assign(U=c4.table["D"]), U="U")
+    values = dict.fromkeys(law.parameters, 0.5) | {"E": 1.8, "sigma": 0.01, "nu": 5.0}
+    fit = by_hand(runs, law, values)
+    with pytest.raises(FitError, match=r"unique is 4: .*unique='4B'"):
+        bs.allocate(fit, C=1e22, unique=4)
+    with pytest.raises(FitError, match=r"U cannot be derived from N, D, C: give it, such as U='"):
+        bs.forecast(fit, N="1B", D="20B")
+    with pytest.raises(FitError, match="such as --at U="), for_command_line():
+        bs.forecast(fit, N="1B", D="20B")

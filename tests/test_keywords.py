@@ -1,0 +1,79 @@
+"""The names of arguments in Python and on the command line, and hints where they differ."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+
+import pytest
+
+import bayescale as bs
+from bayescale import keywords
+from bayescale.cli.command import COMMANDS, app
+
+FUNCTIONS = [c.__name__ for c in COMMANDS if c.__name__ not in ("example", "laws", "docs", "cost")]
+
+
+def options_of(command: str) -> set[str]:
+    import typer
+
+    group = typer.main.get_command(app)
+    found = group.commands[command].params
+    return {o[2:].replace("-", "_") for p in found for o in p.opts if o.startswith("--")}
+
+
+@pytest.mark.parametrize("name", sorted(keywords.DIFFERENT))
+def test_both_names_of_a_pair_exist(name):
+    arguments = inspect.signature(getattr(bs, name)).parameters
+    for option, argument in keywords.DIFFERENT[name].items():
+        assert option in options_of(name)
+        assert argument in arguments
+        assert option not in arguments, "an argument of the same name needs no hint"
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_option_has_a_counterpart_in_python(name):
+    """All but those of the output alone: json, overwrite, and help."""
+    arguments = inspect.signature(getattr(bs, name)).parameters
+    without = {"json", "overwrite", "help"}
+    lacking = {
+        option
+        for option in options_of(name) - without
+        if option not in arguments and keywords.in_python(name, option) is None
+    }
+    assert not lacking
+
+
+@pytest.mark.parametrize(
+    ("call", "hint"),
+    [
+        (lambda: bs.allocate(None, target_loss=2.3), "in Python it is loss="),
+        (lambda: bs.allocate(None, flops=1e22), "in Python it is C="),
+        (lambda: bs.fit(None, seed=1), "in Python it is random_seed="),
+        (lambda: bs.fit(None, laws=["kaplan"]), "bs.ensemble"),
+        (lambda: bs.suggest(None, None, target_N="7B"), "target={'N'"),
+        (lambda: bs.hypotheses(None, seed=1), "random_seed="),
+        (lambda: bs.emergence(None, questions=100), "n_questions="),
+        (lambda: bs.report(None, flops=[1e22]), "C="),
+    ],
+)
+def test_an_option_in_python_is_refused_with_the_argument(call, hint):
+    with pytest.raises(TypeError) as refused:
+        call()
+    assert hint in str(refused.value)
+
+
+def test_other_names_are_refused_as_python_does():
+    with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
+        bs.allocate(None, colour="red")
+
+
+def test_a_forecast_names_the_argument_too(by_hand, openlm):
+    values = {"E": 1.8, "A": 0.7, "B": 0.5, "alpha": 0.34, "beta": 0.28, "sigma": 0.01, "nu": 5.0}
+    fit = by_hand(openlm.query("dataset == 'c4'"), "chinchilla", values)
+    with pytest.raises(bs.FitError, match="no column 'flops': in Python it is C="):
+        bs.forecast(fit, flops=1e22)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        bs.allocate(fit, C=1e30)
+    assert [w.filename for w in caught] == [__file__], "a warning names the line of the caller"
