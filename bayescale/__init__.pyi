@@ -165,7 +165,11 @@ from .laws import Law as Law
 from .laws import Published as Published
 from .model import NEW as NEW
 from .model import Fit as Fit
+from .model import LiteraturePriors as LiteraturePriors
+from .model import Sensitivity as Sensitivity
 from .model import fit as fit
+from .model import priors_from_literature as priors_from_literature
+from .model import sensitivity as sensitivity
 from .model import simulate as simulate
 from .plots import (
     plot_allocation as plot_allocation,
