@@ -163,6 +163,7 @@ from .forecasting import (
 )
 from .laws import Law as Law
 from .laws import Published as Published
+from .laws import schedule_columns as schedule_columns
 from .model import NEW as NEW
 from .model import Fit as Fit
 from .model import LiteraturePriors as LiteraturePriors

@@ -40,7 +40,8 @@ class Table:
 
     `kind` labels rows whose losses are comparable, `each` problems that are fitted separately; rows
     of the kind `everywhere` belong to all of them. Of large tables every `thin`-th run is fitted,
-    or every `thin`-th problem is taken; all held-back runs of a problem are forecast.
+    or every `thin`-th problem is taken; all held-back runs of a problem are forecast. With `held`
+    each value of this column is held back once, and cost is not used.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Table:
     each: str | None = None
     everywhere: str = ""
     thin: int = 1
+    held: str | None = None
 
 
 def tables() -> list[Table]:
@@ -61,7 +63,7 @@ def tables() -> list[Table]:
     frame = pd.read_csv(reference("datablations_c4.csv"))
     frame = frame[["params", "tokens", "unique_tokens", "loss"]]
     cost = 6 * frame["params"] * frame["tokens"]
-    repeated = ("repeated_data", "repeated_overfit")
+    repeated = ("repeated_data", "repeated_overfit", "repeated_bounded")
     out.append(Table("datablations_c4", frame, cost, repeated, "repeated_data", {}))
 
     frame = pd.read_csv(reference("clark_moe.csv"))
@@ -110,15 +112,44 @@ def tables() -> list[Table]:
     )  # fmt: skip
 
     frame = pd.read_csv(reference("parallel.csv"))
+    out.append(schedules())
     read = dict(N="num_params", streams="parallel_size")
     one = ("parallel_streams",)
     out.append(Table("parallel", frame, frame["num_params"], one, one[0], read, "group", "group"))
     return out
 
 
+def schedules() -> Table:
+    """Losses along training under three schedules, each held back once.
+
+    Learning rates between evaluations are interpolated. Runs begin at step 2000.
+    """
+    frame = pd.read_csv(reference("lr_schedule_gpt100m.csv"))
+    parts = []
+    for name, part in frame.groupby("schedule"):
+        lr = np.interp(np.arange(part["step"].max() + 1), part["step"], part["lr"])
+        columns = bs.schedule_columns(lr, at=part["step"])
+        rows = part[["step", "loss"]].assign(series=name, kind=name, **columns)
+        # 20 billion tokens in 33,907 steps, according to the source.
+        parts.append(rows.assign(D=(part["step"] + 1) * 20e9 / 33907))
+    frame = pd.concat(parts, ignore_index=True).query("step >= 2000").reset_index(drop=True)
+    laws = ("multi_power", "annealing")
+    return Table("lr_schedule_gpt100m", frame, frame["D"], laws, laws[0], {}, "kind", "kind",
+                 thin=4, held="kind")  # fmt: skip
+
+
 def problems(table: Table):
     """Label, runs and whether each is fitted, of every problem of a table."""
     frame = table.frame.assign(_cost=np.asarray(table.cost, float))
+    if table.held is not None:
+        for label in frame[table.held].unique():
+            part = frame.assign(_fitted=frame[table.held] != label)
+            keep = ~part["_fitted"] | (part.groupby(table.held).cumcount() % table.thin == 0)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                runs = bs.Runs.from_frame(part[keep].reset_index(drop=True), **table.read)
+            yield label, runs
+        return
     if table.each is None:
         parts = {"": frame}
     else:
@@ -188,7 +219,8 @@ def points(table: Table) -> pd.DataFrame:
         for name, fit in averaged.items():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                draws = bs.forecast(fit, later, random_seed=1).data["loss"]
+                ahead = later.drop(columns="series", errors="ignore")  # a new run
+                draws = bs.forecast(fit, ahead, random_seed=1).data["loss"]
             draws = draws.transpose("chain", "draw", "point").to_numpy().reshape(-1, len(later))
             scores = score(later["loss"], draws, np.zeros(len(later)))
             members = fits.values() if name == "average" else [fit]

@@ -17,8 +17,9 @@ from common import write
 
 import bayescale as bs
 from bayescale.evaluation.scores import score
+from bayescale.model import design, fit_design
 
-SUBSETS = 12
+SUBSETS = 8
 FITTED = 5
 LAW = "chinchilla"
 
@@ -48,7 +49,8 @@ def main() -> None:
             for name, chosen_priors in priors.items():
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    fit = bs.fit(part, LAW, priors=chosen_priors, random_seed=1, draws=500)
+                    plan = design(part, bs.laws.get(LAW), priors=chosen_priors)
+                    fit = fit_design(plan, engine="particles", draws=500, tune=500, random_seed=1)
                     ahead = bs.forecast(fit, later[["N", "D"]], random_seed=1).data["loss"]
                 draws = ahead.transpose("chain", "draw", "point").to_numpy()
                 draws = draws.reshape(-1, len(later))
