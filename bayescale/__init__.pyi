@@ -150,10 +150,19 @@ from .forecasting import (
     Average as Average,
 )
 from .forecasting import (
+    Domains as Domains,
+)
+from .forecasting import (
+    DomainsForecast as DomainsForecast,
+)
+from .forecasting import (
     Forecast as Forecast,
 )
 from .forecasting import (
     allocate as allocate,
+)
+from .forecasting import (
+    fit_domains as fit_domains,
 )
 from .forecasting import (
     forecast as forecast,

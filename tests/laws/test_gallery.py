@@ -47,6 +47,7 @@ NOT_FALLING = {
     "learning_rate_batch": ("N", "D", "lr", "batch"),
     "annealing": ("annealed",),
     "multi_power": ("decayed",),
+    "mixing": ("one_plus_share_1", "one_plus_share_2"),
 }
 
 
