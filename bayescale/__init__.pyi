@@ -2,6 +2,7 @@
 # checkers and editors read them here.
 from . import laws as laws
 from . import testing as testing
+from . import theory as theory
 from .capabilities import (
     BreakForecast as BreakForecast,
 )

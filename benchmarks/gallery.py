@@ -26,6 +26,7 @@ import bayescale as bs
 from bayescale.evaluation.baselines import Problem
 from bayescale.evaluation.ensembles import evidence_weights
 from bayescale.evaluation.scores import score
+from bayescale.laws import mixing_law, share_columns
 from bayescale.model import design, fit_design
 
 HELD_BACK = 1 / 8
@@ -47,8 +48,8 @@ class Table:
     name: str
     frame: pd.DataFrame
     cost: np.ndarray
-    laws: tuple[str, ...]
-    published: str
+    laws: tuple[str | bs.Law, ...]
+    published: str | bs.Law
     read: dict
     kind: str | None = None
     each: str | None = None
@@ -112,7 +113,7 @@ def tables() -> list[Table]:
     )  # fmt: skip
 
     frame = pd.read_csv(reference("parallel.csv"))
-    out.append(schedules())
+    out += [schedules(), mixtures()]
     read = dict(N="num_params", streams="parallel_size")
     one = ("parallel_streams",)
     out.append(Table("parallel", frame, frame["num_params"], one, one[0], read, "group", "group"))
@@ -136,6 +137,25 @@ def schedules() -> Table:
     laws = ("multi_power", "annealing")
     return Table("lr_schedule_gpt100m", frame, frame["D"], laws, laws[0], {}, "kind", "kind",
                  thin=4, held="kind")  # fmt: skip
+
+
+def mixtures() -> Table:
+    """Losses on five domains by the shares of the training data; an eighth is held at random.
+
+    All runs cost the same, according to the source.
+    """
+    frame = pd.read_csv(reference("domain_mixture.csv"))
+    shares = [f"proportion_domain_{i}" for i in range(1, 6)]
+    columns = share_columns(frame[shares])
+    rank = np.random.default_rng(1).permutation(len(frame))
+    N = frame["group"].str.removesuffix("M").astype(float) * 1e6
+    parts = [
+        pd.DataFrame({"loss": frame[f"loss_domain_{i}"], "N": N, "kind": f"domain {i}", **columns})
+        for i in range(1, 6)
+    ]
+    law = mixing_law(shares)
+    frame = pd.concat(parts, ignore_index=True)
+    return Table("domain_mixture", frame, np.tile(rank, 5), (law,), law, {}, "kind", "kind")
 
 
 def problems(table: Table):
@@ -212,7 +232,7 @@ def points(table: Table) -> pd.DataFrame:
         if not len(later):
             continue
         started = time.perf_counter()
-        fits = {name: particles(runs[fitted], name) for name in table.laws}
+        fits = {bs.laws.get(law).name: particles(runs[fitted], law) for law in table.laws}
         found, averaged = [], dict(fits)
         if len(fits) > 1:
             averaged["average"] = bs.average(fits, evidence_weights(fits))
