@@ -78,23 +78,24 @@ def mixing_law(domains, *, name=None):
         priors=dict(
             # In units of the typical loss of the runs: the limit near that of `chinchilla`, and the
             # rest divided between size and mixture.
-            E=Positive(0.5, spread=1.5, between=1.1, of="loss"),
+            E=Positive(0.55, spread=1.5, between=1.1, of="loss"),
             B=Positive(0.15, spread=2.2, between=1.2, of="loss"),
-            K=Positive(0.2, spread=2.2, between=1.2, of="loss"),
+            # Small where the domain itself has a steep slope.
+            K=Positive(0.1, spread=4.0, between=1.2, of="loss"),
             beta=Positive(0.35, spread=1.5, between=1.1),
-            # A tenth more of a domain changes the part that depends on the mixture by a factor of
-            # 0.6 to 1.6.
-            **{f"t_{n}": Real(0.0, sd=2.5) for n in names},
+            # The slopes of a domain's own share are -15 to -3 on the table of Ye et al.
+            **{f"t_{n}": Real(0.0, sd=5.0) for n in names},
         ),
         falling=("N",),
         units=dict.fromkeys(shares, 1),
         settings=shares,
         reference="Ye et al. 2024, arXiv:2403.16952, with a power of N",
         regime="mixture of data",
-        formula="E + B * N**-beta + K * exp(t_1 * (s_1 - 1/M) + ... + t_M * (s_M - 1/M))"
-        "  with  s_i = share of domain i = one_plus_i - 1",
-        use="The loss on one domain by the shares of M domains in the training data. "
-        "`bs.fit_domains` fits the losses of all domains.",
+        formula="E + B * N**-beta + K * exp(x)  with  x = "
+        + " + ".join(f"t_{n} * ({PREFIX}{n} - 1 - 1/{len(names)})" for n in names),
+        use="The loss on one domain by the shares of all domains in the training data, here of "
+        "two. `bs.fit_domains` makes the law of your domains and fits the losses on all of them. A "
+        f"column `{PREFIX}web` is 1 plus the share of `web`.",
     )
 
 
