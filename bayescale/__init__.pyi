@@ -2,6 +2,7 @@
 # checkers and editors read them here.
 from . import laws as laws
 from . import testing as testing
+from . import theory as theory
 from .capabilities import (
     BreakForecast as BreakForecast,
 )
@@ -150,10 +151,19 @@ from .forecasting import (
     Average as Average,
 )
 from .forecasting import (
+    Domains as Domains,
+)
+from .forecasting import (
+    DomainsForecast as DomainsForecast,
+)
+from .forecasting import (
     Forecast as Forecast,
 )
 from .forecasting import (
     allocate as allocate,
+)
+from .forecasting import (
+    fit_domains as fit_domains,
 )
 from .forecasting import (
     forecast as forecast,
@@ -163,9 +173,14 @@ from .forecasting import (
 )
 from .laws import Law as Law
 from .laws import Published as Published
+from .laws import schedule_columns as schedule_columns
 from .model import NEW as NEW
 from .model import Fit as Fit
+from .model import LiteraturePriors as LiteraturePriors
+from .model import Sensitivity as Sensitivity
 from .model import fit as fit
+from .model import priors_from_literature as priors_from_literature
+from .model import sensitivity as sensitivity
 from .model import simulate as simulate
 from .plots import (
     plot_allocation as plot_allocation,

@@ -17,13 +17,16 @@ SEED = 20220329
 SCALES = {
     "N": 1.3e9, "D": 2.6e10, "C": 2e9, "S": 4e4, "U": 1e10, "N_active": 1.3e9, "N_total": 5e9,
     "N_vocab": 5e7, "vocab": 3e4, "experts": 8.0, "granularity": 4.0, "lr": 1e-3, "batch": 5e5,
-    "bits": 8.0, "streams": 4.0, "finetune": 1e5, None: 1e9,
+    "bits": 8.0, "streams": 4.0, "finetune": 1e5, "S1": 10.0,
+    "annealed": 1.5, "decayed": 1.5, "one_plus_share_1": 1.5, "one_plus_share_2": 1.5, None: 1e9,
 }  # fmt: skip
 #: The lowest and the highest value of a column.
 LOW, HIGH = 1e6, 1e13
 RANGES = {
     "vocab": (1e3, 1e6), "experts": (1.0, 1024.0), "granularity": (1.0, 64.0), "lr": (1e-5, 1e-1),
     "batch": (1e3, 1e8), "bits": (2.0, 32.0), "streams": (1.0, 64.0), "finetune": (1e2, 1e10),
+    "S1": (1e-2, 1e4), "annealed": (1.0, 2.0), "decayed": (1.0, 2.0),
+    "one_plus_share_1": (1.0, 2.0), "one_plus_share_2": (1.0, 2.0),
 }  # fmt: skip
 #: The smallest share of prior draws whose loss at the reference scales is plausible, and the range
 #: of plausible losses: in nats per token, or in multiples of the typical loss for laws whose priors

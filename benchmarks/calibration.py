@@ -11,6 +11,7 @@ groups. Curves are series of 40 checkpoints, with drift through them and correla
 from __future__ import annotations
 
 import sys
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ import pandas as pd
 from common import RESULTS, write
 
 import bayescale as bs
+from bayescale.laws import share_columns
 
 CASES = {
     "chinchilla": dict(law="chinchilla"),
@@ -32,11 +34,50 @@ CASES = {
     "kaplan_steps": dict(law="kaplan_steps"),
     "power": dict(law="power"),
     "chinchilla_by_dataset": dict(law="chinchilla", groups="dataset"),
+    "annealing": dict(law="annealing"),
+    "mixing": dict(law="mixing"),
+    "repeated_bounded": dict(law="repeated_bounded"),
     "curve_power": dict(law="power(D)"),
     "curve_delayed_power": dict(law="delayed_power(D)"),
     "curve_shifted_power": dict(law="shifted_power(D)"),
     "curve_pure_power": dict(law="pure_power(D)"),
 }
+
+
+def schedules() -> bs.Runs:
+    """Final losses of two schedules, of five lengths each."""
+    parts = []
+    for steps in (2_000, 5_000, 12_000, 30_000, 70_000):
+        cosine = 5.5e-4 + 4.5e-4 * np.cos(np.pi * np.arange(steps) / steps)
+        for lr in (np.full(steps, 1e-3), cosine):
+            columns = bs.schedule_columns(lr, at=[steps // 2, steps - 1])
+            parts.append(pd.DataFrame(columns).assign(D=5e5 * np.array([steps // 2, steps])))
+    return quietly(pd.concat(parts, ignore_index=True))
+
+
+def mixtures() -> bs.Runs:
+    """Seven mixtures of two domains, in models of four sizes."""
+    share, N = (v.ravel() for v in np.meshgrid(np.linspace(0, 1, 7), np.geomspace(7e7, 4e8, 4)))
+    columns = share_columns({"share_1": share, "share_2": 1 - share})
+    return quietly(pd.DataFrame({"N": N, **columns}))
+
+
+def repeated() -> bs.Runs:
+    """Three sizes, three amounts of unique tokens, one to a hundred epochs."""
+    N, U, epochs = (
+        v.ravel() for v in np.meshgrid([1e8, 4e8, 1.6e9], [1e9, 4e9, 16e9], [1, 3, 10, 30, 100])
+    )
+    return quietly(pd.DataFrame({"N": N, "D": U * epochs, "unique_tokens": U}))
+
+
+def quietly(frame: pd.DataFrame) -> bs.Runs:
+    """Runs of a design, whose losses are simulated later."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return bs.Runs.from_frame(frame.assign(loss=1.0))
+
+
+DESIGNS = {"annealing": schedules, "mixing": mixtures, "repeated_bounded": repeated}
 
 
 def checkpoints() -> bs.Runs:
@@ -69,7 +110,9 @@ def main(n: int = 200, only: str = "") -> None:
         if only not in name:
             continue
         design = (
-            in_steps(openlm)
+            DESIGNS[name]()
+            if name in DESIGNS
+            else in_steps(openlm)
             if name == "kaplan_steps"
             else checkpoints()
             if name.startswith("curve")

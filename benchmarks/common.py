@@ -48,6 +48,8 @@ SOURCES = {
     "chinchilla.csv": "Besiroglu et al. 2024, arXiv:2404.10102",
     "datablations_c4.csv": "Muennighoff et al. 2023, arXiv:2305.16264",
     "clark_moe.csv": "Clark et al. 2022, arXiv:2202.01169",
+    "lr_schedule_gpt100m.csv": "Luo et al. 2025, arXiv:2503.12811",
+    "domain_mixture.csv": "Ye et al. 2024, arXiv:2403.16952",
     "lr_batch.csv": "Li et al. 2025, arXiv:2503.04715",
     "parallel.csv": "Chen et al. 2025, arXiv:2505.10475",
     "sparsity.csv": "Liew et al. 2025, arXiv:2502.03009",

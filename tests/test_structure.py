@@ -30,18 +30,22 @@ FOLDERS = {
              "isoflop", "kaplan", "kaplan_steps", "multiplicative", "power", "shifted_chinchilla",
              "shifted_power", "skaling", "repeated_data", "repeated_overfit",
              "overtraining", "routed_experts", "granular_experts",
-             "sparse_experts", "vocabulary", "learning_rate", "finetuning", "parallel_streams",
-             "sigmoid", "gallery", "published"),
+             "sparse_experts", "vocabulary", "learning_rate", "schedules", "mixing", "finetuning",
+             "parallel_streams", "sigmoid", "gallery", "published"),
     "testing": (),
     "inference": ("execution", "diagnostics", "pareto", "nutpie_callbacks", "nuts", "smc", "modes",
                   "mixtures", "bridge", "conditional", "importance"),
-    "model": ("drift", "noise", "labels", "hierarchy", "design", "specify", "pymc_model",
+    "model": ("literature_priors", "drift", "noise", "labels", "hierarchy", "design", "specify",
+              "pymc_model",
               "density", "engines", "evidence",
               "posterior", "predictive", "simulation", "findings", "regimes", "residual_checks",
-              "checks", "files", "storage", "arviz_groups", "results", "fitting"),
+              "checks", "files", "storage", "arviz_groups", "results", "fitting",
+              "sensitivity"),
+    "theory": (),
     "forecasting": ("plausibility", "mixing", "members", "cautions", "wording", "averaging",
                     "stored", "searches", "law_draws", "choices", "targets", "predictive_draws",
-                    "allocation_results", "allocation", "regrets", "points", "forecasts"),
+                    "allocation_results", "allocation", "regrets", "points", "forecasts",
+                    "domains"),
     "capabilities": ("likelihoods", "laplace", "break_model", "curve_table", "break_evidence",
                      "break_wording", "break_results", "break_search", "break_forecasts",
                      "metric_comparison",
@@ -205,7 +209,7 @@ def test_a_folder_exports_only_names_that_are_used(folder):
 
 def test_no_folder_has_the_name_of_a_public_function():
     """Importing a folder sets its name on the package, and would hide a function of that name."""
-    assert not set(bs.__all__) - {"laws", "testing"} & set(FOLDERS)
+    assert not set(bs.__all__) - {"laws", "testing", "theory"} & set(FOLDERS)
 
 
 @pytest.mark.parametrize("file", LAWS, ids=name_of)

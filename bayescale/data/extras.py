@@ -34,6 +34,9 @@ EXTRAS = {
         "batch (size of a batch)",
         r"(?:global|train)?batchsize(?:tokens|sequences)?|bs|batch|tokensperbatch",
     ),
+    "S1": ("S1 (sum of the learning rates)", r"s1"),
+    "annealed": ("annealed (1 + annealing area)", r"annealed"),
+    "decayed": ("decayed (1 + reduction of the multi-power law)", r"decayed"),
     "bits": ("bits (of precision)", rf"{_NUMBER}(?:weight|train|training)?bits|bitwidth"),
     "streams": ("streams (in parallel)", rf"{_NUMBER}(?:parallel)?streams|parallelsize"),
     "finetune": (

@@ -10,6 +10,7 @@ from bayescale.forecasting.averaging import (
     warn_if_any_failed,
 )
 from bayescale.forecasting.cautions import FAR, doubts, main_reason
+from bayescale.forecasting.domains import Domains, DomainsForecast, fit_domains
 from bayescale.forecasting.forecasts import Forecast, forecast
 from bayescale.forecasting.law_draws import DRIFTS
 from bayescale.forecasting.members import (
@@ -32,6 +33,8 @@ __all__ = [
     "FAR",
     "Allocation",
     "Average",
+    "Domains",
+    "DomainsForecast",
     "Forecast",
     "PredictiveDraws",
     "ahead_of",
@@ -42,6 +45,7 @@ __all__ = [
     "complete_counts",
     "doubts",
     "draw_losses",
+    "fit_domains",
     "forecast",
     "load_posterior",
     "losses_by_law",

@@ -21,14 +21,16 @@ from bayescale.laws.isoflop import isoflop
 from bayescale.laws.kaplan import kaplan, kaplan_floor
 from bayescale.laws.kaplan_steps import kaplan_steps
 from bayescale.laws.learning_rate import learning_rate_batch
+from bayescale.laws.mixing import mixing, mixing_law, share_columns
 from bayescale.laws.multiplicative import multiplicative
 from bayescale.laws.overtraining import overtraining
 from bayescale.laws.parallel_streams import parallel_streams
 from bayescale.laws.power import power, pure_power
 from bayescale.laws.published import CLAIMS, MODELS, SPLITS, STAIRCASE, Claim
 from bayescale.laws.repeated_data import repeated_data
-from bayescale.laws.repeated_overfit import repeated_overfit
+from bayescale.laws.repeated_overfit import repeated_bounded, repeated_overfit
 from bayescale.laws.routed_experts import routed_experts
+from bayescale.laws.schedules import annealing, multi_power, schedule_columns
 from bayescale.laws.shifted_chinchilla import shifted_chinchilla
 from bayescale.laws.shifted_power import shifted_power
 from bayescale.laws.sigmoid import sigmoid
@@ -43,19 +45,21 @@ REGISTRY: dict[str, Law] = {
         chinchilla, kaplan, kaplan_floor, skaling, shifted_chinchilla, bounded_chinchilla, farseer,
         isoflop, multiplicative, kaplan_steps,
         power, pure_power, shifted_power, chance_power, delayed_power, broken_power,
-        repeated_data, repeated_overfit, overtraining, routed_experts, granular_experts,
-        sparse_experts, sparse_multiplicative, vocabulary, vocabulary_size, learning_rate_batch,
-        rectified, finetuning, parallel_streams, sigmoid,
+        repeated_data, repeated_overfit, repeated_bounded, overtraining, routed_experts,
+        granular_experts, sparse_experts, sparse_multiplicative, vocabulary, vocabulary_size,
+        learning_rate_batch, annealing, multi_power, mixing, rectified, finetuning,
+        parallel_streams, sigmoid,
     )
 }  # fmt: skip
 
 __all__ = [
     "CLAIMS", "MODELS", "REGISTRY", "RESERVED", "SPLITS", "STAIRCASE", "Claim", "Law",
-    "Published", "bounded_chinchilla", "broken_power", "chance_power", "chinchilla",
+    "Published", "annealing", "bounded_chinchilla", "broken_power", "chance_power", "chinchilla",
     "delayed_power", "described", "farseer", "finetuning", "get", "granular_experts",
     "group_name_problem", "isoflop", "kaplan", "kaplan_floor", "kaplan_steps",
-    "learning_rate_batch", "listed", "multiplicative", "overtraining", "parallel_streams",
-    "power", "pure_power", "rectified", "repeated_data", "repeated_overfit", "routed_experts",
+    "learning_rate_batch", "listed", "mixing", "mixing_law", "multi_power", "multiplicative",
+    "overtraining", "parallel_streams", "power", "pure_power", "rectified", "repeated_bounded",
+    "repeated_data", "repeated_overfit", "routed_experts", "schedule_columns", "share_columns",
     "shifted_chinchilla", "shifted_power", "sigmoid", "skaling", "sparse_experts",
     "sparse_multiplicative", "vocabulary", "vocabulary_size",
 ]  # fmt: skip

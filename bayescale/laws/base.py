@@ -71,6 +71,34 @@ class Published:
     reference: str
 
 
+class Formula:
+    """A formula whose columns and parameters are named at run time.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(columns, **parameters)``, with a sequence of columns; importable.
+    columns, parameters : sequence of str
+
+    Examples
+    --------
+    >>> total = Formula(lambda columns, *, A: A * sum(columns), ["x", "y"], ["A"])
+    >>> str(inspect.signature(total)), total(1.0, 2.0, A=3.0)
+    ('(x, y, *, A)', 9.0)
+    """
+
+    def __init__(self, function: Callable, columns, parameters):
+        kinds = inspect.Parameter
+        self.function = function
+        self.__signature__ = inspect.Signature(
+            [kinds(c, kinds.POSITIONAL_OR_KEYWORD) for c in columns]
+            + [kinds(p, kinds.KEYWORD_ONLY) for p in parameters]
+        )
+
+    def __call__(self, *columns, **parameters):
+        return self.function(columns, **parameters)
+
+
 @dataclass(frozen=True, eq=False)
 class Law:
     """A scaling law.

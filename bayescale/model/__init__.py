@@ -10,10 +10,12 @@ from bayescale.model.findings import Check
 from bayescale.model.fitting import fit, fit_design
 from bayescale.model.hierarchy import Effect, Parameter
 from bayescale.model.labels import NEW, labels_in_points, number_of_points, settle_labels
+from bayescale.model.literature_priors import LiteraturePriors, priors_from_literature
 from bayescale.model.posterior import at_runs, parameters, settle_groups
 from bayescale.model.predictive import predict
 from bayescale.model.pymc_model import declared
 from bayescale.model.results import Fit
+from bayescale.model.sensitivity import Sensitivity, sensitivity
 from bayescale.model.simulation import draw_prior, simulate, simulate_design
 from bayescale.model.specify import design
 from bayescale.model.storage import Storable, load_one_of
@@ -26,7 +28,9 @@ __all__ = [
     "Design",
     "Effect",
     "Fit",
+    "LiteraturePriors",
     "Parameter",
+    "Sensitivity",
     "Storable",
     "at_runs",
     "atomically",
@@ -41,7 +45,9 @@ __all__ = [
     "number_of_points",
     "parameters",
     "predict",
+    "priors_from_literature",
     "sample_design",
+    "sensitivity",
     "settle_groups",
     "settle_labels",
     "simulate",

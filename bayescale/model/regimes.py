@@ -74,7 +74,7 @@ def _repeated(plan: Design) -> Finding | None:
         "caution",
         f"{int(repeated.sum())} run(s) repeat their data, up to {epochs.max():.3g} epochs, but law "
         f"{law.name!r} counts repeated tokens as new ones",
-        "fit a law of unique tokens, such as 'repeated_data' or 'repeated_overfit'",
+        "fit a law of unique tokens, such as 'repeated_data' or 'repeated_bounded'",
     )
 
 

@@ -27,6 +27,7 @@ SECTIONS = {
     "priors": "Priors",
     "units": "Counts",
     "testing": "Testing a law",
+    "theory": "Theories of exponents",
     "errors": "Errors and warnings",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from concurrent.futures import Future
 from dataclasses import replace
 from types import SimpleNamespace
@@ -201,6 +202,36 @@ def test_ranks_of_the_truth_are_uniform(openlm, law, groups, seed):
     runs = openlm if groups else openlm.query(ONE_CORPUS)
     n = 100 if groups else 200  # a table with groups takes seconds to fit
     assert_calibrated(bs.calibrate(runs, law, groups=groups, n=n, random_seed=seed))
+
+
+def design_of(law: str) -> bs.Runs:
+    """Runs with the columns of a law of another regime."""
+    if law == "annealing":
+        steps = np.repeat([2_000, 6_000, 20_000, 60_000], 3)
+        parts = [
+            bs.schedule_columns(np.linspace(1e-3, last, n), at=[n - 1])
+            for n, last in zip(steps, [1e-3, 5e-4, 1e-4] * 4, strict=True)
+        ]
+        columns = {k: np.concatenate([p[k] for p in parts]) for k in ("S1", "annealed")}
+        frame = pd.DataFrame({"D": 5e5 * steps, **columns})
+    elif law == "mixing":
+        share, N = (v.ravel() for v in np.meshgrid(np.linspace(0, 1, 6), [1e8, 2e8, 4e8]))
+        columns = bs.laws.share_columns({"share_1": share, "share_2": 1 - share})
+        frame = pd.DataFrame({"N": N, **columns})
+    else:
+        N, U, epochs = (
+            v.ravel() for v in np.meshgrid([1e8, 4e8, 1.6e9], [1e9, 8e9], [1, 5, 25, 100])
+        )
+        frame = pd.DataFrame({"N": N, "D": U * epochs, "unique_tokens": U})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", bs.RunsWarning)  # equal losses at one point
+        return bs.Runs.from_frame(frame.assign(loss=1.0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("law", ["annealing", "mixing", "repeated_bounded"])
+def test_ranks_of_the_truth_are_uniform_in_other_regimes(law):
+    assert_calibrated(bs.calibrate(design_of(law), law, n=100, random_seed=3))
 
 
 @pytest.mark.slow

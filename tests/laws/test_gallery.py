@@ -39,11 +39,15 @@ NOT_FALLING = {
     "farseer": ("N",),
     "repeated_data": ("N",),
     "repeated_overfit": ("N", "D", "U"),
+    "repeated_bounded": ("N", "D", "U"),
     "routed_experts": ("N", "experts"),
     "sparse_experts": ("N", "N_total", "D"),
     "sparse_multiplicative": ("N", "N_total", "D"),
     "vocabulary_size": ("vocab",),
     "learning_rate_batch": ("N", "D", "lr", "batch"),
+    "annealing": ("annealed",),
+    "multi_power": ("decayed",),
+    "mixing": ("one_plus_share_1", "one_plus_share_2"),
 }
 
 

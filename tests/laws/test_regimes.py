@@ -16,6 +16,7 @@ from bayescale.laws import (
     parallel_streams,
     power,
     rectified,
+    repeated_bounded,
     repeated_data,
     repeated_overfit,
     routed_experts,
@@ -75,6 +76,17 @@ def test_over_fitting_can_make_the_loss_rise():
     np.testing.assert_allclose(
         repeated_overfit.loss(N, D, D, **dict(values, K=0.0)), chinchilla.loss(N, D, **HOFFMANN)
     )
+
+
+def test_bounded_over_fitting_has_a_highest_loss():
+    values = dict(HOFFMANN, K=0.02, gamma=0.5, delta=1.0, zeta=0.5)
+    unbounded = repeated_overfit.loss(N, D, 0.1, **values)
+    nearly = repeated_bounded.loss(N, D, 0.1, **values, H=1e9)
+    np.testing.assert_allclose(nearly, unbounded, rtol=1e-6)
+    most = repeated_bounded.loss(1e6, 1e6, 1e-6, **values, H=4.0)
+    assert most == pytest.approx(1.7 + 4.0, rel=1e-3)
+    paper = 1.7 + 4.0 * (h := (unbounded - 1.7) / 4.0) / (1 + h)  # E + (L0 - E) h / (1 + h)
+    np.testing.assert_allclose(repeated_bounded.loss(N, D, 0.1, **values, H=4.0), paper, rtol=1e-12)
 
 
 def test_over_training_is_hoffmanns_law_with_equal_exponents():
