@@ -35,6 +35,15 @@ from .capabilities import (
 from .capabilities import (
     metric_test as metric_test,
 )
+from .costs import (
+    Bill as Bill,
+)
+from .costs import (
+    Cost as Cost,
+)
+from .costs import (
+    as_flops as as_flops,
+)
 from .data import (
     Count as Count,
 )
@@ -54,12 +63,6 @@ from .data import (
     local_exponent as local_exponent,
 )
 from .decisions import (
-    Bill as Bill,
-)
-from .decisions import (
-    Cost as Cost,
-)
-from .decisions import (
     DesignScore as DesignScore,
 )
 from .decisions import (
@@ -76,9 +79,6 @@ from .decisions import (
 )
 from .decisions import (
     Trajectory as Trajectory,
-)
-from .decisions import (
-    as_flops as as_flops,
 )
 from .decisions import (
     design as design,

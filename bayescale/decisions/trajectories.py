@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayescale.costs import Cost, read_budgets
 from bayescale.decisions.paths import Path, Side, at_scale, grid, losses, path_of, side
 from bayescale.errors import FitError, LawError, unknown
 from bayescale.forecasting import DRIFTS, Average, answer_html, main_reason, mix
@@ -16,7 +17,7 @@ from bayescale.intervals import SAMPLE, Summary, check_rows, defaults, interval,
 from bayescale.model import Fit, parameters, settle_groups
 from bayescale.priors import Fixed, Positive, Prior, from_link
 from bayescale.seeds import settle_seed
-from bayescale.units import as_counts, format_count, format_flop, parse_count
+from bayescale.units import format_count, format_flop, parse_count
 
 #: Default assumptions: prior, unit and source.
 ASSUMPTIONS: dict[str, tuple[Prior, str, str]] = {
@@ -76,6 +77,8 @@ class Trajectory:
     law : str
     fit : Fit or Average
     random_seed : int
+    conversions : tuple of str
+        How budgets in other units were converted to FLOP; one sentence for each.
     """
 
     data: xr.Dataset = field(repr=False)
@@ -84,6 +87,7 @@ class Trajectory:
     law: str
     fit: Fit | Average = field(repr=False)
     random_seed: int
+    conversions: tuple[str, ...] = ()
 
     @property
     def p_exhausted(self) -> np.ndarray:
@@ -139,7 +143,7 @@ class Trajectory:
             f"In {float(data['year']):g} a run of {texts[0]} FLOP would reach an expected loss of "
             f"{texts[1]}, with {100 * prob:g} % intervals."
         )
-        return f"{answer} {main_reason(self.cautions(prob))}"
+        return " ".join((answer, *self.conversions, main_reason(self.cautions(prob))))
 
     def cautions(self, ci_prob: float | None = None) -> tuple[str, ...]:
         """Reasons to doubt the trajectory, the most serious first."""
@@ -203,6 +207,7 @@ def trajectory(
     ceiling=None,
     correlation: float = CORRELATION,
     along="best",
+    cost: Cost | None = None,
     drift: str = "auto",
     random_seed: int | None = None,
 ) -> Trajectory:
@@ -216,7 +221,8 @@ def trajectory(
         Not before `start`; by default the eight years from it.
     start : float or tuple of float and compute
         The year in which the runs begin to grow, and their compute in that year (``(2025,
-        "5e26")``); by default that of the largest fitted run.
+        "5e26")``), in any unit that `bayescale.as_flops` reads; by default that of the largest
+        fitted run.
     group : str or mapping, optional
         A fitted group; needed if the fit has groups.
     growth, algorithms : float, tuple of float or Prior, optional
@@ -232,6 +238,8 @@ def trajectory(
         Correlation of the logs of `growth` and `algorithms`, between -1 and 1.
     along : "best" or float
         The split of compute: the best one, or a ratio of tokens to parameters.
+    cost : Cost, optional
+        The hardware and its prices, for budgets in units other than FLOP.
     drift : {"auto", "off"}
         As in `bayescale.forecast`.
     random_seed : int, optional
@@ -281,7 +289,10 @@ def trajectory(
     )
     priors = {n: _input(n, v, ASSUMPTIONS[n][0]) for n, v in given.items()}
     year, first = start if isinstance(start, Sequence) else (start, fit.runs.table["C"].max())
-    year, first = float(year), float(as_counts(first, "start")[0])
+    year = float(year)
+    (first, *_), conversions = read_budgets(
+        first, cost, flop_factor=fit.runs.flop_factor, name="start"
+    )
     years = year + np.arange(YEARS + 1.0) if years is None else np.atleast_1d(years).astype(float)
     if not (np.isfinite(years).all() and len(years) and (np.diff(years) > 0).all()):
         raise FitError(f"years are {years.tolist()}: give them in rising order")
@@ -303,7 +314,7 @@ def trajectory(
         rows, "index", columns=["middle", "lower", "upper", "unit", "source"]
     )
     data = data.assign_coords(year=years)
-    return Trajectory(data, assumptions, year, fit.law.name, fit, int(seed))
+    return Trajectory(data, assumptions, year, fit.law.name, fit, int(seed), conversions)
 
 
 def _of_one_law(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from bayescale.costs import Cost, read_budgets
 from bayescale.errors import ConvergenceWarning, ExtrapolationWarning, LawError
 from bayescale.forecasting import (
     Allocation,
@@ -80,7 +81,10 @@ class Findings:
 
 
 def findings(
-    fit: Fit | Average, budgets: Sequence[float] | None = (), ci_prob: float | None = None
+    fit: Fit | Average,
+    budgets: Sequence[float | str] | None = (),
+    ci_prob: float | None = None,
+    cost: Cost | None = None,
 ) -> Findings:
     """The tables of a fit: its parameters, and forecasts and allocations for the budgets.
 
@@ -88,10 +92,13 @@ def findings(
     ----------
     fit : Fit or Average
         The table of an average lists its laws. Forecasts and allocations are of the mixture.
-    budgets : sequence of float, optional
-        In FLOP. None stands for 3, 10 and 30 times the compute of the largest run.
+    budgets : sequence of float or str, optional
+        In FLOP, or in any unit that `bayescale.as_flops` reads. None stands for 3, 10 and 30 times
+        the compute of the largest run.
     ci_prob : float, optional
         Probability of all intervals; 90 % by default.
+    cost : Cost, optional
+        The hardware and its prices.
 
     Returns
     -------
@@ -113,10 +120,13 @@ def findings(
                 f"{', '.join(fit.law.columns)}, which do not follow from a budget in FLOP"
             )
         elif len(chosen):
-            ahead = [forecast(fit, C=chosen, group=g, random_seed=fit.random_seed) for g in groups]
+            ahead = [
+                forecast(fit, C=chosen, group=g, cost=cost, random_seed=fit.random_seed)
+                for g in groups
+            ]
         if len(chosen) and fit.law.allocates:
             try:
-                splits = [allocate(fit, chosen, group=g) for g in groups]
+                splits = [allocate(fit, chosen, group=g, cost=cost) for g in groups]
             except LawError as error:
                 warnings.warn(str(error))
         laws = tables.laws(fit) if isinstance(fit, Average) else None
@@ -136,7 +146,9 @@ def findings(
         (answer.removesuffix(main_reason(reasons)).strip(), main_reason(reasons)),
         _next_step(fit, ahead, ci_prob),
         tuple(notes),
-        tuple(chosen),
+        tuple(read_budgets(chosen, cost, flop_factor=fit.runs.flop_factor).flop.tolist())
+        if len(chosen)
+        else (),
         (*ahead, *splits),
     )
 
