@@ -336,11 +336,9 @@ def trajectory(
 
 def _table(title: str, frame) -> Table:
     """A table of results with an interval in one cell."""
-    from bayescale.intervals import Summary
-    from bayescale.reporting import Table
+    from bayescale.reporting import decision_tables
 
-    heads, rows = Summary(frame).cells()
-    return Table(title, tuple(h.replace("_", " ") for h in heads), tuple(map(tuple, rows)))
+    return decision_tables.of_frame(title, frame)
 
 
 def _figure(text: str | None, option: str) -> float | tuple[float, ...] | None:

@@ -103,7 +103,7 @@ def report(
     found = found or findings(fit, C, ci_prob, cost)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # `findings` has put them on the page
-        sections = _sections(fit, found, ci_prob)
+        sections = [*_sections(fit, found, ci_prob), *found.decisions.sections(ci_prob)]
         if rollout is not None:
             sections.append(held_out(rollout, ci_prob))
         if hypotheses is not None:
