@@ -56,7 +56,7 @@ FOLDERS = {
                    "hypothesis_comparison", "sbc"),
     "decisions": ("paths", "speedup_results", "speedups",
                   "preregistration", "outcomes", "trajectories",
-                  "beliefs", "suggestion_results", "suggestions", "designs"),
+                  "beliefs", "refits", "suggestion_results", "suggestions", "designs"),
     "plots": ("style", "runs", "fits", "forecasts", "rollouts", "coverage", "sbc", "exponents",
               "tasks", "surfaces", "emergence"),
     "reporting": ("tables", "decision_tables", "sections", "choices", "answers", "held_out",

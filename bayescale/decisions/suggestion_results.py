@@ -22,7 +22,8 @@ class Suggestion:
     runs : pandas.DataFrame
         One row for each chosen run: the columns of the candidate and its index in ``candidate``,
         ``cost``, ``total_cost`` up to this run, and ``sd``, the expected standard deviation of the
-        target after this run (the root of the mean of the variances of several targets), and
+        target in a refit that includes this run and those before it (the root of the mean of the
+        variances of several targets), and
         ``share``, the share of the variance that is left.
     candidates : pandas.DataFrame
         All candidates with their ``cost``, the ``share`` of the variance of the target that one run
@@ -106,27 +107,17 @@ class Suggestion:
             for i, times in chosen.items()
         ]
         more = f"; and {len(listed) - 3} more" if len(listed) > 3 else ""
+        verb = "narrow" if after < before else "widen"
         if self.is_loss:
-            widths = f"from {100 * before:.2g} % to {100 * after:.2g} % of the loss"
+            widths = f"to {verb} from {100 * before:.2g} % to {100 * after:.2g} % of the loss"
             what = "the loss at the target"
         else:
-            widths, what = f"from {before:.3g} to {after:.3g}", "the target"
+            widths, what = f"to {verb} from {before:.3g} to {after:.3g}", "the target"
         number = f"{len(self.runs)} run" + ("s" if len(self.runs) > 1 else "")
         return (
             f"Train {number} for {format_flop(self.runs['total_cost'].iloc[-1])} in all: "
             f"{'; '.join(listed[:3])}{more}. The {100 * prob:g} % interval of {what} is expected "
-            f"to narrow {widths}{self._learnt}. "
-            + " ".join((*self.conversions, main_reason(self.cautions(ci_prob))))
-        )
-
-    @property
-    def _learnt(self) -> str:
-        """What the expected width assumes, if drift beyond the runs is part of it."""
-        if not self.is_loss or not self.with_drift:
-            return ""
-        return (
-            " if they show how the law drifts beyond the known runs; an interval refitted to them "
-            "narrows less, as design shows by simulation"
+            f"{widths}. " + " ".join((*self.conversions, main_reason(self.cautions(ci_prob))))
         )
 
     def cautions(self, ci_prob: float | None = None) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from bayescale.decisions.beliefs import (
     joint_draws,
     target_points,
 )
+from bayescale.decisions.refits import after_refits
 from bayescale.decisions.suggestion_results import Suggestion
 from bayescale.errors import FitError, unknown
 from bayescale.forecasting import DRIFTS, Average
@@ -102,8 +103,12 @@ def suggest(
     of the target by a known amount, whatever its outcome: no refit is needed. Runs are chosen one
     by one by the reduction per unit of cost (expected information of a linear model: Lindley 1956;
     Chaloner & Verdinelli 1995, doi:10.1214/ss/1177009939), and once more by the reduction alone;
-    the better set is returned. The noise of a run counts with its Fisher information. The posterior
-    is treated as normal, so widths are approximations where few runs are known.
+    the better set is returned. The noise of a run counts with its Fisher information.
+
+    The expected widths are those of a refit to the known and the chosen runs, which infers the law
+    and lets the drift begin at a high quantile of the scales of all runs. They narrow less than the
+    choice counts on, because a refit does not infer the drift before its start. The posterior is
+    treated as normal, so widths are approximations where few runs are known.
 
     Examples
     --------
@@ -140,15 +145,22 @@ def suggest(
     largest, most = _limits(budget, number, costs)
     at_target = rest[0]["centre"] if points is not None else _flat(quantity, len(drawn["centre"]))
     chosen = _choose(drawn, at_target, costs, largest, most, repeat)
-    variance = chosen.variance[0]
+    fits = belief.used.values() if isinstance(belief, Average) else [belief]
+    known = isinstance(fit, (Fit, Average))
+    with_drift = drift != "off" and all(f.plan.drift == "ahead" for f in fits)
+    variances = chosen.variance
+    if points is not None and with_drift and len(chosen.order):
+        before = at_target.var(axis=0, ddof=1)
+        left = after_refits(belief, frame, points, chosen.order, before, _noise, group, seed, known)
+        variances = variances[0] * (left / before).mean(axis=1)
     runs = frame.iloc[chosen.order].reset_index(drop=True).drop(columns=column, errors="ignore")
     spent = costs[chosen.order]
     runs = runs.assign(
         candidate=chosen.order,
         cost=spent,
         total_cost=np.cumsum(spent),
-        sd=np.sqrt(chosen.variance[1:]),
-        share=chosen.variance[1:] / variance,
+        sd=np.sqrt(variances[1:]),
+        share=variances[1:] / variances[0],
     )
     considered = frame.assign(
         cost=costs, share=chosen.first, times=np.bincount(chosen.order, minlength=len(frame))
@@ -156,17 +168,16 @@ def suggest(
     if points is not None and belief.law.allocates:
         place = {c: as_counts(points[c].tolist(), c) for c in ("N", "D", "C") if c in points}
         points = points.assign(**place)
-    fits = belief.used.values() if isinstance(belief, Average) else [belief]
     return Suggestion(
         runs,
         considered,
-        float(np.sqrt(variance)),
+        float(np.sqrt(variances[0])),
         points is not None,
         points,
         belief,
-        not isinstance(fit, (Fit, Average)),
+        not known,
         seed,
-        drift != "off" and any(f.plan.drift != "off" for f in fits),
+        with_drift,
         conversions,
     )
 

@@ -11,7 +11,7 @@ from bayescale.model.fitting import fit, fit_design
 from bayescale.model.hierarchy import Effect, Parameter
 from bayescale.model.labels import NEW, labels_in_points, number_of_points, settle_labels
 from bayescale.model.posterior import at_runs, parameters, settle_groups
-from bayescale.model.predictive import predict
+from bayescale.model.predictive import drift_start, drift_variance, predict
 from bayescale.model.pymc_model import declared
 from bayescale.model.results import Fit
 from bayescale.model.simulation import draw_prior, simulate, simulate_design
@@ -34,6 +34,8 @@ __all__ = [
     "design",
     "draw_prior",
     "drift",
+    "drift_start",
+    "drift_variance",
     "fit",
     "fit_design",
     "labels_in_points",
