@@ -81,6 +81,9 @@ from .decisions import (
     Trajectory as Trajectory,
 )
 from .decisions import (
+    Underway as Underway,
+)
+from .decisions import (
     design as design,
 )
 from .decisions import (

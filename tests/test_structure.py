@@ -55,7 +55,7 @@ FOLDERS = {
                    "comparison", "claims", "decisive_run", "verdicts",
                    "hypothesis_comparison", "sbc"),
     "decisions": ("paths", "speedup_results", "speedups",
-                  "preregistration", "outcomes", "trajectories",
+                  "preregistration", "underway", "outcomes", "trajectories",
                   "beliefs", "refits", "suggestion_results", "suggestions", "designs"),
     "plots": ("style", "runs", "fits", "forecasts", "rollouts", "coverage", "sbc", "exponents",
               "tasks", "surfaces", "emergence"),

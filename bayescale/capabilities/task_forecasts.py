@@ -169,16 +169,10 @@ def forecast_tasks(
         drawn = np.broadcast_to(values, (chains * draws, size))
     else:  # the two posteriors are independent: any pairing of their draws is valid
         drawn = values[np.resize(rng.permutation(len(values)), chains * draws)]
-    parameters = _values(link, tasks)
-    move = _moves(link, labels, tasks, rng)
     # The same walks are also evaluated at the median loss, to separate the uncertainty of the loss.
     median = np.broadcast_to(np.median(drawn, axis=0), drawn.shape)
-    u = link.plan.u(np.concatenate([drawn, median], axis=1))
-    at = u[..., None] + np.concatenate([move, move], axis=1) + _inside(link, tasks, u)
-    if drift == "auto":
-        at += parameters["walk"] * _beyond(u, len(tasks), rng)
-    chance = link.plan.facts.loc[list(tasks), "chance"].to_numpy(float)
-    both, precision = link.plan.form(at, parameters, chance)
+    at = np.concatenate([drawn, median], axis=1)
+    both, precision = _expected(link, at, [*labels, *labels], tasks, drift, rng)
     mean, at_loss, precision = both[:, :size], both[:, size:], precision[:, :size]
     accuracy = _measured(link, tasks, mean, precision, rng)
     coords = {d: link.posterior[d] for d in SAMPLE} | {"task": list(tasks)} | inputs.coords
@@ -195,6 +189,52 @@ def forecast_tasks(
         for name, v in data.items()
     }
     return TaskForecast(xr.Dataset(variables, coords=coords), link, seed, inputs.conversions)
+
+
+def accuracies(
+    link: Link, values: np.ndarray, group, tasks=None, *, drift: str, seed: int
+) -> xr.DataArray:
+    """The expected accuracies at draws of the loss, or of the compute for a direct link.
+
+    Parameters
+    ----------
+    link : Link
+    values : numpy.ndarray
+        Dims (sample, point); the draws of one sample share the parameters of the link.
+    group
+        The group of all points, as in `forecast_tasks`.
+    tasks : str or sequence of str, optional
+        All by default.
+    drift : {"auto", "off"}
+    seed : int
+
+    Returns
+    -------
+    xarray.DataArray
+        Dims (chain, draw, point, task), with the draws of the link.
+    """
+    tasks = _tasks(link, tasks)
+    rng = np.random.default_rng(seed)
+    chains, draws = (link.posterior.sizes[d] for d in SAMPLE)
+    labels = _member_labels(link, group, values.shape[-1])
+    drawn = values[np.resize(rng.permutation(len(values)), chains * draws)]
+    mean, _ = _expected(link, drawn, labels, tasks, drift, rng)
+    dims = (*SAMPLE, "point", "task")
+    return xr.DataArray(
+        mean.reshape(chains, draws, *mean.shape[1:]), dims=dims, coords={"task": list(tasks)}
+    )
+
+
+def _expected(link: Link, values: np.ndarray, labels, tasks, drift: str, rng):
+    """Expected accuracy and precision at losses or compute; dims (draw, point, task)."""
+    parameters = _values(link, tasks)
+    move = _moves(link, labels, tasks, rng)
+    u = link.plan.u(values)
+    at = u[..., None] + move + _inside(link, tasks, u)
+    if drift == "auto":
+        at += parameters["walk"] * _beyond(u, len(tasks), rng)
+    chance = link.plan.facts.loc[list(tasks), "chance"].to_numpy(float)
+    return link.plan.form(at, parameters, chance)
 
 
 def _tasks(link: Link, tasks: str | Sequence[str] | None) -> tuple[str, ...]:

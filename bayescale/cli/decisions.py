@@ -228,7 +228,11 @@ def preregister(
 def outcome(
     registered: Annotated[Path, typer.Argument(help="file that `preregister` wrote")],
     measured: Annotated[
-        str, typer.Argument(help="losses as in 2.31,2.25, or a csv file with the column loss")
+        str,
+        typer.Argument(
+            help="losses as in 2.31,2.25, or a csv file with the column loss; with a column "
+            "series, checkpoints of runs under way"
+        ),
     ],
     fit: Annotated[
         Path | None,

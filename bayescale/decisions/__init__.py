@@ -8,6 +8,7 @@ from bayescale.decisions.speedups import speedup
 from bayescale.decisions.suggestion_results import Suggestion
 from bayescale.decisions.suggestions import suggest
 from bayescale.decisions.trajectories import Trajectory, trajectory
+from bayescale.decisions.underway import Underway
 
 __all__ = [
     "DesignScore",
@@ -16,6 +17,7 @@ __all__ = [
     "Speedup",
     "Suggestion",
     "Trajectory",
+    "Underway",
     "design",
     "outcome",
     "preregister",

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayescale.capabilities import Link, accuracies
 from bayescale.costs import Cost, read_budgets
 from bayescale.decisions.paths import Path, Side, at_scale, grid, losses, path_of, side
 from bayescale.errors import FitError, LawError, unknown
@@ -79,6 +80,9 @@ class Trajectory:
     random_seed : int
     conversions : tuple of str
         How budgets in other units were converted to FLOP; one sentence for each.
+    accuracy : xarray.DataArray or None
+        From a link, the expected accuracy; dims (chain, draw, year, task), with the draws of the
+        link, which are independent of those of ``data``.
     """
 
     data: xr.Dataset = field(repr=False)
@@ -88,6 +92,7 @@ class Trajectory:
     fit: Fit | Average = field(repr=False)
     random_seed: int
     conversions: tuple[str, ...] = ()
+    accuracy: xr.DataArray | None = field(default=None, repr=False)
 
     @property
     def p_exhausted(self) -> np.ndarray:
@@ -110,6 +115,11 @@ class Trajectory:
         self.fit.warn_if_failed()
         parts = [pd.DataFrame({"year": self.data["year"].to_numpy()})]
         parts += [table(self.data[n], n, ci_prob, ci_kind) for n in self._shown]
+        if self.accuracy is not None:
+            parts += [
+                table(self.accuracy.sel(task=task), f"accuracy_{task}", ci_prob, ci_kind)
+                for task in self.accuracy["task"].to_numpy()
+            ]
         frame = pd.concat(parts, axis=1)
         return Summary(frame.assign(p_exhausted=self.p_exhausted, p_limited=self.p_limited))
 
@@ -143,7 +153,19 @@ class Trajectory:
             f"In {float(data['year']):g} a run of {texts[0]} FLOP would reach an expected loss of "
             f"{texts[1]}, with {100 * prob:g} % intervals."
         )
+        if self.accuracy is not None:
+            answer += f" {self._accuracies(prob)}"
         return " ".join((answer, *self.conversions, main_reason(self.cautions(prob))))
+
+    def _accuracies(self, prob: float) -> str:
+        """The accuracies of the last year as a sentence; at most three tasks."""
+        last = self.accuracy.isel(year=-1)
+        parts = []
+        for task in last["task"].to_numpy()[:3]:
+            drawn = last.sel(task=task)
+            low, high = (float(v) for v in interval(drawn, prob))
+            parts.append(f"{task} {float(drawn.median()):.3f} ({low:.3f} to {high:.3f})")
+        return f"Its expected accuracy would be: {', '.join(parts)}."
 
     def cautions(self, ci_prob: float | None = None) -> tuple[str, ...]:
         """Reasons to doubt the trajectory, the most serious first."""
@@ -195,11 +217,12 @@ class Trajectory:
 
 
 def trajectory(
-    fit: Fit | Average,
+    fit: Fit | Average | Link,
     years=None,
     *,
     start: float | tuple[float, object] = 2025.0,
     group=None,
+    tasks=None,
     growth=None,
     algorithms=None,
     data_stock=None,
@@ -215,8 +238,9 @@ def trajectory(
 
     Parameters
     ----------
-    fit : Fit or Average
-        The posterior of a law in N and D, or of a law of C.
+    fit : Fit, Average or Link
+        The posterior of a law in N and D, or of a law of C; or a link from the losses of such a
+        law to accuracies, which are then given by year too.
     years : array_like of float, optional
         Not before `start`; by default the eight years from it.
     start : float or tuple of float and compute
@@ -225,6 +249,8 @@ def trajectory(
         fitted run.
     group : str or mapping, optional
         A fitted group; needed if the fit has groups.
+    tasks : str or sequence of str, optional
+        Of a link: the tasks; all by default.
     growth, algorithms : float, tuple of float or Prior, optional
         Factors per year of training compute and of algorithmic progress. A number is taken as
         exact, a pair as the bounds of a 90 % interval; 1 is none. Progress multiplies the effective
@@ -277,6 +303,11 @@ def trajectory(
         raise FitError(unknown("drift", drift, DRIFTS))
     if not -1 < correlation < 1:
         raise FitError(f"correlation is {correlation!r}: give a number between -1 and 1")
+    link, fit = (fit, fit.fit) if isinstance(fit, Link) else (None, fit)
+    if fit is None:
+        raise FitError("this link was made without a fit: link a fit whose losses can be forecast")
+    if tasks is not None and link is None:
+        raise FitError("tasks= is for a link: give a Link in place of the fit")
     chosen = side(fit, group, "")
     columns = set(fit.law.columns)
     if not (columns <= {"N", "D", "C"} and ("C" in columns or {"N", "D"} <= columns)):
@@ -314,7 +345,13 @@ def trajectory(
         rows, "index", columns=["middle", "lower", "upper", "unit", "source"]
     )
     data = data.assign_coords(year=years)
-    return Trajectory(data, assumptions, year, fit.law.name, fit, int(seed), conversions)
+    accuracy = None
+    if link is not None:
+        name = "loss" if link.plan.form.along == "loss" else "effective"
+        drawn = data[name].transpose(*SAMPLE, "year").to_numpy().reshape(-1, len(years))
+        at_tasks = accuracies(link, drawn, group, tasks, drift=drift, seed=int(seed))
+        accuracy = at_tasks.rename(point="year").assign_coords(year=years)
+    return Trajectory(data, assumptions, year, fit.law.name, fit, int(seed), conversions, accuracy)
 
 
 def _of_one_law(
