@@ -36,6 +36,15 @@ from .capabilities import (
 from .capabilities import (
     metric_test as metric_test,
 )
+from .costs import (
+    Bill as Bill,
+)
+from .costs import (
+    Cost as Cost,
+)
+from .costs import (
+    as_flops as as_flops,
+)
 from .data import (
     Count as Count,
 )
@@ -53,12 +62,6 @@ from .data import (
 )
 from .data import (
     local_exponent as local_exponent,
-)
-from .decisions import (
-    Bill as Bill,
-)
-from .decisions import (
-    Cost as Cost,
 )
 from .decisions import (
     DesignScore as DesignScore,
@@ -79,7 +82,7 @@ from .decisions import (
     Trajectory as Trajectory,
 )
 from .decisions import (
-    as_flops as as_flops,
+    Underway as Underway,
 )
 from .decisions import (
     design as design,

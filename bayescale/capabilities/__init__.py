@@ -6,7 +6,7 @@ from bayescale.capabilities.break_search import breaks
 from bayescale.capabilities.emergence import Emergence, emergence
 from bayescale.capabilities.links import Link, link
 from bayescale.capabilities.metric_comparison import MetricTest, metric_test
-from bayescale.capabilities.task_forecasts import TaskForecast, forecast_tasks
+from bayescale.capabilities.task_forecasts import TaskForecast, accuracies, forecast_tasks
 
 __all__ = [
     "BreakForecast",
@@ -15,6 +15,7 @@ __all__ = [
     "Link",
     "MetricTest",
     "TaskForecast",
+    "accuracies",
     "breaks",
     "emergence",
     "forecast_tasks",

@@ -12,6 +12,7 @@ import xarray as xr
 
 from bayescale.capabilities.link_model import cell, walks
 from bayescale.capabilities.links import Link
+from bayescale.costs import Cost, read_budgets
 from bayescale.errors import FitError, unknown
 from bayescale.forecasting import (
     DRIFTS,
@@ -48,6 +49,8 @@ class TaskForecast(PredictiveDraws):
         The link that was used.
     random_seed : int
         The seed of noise, drift and new groups.
+    conversions : tuple of str
+        How budgets in other units were converted to FLOP; one sentence for each.
     """
 
     dims = ("point", "task")
@@ -56,6 +59,11 @@ class TaskForecast(PredictiveDraws):
 
     link: Link
     random_seed: int
+    conversions: tuple[str, ...] = ()
+
+    def bottom_line(self, ci_prob: float | None = None) -> str:
+        """How budgets were converted; empty if all are in FLOP."""
+        return " ".join(self.conversions)
 
     @property
     def _source(self) -> Link:
@@ -87,6 +95,7 @@ def forecast_tasks(
     loss=None,
     group=None,
     tasks: str | Sequence[str] | None = None,
+    cost: Cost | None = None,
     drift: str = "auto",
     random_seed: int | None = None,
     **columns,
@@ -113,6 +122,8 @@ def forecast_tasks(
         one point for each group. None stands for a new group, drawn from the population.
     tasks : str or sequence of str, optional
         Names of tasks; all by default.
+    cost : Cost, optional
+        The hardware and its prices, for budgets in units other than FLOP.
     drift : {"auto", "off"}
         ``"auto"``: law and link drift beyond the fitted runs. ``"off"``: they do not.
     random_seed : int, optional
@@ -148,7 +159,7 @@ def forecast_tasks(
     seed = link.random_seed if random_seed is None else int(random_seed)
     rng = np.random.default_rng(seed)
     given = {"N": N, "D": D, "C": C, **columns}
-    inputs = _inputs(link, points, loss, given, group, drift, seed)
+    inputs = _inputs(link, points, loss, given, group, cost, drift, seed)
     labels = _member_labels(link, inputs.group, inputs.values.shape[-1])
     values, size = inputs.values, len(labels)
     if values.shape[-1] == 1 < size:
@@ -158,16 +169,10 @@ def forecast_tasks(
         drawn = np.broadcast_to(values, (chains * draws, size))
     else:  # the two posteriors are independent: any pairing of their draws is valid
         drawn = values[np.resize(rng.permutation(len(values)), chains * draws)]
-    parameters = _values(link, tasks)
-    move = _moves(link, labels, tasks, rng)
     # The same walks are also evaluated at the median loss, to separate the uncertainty of the loss.
     median = np.broadcast_to(np.median(drawn, axis=0), drawn.shape)
-    u = link.plan.u(np.concatenate([drawn, median], axis=1))
-    at = u[..., None] + np.concatenate([move, move], axis=1) + _inside(link, tasks, u)
-    if drift == "auto":
-        at += parameters["walk"] * _beyond(u, len(tasks), rng)
-    chance = link.plan.facts.loc[list(tasks), "chance"].to_numpy(float)
-    both, precision = link.plan.form(at, parameters, chance)
+    at = np.concatenate([drawn, median], axis=1)
+    both, precision = _expected(link, at, [*labels, *labels], tasks, drift, rng)
     mean, at_loss, precision = both[:, :size], both[:, size:], precision[:, :size]
     accuracy = _measured(link, tasks, mean, precision, rng)
     coords = {d: link.posterior[d] for d in SAMPLE} | {"task": list(tasks)} | inputs.coords
@@ -183,7 +188,53 @@ def forecast_tasks(
         name: (dims[: 1 + v.ndim], v.reshape(chains, draws, *v.shape[1:]))
         for name, v in data.items()
     }
-    return TaskForecast(xr.Dataset(variables, coords=coords), link, seed)
+    return TaskForecast(xr.Dataset(variables, coords=coords), link, seed, inputs.conversions)
+
+
+def accuracies(
+    link: Link, values: np.ndarray, group, tasks=None, *, drift: str, seed: int
+) -> xr.DataArray:
+    """The expected accuracies at draws of the loss, or of the compute for a direct link.
+
+    Parameters
+    ----------
+    link : Link
+    values : numpy.ndarray
+        Dims (sample, point); the draws of one sample share the parameters of the link.
+    group
+        The group of all points, as in `forecast_tasks`.
+    tasks : str or sequence of str, optional
+        All by default.
+    drift : {"auto", "off"}
+    seed : int
+
+    Returns
+    -------
+    xarray.DataArray
+        Dims (chain, draw, point, task), with the draws of the link.
+    """
+    tasks = _tasks(link, tasks)
+    rng = np.random.default_rng(seed)
+    chains, draws = (link.posterior.sizes[d] for d in SAMPLE)
+    labels = _member_labels(link, group, values.shape[-1])
+    drawn = values[np.resize(rng.permutation(len(values)), chains * draws)]
+    mean, _ = _expected(link, drawn, labels, tasks, drift, rng)
+    dims = (*SAMPLE, "point", "task")
+    return xr.DataArray(
+        mean.reshape(chains, draws, *mean.shape[1:]), dims=dims, coords={"task": list(tasks)}
+    )
+
+
+def _expected(link: Link, values: np.ndarray, labels, tasks, drift: str, rng):
+    """Expected accuracy and precision at losses or compute; dims (draw, point, task)."""
+    parameters = _values(link, tasks)
+    move = _moves(link, labels, tasks, rng)
+    u = link.plan.u(values)
+    at = u[..., None] + move + _inside(link, tasks, u)
+    if drift == "auto":
+        at += parameters["walk"] * _beyond(u, len(tasks), rng)
+    chance = link.plan.facts.loc[list(tasks), "chance"].to_numpy(float)
+    return link.plan.form(at, parameters, chance)
 
 
 def _tasks(link: Link, tasks: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -208,14 +259,19 @@ class _Inputs(NamedTuple):
         Coordinates of the points.
     group : object
         Labels of the groups of the link, in the form of the argument ``group=``.
+    conversions : tuple of str
+        How budgets in other units were converted to FLOP.
     """
 
     values: np.ndarray
     coords: dict[str, tuple[str, np.ndarray]]
     group: object
+    conversions: tuple[str, ...] = ()
 
 
-def _inputs(link: Link, points, loss, given: dict, group, drift: str, seed: int) -> _Inputs:
+def _inputs(
+    link: Link, points, loss, given: dict, group, cost: Cost | None, drift: str, seed: int
+) -> _Inputs:
     """Losses or compute from the arguments, or forecasts of the loss by the fit."""
     direct = link.plan.form.along == "C"
     if direct and loss is not None:
@@ -226,14 +282,18 @@ def _inputs(link: Link, points, loss, given: dict, group, drift: str, seed: int)
         if not direct:
             raise FitError("this link was made without a fit: give loss=")
         columns, group = read_points(points, given, ("N", "D", "C"), link.groups, group, "link")
+        conversions: tuple[str, ...] = ()
+        if "C" in columns:
+            columns["C"], conversions = read_budgets(columns["C"], cost, name="C")
         counts = complete_counts(columns, FLOP_PER_PARAMETER_TOKEN)
         if "C" not in counts:
             raise FitError("this link was made without a fit: give C=, or N= and D=")
-        return _Inputs(counts["C"], {"C": ("point", counts["C"])}, group)
+        return _Inputs(counts["C"], {"C": ("point", counts["C"])}, group, conversions)
     ahead = forecast(
         link.fit,
         points,
         group=_group_of_fit(link, group),
+        cost=cost,
         drift=drift,
         random_seed=seed,
         **given,
@@ -246,9 +306,9 @@ def _inputs(link: Link, points, loss, given: dict, group, drift: str, seed: int)
         if v.dims == ("point",) and name != "point"
     }
     if direct:
-        return _Inputs(ahead.data["C"].to_numpy(), coords, group)
+        return _Inputs(ahead.data["C"].to_numpy(), coords, group, ahead.conversions)
     losses = ahead.data["loss"].transpose(*SAMPLE, "point").to_numpy()
-    return _Inputs(losses.reshape(-1, losses.shape[-1]), coords, group)
+    return _Inputs(losses.reshape(-1, losses.shape[-1]), coords, group, ahead.conversions)
 
 
 def _given_losses(link: Link, points, given: dict, group) -> _Inputs:

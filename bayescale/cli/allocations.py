@@ -7,22 +7,28 @@ from typing import Annotated, Any
 import typer
 
 from bayescale.cli import console, options
-from bayescale.cli.options import AsJson, CiProb, Csv, FitFile, Group, Plot, Quiet, Strict
+from bayescale.cli.options import (
+    AsJson,
+    CiProb,
+    Csv,
+    FitFile,
+    Group,
+    Hardware,
+    Plot,
+    Quiet,
+    Strict,
+)
 from bayescale.errors import BayescaleError
 
 
 def allocate(
     fit: FitFile,
     flops: Annotated[
-        str | None, typer.Option(help="budgets in FLOP, comma-separated: 1e22,1e24")
-    ] = None,
-    budget: Annotated[
         str | None,
-        typer.Option(help="budgets in other units: '$2M', '50k H100 hours', '30 GWh'"),
+        typer.Option(help="budgets in FLOP: 1e22,1e24, or '$2M', '50k H100 hours', '30 GWh'"),
     ] = None,
-    hardware: Annotated[
-        str, typer.Option(help="the accelerator that --budget pays for: H100, 'TPU v5p'")
-    ] = "H100",
+    budget: Annotated[str | None, typer.Option(help="the same as --flops")] = None,
+    hardware: Hardware = None,
     target_loss: Annotated[
         str | None,
         typer.Option(
@@ -63,11 +69,14 @@ def allocate(
     strict: Strict = False,
 ) -> None:
     """Split training budgets between parameters and tokens."""
-    budgets = options.counts(flops, "--flops") if flops is not None else None
     if flops is None and budget is None and target_loss is None:
         raise BayescaleError(
             "give budgets with --flops or --budget, or losses to reach with --target-loss"
         )
+    budgets, cost = options.budgets(flops, "--flops", hardware)
+    if budget is not None:
+        more, cost = options.budgets(budget, "--budget", hardware)
+        budgets += more
     given: dict[str, Any] = {
         name: options.counts(text, option) or None
         for name, text, option in (
@@ -87,12 +96,19 @@ def allocate(
     from bayescale.reporting import allocation_curve, save_picture, tables
 
     fitted = load_posterior(fit)
-    notes = []
-    if budget is not None:
-        paid, bill = _paid(budget, hardware, fitted.runs.flop_factor)
-        budgets, notes = (budgets or []) + paid, [bill]
     label = options.group_label(group, fitted.groups)
-    result = split(fitted, budgets, group=label, smaller=smaller, serve_price=serve_price, **given)
+    result = split(
+        fitted,
+        budgets or None,
+        group=label,
+        smaller=smaller,
+        serve_price=serve_price,
+        cost=cost,
+        **given,
+    )
+    notes = []
+    if result.conversions:
+        notes = [cost.of(result, flop_factor=fitted.runs.flop_factor).bottom_line(ci_prob)]
     frame = result.summary(ci_prob)
     files = console.saved(csv, frame)
     if plot is not None:
@@ -113,20 +129,3 @@ def allocate(
         files=files,
         strict=strict,
     )
-
-
-def _paid(budget: str, hardware: str, flop_factor: float) -> tuple[list[float], str]:
-    """Budgets in FLOP from those in other units, and what they cost in all units."""
-    from bayescale.decisions import Cost, as_flops
-
-    try:
-        cost = Cost(hardware)
-    except BayescaleError as error:
-        raise BayescaleError(error.problems, where="--hardware") from error
-    try:
-        found = as_flops(
-            [part.strip() for part in budget.split(",")], cost, flop_factor=flop_factor
-        )
-    except BayescaleError as error:
-        raise BayescaleError(error.problems, where="--budget") from error
-    return found.tolist(), cost.of(found, flop_factor=flop_factor).bottom_line()

@@ -16,6 +16,7 @@ from bayescale.cli.options import (
     Csv,
     FitFile,
     Group,
+    Hardware,
     Quiet,
     Seed,
     Strict,
@@ -55,8 +56,11 @@ def speedup(
     ] = None,
     at: Annotated[
         str | None,
-        typer.Option(help="FLOP of the recipe: 1e21,1e22; by default the largest common run"),
+        typer.Option(
+            help="FLOP of the recipe: 1e21,1e22, or '$2M'; by default the largest common run"
+        ),
     ] = None,
+    hardware: Hardware = None,
     loss: Annotated[str | None, typer.Option(help="target losses, in place of --at")] = None,
     along: Annotated[
         str | None,
@@ -73,7 +77,7 @@ def speedup(
     strict: Strict = False,
 ) -> None:
     """Compare two recipes: how much more compute one needs for the loss of the other."""
-    places = options.counts(at, "--at") or None
+    places, paid = options.budgets(at, "--at", hardware)
     targets = options.counts(loss, "--loss") or None
     if (over is None) == (over_fit is None):
         raise BayescaleError(
@@ -90,7 +94,8 @@ def speedup(
             fitted,
             options.group_label(group, fitted.groups),
             over=options.group_label(over, fitted.groups) if other is None else other,
-            at=places,
+            at=places or None,
+            cost=paid,
             loss=targets,
             along=None if along is None else options.number(along),
             random_seed=seed,
@@ -133,7 +138,7 @@ def cost(
 ) -> None:
     """Convert a budget to FLOP, accelerator hours, dollars, energy and carbon."""
     console.progress(quiet, as_json)
-    from bayescale.decisions import Cost
+    from bayescale.costs import Cost
 
     figures = {
         "mfu": _figure(mfu, "--mfu"),
@@ -163,8 +168,10 @@ def preregister(
     N: Annotated[str | None, typer.Option("--N", help="parameters: 7B,70B")] = None,
     D: Annotated[str | None, typer.Option("--D", help="tokens: 140B,1.4T")] = None,
     flops: Annotated[
-        str | None, typer.Option(help="FLOP; without --N and --D at the optimal N and D")
+        str | None,
+        typer.Option(help="FLOP, or '$2M'; without --N and --D at the optimal N and D"),
     ] = None,
+    hardware: Hardware = None,
     paired: Annotated[
         bool, typer.Option("--paired", help="combine the first N with the first D, and so on")
     ] = False,
@@ -179,11 +186,8 @@ def preregister(
     strict: Strict = False,
 ) -> None:
     """Write a forecast to a file, to be scored when its runs have been measured."""
-    points = {
-        "N": options.counts(N, "--N"),
-        "D": options.counts(D, "--D"),
-        "C": options.counts(flops, "--flops"),
-    }
+    budgets, paid = options.budgets(flops, "--flops", hardware)
+    points = {"N": options.counts(N, "--N"), "D": options.counts(D, "--D"), "C": budgets}
     if out.exists():
         raise BayescaleError(
             f"{out} exists, and a registered forecast is not replaced: name another file",
@@ -199,6 +203,7 @@ def preregister(
         fitted,
         **(place if paired else options.crossed(place)),
         group=options.group_label(group, fitted.groups),
+        cost=paid,
         random_seed=seed,
     )
     written = write(ahead, out)
@@ -223,7 +228,11 @@ def preregister(
 def outcome(
     registered: Annotated[Path, typer.Argument(help="file that `preregister` wrote")],
     measured: Annotated[
-        str, typer.Argument(help="losses as in 2.31,2.25, or a csv file with the column loss")
+        str,
+        typer.Argument(
+            help="losses as in 2.31,2.25, or a csv file with the column loss; with a column "
+            "series, checkpoints of runs under way"
+        ),
     ],
     fit: Annotated[
         Path | None,
@@ -265,8 +274,10 @@ def trajectory(
     ] = None,
     start: Annotated[float, typer.Option(help="the year in which runs begin to grow")] = 2025.0,
     flops: Annotated[
-        str | None, typer.Option(help="FLOP in the year of --start; by default the largest run")
+        str | None,
+        typer.Option(help="FLOP, or '$2M', in the year of --start; by default the largest run"),
     ] = None,
+    hardware: Hardware = None,
     group: Group = None,
     growth: Annotated[
         str | None, typer.Option(help=f"growth of compute per year: {Figure}")
@@ -287,7 +298,7 @@ def trajectory(
     strict: Strict = False,
 ) -> None:
     """Forecast the loss of the largest run by calendar year."""
-    first = options.counts(flops, "--flops")
+    first, paid = options.budgets(flops, "--flops", hardware)
     given = {
         "growth": _figure(growth, "--growth"),
         "algorithms": _figure(algorithms, "--algorithms"),
@@ -306,6 +317,7 @@ def trajectory(
             options.counts(years, "--years") or None,
             start=(start, first[0]) if first else start,
             group=options.group_label(group, fitted.groups),
+            cost=paid,
             random_seed=seed,
             **given,
         )
@@ -328,11 +340,9 @@ def trajectory(
 
 def _table(title: str, frame) -> Table:
     """A table of results with an interval in one cell."""
-    from bayescale.intervals import Summary
-    from bayescale.reporting import Table
+    from bayescale.reporting import decision_tables
 
-    heads, rows = Summary(frame).cells()
-    return Table(title, tuple(h.replace("_", " ") for h in heads), tuple(map(tuple, rows)))
+    return decision_tables.of_frame(title, frame)
 
 
 def _figure(text: str | None, option: str) -> float | tuple[float, ...] | None:

@@ -23,6 +23,7 @@ from bayescale.cli.options import (
     Flops,
     Group,
     Groups,
+    Hardware,
     KeepBest,
     LawNames,
     LossUnit,
@@ -53,6 +54,7 @@ def report(
     table: RunsFile,
     groups: Groups = None,
     flops: Flops = None,
+    hardware: Hardware = None,
     law: LawNames = None,
     columns: Columns = None,
     drop_missing: DropMissing = False,
@@ -78,7 +80,8 @@ def report(
     strict: Strict = False,
 ) -> None:
     """Fit runs, forecast and allocate budgets, and write an HTML page with the results."""
-    given = options.counts(flops, "--flops") or None
+    budgets, cost = options.budgets(flops, "--flops", hardware)
+    given = budgets or None
     for name in ("index.html", "fit.nc"):
         options.writable(out / name, overwrite)
     laws = options.law_names(law)
@@ -90,7 +93,7 @@ def report(
     from bayescale.reporting import findings, held_out_half
     from bayescale.reporting import report as write
 
-    found = findings(fitted, given, ci_prob)
+    found = findings(fitted, given, ci_prob, cost)
     compared = _compare(fitted, others, seed, draws, progressbar)
     held = held_out_half(fitted, progressbar=progressbar) if rollout else None
     with bar(progressbar) as step:
@@ -99,6 +102,7 @@ def report(
             fitted,
             out,
             C=given,
+            cost=cost,
             ci_prob=ci_prob,
             found=found,
             rollout=held,
@@ -183,8 +187,10 @@ def forecast(
     ] = None,
     D: Annotated[str | None, typer.Option("--D", help="tokens: 140B,1.4T")] = None,
     flops: Annotated[
-        str | None, typer.Option(help="FLOP: 1e22,1e23; without --N and --D at the optimal N and D")
+        str | None,
+        typer.Option(help="FLOP: 1e22,1e23, or '$2M'; without --N and --D at the optimal N and D"),
     ] = None,
+    hardware: Hardware = None,
     paired: Annotated[
         bool,
         typer.Option("--paired", help="combine the first N with the first D, and so on"),
@@ -205,11 +211,8 @@ def forecast(
     strict: Strict = False,
 ) -> None:
     """Forecast the losses of new runs."""
-    points = {
-        "N": options.counts(N, "--N"),
-        "D": options.counts(D, "--D"),
-        "C": options.counts(flops, "--flops"),
-    }
+    budgets, cost = options.budgets(flops, "--flops", hardware)
+    points = {"N": options.counts(N, "--N"), "D": options.counts(D, "--D"), "C": budgets}
     others = {c: options.counts(v, "--at") for c, v in options.pairs(at, "--at").items()}
     options.picture(plot)
     console.progress(quiet, as_json)
@@ -224,6 +227,7 @@ def forecast(
         **(place if paired else options.crossed(place)),
         **others,
         group=options.group_label(group, fitted.groups),
+        cost=cost,
         random_seed=seed,
     )
     shown = tables.forecasts([result], ci_prob)

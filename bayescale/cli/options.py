@@ -12,6 +12,7 @@ import typer
 from bayescale.errors import BayescaleError, unknown
 
 if TYPE_CHECKING:
+    from bayescale.costs import Cost
     from bayescale.data import Runs
 
 RunsFile = Annotated[
@@ -52,7 +53,17 @@ Pool = Annotated[
 ]
 Flops = Annotated[
     str | None,
-    typer.Option(help="budgets in FLOP: 1e22,1e24 (by default 3, 10 and 30 times the largest run)"),
+    typer.Option(
+        help="budgets in FLOP: 1e22,1e24, or '$2M', '50k H100 hours', '30 GWh' (by default 3, 10 "
+        "and 30 times the largest run)"
+    ),
+]
+Hardware = Annotated[
+    str | None,
+    typer.Option(
+        help="the accelerator that budgets in other units than FLOP pay for: H100 (default), "
+        "'TPU v5p'"
+    ),
 ]
 Seed = Annotated[int | None, typer.Option(help="random seed")]
 Draws = Annotated[int, typer.Option(help="posterior draws per chain")]
@@ -80,6 +91,9 @@ Group = Annotated[
         "a new group by default"
     ),
 ]
+
+#: The remedy for a figure that is not published.
+BARE = "give the budget in FLOP or in hours"
 
 PICTURES = (".png", ".pdf", ".svg")
 QUANTITIES = (
@@ -187,7 +201,46 @@ def counts(text: str | None, option: str) -> list[float]:
     return values
 
 
-def crossed(points: dict[str, list[float]]) -> dict[str, list[float]]:
+def budgets(
+    text: str | None, option: str, hardware: str | None
+) -> tuple[list[float | str], Cost | None]:
+    """Budgets in a comma-separated list such as ``1e22,$2M``, and what they are paid for.
+
+    Returns
+    -------
+    tuple
+        Numbers for budgets in FLOP, and text for those in other units; and the cost by which the
+        latter are converted: that of `hardware`, of the accelerator that they name, or of an H100.
+    """
+    parts = [part.strip() for part in text.split(",")] if text else []
+    from bayescale.costs import Cost, hardware_in, read_budgets
+
+    cost = None
+    if hardware is not None:
+        try:
+            cost = Cost(hardware)
+        except BayescaleError as error:
+            raise BayescaleError(error.problems, where="--hardware") from error
+    values: list[float | str] = []
+    problems: list[str] = []
+    try:
+        cost = cost or Cost(hardware_in(parts) or "H100")
+    except BayescaleError as error:
+        raise BayescaleError(error.problems, where=option) from error
+    for part in parts:
+        try:
+            flop, converted = read_budgets(part, cost, name=part)
+        except BayescaleError as error:
+            problems += [p.replace("give price= to Cost", BARE) for p in error.problems]
+            problems = [p.replace("give power= to Cost", BARE) for p in problems]
+            continue
+        values.append(part if converted else float(flop[0]))
+    if problems:
+        raise BayescaleError(problems, where=option)
+    return values, cost
+
+
+def crossed(points: dict[str, list]) -> dict[str, list]:
     """Every combination of the values of several options.
 
     Examples

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bayescale.cli import console, options
-from bayescale.cli.options import AsJson, CiProb, Csv, FitFile, Group, Quiet, Seed, Strict
+from bayescale.cli.options import (
+    AsJson,
+    CiProb,
+    Csv,
+    FitFile,
+    Group,
+    Hardware,
+    Quiet,
+    Seed,
+    Strict,
+)
 from bayescale.errors import BayescaleError
 
 if TYPE_CHECKING:
@@ -27,7 +37,7 @@ TargetN = Annotated[str | None, typer.Option("--target-N", help="parameters of t
 TargetD = Annotated[str | None, typer.Option("--target-D", help="tokens of the target run")]
 TargetFlops = Annotated[
     str | None,
-    typer.Option("--target-flops", help="FLOP of the target run, at the optimal N and D"),
+    typer.Option("--target-flops", help="FLOP of the target run (or '$2M'), at the best N and D"),
 ]
 
 
@@ -42,9 +52,11 @@ def suggest(
     budget: Annotated[
         str | None,
         typer.Option(
-            help="largest cost of all runs, in FLOP or as in --cost; by default that of the target"
+            help="largest cost of all runs: FLOP, '$2M', or in the unit of --cost; by default the "
+            "cost of the target"
         ),
     ] = None,
+    hardware: Hardware = None,
     number: Annotated[int | None, typer.Option(help="largest number of runs")] = None,
     cost: Annotated[str, typer.Option(help="column of costs in --runs")] = "cost",
     group: Group = None,
@@ -57,7 +69,10 @@ def suggest(
 ) -> None:
     """Choose the runs to train next, for a forecast at a target."""
     candidates = _runs(runs, N, D)
-    (limit,) = options.counts(budget, "--budget") or [None]
+    limits, paid = options.budgets(budget, "--budget", hardware)
+    if len(limits) > 1:
+        raise BayescaleError(f"{budget!r} are several budgets: give one", where="--budget")
+    column_given = runs is not None and cost in candidates
     console.progress(quiet, as_json)
     from bayescale.decisions import suggest as choose
     from bayescale.forecasting import load_posterior
@@ -68,10 +83,10 @@ def suggest(
     result = choose(
         fitted,
         candidates,
-        target=_target(fitted, label, target_N, target_D, target_flops),
-        budget=limit,
+        target=_target(fitted, label, target_N, target_D, target_flops, hardware),
+        budget=limits[0] if limits else None,
         number=number,
-        cost=cost,
+        cost=cost if column_given else paid,
         group=label,
         random_seed=seed,
     )
@@ -97,6 +112,7 @@ def design(
     target_N: TargetN = None,
     target_D: TargetD = None,
     target_flops: TargetFlops = None,
+    hardware: Hardware = None,
     simulations: Annotated[int, typer.Option(help="number of simulated plans")] = 20,
     group: Group = None,
     csv: Csv = None,
@@ -118,7 +134,7 @@ def design(
     result = score(
         fitted,
         plan,
-        target=_target(fitted, label, target_N, target_D, target_flops),
+        target=_target(fitted, label, target_N, target_D, target_flops, hardware),
         simulations=simulations,
         group=label,
         ci_prob=ci_prob,
@@ -158,15 +174,19 @@ def _runs(table: Path | None, N: str | None, D: str | None) -> pd.DataFrame | di
 
 
 def _target(
-    fitted, group, N: str | None, D: str | None, flops: str | None
+    fitted, group, N: str | None, D: str | None, flops: str | None, hardware: str | None
 ) -> pd.DataFrame | dict[str, Any]:
     """The runs whose loss is in question."""
-    given = {
+    budgets, cost = options.budgets(flops, "--target-flops", hardware)
+    given: dict[str, Any] = {
         "N": options.counts(N, "--target-N"),
         "D": options.counts(D, "--target-D"),
-        "C": options.counts(flops, "--target-flops"),
     }
-    given = {name: values for name, values in given.items() if values}
+    if budgets:
+        from bayescale.costs import as_flops
+
+        given["C"] = as_flops(budgets, cost, flop_factor=fitted.runs.flop_factor)
+    given = {name: values for name, values in given.items() if len(values)}
     if not given:
         raise BayescaleError("give the run in question with --target-N and --target-D")
     if set(given) == {"C"} and fitted.law.allocates:

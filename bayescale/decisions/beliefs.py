@@ -9,6 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from bayescale import laws
+from bayescale.costs import Cost, read_budgets
 from bayescale.data import Runs
 from bayescale.errors import FitError
 from bayescale.forecasting import (
@@ -23,7 +24,7 @@ from bayescale.intervals import SAMPLE
 from bayescale.laws import Law
 from bayescale.model import Fit, draw_prior, labels_in_points, settle_groups
 from bayescale.model import design as specify
-from bayescale.units import as_counts
+from bayescale.units import FLOP_PER_PARAMETER_TOKEN, as_counts
 
 #: Draws from the prior of a law, per chain, and chains.
 PRIOR_DRAWS, PRIOR_CHAINS = 1000, 4
@@ -55,7 +56,7 @@ def as_posterior(belief, points: pd.DataFrame, seed: int) -> Fit | Average:
         )
     law = laws.get(belief)
     given = {c: points[c].tolist() for c in dict.fromkeys((*"NDC", *law.columns)) if c in points}
-    columns = complete_counts(given, 6.0) if given else {}
+    columns = complete_counts(given, FLOP_PER_PARAMETER_TOKEN) if given else {}
     if missing := [c for c in law.columns if c not in columns]:
         raise FitError(f"law {law.name!r} needs the column(s) {', '.join(missing)} of the runs")
     frame = pd.DataFrame(columns).assign(loss=1.0)
@@ -71,17 +72,47 @@ def as_posterior(belief, points: pd.DataFrame, seed: int) -> Fit | Average:
     return Fit(plan, posterior, stats, seed)
 
 
-def as_frame(points: pd.DataFrame | Mapping[str, object], name: str) -> pd.DataFrame:
+def as_frame(
+    points: pd.DataFrame | Mapping[str, object],
+    name: str,
+    cost: Cost | None = None,
+    flop_factor: float = FLOP_PER_PARAMETER_TOKEN,
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Points as a table with one row for each: a table, or every combination of columns.
+
+    Parameters
+    ----------
+    points : pandas.DataFrame or mapping
+        The column ``C`` may be in any unit that `bayescale.as_flops` reads.
+    name : str
+        What the points are, in messages.
+    cost, flop_factor
+        As in `bayescale.as_flops`.
+
+    Returns
+    -------
+    tuple
+        The table, and how budgets in other units were converted.
 
     Raises
     ------
     FitError
         If there is neither a table nor a mapping, or no row.
     """
+    conversions: tuple[str, ...] = ()
     if isinstance(points, pd.DataFrame):
         frame = points.reset_index(drop=True)
+        if "C" in frame and len(frame):
+            C, conversions = read_budgets(
+                frame["C"].tolist(), cost, flop_factor=flop_factor, name="C"
+            )
+            frame = frame.assign(C=C)
     elif isinstance(points, Mapping):
+        points = dict(points)
+        if "C" in points:
+            points["C"], conversions = read_budgets(
+                points["C"], cost, flop_factor=flop_factor, name="C"
+            )
         axes = {
             c: as_counts(v, c) if c in ("N", "D", "C") else np.atleast_1d(np.asarray(v, object))
             for c, v in points.items()
@@ -95,34 +126,46 @@ def as_frame(points: pd.DataFrame | Mapping[str, object], name: str) -> pd.DataF
         )
     if len(frame) == 0:
         raise FitError(f"{name} has no rows: give one row for each")
-    return frame
+    return frame, conversions
 
 
-def target_points(target, name: str = "target") -> tuple[pd.DataFrame | None, xr.DataArray | None]:
+def factor_of(belief) -> float:
+    """FLOP per parameter and token by which the runs are counted; 6 without runs."""
+    known = isinstance(belief, (Fit, Average))
+    return belief.runs.flop_factor if known else FLOP_PER_PARAMETER_TOKEN
+
+
+def target_points(
+    target, cost: Cost | None = None, flop_factor: float = FLOP_PER_PARAMETER_TOKEN
+) -> tuple[pd.DataFrame | None, xr.DataArray | None, tuple[str, ...]]:
     """The runs whose loss is in question, or draws of another quantity.
 
     Parameters
     ----------
     target : Forecast, Allocation, DataFrame, mapping or DataArray
+    cost, flop_factor
+        As in `bayescale.as_flops`.
 
     Returns
     -------
     tuple
-        A table of points, or draws with the dims (chain, draw) and at most one other.
+        A table of points, or draws with the dims (chain, draw) and at most one other; and how
+        budgets in other units were converted.
     """
     if isinstance(target, Forecast):
         data = target.data
         names = (*target.fit.law.columns, *target.fit.groups)
-        return pd.DataFrame({c: data[c].to_numpy() for c in names}), None
+        return pd.DataFrame({c: data[c].to_numpy() for c in names}), None, target.conversions
     if isinstance(target, Allocation):
-        return None, np.log(target.data["N"])
+        return None, np.log(target.data["N"]), target.conversions
     if isinstance(target, xr.DataArray):
         if not set(SAMPLE) <= set(target.dims) or target.ndim > 3:
             raise FitError(
-                f"{name} has the dims {target.dims}: draws have chain, draw and at most one other"
+                f"target has the dims {target.dims}: draws have chain, draw and at most one other"
             )
-        return None, target
-    return as_frame(target, name), None
+        return None, target, ()
+    frame, conversions = as_frame(target, "target", cost, flop_factor)
+    return frame, None, conversions
 
 
 def columns_of(

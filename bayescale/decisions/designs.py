@@ -11,8 +11,15 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayescale.costs import Cost
 from bayescale.data import Runs
-from bayescale.decisions.beliefs import as_frame, as_posterior, columns_of, joint_draws
+from bayescale.decisions.beliefs import (
+    as_frame,
+    as_posterior,
+    columns_of,
+    factor_of,
+    joint_draws,
+)
 from bayescale.errors import FitError, RunsWarning, unknown
 from bayescale.evaluation import ensemble
 from bayescale.forecasting import DRIFTS, Average
@@ -51,6 +58,8 @@ class DesignScore:
         Probability of the intervals.
     random_seed : int
         Seed of the simulations.
+    conversions : tuple of str
+        How budgets in other units were converted to FLOP; one sentence for each.
     """
 
     data: xr.Dataset = field(repr=False)
@@ -59,6 +68,7 @@ class DesignScore:
     plan: pd.DataFrame = field(repr=False)
     ci_prob: float
     random_seed: int
+    conversions: tuple[str, ...] = ()
 
     def summary(self) -> pd.DataFrame:
         """One row for each target.
@@ -95,6 +105,7 @@ class DesignScore:
             f"at {point} would be {100 * row['width']:.2g} % wide (now "
             f"{100 * row['width_before']:.2g} %). It held in {100 * row['coverage']:.0f} % of "
             f"{number} simulations, with a bias of {100 * row['bias']:+.2g} %."
+            + "".join(f" {sentence}" for sentence in self.conversions)
         )
 
     def cautions(self) -> tuple[str, ...]:
@@ -119,6 +130,7 @@ def design(
     target,
     simulations: int = SIMULATIONS,
     group=None,
+    cost: Cost | None = None,
     drift: str = "auto",
     ci_prob: float | None = None,
     draws: int = DRAWS,
@@ -142,6 +154,8 @@ def design(
         Number of simulated plans. Each is fitted anew.
     group : str or mapping, optional
         The group of runs and targets whose table has no column of groups.
+    cost : Cost, optional
+        The hardware and its prices, for budgets in units other than FLOP.
     drift : {"auto", "off"}
         As in `bayescale.forecast`, for the truths and for the answers.
     ci_prob : float, optional
@@ -191,7 +205,10 @@ def design(
     if isinstance(simulations, bool) or simulations != int(simulations) or simulations < 1:
         raise FitError(f"simulations is {simulations!r}: give a whole number, at least 1")
     prob, _ = defaults(ci_prob)
-    planned, wanted = as_frame(plan, "plan"), as_frame(target, "target")
+    (planned, converted), (wanted, conversions) = (
+        as_frame(points, name, cost, factor_of(fit))
+        for points, name in ((plan, "plan"), (target, "target"))
+    )
     seed = settle_seed(random_seed) if random_seed is not None else getattr(fit, "random_seed", 0)
     known = isinstance(fit, (Fit, Average))
     belief = as_posterior(fit, planned, seed)
@@ -236,7 +253,8 @@ def design(
     before = xr.Dataset(
         {n: ("point", v) for n, v in zip(("lower", "median", "upper"), now, strict=True)}
     )
-    return DesignScore(data, before, wanted, planned, prob, seed)
+    both = tuple(dict.fromkeys((*converted, *conversions)))
+    return DesignScore(data, before, wanted, planned, prob, seed, both)
 
 
 class _Job(NamedTuple):

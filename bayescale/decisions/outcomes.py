@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import pandas as pd
@@ -15,6 +17,7 @@ from bayescale.decisions.preregistration import (
     laws_of,
     read_preregistration,
 )
+from bayescale.decisions.underway import Underway, underway
 from bayescale.errors import FitError
 from bayescale.forecasting import Average, answer_html
 from bayescale.intervals import Summary
@@ -94,8 +97,19 @@ class Outcome:
         return answer_html(self.bottom_line(), self.summary()._repr_html_(), ())
 
 
+@overload
+def outcome(
+    path: str | Path,
+    measured: float | Sequence[float] | np.ndarray,
+    *,
+    fit: Fit | Average | None = None,
+) -> Outcome: ...
+@overload
+def outcome(
+    path: str | Path, measured: pd.DataFrame, *, fit: Fit | Average | None = None
+) -> Outcome | Underway: ...
 @hinted
-def outcome(path: str | Path, measured, *, fit: Fit | Average | None = None) -> Outcome:
+def outcome(path: str | Path, measured, *, fit: Fit | Average | None = None) -> Outcome | Underway:
     """Score a registered forecast by the measured losses of its runs.
 
     Parameters
@@ -104,14 +118,18 @@ def outcome(path: str | Path, measured, *, fit: Fit | Average | None = None) -> 
         A file that `preregister` wrote.
     measured : float, array_like or pandas.DataFrame
         The measured loss of each registered run in their order; or a table with the column
-        ``loss`` and the columns and groups of the runs, in any order. Further rows are ignored.
+        ``loss`` and the columns and groups of the runs, in any order. Further rows are ignored. A
+        table with a column ``series`` has the checkpoints of runs under way, each with its ``D``
+        (or ``C``) and loss, as evaluated for the registered losses.
     fit : Fit or Average, optional
         The posterior that the forecast is said to be from. Its runs, law and priors are compared
         with those registered.
 
     Returns
     -------
-    Outcome
+    Outcome or Underway
+        For runs under way, whether they are on track: the end that their checkpoints lead to, by a
+        power of tokens that drifts, compared with the registered interval.
 
     Raises
     ------
@@ -138,6 +156,8 @@ def outcome(path: str | Path, measured, *, fit: Fit | Average | None = None) -> 
     if fit is not None:
         _compare(registered, fit)
     points = registered.content["points"]
+    if isinstance(measured, pd.DataFrame) and "series" in measured:
+        return underway(registered, measured, TOLERANCE)
     losses = _losses(points, measured, str(path))
     rows = [
         {**point["at"], "measured": loss, **_scored(np.array(point["quantiles"]), loss)}

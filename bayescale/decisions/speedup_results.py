@@ -54,6 +54,8 @@ class Speedup:
         Reasons to doubt the losses of the two recipes.
     random_seed : int
         The seed of the drift.
+    conversions : tuple of str
+        How budgets in other units were converted to FLOP; one sentence for each.
     """
 
     data: xr.Dataset = field(repr=False)
@@ -66,6 +68,7 @@ class Speedup:
     fit_over: Fit | Average = field(repr=False)
     reasons: tuple[str, ...] = ()
     random_seed: int = 0
+    conversions: tuple[str, ...] = ()
 
     @property
     def p_better(self) -> np.ndarray:
@@ -243,7 +246,7 @@ class Speedup:
             f"probability: {self.over} needs {_times(middle)} the {quantity} for the same loss "
             f"({100 * prob:g} % {_times(low, False)} to {_times(high, False)})."
         )
-        return f"{answer} {main_reason(self.cautions(prob))}"
+        return " ".join((answer, *self.conversions, main_reason(self.cautions(prob))))
 
     def cautions(self, ci_prob: float | None = None) -> tuple[str, ...]:
         """Reasons to doubt the multiplier, the most serious first.

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayescale.costs import Cost, read_budgets
 from bayescale.decisions.paths import (
     BEST,
     MOST_TIMES,
@@ -41,6 +42,7 @@ def speedup(
     at=None,
     loss=None,
     along=None,
+    cost: Cost | None = None,
     drift: str = "auto",
     random_seed: int | None = None,
     **columns: float,
@@ -56,14 +58,17 @@ def speedup(
     over : str, mapping, Fit or Average
         The other recipe: a group of `fit`, or another fit of the same response.
     at : float, str or array_like, optional
-        Compute of the first recipe in FLOP (``"1e22"``); tokens or parameters for a law of one of
-        these alone. By default the largest that both recipes have runs of.
+        Compute of the first recipe in FLOP (``"1e22"``), or in any unit that `bayescale.as_flops`
+        reads; tokens or parameters for a law of one of these alone. By default the largest that
+        both recipes have runs of.
     loss : float or array_like, optional
         Target losses, in place of `at`.
     along : float or "best", optional
         The path of N and D. A number is the ratio of tokens to parameters, so that N and D are
         equal at equal compute; by default the median ratio of the runs. ``"best"``: for each recipe
         the split of each budget that minimises its expected loss.
+    cost : Cost, optional
+        The hardware and its prices, for budgets in units other than FLOP.
     drift : {"auto", "off"}
         As in `bayescale.forecast`.
     random_seed : int, optional
@@ -123,7 +128,11 @@ def speedup(
     targets = None if loss is None else as_counts(loss, "loss")
     if at is None:
         at = min(float(each.runs()[scale].max()) for each in (first, other))
-    at = as_counts(at, "at")
+    at, conversions = (
+        read_budgets(at, cost, flop_factor=fit.runs.flop_factor, name="at")
+        if scale == "C"
+        else (as_counts(at, "at"), ())
+    )
     if scale == "C":
         refuse_tiny({"at": at}, both)
     along, in_words = _path_in_words(along, both, first, scale)
@@ -159,7 +168,16 @@ def speedup(
         best = _best(sides, at, [one[:, places], two[:, places], *(m for m, _ in more)])
     fits = (fit, over if two_fits else fit)
     return Speedup(
-        data, best, first.name, other.name, scale, in_words, *fits, tuple(reasons), int(seed)
+        data,
+        best,
+        first.name,
+        other.name,
+        scale,
+        in_words,
+        *fits,
+        tuple(reasons),
+        int(seed),
+        conversions,
     )
 
 

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.decisions.beliefs import as_frame, as_posterior, joint_draws, target_points
-from bayescale.decisions.limits import Limits, costs_of, limits
+from bayescale.costs import Cost, read_budgets
+from bayescale.decisions.beliefs import (
+    as_frame,
+    as_posterior,
+    factor_of,
+    joint_draws,
+    target_points,
+)
+from bayescale.decisions.limits import costs_of, limits
+from bayescale.decisions.refits import after_refits
+from bayescale.decisions.suggestion_results import Suggestion
 from bayescale.errors import FitError, unknown
-from bayescale.forecasting import DRIFTS, Average, answer_html, doubts, main_reason
-from bayescale.intervals import SAMPLE, Summary, defaults
+from bayescale.forecasting import DRIFTS, Average
+from bayescale.intervals import SAMPLE
 from bayescale.keywords import hinted
 from bayescale.laws import Law
 from bayescale.model import Fit
 from bayescale.seeds import settle_seed
-from bayescale.units import as_counts, format_count, format_flop
+from bayescale.units import as_counts
 
 #: Largest number of candidates: the covariance of their losses is held in memory.
 MOST = 5000
@@ -30,174 +39,6 @@ LEAST = 0.002
 CHANCE = 4.0
 
 
-@dataclass(frozen=True, eq=False)
-class Suggestion:
-    """Runs to train next, in order of choice.
-
-    Attributes
-    ----------
-    runs : pandas.DataFrame
-        One row for each chosen run: the columns of the candidate and its index in ``candidate``,
-        ``cost``, ``total_cost`` up to this run, and ``sd``, the expected standard deviation of the
-        target after this run (the root of the mean of the variances of several targets), and
-        ``share``, the share of the variance that is left.
-    candidates : pandas.DataFrame
-        All candidates with their ``cost``, the ``share`` of the variance of the target that one run
-        would remove, and ``times``, how often it was chosen.
-    sd : float
-        The standard deviation of the target without further runs. That of a loss is of the log
-        loss: 0.02 is 2 % of the loss.
-    is_loss : bool
-        Whether the target is the loss of runs.
-    target : pandas.DataFrame or None
-        The runs whose loss is in question; None for another quantity.
-    fit : Fit or Average
-        The posterior, or draws from the prior of a law.
-    is_prior : bool
-        Whether there are no runs yet.
-    random_seed : int
-        Seed of the drift.
-    with_drift : bool
-        Whether the losses contain the drift beyond the runs.
-    limits : Limits
-        The largest total cost and number of runs, and whether the cost is that of the target run.
-    """
-
-    runs: pd.DataFrame = field(repr=False)
-    candidates: pd.DataFrame = field(repr=False)
-    sd: float
-    is_loss: bool
-    target: pd.DataFrame | None = field(repr=False)
-    fit: Fit | Average = field(repr=False)
-    is_prior: bool
-    random_seed: int
-    with_drift: bool = False
-    limits: Limits | None = field(default=None, repr=False)
-
-    def summary(self, ci_prob: float | None = None) -> pd.DataFrame:
-        """One row for each chosen run, with the width of the interval of the target after it.
-
-        Parameters
-        ----------
-        ci_prob : float, optional
-            Probability of the interval; 0.9 by default.
-
-        Returns
-        -------
-        pandas.DataFrame
-            The columns of ``runs``, with ``width`` in place of ``sd``: the expected width of the
-            interval, of the log loss (0.1 is 10 % of the loss) or of the target quantity.
-        """
-        frame = self.runs.rename(columns={"sd": "width"})
-        return Summary(frame.assign(width=frame["width"] * _width(ci_prob)))
-
-    def to_dataframe(self, of: str = "runs") -> pd.DataFrame:
-        """The chosen runs or all candidates as a table; numbers are not rounded.
-
-        Parameters
-        ----------
-        of : {"runs", "candidates"}
-        """
-        if of not in ("runs", "candidates"):
-            raise FitError(unknown("table", of, ("runs", "candidates")), where="to_dataframe")
-        return (self.runs if of == "runs" else self.candidates).copy()
-
-    def bottom_line(self, ci_prob: float | None = None) -> str:
-        """Which runs to train, at what cost, and how much the interval would narrow.
-
-        Parameters
-        ----------
-        ci_prob : float, optional
-            Probability of the interval; 0.9 by default.
-        """
-        prob, _ = defaults(ci_prob)
-        if not len(self.runs):
-            return (
-                "No candidate would reduce the uncertainty at the target by a measurable amount. "
-                f"{main_reason(self.cautions(ci_prob))}"
-            )
-        before, after = (_width(ci_prob) * sd for sd in (self.sd, self.runs["sd"].iloc[-1]))
-        chosen = self.runs.groupby("candidate", sort=False).size()
-        listed = [
-            _in_words(self.runs[self.runs["candidate"] == i].iloc[0], self.fit, times)
-            for i, times in chosen.items()
-        ]
-        more = f"; and {len(listed) - 3} more" if len(listed) > 3 else ""
-        if self.is_loss:
-            widths = f"from {100 * before:.2g} % to {100 * after:.2g} % of the loss"
-            what = "the loss at the target"
-        else:
-            widths, what = f"from {before:.3g} to {after:.3g}", "the target"
-        number = f"{len(self.runs)} run" + ("s" if len(self.runs) > 1 else "")
-        return (
-            f"Train {number} for {format_flop(self.runs['total_cost'].iloc[-1])} in all"
-            f"{self.limits.in_words if self.limits else ''}: "
-            f"{'; '.join(listed[:3])}{more}. The {100 * prob:g} % interval of {what} is expected "
-            f"to narrow {widths}{self._learnt}. {main_reason(self.cautions(ci_prob))}"
-        )
-
-    @property
-    def _learnt(self) -> str:
-        """What the expected width assumes, if drift beyond the runs is part of it."""
-        if not self.is_loss or not self.with_drift:
-            return ""
-        return (
-            " if they show how the law drifts beyond the known runs; an interval refitted to them "
-            "narrows less, as design shows by simulation"
-        )
-
-    def cautions(self, ci_prob: float | None = None) -> tuple[str, ...]:
-        """Reasons to doubt the choice, the most serious first.
-
-        Parameters
-        ----------
-        ci_prob : float, optional
-            Probability of the interval with which differences between the laws are compared; 0.9 by
-            default.
-
-        Returns
-        -------
-        tuple of str
-            Without runs, that the choice rests on the prior; otherwise those of a forecast at the
-            target.
-        """
-        spent = float(self.runs["total_cost"].iloc[-1]) if len(self.runs) else 0.0
-        costly = self.limits.doubts(spent) if self.limits else ()
-        if self.is_prior:
-            return (
-                *costly,
-                "there are no runs yet, so the choice rests on the prior of the law",
-            )
-        average = isinstance(self.fit, Average)
-        point: dict[str, float] = {}
-        times = 0.0
-        if self.target is not None and "C" in self.fit.runs:
-            columns = [c for c in ("N", "D", "C") if c in self.target]
-            row = self.target[columns].astype(float).max()
-            point = dict(row)
-            factor = self.fit.runs.flop_factor
-            C = row["C"] if "C" in row else factor * row["N"] * row["D"]
-            times = C / float(self.fit.runs.table["C"].max())
-        only_checks = not set(self.fit.law.columns) <= set(point) or bool(self.fit.groups)
-        fits = self.fit.used if average else {self.fit.law.name: self.fit}
-        return costly + doubts(
-            dict(list(fits.items())[:1]) if only_checks else fits,
-            self.fit.weights if average else {self.fit.law.name: 1.0},
-            point,
-            None,
-            _width(ci_prob) * self.sd,
-            (),
-            times,
-        )
-
-    def _repr_html_(self) -> str:
-        return answer_html(self.bottom_line(), self.summary()._repr_html_(), self.cautions()[1:])
-
-    def __repr__(self) -> str:
-        head = f"<Suggestion of {len(self.runs)} of {len(self.candidates)} candidates>"
-        return "\n".join([self.bottom_line(), head, repr(self.summary())])
-
-
 @hinted
 def suggest(
     fit: Fit | Average | Law | str,
@@ -207,7 +48,7 @@ def suggest(
     budget: float | str | None = None,
     number: int | None = None,
     repeat: bool = True,
-    cost: str = "cost",
+    cost: str | Cost = "cost",
     group=None,
     drift: str = "auto",
     random_seed: int | None = None,
@@ -227,15 +68,18 @@ def suggest(
         for the optimal N; or draws of any quantity computed from the same fit, with the dims
         (chain, draw) and at most one other. Several targets count equally.
     budget : float or str, optional
-        The largest cost of all chosen runs together. Without it, the cost of the target run where
-        costs are in FLOP, unless every candidate costs more, which is then a caution.
+        The largest cost of all chosen runs together: a number in the unit of the costs, or of
+        training FLOP in any unit that `bayescale.as_flops` reads (``"50k H100 hours"``). Without
+        it, the cost of the target run where costs are in FLOP, unless every candidate costs more,
+        which is then a caution.
     number : int, optional
         The largest number of runs; 5 without a budget.
     repeat : bool
         Whether a candidate may be trained more than once, with different seeds.
-    cost : str
+    cost : str or Cost
         The column with the cost of each candidate. Without it, the cost is that of training in
-        FLOP, counted as for the fitted runs.
+        FLOP, counted as for the fitted runs. A Cost is the hardware and its prices, for budgets in
+        units other than FLOP.
     group : str or mapping, optional
         The group of candidates and targets whose table has no column of groups.
     drift : {"auto", "off"}
@@ -262,8 +106,12 @@ def suggest(
     of the target by a known amount, whatever its outcome: no refit is needed. Runs are chosen one
     by one by the reduction per unit of cost (expected information of a linear model: Lindley 1956;
     Chaloner & Verdinelli 1995, doi:10.1214/ss/1177009939), and once more by the reduction alone;
-    the better set is returned. The noise of a run counts with its Fisher information. The posterior
-    is treated as normal, so widths are approximations where few runs are known.
+    the better set is returned. The noise of a run counts with its Fisher information.
+
+    The expected widths are those of a refit to the known and the chosen runs, which infers the law
+    and lets the drift begin at a high quantile of the scales of all runs. They narrow less than the
+    choice counts on, because a refit does not infer the drift before its start. The posterior is
+    treated as normal, so widths are approximations where few runs are known.
 
     Examples
     --------
@@ -283,27 +131,39 @@ def suggest(
     """
     if drift not in DRIFTS:
         raise FitError(unknown("drift", drift, DRIFTS))
-    frame = as_frame(candidates, "candidates")
+    factor = factor_of(fit)
+    paid, column = (cost, "cost") if isinstance(cost, Cost) else (None, cost)
+    frame, _ = as_frame(candidates, "candidates", paid, factor)
     if len(frame) > MOST:
         raise FitError(f"there are {len(frame)} candidates: give at most {MOST}")
     seed = settle_seed(random_seed) if random_seed is not None else getattr(fit, "random_seed", 0)
     belief = as_posterior(fit, frame, seed)
-    points, quantity = target_points(target)
+    points, quantity, conversions = target_points(target, paid, factor)
     tables = [frame] if points is None else [frame, points]
     drawn, *rest = joint_draws(belief, tables, group, seed, drift)
-    costs = costs_of(frame, cost, belief)
-    allowed = limits(budget, number, costs, points, cost in frame, belief)
+    costs = costs_of(frame, column, belief)
+    if budget is not None:
+        budget, converted = _budget(budget, column if column in frame else None, paid, factor)
+        conversions = (*converted, *conversions)
+    allowed = limits(budget, number, costs, points, column in frame, belief)
     at_target = rest[0]["centre"] if points is not None else _flat(quantity, len(drawn["centre"]))
     chosen = _choose(drawn, at_target, costs, allowed.cost, allowed.number, repeat)
-    variance = chosen.variance[0]
-    runs = frame.iloc[chosen.order].reset_index(drop=True).drop(columns=cost, errors="ignore")
+    fits = belief.used.values() if isinstance(belief, Average) else [belief]
+    known = isinstance(fit, (Fit, Average))
+    with_drift = drift != "off" and all(f.plan.drift == "ahead" for f in fits)
+    variances = chosen.variance
+    if points is not None and with_drift and len(chosen.order):
+        before = at_target.var(axis=0, ddof=1)
+        left = after_refits(belief, frame, points, chosen.order, before, _noise, group, seed, known)
+        variances = variances[0] * (left / before).mean(axis=1)
+    runs = frame.iloc[chosen.order].reset_index(drop=True).drop(columns=column, errors="ignore")
     spent = costs[chosen.order]
     runs = runs.assign(
         candidate=chosen.order,
         cost=spent,
         total_cost=np.cumsum(spent),
-        sd=np.sqrt(chosen.variance[1:]),
-        share=chosen.variance[1:] / variance,
+        sd=np.sqrt(variances[1:]),
+        share=variances[1:] / variances[0],
     )
     considered = frame.assign(
         cost=costs, share=chosen.first, times=np.bincount(chosen.order, minlength=len(frame))
@@ -311,17 +171,17 @@ def suggest(
     if points is not None and belief.law.allocates:
         place = {c: as_counts(points[c].tolist(), c) for c in ("N", "D", "C") if c in points}
         points = points.assign(**place)
-    fits = belief.used.values() if isinstance(belief, Average) else [belief]
     return Suggestion(
         runs,
         considered,
-        float(np.sqrt(variance)),
+        float(np.sqrt(variances[0])),
         points is not None,
         points,
         belief,
-        not isinstance(fit, (Fit, Average)),
+        not known,
         seed,
-        drift != "off" and any(f.plan.drift != "off" for f in fits),
+        with_drift,
+        conversions,
         allowed,
     )
 
@@ -396,6 +256,26 @@ def _noise(drawn) -> np.ndarray:
     return (drawn["scale"] ** 2 * factor).mean(axis=0)
 
 
+def _budget(budget, column: str | None, cost: Cost | None, factor: float):
+    """The budget in the unit of the costs, and how it was converted.
+
+    Raises
+    ------
+    FitError
+        If it is in another unit than a column of costs.
+    """
+    value, conversions = read_budgets(budget, cost, flop_factor=factor, name="budget")
+    if len(value) > 1:
+        raise FitError(f"budget has {len(value)} values: give one, for all runs together")
+    if conversions and column:
+        raise FitError(
+            f"the budget of {budget} is converted to FLOP, but the costs are those of the column "
+            f"{column!r}: give the budget as a number in the unit of that column, or leave the "
+            "column out"
+        )
+    return float(value[0]), conversions
+
+
 def _flat(quantity: xr.DataArray, samples: int) -> np.ndarray:
     """Draws of a quantity with the dims (sample, target)."""
     other = [d for d in quantity.dims if d not in SAMPLE]
@@ -409,22 +289,3 @@ def _flat(quantity: xr.DataArray, samples: int) -> np.ndarray:
     if not np.isfinite(values).all():
         raise FitError("the target is not finite in all draws")
     return values
-
-
-def _width(ci_prob: float | None) -> float:
-    """Width of the interval of a normal distribution with standard deviation one."""
-    from scipy.stats import norm
-
-    prob, _ = defaults(ci_prob)
-    return 2 * float(norm.ppf((1 + prob) / 2))
-
-
-def _in_words(row: pd.Series, fit: Fit | Average, times: int) -> str:
-    """A run as text: ``2 x 1B parameters on 20B tokens, c4``."""
-    parts = [f"{times} x " if times > 1 else ""]
-    units = {"N": "parameters", "D": "tokens"}
-    named = [c for c in ("N", "D") if c in row] or [c for c in fit.law.columns if c in row]
-    values = {c: float(as_counts(row[c], c)[0]) for c in named}
-    listed = [f"{format_count(v)} {units.get(c, c)}" for c, v in values.items()]
-    labels = [str(row[g]) for g in fit.groups if g in row]
-    return "".join(parts) + ", ".join([" on ".join(listed), *labels])

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayescale.capabilities import Link, accuracies
+from bayescale.costs import Cost, read_budgets
 from bayescale.decisions.paths import Path, Side, at_scale, grid, losses, path_of, side
 from bayescale.errors import FitError, LawError, unknown
 from bayescale.forecasting import DRIFTS, Average, answer_html, main_reason, mix, refuse_tiny
@@ -17,7 +19,7 @@ from bayescale.keywords import hinted
 from bayescale.model import Fit, parameters, settle_groups
 from bayescale.priors import Fixed, Positive, Prior, from_link
 from bayescale.seeds import settle_seed
-from bayescale.units import as_counts, format_count, format_flop, parse_count
+from bayescale.units import format_count, format_flop, parse_count
 
 #: Default assumptions: prior, unit and source.
 ASSUMPTIONS: dict[str, tuple[Prior, str, str]] = {
@@ -77,6 +79,11 @@ class Trajectory:
     law : str
     fit : Fit or Average
     random_seed : int
+    conversions : tuple of str
+        How budgets in other units were converted to FLOP; one sentence for each.
+    accuracy : xarray.DataArray or None
+        From a link, the expected accuracy; dims (chain, draw, year, task), with the draws of the
+        link, which are independent of those of ``data``.
     """
 
     data: xr.Dataset = field(repr=False)
@@ -85,6 +92,8 @@ class Trajectory:
     law: str
     fit: Fit | Average = field(repr=False)
     random_seed: int
+    conversions: tuple[str, ...] = ()
+    accuracy: xr.DataArray | None = field(default=None, repr=False)
 
     @property
     def p_exhausted(self) -> np.ndarray:
@@ -107,6 +116,11 @@ class Trajectory:
         self.fit.warn_if_failed()
         parts = [pd.DataFrame({"year": self.data["year"].to_numpy()})]
         parts += [table(self.data[n], n, ci_prob, ci_kind) for n in self._shown]
+        if self.accuracy is not None:
+            parts += [
+                table(self.accuracy.sel(task=task), f"accuracy_{task}", ci_prob, ci_kind)
+                for task in self.accuracy["task"].to_numpy()
+            ]
         frame = pd.concat(parts, axis=1)
         return Summary(frame.assign(p_exhausted=self.p_exhausted, p_limited=self.p_limited))
 
@@ -140,7 +154,19 @@ class Trajectory:
             f"In {float(data['year']):g} a run of {texts[0]} FLOP would reach an expected loss of "
             f"{texts[1]}, with {100 * prob:g} % intervals."
         )
-        return f"{answer} {main_reason(self.cautions(prob))}"
+        if self.accuracy is not None:
+            answer += f" {self._accuracies(prob)}"
+        return " ".join((answer, *self.conversions, main_reason(self.cautions(prob))))
+
+    def _accuracies(self, prob: float) -> str:
+        """The accuracies of the last year as a sentence; at most three tasks."""
+        last = self.accuracy.isel(year=-1)
+        parts = []
+        for task in last["task"].to_numpy()[:3]:
+            drawn = last.sel(task=task)
+            low, high = (float(v) for v in interval(drawn, prob))
+            parts.append(f"{task} {float(drawn.median()):.3f} ({low:.3f} to {high:.3f})")
+        return f"Its expected accuracy would be: {', '.join(parts)}."
 
     def cautions(self, ci_prob: float | None = None) -> tuple[str, ...]:
         """Reasons to doubt the trajectory, the most serious first."""
@@ -193,11 +219,12 @@ class Trajectory:
 
 @hinted
 def trajectory(
-    fit: Fit | Average,
+    fit: Fit | Average | Link,
     years=None,
     *,
     start: float | tuple[float, object] = 2025.0,
     group=None,
+    tasks=None,
     growth=None,
     algorithms=None,
     data_stock=None,
@@ -205,6 +232,7 @@ def trajectory(
     ceiling=None,
     correlation: float = CORRELATION,
     along="best",
+    cost: Cost | None = None,
     drift: str = "auto",
     random_seed: int | None = None,
 ) -> Trajectory:
@@ -212,15 +240,19 @@ def trajectory(
 
     Parameters
     ----------
-    fit : Fit or Average
-        The posterior of a law in N and D, or of a law of C.
+    fit : Fit, Average or Link
+        The posterior of a law in N and D, or of a law of C; or a link from the losses of such a
+        law to accuracies, which are then given by year too.
     years : array_like of float, optional
         Not before `start`; by default the eight years from it.
     start : float or tuple of float and compute
         The year in which the runs begin to grow, and their compute in that year (``(2025,
-        "5e26")``); by default that of the largest fitted run.
+        "5e26")``), in any unit that `bayescale.as_flops` reads; by default that of the largest
+        fitted run.
     group : str or mapping, optional
         A fitted group; needed if the fit has groups.
+    tasks : str or sequence of str, optional
+        Of a link: the tasks; all by default.
     growth, algorithms : float, tuple of float or Prior, optional
         Factors per year of training compute and of algorithmic progress. A number is taken as
         exact, a pair as the bounds of a 90 % interval; 1 is none. Progress multiplies the effective
@@ -234,6 +266,8 @@ def trajectory(
         Correlation of the logs of `growth` and `algorithms`, between -1 and 1.
     along : "best" or float
         The split of compute: the best one, or a ratio of tokens to parameters.
+    cost : Cost, optional
+        The hardware and its prices, for budgets in units other than FLOP.
     drift : {"auto", "off"}
         As in `bayescale.forecast`.
     random_seed : int, optional
@@ -271,6 +305,11 @@ def trajectory(
         raise FitError(unknown("drift", drift, DRIFTS))
     if not -1 < correlation < 1:
         raise FitError(f"correlation is {correlation!r}: give a number between -1 and 1")
+    link, fit = (fit, fit.fit) if isinstance(fit, Link) else (None, fit)
+    if fit is None:
+        raise FitError("this link was made without a fit: link a fit whose losses can be forecast")
+    if tasks is not None and link is None:
+        raise FitError("tasks= is for a link: give a Link in place of the fit")
     chosen = side(fit, group, "")
     columns = set(fit.law.columns)
     if not (columns <= {"N", "D", "C"} and ("C" in columns or {"N", "D"} <= columns)):
@@ -283,7 +322,10 @@ def trajectory(
     )
     priors = {n: _input(n, v, ASSUMPTIONS[n][0]) for n, v in given.items()}
     year, first = start if isinstance(start, Sequence) else (start, fit.runs.table["C"].max())
-    year, first = float(year), float(as_counts(first, "start")[0])
+    year = float(year)
+    (first, *_), conversions = read_budgets(
+        first, cost, flop_factor=fit.runs.flop_factor, name="start"
+    )
     refuse_tiny({"start": np.array([first])}, fit.runs.table)
     years = year + np.arange(YEARS + 1.0) if years is None else np.atleast_1d(years).astype(float)
     if not (np.isfinite(years).all() and len(years) and (np.diff(years) > 0).all()):
@@ -306,7 +348,13 @@ def trajectory(
         rows, "index", columns=["middle", "lower", "upper", "unit", "source"]
     )
     data = data.assign_coords(year=years)
-    return Trajectory(data, assumptions, year, fit.law.name, fit, int(seed))
+    accuracy = None
+    if link is not None:
+        name = "loss" if link.plan.form.along == "loss" else "effective"
+        drawn = data[name].transpose(*SAMPLE, "year").to_numpy().reshape(-1, len(years))
+        at_tasks = accuracies(link, drawn, group, tasks, drift=drift, seed=int(seed))
+        accuracy = at_tasks.rename(point="year").assign_coords(year=years)
+    return Trajectory(data, assumptions, year, fit.law.name, fit, int(seed), conversions, accuracy)
 
 
 def _of_one_law(

@@ -8,6 +8,7 @@ from numbers import Real
 import numpy as np
 import xarray as xr
 
+from bayescale.costs import Cost, read_budgets
 from bayescale.errors import LawError
 from bayescale.forecasting.allocation_results import UNIQUE, Allocation
 from bayescale.forecasting.averaging import Average
@@ -42,6 +43,7 @@ def allocate(
     serve_price: float = 1.0,
     unique=None,
     group=None,
+    cost: Cost | None = None,
     drift: str = "auto",
 ) -> Allocation:
     """Split a budget between parameters and tokens, or find the budget for a target loss.
@@ -51,7 +53,8 @@ def allocate(
     fit : Fit or Average
         The posterior of a law in N and D, or of several.
     C : float, str or array_like, optional
-        Budgets in FLOP (``1e24``), counted as those of the fitted runs. With `serve`, budgets of
+        Budgets in FLOP (``1e24``), counted as those of the fitted runs, or in any unit that
+        `bayescale.as_flops` reads (``"$2M"``, ``"50k H100 hours"``). With `serve`, budgets of
         training and serving together.
     loss : float or array_like, optional
         Target losses, in the unit of the runs. Without `C`, the budgets are those with which a new
@@ -79,6 +82,8 @@ def allocate(
     group : str or mapping, optional
         One fitted group. None stands for a new group, whose parameters are drawn from the
         population.
+    cost : Cost, optional
+        The hardware and its prices, for budgets in units other than FLOP.
     drift : {"auto", "off"}
         As in `bayescale.forecast`: ``"off"`` gives the losses of the law alone.
 
@@ -134,13 +139,13 @@ def allocate(
         **{k: np.atleast_1d(given[k]) for k in ("N", "D", "models") if k in given},
         smaller=given.get("smaller"),
     )
-    coords, needed, unreached = {}, None, ()
+    coords, needed, unreached, conversions = {}, None, (), ()
     if loss is None and C is None:
         raise LawError("C is not given: give budgets C= in FLOP, or target losses loss=")
     if loss is None or C is not None:
         if probability is not None:
             raise LawError("probability= is for target losses without budgets: leave out C=")
-        budget = as_counts(C, "C")
+        budget, conversions = read_budgets(C, cost, flop_factor=fit.runs.flop_factor, name="C")
     if loss is not None:
         targets = as_counts(loss, "loss")
         if C is None:
@@ -167,7 +172,9 @@ def allocate(
     warn_of_distance(fit, place, stacklevel=3)
     settled = settle_groups(laws[0].fit.plan, group, 1)
     labels = {g: str(label) for g, label in settled.items()}
-    return Allocation(data, fit.law.name, group_in_words(group), fit, labels, given, unreached)
+    return Allocation(
+        data, fit.law.name, group_in_words(group), fit, labels, given, unreached, conversions
+    )
 
 
 def best_split(fit: Fit | Average, C: np.ndarray, group=None) -> tuple[np.ndarray, np.ndarray]:

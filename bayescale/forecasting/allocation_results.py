@@ -65,6 +65,8 @@ class Allocation:
         ``serve_price`` or ``unique``.
     unreached : tuple of str
         Sentences about targets that are not reached with a given probability.
+    conversions : tuple of str
+        How budgets in other units were converted to FLOP; one sentence for each.
     """
 
     data: xr.Dataset = field(repr=False)
@@ -74,6 +76,7 @@ class Allocation:
     labels: dict = field(default_factory=dict, repr=False)
     given: dict = field(default_factory=dict, repr=False)
     unreached: tuple[str, ...] = ()
+    conversions: tuple[str, ...] = ()
 
     def summary(self, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
         """One row for each budget: the decision, then medians and intervals of the optimum.
@@ -163,7 +166,8 @@ class Allocation:
         )
         if "probability" in self.data.coords:
             answer += probabilities_in_words(self.data, self._main)
-        sentences = [answer, *self.unreached, main_reason(self.cautions(ci_prob))]
+        sentences = [answer, *self.unreached, *self.conversions]
+        sentences.append(main_reason(self.cautions(ci_prob)))
         return " ".join(sentences)
 
     @property

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayescale.costs import Cost, read_budgets
 from bayescale.errors import FitError, unknown
 from bayescale.forecasting.allocation import best_split
 from bayescale.forecasting.averaging import Average
@@ -69,6 +70,8 @@ class Forecast(PredictiveDraws):
         The seed of drift, noise and new groups.
     fit : Fit or Average
         The posterior from which the forecast is computed.
+    conversions : tuple of str
+        How budgets in other units were converted to FLOP; one sentence for each.
     """
 
     shown = ("mean", "loss")
@@ -78,6 +81,7 @@ class Forecast(PredictiveDraws):
     group: str
     random_seed: int
     fit: Fit | Average = field(repr=False)
+    conversions: tuple[str, ...] = ()
 
     def beats(self, loss: float) -> np.ndarray:
         """Probability that the measured loss of a new run is below `loss`, at each point.
@@ -162,7 +166,7 @@ class Forecast(PredictiveDraws):
             self.data["loss"].isel(point=index),
             ci_prob,
         )
-        return f"{answer} {main_reason(self.cautions(ci_prob))}"
+        return " ".join((answer, *self.conversions, main_reason(self.cautions(ci_prob))))
 
     def cautions(self, ci_prob: float | None = None) -> tuple[str, ...]:
         """Reasons to doubt the forecast of the largest run, the most serious first.
@@ -234,6 +238,7 @@ def forecast(
     C=None,
     group=None,
     series=None,
+    cost: Cost | None = None,
     drift: str = "auto",
     random_seed: int | None = None,
     **columns,
@@ -250,13 +255,15 @@ def forecast(
     N, D, C : float, str or array_like, optional
         Parameters, tokens and training FLOP (``"70B"``, ``1.4e12``, arrays). Any two give the
         third. With `C` alone, N and D are the split of each budget that minimises the expected
-        loss.
+        loss. `C` may be in any unit that `bayescale.as_flops` reads (``"50k H100 hours"``).
     group : str, array_like of str, or mapping, optional
         Fitted groups: one for all points, or one for each point. One run with several groups gives
         one point for each group. None stands for a new group, drawn from the population.
     series : str or array_like of str, optional
         Fitted series that the points belong to: the noise of a point is correlated with that of the
         nearest checkpoint. None stands for a new run.
+    cost : Cost, optional
+        The hardware and its prices, for budgets in units other than FLOP.
     drift : {"auto", "off"}
         ``"auto"``: drift beyond the runs as specified in the fit (see `bayescale.model.drift`).
         ``"off"``: no drift beyond the runs. Intervals are then conditional on the law, with any
@@ -302,8 +309,8 @@ def forecast(
         )
     if drift not in DRIFTS:
         raise FitError(unknown("drift", drift, DRIFTS))
-    place, group, series = _points(
-        fit, points, {"N": N, "D": D, "C": C, "series": series, **columns}, group
+    place, group, series, conversions = _points(
+        fit, points, {"N": N, "D": D, "C": C, "series": series, **columns}, group, cost
     )
     size = len(next(iter(place.values())))
     members = fit.used if isinstance(fit, Average) else {fit.law.name: fit}
@@ -332,13 +339,14 @@ def forecast(
     noise = draws[["centre", "scale", "nu"]]
     one_group = all(isinstance(label, str) for label in settled.values())
     in_words = group_in_words(group) if one_group else ""
-    return Forecast(data, noise, fit.law.name, in_words, seed, fit)
+    return Forecast(data, noise, fit.law.name, in_words, seed, fit, conversions)
 
 
 def _points(
-    fit: Fit | Average, points, keywords: dict, group
-) -> tuple[dict[str, np.ndarray], object, object]:
-    """The columns of the law at each point, dims (point,), the groups, and the series."""
+    fit: Fit | Average, points, keywords: dict, group, cost: Cost | None
+) -> tuple[dict[str, np.ndarray], object, object, tuple[str, ...]]:
+    """The columns of the law at each point, dims (point,), the groups, the series, and conversions
+    of budgets."""
     names = tuple(dict.fromkeys(("N", "D", "C", *fit.law.columns)))
     series = keywords.pop("series")
     columns = names if points is None else (*names, "series")
@@ -349,7 +357,9 @@ def _points(
                 "series are given twice: in the column 'series', and by series=: give one of them"
             )
         series = given.pop("series")
-    factor = fit.runs.flop_factor
+    factor, conversions = fit.runs.flop_factor, ()
+    if "C" in given:
+        given["C"], conversions = read_budgets(given["C"], cost, flop_factor=factor, name="C")
     place = complete_counts(given, factor)
     table = fit.runs.table
     refuse_tiny({c: v for c, v in place.items() if c in given}, table)
@@ -368,7 +378,8 @@ def _points(
         )
     size = len(next(iter(place.values())))
     n_points = number_of_points(size, group, series)
-    return {c: np.broadcast_to(v, n_points) for c, v in place.items()}, group, series
+    place = {c: np.broadcast_to(v, n_points) for c, v in place.items()}
+    return place, group, series, conversions
 
 
 def _settled_series(fit: Fit | Average, series, size: int) -> list[str | None] | None:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayescale.costs import Cost, read_budgets
 from bayescale.errors import LawError
 from bayescale.forecasting.averaging import Average
 from bayescale.forecasting.law_draws import LawDraws, law_draws, mixed
@@ -33,10 +34,13 @@ class Regret:
         same loss). Coordinates of ``point``: ``N``, ``D`` and the budget ``C``.
     fit : Fit or Average
         The posterior under which the regret is computed.
+    conversions : tuple of str
+        How budgets in other units were converted to FLOP; one sentence for each.
     """
 
     data: xr.Dataset = field(repr=False)
     fit: Fit | Average = field(repr=False)
+    conversions: tuple[str, ...] = ()
 
     def summary(self, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
         """One row for each choice: expected excess loss, expected wasted compute, and intervals.
@@ -78,10 +82,19 @@ class Regret:
             f"above the best, {100 * r.expected_wasted_flop / r.C:.0f} % of the compute wasted"
             for r in self.summary().itertuples()
         ]
-        return "\n".join(["<Regret>", *rows])
+        return "\n".join(["<Regret>", *rows, *self.conversions])
 
 
-def regret(fit: Fit | Average, N, D, C=None, *, group=None, drift: str = "auto") -> Regret:
+def regret(
+    fit: Fit | Average,
+    N,
+    D,
+    C=None,
+    *,
+    group=None,
+    cost: Cost | None = None,
+    drift: str = "auto",
+) -> Regret:
     """Excess loss and wasted compute of a choice of N and D.
 
     Parameters
@@ -91,9 +104,12 @@ def regret(fit: Fit | Average, N, D, C=None, *, group=None, drift: str = "auto")
     N, D : float, str or array_like
         The choices: parameters and tokens.
     C : float, str or array_like, optional
-        The budget in FLOP; by default the cost of N and D, counted as for the fitted runs.
+        The budget in FLOP, or in any unit that `bayescale.as_flops` reads; by default the cost of N
+        and D, counted as for the fitted runs.
     group : str or mapping, optional
         As in `allocate`.
+    cost : Cost, optional
+        The hardware and its prices, for budgets in units other than FLOP.
     drift : {"auto", "off"}
         As in `allocate`.
 
@@ -119,23 +135,25 @@ def regret(fit: Fit | Average, N, D, C=None, *, group=None, drift: str = "auto")
     """
     laws = law_draws(fit, group, drift)
     given = {"N": as_counts(N, "N"), "D": as_counts(D, "D")}
-    given |= {} if C is None else {"C": as_counts(C, "C")}
+    factor, conversions = fit.runs.flop_factor, ()
+    if C is not None:
+        given["C"], conversions = read_budgets(C, cost, flop_factor=factor, name="C")
     refuse_tiny(given, fit.runs.table)
     if len({len(v) for v in given.values()} - {1}) > 1:
         lengths = ", ".join(f"{c}: {len(v)}" for c, v in given.items())
         raise LawError(f"the choices differ in length ({lengths}): give one value or equally many")
     N, D, *rest = np.broadcast_arrays(*given.values())
-    cost = fit.runs.flop_factor * N * D
-    budget = rest[0] if rest else cost
-    if (cost > budget * (1 + ROUNDING)).any():
+    needed = factor * N * D
+    budget = rest[0] if rest else needed
+    if (needed > budget * (1 + ROUNDING)).any():
         raise LawError(
-            f"N and D cost up to {format_flop(cost.max())} FLOP, more than the budget C "
+            f"N and D cost up to {format_flop(needed.max())} FLOP, more than the budget C "
             f"of {format_flop(budget.max())}: lower N or D, or raise C"
         )
     parts = [_waste(law, N, D, budget).rename(budget="point") for law in laws]
     data = mixed(laws, parts).transpose("chain", "draw", "point")
     data = data.assign_coords(N=("point", N), D=("point", D), C=("point", budget))
-    return Regret(data, fit)
+    return Regret(data, fit, conversions)
 
 
 def _waste(law: LawDraws, N: np.ndarray, D: np.ndarray, budget: np.ndarray) -> xr.Dataset:

@@ -12,7 +12,7 @@ from bayescale.model.hierarchy import Effect, Parameter
 from bayescale.model.labels import NEW, labels_in_points, number_of_points, settle_labels
 from bayescale.model.literature_priors import LiteraturePriors, priors_from_literature
 from bayescale.model.posterior import at_runs, parameters, settle_groups
-from bayescale.model.predictive import predict
+from bayescale.model.predictive import drift_start, drift_variance, predict
 from bayescale.model.pymc_model import declared
 from bayescale.model.results import Fit
 from bayescale.model.sensitivity import Sensitivity, sensitivity
@@ -38,6 +38,8 @@ __all__ = [
     "design",
     "draw_prior",
     "drift",
+    "drift_start",
+    "drift_variance",
     "fit",
     "fit_design",
     "labels_in_points",

@@ -105,6 +105,52 @@ def predict(
     return xr.Dataset({k: (dims, v.reshape(shape)) for k, v in out.items()}, coords=coords)
 
 
+def drift_start(log_scale: np.ndarray) -> float:
+    """The log scale at which the drift beyond runs of these log scales begins."""
+    return float(np.quantile(log_scale, drifts.STARTS_AT))
+
+
+def drift_variance(
+    posterior: xr.Dataset,
+    plan: Design,
+    place: Mapping[str, np.ndarray],
+    groups: Mapping[str, object],
+    rng: np.random.Generator,
+    *,
+    ahead: Positive,
+    starts: Sequence[float],
+) -> np.ndarray:
+    """The variance of log loss by the drift beyond the runs, if it begins elsewhere.
+
+    Parameters
+    ----------
+    posterior, plan, place, groups, rng, ahead
+        As in `predict`.
+    starts : sequence of float
+        Log scales at which the drift may begin.
+
+    Returns
+    -------
+    numpy.ndarray
+        Dims (start, point).
+    """
+    columns = {c: xr.DataArray(np.asarray(place[c], float), dims="point") for c in plan.law.columns}
+    values = parameters(posterior, plan, groups, rng)
+    log_scale = plan.law.log_scale({c: v.to_numpy() for c, v in columns.items()})
+    shape = (posterior.sizes["chain"], posterior.sizes["draw"], len(log_scale))
+    log_law, sizes = _log_law(plan, values, columns, shape), plan.law.sizes
+    out = np.zeros((len(starts), len(log_scale)))
+    # W starts with the variance of one e-fold, and its mean over a distance d adds that of d / 3.
+    square = np.exp(2 * ahead.centre + 2 * ahead.width**2)
+    for i, start in enumerate(starts):
+        distance = np.maximum(log_scale - start, 0.0)
+        factor = np.exp(-distance / len(sizes))
+        at_start = {c: v * factor if c in sizes else v for c, v in columns.items()}
+        fall = log_law - _log_law(plan, values, at_start, shape)
+        out[i] = (fall**2).mean(axis=0) * square * (1 + distance / 3)
+    return out
+
+
 def _log_law(plan: Design, values, columns, shape: tuple[int, int, int]) -> np.ndarray:
     """The log loss of the law; (draw, point).
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from bayescale.costs import Cost, read_budgets
 from bayescale.errors import ConvergenceWarning, ExtrapolationWarning, LawError
 from bayescale.forecasting import (
     Allocation,
@@ -21,6 +22,7 @@ from bayescale.forecasting import (
 )
 from bayescale.model import Fit
 from bayescale.reporting import tables
+from bayescale.reporting.choices import Decisions, decisions
 from bayescale.units import format_count, format_flop, grid
 
 MOST_GROUPS = 12  # largest number of groups in the tables of forecasts and allocations
@@ -48,6 +50,10 @@ class Findings:
         In FLOP.
     results : tuple of Forecast and Allocation
         What the tables show, one of each for every group.
+    decisions : Decisions
+        Costs of the budgets, compute multipliers of the groups, and runs to train next.
+    ci_prob : float, optional
+        Probability of all intervals.
     """
 
     laws: tables.Table | None
@@ -59,11 +65,14 @@ class Findings:
     notes: tuple[str, ...] = field(default=())
     budgets: tuple[float, ...] = ()
     results: tuple[Forecast | Allocation, ...] = ()
+    decisions: Decisions = field(default_factory=Decisions)
+    ci_prob: float | None = None
 
     @property
     def tables(self) -> list[tables.Table]:
-        """All tables: forecasts, allocations, laws, parameters."""
-        listed = (self.forecasts, *self.allocations, self.laws, *self.posteriors)
+        """All tables: forecasts, allocations, decisions, laws, parameters."""
+        decided = self.decisions.tables(self.ci_prob)
+        listed = (self.forecasts, *self.allocations, *decided, self.laws, *self.posteriors)
         return [table for table in listed if table is not None]
 
     def numbers(self) -> pd.DataFrame:
@@ -80,7 +89,10 @@ class Findings:
 
 
 def findings(
-    fit: Fit | Average, budgets: Sequence[float] | None = (), ci_prob: float | None = None
+    fit: Fit | Average,
+    budgets: Sequence[float | str] | None = (),
+    ci_prob: float | None = None,
+    cost: Cost | None = None,
 ) -> Findings:
     """The tables of a fit: its parameters, and forecasts and allocations for the budgets.
 
@@ -88,10 +100,13 @@ def findings(
     ----------
     fit : Fit or Average
         The table of an average lists its laws. Forecasts and allocations are of the mixture.
-    budgets : sequence of float, optional
-        In FLOP. None stands for 3, 10 and 30 times the compute of the largest run.
+    budgets : sequence of float or str, optional
+        In FLOP, or in any unit that `bayescale.as_flops` reads. None stands for 3, 10 and 30 times
+        the compute of the largest run.
     ci_prob : float, optional
         Probability of all intervals; 90 % by default.
+    cost : Cost, optional
+        The hardware and its prices.
 
     Returns
     -------
@@ -113,16 +128,25 @@ def findings(
                 f"{', '.join(fit.law.columns)}, which do not follow from a budget in FLOP"
             )
         elif len(chosen):
-            ahead = [forecast(fit, C=chosen, group=g, random_seed=fit.random_seed) for g in groups]
+            ahead = [
+                forecast(fit, C=chosen, group=g, cost=cost, random_seed=fit.random_seed)
+                for g in groups
+            ]
         if len(chosen) and fit.law.allocates:
             try:
-                splits = [allocate(fit, chosen, group=g) for g in groups]
+                splits = [allocate(fit, chosen, group=g, cost=cost) for g in groups]
             except LawError as error:
                 warnings.warn(str(error))
         laws = tables.laws(fit) if isinstance(fit, Average) else None
         posteriors = tables.posteriors(fit, ci_prob)
         answer, reasons = _answer(fit, ahead, splits, ci_prob)
         forecasts = tables.forecasts(ahead, ci_prob) if ahead else None
+        flop = np.array([])
+        decided = Decisions()
+        if len(chosen):
+            flop = read_budgets(chosen, cost, flop_factor=fit.runs.flop_factor).flop
+        if ahead or splits:
+            decided = decisions(fit, flop, splits, main_group(fit), cost, budgets is not None)
         allocations = tuple(tables.allocations(splits, ci_prob)) if splits else ()
     warned = [str(w.message) for w in caught if not issubclass(w.category, ConvergenceWarning)]
     checked = {f.text for f in fit.check().findings}
@@ -134,10 +158,12 @@ def findings(
         forecasts,
         allocations,
         (answer.removesuffix(main_reason(reasons)).strip(), main_reason(reasons)),
-        _next_step(fit, ahead, ci_prob),
+        _next_step(fit, ahead, decided, ci_prob),
         tuple(notes),
-        tuple(chosen),
+        tuple(flop.tolist()),
         (*ahead, *splits),
+        decided,
+        ci_prob,
     )
 
 
@@ -203,7 +229,7 @@ def _labels(result: Forecast) -> dict[str, str]:
     return {g: str(result.data[g].to_numpy()[0]) for g in result.fit.groups}
 
 
-def _next_step(fit: Fit | Average, ahead: list[Forecast], ci_prob) -> str:
+def _next_step(fit: Fit | Average, ahead: list[Forecast], decided: Decisions, ci_prob) -> str:
     """What to do before relying on the answer."""
     failed = [f for f in fit.check().problems if f.level == "failed"]
     if failed:
@@ -221,14 +247,22 @@ def _next_step(fit: Fit | Average, ahead: list[Forecast], ci_prob) -> str:
         test = forecast(fit, C=trial, group=main_group(fit), random_seed=fit.random_seed)
         row = tables.forecasts([test], ci_prob)
     loss = row.rows[0][row.header.index("loss of a new run")]
+    price = decided.price(trial, fit.runs.flop_factor)
+    price = f"; {price}" if price else ""
+    more = ""
+    if decided.suggestion is not None:
+        more = (
+            f" Runs for {format_flop(decided.suggestion.runs['total_cost'].iloc[-1])} FLOP "
+            "that narrow the forecast are listed under 'Runs to train next'."
+        )
     size = ""
     if "N" in test.data.coords:
         N, D = (float(test.data[c][0]) for c in "ND")
         size = f"{format_count(N)} parameters on {format_count(D)} tokens, "
     return (
         f"Before spending the largest budget, train one run in between ({size}"
-        f"{format_flop(trial)} FLOP). The forecast for it is {loss}: a loss outside this interval "
-        "speaks against the larger forecasts, and a loss inside it narrows them."
+        f"{format_flop(trial)} FLOP{price}). The forecast for it is {loss}: a loss outside this "
+        f"interval speaks against the larger forecasts, and a loss inside it narrows them.{more}"
     )
 
 

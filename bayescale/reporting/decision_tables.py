@@ -1,14 +1,56 @@
-"""Tables of runs to train next, and of scores of plans."""
+"""Tables of costs, compute multipliers, runs to train next, and scores of plans."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from bayescale.decisions import DesignScore, Suggestion
-from bayescale.intervals import defaults
+from bayescale.costs import Bill
+from bayescale.decisions import DesignScore, Speedup, Suggestion
+from bayescale.intervals import Summary, defaults
 from bayescale.reporting.tables import Table
 from bayescale.units import format_count, format_flop
+
+#: Heads of the table of costs.
+UNITS = {"hours": "{} hours", "dollars": "USD", "kwh": "kWh"}
+
+
+def of_frame(title: str, frame: pd.DataFrame) -> Table:
+    """A table of results with an interval in one cell."""
+    heads, rows = Summary(frame).cells()
+    return Table(title, tuple(h.replace("_", " ") for h in heads), tuple(map(tuple, rows)))
+
+
+def costs(bill: Bill, ci_prob: float | None = None) -> Table:
+    """A row for each budget: accelerator hours, dollars and energy, with intervals."""
+    prob, _ = defaults(ci_prob)
+    frame = bill.to_dataframe("summary", prob)
+    cells: dict[float, dict[str, str]] = {}
+    for row in frame.itertuples():
+        middle, low, high = (
+            format_count(float(f"{v:.3g}")) for v in (row.median, row.lower, row.upper)
+        )
+        cells.setdefault(row.C, {})[row.variable] = f"{middle} ({low} to {high})"
+    names = [n for n in UNITS if n in set(frame["variable"])]
+    header = ("FLOP", *(UNITS[n].format(bill.cost.hardware) for n in names))
+    rows = tuple((format_flop(C), *(row[n] for n in names)) for C, row in cells.items())
+    return Table(f"Cost of the budgets, with {100 * prob:g} % intervals", header, rows)
+
+
+def multipliers(speedups: Sequence[Speedup], ci_prob: float | None = None) -> Table:
+    """A row for each recipe: the compute that it needs for the loss of the first."""
+    prob, _ = defaults(ci_prob)
+    rows = []
+    for result in speedups:
+        row = pd.DataFrame(result.summary(prob)).iloc[-1]
+        column = list(row.index).index("multiplier")
+        middle, low, high = (f"{v:.3g}" for v in row.iloc[column : column + 3])
+        rows.append((result.over, f"{middle} ({low} to {high})", f"{100 * row['p_better']:.0f} %"))
+    first = speedups[0].name
+    header = ("recipe", f"compute for the loss of {first}", f"P({first} is better)")
+    return Table(f"Compute multipliers, with {100 * prob:g} % intervals", header, tuple(rows))
 
 
 def suggestions(suggestion: Suggestion, ci_prob: float | None = None) -> Table:

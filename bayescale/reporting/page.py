@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bayescale.capabilities import Breaks, Emergence, Link
+from bayescale.costs import Cost
 from bayescale.evaluation import Hypotheses, Rollout
 from bayescale.forecasting import Allocation, Average, Forecast, losses_by_law
 from bayescale.intervals import defaults
@@ -40,7 +41,8 @@ def report(
     fit: Fit | Average,
     folder: str | Path = "report",
     *,
-    C: Sequence[float] | None = None,
+    C: Sequence[float | str] | None = None,
+    cost: Cost | None = None,
     ci_prob: float | None = None,
     command: str | None = None,
     found: Findings | None = None,
@@ -59,9 +61,12 @@ def report(
         parameters and residuals are those of the law with the largest weight.
     folder : str or Path
         Created if it does not exist. Existing files of these names are replaced atomically.
-    C : sequence of float, optional
-        Budgets in FLOP. The page has a forecast and an allocation for each. By default 3, 10 and
-        30 times the compute of the largest run.
+    C : sequence of float or str, optional
+        Budgets in FLOP, or in any unit that `bayescale.as_flops` reads. The page has a forecast
+        and an allocation for each. By default 3, 10 and 30 times the compute of the largest run.
+    cost : Cost, optional
+        The hardware and its prices, for budgets in other units and for what budgets cost; by
+        default an H100.
     ci_prob : float, optional
         Probability of all intervals; 90 % by default.
     command : str, optional
@@ -97,10 +102,10 @@ def report(
     """
     from jinja2 import Environment, PackageLoader
 
-    found = found or findings(fit, C, ci_prob)
+    found = found or findings(fit, C, ci_prob, cost)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # `findings` has put them on the page
-        sections = _sections(fit, found, ci_prob)
+        sections = [*_sections(fit, found, ci_prob), *found.decisions.sections(ci_prob)]
         if rollout is not None:
             sections.append(held_out(rollout, ci_prob))
         if hypotheses is not None:

@@ -79,3 +79,14 @@ def test_a_budget_in_hours_is_that_of_its_compute(kept, run):
 def test_budgets_that_cannot_be_read_name_the_option(kept, refused):
     assert "--hardware" in refused("allocate", kept, "--budget", "$2M", "--hardware", "Z100")
     assert "--budget" in refused("allocate", kept, "--budget", "two loaves")
+
+
+@pytest.mark.filterwarnings("ignore::bayescale.errors.ExtrapolationWarning")
+@pytest.mark.parametrize("command", ["allocate", "forecast"])
+def test_flops_may_be_money_or_hours_of_the_accelerator_they_name(command, kept, run):
+    ended = run(command, kept, "--flops", "1e21,1k A100 hours", "--json")
+    assert ended.code == 0
+    allocated = json.loads(ended.out)[{"allocate": "allocation"}.get(command, command)]
+    budget = bs.as_flops("1k A100 hours")[0]
+    assert [row["C"] for row in allocated] == pytest.approx([1e21, budget])
+    assert "1k A100 hours is taken as" in ended.out

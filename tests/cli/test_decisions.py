@@ -95,7 +95,7 @@ def test_cost_converts_a_budget(run):
 
 
 def test_cost_names_options_in_errors(refused):
-    assert "give --price" in refused("cost", "$2M", "--hardware", "A100")
+    assert "give --price" in refused("cost", "$2M", "--hardware", "MI300X")
     assert "there is no accelerator 'H101'" in refused("cost", "1e24", "--hardware", "H101")
     assert "the bounds of a 90 % interval, as in 0.3,0.5" in refused("cost", "1e24", "--mfu", "40")
     assert "there is no region 'Nowhere'" in refused("cost", "1e24", "--carbon", "Nowhere")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -142,3 +144,37 @@ def test_an_average_mixes_its_laws(fit, by_hand, c4):
 def test_unusable_inputs_are_named(fit, arguments, message):
     with pytest.raises(bs.FitError, match=message):
         bs.trajectory(fit, **arguments)
+
+
+@pytest.fixture(scope="module")
+def link(fit):
+    results = bs.datasets.openlm_tasks().query(
+        "task in ['hellaswag', 'piqa'] and dataset == 'c4' and N < 5e8"
+    )
+    return bs.link(fit, results, draws=100, random_seed=1)
+
+
+@pytest.mark.filterwarnings("ignore::bayescale.errors.ExtrapolationWarning")
+@pytest.mark.filterwarnings("ignore::bayescale.errors.ConvergenceWarning")
+def test_accuracies_of_a_year_are_those_of_its_loss(link, fit):
+    found = bs.trajectory(link, [2025, 2027], start=(2025, "1e21"), drift="off", **EXACT)
+    same = bs.trajectory(fit, [2025, 2027], start=(2025, "1e21"), drift="off", **EXACT)
+    np.testing.assert_allclose(found.data["loss"], same.data["loss"])
+    losses = found.data["loss"].isel(chain=0, draw=0).to_numpy()
+    known = bs.forecast_tasks(link, loss=losses, drift="off").data["mean"]
+    np.testing.assert_allclose(
+        found.accuracy.mean(("chain", "draw")), known.mean(("chain", "draw")), atol=1e-6
+    )
+    assert list(found.accuracy.dims) == ["chain", "draw", "year", "task"]
+    assert "hellaswag 0." in found.bottom_line()
+    assert "accuracy_piqa" in found.summary()
+    one = bs.trajectory(link, [2026], start=(2025, "1e21"), tasks="piqa", **EXACT)
+    assert one.accuracy["task"].to_numpy().tolist() == ["piqa"]
+
+
+def test_tasks_need_a_link_with_a_fit(fit, link):
+    with pytest.raises(bs.FitError, match="tasks= is for a link"):
+        bs.trajectory(fit, [2026], tasks="piqa")
+    without = dataclasses.replace(link, fit=None)
+    with pytest.raises(bs.FitError, match="made without a fit"):
+        bs.trajectory(without, [2026])

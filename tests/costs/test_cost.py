@@ -143,7 +143,7 @@ def test_the_budget_of_a_cost_costs_as_much():
         ("5k GPU hours", None, "needs the hardware"),
         ("50k H101 hours", None, "there is no accelerator 'H101'. Did you mean 'H100'"),
         ("50k A100 hours", "H100", "hours of A100, but the cost is that of H100"),
-        ("$2M", "A100", "no published price of A100: give price= to Cost"),
+        ("$2M", "MI300X", "no published price of MI300X: give price= to Cost"),
         ("5 GWh", "Trainium2", "no published power of Trainium2: give power= to Cost"),
         ("-5", None, "must be positive"),
     ],
@@ -186,7 +186,7 @@ def test_the_answer_names_every_unit_and_the_assumptions():
 
 def test_what_is_not_published_is_left_out():
     assert set(bs.Cost("Trainium2").of(1e24).data) == {"hours"}
-    assert set(bs.Cost("A100").of(1e24).data) == {"hours", "kwh", "kg_co2e"}
+    assert set(bs.Cost("MI300X").of(1e24).data) == {"hours", "kwh", "kg_co2e"}
 
 
 def test_the_cost_of_an_allocation_is_that_of_its_budgets(c4_fit):

@@ -2,53 +2,37 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
+from html import escape
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.decisions.hardware import accelerator, carbon_intensity, is_accelerator
+from bayescale.costs.budgets import Amount, parse_budget
+from bayescale.costs.figures import (
+    CARBON_SPREAD,
+    MFU,
+    MFU_SOURCE,
+    OVERHEAD,
+    as_prior,
+    drawn,
+    is_number,
+)
+from bayescale.costs.hardware import accelerator, carbon_intensity
 from bayescale.errors import BayescaleError, LawError
-from bayescale.forecasting import Allocation, Forecast, answer_html
 from bayescale.intervals import SAMPLE, Summary, check_rows, defaults, interval, table
-from bayescale.priors import Fixed, Fraction, Positive, Prior, from_link
+from bayescale.priors import Positive
 from bayescale.seeds import settle_seed
 from bayescale.units import (
     FLOP_PER_PARAMETER_TOKEN,
     as_counts,
     format_count,
     format_flop,
-    parse_count,
 )
 
-#: Model FLOP utilisation: published figures of large runs range from 20 % (GPT-3, Llama 4) to 56 %
-#: (Megatron), with 38 to 43 % for Llama 3. 90 % of the prior lies between 24 and 52 %.
-MFU = Fraction(0.373, spread=1.455)
-MFU_SOURCE = "published utilisation of large runs, 2020 to 2025: 21 % (GPT-3) to 56 % (Megatron)"
-#: Power of the data centre for one accelerator, relative to its thermal design power: 1.3 to
-#: 1.5 kW for an H100 of 700 W with server, network and cooling; more, if nodes are idle.
-OVERHEAD = Positive(1.95, spread=1.12)
-#: Carbon intensities of a country differ between its grids and between years.
-CARBON_SPREAD = 1.15
-DRAWS = 4000
 SECONDS = 3600.0
-FLOP_PER_PF_DAY = 86400e15
-
-_NUMBER = r"(?P<number>[+-]?(?:[\d,_]+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(?P<suffix>[kmbgt]?)\s*"
-#: What may follow the number of a budget, in the order in which it is tried.
-_BUDGETS = {
-    "kg_co2e_t": r"t(?:on(?:ne)?s?)?\s*co2e?",
-    "kg_co2e_g": r"g\s*co2e?",
-    "wh": r"wh",
-    "flop": r"(?:flops?)?",
-    "pf_days": r"(?:pf(?:lops?)?|petaflops?)(?:/s)?[\s-]*days?",
-    "dollars": r"(?:usd|dollars?|\$)",
-    # A suffix directly before a letter is the beginning of a name: 100 GPU-hours.
-    "hours": r"(?<![kmbgt](?=[a-z]))(?P<hardware>[a-z][\w .-]*?)??"
-    r"[\s-]*(?:gpu|tpu|chip|accelerator)?[\s-]*(?:hours?|hrs?|h)",
-}
 
 
 @dataclass(frozen=True)
@@ -111,25 +95,25 @@ class Cost:
     def __post_init__(self):
         found = accelerator(self.hardware)
         sources = {"peak": found.source}
-        priors = {"mfu": _prior("mfu", self.mfu, MFU)}
+        priors = {"mfu": as_prior("mfu", self.mfu, MFU)}
         sources["mfu"] = MFU_SOURCE if self.mfu is None else "given"
         price = None if found.price is None else Positive(found.price, spread=found.price_spread)
-        priors["price"] = _prior("price", self.price, price)
+        priors["price"] = as_prior("price", self.price, price)
         sources["price"] = found.price_source if self.price is None else "given"
         power = None
         if found.tdp is not None:
             power = Positive(found.tdp * OVERHEAD.median, spread=OVERHEAD.spread)
-        priors["power"] = _prior("power", self.power, power)
+        priors["power"] = as_prior("power", self.power, power)
         sources["power"] = "given"
         if self.power is None and found.tdp is not None:
             sources["power"] = f"{OVERHEAD.median:g} times {found.tdp:g} W ({found.source})"
         carbon, default = self.carbon, None
-        if carbon is None or (isinstance(carbon, str) and not _is_number(carbon)):
+        if carbon is None or (isinstance(carbon, str) and not is_number(carbon)):
             intensity, sources["carbon"] = carbon_intensity(carbon or "world")
             carbon, default = None, Positive(intensity, spread=CARBON_SPREAD)
         else:
             sources["carbon"] = "given"
-        priors["carbon"] = _prior("carbon", carbon, default)
+        priors["carbon"] = as_prior("carbon", carbon, default)
         made = dict(hardware=found.name, peak=found.peak, sources=sources, _priors=priors)
         for name, value in made.items():
             object.__setattr__(self, name, value)
@@ -151,11 +135,11 @@ class Cost:
         -------
         Bill
         """
-        if isinstance(C, (Allocation, Forecast)):
+        if isinstance(getattr(C, "data", None), xr.Dataset):  # a Forecast or an Allocation
             C = C.data["C"].to_numpy()
         C = as_flops(C, self, flop_factor=flop_factor)
         rng = np.random.default_rng(settle_seed(random_seed))
-        draws = {name: _drawn(prior, rng) for name, prior in self._priors.items()}
+        draws = {name: drawn(prior, rng) for name, prior in self._priors.items()}
         counted = C * FLOP_PER_PARAMETER_TOKEN / flop_factor
         hours = counted / (SECONDS * self.peak * draws["mfu"][:, None])
         out = {"hours": hours}
@@ -189,9 +173,9 @@ class Cost:
             If a price or a power is needed and not known.
         """
         rng = np.random.default_rng(0)
-        draws = {name: _drawn(prior, rng) for name, prior in self._priors.items()}
+        draws = {name: drawn(prior, rng) for name, prior in self._priors.items()}
         per_hour = {
-            "hours": np.ones(DRAWS),
+            "hours": np.ones(len(draws["mfu"])),
             "dollars": draws["price"],
             "kwh": None if draws["power"] is None else draws["power"] / 1000,
         }
@@ -302,7 +286,7 @@ class Bill:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        return answer_html(self.bottom_line(), self.summary()._repr_html_(), ())
+        return f"<p><strong>{escape(self.bottom_line())}</strong></p>{self.summary()._repr_html_()}"
 
 
 def as_flops(
@@ -341,95 +325,100 @@ def as_flops(
     >>> float(as_flops("1M H100 hours", Cost("H100", mfu=0.4))[0])
     1.42...e+24
     """
+    return read_budgets(budget, cost, flop_factor=flop_factor).flop
+
+
+class Budgets(NamedTuple):
+    """Budgets in FLOP.
+
+    Attributes
+    ----------
+    flop : numpy.ndarray
+        Dims (budget,).
+    conversions : tuple of str
+        A sentence for each budget in another unit: the FLOP, and the figures used, with sources.
+    """
+
+    flop: np.ndarray
+    conversions: tuple[str, ...]
+
+
+def read_budgets(
+    budget,
+    cost: Cost | None = None,
+    *,
+    flop_factor: float = FLOP_PER_PARAMETER_TOKEN,
+    name: str = "the budget",
+) -> Budgets:
+    """As `as_flops`, with the conversions in words.
+
+    Parameters
+    ----------
+    budget, cost, flop_factor
+        As in `as_flops`.
+    name : str
+        Name of the quantity in messages, such as ``"C"``.
+
+    Returns
+    -------
+    Budgets
+    """
+    if cost is not None and not isinstance(cost, Cost):
+        raise LawError(f"cost is {cost!r}: give a Cost, such as bs.Cost('H100')")
     items = [budget] if isinstance(budget, str) or np.ndim(budget) == 0 else list(budget)
-    return as_counts([_as_flop(item, cost, flop_factor) for item in items], "the budget")
+    flop, conversions = [], []
+    for item in items:
+        try:
+            amount = parse_budget(item) if isinstance(item, str) else Amount(item, "flop", "")
+        except LawError as error:
+            raise LawError([f"{name}: {problem}" for problem in error.problems]) from None
+        if amount.unit == "flop":
+            flop.append(amount.value)
+            continue
+        paying = _cost_for(item, amount.hardware, cost)
+        draws = paying.flops([amount.value], amount.unit, flop_factor=flop_factor)
+        flop.append(float(np.median(draws)))
+        conversions.append(_conversion(item.strip(), amount, draws, paying))
+    return Budgets(as_counts(flop, name), tuple(dict.fromkeys(conversions)))
 
 
-def _as_flop(item, cost: Cost | None, flop_factor: float) -> float:
-    if not isinstance(item, str):
-        return item
-    text = item.strip()
-    if text.startswith("$"):
-        text = f"{text[1:]} $"
-    tried = {u: re.fullmatch(_NUMBER + p, text, re.IGNORECASE) for u, p in _BUDGETS.items()}
-    unit, match = next(((u, m) for u, m in tried.items() if m), ("", None))
-    if match is None:
-        raise LawError(
-            f"{item!r} is not a budget: write 1e24 FLOP, 50k H100 hours, $2M, 30 GWh or 12 t CO2e"
-        )
-    try:
-        amount = parse_count(match["number"] + match["suffix"])
-    except ValueError as error:
-        raise LawError(f"{item!r} is not a budget: {error}") from None
-    if unit == "flop":
-        return amount
-    if unit == "pf_days":
-        return amount * FLOP_PER_PF_DAY
-    named = (match.groupdict().get("hardware") or "").strip(" -")
-    cost = _cost_for(item, named, cost)
-    divisors = {"wh": 1e3, "kg_co2e_g": 1e3, "kg_co2e_t": 1e-3}
-    variable = {"wh": "kwh", "kg_co2e_g": "kg_co2e", "kg_co2e_t": "kg_co2e"}.get(unit, unit)
-    draws = cost.flops([amount / divisors.get(unit, 1.0)], variable, flop_factor=flop_factor)
-    return float(np.median(draws))
+def _conversion(item: str, amount: Amount, draws: np.ndarray, cost: Cost) -> str:
+    """A conversion in words: its result, and the figures with their sources."""
+    low, middle, high = (format_flop(float(v)) for v in np.quantile(draws, [0.05, 0.5, 0.95]))
+    figures = cost.assumptions()
+    used = {
+        "hours": (),
+        "dollars": ("price",),
+        "kwh": ("power",),
+        "kg_co2e": ("power", "carbon"),
+    }[amount.unit]
+    units = {"price": "USD per hour", "power": "W", "carbon": "kg CO2e per kWh"}
+    parts = [
+        f"{figures['median'][name]:.3g} {units[name]} ({figures['source'][name]})" for name in used
+    ]
+    parts.append(
+        f"{100 * figures['median']['mfu']:.2g} % of {cost.peak:.3g} FLOP per second "
+        f"({figures['source']['mfu']})"
+    )
+    on = cost.hardware
+    return f"{item} is taken as {middle} FLOP (90 %: {low} to {high}) on {on}: {', '.join(parts)}."
 
 
 def _cost_for(item: str, named: str, cost: Cost | None) -> Cost:
     """The cost that a budget is read with."""
-    generic = named.lower() in ("", "gpu", "tpu", "chip", "accelerator")
-    if not generic and not is_accelerator(named):
-        accelerator(named)  # raises an error that lists the names
+    found = accelerator(named).name if named else ""
     if cost is None:
-        if generic:
+        if not found:
             raise LawError(
                 f"{item!r} needs the hardware: give cost=bs.Cost('H100'), or a budget in FLOP"
             )
         return Cost(named)
-    if not generic and accelerator(named).name != cost.hardware:
+    if found not in ("", cost.hardware):
         raise BayescaleError(
             f"{item!r} is in hours of {named}, but the cost is that of {cost.hardware}: give "
             "one of them"
         )
     return cost
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _prior(name: str, value, default: Prior | None) -> Prior | None:
-    """A figure as a prior: a number is exact, a pair the bounds of a 90 % interval."""
-    if value is None:
-        return default
-    upper = 1.0 if name == "mfu" else np.inf
-    if isinstance(value, Prior):
-        return value
-    try:
-        numbers = np.atleast_1d(np.asarray(value, float))
-    except (TypeError, ValueError):
-        numbers = np.array([])
-    allowed = "between 0 and 1" if name == "mfu" else "positive"
-    if not (
-        numbers.size in (1, 2)
-        and (np.isfinite(numbers) & (numbers > 0) & (numbers < upper)).all()
-        and (np.diff(numbers) > 0).all()
-    ):
-        raise BayescaleError(
-            f"{name} is {value!r}: give a number that is {allowed}, or the lower and upper bound "
-            "of a 90 % interval"
-        )
-    if numbers.size == 1:
-        return Fixed(float(numbers[0]))
-    return (Fraction if name == "mfu" else Positive).from_interval(*numbers)
-
-
-def _drawn(prior: Prior | None, rng: np.random.Generator) -> np.ndarray | None:
-    """Draws of a figure; the same random numbers are used whether or not it is known."""
-    normal = rng.standard_normal(DRAWS)
-    return None if prior is None else from_link(prior.link, prior.centre + prior.width * normal)
 
 
 def _rounded(value: float) -> str:

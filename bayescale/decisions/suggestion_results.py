@@ -1,0 +1,196 @@
+"""Runs to train next, with the uncertainty that is expected after each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from bayescale.decisions.limits import Limits
+from bayescale.errors import FitError, unknown
+from bayescale.forecasting import Average, answer_html, doubts, main_reason
+from bayescale.intervals import Summary, defaults
+from bayescale.model import Fit
+from bayescale.units import as_counts, format_count, format_flop
+
+
+@dataclass(frozen=True, eq=False)
+class Suggestion:
+    """Runs to train next, in order of choice.
+
+    Attributes
+    ----------
+    runs : pandas.DataFrame
+        One row for each chosen run: the columns of the candidate and its index in ``candidate``,
+        ``cost``, ``total_cost`` up to this run, and ``sd``, the expected standard deviation of the
+        target in a refit that includes this run and those before it (the root of the mean of the
+        variances of several targets), and
+        ``share``, the share of the variance that is left.
+    candidates : pandas.DataFrame
+        All candidates with their ``cost``, the ``share`` of the variance of the target that one run
+        would remove, and ``times``, how often it was chosen.
+    sd : float
+        The standard deviation of the target without further runs. That of a loss is of the log
+        loss: 0.02 is 2 % of the loss.
+    is_loss : bool
+        Whether the target is the loss of runs.
+    target : pandas.DataFrame or None
+        The runs whose loss is in question; None for another quantity.
+    fit : Fit or Average
+        The posterior, or draws from the prior of a law.
+    is_prior : bool
+        Whether there are no runs yet.
+    random_seed : int
+        Seed of the drift.
+    with_drift : bool
+        Whether the losses contain the drift beyond the runs.
+    conversions : tuple of str
+        How budgets in other units were converted to FLOP; one sentence for each.
+    limits : Limits
+        The largest total cost and number of runs, and the cost of the target run.
+    """
+
+    runs: pd.DataFrame = field(repr=False)
+    candidates: pd.DataFrame = field(repr=False)
+    sd: float
+    is_loss: bool
+    target: pd.DataFrame | None = field(repr=False)
+    fit: Fit | Average = field(repr=False)
+    is_prior: bool
+    random_seed: int
+    with_drift: bool = False
+    conversions: tuple[str, ...] = ()
+    limits: Limits | None = field(default=None, repr=False)
+
+    def summary(self, ci_prob: float | None = None) -> pd.DataFrame:
+        """One row for each chosen run, with the width of the interval of the target after it.
+
+        Parameters
+        ----------
+        ci_prob : float, optional
+            Probability of the interval; 0.9 by default.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The columns of ``runs``, with ``width`` in place of ``sd``: the expected width of the
+            interval, of the log loss (0.1 is 10 % of the loss) or of the target quantity.
+        """
+        frame = self.runs.rename(columns={"sd": "width"})
+        return Summary(frame.assign(width=frame["width"] * _width(ci_prob)))
+
+    def to_dataframe(self, of: str = "runs") -> pd.DataFrame:
+        """The chosen runs or all candidates as a table; numbers are not rounded.
+
+        Parameters
+        ----------
+        of : {"runs", "candidates"}
+        """
+        if of not in ("runs", "candidates"):
+            raise FitError(unknown("table", of, ("runs", "candidates")), where="to_dataframe")
+        return (self.runs if of == "runs" else self.candidates).copy()
+
+    def bottom_line(self, ci_prob: float | None = None) -> str:
+        """Which runs to train, at what cost, and how much the interval would narrow.
+
+        Parameters
+        ----------
+        ci_prob : float, optional
+            Probability of the interval; 0.9 by default.
+        """
+        prob, _ = defaults(ci_prob)
+        if not len(self.runs):
+            return (
+                "No candidate would reduce the uncertainty at the target by a measurable amount. "
+                f"{main_reason(self.cautions(ci_prob))}"
+            )
+        before, after = (_width(ci_prob) * sd for sd in (self.sd, self.runs["sd"].iloc[-1]))
+        chosen = self.runs.groupby("candidate", sort=False).size()
+        listed = [
+            _in_words(self.runs[self.runs["candidate"] == i].iloc[0], self.fit, times)
+            for i, times in chosen.items()
+        ]
+        more = f"; and {len(listed) - 3} more" if len(listed) > 3 else ""
+        verb = "narrow" if after < before else "widen"
+        if self.is_loss:
+            widths = f"to {verb} from {100 * before:.2g} % to {100 * after:.2g} % of the loss"
+            what = "the loss at the target"
+        else:
+            widths, what = f"to {verb} from {before:.3g} to {after:.3g}", "the target"
+        number = f"{len(self.runs)} run" + ("s" if len(self.runs) > 1 else "")
+        return (
+            f"Train {number} for {format_flop(self.runs['total_cost'].iloc[-1])} in all"
+            f"{self.limits.in_words if self.limits else ''}: {'; '.join(listed[:3])}{more}. "
+            f"The {100 * prob:g} % interval of {what} is expected {widths}. "
+            + " ".join((*self.conversions, main_reason(self.cautions(ci_prob))))
+        )
+
+    def cautions(self, ci_prob: float | None = None) -> tuple[str, ...]:
+        """Reasons to doubt the choice, the most serious first.
+
+        Parameters
+        ----------
+        ci_prob : float, optional
+            Probability of the interval with which differences between the laws are compared; 0.9 by
+            default.
+
+        Returns
+        -------
+        tuple of str
+            Without runs, that the choice rests on the prior; otherwise those of a forecast at the
+            target.
+        """
+        spent = float(self.runs["total_cost"].iloc[-1]) if len(self.runs) else 0.0
+        costly = self.limits.doubts(spent) if self.limits else ()
+        if self.is_prior:
+            return (
+                *costly,
+                "there are no runs yet, so the choice rests on the prior of the law",
+            )
+        average = isinstance(self.fit, Average)
+        point: dict[str, float] = {}
+        times = 0.0
+        if self.target is not None and "C" in self.fit.runs:
+            columns = [c for c in ("N", "D", "C") if c in self.target]
+            row = self.target[columns].astype(float).max()
+            point = dict(row)
+            factor = self.fit.runs.flop_factor
+            C = row["C"] if "C" in row else factor * row["N"] * row["D"]
+            times = C / float(self.fit.runs.table["C"].max())
+        only_checks = not set(self.fit.law.columns) <= set(point) or bool(self.fit.groups)
+        fits = self.fit.used if average else {self.fit.law.name: self.fit}
+        return costly + doubts(
+            dict(list(fits.items())[:1]) if only_checks else fits,
+            self.fit.weights if average else {self.fit.law.name: 1.0},
+            point,
+            None,
+            _width(ci_prob) * self.sd,
+            (),
+            times,
+        )
+
+    def _repr_html_(self) -> str:
+        return answer_html(self.bottom_line(), self.summary()._repr_html_(), self.cautions()[1:])
+
+    def __repr__(self) -> str:
+        head = f"<Suggestion of {len(self.runs)} of {len(self.candidates)} candidates>"
+        return "\n".join([self.bottom_line(), head, repr(self.summary())])
+
+
+def _width(ci_prob: float | None) -> float:
+    """Width of the interval of a normal distribution with standard deviation one."""
+    from scipy.stats import norm
+
+    prob, _ = defaults(ci_prob)
+    return 2 * float(norm.ppf((1 + prob) / 2))
+
+
+def _in_words(row: pd.Series, fit: Fit | Average, times: int) -> str:
+    """A run as text: ``2 x 1B parameters on 20B tokens, c4``."""
+    parts = [f"{times} x " if times > 1 else ""]
+    units = {"N": "parameters", "D": "tokens"}
+    named = [c for c in ("N", "D") if c in row] or [c for c in fit.law.columns if c in row]
+    values = {c: float(as_counts(row[c], c)[0]) for c in named}
+    listed = [f"{format_count(v)} {units.get(c, c)}" for c, v in values.items()]
+    labels = [str(row[g]) for g in fit.groups if g in row]
+    return "".join(parts) + ", ".join([" on ".join(listed), *labels])

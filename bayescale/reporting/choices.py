@@ -1,0 +1,188 @@
+"""What a report says about decisions: costs, compute multipliers, and the next runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from bayescale.costs import Bill, Cost
+from bayescale.decisions import Speedup, Suggestion, speedup, suggest
+from bayescale.errors import BayescaleError
+from bayescale.forecasting import Allocation, Average, main_reason
+from bayescale.intervals import defaults
+from bayescale.model import Fit
+from bayescale.reporting import decision_tables
+from bayescale.reporting.sections import Section
+from bayescale.units import format_count, format_flop
+
+#: Share of the largest budget that further small runs may cost.
+SMALL_RUNS = 0.05
+#: Candidates: steps of compute down from that share by `STEP`, and ratios of tokens to parameters
+#: relative to the best one.
+STEPS, STEP, RATIOS = 8, 3.0, (0.25, 1.0, 4.0)
+#: Largest number of recipes that are compared.
+MOST_RECIPES = 6
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Costs of the budgets, compute multipliers of the recipes, and the next runs; None or empty
+    where a question does not arise."""
+
+    bill: Bill | None = None
+    speedups: tuple[Speedup, ...] = ()
+    suggestion: Suggestion | None = None
+
+    def tables(self, ci_prob: float | None = None) -> list[decision_tables.Table]:
+        """The tables of all results."""
+        out = []
+        if self.bill is not None:
+            out.append(decision_tables.costs(self.bill, ci_prob))
+        if self.speedups:
+            out.append(decision_tables.multipliers(self.speedups, ci_prob))
+        if self.suggestion is not None:
+            out.append(decision_tables.suggestions(self.suggestion, ci_prob))
+        return out
+
+    def sections(self, ci_prob: float | None = None) -> list[Section]:
+        """The sections of the page; each begins with its finding."""
+        prob, _ = defaults(ci_prob)
+        out = []
+        if self.bill is not None:
+            assumed = self.bill.cost.assumptions()
+            figures = "; ".join(f"{name}: {source}" for name, source in assumed["source"].items())
+            out.append(
+                Section(
+                    "What the budgets cost",
+                    f"{self.bill.bottom_line(prob)} This is one run, without the experiments "
+                    f"before it. Figures: {figures}.",
+                    [decision_tables.costs(self.bill, prob)],
+                )
+            )
+        if self.speedups:
+            middle = [float(s.data["multiplier"].isel(point=-1).median()) for s in self.speedups]
+            worst = self.speedups[int(np.argmax(middle))]
+            out.append(
+                Section(
+                    "Which recipe is better",
+                    f"{_answer(worst, prob)} A multiplier of 2 means that a recipe needs "
+                    "twice the compute for the same loss. Groups are compared as recipes, which "
+                    "assumes that all losses were measured on the same text.",
+                    [decision_tables.multipliers(self.speedups, prob)],
+                )
+            )
+        if self.suggestion is not None:
+            spent = format_flop(SMALL_RUNS * float(self.suggestion.target["C"].iloc[0]))
+            out.append(
+                Section(
+                    "Runs to train next",
+                    f"{_answer(self.suggestion, prob)} The target is the run of the largest "
+                    f"budget. The small runs may cost {100 * SMALL_RUNS:g} % of it ({spent} FLOP).",
+                    [decision_tables.suggestions(self.suggestion, prob)],
+                )
+            )
+        return out
+
+    def price(self, C: float, flop_factor: float) -> str:
+        """What a run costs, as a phrase; empty without a cost."""
+        if self.bill is None:
+            return ""
+        data = self.bill.cost.of(C, flop_factor=flop_factor).data
+        money = ""
+        if "dollars" in data:
+            money = f", ${_short(float(data['dollars'].median()))}"
+        hours = _short(float(data["hours"].median()))
+        return f"about {hours} {self.bill.cost.hardware} hours{money}"
+
+
+def decisions(
+    fit: Fit | Average,
+    budgets: np.ndarray,
+    splits: Sequence[Allocation],
+    group: dict[str, str] | None,
+    cost: Cost | None,
+    asked: bool,
+) -> Decisions:
+    """Costs, compute multipliers and next runs for the budgets of a report.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    budgets : numpy.ndarray
+        In FLOP.
+    splits : sequence of Allocation
+        Those of the budgets.
+    group : dict or None
+        The group that the answer is about.
+    cost : Cost, optional
+        An H100 by default.
+    asked : bool
+        Whether the user gave the budgets: only then are runs suggested.
+    """
+    factor = fit.runs.flop_factor
+    bill = (cost or Cost()).of(budgets, flop_factor=factor) if len(budgets) else None
+    suggestion = None
+    if asked and splits:
+        labels = group or {}
+        split = next((s for s in splits if s.labels == labels), splits[0])
+        suggestion = _next_runs(fit, split, group)
+    return Decisions(bill, _recipes(fit), suggestion)
+
+
+def _recipes(fit: Fit | Average) -> tuple[Speedup, ...]:
+    """The multiplier of each recipe over the best; empty without several groups."""
+    members = [m for m in fit.members() if m]
+    if not 2 <= len(members) <= MOST_RECIPES:
+        return ()
+    try:
+        first = speedup(fit, members[0], over=members[1], random_seed=fit.random_seed)
+        best = first.best.loc[first.best["p_best"].idxmax(), "group"]
+        names = {", ".join(m.values()): m for m in members}
+        return tuple(
+            speedup(fit, names[best], over=member, random_seed=fit.random_seed)
+            for name, member in names.items()
+            if name != best
+        )
+    except BayescaleError:  # laws of columns other than N, D and C
+        return ()
+
+
+def _next_runs(fit: Fit | Average, split: Allocation, group) -> Suggestion | None:
+    """The small runs that narrow the forecast of the largest budget most, if there are any."""
+    last = int(np.argmax(split.data["C"].to_numpy()))
+    N, D, C = (float(split.data[c][last]) for c in ("N_decision", "D_decision", "C"))
+    table, factor = fit.runs.table, fit.runs.flop_factor
+    compute = SMALL_RUNS * C / STEP ** np.arange(STEPS)
+    compute = compute[compute > float(table["C"].median()) / 10]
+    product, ratio = (a.ravel() for a in np.meshgrid(compute / factor, D / N * np.array(RATIOS)))
+    candidates = pd.DataFrame({"N": np.sqrt(product / ratio), "D": np.sqrt(product * ratio)})
+    # Models far smaller or larger than those known are no guide.
+    known = candidates["N"].between(table["N"].min() / 3, N)
+    if not known.any():
+        return None
+    target = pd.DataFrame({"N": [N], "D": [D], "C": [C]})
+    try:
+        found = suggest(
+            fit,
+            candidates[known],
+            target=target,
+            budget=SMALL_RUNS * C * (1 + 1e-9),
+            number=5,
+            group=group,
+        )
+    except BayescaleError:  # laws that need further columns
+        return None
+    return found if len(found.runs) else None
+
+
+def _answer(result: Speedup | Suggestion, prob: float) -> str:
+    """The answer without the main reason for doubt, which the page has once."""
+    text = result.bottom_line(prob)
+    return text.removesuffix(main_reason(result.cautions(prob))).strip()
+
+
+def _short(value: float) -> str:
+    return format_count(float(f"{value:.2g}"))
