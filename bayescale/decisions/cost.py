@@ -35,6 +35,7 @@ CARBON_SPREAD = 1.15
 DRAWS = 4000
 SECONDS = 3600.0
 FLOP_PER_PF_DAY = 86400e15
+FEWEST_FLOP = 1e9  # a smaller number without a unit is refused as a budget
 
 _NUMBER = r"(?P<number>[+-]?(?:[\d,_]+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(?P<suffix>[kmbgt]?)\s*"
 #: What may follow the number of a budget, in the order in which it is tried.
@@ -362,6 +363,11 @@ def _as_flop(item, cost: Cost | None, flop_factor: float) -> float:
     except ValueError as error:
         raise LawError(f"{item!r} is not a budget: {error}") from None
     if unit == "flop":
+        if 0 < amount < FEWEST_FLOP and "flop" not in text.lower():
+            raise LawError(
+                f"{item!r} has no unit and is too little for FLOP of training: write ${item}, "
+                f"{item} H100 hours, or FLOP as in 1e24"
+            )
         return amount
     if unit == "pf_days":
         return amount * FLOP_PER_PF_DAY
