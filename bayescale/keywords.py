@@ -57,11 +57,15 @@ PYTHON: Mapping[str, Mapping[str, str]] = {
     | dict.fromkeys(("target_N", "target_D", "target_flops"), _TARGET),
     "emergence": {"plot": "bs.plot_emergence(result)", "out": "bs.plot_emergence(result)"},
     "fit": {
+        **{c: "bs.fit(" + _READING.format(c) + ")" for c in ("N", "D", "C", "loss")},
         "laws": "law= for one law, bs.ensemble(runs, laws) for several",
         "out": "fit.save(path)",
         "plot": "bs.plot_fit(fit)",
     },
     "forecast": {
+        **dict.fromkeys(("params", "parameters", "n_params"), "N="),
+        **dict.fromkeys(("compute", "flop", "budget"), "C="),
+        "tokens": "D=",
         "at": "each column by its name, as in U='200B'",
         "below": "result.beats(loss)",
         "paired": "lists of equal length: N=[...], D=[...]",

@@ -86,7 +86,8 @@ def as_counts(value: object, name: str) -> np.ndarray:
     try:
         counts = np.array([parse_count(item) for item in items], dtype=float)
     except (ValueError, TypeError) as error:
-        raise LawError(f"{name}: {error}") from None
+        other = "; dollars and hours are read by bs.as_flops" if name == "C" else ""
+        raise LawError(f"{name}: {error}{other}") from None
     if not (np.isfinite(counts) & (counts > 0)).all() or counts.size == 0:
         raise LawError(f"{name} must be positive and finite, got {value!r}")
     return counts

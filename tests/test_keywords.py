@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 
+import pandas as pd
 import pytest
 
 import bayescale as bs
@@ -51,6 +52,7 @@ def test_every_option_has_a_counterpart_in_python(name):
         (lambda: bs.allocate(None, flops=1e22), "in Python it is C="),
         (lambda: bs.fit(None, seed=1), "in Python it is random_seed="),
         (lambda: bs.fit(None, laws=["kaplan"]), "bs.ensemble"),
+        (lambda: bs.fit(None, N="size"), "bs.fit(bs.Runs.read(path, N=...))"),
         (lambda: bs.suggest(None, None, target_N="7B"), "target={'N'"),
         (lambda: bs.hypotheses(None, seed=1), "random_seed="),
         (lambda: bs.emergence(None, questions=100), "n_questions="),
@@ -73,7 +75,23 @@ def test_a_forecast_names_the_argument_too(by_hand, openlm):
     fit = by_hand(openlm.query("dataset == 'c4'"), "chinchilla", values)
     with pytest.raises(bs.FitError, match="no column 'flops': in Python it is C="):
         bs.forecast(fit, flops=1e22)
+    with pytest.raises(bs.FitError, match="no column 'tokens': in Python it is D="):
+        bs.forecast(fit, tokens="20B")
+    with pytest.raises(bs.LawError, match=r"are read by bs\.as_flops"):
+        bs.allocate(fit, "$2M")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         bs.allocate(fit, C=1e30)
     assert [w.filename for w in caught] == [__file__], "a warning names the line of the caller"
+
+
+@pytest.mark.parametrize("function", [bs.allocate, bs.report])
+def test_runs_in_place_of_a_fit_are_refused_with_what_to_do(function, openlm):
+    with pytest.raises(bs.FitError, match=r"got Runs: give a Fit .* bs.ensemble\(runs\)"):
+        function(openlm, "1e22")
+
+
+def test_a_law_for_runs_without_parameters_is_named():
+    runs = bs.Runs.from_frame(pd.DataFrame({"flops": [1e18, 1e19, 1e20], "loss": [4.0, 3.5, 3.1]}))
+    with pytest.raises(bs.FitError, match=r"a law for these runs is 'power\(C\)'"):
+        bs.fit(runs)

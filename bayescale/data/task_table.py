@@ -10,6 +10,7 @@ import pandas as pd
 
 from bayescale.data import remedies
 from bayescale.errors import RunsError, unknown
+from bayescale.keywords import on_command_line
 
 #: Kinds of scores: accuracies, with numbers of questions and chance levels, or positive numbers.
 METRICS = ("accuracy", "positive")
@@ -226,6 +227,8 @@ def _at_chance(table: pd.DataFrame) -> list[str]:
 def _remedy(name: str) -> str:
     """How to give a column that is missing, as part of a message; empty for other columns."""
     if name not in MEANING:
-        return ""
+        options = {"y": "--y, the column of the score", "task": "--groups, the column of the tasks"}
+        option = options.get(name, "--x, the column of the scale, or --family")
+        return f" Give {option}." if on_command_line() else ""
     meaning = f" {MEANING[name].capitalize()}: "
     return f"{meaning}{remedies.value_of_tasks(name)}."

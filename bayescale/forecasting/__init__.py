@@ -4,6 +4,7 @@ from bayescale.forecasting.allocation import allocate, best_split
 from bayescale.forecasting.allocation_results import Allocation
 from bayescale.forecasting.averaging import (
     Average,
+    check_posterior,
     named,
     other_runs,
     percent,
@@ -42,6 +43,7 @@ __all__ = [
     "answer_html",
     "best_split",
     "beyond_largest",
+    "check_posterior",
     "complete_counts",
     "doubts",
     "draw_losses",

@@ -11,7 +11,7 @@ import xarray as xr
 from bayescale.costs import Cost, read_budgets
 from bayescale.errors import LawError
 from bayescale.forecasting.allocation_results import UNIQUE, Allocation
-from bayescale.forecasting.averaging import Average
+from bayescale.forecasting.averaging import Average, check_posterior
 from bayescale.forecasting.cautions import warn_of_distance
 from bayescale.forecasting.choices import LARGEST_PRICE, Choice, best_bet
 from bayescale.forecasting.law_draws import LawDraws, law_draws, mixed
@@ -129,6 +129,7 @@ def allocate(
     >>> bool(served.data["N_decision"][0] < best.data["N_decision"][0])
     True
     """
+    check_posterior(fit, "allocate")
     given = _given(
         fit, N=N, D=D, smaller=smaller, models=models, serve=serve, serve_price=serve_price,
         unique=unique,

@@ -274,6 +274,15 @@ class Average(Storable):
         return answer_html(self.bottom_line(), table, self.cautions()[1:])
 
 
+def check_posterior(fit: object, function: str) -> None:
+    """Raise an error unless `fit` is a fit or an average."""
+    if not isinstance(fit, (Fit, Average)):
+        raise FitError(
+            f"got {type(fit).__name__}: give a Fit or an Average, such as bs.ensemble(runs)",
+            where=function,
+        )
+
+
 def warn_if_any_failed(fits: Mapping[str, Fit], what: str, stacklevel: int) -> None:
     """Give one warning that names all fits that failed their check."""
     failed = {

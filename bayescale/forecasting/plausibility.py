@@ -23,7 +23,7 @@ COUNTED = {
 #: Share of the smallest run above which every count is allowed.
 BELOW = 0.01
 #: A suggested count is at most this multiple of that of the largest run.
-ABOVE = 1e3
+ABOVE = 300.0
 #: The largest number that is taken for a power of ten of FLOP.
 LARGEST_POWER = 40
 
@@ -84,7 +84,8 @@ def _problem(name, tiny, counted, smallest, runs, prefix, is_derived) -> str:
         return f"{text}; correct the counts that are given"
     likely = _likely(float(tiny[0]), counted, runs)
     if not likely:
-        return f"{text}; counts are absolute, such as {assigned(name, '7B')}"
+        example = "1e22" if counted == "C" else "7B"
+        return f"{text}; counts are absolute, such as {assigned(name, example)}"
     written = [assigned(name, count).replace("--", f"--{prefix}", 1) for count in likely]
     return f"{text}. Counts are absolute: did you mean {' or '.join(written)}?"
 

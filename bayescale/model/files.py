@@ -10,6 +10,10 @@ from pathlib import Path
 import xarray as xr
 
 from bayescale.errors import FitError
+from bayescale.keywords import on_command_line
+
+#: Endings of tables, which are fitted and not loaded.
+TABLES = (".csv", ".tsv", ".txt", ".md", ".json", ".jsonl", ".parquet", ".pq", ".xlsx", ".gz")
 
 
 def opened(path: str | Path) -> xr.DataTree:
@@ -35,11 +39,12 @@ def opened(path: str | Path) -> xr.DataTree:
         why = "the file is empty" if not start else "this is not a netCDF file"
         if start == b"\x89HDF":
             why = "the file is truncated or damaged"
-        raise FitError(
-            f"{why} ({str(error).splitlines()[0][:100] if str(error) else 'unreadable'})"
-            ": load a file that save() wrote",
-            where=where,
-        ) from None
+        reason = str(error).splitlines()[0][:100] if str(error) else "unreadable"
+        remedy = "load a file that save() wrote"
+        if any(suffix.lower() in TABLES for suffix in path.suffixes):
+            fits = f"bayescale fit {path}" if on_command_line() else f"bs.fit({str(path)!r})"
+            why, remedy = "this is a table, not a fit", f"fit it first: {fits}"
+        raise FitError(f"{why} ({reason}): {remedy}", where=where) from None
 
 
 def atomically(path: str | Path, write_to: Callable[[Path], object]) -> None:

@@ -95,6 +95,10 @@ def _columns(runs: Runs, law: Law, groups: Sequence[str]) -> list[str]:
         for c in law.columns
         if c not in runs
     ]
+    if problems and (only := [c for c in "CDN" if c in runs]) and not {"N", "D"} <= set(runs.table):
+        problems[-1] += (
+            f"; a law for these runs is 'power({only[0]})', and bs.ensemble fits several"
+        )
     for c in law.columns:
         if c in runs and not is_positive(runs.table[c]):
             problems.append(f"column {c!r}, which law {law.name!r} needs, must be positive numbers")

@@ -9,7 +9,13 @@ from pathlib import Path
 from bayescale.capabilities import Breaks, Emergence, Link
 from bayescale.costs import Cost
 from bayescale.evaluation import Hypotheses, Rollout
-from bayescale.forecasting import Allocation, Average, Forecast, losses_by_law
+from bayescale.forecasting import (
+    Allocation,
+    Average,
+    Forecast,
+    check_posterior,
+    losses_by_law,
+)
 from bayescale.intervals import defaults
 from bayescale.keywords import hinted
 from bayescale.model import Fit, atomically
@@ -102,6 +108,7 @@ def report(
     """
     from jinja2 import Environment, PackageLoader
 
+    check_posterior(fit, "report")
     found = found or findings(fit, C, ci_prob, cost)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # `findings` has put them on the page

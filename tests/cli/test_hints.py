@@ -46,6 +46,7 @@ def test_other_options_are_refused_as_before(run):
         (("forecast", "--N", "1.3", "--D", "140"), ("--N is 1.3", "--N 1.3B", "--D 140B")),
         (("forecast", "--flops", "22"), ("--flops is 22", "did you mean --flops 1e22?")),
         (("allocate", "--flops", "22"), ("did you mean --flops 1e22?",)),
+        (("allocate", "--budget", "2M"), ("'2M' has no unit", "write $2M, 2M H100 hours")),
         (
             ("suggest", "--N", "1B", "--D", "20B", "--target-N", "7", "--target-D", "140B"),
             ("--target-N is 7:", "--target-N 7B"),
@@ -56,3 +57,17 @@ def test_counts_without_their_unit_are_refused_with_the_option(refused, saved, w
     text = refused(words[0], saved, *words[1:])
     for problem in problems:
         assert problem in text
+
+
+def test_a_table_in_place_of_a_fit_is_refused_with_the_command_that_fits_it(refused, tmp_path):
+    table = tmp_path / "runs.csv"
+    table.write_text("params,tokens,loss\n7B,140B,2.5\n")
+    assert f"fit it first: bayescale fit {table}" in refused("forecast", table, "--flops", "1e22")
+
+
+def test_missing_columns_of_scores_are_refused_with_their_options(refused, tmp_path):
+    table = tmp_path / "scores.csv"
+    table.write_text("task,flop,acc\na,1e20,0.3\n")
+    text = refused("emergence", table)
+    assert "Give --y, the column of the score." in text
+    assert "Give --x, the column of the scale" in text

@@ -138,6 +138,7 @@ def test_the_budget_of_a_cost_costs_as_much():
     ("text", "cost", "message"),
     [
         ("two million", None, "is not a budget: write 1e24 FLOP"),
+        ("2M", None, "'2M' has no unit .*: write .2M, 2M H100 hours"),
         ("5 parsecs", None, "is not a budget|there is no accelerator"),
         ("$2M", None, "needs the hardware"),
         ("5k GPU hours", None, "needs the hardware"),

@@ -54,6 +54,11 @@ def test_the_options_of_the_command_line_are_named():
         refuse_tiny({"N": np.array([7.0])}, RUNS, "target-")
 
 
+def test_compute_that_is_no_power_of_ten_has_an_example():
+    with pytest.raises(FitError, match="counts are absolute, such as C='1e22'"):
+        refuse_tiny({"C": np.array([2e6])}, RUNS)
+
+
 def test_small_counts_are_allowed_where_runs_are_as_small():
     small = pd.DataFrame({"N": [3e3, 2e4], "D": [5e3, 1e5], "C": [9e7, 1.2e10]})
     refuse_tiny({"N": np.array([500.0]), "D": np.array([100.0])}, small)
