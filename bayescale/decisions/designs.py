@@ -15,7 +15,7 @@ from bayescale.data import Runs
 from bayescale.decisions.beliefs import as_frame, as_posterior, columns_of, joint_draws
 from bayescale.errors import FitError, RunsWarning, unknown
 from bayescale.evaluation import ensemble
-from bayescale.forecasting import DRIFTS, Average
+from bayescale.forecasting import DRIFTS, Average, fits_of
 from bayescale.inference import run_all
 from bayescale.intervals import Summary, defaults
 from bayescale.laws import Law
@@ -193,7 +193,7 @@ def design(
     seed = settle_seed(random_seed) if random_seed is not None else getattr(fit, "random_seed", 0)
     known = isinstance(fit, (Fit, Average))
     belief = as_posterior(fit, planned, seed)
-    members = list(belief.used.values()) if isinstance(belief, Average) else [belief]
+    members = list(fits_of(belief).values())
     if any(member.plan.drift == "through" for member in members):
         raise FitError(
             "plans of learning curves are not simulated: give a fit of finished runs, with drift "
@@ -262,7 +262,7 @@ def _refit(job: _Job) -> np.ndarray:
 
 def _fitted(job: _Job, belief: Fit | Average) -> Fit | Average:
     """The laws of the belief, fitted to its runs and to the simulated ones."""
-    first = next(iter(belief.used.values())) if isinstance(belief, Average) else belief
+    first = next(iter(fits_of(belief).values()))
     table = job.simulated
     if job.has_runs:
         names = [c for c in first.runs.table if c in (*table.columns, "loss_sd")]

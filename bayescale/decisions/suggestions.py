@@ -11,7 +11,15 @@ import xarray as xr
 
 from bayescale.decisions.beliefs import as_frame, as_posterior, joint_draws, target_points
 from bayescale.errors import FitError, unknown
-from bayescale.forecasting import DRIFTS, Average, answer_html, doubts, main_reason
+from bayescale.forecasting import (
+    DRIFTS,
+    Average,
+    answer_html,
+    doubts,
+    fits_of,
+    main_reason,
+    weights_of,
+)
 from bayescale.intervals import SAMPLE, Summary, defaults
 from bayescale.laws import Law
 from bayescale.model import Fit
@@ -24,9 +32,8 @@ MOST = 5000
 RUNS = 5
 #: A run that removes less than this share of the variance that is left is not worth its effort.
 LEAST = 0.002
-#: A correlation over draws is taken as zero if its square is below this many times the log of the
-#: number of candidates, divided by the number of draws. Otherwise cheap runs would be chosen for
-#: correlations that are errors of sampling.
+#: A correlation over draws is taken as zero if its square is below this many times log(candidates)
+#: / draws. Otherwise cheap runs would be chosen for correlations that are errors of sampling.
 CHANCE = 4.0
 
 
@@ -159,21 +166,16 @@ class Suggestion:
         """
         if self.is_prior:
             return ("there are no runs yet, so the choice rests on the prior of the law",)
-        average = isinstance(self.fit, Average)
-        point: dict[str, float] = {}
-        times = 0.0
+        point, times = {}, 0.0
         if self.target is not None and "C" in self.fit.runs:
-            columns = [c for c in ("N", "D", "C") if c in self.target]
-            row = self.target[columns].astype(float).max()
+            row = self.target[[c for c in "NDC" if c in self.target]].astype(float).max()
             point = dict(row)
-            factor = self.fit.runs.flop_factor
-            C = row["C"] if "C" in row else factor * row["N"] * row["D"]
+            C = row["C"] if "C" in row else self.fit.runs.flop_factor * row["N"] * row["D"]
             times = C / float(self.fit.runs.table["C"].max())
         only_checks = not set(self.fit.law.columns) <= set(point) or bool(self.fit.groups)
-        fits = self.fit.used if average else {self.fit.law.name: self.fit}
         return doubts(
-            dict(list(fits.items())[:1]) if only_checks else fits,
-            self.fit.weights if average else {self.fit.law.name: 1.0},
+            dict(list(fits_of(self.fit).items())[: 1 if only_checks else None]),
+            weights_of(self.fit),
             point,
             None,
             _width(ci_prob) * self.sd,
@@ -300,7 +302,6 @@ def suggest(
     if points is not None and belief.law.allocates:
         place = {c: as_counts(points[c].tolist(), c) for c in ("N", "D", "C") if c in points}
         points = points.assign(**place)
-    fits = belief.used.values() if isinstance(belief, Average) else [belief]
     return Suggestion(
         runs,
         considered,
@@ -310,7 +311,7 @@ def suggest(
         belief,
         not isinstance(fit, (Fit, Average)),
         seed,
-        drift != "off" and any(f.plan.drift != "off" for f in fits),
+        drift != "off" and any(f.plan.drift != "off" for f in fits_of(belief).values()),
     )
 
 

@@ -4,10 +4,12 @@ from bayescale.forecasting.allocation import allocate, best_split
 from bayescale.forecasting.allocation_results import Allocation
 from bayescale.forecasting.averaging import (
     Average,
+    fits_of,
     named,
     other_runs,
     percent,
     warn_if_any_failed,
+    weights_of,
 )
 from bayescale.forecasting.cautions import FAR, doubts, main_reason
 from bayescale.forecasting.forecasts import Forecast, forecast
@@ -41,6 +43,7 @@ __all__ = [
     "complete_counts",
     "doubts",
     "draw_losses",
+    "fits_of",
     "forecast",
     "load_posterior",
     "losses_by_law",
@@ -55,4 +58,5 @@ __all__ = [
     "shares",
     "stacking",
     "warn_if_any_failed",
+    "weights_of",
 ]

@@ -294,6 +294,16 @@ def percent(weight: float) -> str:
     return "<1 %" if 0 < weight < 0.005 else f"{100 * weight:.0f} %"
 
 
+def fits_of(fit: Fit | Average) -> dict[str, Fit]:
+    """The fits of an average with positive weight, the heaviest first; of one fit, itself."""
+    return fit.used if isinstance(fit, Average) else {fit.law.name: fit}
+
+
+def weights_of(fit: Fit | Average) -> dict[str, float]:
+    """The weights of an average by name; of one fit, 1."""
+    return dict(fit.weights) if isinstance(fit, Average) else {fit.law.name: 1.0}
+
+
 # -- checks of fits and weights ------------------------------------------------------------------
 
 

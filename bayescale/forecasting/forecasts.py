@@ -11,7 +11,7 @@ import xarray as xr
 
 from bayescale.errors import FitError, unknown
 from bayescale.forecasting.allocation import best_split
-from bayescale.forecasting.averaging import Average
+from bayescale.forecasting.averaging import Average, fits_of, weights_of
 from bayescale.forecasting.cautions import (
     distances,
     doubts,
@@ -180,10 +180,9 @@ class Forecast(PredictiveDraws):
         low, high = interval(np.log(self.data["mean"].isel(point=index)), ci_prob)
         fitted_group = None if group and NEW in group.values() else group
         columns = {c: self.data[c].to_numpy() for c in place}
-        average = isinstance(self.fit, Average)
         return doubts(
-            self.fit.used if average else {self.fit.law.name: self.fit},
-            self.fit.weights if average else {self.fit.law.name: 1.0},
+            fits_of(self.fit),
+            weights_of(self.fit),
             place,
             fitted_group,
             float(high - low),
@@ -303,14 +302,14 @@ def forecast(
         fit, points, {"N": N, "D": D, "C": C, "series": series, **columns}, group
     )
     size = len(next(iter(place.values())))
-    members = fit.used if isinstance(fit, Average) else {fit.law.name: fit}
+    members = fits_of(fit)
     # All members were fitted to the same runs and groups, so labels are those of the first.
     settled = settle_groups(next(iter(members.values())).plan, group, size)
     series_of_points = _settled_series(fit, series, size)
     seed = fit.random_seed if random_seed is None else settle_seed(random_seed)
     draws = draw_losses(
         members,
-        fit.weights if isinstance(fit, Average) else {fit.law.name: 1.0},
+        weights_of(fit),
         place,
         settled,
         seed,
@@ -348,7 +347,7 @@ def _points(
         series = given.pop("series")
     factor = fit.runs.flop_factor
     place = complete_counts(given, factor)
-    members = fit.used.values() if isinstance(fit, Average) else [fit]
+    members = fits_of(fit).values()
     if {"N", "D", "C"} <= set(given) and any(f.law.allocates for f in members):
         check_flop(place, factor)
     if fit.law.allocates and "C" in place and not {"N", "D"} & set(place):

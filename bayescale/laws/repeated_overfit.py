@@ -8,7 +8,7 @@ arXiv:2605.09189, in additive form. After many epochs over few tokens the loss r
 [3.13, 2.9, 3.17]
 """
 
-from bayescale.laws.base import Law
+from bayescale.laws.base import TWO_POWERS, Law
 from bayescale.priors import Positive
 
 
@@ -27,14 +27,9 @@ repeated_overfit = Law(
     loss=loss,
     constants=constants,
     priors=dict(
-        # As in `chinchilla`, in units of the typical loss of the runs.
-        E=Positive(0.55, spread=1.5, between=1.1, of="loss"),
-        A=Positive(0.15, spread=2.2, between=1.2, of="loss"),
-        B=Positive(0.15, spread=2.2, between=1.2, of="loss"),
+        **TWO_POWERS,
         # Over-fitting at the centre of the runs, from none to a quarter of the loss.
         K=Positive(0.01, spread=5.0, between=1.2, of="loss"),
-        alpha=Positive(0.35, spread=1.5, between=1.1),
-        beta=Positive(0.35, spread=1.5, between=1.1),
         gamma=Positive(0.35, spread=1.7),
         delta=Positive(0.7, spread=1.7),
         zeta=Positive(0.35, spread=1.7),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bayescale.capabilities import Breaks, Emergence, Link
 from bayescale.evaluation import Hypotheses, Rollout
-from bayescale.forecasting import Allocation, Average, Forecast, losses_by_law
+from bayescale.forecasting import Allocation, Average, Forecast, fits_of, losses_by_law
 from bayescale.intervals import defaults
 from bayescale.model import Fit, atomically
 from bayescale.plots import (
@@ -112,7 +112,7 @@ def report(
         appendix = _parameters(fit, found, ci_prob)
     environment = Environment(loader=PackageLoader("bayescale.reporting"), autoescape=True)
     by = f" by {', '.join(fit.groups)}" if fit.groups else ""
-    members = list(fit.used.values()) if isinstance(fit, Average) else [fit]
+    members = list(fits_of(fit).values())
     name = f"{len(members)} laws" if len(members) > 1 else members[0].law.name
     check = fit.check()
     html = environment.get_template("report.html").render(
