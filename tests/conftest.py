@@ -29,6 +29,7 @@ UNIT = (
     "data/test_task_table.py",
     "evaluation/test_scores.py",
     "laws/test_gallery.py",
+    "model/test_noise.py",
     "model/test_posterior.py",
     "plots/test_exponents.py",
     "reporting/test_page.py",
