@@ -342,7 +342,7 @@ def _points(
     if "series" in given:
         if series is not None:
             raise FitError(
-                "series are given twice: in the column 'series', and by series=: give one of them"
+                "series are given both in the column 'series' and by series=: give one of them"
             )
         series = given.pop("series")
     factor = fit.runs.flop_factor
@@ -354,8 +354,9 @@ def _points(
         place["N"], place["D"] = best_split(fit, place["C"], group)
     if missing := [c for c in fit.law.columns if c not in place]:
         raise FitError(
-            f"law {fit.law.name!r} needs {', '.join(fit.law.columns)}; "
-            f"{', '.join(missing)} cannot be derived from {', '.join(place) or 'nothing'}"
+            f"law {fit.law.name!r} needs {', '.join(fit.law.columns)}, and "
+            f"{', '.join(missing)} cannot be derived from {', '.join(place) or 'nothing'}: "
+            f"give {', '.join(missing)}"
         )
     size = len(next(iter(place.values())))
     n_points = number_of_points(size, group, series)
