@@ -11,6 +11,7 @@ import pytest
 import bayescale as bs
 from bayescale import laws
 from bayescale.model import Design
+from bayescale.model import density as densities
 from bayescale.model.density import coordinates, density, variables
 from bayescale.model.pymc_model import LEVEL, ODDS, build
 from bayescale.model.simulation import draw_prior
@@ -127,6 +128,26 @@ def test_the_density_of_curves_is_that_of_pymc(curves, law, drift):
 def test_the_density_of_groups_is_that_of_pymc(runs, pool):
     found = differences(design(runs, laws.get("chinchilla"), "corpus", pool))
     assert np.ptp(found) < 1e-6
+
+
+@pytest.mark.parametrize("law", ["power(D)", "delayed_power(D)"])
+@pytest.mark.parametrize("kind", ["series", "separate runs", "measured runs"])
+def test_the_filter_of_one_curve_gives_the_density_of_all_knots(curves, law, kind, monkeypatch):
+    """The same integral over the steps of the drift, by a Kalman filter and by matrices."""
+    table = curves.table[curves.table["series"] == "one"]
+    if kind != "series":
+        table = table.drop(columns="series")
+    if kind == "measured runs":
+        table = table.assign(loss_sd=np.linspace(0.001, 0.1, len(table)))
+    plan = design(bs.Runs.from_frame(table), laws.get(law), drift="through")
+    assert densities._is_one_curve(plan)
+    filtered = density(plan)
+    z = np.random.default_rng(4).standard_normal((20, filtered.dimension))
+    by_filter = filtered.log_likelihood(z)
+    monkeypatch.setattr(densities, "_is_one_curve", lambda plan: False)
+    by_matrices = density(plan).log_likelihood(z)
+    assert np.ptp(by_matrices) > 1
+    np.testing.assert_allclose(by_filter, by_matrices, rtol=1e-8)
 
 
 def test_groups_have_drifts_of_their_own(curves):
