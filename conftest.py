@@ -28,6 +28,7 @@ GROUPS = {
         "tests/inference/test_nutpie_callbacks.py",
     ),
     "command": ("tests/cli/",),
+    "breaks": ("tests/capabilities/test_break_search.py", "tests/plots/test_tasks.py"),
     "examples": ("bayescale/",),
 }
 
@@ -39,7 +40,7 @@ LONGEST = (
     "examples",
     "tests/capabilities/test_emergence.py",
     "tests/evaluation/test_rollouts.py",
-    "tests/capabilities/test_break_search.py",
+    "breaks",
     "tests/model/test_drift.py",
 )
 

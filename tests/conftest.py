@@ -7,6 +7,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -28,6 +29,7 @@ UNIT = (
     "data/test_task_table.py",
     "evaluation/test_scores.py",
     "laws/test_gallery.py",
+    "model/test_noise.py",
     "model/test_posterior.py",
     "plots/test_exponents.py",
     "reporting/test_page.py",
@@ -100,6 +102,38 @@ def c4_fit(openlm) -> bs.Fit:
 def openlm_fit(openlm) -> bs.Fit:
     """Three corpora, every parameter pooled partially."""
     return bs.fit(openlm, "chinchilla", groups="dataset", random_seed=1)
+
+
+@pytest.fixture(scope="session")
+def loss_curves():
+    """Make a table of curves of loss in C: ``loss_curves(name=eta)`` with the loss 0.5 + exp(eta).
+
+    The argument of `eta` is the array ``loss_curves.S``, log(C / 1e20).
+    """
+    C = np.geomspace(1e18, 1e22, 18)
+
+    def make(**etas) -> pd.DataFrame:
+        rng = np.random.default_rng(4)
+        noise = [np.exp(0.01 * rng.standard_normal(len(C))) for _ in etas]
+        parts = [
+            pd.DataFrame({"task": name, "C": C, "loss": (0.5 + np.exp(eta)) * scatter})
+            for (name, eta), scatter in zip(etas.items(), noise, strict=True)
+        ]
+        return pd.concat(parts, ignore_index=True)
+
+    make.C, make.S = C, np.log(C / 1e20)
+    return make
+
+
+@pytest.fixture(scope="session")
+def found_breaks(loss_curves) -> bs.Breaks:
+    """Breaks of an unbroken curve, a bend at C = 1e20, and a curve of few points."""
+    S = loss_curves.S
+    data = loss_curves(straight=-0.2 * S, bend=-0.05 * S - 0.5 * np.maximum(S, 0), few=-0.2 * S)
+    data = data[(data["task"] != "few") | (data.index % 5 == 0)]
+    return bs.breaks(
+        data, groups="task", max_breaks=2, particles=32, random_seed=1, progressbar=False
+    )
 
 
 @pytest.fixture(scope="session")

@@ -26,5 +26,7 @@ def test_tests_that_share_a_long_fit_run_in_one_process(request):
         fixtures = set(getattr(item, "fixturenames", ()))
         if "openlm_fit" in fixtures or "[openlm_fit]" in item.name:
             assert group_of(item.nodeid) == "hierarchy"
+        if "found_breaks" in fixtures:
+            assert group_of(item.nodeid) == "breaks"
         if fixtures & {"reported", "averaged"} and "tests/cli/" in item.nodeid:
             assert group_of(item.nodeid) == "command"

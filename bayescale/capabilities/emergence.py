@@ -259,7 +259,7 @@ class Emergence(Storable):
                 jobs.append((task, more, [seed, number, 4]))
         found = _run(jobs, executor, progressbar)
         rows: dict[str, dict[str, object]] = {
-            task: {"sentence": f"not asked: {reasons[task]}"} for task in self.tasks
+            task: {"sentence": f"not assessed: {reasons[task]}"} for task in self.tasks
         }
         for i, task in enumerate(chosen):
             rng = np.random.default_rng([seed, 5, self.tasks.index(task)])

@@ -99,7 +99,7 @@ def below(curve: TaskCurve, onset: float) -> np.ndarray:
 def why_not(curve: TaskCurve, onset: float) -> str:
     """Why a rise cannot be forecast from below; empty if it can."""
     if not np.isfinite(onset):
-        return "the score does not rise above chance for sure"
+        return "it is not certain that the score rises above chance"
     keep = below(curve, onset)
     if len(np.unique(curve.s[keep])) < FEWEST_BELOW:
         return f"fewer than {FEWEST_BELOW} different scales below the onset"
@@ -183,9 +183,9 @@ def sentence(row: Mapping[str, object], prob: float) -> str:
         f"later scores, and cover {100 * row['width']:.0f} % of the range from chance to 1"
     )
     if row["answer"] == OPEN and "width_with_more" in row:
-        told = "be enough" if row["width_with_more"] <= NARROW else "not be enough"
+        outcome = "be enough" if row["width_with_more"] <= NARROW else "not be enough"
         text += (
-            f"; {TIMES} times as many models there would {told} "
+            f"; {TIMES} times as many models there would {outcome} "
             f"({100 * row['width_with_more']:.0f} %)"
         )
     return text

@@ -41,7 +41,8 @@ class LinkConvergence:
         failed = []
         if not self.ess >= ESS_ABOVE:
             failed.append(
-                f"only {self.ess:.0f} draws of {self.ess_of} are effective (at least {ESS_ABOVE})"
+                f"the effective sample size of {self.ess_of} is {self.ess:.0f} "
+                f"(at least {ESS_ABOVE})"
             )
         if self.pareto_k > PARETO_K_BELOW:
             failed.append(

@@ -105,7 +105,7 @@ class Link(Storable):
         if failures := self.convergence.failures():
             warnings.warn(
                 f"the draws of this link did not converge: {'; '.join(failures)}. Do not rely on "
-                "its intervals; give tasks that never leave chance a link of their own, or "
+                "its intervals; fit tasks that stay at chance in a separate link, or "
                 "sample longer",
                 ConvergenceWarning,
                 stacklevel=stacklevel,
@@ -386,9 +386,9 @@ def link(
         raise FitError(unknown("engine", engine, ENGINES))
     if (found := PASS_AT.search(y)) and int(found[1]) > 1:
         raise FitError(
-            f"y is {y!r}: a pass@{found[1]} of more than one sample per question is not a share of "
-            "independent answers, so the number of questions does not give its noise. Give pass@1, "
-            "with n_questions the number of questions"
+            f"y is {y!r}: the number of questions does not give the noise of pass@{found[1]}, "
+            "because each question has several samples. Give pass@1, with n_questions the number "
+            "of questions"
         )
     form = FORMS[kind]
     if groups is None:

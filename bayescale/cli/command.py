@@ -23,7 +23,7 @@ from bayescale.cli import (
     tasks,
 )
 from bayescale.cli.hints import HintingCommand
-from bayescale.cli.options import joined
+from bayescale.cli.options import in_options, joined
 from bayescale.errors import BayescaleError, ConvergenceWarning, ExtrapolationWarning, RunsWarning
 from bayescale.keywords import for_command_line
 
@@ -85,18 +85,20 @@ def main() -> None:
     warnings.simplefilter("ignore")
     for category in SHOWN:
         warnings.simplefilter("always", category)
-    printed: set[str] = set()
+    words, printed = joined(sys.argv[1:]), set()
+    called = typer.main.get_command(app).commands.get(next(iter(words), ""))
+    known = {name for parameter in getattr(called, "params", ()) for name in parameter.opts}
 
     def show(message, category, *rest) -> None:
         if str(message) not in printed:
             printed.add(str(message))
-            print(f"warning: {message}", file=sys.stderr)
+            print(f"warning: {in_options(str(message), known)}", file=sys.stderr)
 
     warnings.showwarning = show
     try:
-        app(joined(sys.argv[1:]))
+        app(words)
     except BayescaleError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {in_options(str(error), known)}", file=sys.stderr)
         raise SystemExit(2) from None
     except BrokenPipeError:
         raise SystemExit(0) from None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -120,6 +121,10 @@ LISTS = (
 )
 
 
+#: Options with another name than the keyword of the package, by keyword.
+OTHER_NAMES = {"C": ("flops",), "loss": ("target-loss",), "laws": ("law",)}
+
+
 def joined(words: Sequence[str]) -> list[str]:
     """Command-line words, with several counts after one option joined by commas.
 
@@ -139,6 +144,22 @@ def joined(words: Sequence[str]) -> list[str]:
             after_list = word in LISTS
         out.append(word)
     return out
+
+
+def in_options(message: str, options: Collection[str]) -> str:
+    """A message of the package with options of the command in place of keywords.
+
+    Examples
+    --------
+    >>> in_options("N= and serve_price= exclude each other", ["--N", "--serve-price"])
+    '--N and --serve-price exclude each other'
+    """
+
+    def option(found: re.Match) -> str:
+        names = (found[1].replace("_", "-"), *OTHER_NAMES.get(found[1], ()))
+        return next((f"--{name}" for name in names if f"--{name}" in options), found[0])
+
+    return re.sub(r"(?<![\w-])([A-Za-z_]+)=(?![\w=\[{(+'\"-])", option, message)
 
 
 def _are_counts(text: str) -> bool:

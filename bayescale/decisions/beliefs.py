@@ -18,7 +18,9 @@ from bayescale.forecasting import (
     Forecast,
     complete_counts,
     draw_losses,
+    fits_of,
     refuse_tiny,
+    weights_of,
 )
 from bayescale.intervals import SAMPLE
 from bayescale.laws import Law
@@ -189,7 +191,7 @@ def columns_of(
     refuse_tiny({c: place[c] for c in given}, belief.runs.table, prefix)
     if missing := [c for c in belief.law.columns if c not in place]:
         raise FitError(f"the runs lack the column(s) {', '.join(missing)} of the law")
-    first = next(iter(belief.used.values())) if isinstance(belief, Average) else belief
+    first = next(iter(fits_of(belief).values()))
     labels = settle_groups(first.plan, labels_in_points(frame, belief.groups, group), len(frame))
     return place, {g: list(np.broadcast_to(v, len(frame))) for g, v in labels.items()}
 
@@ -221,10 +223,7 @@ def joint_draws(
     names = dict.fromkeys((*belief.law.columns, *needed))
     place = {c: np.concatenate([place[c] for place, _ in read]) for c in names}
     groups = {g: [x for _, labels in read for x in labels[g]] for g in belief.groups}
-    average = isinstance(belief, Average)
-    fits = belief.used if average else {belief.law.name: belief}
-    weights = belief.weights if average else {belief.law.name: 1.0}
-    drawn = draw_losses(fits, weights, place, groups, seed, drift=drift)
+    drawn = draw_losses(fits_of(belief), weights_of(belief), place, groups, seed, drift=drift)
     drawn = drawn[["centre", "scale", "nu"]].transpose(*SAMPLE, "point")
     ends = np.cumsum([len(frame) for frame in frames])
     flat = {v: drawn[v].to_numpy().reshape(-1, ends[-1]) for v in ("centre", "scale", "nu")}

@@ -22,7 +22,7 @@ from bayescale.decisions.beliefs import (
 )
 from bayescale.errors import FitError, RunsWarning, unknown
 from bayescale.evaluation import ensemble
-from bayescale.forecasting import DRIFTS, Average
+from bayescale.forecasting import DRIFTS, Average, fits_of
 from bayescale.inference import run_all
 from bayescale.intervals import Summary, defaults
 from bayescale.keywords import hinted
@@ -212,7 +212,7 @@ def design(
     seed = settle_seed(random_seed) if random_seed is not None else getattr(fit, "random_seed", 0)
     known = isinstance(fit, (Fit, Average))
     belief = as_posterior(fit, planned, seed)
-    members = list(belief.used.values()) if isinstance(belief, Average) else [belief]
+    members = list(fits_of(belief).values())
     if any(member.plan.drift == "through" for member in members):
         raise FitError(
             "plans of learning curves are not simulated: give a fit of finished runs, with drift "
@@ -282,7 +282,7 @@ def _refit(job: _Job) -> np.ndarray:
 
 def _fitted(job: _Job, belief: Fit | Average) -> Fit | Average:
     """The laws of the belief, fitted to its runs and to the simulated ones."""
-    first = next(iter(belief.used.values())) if isinstance(belief, Average) else belief
+    first = next(iter(fits_of(belief).values()))
     table = job.simulated
     if job.has_runs:
         names = [c for c in first.runs.table if c in (*table.columns, "loss_sd")]

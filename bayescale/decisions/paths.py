@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from bayescale.errors import FitError, LawError, unknown
-from bayescale.forecasting import Average, best_split, draw_losses
+from bayescale.forecasting import Average, best_split, draw_losses, fits_of, weights_of
 from bayescale.model import Fit, settle_groups
 
 #: Largest multiplier that is looked for. A curve that does not reach a loss with this multiple of
@@ -37,13 +37,11 @@ class Side:
     @property
     def members(self) -> dict[str, Fit]:
         """The fits of positive weight by the name of their law."""
-        fit = self.fit
-        return fit.used if isinstance(fit, Average) else {fit.law.name: fit}
+        return fits_of(self.fit)
 
     @property
     def weights(self) -> dict[str, float]:
-        fit = self.fit
-        return fit.weights if isinstance(fit, Average) else {fit.law.name: 1.0}
+        return weights_of(self.fit)
 
     def runs(self):
         """The table of the runs of this group."""
@@ -63,7 +61,7 @@ def side(fit: Fit | Average, group, name: str) -> Side:
     """
     if not isinstance(fit, (Fit, Average)):
         raise FitError(f"cannot compare {type(fit).__name__}: give a Fit or an Average")
-    first = next(iter(fit.used.values())) if isinstance(fit, Average) else fit
+    first = next(iter(fits_of(fit).values()))
     if fit.groups and group is None:
         levels = first.plan.levels
         listed = "; ".join(f"{c}: {', '.join(labels)}" for c, labels in levels.items())

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.errors import FitError
-from bayescale.forecasting import Average, Forecast
+from bayescale.forecasting import Average, Forecast, fits_of, weights_of
 from bayescale.keywords import hinted
 from bayescale.model import Fit, atomically
 from bayescale.units import format_count, format_flop
@@ -135,7 +135,6 @@ def preregister(forecast: Forecast, path: str | Path) -> Preregistration:
 def _content(forecast: Forecast) -> dict:
     """What is registered, as JSON values."""
     fit, data = forecast.fit, forecast.data
-    average = isinstance(fit, Average)
     runs = fit.runs
     probabilities = (np.arange(QUANTILES) + 0.5) / QUANTILES
     loss = data["loss"].transpose("chain", "draw", "point").to_numpy()
@@ -153,7 +152,7 @@ def _content(forecast: Forecast) -> dict:
         version=version("bayescale"),
         law=forecast.law,
         laws=laws_of(fit),
-        weights=dict(fit.weights) if average else {fit.law.name: 1.0},
+        weights=weights_of(fit),
         random_seed=int(forecast.random_seed),
         runs=dict(
             fingerprint=runs.fingerprint,
@@ -169,7 +168,7 @@ def _content(forecast: Forecast) -> dict:
 
 def laws_of(fit: Fit | Average) -> dict:
     """Priors and drift of each law."""
-    members = fit.used if isinstance(fit, Average) else {fit.law.name: fit}
+    members = fits_of(fit)
     return {
         name: dict(
             law=one.law.name,

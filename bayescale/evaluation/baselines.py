@@ -252,8 +252,8 @@ def huber_fits(problem: Problem, rng, resamples: int) -> tuple[np.ndarray, np.nd
         fits, costs = descend(problem, fits, every, 30, delta)
     if not np.isfinite(costs).any():
         raise FitError(
-            f"law {problem.law.name!r} is not finite and positive at all runs for any of the "
-            f"{STARTS} starting points drawn from its priors: check the priors and the columns"
+            f"none of {STARTS} draws from the priors of law {problem.law.name!r} gives finite, "
+            "positive losses at all runs: check the priors and the columns"
         )
     best, _ = descend(problem, fits[[np.argmin(costs)]], np.ones((1, runs)), iterations=500)
     counts = rng.multinomial(runs, np.full(runs, 1 / runs), size=resamples).astype(float)

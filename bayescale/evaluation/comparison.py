@@ -306,8 +306,8 @@ def _cautions(fits: Mapping[str, Fit], table: pd.DataFrame) -> list[tuple[str, t
     if first.plan.has_series:
         cautions.append(
             (
-                "rows are checkpoints of one run (series): leaving out one leaves its "
-                "neighbours in, so LOO measures interpolation, not forecasts: compare by a rollout",
+                "the runs are checkpoints of series: LOO leaves out one at a time and keeps its "
+                "neighbours, so LOO measures interpolation, not forecasts; compare by a rollout",
                 RunsWarning,
             )
         )
@@ -414,7 +414,7 @@ def _verdict(table: pd.DataFrame, method: str, failed: Mapping[str, str]) -> str
     converge, no verdict is drawn. If another one did not, its rank is reported as unreliable.
     """
     if len(table) == 1:
-        return f"{table.index[0]} is alone: there is nothing to compare it with."
+        return f"There is only one law, {table.index[0]}: there is nothing to compare."
     best, second = table.index[:2]
     if best in failed or second in failed:
         return (
@@ -443,7 +443,7 @@ def _evidence(table: pd.DataFrame, method: str) -> str:
             "problem, so its standard error is not known."
         )
     if method != "rollout" and difference < SMALL:
-        return f"{judge} cannot tell {best} from {second}: {shown}, and below {SMALL:.0f} is noise."
+        return f"{judge} cannot tell {best} from {second}: {shown}; less than {SMALL:.0f} is noise."
     if difference < DECIDED * se:
         return f"{judge} weakly favours {best} over {second}, without deciding: {shown}."
     strongly = "clearly favours" if difference > 2 * DECIDED * se else "favours"

@@ -373,7 +373,7 @@ def hypotheses(
     chosen = contenders(laws, runs, problems)
     names = [law.name for law in chosen]
     if len(chosen) < 2 and not problems:
-        problems.append(f"laws must be two or more; got {', '.join(names)}")
+        problems.append(f"only {', '.join(names)} is given: give two or more laws")
     check_priors(priors, chosen, problems)
     if problems:
         raise FitError(problems, where="hypotheses")

@@ -186,7 +186,7 @@ def _can_label(runs: Runs, each: str | None, groups: Sequence[str], wrong: list[
         if name not in runs:
             wrong.append(unknown(f"{what} column", name, runs.table.columns))
         elif name in RESERVED:
-            wrong.append(f"{what} column {name!r} has a name that the scores need: rename it")
+            wrong.append(f"{what} column {name!r} has the name of a column of scores: rename it")
         elif missing := int(runs.table[name].isna().sum()):
             wrong.append(f"{what} column {name!r} has {missing} missing label(s)")
     return len(wrong) == before
@@ -199,7 +199,7 @@ def _warn_of_convergence(jobs: Sequence[Job], results: Sequence[JobResult]) -> N
         shown = "; ".join(failed[:6]) + ("; ..." if len(failed) > 6 else "")
         warnings.warn(
             f"{len(failed)} of {len(fits)} fits did not converge ({shown}): "
-            "see points['converged'], and give more draws and tune",
+            "do not rely on their scores (column 'converged'); give more draws and tune",
             ConvergenceWarning,
             stacklevel=3,
         )

@@ -144,7 +144,7 @@ class Calibration:
         # By chance alone, the number of bands that are left is about binomial.
         if outside and binomial_tail(len(outside), self.pit.shape[1], 0.05) < BY_CHANCE:
             out.append(
-                f"the ranks of {', '.join(outside)} leave their 95 % band, more often than by "
+                f"the ranks of {', '.join(outside)} lie outside their 95 % band, more than by "
                 "chance"
             )
         if self.unconverged:

@@ -147,7 +147,7 @@ def _checked(truth, draws, log_density, parts: int) -> tuple[np.ndarray, np.ndar
             f"{log_density.shape}: give (point,), (draw, point) and (point,)"
         )
     elif len(draws) < parts:
-        problems.append(f"{len(draws)} draws do not make parts={parts} blocks")
+        problems.append(f"parts is {parts}, but there are only {len(draws)} draws")
     for name, losses in (("truth", truth), ("draws", draws)):
         if wrong := int((~(np.isfinite(losses) & (losses > 0))).sum()):
             problems.append(f"{name}: {wrong} of {losses.size} losses are not finite and positive")

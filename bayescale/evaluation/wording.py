@@ -78,7 +78,7 @@ def doubts_of_coverage(points: pd.DataFrame, ci_prob: float | None = None) -> tu
     if not converged.all():
         out.append(f"{int((~converged).sum())} of {len(converged)} fits did not converge")
     inside = int(points[f"inside{100 * prob:.0f}"].sum())
-    share = f"they hold {100 * inside / n:.0f} % of the runs"
+    share = f"they contain {100 * inside / n:.0f} % of the runs"
     if binom.cdf(inside, n, prob) < BY_CHANCE:
         out.append(f"the {100 * prob:g} % intervals are too narrow here: {share}")
     elif binomial_tail(inside, n, prob) < BY_CHANCE:

@@ -5,10 +5,12 @@ from bayescale.forecasting.allocation_results import Allocation
 from bayescale.forecasting.averaging import (
     Average,
     check_posterior,
+    fits_of,
     named,
     other_runs,
     percent,
     warn_if_any_failed,
+    weights_of,
 )
 from bayescale.forecasting.cautions import FAR, doubts, main_reason
 from bayescale.forecasting.domains import Domains, DomainsForecast, fit_domains
@@ -48,6 +50,7 @@ __all__ = [
     "doubts",
     "draw_losses",
     "fit_domains",
+    "fits_of",
     "forecast",
     "load_posterior",
     "losses_by_law",
@@ -63,4 +66,5 @@ __all__ = [
     "shares",
     "stacking",
     "warn_if_any_failed",
+    "weights_of",
 ]

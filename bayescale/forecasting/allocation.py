@@ -145,7 +145,7 @@ def allocate(
         raise LawError("C is not given: give budgets C= in FLOP, or target losses loss=")
     if loss is None or C is not None:
         if probability is not None:
-            raise LawError("probability= is for target losses without budgets: leave out C=")
+            raise LawError("probability= applies to target losses without budgets: leave out C=")
         budget, conversions = read_budgets(C, cost, flop_factor=fit.runs.flop_factor, name="C")
     if loss is not None:
         targets = as_counts(loss, "loss")
@@ -258,7 +258,7 @@ def _given(fit: Fit | Average, **arguments) -> dict[str, object]:
             raise LawError(f"{name} is {value!r}: give a positive number")
     if price != 1.0:
         if "serve" not in given:
-            raise LawError("serve_price= is the price of serving: give serve= in tokens too")
+            raise LawError("serve_price= needs serve=: give the number of tokens to serve")
         given["serve_price"] = float(price)
     return given
 

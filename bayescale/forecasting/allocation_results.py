@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.forecasting.averaging import Average
+from bayescale.forecasting.averaging import Average, fits_of, weights_of
 from bayescale.forecasting.cautions import distances, doubts, main_reason
 from bayescale.forecasting.predictive_draws import tidy
 from bayescale.forecasting.wording import (
@@ -199,10 +199,9 @@ class Allocation:
         columns = {c: self.data[f"{c}_decision"].to_numpy() for c in "ND"}
         columns["C"] = self.fit.runs.flop_factor * columns["N"] * columns["D"]
         largest = float(self.fit.runs.table["C"].max())
-        average = isinstance(self.fit, Average)
         return doubts(
-            self.fit.used if average else {self.fit.law.name: self.fit},
-            self.fit.weights if average else {self.fit.law.name: 1.0},
+            fits_of(self.fit),
+            weights_of(self.fit),
             {c: float(v[index]) for c, v in columns.items()} | _other_columns(self),
             None if NEW in self.labels.values() else self.labels,
             float(high - low),

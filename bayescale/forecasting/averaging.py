@@ -303,6 +303,16 @@ def percent(weight: float) -> str:
     return "<1 %" if 0 < weight < 0.005 else f"{100 * weight:.0f} %"
 
 
+def fits_of(fit: Fit | Average) -> dict[str, Fit]:
+    """The fits of an average with positive weight, the heaviest first; of one fit, itself."""
+    return fit.used if isinstance(fit, Average) else {fit.law.name: fit}
+
+
+def weights_of(fit: Fit | Average) -> dict[str, float]:
+    """The weights of an average by name; of one fit, 1."""
+    return dict(fit.weights) if isinstance(fit, Average) else {fit.law.name: 1.0}
+
+
 # -- checks of fits and weights ------------------------------------------------------------------
 
 
@@ -343,9 +353,9 @@ def other_runs(fits: Mapping[str, Fit]) -> list[str]:
     """One message for each fit that was not fitted to the runs of the first fit."""
     (reference, first), *rest = fits.items()
     return [
-        f"{name} was fitted to {len(fit.runs)} runs from {fit.runs.source}, which are not the "
-        f"{len(first.runs)} runs from {first.runs.source} that {reference} was fitted to: fit "
-        "all of them to the same table, rows in the same order"
+        f"{reference} and {name} were fitted to different runs ({len(first.runs)} from "
+        f"{first.runs.source}; {len(fit.runs)} from {fit.runs.source}): fit all laws to the same "
+        "table, with the rows in the same order"
         for name, fit in rest
         if fit.runs.fingerprint != first.runs.fingerprint
     ]
@@ -396,5 +406,5 @@ def _wrong_weights(names: Iterable[str], weights: Mapping[str, float]) -> list[s
     if not (np.isfinite(values) & (values >= 0)).all():
         problems.append(f"the weights are {shown}: none may be negative")
     elif len(values) and not problems and abs(values.sum() - 1) > ROUNDING:
-        problems.append(f"the weights are {shown}, in sum {values.sum():.10g}: they must sum to 1")
+        problems.append(f"the weights {shown} sum to {values.sum():.10g}: they must sum to 1")
     return problems

@@ -12,7 +12,7 @@ import xarray as xr
 from bayescale.costs import Cost, read_budgets
 from bayescale.errors import FitError, unknown
 from bayescale.forecasting.allocation import best_split
-from bayescale.forecasting.averaging import Average
+from bayescale.forecasting.averaging import Average, fits_of, weights_of
 from bayescale.forecasting.cautions import (
     distances,
     doubts,
@@ -187,10 +187,9 @@ class Forecast(PredictiveDraws):
         low, high = interval(np.log(self.data["mean"].isel(point=index)), ci_prob)
         fitted_group = None if group and NEW in group.values() else group
         columns = {c: self.data[c].to_numpy() for c in place}
-        average = isinstance(self.fit, Average)
         return doubts(
-            self.fit.used if average else {self.fit.law.name: self.fit},
-            self.fit.weights if average else {self.fit.law.name: 1.0},
+            fits_of(self.fit),
+            weights_of(self.fit),
             place,
             fitted_group,
             float(high - low),
@@ -313,14 +312,14 @@ def forecast(
         fit, points, {"N": N, "D": D, "C": C, "series": series, **columns}, group, cost
     )
     size = len(next(iter(place.values())))
-    members = fit.used if isinstance(fit, Average) else {fit.law.name: fit}
+    members = fits_of(fit)
     # All members were fitted to the same runs and groups, so labels are those of the first.
     settled = settle_groups(next(iter(members.values())).plan, group, size)
     series_of_points = _settled_series(fit, series, size)
     seed = fit.random_seed if random_seed is None else settle_seed(random_seed)
     draws = draw_losses(
         members,
-        fit.weights if isinstance(fit, Average) else {fit.law.name: 1.0},
+        weights_of(fit),
         place,
         settled,
         seed,
@@ -354,7 +353,7 @@ def _points(
     if "series" in given:
         if series is not None:
             raise FitError(
-                "series are given twice: in the column 'series', and by series=: give one of them"
+                "series are given both in the column 'series' and by series=: give one of them"
             )
         series = given.pop("series")
     factor, conversions = fit.runs.flop_factor, ()
@@ -364,7 +363,7 @@ def _points(
     table = fit.runs.table
     refuse_tiny({c: v for c, v in place.items() if c in given}, table)
     refuse_tiny(place, table, derived=set(place) - set(given))
-    members = fit.used.values() if isinstance(fit, Average) else [fit]
+    members = fits_of(fit).values()
     if {"N", "D", "C"} <= set(given) and any(f.law.allocates for f in members):
         check_flop(place, factor)
     if fit.law.allocates and "C" in place and not {"N", "D"} & set(place):
@@ -372,7 +371,7 @@ def _points(
     if missing := [c for c in fit.law.columns if c not in place]:
         examples = " and ".join(assigned(c, example_of(fit.runs.table[c])) for c in missing)
         raise FitError(
-            f"law {fit.law.name!r} needs {', '.join(fit.law.columns)}; "
+            f"law {fit.law.name!r} needs {', '.join(fit.law.columns)}, and "
             f"{', '.join(missing)} cannot be derived from {', '.join(place) or 'nothing'}: give "
             f"{'it' if len(missing) == 1 else 'them'}, such as {examples}"
         )

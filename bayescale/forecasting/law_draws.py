@@ -226,7 +226,8 @@ def _values(fit: Fit, group: object) -> dict[str, np.ndarray]:
     settled = settle_groups(fit.plan, group)
     if several := [c for c, label in settled.items() if not isinstance(label, str)]:
         raise FitError(
-            f"{', '.join(several)}: budgets are split for one group at a time: give one label"
+            f"several labels of {', '.join(several)} are given, but budgets are split for "
+            "one group at a time: give one label"
         )
     values = parameters(fit.posterior, fit.plan, settled, rng, fit.law.parameters)
     sizes = tuple(fit.posterior.sizes[d] for d in SAMPLE)

@@ -55,8 +55,8 @@ def stacking(log_density: np.ndarray, problem: Sequence | None = None) -> np.nda
     best = log_density.max(axis=1, keepdims=True)
     if invalid := int((~np.isfinite(best)).sum()):
         raise FitError(
-            f"{invalid} of {len(best)} points have no finite log score under any law, or "
-            "one that is not a number: remove them"
+            f"{invalid} of {len(best)} points have a log score that is not a number, or none that "
+            "is finite under any law: remove these points"
         )
     _, index, size = np.unique(
         np.arange(len(best)) if problem is None else np.asarray(problem),

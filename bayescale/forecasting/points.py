@@ -152,6 +152,6 @@ def check_flop(columns: Mapping[str, np.ndarray], flop_factor: float) -> None:
     ratio = columns["C"] / (flop_factor * columns["N"] * columns["D"])
     if (np.abs(np.log(ratio)) > np.log(FLOP_TOLERANCE)).any():
         raise FitError(
-            f"C disagrees with N and D by more than a factor of {FLOP_TOLERANCE:g} as "
-            f"counted for the runs (C = {flop_factor:.3g} N D): give two of the three"
+            f"C differs by more than a factor of {FLOP_TOLERANCE:g} from {flop_factor:.3g} N D, by "
+            "which the compute of the runs is counted: give two of N, D and C"
         )

@@ -15,6 +15,18 @@ import numpy as np
 from bayescale.errors import LawError, unknown
 from bayescale.priors import Positive, Prior
 
+#: Priors of an irreducible loss and two power laws, in units of the typical loss of the runs, as in
+#: `chinchilla`. Text sweeps have a typical loss of 2.7 to 4.3 nats and floors of 1.3 to 2.0 nats:
+#: shares of 0.4 to 0.7. Reducible loss at the centre of a sweep, 90 %: 0.04 to 0.55 of the loss.
+#: Published exponents of text sweeps: 0.18 to 0.68.
+TWO_POWERS: dict[str, Prior] = dict(
+    E=Positive(0.55, spread=1.5, between=1.1, of="loss"),
+    A=Positive(0.15, spread=2.2, between=1.2, of="loss"),
+    B=Positive(0.15, spread=2.2, between=1.2, of="loss"),
+    alpha=Positive(0.35, spread=1.5, between=1.1),
+    beta=Positive(0.35, spread=1.5, between=1.1),
+)
+
 #: Names of other variables of a fitted model or its results. Parameters of laws and group columns
 #: may not have these names. For a column N of the law, ``log_N`` and ``log_N_at_knots`` are also
 #: reserved.

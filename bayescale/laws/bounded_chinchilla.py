@@ -1,6 +1,6 @@
 """Bryant & Liu 2026: the law of Hoffmann et al., bounded by the loss of an untrained model."""
 
-from bayescale.laws.base import Law
+from bayescale.laws.base import TWO_POWERS, Law
 from bayescale.priors import Positive
 
 
@@ -28,12 +28,7 @@ bounded_chinchilla = Law(
     optimum=optimum,
     constants=constants,
     priors=dict(
-        # As in `chinchilla`, in units of the typical loss of the runs.
-        E=Positive(0.55, spread=1.5, between=1.1, of="loss"),
-        A=Positive(0.15, spread=2.2, between=1.2, of="loss"),
-        B=Positive(0.15, spread=2.2, between=1.2, of="loss"),
-        alpha=Positive(0.35, spread=1.5, between=1.1),
-        beta=Positive(0.35, spread=1.5, between=1.1),
+        **TWO_POWERS,
         # A uniform guess among 30 to 250 thousand tokens has a loss of 10.3 to 12.4 nats, three to
         # four times the typical loss of a sweep.
         H=Positive(3.0, spread=1.4, between=1.1, of="loss"),

@@ -1,7 +1,6 @@
 """Hoffmann et al. 2022: an irreducible loss plus power laws in parameters and in tokens."""
 
-from bayescale.laws.base import Law, Published
-from bayescale.priors import Positive
+from bayescale.laws.base import TWO_POWERS, Law, Published
 
 
 def loss(N, D, *, E, A, B, alpha, beta):
@@ -21,17 +20,7 @@ chinchilla = Law(
     loss=loss,
     optimum=optimum,
     constants=constants,
-    priors=dict(
-        # In units of the typical loss of the runs. Text sweeps have a typical loss of 2.7 to 4.3
-        # nats and floors of 1.3 to 2.0 nats: shares of 0.4 to 0.7.
-        E=Positive(0.55, spread=1.5, between=1.1, of="loss"),
-        # Reducible loss at the centre of a sweep, 90 %: 0.04 to 0.55 of the loss.
-        A=Positive(0.15, spread=2.2, between=1.2, of="loss"),
-        B=Positive(0.15, spread=2.2, between=1.2, of="loss"),
-        # Published exponents of text sweeps: 0.18 to 0.68.
-        alpha=Positive(0.35, spread=1.5, between=1.1),
-        beta=Positive(0.35, spread=1.5, between=1.1),
-    ),
+    priors=TWO_POWERS,
     falling=("N", "D"),
     reference="Hoffmann et al. 2022, arXiv:2203.15556",
     published=dict(

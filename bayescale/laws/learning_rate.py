@@ -10,7 +10,7 @@ the cost of half that learning rate if `narrow_lr` is 0.01:
 
 import numpy as np
 
-from bayescale.laws.base import Law
+from bayescale.laws.base import TWO_POWERS, Law
 from bayescale.priors import Positive, Real
 
 
@@ -41,12 +41,7 @@ learning_rate_batch = Law(
     loss=loss,
     constants=constants,
     priors=dict(
-        # As in `chinchilla`, in units of the typical loss of the runs.
-        E=Positive(0.55, spread=1.5, between=1.1, of="loss"),
-        A=Positive(0.15, spread=2.2, between=1.2, of="loss"),
-        B=Positive(0.15, spread=2.2, between=1.2, of="loss"),
-        alpha=Positive(0.35, spread=1.5, between=1.1),
-        beta=Positive(0.35, spread=1.5, between=1.1),
+        **TWO_POWERS,
         # Twice or half the best value costs 0.1 to 5 % of the loss.
         narrow_lr=Positive(0.015, spread=3.0),
         narrow_batch=Positive(0.01, spread=3.0),

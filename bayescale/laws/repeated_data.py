@@ -9,7 +9,7 @@ Muennighoff et al. 2023, arXiv:2305.16264. Forty epochs are worth about thirteen
 
 import numpy as np
 
-from bayescale.laws.base import Law, Published
+from bayescale.laws.base import TWO_POWERS, Law, Published
 from bayescale.priors import Positive
 
 
@@ -27,21 +27,12 @@ def loss(N, D, U, *, E, A, B, alpha, beta, R_D, R_N):
     return E + A * n**-alpha + B * d**-beta
 
 
-OF_SIZE = dict(
-    E=Positive(0.55, spread=1.5, between=1.1, of="loss"),  # as in `chinchilla`
-    A=Positive(0.15, spread=2.2, between=1.2, of="loss"),
-    B=Positive(0.15, spread=2.2, between=1.2, of="loss"),
-)
-SLOPE = Positive(0.35, spread=1.5, between=1.1)
-
 repeated_data = Law(
     name="repeated_data",
     loss=loss,
     # The epochs, and the excess of parameters, that are worth 1 - 1/e of their limit. 90 %: 4 to 46
     # epochs; strong weight decay allows more.
-    priors=dict(
-        **OF_SIZE, alpha=SLOPE, beta=SLOPE, R_D=Positive(14, spread=2), R_N=Positive(5, spread=2)
-    ),
+    priors=dict(**TWO_POWERS, R_D=Positive(14, spread=2), R_N=Positive(5, spread=2)),
     falling=("D", "U"),  # for few unique tokens all parameters but the first are worth nothing
     units={"U": "D"},
     settings=("U",),

@@ -1,6 +1,6 @@
 """The law of Hoffmann et al. with shifted numbers of parameters and tokens."""
 
-from bayescale.laws.base import Law
+from bayescale.laws.base import TWO_POWERS, Law
 from bayescale.priors import Positive
 
 
@@ -27,12 +27,7 @@ shifted_chinchilla = Law(
     loss=loss,
     constants=constants,
     priors=dict(
-        # As in `chinchilla`, in units of the typical loss of the runs.
-        E=Positive(0.55, spread=1.5, between=1.1, of="loss"),
-        A=Positive(0.15, spread=2.2, between=1.2, of="loss"),
-        B=Positive(0.15, spread=2.2, between=1.2, of="loss"),
-        alpha=Positive(0.35, spread=1.5, between=1.1),
-        beta=Positive(0.35, spread=1.5, between=1.1),
+        **TWO_POWERS,
         # In units of the centre of the sweep, 90 %: 0.003 to 0.5. Most sweeps span a factor of 10
         # on either side of the centre, so that the smaller values hardly matter.
         shift_N=Positive(0.04, spread=5.0, between=1.2),

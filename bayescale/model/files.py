@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import xarray as xr
@@ -16,14 +16,22 @@ from bayescale.keywords import on_command_line
 TABLES = (".csv", ".tsv", ".txt", ".md", ".json", ".jsonl", ".parquet", ".pq", ".xlsx", ".gz")
 
 
-def opened(path: str | Path) -> xr.DataTree:
+def opened(path: str | Path, without: Collection[str] = ()) -> xr.DataTree:
     """The tree of a netCDF file, in memory.
+
+    Parameters
+    ----------
+    path : str or Path
+    without : collection of str, optional
+        Groups at the top that are not read. Most of the time goes into opening variables.
 
     Raises
     ------
     FitError
         If the file cannot be read. The message gives the reason.
     """
+    import h5netcdf
+
     path = Path(path)
     where = str(path)
     if not os.path.exists(path):  # unlike Path.exists, false for an invalid name
@@ -31,8 +39,13 @@ def opened(path: str | Path) -> xr.DataTree:
     if path.is_dir():
         raise FitError("this is a directory: name a .nc file that save() wrote", where=where)
     try:
-        with xr.open_datatree(path, engine="h5netcdf") as lazy:
-            return lazy.load()
+        with h5netcdf.File(path) as file:
+            names = [name for name in file.groups if name not in without]
+        tree = xr.DataTree(xr.load_dataset(path, engine="h5netcdf"))
+        for name in names:
+            with xr.open_datatree(path, engine="h5netcdf", group=name) as lazy:
+                tree[name] = lazy.load()
+        return tree
     except Exception as error:  # h5netcdf and h5py raise many classes of errors
         with path.open("rb") as file:
             start = file.read(4)

@@ -39,6 +39,8 @@ KEY = "bayescale"
 ARRAYS = "arrays"
 #: Names of groups that differ from the names of their fields, because ArviZ expects other names.
 GROUPS = {"stats": "sample_stats"}
+#: Groups of `Fit._arviz_groups`, which are not read.
+ONLY_ARVIZ = ("prior", "log_likelihood", "posterior_predictive", "observed_data", "constant_data")
 PRIORS = {kind.__name__: kind for kind in (Positive, Fraction, Real, Fixed)}
 #: Classes of results by name.
 KINDS: dict[str, type[Storable]] = {}
@@ -408,7 +410,7 @@ class _Laws:
 
 def _read(path: str | Path) -> tuple[xr.DataTree, dict]:
     """The tree and the header of a file."""
-    tree, where = opened(path), str(path)
+    tree, where = opened(path, without=ONLY_ARVIZ), str(path)
     try:
         header = json.loads(tree.attrs[KEY])
         newer = header["format"] > FORMAT

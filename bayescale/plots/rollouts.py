@@ -234,7 +234,7 @@ def warn_if_not_converged(points: pd.DataFrame) -> None:
     if not fits.all():
         warnings.warn(
             f"the chains of {(~fits).sum()} of {len(fits)} forecasts in this picture did not "
-            "converge: see points['converged'] of the rollout",
+            "converge (column 'converged' of the points of the rollout)",
             ConvergenceWarning,
             stacklevel=3,
         )

@@ -17,6 +17,7 @@ from bayescale.forecasting import (
     Forecast,
     allocate,
     beyond_largest,
+    fits_of,
     forecast,
     main_reason,
 )
@@ -191,7 +192,7 @@ def main_group(fit: Fit | Average) -> dict[str, str] | None:
     """The group of the largest run, about which the answer is; None without groups."""
     if not fit.groups:
         return None
-    first = next(iter(fit.used.values())) if isinstance(fit, Average) else fit
+    first = next(iter(fits_of(fit).values()))
     return beyond_largest(first)[1]
 
 

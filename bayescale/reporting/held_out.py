@@ -8,7 +8,7 @@ import numpy as np
 
 from bayescale.errors import BayescaleError
 from bayescale.evaluation import Rollout, rollout
-from bayescale.forecasting import Average
+from bayescale.forecasting import Average, fits_of
 from bayescale.model import Fit
 
 #: Fewest runs in each half, of each series that is fitted separately.
@@ -54,7 +54,7 @@ def held_out_half(
             f"No runs were held out, because there are too few: at least {FEWEST} below and above "
             f"the median of {column} are needed{f' for each {each}' if each else ''}."
         )
-    laws = list(fit.used.values()) if isinstance(fit, Average) else [fit]
+    laws = list(fits_of(fit).values())
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the table has the convergence of each fit

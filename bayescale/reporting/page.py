@@ -14,6 +14,7 @@ from bayescale.forecasting import (
     Average,
     Forecast,
     check_posterior,
+    fits_of,
     losses_by_law,
 )
 from bayescale.intervals import defaults
@@ -126,7 +127,7 @@ def report(
         appendix = _parameters(fit, found, ci_prob)
     environment = Environment(loader=PackageLoader("bayescale.reporting"), autoescape=True)
     by = f" by {', '.join(fit.groups)}" if fit.groups else ""
-    members = list(fit.used.values()) if isinstance(fit, Average) else [fit]
+    members = list(fits_of(fit).values())
     name = f"{len(members)} laws" if len(members) > 1 else members[0].law.name
     check = fit.check()
     html = environment.get_template("report.html").render(

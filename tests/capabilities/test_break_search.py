@@ -18,29 +18,9 @@ C = np.geomspace(1e18, 1e22, 18)
 S = np.log(C / 1e20)
 
 
-def table(**etas) -> pd.DataFrame:
-    rng = np.random.default_rng(4)
-    return pd.concat(
-        [
-            pd.DataFrame(
-                {
-                    "task": name,
-                    "C": C,
-                    "loss": (0.5 + np.exp(eta)) * np.exp(0.01 * rng.standard_normal(len(C))),
-                }
-            )
-            for name, eta in etas.items()
-        ],
-        ignore_index=True,
-    )
-
-
-@pytest.fixture(scope="module")
-def found() -> bs.Breaks:
-    """An unbroken curve, a bend, and a curve of few points."""
-    data = table(straight=-0.2 * S, bend=-0.05 * S - 0.5 * np.maximum(S, 0), few=-0.2 * S)
-    few = data["task"] == "few"
-    return bs.breaks(data[~few | (data.index % 5 == 0)], groups="task", max_breaks=2, **OPTIONS)
+@pytest.fixture
+def found(found_breaks) -> bs.Breaks:
+    return found_breaks
 
 
 def test_a_break_is_found_where_it_is(found):
@@ -142,9 +122,9 @@ def test_a_forecast_of_fitted_curves_agrees_with_the_truth(found):
 
 
 @pytest.mark.slow
-def test_a_start_and_a_step_are_told_apart():
+def test_a_start_and_a_step_are_told_apart(loss_curves):
     kinds = bs.breaks(
-        table(start=-0.2 * np.maximum(S, 0), step=-0.05 * S - 2 / (1 + np.exp(-S / 0.1))),
+        loss_curves(start=-0.2 * np.maximum(S, 0), step=-0.05 * S - 2 / (1 + np.exp(-S / 0.1))),
         groups="task",
         particles=96,
         random_seed=1,
@@ -156,8 +136,8 @@ def test_a_start_and_a_step_are_told_apart():
 
 
 @pytest.mark.slow
-def test_seeds_differ_by_the_reported_error():
-    unclear = table(unclear=-0.2 * S - 0.05 * np.maximum(S, 0))
+def test_seeds_differ_by_the_reported_error(loss_curves):
+    unclear = loss_curves(unclear=-0.2 * S - 0.05 * np.maximum(S, 0))
     one, other = (
         bs.breaks(unclear, **dict(OPTIONS, random_seed=seed)).summary().iloc[0] for seed in (3, 4)
     )
@@ -194,8 +174,8 @@ def test_a_late_rise_is_a_break_of_the_plotted_accuracy_and_not_of_the_odds():
     assert plotted.summary().iloc[0]["break_over_law"] > 3
 
 
-def test_the_seed_determines_the_result_and_a_fresh_one_is_stored():
-    runs = bs.Runs.from_frame(table(straight=-0.2 * S)[["C", "loss"]].iloc[::2])
+def test_the_seed_determines_the_result_and_a_fresh_one_is_stored(loss_curves):
+    runs = bs.Runs.from_frame(loss_curves(straight=-0.2 * S)[["C", "loss"]].iloc[::2])
     fresh = bs.breaks(runs, **dict(QUICK, random_seed=None))
     again = bs.breaks(runs, **dict(QUICK, random_seed=fresh.random_seed))
     few = bs.Runs(runs.table.iloc[::3])
@@ -215,8 +195,8 @@ def test_the_seed_determines_the_result_and_a_fresh_one_is_stored():
         (dict(data=[1.0, 2.0]), "expected Runs or a DataFrame, got list"),
     ],
 )
-def test_invalid_arguments_are_refused(change, message):
-    options = {"data": table(straight=-0.2 * S), **OPTIONS, **change}
+def test_invalid_arguments_are_refused(change, message, loss_curves):
+    options = {"data": loss_curves(straight=-0.2 * S), **OPTIONS, **change}
     with pytest.raises(bs.RunsError, match=message):
         bs.breaks(**options)
 

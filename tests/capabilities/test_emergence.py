@@ -271,7 +271,7 @@ def test_foresight_of_a_late_start_and_of_a_line(accuracies):
     assert "width_with_more" not in short
     assert short.loc["late", "width"] == pytest.approx(late["width"], abs=0.05)
     # A line rises from the first model on: no model is below the onset.
-    assert table.loc["line", "sentence"].startswith("not asked: fewer than 4 different scales")
+    assert table.loc["line", "sentence"].startswith("not assessed: fewer than 4 different scales")
 
 
 def test_a_forecast_from_below_does_not_use_models_above(accuracies):
@@ -304,7 +304,7 @@ def test_a_change_ahead_widens_forecasts(accuracies):
 
 def test_losses_have_no_onset(curves_of_loss):
     table = curves_of_loss.foresight()
-    assert (table["sentence"] == "not asked: only accuracies have an onset").all()
+    assert (table["sentence"] == "not assessed: only accuracies have an onset").all()
 
 
 def test_saved_and_loaded(accuracies, tmp_path):

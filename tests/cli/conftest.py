@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from bayescale import cli
+import bayescale as bs
+from bayescale import cli, reporting
 
 
 class Ended(NamedTuple):
@@ -94,11 +95,23 @@ def kept(reported, folder):
 
 
 @pytest.fixture(scope="session")
+def kept_fit(kept):
+    """The same, loaded."""
+    return bs.Fit.load(kept)
+
+
+@pytest.fixture(scope="session")
 def averaged(table, folder, run):
-    """A report of the default laws."""
-    return run(
-        "report", table, "--flops", "1e21", "--out", folder / "average", "--draws", 200, "--quiet"
-    )
+    """A report of the default laws. Half of the runs are held out from one of them only."""
+    held_out_half = reporting.held_out_half
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            reporting,
+            "held_out_half",
+            lambda fit, **options: held_out_half(fit.fits["chinchilla"], **options),
+        )
+        return run("report", table, "--flops", "1e21", "--out", folder / "average",
+                   "--draws", 200, "--quiet")  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -107,8 +120,8 @@ def kept_average(averaged, folder):
     return folder / "average" / "fit.nc"
 
 
-@pytest.fixture
-def failing(by_hand, openlm, tmp_path):
+@pytest.fixture(scope="session")
+def failing(by_hand, openlm, folder):
     """A saved fit whose chains did not converge."""
     rng = np.random.default_rng(1)
     values = {
@@ -122,6 +135,6 @@ def failing(by_hand, openlm, tmp_path):
     }
     values = {k: v * np.exp(1e-3 * rng.standard_normal((2, 100))) for k, v in values.items()}
     by_hand(openlm.query("dataset == 'c4'"), "chinchilla", values, draws=100).save(
-        tmp_path / "failing.nc"
+        folder / "failing.nc"
     )
-    return tmp_path / "failing.nc"
+    return folder / "failing.nc"

@@ -33,9 +33,11 @@ import bayescale as bs
         ),
     ],
 )
-def test_questions_on_the_command_line_are_those_of_the_package(kept, run, words, arguments):
+def test_questions_on_the_command_line_are_those_of_the_package(
+    kept, kept_fit, run, words, arguments
+):
     ended = run("allocate", kept, *words, "--json", "--quiet")
-    expected = bs.allocate(bs.Fit.load(kept), **arguments)
+    expected = bs.allocate(kept_fit, **arguments)
     assert ended.code == 0
     said = json.loads(ended.out)
     assert said["allocation"] == json.loads(json.dumps(expected.summary().to_dict("records")))
@@ -59,7 +61,7 @@ def test_a_plot_for_a_target_and_serving_is_drawn(kept, run, tmp_path):
 
 
 def test_what_makes_no_question_is_refused(kept, refused):
-    assert "N= and D= exclude each other" in refused(
+    assert "--N and --D exclude each other: give one of them" in refused(
         "allocate", kept, "--flops", "1e22", "--N", "1B", "--D", "10B"
     )
     assert "limited data need a law with a column of unique tokens" in refused(

@@ -126,8 +126,8 @@ def test_a_long_computation_is_announced(command, words, noted, openlm, tmp_path
 
 
 @pytest.mark.parametrize("command", ["allocate", "forecast"])
-def test_files_of_other_results_are_refused(command, kept, tmp_path, refused):
-    bs.forecast(bs.Fit.load(kept), N=1e9, D=2e10).save(tmp_path / "ahead.nc")
+def test_files_of_other_results_are_refused(command, kept_fit, tmp_path, refused):
+    bs.forecast(kept_fit, N=1e9, D=2e10).save(tmp_path / "ahead.nc")
     message = refused(command, tmp_path / "ahead.nc", "--flops", "1e21")
     assert message == (
         f"error: {tmp_path / 'ahead.nc'}: the file holds a result of the class Forecast, not Fit "

@@ -58,18 +58,18 @@ def test_the_page_has_the_tables_that_were_printed(page, reported):
     assert "The fit passed its checks." in page
 
 
-def test_the_default_interval_is_of_90_percent(reported, page, kept):
+def test_the_default_interval_is_of_90_percent(reported, page, kept_fit):
     assert reported.out.count("(90 % interval)") == 4
     assert "in its interval with 90 % probability" in page
-    forecast, fit = bs.forecast(bs.Fit.load(kept), C=[1e21, 1e22]), bs.Fit.load(kept)
+    forecast, fit = bs.forecast(kept_fit, C=[1e21, 1e22]), kept_fit
     low, high = np.quantile(fit.posterior["E"], [0.05, 0.95])
     assert f"({low:.4g} to {high:.4g})" in reported.out
     low, high = np.quantile(forecast.data["mean"].isel(point=0), [0.05, 0.95])
     assert f"({low:.3f} to {high:.3f})" in reported.out
 
 
-def test_the_fit_is_saved_beside_the_page(kept, openlm):
-    fit = bs.Fit.load(kept)
+def test_the_fit_is_saved_beside_the_page(kept_fit, openlm):
+    fit = kept_fit
     assert (fit.random_seed, fit.facts["draws"], fit.posterior.sizes["draw"]) == (3, 200, 200)
     c4 = openlm.query("dataset == 'c4'").table
     assert np.array_equal(fit.runs.table["loss"], c4["loss"])
@@ -101,7 +101,7 @@ def test_a_fit_as_json_has_the_posterior(table, folder, run):
     assert printed["tables"][0]["title"] == "Posterior: median (80 % interval)"
 
 
-def test_forecasts_are_those_of_the_package(kept, run):
+def test_forecasts_are_those_of_the_package(kept, kept_fit, run):
     ended = run(
         "forecast",
         kept,
@@ -115,15 +115,15 @@ def test_forecasts_are_those_of_the_package(kept, run):
         "--ci-prob",
         "0.8",
     )
-    ahead = bs.forecast(bs.Fit.load(kept), N=[1e9, 7e9], D=1.4e11)
+    ahead = bs.forecast(kept_fit, N=[1e9, 7e9], D=1.4e11)
     expected = ahead.summary(0.8).assign(**{"p_below_2.5": ahead.beats(2.5)})
     assert ended.code == 0
     assert json.loads(ended.out)["forecast"] == expected.to_dict("records")
 
 
-def test_allocations_are_those_of_the_package(kept, run):
+def test_allocations_are_those_of_the_package(kept, kept_fit, run):
     ended = run("allocate", kept, "--flops", "1e22, 1e23", "--json")
-    expected = bs.allocate(bs.Fit.load(kept), [1e22, 1e23]).summary()
+    expected = bs.allocate(kept_fit, [1e22, 1e23]).summary()
     assert ended.code == 0
     assert json.loads(ended.out)["allocation"] == expected.to_dict("records")
 

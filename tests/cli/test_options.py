@@ -29,6 +29,18 @@ def test_pairs_are_given_once():
         options.pairs("E=none,E=complete", "--pool")
 
 
+def test_keywords_in_messages_become_options():
+    options_of_allocate = {"--flops", "--serve", "--serve-price", "--target-loss"}
+    for message, expected in {
+        "serve_price= needs serve=: give it": "--serve-price needs --serve: give it",
+        "give C=, or loss=": "give --flops, or --target-loss",
+        "leave out probability=": "leave out probability=",  # no option of this command
+        "write name=value or serve=1": "write name=value or serve=1",
+        "E >= 0": "E >= 0",
+    }.items():
+        assert options.in_options(message, options_of_allocate) == expected
+
+
 def test_a_group_is_a_label_or_a_label_per_column():
     assert options.group_label("c4", ["dataset"]) == "c4"
     assert options.group_label("a=x,b=y", ["a", "b"]) == {"a": "x", "b": "y"}

@@ -14,12 +14,12 @@ GRID = ("--N", "400M,1B", "--D", "8B,20B")
 TARGET = ("--target-N", "7B", "--target-D", "140B")
 
 
-def test_suggestions_are_those_of_the_package(kept, run, tmp_path):
+def test_suggestions_are_those_of_the_package(kept, kept_fit, run, tmp_path):
     csv = tmp_path / "next.csv"
     words = ("suggest", kept, *GRID, *TARGET, "--budget", "5e20", "--quiet")
     ended = run(*words, "--json", "--csv", csv)
     expected = bs.suggest(
-        bs.Fit.load(kept),
+        kept_fit,
         {"N": ["400M", "1B"], "D": ["8B", "20B"]},
         target={"N": "7B", "D": "140B"},
         budget=5e20,
@@ -46,11 +46,11 @@ def test_candidates_and_costs_are_read_from_a_file(kept, run, tmp_path):
     assert chosen[-1]["total_cost"] <= 60
 
 
-def test_a_plan_is_scored_as_by_the_package(kept, run):
+def test_a_plan_is_scored_as_by_the_package(kept, kept_fit, run):
     words = ("--simulations", "2", "--seed", "4")
     ended = run("design", kept, *GRID, *TARGET, *words, "--json", "--quiet")
     expected = bs.design(
-        bs.Fit.load(kept),
+        kept_fit,
         {"N": ["400M", "1B"], "D": ["8B", "20B"]},
         target={"N": "7B", "D": "140B"},
         simulations=2,

@@ -2,13 +2,12 @@
 
 import csv
 import io
+import random
 import re
 from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from bayescale import Runs, RunsError
 
@@ -31,98 +30,107 @@ NAMES = ["", "params ", "PARAMS", "parmas", "N", "D", "flops", "Training FLOP", 
          "loss_lower", "series", "val_loss", "unnamed_1", "x;y", "x\ty", "损失"]  # fmt: skip
 
 
-def some_cell(draw, table):
+def some_text(rng):
+    """Up to eight characters of any script."""
+    points = [
+        *range(1, 0x250),
+        *range(0x600, 0x680),
+        *range(0x2000, 0x2070),
+        *range(0x1F600, 0x1F610),
+    ]
+    return "".join(chr(rng.choice(points)) for _ in range(rng.randint(0, 8)))
+
+
+def some_cell(rng, table):
     """A row of the table and a place in it, where there is one."""
-    row = draw(st.sampled_from(table))
-    return row, draw(st.integers(0, max(len(row) - 1, 0)))
+    row = rng.choice(table)
+    return row, rng.randint(0, max(len(row) - 1, 0))
 
 
 def put(row, place, cell):
     row[place : place + 1] = [cell]
 
 
-def drop_column(draw, table):
-    place = draw(st.integers(0, 3))
+def drop_column(rng, table):
+    place = rng.randint(0, 3)
     for row in table:
         del row[place : place + 1]
 
 
-def rename_column(draw, table):
-    put(table[0], draw(st.integers(0, 3)), draw(st.sampled_from(NAMES)))
+def rename_column(rng, table):
+    put(table[0], rng.randint(0, 3), rng.choice(NAMES))
 
 
-def repeat_column_name(draw, table):
-    put(table[0], draw(st.integers(0, 3)), draw(st.sampled_from(HEADER)))
+def repeat_column_name(rng, table):
+    put(table[0], rng.randint(0, 3), rng.choice(HEADER))
 
 
-def replace_cell(draw, table):
-    row, place = some_cell(draw, table)
-    put(row, place, draw(st.sampled_from(CELLS) | st.text(max_size=8)))
+def replace_cell(rng, table):
+    row, place = some_cell(rng, table)
+    put(row, place, rng.choice([rng.choice(CELLS), some_text(rng)]))
 
 
-def replace_number(draw, table):
-    put(draw(st.sampled_from(table)), draw(st.integers(0, 2)), draw(st.sampled_from(NUMBERS)))
+def replace_number(rng, table):
+    put(rng.choice(table), rng.randint(0, 2), rng.choice(NUMBERS))
 
 
-def blank_cells(draw, table):
-    for row in table[draw(st.integers(0, 5)) :]:
+def blank_cells(rng, table):
+    for row in table[rng.randint(0, 5) :]:
         row[:] = [""] * len(row)
 
 
-def lengthen_line(draw, table):
-    row, place = some_cell(draw, table)
-    row.insert(place, draw(st.sampled_from(CELLS)))
+def lengthen_line(rng, table):
+    row, place = some_cell(rng, table)
+    row.insert(place, rng.choice(CELLS))
 
 
-def shorten_line(draw, table):
-    row, place = some_cell(draw, table)
+def shorten_line(rng, table):
+    row, place = some_cell(rng, table)
     del row[place:]
 
 
-def leave_counts_unscaled(draw, table):
-    place = draw(st.integers(0, 1))
+def leave_counts_unscaled(rng, table):
+    place = rng.randint(0, 1)
     for i, row in enumerate(table[1:], 1):
         put(row, place, str(0.1 * i))
 
 
-def repeat_rows(draw, table):
-    table += [list(draw(st.sampled_from(table))) for _ in range(draw(st.integers(1, 3)))]
+def repeat_rows(rng, table):
+    table += [list(rng.choice(table)) for _ in range(rng.randint(1, 3))]
 
 
-def lose_rows(draw, table):
-    del table[draw(st.integers(0, 4)) :]
+def lose_rows(rng, table):
+    del table[rng.randint(0, 4) :]
 
 
-def insert_bytes(draw, content):
-    place = draw(st.integers(0, len(content)))
-    return content[:place] + draw(st.binary(min_size=1, max_size=6)) + content[place:]
+def insert_bytes(rng, content):
+    place = rng.randint(0, len(content))
+    return content[:place] + rng.randbytes(rng.randint(1, 6)) + content[place:]
 
 
-def insert_quote(draw, content):
-    place = draw(st.integers(0, len(content)))
+def insert_quote(rng, content):
+    place = rng.randint(0, len(content))
     return content[:place] + b'"' + content[place:]
 
 
-def overwrite_bytes(draw, content):
-    place = draw(st.integers(0, len(content)))
-    noise = draw(st.binary(min_size=1, max_size=6))
+def overwrite_bytes(rng, content):
+    place = rng.randint(0, len(content))
+    noise = rng.randbytes(rng.randint(1, 6))
     return content[:place] + noise + content[place + len(noise) :]
 
 
-def truncate(draw, content):
-    return content[: draw(st.integers(0, len(content)))]
+def truncate(rng, content):
+    return content[: rng.randint(0, len(content))]
 
 
-def insert_lines(draw, content):
+def insert_lines(rng, content):
     lines = content.split(b"\n")
-    lines.insert(
-        draw(st.integers(0, len(lines))), draw(st.sampled_from([b"", b"  ", b",,,", b"# sweep"]))
-    )
+    lines.insert(rng.randint(0, len(lines)), rng.choice([b"", b"  ", b",,,", b"# sweep"]))
     return b"\n".join(lines)
 
 
-def encode_otherwise(draw, content):
-    encoding = draw(st.sampled_from(["utf-16", "utf-8-sig", "utf-32-le"]))
+def encode_otherwise(rng, content):
+    encoding = rng.choice(["utf-16", "utf-8-sig", "utf-32-le"])
     return content.decode("utf-8", errors="replace").encode(encoding)
 
 
@@ -135,29 +143,28 @@ CAN_BECOME_TITLES_OR_COMMENTS = {replace_cell, blank_cells, lengthen_line, short
 TO_FILES = [insert_bytes, insert_quote, overwrite_bytes, truncate, insert_lines, encode_otherwise]
 
 
-@st.composite
-def broken_files(draw):
+def broken_file(rng):
     """A small valid table after one to three damages: its bytes, its rows, and the damages.
 
     The number of rows that hold anything is that of the table before damages to the bytes, and
     None after a damage to the bytes that may change it.
     """
-    damages = draw(st.lists(st.sampled_from(TO_TABLES + TO_FILES), min_size=1, max_size=3))
+    damages = rng.choices(TO_TABLES + TO_FILES, k=rng.choice([1, 1, 1, 2, 3]))
     table = [list(row) for row in (HEADER, *ROWS)]
     for damage in damages:
         if damage in TO_TABLES and table:
-            damage(draw, table)
+            damage(rng, table)
     rows = sum(any(cell.strip() for cell in row) for row in table) - 1
-    delimiter = draw(st.sampled_from([",", ",", ",", ";", "\t", "|"]))
-    quoting = draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
+    delimiter = rng.choice([",", ",", ",", ";", "\t", "|"])
+    quoting = rng.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
     text = io.StringIO(newline="")
     writer = csv.writer(text, delimiter=delimiter, quoting=quoting,
-                        lineterminator=draw(st.sampled_from(["\n", "\r\n"])))  # fmt: skip
+                        lineterminator=rng.choice(["\n", "\r\n"]))  # fmt: skip
     writer.writerows(table)
     content = text.getvalue().encode("utf-8", errors="surrogatepass")
     for damage in damages:
         if damage in TO_FILES:
-            content = damage(draw, content)
+            content = damage(rng, content)
     kept = None if set(damages) & set(TO_FILES) - {insert_lines, encode_otherwise} else rows
     return content, kept, damages
 
@@ -175,36 +182,32 @@ def test_500_broken_tables_are_refused_with_a_reason_or_read_whole(tmp_path):
     path = tmp_path / "runs.csv"
     tally = Counter()
 
-    @settings(max_examples=500, deadline=None, derandomize=True,
-              suppress_health_check=list(HealthCheck))  # fmt: skip
-    @given(broken_files(), st.sampled_from([None, "corpus", "loss"]), st.booleans())
-    def check(broken, groups, absolute):
-        content, rows, damages = broken
+    for seed in range(500):
+        rng = random.Random(seed)
+        content, rows, damages = broken_file(rng)
+        groups, absolute = rng.choice([None, "corpus", "loss"]), rng.random() < 0.5
+        damage_names = f"table {seed}: {[damage.__name__ for damage in damages]}"
         path.write_bytes(content)
-        runs, problems = attempt(
-            path, groups=groups, **(dict(N="params*1", D="tokens*1") if absolute else {})
-        )
+        runs, problems = attempt(path, groups=groups, **(ABSOLUTE if absolute else {}))
         tally["refused" if runs is None else "read"] += 1
         for damage in damages:
             tally[damage] += 1
         if runs is None:
-            assert problems
+            assert problems, damage_names
             assert all(len(problem.split()) >= 4 for problem in problems)
-            return
+            continue
         if rows is not None:
             # A line ",,," that was inserted is a row without values; a title has one cell.
-            assert len(runs) <= rows, [damage.__name__ for damage in damages]
+            assert len(runs) <= rows, damage_names
             if not set(damages) & CAN_BECOME_TITLES_OR_COMMENTS:
-                assert len(runs) == rows, [damage.__name__ for damage in damages]
+                assert len(runs) == rows, damage_names
         for quantity in {"N", "D", "C", "loss", "loss_sd"} & set(runs.table):
             values = runs.table[quantity].to_numpy()
             assert np.isfinite(values).all()
             assert (values > 0).all()
         assert Runs.from_json(runs.to_json()).fingerprint == runs.fingerprint
 
-    check()
     assert min(tally[damage] for damage in TO_TABLES + TO_FILES) >= 20, "each damage is tested"
-    assert tally["refused"] + tally["read"] >= 500
     assert min(tally["refused"], tally["read"]) >= 50, "both outcomes must be put to the test"
 
 

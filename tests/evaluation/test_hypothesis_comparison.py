@@ -142,7 +142,7 @@ def test_a_law_without_an_optimum_is_left_out_with_a_note(fitted, c4):
 
 
 def test_one_law_or_the_same_twice_is_refused(c4):
-    with pytest.raises(FitError, match="laws must be two or more; got kaplan"):
+    with pytest.raises(FitError, match="only kaplan is given: give two or more laws"):
         room.hypotheses(c4, ["kaplan"])
     with pytest.raises(FitError, match="2 laws are called 'kaplan'"):
         room.hypotheses(c4, ["kaplan", "kaplan"])

@@ -418,9 +418,11 @@ def test_the_bottom_line_counts_runs_inside_and_names_the_main_reason_for_doubt(
     assert "inside their 50 % intervals" in good.bottom_line(0.5)
     narrow, wide, few = held_out(70, 100), held_out(100, 100), held_out(4, 5)
     assert narrow.cautions() == (
-        "the 90 % intervals are too narrow here: they hold 70 % of the runs",
+        "the 90 % intervals are too narrow here: they contain 70 % of the runs",
     )
-    assert wide.cautions() == ("the 90 % intervals are too wide here: they hold 100 % of the runs",)
+    assert wide.cautions() == (
+        "the 90 % intervals are too wide here: they contain 100 % of the runs",
+    )
     assert few.cautions() == (
         "5 held-out runs cannot show whether 90 % intervals hold as often as they should: by "
         "chance alone 60 to 100 % would lie inside",

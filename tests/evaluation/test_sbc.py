@@ -63,7 +63,7 @@ def test_the_answer_of_a_calibration_names_the_reason_to_doubt_it():
     )
     bad = Calibration(pd.DataFrame({"E": u**2, "A": u**3}).iloc[:60], "power", 3, 1)
     assert [c.split(":")[0] for c in bad.cautions()] == [
-        "the ranks of E, A leave their 95 % band, more often than by chance",
+        "the ranks of E, A lie outside their 95 % band, more than by chance",
         "the fits of 3 of 60 tables did not converge",
         "60 tables are few",
     ]

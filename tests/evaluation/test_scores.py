@@ -117,13 +117,22 @@ def test_one_block_gives_no_monte_carlo_error():
     assert scored(0.0, parts=1)[["crps_mc", "interval_score_mc"]].isna().all(axis=None)
 
 
+def test_two_blocks_give_half_of_their_difference():
+    draws = np.array([0.0, 1.0, 3.0, 8.0])[:, None]
+    both = scored(0.5, draws, parts=2)
+    one, other = (scored(0.5, part, parts=1) for part in (draws[:2], draws[2:]))
+    expected = abs(one["crps"][0] - other["crps"][0]) / 2
+    assert expected > 0.1
+    assert both["crps_mc"][0] == pytest.approx(expected)
+
+
 def test_what_cannot_be_scored_is_named_at_once():
     with pytest.raises(BayescaleError, match=r"draws \(4, 3\)") as caught:
         score([1.0, -2.0], np.ones((4, 3)), [0.0, 0.0])
     assert len(caught.value.problems) == 2
     with pytest.raises(BayescaleError, match="draws: 1 of 8 losses"):
         score([1.0, 2.0], [[1, np.nan], [1, 1], [1, 1], [1, 1]], [0.0, 0.0])
-    with pytest.raises(BayescaleError, match="3 draws do not make parts=4"):
+    with pytest.raises(BayescaleError, match="parts is 4, but there are only 3 draws"):
         score([1.0], np.ones((3, 1)), [0.0])
 
 

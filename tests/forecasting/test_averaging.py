@@ -99,7 +99,7 @@ def test_an_average_survives_a_pickle(pair):
 
 def test_weights_may_miss_one_by_rounding_only(pair):
     assert weigh(pair, 0.1 + 0.2, 0.7).weights["chinchilla"] == 0.1 + 0.2
-    with pytest.raises(bs.FitError, match=r"in sum 1\.00000001: they must sum to 1"):
+    with pytest.raises(bs.FitError, match=r"sum to 1\.00000001: they must sum to 1"):
         weigh(pair, 0.3 + 1e-8, 0.7)
 
 
@@ -113,7 +113,7 @@ def test_weights_may_miss_one_by_rounding_only(pair):
         ),
         ({"chinchilla": 1.5, "kaplan": -0.5}, "none may be negative"),
         ({"chinchilla": 0.5, "kaplan": np.nan}, "none may be negative"),
-        ({"chinchilla": 2, "kaplan": 1}, "in sum 3: they must sum to 1"),
+        ({"chinchilla": 2, "kaplan": 1}, "sum to 3: they must sum to 1"),
         ([0.5, 0.5], "weights list"),
     ],
 )
@@ -140,9 +140,9 @@ def test_every_problem_is_named_at_once(pair, by_hand, runs, openlm):
     with pytest.raises(bs.FitError) as caught:
         weigh(fits, 0.5, 0.5, 0.5, 0.5)
     sum_, runs_, groups_ = caught.value.problems
-    assert "in sum 2" in sum_
-    assert "other was fitted to 104 runs" in runs_
-    assert "the 34 runs" in runs_
+    assert "sum to 2" in sum_
+    assert "and other were fitted to different runs" in runs_
+    assert "(34 from " in runs_
     assert "grouped has groups dataset, chinchilla has (none)" in groups_
 
 
@@ -351,7 +351,10 @@ def test_what_a_law_thinks_impossible_counts_against_it():
     weights = stacking(np.tile([0.0, -np.inf], (9, 1)))
     assert weights == pytest.approx([9.5 / 10, 0.5 / 10])
     for lost in ([[np.nan, 0.0]], [[-np.inf, -np.inf]]):
-        with pytest.raises(bs.FitError, match="1 of 2 points have no finite log score"):
+        with pytest.raises(
+            bs.FitError,
+            match="1 of 2 points have a log score that is not a num",
+        ):
             stacking([[0.0, 0.0], *lost])
 
 
@@ -557,7 +560,7 @@ def test_compute_alone_takes_the_best_split_of_the_average(pair):
 def test_an_average_needs_the_columns_of_all_its_laws(pair, by_hand, runs):
     power = by_hand(runs, "power", {"E": 1.5, "A": 1.0, "alpha": 0.3, **NOISE})
     both = weigh({"power": power, "kaplan": pair["kaplan"]}, 0.5, 0.5)
-    with pytest.raises(bs.FitError, match="needs C, N, D; N, D cannot be derived from C"):
+    with pytest.raises(bs.FitError, match="needs C, N, D, and N, D cannot be derived from C"):
         bs.forecast(both, C=1e21)
     assert float(bs.forecast(both, N=1e9, D=1e10).data["C"][0]) == 6e19
 

@@ -215,7 +215,7 @@ def test_points_far_outside_the_range_of_a_setting_are_reported(fitted):
 
 
 def test_a_forecast_without_unique_tokens_names_them(fitted):
-    with pytest.raises(bs.FitError, match="needs N, D, U; U cannot be derived"):
+    with pytest.raises(bs.FitError, match="needs N, D, U, and U cannot be derived"):
         bs.forecast(fitted, N="1B", D="64B")
 
 

@@ -11,6 +11,7 @@ import pytest
 import bayescale as bs
 from bayescale import laws
 from bayescale.model import Design
+from bayescale.model import density as densities
 from bayescale.model.density import coordinates, density, variables
 from bayescale.model.pymc_model import LEVEL, ODDS, build
 from bayescale.model.simulation import draw_prior
@@ -41,11 +42,23 @@ def curves() -> bs.Runs:
     )
 
 
-def at_point(model, plan: Design, values) -> dict[str, np.ndarray]:
-    """One set of values in the variables that PyMC samples."""
-    point = {}
+def transformation(model):
+    """A function from the values of all variables to those that PyMC samples, compiled once."""
+    import pytensor
+
+    natural = [rv.type() for rv in model.free_RVs]
+    sampled = []
+    for rv, value in zip(model.free_RVs, natural, strict=True):
+        transform = model.rvs_to_transforms[rv]
+        sampled.append(value if transform is None else transform.forward(value, *rv.owner.inputs))
+    return pytensor.function(natural, sampled)
+
+
+def natural_values(model, plan: Design, values) -> list[np.ndarray]:
+    """The values of all variables of the model, from those of the law and its effects."""
+    found = []
     for rv in model.free_RVs:
-        name, value = rv.name, model.rvs_to_values[rv]
+        name = rv.name
         if name in (LEVEL, ODDS):
             first = plan.log_scale.argmin()
             columns = {c: v[[first]] for c, v in plan.columns.items()}
@@ -64,12 +77,8 @@ def at_point(model, plan: Design, values) -> dict[str, np.ndarray]:
             natural = difference / values[p.scale(effect)]
         else:
             natural = values[name]
-        transform = model.rvs_to_transforms[rv]
-        natural = np.asarray(natural, float)
-        point[value.name] = (
-            natural if transform is None else transform.forward(natural, *rv.owner.inputs).eval()
-        )
-    return point
+        found.append(np.asarray(natural, float))
+    return found
 
 
 def differences(plan: Design, n: int = 12) -> np.ndarray:
@@ -81,12 +90,11 @@ def differences(plan: Design, n: int = 12) -> np.ndarray:
     log_likelihood = model.compile_logp(
         vars=[*model.observed_RVs, *model.potentials], jacobian=False
     )
-    of_pymc = np.array(
-        [
-            log_likelihood(at_point(model, plan, {k: v[i] for k, v in drawn.items()}))
-            for i in range(n)
-        ]
-    )
+    names = [model.rvs_to_values[rv].name for rv in model.free_RVs]
+    sampled, of_pymc = transformation(model), np.empty(n)
+    for i in range(n):
+        natural = natural_values(model, plan, {k: v[i] for k, v in drawn.items()})
+        of_pymc[i] = log_likelihood(dict(zip(names, sampled(*natural), strict=True)))
     of_numpy = numpy_density.log_likelihood(z)
     if plan.is_anchored:  # the potentials of the model include the priors of amplitude and floor
         linear = [i for i, p in enumerate(plan.parameters) if p.name in LINEAR]
@@ -100,9 +108,12 @@ LINEAR = ("E", "A")
 @pytest.mark.parametrize("law", FLAT)
 @pytest.mark.parametrize("options", [{}, {"noise": "by_loss"}])
 def test_the_density_of_a_flat_table_is_that_of_pymc(runs, law, options):
-    if options and law != "chinchilla":
+    tables = [runs]
+    if law == "chinchilla":  # one law is enough for what does not depend on it
+        tables.append(replace(runs, table=runs.table.drop(columns="loss_sd")))
+    elif options:
         pytest.skip("one law is enough for the options")
-    for measured in (runs, replace(runs, table=runs.table.drop(columns="loss_sd"))):
+    for measured in tables:
         found = differences(design(measured, laws.get(law), **options))
         assert np.ptp(found) < 1e-6
 
@@ -117,6 +128,26 @@ def test_the_density_of_curves_is_that_of_pymc(curves, law, drift):
 def test_the_density_of_groups_is_that_of_pymc(runs, pool):
     found = differences(design(runs, laws.get("chinchilla"), "corpus", pool))
     assert np.ptp(found) < 1e-6
+
+
+@pytest.mark.parametrize("law", ["power(D)", "delayed_power(D)"])
+@pytest.mark.parametrize("kind", ["series", "separate runs", "measured runs"])
+def test_the_filter_of_one_curve_gives_the_density_of_all_knots(curves, law, kind, monkeypatch):
+    """The same integral over the steps of the drift, by a Kalman filter and by matrices."""
+    table = curves.table[curves.table["series"] == "one"]
+    if kind != "series":
+        table = table.drop(columns="series")
+    if kind == "measured runs":
+        table = table.assign(loss_sd=np.linspace(0.001, 0.1, len(table)))
+    plan = design(bs.Runs.from_frame(table), laws.get(law), drift="through")
+    assert densities._is_one_curve(plan)
+    filtered = density(plan)
+    z = np.random.default_rng(4).standard_normal((20, filtered.dimension))
+    by_filter = filtered.log_likelihood(z)
+    monkeypatch.setattr(densities, "_is_one_curve", lambda plan: False)
+    by_matrices = density(plan).log_likelihood(z)
+    assert np.ptp(by_matrices) > 1
+    np.testing.assert_allclose(by_filter, by_matrices, rtol=1e-8)
 
 
 def test_groups_have_drifts_of_their_own(curves):

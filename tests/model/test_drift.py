@@ -11,7 +11,6 @@ from scipy.stats import multivariate_normal, t
 import bayescale as bs
 from bayescale import FitError, Positive, laws
 from bayescale.model import drift
-from bayescale.model.noise import factor
 from bayescale.model.posterior import at_runs, log_likelihood, residuals
 from bayescale.model.pymc_model import LEVEL, ODDS, build
 from bayescale.model.simulation import simulate_design
@@ -456,12 +455,6 @@ def test_a_drift_inside_the_runs_is_kept_in_a_file(drifting, tmp_path):
 
 
 # -- noise that follows the loss ---------------------------------------------------------------
-
-
-def test_noise_follows_the_loss_inside_the_data_and_stays_beyond():
-    low, high = np.log(2), np.log(4)
-    by_loss = factor(0.7, np.log([0.5, 2, np.sqrt(8), 4, 90]), np.array([low, high]))
-    np.testing.assert_allclose(np.log(by_loss), [-0.7, -0.7, 0, 0.7, 0.7], atol=1e-12)
 
 
 @pytest.mark.slow

@@ -10,45 +10,31 @@ import xarray as xr
 import bayescale as bs
 from bayescale.errors import BayescaleError
 
-C = np.geomspace(1e18, 1e22, 20)
-S = np.log(C / 1e20)
+LABELS = ["straight", "bend"]
 
 
-@pytest.fixture(scope="module")
-def found() -> bs.Breaks:
-    rows = [
-        pd.DataFrame({"task": name, "C": C, "loss": 0.5 + np.exp(eta)})
-        for name, eta in (("straight", -0.2 * S), ("broken", -0.6 * np.maximum(S, 0)))
-    ]
-    noise = np.exp(0.01 * np.random.default_rng(1).standard_normal(40))
-    table = pd.concat(rows, ignore_index=True)
-    return bs.breaks(
-        table.assign(loss=table["loss"] * noise),
-        groups="task",
-        particles=48,
-        max_breaks=1,
-        random_seed=1,
-        progressbar=False,
-    )
+@pytest.fixture
+def found(found_breaks) -> bs.Breaks:
+    return found_breaks
 
 
-def test_every_curve_has_a_panel_with_its_points_and_probability(found):
+def test_every_curve_has_a_panel_with_its_points_and_probability(found, loss_curves):
     axes = bs.plot_breaks(found)
-    assert len(axes) == 2
-    for label, ax in zip(found.labels, axes, strict=True):
+    assert [ax.get_title().split(":")[0] for ax in axes[:3]] == [*LABELS, "few"]
+    for label, ax in zip(LABELS, axes, strict=False):
         assert f"{label}: P(break) {found.probability(label):.2f}" == ax.get_title()
         points = next(line for line in ax.lines if line.get_marker() == "o")
-        assert points.get_xdata() == pytest.approx(C)
+        assert points.get_xdata() == pytest.approx(loss_curves.C)
         assert ax.get_xscale() == ax.get_yscale() == "log"
     assert axes[0].get_xlabel() == "training compute C (FLOP)"
 
 
 def test_the_histogram_of_a_break_is_at_the_break(found):
-    ax = bs.plot_breaks(found, "broken")[0]
+    ax = bs.plot_breaks(found, "bend")[0]
     (twin,) = [a for a in ax.figure.axes if a is not ax and a.patches]
     values, edges, _ = twin.patches[0].get_data()
     middle = np.sqrt(edges[:-1] * edges[1:])
-    assert values.sum() == pytest.approx(found.probability("broken"), abs=0.02)
+    assert values.sum() == pytest.approx(found.probability("bend"), abs=0.02)
     assert abs(np.log(middle[values.argmax()] / 1e20)) < 1
 
 
@@ -61,14 +47,14 @@ def test_given_axes_are_drawn_on(found):
     from bayescale.plots import style
 
     _, panels = style.figure(1, 2)
-    assert list(bs.plot_breaks(found, axes=panels)) == list(panels)
+    assert list(bs.plot_breaks(found, LABELS, axes=panels)) == list(panels)
     with pytest.raises(BayescaleError, match="axes has 2, but 1 are needed"):
         bs.plot_breaks(found, "straight", axes=panels)
 
 
 def test_unknown_and_missing_labels_are_refused(found):
-    with pytest.raises(BayescaleError, match=r"no curve 'brokn'\. Did you mean 'broken'"):
-        bs.plot_breaks(found, ["brokn"])
+    with pytest.raises(BayescaleError, match=r"no curve 'bendd'\. Did you mean 'bend'"):
+        bs.plot_breaks(found, ["bendd"])
     with pytest.raises(BayescaleError, match="no curve is given"):
         bs.plot_breaks(found, [])
 
