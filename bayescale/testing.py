@@ -26,7 +26,7 @@ RANGES = {
     "vocab": (1e3, 1e6), "experts": (1.0, 1024.0), "granularity": (1.0, 64.0), "lr": (1e-5, 1e-1),
     "batch": (1e3, 1e8), "bits": (2.0, 32.0), "streams": (1.0, 64.0), "finetune": (1e2, 1e10),
     "S1": (1e-2, 1e4), "annealed": (1.0, 2.0), "decayed": (1.0, 2.0),
-    "one_plus_share_1": (1.0, 2.0), "one_plus_share_2": (1.0, 2.0),
+    "one_plus_share_1": (1.05, 2.0), "one_plus_share_2": (1.05, 2.0),
 }  # fmt: skip
 #: The smallest share of prior draws whose loss at the reference scales is plausible, and the range
 #: of plausible losses: in nats per token, or in multiples of the typical loss for laws whose priors

@@ -72,6 +72,7 @@ def test_formulas_of_the_gallery_are_those_of_the_code(name):
     law, rng = bs.laws.REGISTRY[name], np.random.default_rng(1)
     for _ in range(5):
         columns = {c: float(np.exp(rng.normal())) for c in law.columns}
+        columns |= {c: 1 + float(rng.random()) for c in columns if c.startswith("one_plus_")}
         parameters = {
             p: float(np.median(prior.interval(0.5)) * np.exp(0.2 * rng.normal()))
             for p, prior in law.priors.items()

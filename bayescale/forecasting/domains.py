@@ -20,6 +20,7 @@ from bayescale.seeds import settle_seed
 
 #: Rows of a forecast that its text shows.
 SHOWN = 12
+FORMS = ("exponential", "transfer")
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +104,7 @@ def fit_domains(
     *,
     losses: Sequence[str],
     shares: Sequence[str] = (),
+    form: str = "exponential",
     priors: Mapping[str, Prior] | None = None,
     draws: int = 1000,
     chains: int = 4,
@@ -126,6 +128,8 @@ def fit_domains(
     shares : sequence of str
         Columns with the shares of the domains in the training data: numbers between 0 and 1 that
         sum to 1 in every row, up to a rounding error of 0.01.
+    form : {"exponential", "transfer"}
+        The form of the law of `shares`; see `bayescale.laws.mixing_law`.
     priors : mapping of str to Prior, optional
         As in `bayescale.fit`, for all losses.
     draws, chains : int
@@ -147,7 +151,7 @@ def fit_domains(
     RunsError
         If a column is missing, a loss cannot be read, or shares do not sum to 1.
     FitError
-        If there is neither a law nor shares, or if both are given.
+        If there is neither a law nor shares, if both are given, or if there is no such form.
     LawError
         If there is no law of that name.
 
@@ -182,10 +186,12 @@ def fit_domains(
         )
     if not losses:
         raise FitError("losses= names no column: name at least one", where="fit_domains")
+    if form not in FORMS:
+        raise FitError(unknown("form", form, FORMS), where="fit_domains")
     missing = [c for c in (*losses, *shares) if c not in table]
     if missing:
         raise RunsError([unknown("column", c, table.columns) for c in missing])
-    chosen = mixing_law(shares) if shares else get(law)
+    chosen = mixing_law(shares, form=form) if shares else get(law)
     prepared = _with_shares(table, shares)
     seed = settle_seed(random_seed)
     jobs = []

@@ -21,7 +21,7 @@ from bayescale.laws.isoflop import isoflop
 from bayescale.laws.kaplan import kaplan, kaplan_floor
 from bayescale.laws.kaplan_steps import kaplan_steps
 from bayescale.laws.learning_rate import learning_rate_batch
-from bayescale.laws.mixing import mixing, mixing_law, share_columns
+from bayescale.laws.mixing import mixing, mixing_law, mixing_transfer, share_columns
 from bayescale.laws.multiplicative import multiplicative
 from bayescale.laws.overtraining import overtraining
 from bayescale.laws.parallel_streams import parallel_streams
@@ -47,20 +47,20 @@ REGISTRY: dict[str, Law] = {
         power, pure_power, shifted_power, chance_power, delayed_power, broken_power,
         repeated_data, repeated_overfit, repeated_bounded, overtraining, routed_experts,
         granular_experts, sparse_experts, sparse_multiplicative, vocabulary, vocabulary_size,
-        learning_rate_batch, annealing, multi_power, mixing, rectified, finetuning,
-        parallel_streams, sigmoid,
+        learning_rate_batch, annealing, multi_power, mixing, mixing_transfer, rectified,
+        finetuning, parallel_streams, sigmoid,
     )
 }  # fmt: skip
 
 __all__ = [
-    "CLAIMS", "MODELS", "REGISTRY", "RESERVED", "SPLITS", "STAIRCASE", "Claim", "Law",
-    "Published", "annealing", "bounded_chinchilla", "broken_power", "chance_power", "chinchilla",
+    "CLAIMS", "MODELS", "REGISTRY", "RESERVED", "SPLITS", "STAIRCASE", "Claim", "Law", "Published",
+    "annealing", "bounded_chinchilla", "broken_power", "chance_power", "chinchilla",
     "delayed_power", "described", "farseer", "finetuning", "get", "granular_experts",
     "group_name_problem", "isoflop", "kaplan", "kaplan_floor", "kaplan_steps",
-    "learning_rate_batch", "listed", "mixing", "mixing_law", "multi_power", "multiplicative",
-    "overtraining", "parallel_streams", "power", "pure_power", "rectified", "repeated_bounded",
-    "repeated_data", "repeated_overfit", "routed_experts", "schedule_columns", "share_columns",
-    "shifted_chinchilla", "shifted_power", "sigmoid", "skaling", "sparse_experts",
+    "learning_rate_batch", "listed", "mixing", "mixing_law", "mixing_transfer", "multi_power",
+    "multiplicative", "overtraining", "parallel_streams", "power", "pure_power", "rectified",
+    "repeated_bounded", "repeated_data", "repeated_overfit", "routed_experts", "schedule_columns",
+    "share_columns", "shifted_chinchilla", "shifted_power", "sigmoid", "skaling", "sparse_experts",
     "sparse_multiplicative", "vocabulary", "vocabulary_size",
 ]  # fmt: skip
 

@@ -1,7 +1,7 @@
 """Mixtures of training data: the loss on one domain as a function of the shares of all domains.
 
-Ye et al. 2024, arXiv:2403.16952. The loss of models of equal size on a domain that has a tenth,
-half and nine tenths of the mixture:
+Ye et al. 2024, arXiv:2403.16952, and a power of effective tokens, of which Ye et al. is a limit.
+The loss of models of equal size on a domain that has a tenth, half and nine tenths of the mixture:
 
 >>> law = mixing_law(["web", "code"])
 >>> values = dict(E=1.5, B=0.5, K=0.6, beta=0.3, t_web=-2.0, t_code=0.0)
@@ -33,19 +33,32 @@ def loss(columns, *, E, B, K, beta, **t):
     return E + B * N**-beta + K * np.exp(exponent)
 
 
+def transfer(columns, *, E, B, K, beta, gamma, **w):
+    """A token of domain i is worth ``w_i`` tokens of the domain of the loss, up to a factor. `K` is
+    the part of the loss that depends on the mixture, at equal shares."""
+    N, *shares = columns
+    worth = sum(weight * (x - 1) for weight, x in zip(w.values(), shares, strict=True))
+    return E + B * N**-beta + K * (worth * len(shares) / sum(w.values())) ** -gamma
+
+
 def constants(columns, *, B, beta, **others):
     return {"B": B * columns[0] ** beta}
 
 
-def mixing_law(domains, *, name=None):
-    """The law of a mixture of domains; Ye et al. 2024, with a power of the size of the model.
+def mixing_law(domains, *, form="exponential", name=None):
+    """The law of a mixture of domains.
 
     Parameters
     ----------
     domains : sequence of str
         Names of the columns with the shares; at least two.
+    form : {"exponential", "transfer"}
+        ``"exponential"``: the law of Ye et al. 2024, with a power of the size of the model.
+        ``"transfer"``: a power of effective tokens, to which each domain contributes with a weight.
+        For large ``gamma`` and nearly equal weights it is the exponential form.
     name : str, optional
-        The name of the law; ``mixing_of_3`` by default for three domains.
+        The name of the law; ``mixing_of_3`` or ``mixing_transfer_of_3`` by default for three
+        domains.
 
     Returns
     -------
@@ -53,12 +66,12 @@ def mixing_law(domains, *, name=None):
         Its columns are ``N`` and 1 plus each share, ``one_plus_web``; see `share_columns`.
         ``t_web`` is the change of the log of the part of the loss that depends on the mixture, per
         unit of share of ``web``. A constant that is added to all of them is equivalent to another
-        ``K``.
+        ``K``. With ``"transfer"`` only ratios of the weights ``w_web``, ... are determined.
 
     Raises
     ------
     ValueError
-        If there are fewer than two domains, or two of one name.
+        If there are fewer than two domains, or two of one name, or no such form.
 
     Examples
     --------
@@ -68,34 +81,53 @@ def mixing_law(domains, *, name=None):
     names = [_identifier(d) for d in domains]
     if len(names) < 2 or len(set(names)) < len(names):
         raise ValueError("domains: name at least two columns of shares, each once")
+    if form not in ("exponential", "transfer"):
+        raise ValueError(f"form is {form!r}: it may be 'exponential' or 'transfer'")
     columns = ("N", *(f"{PREFIX}{n}" for n in names))
-    parameters = ("E", "B", "K", "beta", *(f"t_{n}" for n in names))
     shares = columns[1:]
+    priors = dict(
+        # In units of the typical loss of the runs: the limit near that of `chinchilla`, and the
+        # rest divided between size and mixture.
+        E=Positive(0.55, spread=1.5, between=1.1, of="loss"),
+        B=Positive(0.15, spread=2.2, between=1.2, of="loss"),
+        # Small where the domain itself has a steep slope.
+        K=Positive(0.1, spread=4.0, between=1.2, of="loss"),
+        beta=Positive(0.35, spread=1.5, between=1.1),
+    )
+    if form == "exponential":
+        # The slopes of a domain's own share are -15 to -3 on the table of Ye et al.
+        priors |= {f"t_{n}": Real(0.0, sd=5.0) for n in names}
+        own = dict(
+            name=name or f"mixing_of_{len(names)}",
+            reference="Ye et al. 2024, arXiv:2403.16952, with a power of N",
+            formula="E + B * N**-beta + K * exp(x)  with  x = "
+            + " + ".join(f"t_{n} * ({PREFIX}{n} - 1 - 1/{len(names)})" for n in names),
+            use="The loss on one domain by the shares of all domains in the training data, here of "
+            "two. `bs.fit_domains` makes the law of your domains and fits the losses on all of "
+            f"them. A column `{PREFIX}web` is 1 plus the share of `web`.",
+        )
+    else:
+        priors |= {"gamma": Positive(0.5, spread=3.0)}
+        priors |= {f"w_{n}": Positive(1.0, spread=6.0) for n in names}
+        total = " + ".join(f"w_{n}" for n in names)
+        own = dict(
+            name=name or f"mixing_transfer_of_{len(names)}",
+            reference="none: effective tokens, as in Hernandez et al. 2021, arXiv:2102.01293",
+            formula=f"E + B * N**-beta + K * (d * {len(names)} / ({total}))**-gamma  with  d = "
+            + " + ".join(f"w_{n} * ({PREFIX}{n} - 1)" for n in names),
+            use="As `mixing`, with a token of each domain worth w tokens of the domain of the "
+            "loss, up to a factor. The loss rises more steeply where the share of that domain "
+            'approaches zero. Use `bs.fit_domains(..., form="transfer")`.',
+        )
     return Law(
-        name=name or f"mixing_of_{len(names)}",
-        loss=Formula(loss, columns, parameters),
-        constants=Formula(constants, columns, parameters),
-        priors=dict(
-            # In units of the typical loss of the runs: the limit near that of `chinchilla`, and the
-            # rest divided between size and mixture.
-            E=Positive(0.55, spread=1.5, between=1.1, of="loss"),
-            B=Positive(0.15, spread=2.2, between=1.2, of="loss"),
-            # Small where the domain itself has a steep slope.
-            K=Positive(0.1, spread=4.0, between=1.2, of="loss"),
-            beta=Positive(0.35, spread=1.5, between=1.1),
-            # The slopes of a domain's own share are -15 to -3 on the table of Ye et al.
-            **{f"t_{n}": Real(0.0, sd=5.0) for n in names},
-        ),
+        loss=Formula(loss if form == "exponential" else transfer, columns, tuple(priors)),
+        constants=Formula(constants, columns, tuple(priors)),
+        priors=priors,
         falling=("N",),
         units=dict.fromkeys(shares, 1),
         settings=shares,
-        reference="Ye et al. 2024, arXiv:2403.16952, with a power of N",
         regime="mixture of data",
-        formula="E + B * N**-beta + K * exp(x)  with  x = "
-        + " + ".join(f"t_{n} * ({PREFIX}{n} - 1 - 1/{len(names)})" for n in names),
-        use="The loss on one domain by the shares of all domains in the training data, here of "
-        "two. `bs.fit_domains` makes the law of your domains and fits the losses on all of them. A "
-        f"column `{PREFIX}web` is 1 plus the share of `web`.",
+        **own,
     )
 
 
@@ -135,3 +167,4 @@ def share_columns(table):
 
 
 mixing = mixing_law(("share_1", "share_2"), name="mixing")
+mixing_transfer = mixing_law(("share_1", "share_2"), form="transfer", name="mixing_transfer")

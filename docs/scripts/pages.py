@@ -41,7 +41,9 @@ def laws_page() -> str:
         'and x the column of a law of one column: C (compute) by default, or `"power(D)"` for '
         "another. Laws of other regimes need further columns, such as U, the unique tokens; [what "
         "is read](reading.md#further-columns) lists them. `bayescale laws` prints this gallery in "
-        "short. Only laws of parameters and tokens, or of one column, are in the default family.",
+        "short. Only laws of parameters and tokens, or of one column, are in the default family. "
+        "Laws of precision and of pruned weights are not included, because their published "
+        "constants could not be verified.",
         "In these formulas each column is divided by its geometric mean over the runs. Ratios such "
         "as D / U, and numbers of experts and of streams, keep their values. "
         "An amplitude such as A is therefore the part of the loss at the centre of your runs that "

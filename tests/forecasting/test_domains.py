@@ -48,6 +48,39 @@ def test_the_law_is_the_formula_of_the_paper():
     assert law.loss(1.0, *(1 + r), **values) == pytest.approx(2.0 + k * np.exp(r @ t))
 
 
+def test_large_gamma_and_nearly_equal_weights_give_the_exponential_form():
+    r = np.array([[0.2, 0.5, 0.3], [0.7, 0.0, 0.3]])
+    t = np.array([-2.0, 0.5, -0.5])
+    values, gamma = dict(E=2.0, B=0.4, K=0.5, beta=0.3), 1e6
+    exponential = mixing_law(SHARES)
+    slopes = dict(zip(exponential.parameters[4:], t, strict=True))
+    expected = exponential.loss(1.0, *(1 + r.T), **values, **slopes)
+    law = mixing_law(SHARES, form="transfer")
+    weights = dict(zip(law.parameters[5:], 1 - t / gamma, strict=True))
+    actual = law.loss(1.0, *(1 + r.T), **values, gamma=gamma, **weights)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5)
+
+
+def test_only_ratios_of_the_worth_of_tokens_matter(table):
+    law = mixing_law(SHARES, form="transfer")
+    values = dict(E=1.0, B=0.4, K=0.5, beta=0.3, gamma=0.4)
+    w = dict(zip(law.parameters[5:], [2.0, 1.0, 0.1], strict=True))
+    columns = share_columns(table[SHARES]).values()
+    one = law.loss(1.0, *columns, **values, **w)
+    np.testing.assert_allclose(
+        law.loss(1.0, *columns, **values, **{k: 3 * v for k, v in w.items()}), one
+    )
+    own = law.loss(1.0, 1.5, 1.0, 1.5, **values, **w)
+    other = law.loss(1.0, 1.0, 1.5, 1.5, **values, **w)
+    assert own < other  # tokens of the first domain are worth more
+    options = dict(losses="loss_web", shares=SHARES, form="transfer", draws=100, random_seed=1)
+    fixed = {"gamma": bs.Fixed(2.0), "w_books": bs.Fixed(1.0)}  # a small posterior
+    fit = bs.fit_domains(table, priors=fixed, **options).fits["loss_web"]
+    assert float((fit.posterior["w_web"] > fit.posterior["w_code"]).mean()) > 0.99
+    with pytest.raises(FitError, match="no form 'linear'"):
+        bs.fit_domains(table, losses="loss_web", shares=SHARES, form="linear")
+
+
 def test_each_loss_has_its_own_parameters(fitted):
     """A constant that is added to all t is equivalent to another K, so differences are compared."""
     for name, truth in TRUTH.items():

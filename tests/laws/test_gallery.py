@@ -48,6 +48,7 @@ NOT_FALLING = {
     "annealing": ("annealed",),
     "multi_power": ("decayed",),
     "mixing": ("one_plus_share_1", "one_plus_share_2"),
+    "mixing_transfer": ("one_plus_share_1", "one_plus_share_2"),
 }
 
 
