@@ -1,21 +1,21 @@
 """Which runs to train next: forecasts of the most expensive runs of public pools of runs.
 
-The pools are those of arXiv:2604.22753 that a law of N and D describes. The most expensive eighth
-of a pool is the target; the other runs are candidates. Each seed begins with the same few cheap
-runs for all methods. A method then spends 1, 5 and 10 % of the cost of all candidates, the first
-runs included, and the law is fitted to the runs it has. The score is R-squared of the forecasts of
-the loss in the target.
+The pools are those of arXiv:2604.22753. The most expensive eighth of a pool is the target; the
+other runs are candidates. Each seed begins with the same few cheap runs for all methods. A method
+then spends 1, 5 and 10 % of the cost of all candidates (10, 25 and 50 % in pools of fewer than a
+hundred runs), the first runs included, and the law is fitted to the runs it has. The score is
+R-squared of the forecasts of the loss in the target.
 
 * suggest: `bayescale.suggest` with the runs of the target, refitted at each budget;
 * random: candidates in random order, where they can be paid;
 * d-optimal: the largest gain in the log determinant of the information on the parameters, per cost,
   refitted at each budget;
-* ladder: runs of geometrically spaced compute at a balanced ratio of tokens to parameters, up to
-  the largest compute that the budget allows.
+* ladder: runs of geometrically spaced cost, whose other columns are those of typical runs of that
+  cost, up to the largest cost that the budget allows.
 
 Rows that the results file has are kept, so that the script can be continued.
 
-    python benchmarks/suggest.py [--minutes 15] [--seeds 10] [--pool farseer]
+    python benchmarks/suggest.py [--minutes 15] [--seeds 10] [--pool farseer ...] [--method suggest]
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
+from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -31,53 +33,109 @@ from common import RESULTS, reference
 import bayescale as bs
 from bayescale.decisions.beliefs import joint_draws
 from bayescale.decisions.suggestions import _noise
+from bayescale.errors import BayescaleError
 
-BUDGETS = (0.01, 0.05, 0.1)
+#: Shares of the cost of all candidates; the second for pools of fewer than `SMALL` runs.
+BUDGETS, LARGER, SMALL = (0.01, 0.05, 0.1), (0.1, 0.25, 0.5), 100
 METHODS = ("suggest", "random", "d-optimal", "ladder")
-#: Runs at the start, drawn from the cheapest candidates, and the share of the budget for them.
+#: Runs at the start, drawn from the cheapest candidates (half as many in small pools), and the
+#: share of the budget for them.
 FIRST, FIRST_SHARE = 8, 0.003
-#: Factors in compute between the rungs of a ladder.
+#: Factors in cost between the rungs of a ladder.
 RUNGS = (2.0, 1.7, 1.5, 1.3, 1.2, 1.1, 1.05)
-#: Runs seen more often than this are left out where the law does not know repetition.
-EPOCHS = 4.0
 DRAWS = dict(draws=500, chains=2)
 
 
-def pools() -> dict[str, tuple[pd.DataFrame, str]]:
-    """Tables with N, D, loss and cost, and the law of each."""
-    farseer = pd.read_csv(reference("farseer.csv")).rename(columns={"params": "N", "tokens": "D"})
-    repeated = pd.read_csv(reference("datablations_c4.csv"))
-    repeated = repeated.rename(columns={"params": "N", "tokens": "D"})
-    repeated = repeated[repeated["epochs"] <= EPOCHS].dropna(subset=["loss"])
-    out = {}
-    laws = {"farseer": "farseer", "datablations_c4": "chinchilla"}
-    for name, frame in (("farseer", farseer), ("datablations_c4", repeated)):
-        frame = frame[["N", "D", "loss"]].astype(float)
-        frame = frame.assign(cost=6 * frame["N"] * frame["D"])
-        out[name] = (frame.reset_index(drop=True), laws[name])
-    return out
+@dataclass(frozen=True)
+class Pool:
+    """Runs with the columns of a law, `loss` and `cost`."""
+
+    name: str
+    frame: pd.DataFrame
+    law: str
+
+    @property
+    def columns(self) -> list[str]:
+        return list(bs.laws.get(self.law).columns)
+
+    @property
+    def budgets(self) -> tuple[float, ...]:
+        return BUDGETS if len(self.frame) >= SMALL else LARGER
 
 
-def fitted(frame: pd.DataFrame, law: str) -> bs.Fit:
-    return bs.fit(frame[["N", "D", "loss"]], law, random_seed=1, **DRAWS)
+def pool(name: str, seed: int) -> Pool:
+    """A pool of runs. The two corpora of `parallel` alternate between seeds."""
+    frame = pd.read_csv(reference(f"{name}.csv"))
+    numbers = frame.select_dtypes("number").columns
+    frame[numbers] = frame[numbers].astype(float)  # products of counts exceed integers
+    if name == "farseer":
+        frame = frame.rename(columns={"params": "N", "tokens": "D"})
+        law, cost = "farseer", 6 * frame["N"] * frame["D"]
+    elif name == "datablations_c4":  # the runs that the paper fits
+        frame = frame[frame["in_paper_fit"]].rename(
+            columns={"params": "N", "tokens": "D", "unique_tokens": "U"}
+        )
+        law, cost = "repeated_data", 6 * frame["N"] * frame["D"]
+    elif name == "clark_moe":  # one router, and the dense models
+        frame = frame[frame["router"].isin(["S-Base", "Dense"])].rename(columns={"params": "N"})
+        law, cost = "routed_experts", frame["forward_flops_per_step"] * frame["steps"]
+    elif name == "sparsity":
+        cost = 6e19 * (frame["N_dense"] * frame["D1"] + frame["N_active"] * frame["D2"])
+        N = 1e9 * frame["N_active"]
+        frame = frame.assign(N=N, N_total=frame["P"] * N, D=1e10 * frame["D2"])
+        law = "sparse_experts"
+    elif name == "vocabulary":  # every fourth run; losses relative to a unigram model are negative
+        frame = frame.iloc[::4]
+        cost = frame["non_vocab_parameters"] * frame["num_characters"]
+        frame = frame.assign(
+            N=frame["non_vocab_parameters"],
+            D=frame["num_characters"],
+            vocab=frame["vocab_size"],
+            loss=frame["unigram_normalized_loss"] + 6,
+        )
+        law = "vocabulary_size"
+    elif name == "lr_batch":  # every eighth run
+        frame = frame.iloc[::8].rename(
+            columns={"params": "N", "tokens": "D", "learning_rate": "lr", "batch_size": "batch"}
+        )
+        frame["batch"] *= 2048
+        law, cost = "learning_rate_batch", 6 * frame["N"] * frame["D"]
+    else:
+        frame = frame[frame["group"] == ("pile", "stack")[seed % 2]]
+        frame = frame.rename(columns={"num_params": "N", "parallel_size": "streams"})
+        law, cost = "parallel_streams", frame["N"]
+    frame = frame.assign(cost=cost)[[*bs.laws.get(law).columns, "loss", "cost"]]
+    return Pool(name, frame.astype(float).dropna().reset_index(drop=True), law)
 
 
-def r_squared(fit: bs.Fit, target: pd.DataFrame) -> float:
+POOLS = (
+    "parallel", "farseer", "datablations_c4", "clark_moe", "sparsity", "vocabulary", "lr_batch",
+)  # fmt: skip
+
+
+def fitted(pool: Pool, rows) -> bs.Fit:
+    return bs.fit(pool.frame.loc[rows, [*pool.columns, "loss"]], pool.law, random_seed=1, **DRAWS)
+
+
+def r_squared(fit: bs.Fit, target: pd.DataFrame, columns: list[str]) -> float:
     """R-squared of the median forecasts of the loss."""
-    mean = bs.forecast(fit, target[["N", "D"]]).data["mean"]
+    mean = bs.forecast(fit, target[columns]).data["mean"]
     error = mean.median(("chain", "draw")).to_numpy() - target["loss"].to_numpy()
     spread = target["loss"] - target["loss"].mean()
     return float(1 - (error**2).sum() / (spread**2).sum())
 
 
-def first_runs(frame: pd.DataFrame, total: float, rng) -> list[int]:
-    """Different cheap runs, of at least three sizes each, that cost a small share of the budget."""
-    cheap = frame[frame["cost"] <= FIRST_SHARE * total / FIRST].index.to_numpy()
-    if len(cheap) < FIRST:
-        cheap = frame["cost"].nsmallest(3 * FIRST).index.to_numpy()
+def first_runs(candidates: pd.DataFrame, columns: list[str], number: int, rng) -> list[int]:
+    """Different cheap runs, of at least three values in each column if there are as many, that
+    cost a small share of the budget."""
+    total = candidates["cost"].sum()
+    cheap = candidates[candidates["cost"] <= FIRST_SHARE * total / number]
+    if len(cheap) < 2 * number:
+        cheap = candidates.nsmallest(3 * number, "cost")
+    least = {c: min(3, cheap[c].nunique()) for c in columns}
     while True:
-        chosen = rng.choice(cheap, FIRST, replace=False)
-        if min(frame.loc[chosen, c].nunique() for c in "ND") >= 3:
+        chosen = rng.choice(cheap.index.to_numpy(), number, replace=False)
+        if all(candidates.loc[chosen, c].nunique() >= least[c] for c in columns):
             return list(chosen)
 
 
@@ -86,8 +144,9 @@ def by_suggestion(frame, target, have, fit, budget, rng) -> list[int]:
     left = left[left["cost"] <= budget]
     if not len(left):
         return []
+    columns = list(fit.law.columns)
     chosen = bs.suggest(
-        fit, left[["N", "D", "cost"]], target=target[["N", "D"]], budget=budget, repeat=False
+        fit, left[[*columns, "cost"]], target=target[columns], budget=budget, repeat=False
     )
     return list(left.index[chosen.runs["candidate"]])
 
@@ -104,7 +163,7 @@ def at_random(frame, target, have, fit, budget, rng) -> list[int]:
 def d_optimal(frame, target, have, fit, budget, rng) -> list[int]:
     """Greedy: log(1 + variance of the mean / variance of the noise), per cost."""
     left = frame.drop(index=have)
-    (drawn,) = joint_draws(fit, [left[["N", "D"]]], None, 1, "off")
+    (drawn,) = joint_draws(fit, [left[list(fit.law.columns)]], None, 1, "off")
     centred = drawn["centre"] - drawn["centre"].mean(axis=0)
     covariance, noise = centred.T @ centred / (len(centred) - 1), _noise(drawn)
     cost, chosen, spent = left["cost"].to_numpy(), [], 0.0
@@ -126,12 +185,16 @@ def ladder(frame, target, have, fit, budget, rng) -> list[int]:
     """The highest top rung that the budget allows at a factor of `RUNGS[0]`, then the closest rungs
     below it."""
     left = frame.drop(index=have)
-    ratio, logs = np.log(left["D"] / left["N"]), np.log(left["cost"])
-    balanced = ratio.median() + 0.5 * rng.standard_normal()
+    logs = np.log(left["cost"])
+    # What a column differs from its typical value at this cost, in standard deviations.
+    others = np.log(left.drop(columns=["loss", "cost"]))
+    line = np.polynomial.Polynomial.fit
+    others = others.apply(lambda v: v - line(logs, v, 1)(logs))
+    others = (others - others.median()) / others.std().where(others.std() > 1e-9, 1.0)
+    unlike = 0.5 * ((others - 0.5 * rng.standard_normal(others.shape[1])) ** 2).mean(axis=1) ** 0.5
 
     def rungs(top: float, factor: float) -> list[int]:
         steps = np.arange(top, logs.min() - 1e-9, -np.log(factor))
-        unlike = 0.5 * np.abs(ratio - balanced)
         return list({(np.abs(logs - step) + unlike).idxmin() for step in steps})
 
     def payable(chosen: list[int]) -> bool:
@@ -147,32 +210,34 @@ def ladder(frame, target, have, fit, budget, rng) -> list[int]:
 CHOOSE = dict(zip(METHODS, (by_suggestion, at_random, d_optimal, ladder), strict=True))
 
 
-def scores(name: str, frame: pd.DataFrame, law: str, seed: int, method: str) -> list[dict]:
+def scores(pool: Pool, seed: int, method: str) -> list[dict]:
     """One row for each budget."""
+    frame = pool.frame
     dear = frame["cost"] >= frame["cost"].quantile(1 - 1 / 8)
     target, candidates = frame[dear], frame[~dear]
     total = float(candidates["cost"].sum())
-    start = first_runs(candidates, total, np.random.default_rng(seed))
+    number = FIRST if len(frame) >= SMALL else FIRST // 2
+    start = first_runs(candidates, pool.columns, number, np.random.default_rng(seed))
     rng = np.random.default_rng([seed, METHODS.index(method)])
     refits = method in ("suggest", "d-optimal")  # the others do not look at losses
     have, rows = list(start), []
-    fit = fitted(candidates.loc[start], law) if refits else None
-    for share in BUDGETS:
+    fit = fitted(pool, start) if refits else None
+    for share in pool.budgets:
         if method == "ladder":
             have = list(start)  # a larger ladder replaces a smaller one
         left = share * total - candidates.loc[have, "cost"].sum()
         have += CHOOSE[method](candidates, target, have, fit, left, rng)
-        fit = fitted(candidates.loc[have], law)
+        fit = fitted(pool, have)
         rows.append(
             dict(
-                pool=name,
-                law=law,
+                pool=pool.name,
+                law=pool.law,
                 seed=seed,
                 method=method,
                 budget=share,
                 runs=len(have),
                 spent=round(float(candidates.loc[have, "cost"].sum()) / total, 5),
-                r_squared=round(r_squared(fit, target), 4),
+                r_squared=round(r_squared(fit, target, pool.columns), 4),
             )
         )
     return rows
@@ -184,27 +249,31 @@ def main() -> None:
         "--minutes", type=float, default=15.0, help="no further method starts after this"
     )
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--pool", help="one pool only")
+    parser.add_argument("--pool", nargs="+", default=POOLS, choices=POOLS)
+    parser.add_argument("--method", nargs="+", default=METHODS, choices=METHODS)
+    parser.add_argument("--out", default="suggest", help="name of the results file")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    began, file = time.monotonic(), RESULTS / "suggest.csv"
-    rows = pd.read_csv(file).to_dict("records") if file.exists() else []
-    chosen = {k: v for k, v in pools().items() if arguments.pool in (None, k)}
-    for seed in range(arguments.seeds):
-        for name, (frame, law) in chosen.items():
-            done = {
-                (r["method"], r["budget"]) for r in rows if (r["pool"], r["seed"]) == (name, seed)
-            }
-            methods = [m for m in METHODS if not {(m, b) for b in BUDGETS} <= done]
-            for method in methods:
-                if time.monotonic() - began > 60 * arguments.minutes:
-                    break
-                rows += scores(name, frame, law, seed, method)
-                pd.DataFrame(rows).to_csv(file, index=False)
-    frame = pd.DataFrame(rows)
+    began, file = time.monotonic(), RESULTS / f"{arguments.out}.csv"
+    done = pd.read_csv(file) if file.exists() else pd.DataFrame(columns=["pool", "seed", "method"])
+    done = set(zip(done["pool"], done["seed"], done["method"], strict=True))
+    for seed, name, method in product(range(arguments.seeds), arguments.pool, arguments.method):
+        if (name, seed, method) in done:
+            continue
+        if time.monotonic() - began > 60 * arguments.minutes:
+            break
+        try:
+            rows = pd.DataFrame(scores(pool(name, seed), seed, method))
+        except BayescaleError as error:
+            print(f"{name}, seed {seed}, {method}: {error}", flush=True)
+            continue
+        rows.to_csv(file, mode="a", index=False, header=not file.exists())
+        print(f"{time.monotonic() - began:.0f} s", *rows[["pool", "seed", "method"]].iloc[0],
+              *rows["r_squared"], flush=True)  # fmt: skip
+    frame = pd.read_csv(file)
     for statistic in ("median", "mean"):
         print(f"\n{statistic} R-squared at the target")
-        by = frame.groupby(["pool", "method", "budget"])["r_squared"]
+        by = frame.groupby(["pool", "budget", "method"])["r_squared"]
         print(by.agg(statistic).unstack().round(3))
     print(frame.groupby("pool")["seed"].nunique().rename("seeds"))
 

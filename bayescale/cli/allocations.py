@@ -99,7 +99,7 @@ def allocate(
     label = options.group_label(group, fitted.groups)
     result = split(
         fitted,
-        budgets or None,
+        budgets if flops is not None or budget is not None else None,
         group=label,
         smaller=smaller,
         serve_price=serve_price,

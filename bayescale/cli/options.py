@@ -250,10 +250,13 @@ def budgets(
         raise BayescaleError(error.problems, where=option) from error
     for part in parts:
         try:
-            flop, converted = read_budgets(part, cost, name=part)
+            flop, converted = read_budgets(part, cost)
         except BayescaleError as error:
-            problems += [p.replace("give price= to Cost", BARE) for p in error.problems]
-            problems = [p.replace("give power= to Cost", BARE) for p in problems]
+            for problem in error.problems:
+                if "must be positive and finite" in problem:
+                    problem = f"{part} is not a positive, finite count"
+                problem = problem.removeprefix("the budget: ").replace("give price= to Cost", BARE)
+                problems.append(problem.replace("give power= to Cost", BARE))
             continue
         values.append(part if converted else float(flop[0]))
     if problems:

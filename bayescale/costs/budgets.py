@@ -83,6 +83,10 @@ def hardware_in(budget) -> str | None:
     """
     items = [budget] if isinstance(budget, str) or not hasattr(budget, "__iter__") else budget
     for item in items:
-        if isinstance(item, str) and is_accelerator(found := parse_budget(item).hardware):
+        try:
+            found = parse_budget(item).hardware if isinstance(item, str) else ""
+        except LawError:  # reported where the budget is read
+            continue
+        if is_accelerator(found):
             return found
     return None

@@ -50,7 +50,8 @@ def test_the_page_tells_how_it_was_made(page, table):
 
 
 def test_the_page_has_the_tables_that_were_printed(page, reported):
-    cells = [html.unescape(c) for c in re.findall(r"<td>(.*?)</td>", page)]
+    page = page.replace("\u00a0", " ")
+    cells = [html.unescape(cell) for cell in re.findall(r"<td>(.*?)</td>", page)]
     assert len(cells) > 30
     printed = " ".join(reported.out.split())
     rollout = page[page.index("Had we fitted") :].split("<h2>")[0]  # only on the page
@@ -215,7 +216,7 @@ def test_fits_that_cannot_be_read_end_with_two(command, tmp_path, table, refused
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--flops", "1e22,lots"), "--flops: 'lots' is not a count"),
+        (("--flops", "1e22,lots"), "--flops: 'lots' is not a budget"),
         (("--flops", "-1,inf"), "--flops: 2 problems\n  - -1 is not a positive, finite count\n"),
         (("--columns", "N"), "--columns: 'N': write name=value,name=value"),
         (("--columns", "N=params,=x"), "--columns: '=x': write name=value"),

@@ -156,6 +156,8 @@ def test_a_report_of_an_average_saves_it(written):
         "Forecast losses",
         "Compute-optimal allocation",
         "What each law says",
+        "What the budgets cost",
+        "Runs to train next",
         "Appendix: diagnostics",
         "Appendix: parameters of the laws",
         "How to reproduce this",
