@@ -10,6 +10,8 @@ from bayescale.errors import LawError
 from bayescale.units import parse_count
 
 FLOP_PER_PF_DAY = 86400e15
+#: A smaller number with a suffix but without a unit, such as 2M, is refused: money may be meant.
+FEWEST_FLOP = 1e9
 #: Names of accelerators of any kind.
 GENERIC = ("", "gpu", "tpu", "chip", "accelerator")
 
@@ -67,6 +69,11 @@ def parse_budget(text: str) -> Amount:
         value = parse_count(match["number"] + match["suffix"])
     except ValueError as error:
         raise LawError(f"{text!r} is not a budget: {error}") from None
+    if unit == "flop" and match["suffix"] and value < FEWEST_FLOP and "flop" not in plain.lower():
+        raise LawError(
+            f"{text!r} has no unit and is too little for FLOP of training: write ${plain}, "
+            f"{plain} H100 hours, or FLOP as in 1e24"
+        )
     if unit == "pf_days":
         return Amount(value * FLOP_PER_PF_DAY, "flop", "")
     unit, scale = _SCALES.get(unit, (unit, 1.0))

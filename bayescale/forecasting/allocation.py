@@ -134,19 +134,20 @@ def allocate(
         fit, N=N, D=D, smaller=smaller, models=models, serve=serve, serve_price=serve_price,
         unique=unique,
     )  # fmt: skip
-    refuse_tiny(given if C is None else {**given, "C": as_counts(C, "C")}, fit.runs.table)
+    budget, conversions = None, ()
+    if C is not None:
+        budget, conversions = read_budgets(C, cost, flop_factor=fit.runs.flop_factor, name="C")
+    refuse_tiny(given if budget is None else {**given, "C": budget}, fit.runs.table)
     laws = _laws(fit, group, drift, given)
     choice = Choice(
         **{k: np.atleast_1d(given[k]) for k in ("N", "D", "models") if k in given},
         smaller=given.get("smaller"),
     )
-    coords, needed, unreached, conversions = {}, None, (), ()
+    coords, needed, unreached = {}, None, ()
     if loss is None and C is None:
         raise LawError("C is not given: give budgets C= in FLOP, or target losses loss=")
-    if loss is None or C is not None:
-        if probability is not None:
-            raise LawError("probability= applies to target losses without budgets: leave out C=")
-        budget, conversions = read_budgets(C, cost, flop_factor=fit.runs.flop_factor, name="C")
+    if budget is not None and probability is not None:
+        raise LawError("probability= applies to target losses without budgets: leave out C=")
     if loss is not None:
         targets = as_counts(loss, "loss")
         if C is None:
