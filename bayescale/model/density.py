@@ -74,7 +74,7 @@ def _wide(plan: Design) -> tuple[int, ...]:
     more than `MOST_WIDE`, which would take too many positions.
     """
     free = [p for p in plan.parameters if p.has_population]
-    exponents = [n for n in plan.law.parameters if plan.law.priors[n].of is None]
+    exponents = [n for n in plan.law.parameters if getattr(plan.law.priors[n], "of", None) is None]
     wide = tuple(i for i, p in enumerate(free) if p.name in exponents)
     return wide if not plan.groups and len(wide) <= MOST_WIDE else ()
 
