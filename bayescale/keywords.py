@@ -35,7 +35,7 @@ _READING = "bs.Runs.read(path, {}=...)"
 _BEFORE = "fit first: bs.report(bs.ensemble(runs, ...))"
 _TARGET = "target={'N': ..., 'D': ...}"
 _CANDIDATES = "the second argument, a DataFrame or {'N': [...], 'D': [...]}"
-_BUDGET = "C=bs.as_flops('$2M', bs.Cost('H100'))"
+_BUDGET = "C='$2M', cost=bs.Cost('H100')"
 _REGISTERED = "bs.preregister(bs.forecast(fit, N=..., D=...), path)"
 
 #: Options that are not arguments of a function: what to write in Python.
@@ -46,12 +46,13 @@ PYTHON: Mapping[str, Mapping[str, str]] = {
             for name in ("columns", "drop_missing", "drop_failed", "keep_best", "loss_unit")
         },
         "ci_prob": "result.summary(ci_prob=...)",
+        "hardware": "cost=bs.Cost('H100')",
         "csv": "result.summary().to_csv(path)",
         "quiet": "progressbar=False",
         "strict": "fit.check().passed",
         "seed": "random_seed= of the fit",
     },
-    "allocate": {"budget": _BUDGET, "hardware": _BUDGET, "plot": "bs.plot_allocation(result)"},
+    "allocate": {"budget": _BUDGET, "plot": "bs.plot_allocation(result)"},
     "breaks": {"plot": "bs.plot_breaks(result)", "out": "bs.plot_breaks(result)"},
     "design": {"N": _CANDIDATES, "D": _CANDIDATES, "runs": _CANDIDATES}
     | dict.fromkeys(("target_N", "target_D", "target_flops"), _TARGET),
@@ -169,6 +170,24 @@ def as_option(command: str, keyword: str) -> str | None:
         if python == name:
             return f"--{option.replace('_', '-')}"
     return COMMAND.get(command, {}).get(name) or COMMAND[""].get(name)
+
+
+def other_options(keyword: str) -> list[str]:
+    """The options, of any command, that have another name than this argument.
+
+    Examples
+    --------
+    >>> other_options("C"), other_options("laws")
+    (['--flops'], ['--law'])
+    """
+    renamed = [
+        f"--{option.replace('_', '-')}"
+        for options in DIFFERENT.values()
+        for option, python in options.items()
+        if python == keyword
+    ]
+    given = [options[keyword] for options in COMMAND.values() if keyword in options]
+    return list(dict.fromkeys(renamed + [text for text in given if text[2:].isalpha()]))
 
 
 def hinted[**P, R](function: Callable[P, R]) -> Callable[P, R]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bayescale.errors import BayescaleError, unknown
+from bayescale.keywords import other_options
 
 if TYPE_CHECKING:
     from bayescale.costs import Cost
@@ -121,10 +122,6 @@ LISTS = (
 )
 
 
-#: Options with another name than the keyword of the package, by keyword.
-OTHER_NAMES = {"C": ("flops",), "loss": ("target-loss",), "laws": ("law",)}
-
-
 def joined(words: Sequence[str]) -> list[str]:
     """Command-line words, with several counts after one option joined by commas.
 
@@ -156,8 +153,8 @@ def in_options(message: str, options: Collection[str]) -> str:
     """
 
     def option(found: re.Match) -> str:
-        names = (found[1].replace("_", "-"), *OTHER_NAMES.get(found[1], ()))
-        return next((f"--{name}" for name in names if f"--{name}" in options), found[0])
+        names = (f"--{found[1].replace('_', '-')}", *other_options(found[1]))
+        return next((name for name in names if name in options), found[0])
 
     return re.sub(r"(?<![\w-])([A-Za-z_]+)=(?![\w=\[{(+'\"-])", option, message)
 

@@ -18,6 +18,7 @@ from bayescale.evaluation.contenders import (
 )
 from bayescale.forecasting import Average
 from bayescale.inference import quiet, run_all
+from bayescale.keywords import hinted
 from bayescale.laws import Law
 from bayescale.model import Design, Fit, design, fit_design
 from bayescale.seeds import settle_seed
@@ -42,6 +43,7 @@ class _Member(NamedTuple):
     seed: int
 
 
+@hinted
 def ensemble(
     runs: RunsLike,
     laws: str | Law | Sequence[str | Law] | None = None,
@@ -147,7 +149,7 @@ def ensemble(
     fits = run_all(_fitted, members, names, chosen, executor=executor, progressbar=progressbar)
     by_name = dict(zip(names, fits, strict=True))
     average = Average(by_name, evidence_weights(by_name))
-    average.warn_if_failed(stacklevel=3)
+    average.warn_if_failed(stacklevel=4)
     return average
 
 

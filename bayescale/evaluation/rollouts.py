@@ -28,12 +28,14 @@ from bayescale.evaluation.jobs import (
 )
 from bayescale.evaluation.rollout_results import RESERVED, Rollout, huber_name
 from bayescale.evaluation.splits import cuts, is_curve, problems, unseen
+from bayescale.keywords import hinted
 from bayescale.laws import Law
 from bayescale.seeds import settle_seed
 
 PERSISTENCE = "persistence"
 
 
+@hinted
 def rollout(
     runs: RunsLike,
     laws: str | Law | Sequence[str | Law] | None = None,
@@ -201,5 +203,5 @@ def _warn_of_convergence(jobs: Sequence[Job], results: Sequence[JobResult]) -> N
             f"{len(failed)} of {len(fits)} fits did not converge ({shown}): "
             "do not rely on their scores (column 'converged'); give more draws and tune",
             ConvergenceWarning,
-            stacklevel=3,
+            stacklevel=4,
         )

@@ -19,6 +19,7 @@ SECTIONS = {
     "model": "Fits",
     "forecasting": "Forecasts and allocations",
     "decisions": "Decisions",
+    "costs": "Costs",
     "evaluation": "Tests and comparisons",
     "capabilities": "Tasks and breaks",
     "reporting": "The report",

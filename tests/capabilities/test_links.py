@@ -582,7 +582,7 @@ def test_a_link_without_a_fit_needs_the_loss(link):
 def test_bad_links_are_refused(fit, results):
     with pytest.raises(bs.FitError, match=r"no engine 'nut'. Did you mean 'nuts'"):
         bs.link(fit, results, engine="nut")
-    with pytest.raises(bs.FitError, match=r"pass@10 of more than one sample per question"):
+    with pytest.raises(bs.FitError, match=r"does not give the noise of pass@10"):
         bs.link(fit, results.rename(columns={"accuracy": "pass@10"}), y="pass@10")
     with pytest.raises(bs.FitError, match="no kind of link 'logstic'"):
         bs.link(fit, results, kind="logstic")

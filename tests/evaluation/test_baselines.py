@@ -179,7 +179,7 @@ def test_a_law_without_a_finite_starting_point_is_refused():
         return -np.exp(level) * x
 
     law = Law("never", never, dict(level=Real(0, sd=1)), "test")
-    with pytest.raises(FitError, match="'never' is not finite and positive"):
+    with pytest.raises(FitError, match="of law 'never' gives finite, positive"):
         huber_bootstrap(
             law,
             dict(x=np.arange(1.0, 5)),

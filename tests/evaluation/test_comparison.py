@@ -202,7 +202,7 @@ LOO, IN_DENSITY = "Leave-one-out (LOO)", "the difference in log predictive densi
         (
             1.0,
             0.1,
-            f"{LOO} cannot tell a from b: {IN_DENSITY} 1 ± 0.1, and below 4 is noise",
+            f"{LOO} cannot tell a from b: {IN_DENSITY} 1 ± 0.1; less than 4 is noise",
         ),
         (
             8.0,

@@ -265,7 +265,7 @@ def test_priors_by_name_of_a_law_reach_this_law_only(openlm, fitted):
     (dict(split="dataset"), [r"104 value\(s\) that are neither true nor false"]),
     (dict(split="nothing"), ["no split column 'nothing'"]),
     (dict(above=1e20, each="data"), ["no each column 'data'. Did you mean 'dataset'"]),
-    (dict(above=1e20, groups=["loss", "x"]), ["'loss' has a name", "no group column 'x'"]),
+    (dict(above=1e20, groups=["loss", "x"]), ["'loss' has the name", "no group column 'x'"]),
     (dict(above=1e20, laws=["chinchila", "power", "power"]), ["no law", "2 laws are called"]),
     (dict(above=1e20, laws="power(U)"), ["needs the column 'U'"]),
     (dict(above=1e20, laws=[]), ["there is no law"]),

@@ -42,8 +42,9 @@ def test_medians_are_those_of_fits_with_the_scaled_prior(few, fitted):
         again = bs.fit(few, "chinchilla", priors=scaled(power), **OPTIONS)
         expected = float(again.posterior["alpha"].median())
         found.append(expected)
-        assert row[column] == pytest.approx(expected, abs=0.06 * sd)
-    assert abs(found[0] - found[1]) > 0.06 * sd  # the scaling is larger than the error
+        # Medians of two sets of 2000 draws differ by 0.04 sd (one standard error).
+        assert row[column] == pytest.approx(expected, abs=0.1 * sd)
+    assert abs(found[0] - found[1]) > 0.2 * sd  # the effect of scaling is larger than the error
 
 
 def test_values_are_those_of_arviz(fitted):
