@@ -138,7 +138,7 @@ def test_readme_coverage_of_curves_and_simulations():
 
 
 def test_readme_calibration_and_known_values():
-    laws = ["chinchilla", "kaplan", "kaplan_floor", "power", "chinchilla_by_dataset"]
+    laws = ["chinchilla", "kaplan_floor", "skaling"]
     frame = results("calibration").set_index("case").loc[laws]
     text = row("calibration")
     inside, scalars = frame["inside 95 % envelope"].sum(), frame["scalars"].sum()
