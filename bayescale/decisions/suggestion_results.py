@@ -157,6 +157,11 @@ class Suggestion:
             factor = self.fit.runs.flop_factor
             C = row["C"] if "C" in row else factor * row["N"] * row["D"]
             times = C / float(self.fit.runs.table["C"].max())
+        if not self.is_loss:
+            costly += (
+                "the target is a quantity computed from the fit, whose own reasons for doubt, such "
+                "as extrapolation, apply",
+            )
         only_checks = not set(self.fit.law.columns) <= set(point) or bool(self.fit.groups)
         fits = self.fit.used if average else {self.fit.law.name: self.fit}
         return costly + doubts(

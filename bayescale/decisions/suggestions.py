@@ -156,6 +156,8 @@ def suggest(
         before = at_target.var(axis=0, ddof=1)
         left = after_refits(belief, frame, points, chosen.order, before, _noise, group, seed, known)
         variances = variances[0] * (left / before).mean(axis=1)
+        kept = _worthwhile(variances)
+        chosen, variances = chosen.first_runs(kept), variances[: kept + 1]
     runs = frame.iloc[chosen.order].reset_index(drop=True).drop(columns=column, errors="ignore")
     spent = costs[chosen.order]
     runs = runs.assign(
@@ -194,6 +196,16 @@ class _Chosen:
     order: np.ndarray
     variance: np.ndarray
     first: np.ndarray
+
+    def first_runs(self, number: int) -> _Chosen:
+        """The choice without all runs after the first `number`."""
+        return _Chosen(self.order[:number], self.variance[: number + 1], self.first)
+
+
+def _worthwhile(variances: np.ndarray) -> int:
+    """The number of runs after which further ones do not narrow the interval of a refit."""
+    lowest = variances[1:].min()
+    return int(np.argmax(variances[1:] <= (1 + LEAST) * lowest)) + 1
 
 
 def _choose(drawn, at_target, costs, budget: float, number: int, repeat: bool) -> _Chosen:

@@ -199,7 +199,8 @@ def main_group(fit: Fit | Average) -> dict[str, str] | None:
 def _budgets(fit, budgets, budgeted: bool) -> tuple[list[float], list[str]]:
     """The budgets to forecast, and a remark if they were chosen."""
     if budgets is not None:
-        return list(budgets), []
+        single = isinstance(budgets, str) or np.ndim(budgets) == 0
+        return [budgets] if single else list(budgets), []
     if not budgeted or "C" not in fit.runs:
         return [], []
     largest = float(fit.runs.table["C"].max())

@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 import bayescale as bs
-from bayescale.decisions.suggestions import _choose, _greedy, _noise
+from bayescale.decisions.suggestions import _choose, _greedy, _noise, _worthwhile
 
 SAMPLE = ("chain", "draw")
 pytestmark = pytest.mark.filterwarnings("ignore::bayescale.errors.ExtrapolationWarning")
@@ -351,3 +351,20 @@ def test_costs_in_other_units_are_not_compared_with_the_target_run(wide):
     found = bs.suggest(wide, dear, target={"N": "1B", "D": "20B"})
     assert len(found.runs) > 0
     assert not any("target run itself" in text for text in found.cautions())
+
+
+def test_runs_after_which_a_refit_is_no_narrower_are_left_out(wide):
+    assert _worthwhile(np.array([1.0, 0.5, 0.4, 0.45, 0.42])) == 2
+    assert _worthwhile(np.array([1.0, 0.5, 0.4995])) == 1  # 0.1 % less is no gain
+    assert _worthwhile(np.array([1.0, 1.2, 1.1])) == 2
+    grid = {"N": ["400M", "1B", "3B"], "D": ["8B", "20B", "60B"]}
+    chosen = bs.suggest(wide, grid, target={"N": "70B", "D": "1.4T"}, number=12)
+    widths = chosen.runs["sd"].to_numpy()
+    assert widths[-1] <= 1.002 * widths.min()
+    assert len(chosen.runs) == chosen.candidates["times"].sum()
+
+
+def test_a_quantity_as_target_has_its_own_reasons_for_doubt(wide):
+    quantity = bs.allocate(wide, 1e24)
+    chosen = bs.suggest(wide, {"N": ["1B", "3B"], "D": ["20B"]}, target=quantity, number=1)
+    assert "own reasons for doubt" in chosen.bottom_line()

@@ -96,3 +96,9 @@ def test_the_page_shows_decisions_once(fit, tmp_path):
     for title in ("What the budgets cost", "Runs to train next"):
         assert page.count(f"<h2>{title}</h2>") == 1
     assert "$20k is taken as" in page
+
+
+def test_one_budget_needs_no_list(fit):
+    one, listed = findings(fit, "1e22"), findings(fit, ["1e22"])
+    assert one.answers == listed.answers
+    assert one.budgets == listed.budgets == (1e22,)
