@@ -214,26 +214,19 @@ def design_of(law: str) -> bs.Runs:
         ]
         columns = {k: np.concatenate([p[k] for p in parts]) for k in ("S1", "annealed")}
         frame = pd.DataFrame({"D": 5e5 * steps, **columns})
-    elif law == "mixing":
+    else:
         share, N = (v.ravel() for v in np.meshgrid(np.linspace(0, 1, 6), [1e8, 2e8, 4e8]))
         columns = bs.laws.share_columns({"share_1": share, "share_2": 1 - share})
         frame = pd.DataFrame({"N": N, **columns})
-    else:
-        N, U, epochs = (
-            v.ravel() for v in np.meshgrid([1e8, 4e8, 1.6e9], [1e9, 8e9], [1, 5, 25, 100])
-        )
-        frame = pd.DataFrame({"N": N, "D": U * epochs, "unique_tokens": U})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", bs.RunsWarning)  # equal losses at one point
         return bs.Runs.from_frame(frame.assign(loss=1.0))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("law", "n"), [("annealing", 100), ("mixing", 100), ("repeated_bounded", 24)]
-)
-def test_ranks_of_the_truth_are_uniform_in_other_regimes(law, n):
-    assert_calibrated(bs.calibrate(design_of(law), law, n=n, random_seed=3))
+@pytest.mark.parametrize("law", ["annealing", "mixing"])
+def test_ranks_of_the_truth_are_uniform_in_other_regimes(law):
+    assert_calibrated(bs.calibrate(design_of(law), law, n=100, random_seed=3))
 
 
 @pytest.mark.slow
