@@ -26,8 +26,8 @@ RUNS = 5
 #: Commands by name; {runs}, {tasks}, {fit} and {out} are files and a folder.
 COMMANDS = {
     "--help": ("--help",),
-    "fit, one law": ("fit", "{runs}", "--law", "chinchilla", "--out", "{fit}", "--overwrite"),
-    "fit, default family": ("fit", "{runs}", "--out", "{fit}", "--overwrite"),
+    "fit one law": ("fit", "{runs}", "--law", "chinchilla", "--out", "{fit}", "--overwrite"),
+    "fit default family": ("fit", "{runs}", "--out", "{fit}", "--overwrite"),
     "forecast": ("forecast", "{fit}", "--flops", "1e24"),
     "forecast --plot": ("forecast", "{fit}", "--flops", "1e24", "--plot", "{out}/forecast.png"),
     "allocate": ("allocate", "{fit}", "--flops", "1e24"),

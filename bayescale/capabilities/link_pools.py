@@ -24,6 +24,7 @@ from bayescale.inference import (
     mixture_at_modes,
     pareto_k,
     systematic_resample,
+    tempered_resample,
 )
 
 #: Standard deviation of the log of the standard deviation between tasks, as in the PyMC model.
@@ -388,15 +389,7 @@ def _predictive_shifts(layout: Layout, position):
 def _fitted(pool: Pool, log_weight: np.ndarray, rng) -> tuple[Mixture, Residuals]:
     """A mixture and residuals fitted to weighted draws; uneven weights are tempered."""
     z = pool.z
-    needed = min(LEAST_EFFECTIVE * z.shape[1], len(z) / 2)
-    power = 1.0
-    while True:
-        tempered = power * log_weight
-        tempered -= np.logaddexp.reduce(tempered)
-        effective = float(np.exp(-np.logaddexp.reduce(2 * tempered)))
-        if effective >= needed:
-            break
-        power *= 0.8
-    chosen = systematic_resample(np.exp(tempered), RESAMPLED, rng)
+    least = LEAST_EFFECTIVE * z.shape[1]
+    chosen, effective = tempered_resample(log_weight, least, RESAMPLED, rng)
     mixture = fitted_mixture(z[chosen], min(effective, RESAMPLED), rng)
     return mixture, Residuals.fitted(z[chosen], pool.residual[chosen])

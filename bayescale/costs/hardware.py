@@ -63,6 +63,14 @@ def _key(text: object) -> str:
     return re.sub(r"[^a-z0-9]", "", str(text).lower())
 
 
+def _row(table: pd.DataFrame, column: str, name: str, what: str) -> pd.Series:
+    """The row that a name in any case stands for, or an error that lists all names."""
+    rows = table[table[column].map(_key) == _key(name)]
+    if rows.empty:
+        raise BayescaleError(unknown(what, name, table[column], many=40))
+    return rows.iloc[0]
+
+
 def accelerator(name: str) -> Accelerator:
     """The figures of an accelerator, by a name in any case (``"h100"``, ``"TPU v5p"``).
 
@@ -71,11 +79,7 @@ def accelerator(name: str) -> Accelerator:
     BayescaleError
         If the name is unknown; the message lists all names.
     """
-    table = _hardware()
-    rows = table[table["name"].map(_key) == _key(name)]
-    if rows.empty:
-        raise BayescaleError(unknown("accelerator", name, table["name"], many=40))
-    row = rows.iloc[0]
+    row = _row(_hardware(), "name", name, "accelerator")
     priced = row["price_usd_per_hour"] > 0
     return Accelerator(
         str(row["name"]),
@@ -101,9 +105,5 @@ def carbon_intensity(region: str) -> tuple[float, str]:
     BayescaleError
         If the region is unknown; the message lists all regions.
     """
-    table = _grids()
-    rows = table[table["region"].map(_key) == _key(region)]
-    if rows.empty:
-        raise BayescaleError(unknown("region", region, table["region"], many=40))
-    row = rows.iloc[0]
+    row = _row(_grids(), "region", region, "region")
     return float(row["kg_per_kwh"]), f"{row['region']} {row['year']}: {row['source']}"

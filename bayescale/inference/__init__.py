@@ -21,6 +21,7 @@ from bayescale.inference.smc import (
     Target,
     integrate,
     systematic_resample,
+    tempered_resample,
 )
 
 __all__ = [
@@ -47,4 +48,5 @@ __all__ = [
     "scalars",
     "smoothed",
     "systematic_resample",
+    "tempered_resample",
 ]

@@ -17,7 +17,7 @@ import numpy as np
 from bayescale.functions import student_log_density
 from bayescale.inference.mixtures import Mixture, fitted
 from bayescale.inference.modes import LONGEST, Density, Modes, derivatives
-from bayescale.inference.smc import systematic_resample
+from bayescale.inference.smc import systematic_resample, tempered_resample
 
 #: Positions of a round, of the last one, and rounds. The first positions are draws from the prior,
 #: and half as many from the normal approximation at the best mode, with this wider a scale.
@@ -85,17 +85,10 @@ def _first(modes: Modes, wide: np.ndarray, rng):
 
 def _fitted(position: np.ndarray, log_weight: np.ndarray, rng) -> Mixture:
     """A mixture fitted to weighted positions."""
-    power, finite = 1.0, np.isfinite(log_weight)
+    finite = np.isfinite(log_weight)
     position, log_weight = position[finite], log_weight[finite]
-    needed = min(LEAST_EFFECTIVE * position.shape[1], len(position) / 2)
-    while True:
-        log_tempered = power * log_weight
-        log_tempered -= np.logaddexp.reduce(log_tempered)
-        effective = float(np.exp(-np.logaddexp.reduce(2 * log_tempered)))
-        if effective >= needed:
-            break
-        power *= 0.8
-    chosen = systematic_resample(np.exp(log_tempered), RESAMPLED, rng)
+    least = LEAST_EFFECTIVE * position.shape[1]
+    chosen, effective = tempered_resample(log_weight, least, RESAMPLED, rng)
     return fitted(position[chosen], min(effective, RESAMPLED), rng)
 
 

@@ -30,7 +30,7 @@ from bayescale.inference.diagnostics import ImportanceDiagnostics
 from bayescale.inference.mixtures import Mixture, along, at_modes, fitted
 from bayescale.inference.modes import Density, find_modes, log_prior
 from bayescale.inference.pareto import pareto_k
-from bayescale.inference.smc import systematic_resample
+from bayescale.inference.smc import systematic_resample, tempered_resample
 
 #: Draws of a round, largest number of rounds, and the round from which on proposals are local.
 ROUND, ROUNDS, LOCAL_FROM = 2500, 6, 3
@@ -237,16 +237,8 @@ class _Rounds:
         """A mixture fitted to the weighted draws."""
         finite = np.isfinite(self.log_weight)
         log_weight = self.log_weight[finite]
-        needed = LEAST_EFFECTIVE * self.z.shape[1] * (LOCAL_FACTOR if local else 1)
-        power, needed = 1.0, min(needed, len(log_weight) / 2)
-        while True:
-            log_tempered = power * log_weight
-            log_tempered -= np.logaddexp.reduce(log_tempered)
-            effective = float(np.exp(-np.logaddexp.reduce(2 * log_tempered)))
-            if effective >= needed:
-                break
-            power *= 0.8
-        chosen = systematic_resample(np.exp(log_tempered), RESAMPLED, self.rng)
+        least = LEAST_EFFECTIVE * self.z.shape[1] * (LOCAL_FACTOR if local else 1)
+        chosen, effective = tempered_resample(log_weight, least, RESAMPLED, self.rng)
         z = self.z[finite][chosen]
         if local:
             return along(self.density, z, self.rng)

@@ -344,6 +344,43 @@ def _tempering_step(
     return max(low, 1e-6)
 
 
+def tempered_resample(
+    log_weight: np.ndarray, least: float, n: int, rng: np.random.Generator
+) -> tuple[np.ndarray, float]:
+    """Resample with weights that are made more even until enough draws are effective.
+
+    Parameters
+    ----------
+    log_weight : array
+        Finite log weights, (draw,).
+    least : float
+        The effective number of draws that is needed; at most half of the draws are.
+    n : int
+        Number of indices.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    tuple
+        Indices of draws (n,), and the effective number of draws of the weights.
+
+    Examples
+    --------
+    >>> log_weight = np.array([0.0, -50.0, -60.0, -70.0])
+    >>> chosen, effective = tempered_resample(log_weight, 2, 100, np.random.default_rng(1))
+    >>> len(chosen), effective >= 2
+    (100, True)
+    """
+    power, least = 1.0, min(least, len(log_weight) / 2)
+    while True:
+        tempered = power * log_weight
+        tempered -= np.logaddexp.reduce(tempered)
+        effective = float(np.exp(-np.logaddexp.reduce(2 * tempered)))
+        if effective >= least:
+            return systematic_resample(np.exp(tempered), n, rng), effective
+        power *= 0.8
+
+
 def systematic_resample(weight: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """Indices of `n` draws by systematic resampling.
 
