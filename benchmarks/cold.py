@@ -12,6 +12,7 @@ and of numba; it is listed apart.
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -40,15 +41,21 @@ COMMANDS = {
 SCRIPT = """
 import time; started = time.perf_counter()
 import bayescale as bs
-fit = bs.fit(bs.Runs.read({path!r}), "chinchilla", random_seed={seed})
+fit = {call}
 print(bs.forecast(fit, N="70B", D="1.4T").summary())
 """
+#: How the runs are fitted, by name.
+CALLS = {
+    "one law": 'bs.fit({path!r}, "chinchilla", random_seed={seed})',
+    "default family": "bs.ensemble({path!r}, random_seed={seed})",
+}
 
 
 def seconds_of(*command: str) -> float:
-    """Wall time of one process."""
+    """Wall time of one process, which keeps the bytecode of modules, as Python does by default."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     started = time.perf_counter()
-    subprocess.run([sys.executable, *command], check=True, capture_output=True)
+    subprocess.run([sys.executable, *command], check=True, capture_output=True, env=environment)
     return time.perf_counter() - started
 
 
@@ -78,13 +85,12 @@ def main() -> None:
         chinchilla240().table[["N", "D", "loss"]].to_csv(files["runs"], index=False)
         curve().to_csv(files["tasks"], index=False)
         if given.only is None:
-            scripts = [
-                SCRIPT.format(path=str(files["runs"]), seed=s) for s in range(given.runs + 1)
-            ]
-            first, *later = [seconds_of("-c", script) for script in scripts]
             imports = [seconds_of("-c", "import pymc, nutpie, pandas") for _ in range(given.runs)]
-            rows = [row_of("csv to forecast", first, later),
-                    row_of("importing pymc, nutpie and pandas alone", np.nan, imports)]  # fmt: skip
+            rows = [row_of("importing pymc, nutpie and pandas alone", np.nan, imports)]
+            for name, call in CALLS.items():
+                calls = [call.format(path=str(files["runs"]), seed=s) for s in range(given.runs + 1)]
+                first, *later = [seconds_of("-c", SCRIPT.format(call=c)) for c in calls]
+                rows.append(row_of(f"csv to forecast with {name}", first, later))
             write(pd.DataFrame(rows, columns=columns), "cold", "Whole processes")
         rows = []
         for name in COMMANDS:
