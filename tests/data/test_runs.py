@@ -392,7 +392,8 @@ def test_counts_left_unscaled_are_refused_unless_the_unit_is_stated(column, fact
     frame = FRAME.assign(flops=6 * FRAME["params"] * FRAME["tokens"])
     frame[column] *= factor
     frame = frame[[column, "loss"]]
-    with pytest.raises(RunsError, match=f"the median is {middle}.*looks like counts in another unit"):
+    message = f"the median is {middle}.*looks like counts in another unit"
+    with pytest.raises(RunsError, match=message):
         Runs.from_frame(frame)
     quantity = {"params": "N", "tokens": "D", "flops": "C"}[column]
     assert len(Runs.from_frame(frame, **{quantity: f"{column}*1"})) == 4
