@@ -134,6 +134,23 @@ def assigned(name: str, value: object) -> str:
     return f"{option}{'=' if option.startswith('--at ') else ' '}{value}"
 
 
+def option(name: str, value: object = True) -> str:
+    """How to pass an argument of a function that is an option with the same name.
+
+    Examples
+    --------
+    >>> option("drop_missing"), option("group", "c4")
+    ('drop_missing=True', "group='c4'")
+    >>> with for_command_line():
+    ...     option("drop_missing"), option("group", "c4")
+    ('--drop-missing', '--group c4')
+    """
+    if not _command_line.get():
+        return f"{name}={value!r}"
+    flag = "--" + name.replace("_", "-")
+    return flag if value is True else f"{flag} {value}"
+
+
 def argument(name: str) -> str:
     """A column or an argument, as it is called here: ``C`` or ``--flops``."""
     if not _command_line.get():

@@ -1,4 +1,4 @@
-"""What every function that takes runs accepts: Runs, a path, or a DataFrame."""
+"""The types that functions accept as runs: Runs, a path, or a DataFrame."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ type RunsLike = Runs | str | Path | pd.DataFrame
 
 
 def as_runs(data: RunsLike, groups=None) -> Runs:
-    """Runs from Runs, a path or a DataFrame; `groups` label its groups.
+    """Convert Runs, a path or a DataFrame to Runs; `groups` names the group columns.
 
     Raises
     ------

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 PARAMETERS = ("non_embedding", "with_head", "total")
 FLOPS = ("6N", "kaplan", "deepseek", "full")
 
-#: N total = N non-embedding + OMEGA (N non-embedding)^(1/3), over Hoffmann's configurations (Pearce
-#: & Song 2024).
+#: The coefficient in N_total = N + OMEGA N^(1/3), where N counts no embeddings. It was fitted to
+#: the configurations of Hoffmann et al. (Pearce & Song 2024).
 OMEGA = 47491.0
 
 
@@ -53,7 +53,7 @@ class Count:
     def parameters(self, convention: str) -> np.ndarray:
         """Parameters by a convention: ``"non_embedding"``, ``"with_head"`` or ``"total"``."""
         if convention not in PARAMETERS:
-            raise RunsError(unknown("way to count parameters", convention, PARAMETERS))
+            raise RunsError(unknown("convention for counting parameters", convention, PARAMETERS))
         return getattr(self, convention)
 
     def flop_per_token(self, convention: str = "6N", parameters: str = "total") -> np.ndarray:
@@ -81,7 +81,7 @@ class Count:
             return of_layers + 12 * self.attention
         if convention == "full":
             return FLOP_PER_PARAMETER_TOKEN * self.with_head + 12 * self.attention
-        raise RunsError(unknown("way to count FLOP", convention, FLOPS))
+        raise RunsError(unknown("convention for counting FLOP", convention, FLOPS))
 
 
 def count(
@@ -139,7 +139,7 @@ def count(
 
 
 def restated(frame: pd.DataFrame, mapping, parameters: str, flops: str, sizes):
-    """Replace N and C of a table of runs by counts under another convention.
+    """Recompute N and C of a table of runs under another convention.
 
     `sizes` are keywords of `count`, each a number or the name of a column. Returns the table, the
     mapping from quantity to source, the convention in words, and notes.
@@ -147,23 +147,23 @@ def restated(frame: pd.DataFrame, mapping, parameters: str, flops: str, sizes):
     sizes = {"width": "width", "depth": "depth", "vocab": None, **sizes}
     problems = []
     if "D" not in frame:
-        problems.append("these runs have no tokens D, without which C cannot be restated")
+        problems.append("these runs have no column D (tokens), from which C is computed")
     if parameters not in PARAMETERS and parameters not in frame:
-        problems.append(unknown("way to count parameters, or column,", parameters, PARAMETERS))
+        problems.append(unknown("convention or column of parameters", parameters, PARAMETERS))
     if flops not in FLOPS:
-        problems.append(unknown("way to count FLOP", flops, FLOPS))
+        problems.append(unknown("convention for counting FLOP", flops, FLOPS))
     needed = parameters in PARAMETERS or flops != "6N"
     if parameters == "non_embedding" and flops != "full":
-        sizes = {**sizes, "vocab": 1}  # none of these counts depends on it
+        sizes = {**sizes, "vocab": 1}  # the counts asked for do not depend on it
     values, keywords = {}, inspect.signature(count).parameters
     problems += [unknown("size", name, keywords) for name in sizes if name not in keywords]
-    for name, given in sizes.items() if needed else ():
-        if isinstance(given, str) and given not in frame:
-            problems.append(f"{name}: {unknown('column', given, frame.columns)} Or give a number.")
-        elif given is None and name == "vocab":
+    for name, size in sizes.items() if needed else ():
+        if isinstance(size, str) and size not in frame:
+            problems.append(f"{name}: {unknown('column', size, frame.columns)} Or give a number.")
+        elif size is None and name == "vocab":
             problems.append("vocab is needed: a number, or the name of a column")
-        elif given is not None:
-            values[name] = frame[given].to_numpy(float) if isinstance(given, str) else given
+        elif size is not None:
+            values[name] = frame[size].to_numpy(float) if isinstance(size, str) else size
     if problems:
         raise RunsError(problems, where="recount")
     counted = count(**values) if needed else None
@@ -199,7 +199,7 @@ def restated(frame: pd.DataFrame, mapping, parameters: str, flops: str, sizes):
 
 
 def uneven(per_parameter: np.ndarray) -> list[str]:
-    """A note on the meaning of budgets if FLOP per parameter and token differ between runs."""
+    """A note on the meaning of budgets if the FLOP per parameter and token differ between runs."""
     low, high = float(per_parameter.min()), float(per_parameter.max())
     if high < 1.05 * low:
         return []
@@ -211,7 +211,7 @@ def uneven(per_parameter: np.ndarray) -> list[str]:
 
 
 def total_of(non_embedding: ArrayLike, omega: float = OMEGA) -> ArrayLike:
-    """Total parameters of Hoffmann-like models from those without embeddings.
+    """Total parameters of models with the shapes of Hoffmann et al., from those without embeddings.
 
     Parameters
     ----------

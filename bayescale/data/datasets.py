@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bayescale.errors import RunsError, unknown
+from bayescale.keywords import on_command_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,10 +58,11 @@ def fetch_chinchilla(progressbar: bool = False) -> Path:
             )
         )
     except Exception as error:  # pooch raises the errors of the network library
+        other = "bayescale example openlm" if on_command_line() else "Runs.example('openlm')"
         raise RunsError(
             f"could not download {EPOCH_URL} ({type(error).__name__}: {str(error)[:120]}). Without "
             f"a network, put that file into {cache()} as chinchilla_svg_extracted_data.csv, or use "
-            "Runs.example('openlm'), which needs none",
+            f"{other}, which is not downloaded",
             where="Runs.example('chinchilla')",
         ) from error
 

@@ -12,7 +12,8 @@ from bayescale.data.names import _UNIT, MEANING, compact, recognise
 from bayescale.data.numerals import unit_factor
 
 _NUMBER = r"(?:n|num|number|numberof|total)?"
-#: Per quantity: its meaning, and a pattern of usual names without spaces and punctuation.
+#: By quantity: its meaning, and a pattern of its usual names, in lower case without spaces and
+#: punctuation.
 EXTRAS = {
     "S": ("S (optimiser steps)", r"optimi[sz]ersteps"),  # "steps" alone may count checkpoints
     "U": (
@@ -45,14 +46,14 @@ EXTRAS = {
     ),
 }
 MEANING.update({quantity: meaning for quantity, (meaning, _) in EXTRAS.items()})
-#: Pairs of which the first may not exceed the second.
+#: Pairs of columns. In no run may the first exceed the second.
 ORDERED = (("U", "D"), ("N_active", "N"), ("N", "N_total"), ("N_active", "N_total"))
-#: Relative excess that is a rounding error.
+#: Relative excess that counts as a rounding error.
 ROUNDING = 1.01
 
 
 def quantity_of(name: str) -> tuple[str | None, float, str]:
-    """The further quantity that a name stands for, with the factor and the text of its unit.
+    """The further quantity that a name means, with the factor and the text of its unit.
 
     Examples
     --------

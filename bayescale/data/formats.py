@@ -1,4 +1,4 @@
-"""File formats: csv in its dialects and encodings, markdown, JSON, parquet, Excel, gz."""
+"""File formats: delimited text, markdown, JSON, parquet and Excel, each also compressed as .gz."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def _json(text: str, where: str) -> RawTable:
             for at, line in lines:  # noqa: B007
                 records.append(json.loads(line))
         except (json.JSONDecodeError, RecursionError):
-            what = str(error) if at == lines[0][0] else f"line {at} is no JSON object"
+            what = str(error) if at == lines[0][0] else f"line {at} is not a JSON object"
             raise RunsError(f"this is not JSON or JSON lines ({what})", where=where) from None
         loaded = records
         if all(isinstance(r, dict) for r in records):

@@ -106,7 +106,7 @@ def of_trackio(path: Path) -> pd.DataFrame:
 
 
 def _imported(name: str, constructor: str):
-    """A tracking tool, or an error that says how to do without it."""
+    """Import a tracking tool. The error for a missing one says how to read its runs without it."""
     from importlib import import_module
 
     try:
@@ -120,7 +120,10 @@ def _imported(name: str, constructor: str):
 
 
 def scalars(values: Mapping) -> dict[str, object]:
-    """The numbers and texts of a mapping, with nested names joined by dots; no internal ones."""
+    """The numbers and texts of a mapping, with nested names joined by dots.
+
+    Names that begin with an underscore are internal to the tool and left out.
+    """
     out: dict[str, object] = {}
     for key, value in values.items():
         if str(key).startswith("_"):
@@ -134,5 +137,5 @@ def scalars(values: Mapping) -> dict[str, object]:
 
 def of_rows(rows: list[dict], source: str) -> pd.DataFrame:
     if not rows:
-        raise RunsError("no runs were found there", where=source)
+        raise RunsError("no runs were found", where=source)
     return pd.DataFrame(rows)

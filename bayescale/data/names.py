@@ -1,4 +1,4 @@
-"""Recognition of column names: which quantity a column holds, in which unit, and what it is not."""
+"""Recognition of column names: the quantity and the unit that a name states."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MEANING = {
 }
 #: Quantities that are recognised by `recognise`; `bayescale.data.extras` adds further ones.
 RECOGNISED = tuple(MEANING)
-#: Usual names that messages show, without spaces and punctuation.
+#: Usual names, as messages show them: in lower case without spaces and punctuation.
 USUAL = {
     "N": ("n", "params", "parameters", "nparams", "numparams", "modelsize", "paramcount"),
     "D": ("d", "tokens", "ntokens", "trainingtokens", "tokensseen", "examples", "samples"),
@@ -39,7 +39,7 @@ _OF_D = (
     r"|processed|consumed|all|dataset|data|count|target|the)"
 )
 _OF_C = r"(?:n|num|total|train|training|pretraining|cumulative|model|estimated|est|used|the)"
-#: Per quantity: (pattern of the compact name, rank). Lower ranks are preferred.
+#: By quantity: pairs of a pattern of the compact name and a rank. Lower ranks are preferred.
 _COUNTS = {
     "N": (
         (rf"{_OF_N}*(?:params?|parameters?)(?:count|total|trainable|all)?", 0),
@@ -80,7 +80,7 @@ _NOT_COUNTS = re.compile(
     r"unique|batch|context|vocab|forward|fwd|inference|max_?len|valid|\bval\b|\btest|\beval"
     r"|embedding_(?:params|parameters)|lr|rate"
 )
-#: Words of a name that make it another quantity than a mean loss.
+#: Words in a name that show that the column is not a mean loss.
 _NOT_LOSS = frozenset(
     [
         "sum",
@@ -173,7 +173,7 @@ _UNITS_OF_LOSS = (
 
 @dataclass(frozen=True)
 class Reading:
-    """What the name of a column says.
+    """The quantity and the unit that the name of a column states.
 
     Attributes
     ----------
@@ -189,7 +189,7 @@ class Reading:
         For N ``"active"`` or ``"non-embedding"``; for C ``"bare"`` if only a unit such as GFLOP is
         named; for losses ``"training"``.
     refusal : str
-        Why a name that looks like a quantity is not taken for it.
+        Why a name that looks like a quantity is not read as one.
     """
 
     quantity: str | None = None

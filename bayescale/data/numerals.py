@@ -60,7 +60,7 @@ class Style:
     """Which separators mark decimals and thousands in some cells."""
 
     def __init__(self, cells: Iterable[object]):
-        self.comma = self.dot = False  # evidence that a comma, or a dot, marks decimals
+        self.comma = self.dot = False  # whether a cell shows that it marks decimals
         self.doubtful_comma = self.doubtful_dot = None  # a cell that may be read in two ways
         for cell in cells:
             match = _CELL.match(cell.strip()) if isinstance(cell, str) else None
@@ -91,14 +91,14 @@ class Style:
 
 
 def decimal_mark(column: Iterable[object], table: Style) -> tuple[str, str | None]:
-    """The decimal mark of a column, and a cell of which this is not clear (or None).
+    """The decimal mark of a column, and a cell that can be read in two ways (or None).
 
     Parameters
     ----------
     column : iterable
         The cells.
     table : Style
-        What all numbers of the table show.
+        The separators in all cells of the table.
     """
     own = Style(column)
     if own.comma and own.dot:

@@ -1,4 +1,4 @@
-"""Convert the columns of a table to numbers and labels; all problems are listed."""
+"""Conversion of the columns of a table to numbers and labels, with a list of all problems."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from bayescale.data.formats import RawTable, is_missing
 from bayescale.data.names import MEANING, USUAL, compact
 from bayescale.errors import unknown
 
-#: Median counts below these look like millions or billions left unscaled.
+#: Smallest plausible medians of counts. A smaller one is probably in millions or billions.
 SMALLEST = {"N": 1e4, "D": 1e4, "C": 1e9}
-#: Names of columns that may hold parameters if their cells are counts with a unit, and of others.
+#: Names of columns that hold parameters if their cells are counts with a unit; and words in a name
+#: that exclude this.
 SIZE = re.compile("size|model|scale|variant|arch|network", re.IGNORECASE)
 NO_SIZE = re.compile(
     "batch|vocab|seq|context|file|data|token|step|train|hidden|disk", re.IGNORECASE
@@ -34,7 +35,7 @@ class Source:
     expression : str
         The column, or an expression such as ``params_m*1e6`` or ``log(val_ppl)``.
     factors : tuple
-        Pairs of a column and the power of it (1, or -1 where it divides).
+        Pairs of a column and its power: 1, or -1 for a divisor.
     factor : float
         A number to multiply by.
     unit : str
@@ -55,7 +56,7 @@ class Source:
 
 @dataclass
 class Matched:
-    """Columns of the quantities, with notes on names that were considered."""
+    """The source of each quantity, and notes on columns that were considered."""
 
     sources: dict[str, Source] = field(default_factory=dict)
     loss_unit: str = ""
@@ -63,7 +64,11 @@ class Matched:
 
 
 def parse_expression(text: str, columns: list[str]) -> Source | None:
-    """A column, a product of columns and numbers, ``log(column)``, ``1-column``, or None."""
+    """The source that a text states; None if it does not state one.
+
+    The text is a column, a product or quotient of columns and numbers, ``log(column)`` or
+    ``1-column``.
+    """
     if text in columns:
         return Source(text, ((text, 1),))
     stripped = text.replace(" ", "")
@@ -118,14 +123,14 @@ def match_columns(
     readings = {c: names.recognise(c) for c in columns}
     used = set()
     for quantity in MEANING:
-        given = named.get(quantity)
-        if given is None:
+        expression = named.get(quantity)
+        if expression is None:
             continue
-        source = parse_expression(given, columns)
+        source = parse_expression(expression, columns)
         if source is None:
-            problems.append(f"{MEANING[quantity]}: {unknown('column', given, columns)}")
+            problems.append(f"{MEANING[quantity]}: {unknown('column', expression, columns)}")
             continue
-        if not source.stated and (own := readings[given]).quantity == quantity:
+        if not source.stated and (own := readings[expression]).quantity == quantity:
             source = _with_unit(source, quantity, own)
         out.sources[quantity] = source
         used |= {c for c, _ in source.factors}
@@ -153,7 +158,9 @@ def match_columns(
         if quantity == "loss":
             out.loss_unit = _loss_unit(source, reading)
             if reading.kind == "training":
-                out.notes.append(f"the loss is the training loss {found[0]!r}: no other is given")
+                out.notes.append(
+                    f"the loss is the training loss {found[0]!r}, because there is no other"
+                )
         out.sources[quantity] = source
     out.sources = {q: out.sources[q] for q in MEANING if q in out.sources}
     for column, reading in readings.items():
@@ -211,7 +218,7 @@ def _is_layers(raw, column: str, columns, out: Matched) -> bool:
 
 
 def _settle(raw, quantity, found, readings, out: Matched) -> list[str]:
-    """Choose among candidates that agree, or the parameters to which C is proportional."""
+    """Choose among several candidates, if they agree or if C shows which of them is N."""
     values = {}
     for column in found:
         numbers_ = pd.to_numeric(raw.cells[column], errors="coerce").to_numpy(float)
@@ -243,7 +250,7 @@ def _settle(raw, quantity, found, readings, out: Matched) -> list[str]:
 
 
 def _steps(raw, columns) -> str:
-    """The question whether D is the product of steps and the sizes of a batch."""
+    """A message that asks whether D is steps x batch size x length; empty without steps."""
     step = next((c for c in columns if compact(c) in STEPS), None)
     if step is None or raw.cells[step].astype(str).nunique() < 2:
         return ""
@@ -255,13 +262,13 @@ def _steps(raw, columns) -> str:
     parts = [step, batch or "512", *(() if tokens else (length or "2048",))]
     unknown_sizes = "" if batch and (length or tokens) else " with the sizes of your batches"
     return (
-        f"no column holds tokens: D = steps x batch_size x seq_len? Then pass "
+        f"no column holds tokens: if D = steps x batch_size x seq_len, pass "
         f"{remedies.column('D', '*'.join(parts))}{unknown_sizes}"
     )
 
 
 def _sizes(raw: RawTable, columns: list[str]) -> list[str]:
-    """The question whether a column such as ``size`` with cells such as 7B holds the parameters."""
+    """Messages that ask whether a column such as ``size``, with cells such as 7B, holds N."""
     for column in columns:
         if not SIZE.search(column) or NO_SIZE.search(column):
             continue
@@ -373,9 +380,9 @@ def numbers(raw: RawTable, quantity: str, column: str, problems: list[str], tabl
             not_numeric[i] = True
     if doubtful is not None:
         problems.append(
-            f"column {column!r} ({MEANING[quantity]}): {doubtful!r} can be read with a decimal "
-            "separator or a thousands separator: write the numbers without thousands separators, "
-            "with a dot for decimals"
+            f"column {column!r} ({MEANING[quantity]}): the separator in {doubtful!r} can mark "
+            "decimals or thousands: write the numbers without thousands separators, with a dot for "
+            "decimals"
         )
         return values
     if quantity in SMALLEST:
@@ -399,7 +406,7 @@ def numbers(raw: RawTable, quantity: str, column: str, problems: list[str], tabl
         if bad.any():
             example = next(str(c)[:20] for c, b in zip(cells, bad, strict=True) if b)
             if bad is not_numeric and suspicions.SUMMARY.fullmatch(example.lower()):
-                remedy = "a summary of other rows? Remove it"
+                remedy = "remove the row if it is a summary of other rows"
             shown = f", e.g. {example!r}" if bad is not_numeric else ""
             n = int(bad.sum())
             problems.append(
@@ -411,7 +418,7 @@ def numbers(raw: RawTable, quantity: str, column: str, problems: list[str], tabl
 
 
 def _mixed_units(raw, column, quantity, values, units, source, problems) -> None:
-    """Problems of cells with a unit beside cells or a header with another one."""
+    """Problems of units that are written in some cells only, or in the header as well."""
     with_unit = np.array([bool(u) for u in units])
     if source.unit and not source.stated and with_unit.any():
         problems.append(

@@ -1,8 +1,10 @@
-"""How a message tells the user to pass a column or an option: in Python, or on the command line."""
+"""Remedies in messages: how to pass a column or an option, in Python or on the command line."""
 
 from __future__ import annotations
 
-from bayescale.keywords import on_command_line
+from bayescale.keywords import on_command_line, option
+
+__all__ = ["column", "columns", "option", "value_of_tasks"]
 
 
 def column(quantity: str, expression: str) -> str:
@@ -18,14 +20,6 @@ def columns(expressions: dict[str, str]) -> str:
     if not on_command_line():
         return ", ".join(column(q, e) for q, e in expressions.items())
     return f'--columns "{",".join(f"{q}={e}" for q, e in expressions.items())}"'
-
-
-def option(name: str, value: object = True) -> str:
-    """How to set an option: ``drop_missing=True`` or ``--drop-missing``."""
-    if not on_command_line():
-        return f"{name}={value!r}"
-    flag = "--" + name.replace("_", "-")
-    return flag if value is True else f"{flag} {value}"
 
 
 def value_of_tasks(name: str) -> str:

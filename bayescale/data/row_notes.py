@@ -1,4 +1,4 @@
-"""Notes on the rows of a table of runs, found anew when rows are left out."""
+"""Notes on the rows of a table of runs. They are computed again when rows are left out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bayescale.units import flop
 #: Columns that a table of runs may have, in this order; their names are reserved.
 CANONICAL = ("N", "D", "C", "loss", "loss_sd", "series")
 SHOWN = 8  # largest number of labels that a note lists
-#: Put after the name of a column of the source that is reserved.
+#: Ending of a column whose name in the source is reserved.
 RENAMED = "_original"
 
 
@@ -41,7 +41,7 @@ def row_notes(
         return ()
     read = {*CANONICAL, *EXTRAS}
     columns = {c: table[c].to_numpy() for c in table if c in read or c in groups}
-    # Notes name a column as the source does.
+    # Notes use the names of the source.
     own = {c: c.removesuffix(RENAMED) if c.removesuffix(RENAMED) in read else c for c in table}
     cells = table[[c for c in table if c not in read]].rename(columns=own).astype(object)
     raw = RawTable(cells, noun, source)
@@ -65,8 +65,8 @@ def _disagreement(columns, mapping, raw) -> list[str]:
         return []
     return [
         f"C differs from 6ND by more than a factor of 2 in {int(far.sum())} rows {raw.rows(far)}: "
-        "check whether N excludes embeddings, D counts one epoch or all, and C is 6ND or counted "
-        "in full"
+        "check whether N excludes embeddings, whether D counts all epochs, and whether C also "
+        "counts attention and the output head"
     ]
 
 

@@ -55,7 +55,7 @@ class Runs:
     loss_unit : str
         The unit of the loss, such as ``"nats per token"``; empty if it is not known.
     row_notes : tuple of str
-        Those of `notes` that describe rows. They are found anew when rows are left out.
+        Those of `notes` that describe rows. They are computed again when rows are left out.
     noun : str
         The word for a row in notes: ``"line"`` of a file, or ``"row"``.
 
@@ -105,7 +105,8 @@ class Runs:
             or to an expression that states the unit:
             ``"params_m*1e6"``, ``"steps*batch_size*seq_len"``, ``"log(val_ppl)"``,
             ``"1-accuracy"``. ``"params*1"`` states that the counts are absolute. Usual names and
-            units in them are recognised. Of N, D and C one is computed from two by C = 6ND.
+            units in them are recognised. If two of N, D and C are known, the third is computed by
+            C = 6ND.
         loss_unit : str, optional
             The unit of the loss, such as ``"nats per token"``; guessed from names by default.
         drop_missing : bool
@@ -113,8 +114,8 @@ class Runs:
         drop_failed : bool
             Leave out runs whose ``state`` or ``status`` is crashed or failed, and note them.
         keep_best : bool
-            Of the runs of each (N, D, C) and group keep that of lowest loss, as in a sweep of other
-            settings, and note how many are left out.
+            Keep only the run of lowest loss at each (N, D, C) and group, for sweeps of learning
+            rates and other settings. A note gives the number of runs that are left out.
         **quantities : str
             Shorthand for `columns`: ``N="params_m*1e6"``.
 
@@ -240,7 +241,7 @@ class Runs:
 
     @classmethod
     def _tracked(cls, source, frame_of, what: str, options: dict) -> Runs:
-        """Runs from a file, or from what a tracking tool holds."""
+        """Runs from a file, or from the records of a tracking tool."""
         if isinstance(source, Path) or (isinstance(source, str) and Path(source).exists()):
             return cls.read(source, **options)
         name = f"{what} {source}" if isinstance(source, str) else what
@@ -334,7 +335,7 @@ class Runs:
         return self._with_rows(self.table.query(expression))
 
     def _with_rows(self, table: pd.DataFrame) -> Runs:
-        """Some of these runs; notes on rows are found anew."""
+        """Some of these runs; notes on rows are computed again."""
         about = row_notes(table, self.groups, self.mapping, self.noun, self.source)
         kept = [note for note in self.notes if note not in self.row_notes]
         return replace(self, table=table, notes=(*kept, *about), row_notes=about)
@@ -384,7 +385,7 @@ class Runs:
 
     @property
     def how_read(self) -> str:
-        """What was read as what, and in which unit: ``N from params_m (m), ...``."""
+        """The column and the unit of each quantity: ``N from params_m (m), ...``."""
         return wording.how_read(self.mapping, self.loss_unit)
 
     def __contains__(self, column: str) -> bool:

@@ -11,11 +11,11 @@ import pandas as pd
 from bayescale.data import remedies
 from bayescale.data.formats import RawTable
 
-#: Losses of one (N, D) that differ by more than this share are not noise alone.
+#: Losses at one (N, D) that differ by more than this share differ by more than noise.
 SPREAD = 0.02
-#: The same where no column explains the difference: repeated runs differ by up to some percent.
+#: The same if no column explains the difference: repeated runs may differ by a few percent.
 UNEXPLAINED = 0.05
-#: A loss this many times above a smooth surface of the others belongs to a failed run.
+#: A loss this many times above a smooth surface through the others is that of a failed run.
 EXTREME = 1.6
 FAILED = frozenset({"crashed", "failed", "killed", "diverged", "nan", "preempted", "error"})
 SUMMARY = re.compile(r"(macro |micro |overall )?(avg\.?|average|mean|median|overall|total|sum|all)")
@@ -36,8 +36,8 @@ def failed(raw: RawTable) -> list[str]:
     if not bad.any():
         return []
     return [
-        f"{int(bad.sum())} run(s) have {column} crashed or failed {raw.rows(bad)}: unless their "
-        f"losses are final, {remedies.option('drop_failed')} leaves them out"
+        f"{int(bad.sum())} run(s) have {column} crashed or failed {raw.rows(bad)}: if their "
+        f"losses are not final, leave them out with {remedies.option('drop_failed')}"
     ]
 
 
@@ -124,7 +124,7 @@ def best_rows(
 
 
 def _several_rows(columns, groups, raw: RawTable, others) -> list[str]:
-    """A note on losses of one point that differ by more than noise, and what may explain it."""
+    """A note on losses at one point that differ by more than noise, with a possible reason."""
     keys = pd.DataFrame({k: np.asarray(columns[k]) for k in (*"NDC", *groups) if k in columns})
     cell = keys.groupby(list(keys.columns), sort=False).ngroup().to_numpy()
     loss = pd.Series(np.log(columns["loss"]))
@@ -152,7 +152,7 @@ def _several_rows(columns, groups, raw: RawTable, others) -> list[str]:
     rows = int(by.size().median())
     text = (
         f"each ({point}) has up to {by.size().max()} rows whose losses differ by "
-        f"{100 * (np.exp(spread.median()) - 1):.0f} %, more than noise"
+        f"{100 * (np.exp(spread.median()) - 1):.0f} %, which is more than noise"
     )
     if rows < 2:
         text = "some points" + text.removeprefix(f"each ({point})").replace(" has ", " have ", 1)
@@ -193,7 +193,7 @@ def _proportional(columns, raw: RawTable, others) -> list[str]:
 
 
 def _repeated(columns, raw: RawTable) -> list[str]:
-    """A note where more tokens were seen than are unique."""
+    """A note on runs that saw more tokens than are unique."""
     if "D" not in columns:
         return []
     for column in raw.cells.columns:
@@ -208,6 +208,7 @@ def _repeated(columns, raw: RawTable) -> list[str]:
         if bad.any():
             return [
                 f"{int(bad.sum())} run(s) repeat their data, by {column!r} {raw.rows(bad)}: laws "
-                "without unique tokens are too optimistic there; 'repeated_data' is a law with them"
+                "without unique tokens forecast too low a loss for such runs; 'repeated_data' is a "
+                "law with unique tokens"
             ]
     return []

@@ -19,7 +19,7 @@ ABOVE_CHANCE = 3.0
 SHOWN = 8  # rows and tasks that a message names
 QUESTIONS = "the number of questions sets the binomial noise of an accuracy"
 GUESSING = "chance is the accuracy of guessing"
-#: What a column that is missing means.
+#: Explanations of columns, for messages on missing ones.
 MEANING = {"n_questions": QUESTIONS, "chance": GUESSING}
 
 
@@ -84,7 +84,7 @@ def task_table(
         raise RunsError(f"expected a DataFrame of task results, got {what}")
     by_task = {"n_questions": n_questions, "chance": chance} if metric == "accuracy" else {}
     source = {"task": task, "y": y, **{c: c for c in (*needs, *keep)}}
-    source |= {name: given for name, given in by_task.items() if isinstance(given, str)}
+    source |= {name: value for name, value in by_task.items() if isinstance(value, str)}
     if missing := [name for name, column in source.items() if column not in frame.columns]:
         raise RunsError([unknown("column", source[n], frame.columns) + _remedy(n) for n in missing])
     out = pd.DataFrame({name: frame[column] for name, column in source.items()}, index=frame.index)
@@ -92,9 +92,9 @@ def task_table(
     for name in ("task", *keep):
         check.labels(name, out[name])
     out["task"] = out["task"].astype(str).str.strip()
-    for name, given in by_task.items():
-        if not isinstance(given, str):
-            out[name] = check.by_task(name, given, out["task"])
+    for name, value in by_task.items():
+        if not isinstance(value, str):
+            out[name] = check.by_task(name, value, out["task"])
     numbers = {name: check.numbers(name, out[name]) for name in ("y", *by_task, *needs)}
     out = out.assign(**numbers)
     if metric == "accuracy":
@@ -141,20 +141,20 @@ class _Check:
         empty = column.isna() | (column.astype(str).str.strip() == "")
         self.add(name, empty.to_numpy(bool), "missing", "every row needs a label")
 
-    def by_task(self, name: str, given: object, tasks: pd.Series) -> pd.Series:
-        """The value of each row, given one for all tasks or a mapping."""
+    def by_task(self, name: str, value: object, tasks: pd.Series) -> pd.Series:
+        """The value in each row: `value` itself, or the entry of its task if it is a mapping."""
         neutral = 0.0 if name == "chance" else 1.0  # used until the error is raised
-        if not isinstance(given, Mapping):
-            if not isinstance(given, Real):
+        if not isinstance(value, Mapping):
+            if not isinstance(value, Real):
                 self.problems.append(
-                    f"{name} is {given!r}: give a column, a number, or a mapping from task to "
+                    f"{name} is {value!r}: give a column, a number, or a mapping from task to "
                     "number"
                 )
-                given = neutral
-            return pd.Series(given, index=tasks.index)
-        if lacking := sorted(set(tasks) - set(given)):
+                value = neutral
+            return pd.Series(value, index=tasks.index)
+        if lacking := sorted(set(tasks) - set(value)):
             self.problems.append(f"{name} has no value for {_listed(lacking)}: add it")
-        return tasks.map(lambda label: given.get(label, neutral))
+        return tasks.map(lambda label: value.get(label, neutral))
 
     def numbers(self, name: str, column: pd.Series) -> np.ndarray:
         """The column as floats; NaN where it holds no finite number."""
@@ -178,7 +178,7 @@ class _Check:
         self.add("y", (y < 0) | (y > 1), "outside [0, 1]", remedy)
 
     def questions(self, n: np.ndarray) -> None:
-        remedy = f"give how many questions were asked; {QUESTIONS}"
+        remedy = f"give the number of questions; {QUESTIONS}"
         self.add("n_questions", (n < 1) | (n % 1 > 0), "not a whole number of at least 1", remedy)
 
     def chance(self, chance: np.ndarray) -> None:

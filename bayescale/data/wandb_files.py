@@ -20,7 +20,7 @@ from bayescale.errors import RunsError
 WANDB, HEADER = b":W&B", 7
 BLOCK, PREFIX = 32768, 7
 FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
-#: Fields of a record, and of the records of a run, of items, and of the end of a run.
+#: Numbers of the fields of a record, and of the parts for runs, items and the end of a run.
 HISTORY, SUMMARY, CONFIG, RUN, EXIT = 2, 3, 5, 17, 18
 RUN_ID, RUN_CONFIG, RUN_NAME = 1, 4, 8
 ITEM, KEY, NESTED_KEY, VALUE = 1, 1, 2, 16

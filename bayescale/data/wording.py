@@ -1,4 +1,4 @@
-"""Runs in words."""
+"""The text that describes runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bayescale.units import format_count, format_flop
 
 
 def described(runs) -> str:
-    """The text of `repr(runs)`: size, ranges, groups, what was read as what, and notes."""
+    """The text of `repr(runs)`: size, ranges, groups, the source of each quantity, and notes."""
 
     def span(column, write):
         values = runs.table[column]
@@ -30,7 +30,7 @@ def described(runs) -> str:
 
 
 def how_read(mapping: Mapping[str, str], loss_unit: str) -> str:
-    """What was read as what, and in which unit."""
+    """The column and the unit that each quantity was read from."""
     parts = [f"{quantity} from {column}" for quantity, column in mapping.items()]
     unit = f"; the unit of the loss is {loss_unit}" if loss_unit else ""
     return f"{', '.join(parts)}{unit}"

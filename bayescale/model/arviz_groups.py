@@ -1,4 +1,4 @@
-"""The groups of a fit that functions of ArviZ read, other than the posterior."""
+"""The groups of a fit that functions of ArviZ read, besides the posterior."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def arviz_groups(
     random_seed : int
         Seed of the draws from the prior and the posterior predictive.
     most : int, optional
-        Largest number of values of the log likelihood; draws are thinned to keep it.
+        Largest number of values of the log likelihood; with more, draws are thinned.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Check a fit: what is wrong with it, what its runs cannot determine, and what to do."""
+"""Check of a fit: what is wrong with it, what its runs cannot determine, and what to do."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from bayescale.inference import Convergence
+from bayescale.keywords import on_command_line
 from bayescale.model.design import Design
 from bayescale.model.findings import Check, Finding
 from bayescale.model.regimes import regime_findings
@@ -15,8 +16,9 @@ from bayescale.priors import to_link
 #: Share of the prior variance that the runs remove: below the first a posterior is
 #: prior-dominated, below the second it equals its prior.
 LITTLE, NOTHING = 0.5, 0.1
-#: Prior standard deviations between the prior and the posterior median that are a conflict, and
-#: those from which the runs have moved a parameter, however wide its posterior is.
+#: Distance between the medians of prior and posterior, in prior standard deviations: above the
+#: first the two are in conflict; above the second the runs inform the parameter, even if its
+#: posterior is wide.
 CONFLICT, MOVED = 3, 1
 COLLINEAR = 0.98
 FEWEST_SIZES = 3
@@ -56,7 +58,7 @@ def _converged(convergence: Convergence) -> Finding:
             "; ".join(failures),
             "fit with more draws or tighter priors, or pool more over the groups"
             if isinstance(convergence, Convergence)
-            else "fit with engine='nuts'",
+            else f"fit {'in Python ' * on_command_line()}with engine='nuts'",
         )
     return Finding("convergence", "passed", str(convergence))
 
@@ -97,7 +99,7 @@ def _few_runs(plan: Design) -> list[Finding]:
 
 
 def _checkpoints(posterior: xr.Dataset, plan: Design) -> list[Finding]:
-    """How strongly checkpoints of one run are correlated."""
+    """The correlation of the checkpoints of one run."""
     if not plan.has_series:
         return []
     n, series = len(plan.runs), plan.runs.table["series"].nunique()
@@ -117,7 +119,7 @@ def _checkpoints(posterior: xr.Dataset, plan: Design) -> list[Finding]:
 
 
 def _not_as_measured(plan: Design) -> list[Finding]:
-    """Series that never rise but repeat values: not what each checkpoint measured."""
+    """Series that never rise and repeat values, so that they are not losses as measured."""
     frame = plan.runs.table[["series", "loss"]].assign(x=plan.log_scale).sort_values("x")
     steps = frame.groupby(frame["series"].astype(str))["loss"].diff().dropna()
     by = steps.groupby(frame["series"].astype(str))
@@ -132,10 +134,11 @@ def _not_as_measured(plan: Design) -> list[Finding]:
             "runs",
             "caution",
             f"the loss of series {worst!r} never rises, and {ties.max()} of its "
-            f"{by.size()[worst] + 1} checkpoints repeat the one before{more}: these look like the "
-            "best loss so far, or rounded or smoothed losses, and hide how a measurement scatters",
-            "fit the losses as measured, or read intervals as those of values recorded this way; a "
-            "new measurement scatters more",
+            f"{by.size()[worst] + 1} checkpoints repeat the one before{more}: they look like "
+            "running minima, or like rounded or smoothed losses, which hide the scatter of a "
+            "measurement",
+            "fit the losses as measured; otherwise intervals hold for values recorded in this way, "
+            "and a new measurement scatters more",
         )
     ]
 
@@ -152,7 +155,7 @@ def _identified(plan: Design) -> list[Finding]:
                     Finding(
                         "design",
                         "caution",
-                        f"all runs have the same {c}: its effect on the loss is that of the prior",
+                        f"all runs have the same {c}: only the prior determines its effect",
                         f"add runs at another value of {c}",
                     )
                 )
@@ -172,15 +175,15 @@ def _identified(plan: Design) -> list[Finding]:
             kind = (
                 "N and D rise together (compute-optimal runs only?)"
                 if correlation > 0
-                else "N and D trade off along one budget"
+                else "N falls where D rises (runs of one budget only?)"
             )
             findings.append(
                 Finding(
                     "design",
                     "caution",
-                    f"{kind}: log N and log D correlate at {correlation:.3f}, so their "
+                    f"{kind}: log N and log D have a correlation of {correlation:.3f}, so their "
                     "effects on the loss are not identified, and the allocation is prior-dominated",
-                    "add runs off that line: one model over-trained, one under-trained",
+                    "add runs at other ratios of D to N: one model trained longer, and one shorter",
                 )
             )
     return findings or [
@@ -189,7 +192,7 @@ def _identified(plan: Design) -> list[Finding]:
 
 
 def _informed(posterior: xr.Dataset, plan: Design) -> list[Finding]:
-    """Parameters of the law whose posterior is about as wide as the prior, and where it was."""
+    """Parameters of the law whose posterior has about the width and the median of the prior."""
     nothing, little = [], []
     for p in plan.parameters:
         if p.name not in plan.law.parameters or not p.has_population:
@@ -218,8 +221,8 @@ def _informed(posterior: xr.Dataset, plan: Design) -> list[Finding]:
             Finding(
                 "information",
                 "caution",
-                f"the posterior of {', '.join(little)} is prior-dominated (in brackets: by how "
-                "much the runs reduce the prior variance)",
+                f"the posterior of {', '.join(little)} is prior-dominated (in brackets: the "
+                "share of the prior variance that the runs remove)",
                 "report that intervals depend on the prior",
             )
         )
@@ -227,7 +230,7 @@ def _informed(posterior: xr.Dataset, plan: Design) -> list[Finding]:
 
 
 def _prior_conflict(posterior: xr.Dataset, plan: Design) -> list[Finding]:
-    """Parameters of the law, or a noise scale, far from what their priors expect."""
+    """Parameters of the law, or a noise scale, that are improbable under their priors."""
     findings = []
     for p in plan.parameters:
         if p.name not in (*plan.law.parameters, "sigma") or not p.has_population:
@@ -239,15 +242,17 @@ def _prior_conflict(posterior: xr.Dataset, plan: Design) -> list[Finding]:
         value = float(posterior[p.name].median())
         if p.name == "sigma":
             text = (
-                f"the noise scale sigma is {100 * value:.3g} % of the loss, where the prior "
+                f"the noise scale sigma is {100 * value:.3g} % of the loss, but the prior "
                 f"expects {100 * low:.2g} to {100 * high:.2g} %"
             )
             remedy = (
-                "does the law fit these runs at all? If their noise is known to be so, state it "
-                "with priors="
+                "check whether the law fits these runs; if their noise is known to have this "
+                "scale, state it with priors="
             )
         else:
-            text = f"{p.name} is {value:.3g}, where the prior expects {low:.3g} to {high:.3g}"
-            remedy = "does this law fit these runs? If so, widen its prior with priors="
+            text = f"{p.name} is {value:.3g}, but the prior expects {low:.3g} to {high:.3g}"
+            remedy = (
+                "check whether this law fits these runs; if it does, widen the prior with priors="
+            )
         findings.append(Finding("prior", "caution", text, remedy))
     return findings

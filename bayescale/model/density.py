@@ -1,9 +1,11 @@
 """The log density of a design in numpy, at many parameter values at once.
 
-It is the density of `bayescale.model.pymc_model`, up to a constant. Every coordinate is standard
-normal under the prior: a population value in units of its prior, the log of a between-group scale
-in units of its prior, and the value of a group minus the population value in units of the scale,
-all on the link scale.
+It is the density of `bayescale.model.pymc_model`, up to a constant. The coordinates are on the link
+scale, and each is standard normal under the prior:
+
+* the population value of a parameter, minus the centre of its prior, divided by the prior width;
+* the log of a between-group scale, centred and divided in the same way;
+* the value of a group minus the population value, divided by the between-group scale.
 """
 
 from __future__ import annotations
@@ -22,11 +24,12 @@ from bayescale.priors import from_link, to_link
 
 #: Largest number of parameters of a posterior that is sampled without chains.
 MOST_PARAMETERS = 16
-#: Largest number of coordinates that are drawn before the others.
+#: Largest number of coordinates that are drawn before the others; see
+#: `bayescale.inference.conditional`.
 MOST_WIDE = 3
-#: Numbers in one array; larger ones do not stay in the cache of a processor.
+#: Size of the largest arrays. Larger ones do not fit in the cache of a processor.
 CHUNK = 40_000
-#: The same for one draw of one curve, whose filter has a fixed cost for every run.
+#: Numbers that count for one draw of one curve: its filter has a fixed cost for every run.
 FILTERED = 16
 #: Modes are looked for with at most this many runs, evenly spaced along the scale.
 COARSE = 60
@@ -313,7 +316,7 @@ def _is_one_curve(plan: Design) -> bool:
 
 
 def _filtered(log_scale, residual, mean, curve, size, scale, correlation) -> np.ndarray:
-    """What `_marginal` returns, for one curve, by a Kalman filter.
+    """The log density of `_marginal` for one curve, by a Kalman filter.
 
     Between two knots the drift is level plus slope times the log loss of the law, and a step at a
     knot changes both. The filter follows these two numbers from run to run, and, for a series, the

@@ -57,7 +57,7 @@ class Design:
 
     @property
     def drift_ahead(self) -> Positive:
-        """Prior of the size of the drift beyond the runs, if laws are not averaged."""
+        """Prior of the size of the drift beyond the runs, for one law that is not averaged."""
         return drifts.AHEAD if self.ahead is None else self.ahead
 
     @cached_property

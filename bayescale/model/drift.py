@@ -39,12 +39,12 @@ THROUGH = Positive(0.6, spread=1.7)
 AHEAD = Positive(0.1, spread=1.5)
 #: The same for an average of several laws, whose differences already represent part of the
 #: misspecification. For the family of `bayescale.ensemble`, sizes of 0.03 to 0.06 have the best
-#: coverage and equal scores on the tables of `benchmarks/family.py`; smaller sizes give intervals
-#: that hold too seldom.
+#: coverage and equal scores on the tables of `benchmarks/family.py`; with smaller sizes, intervals
+#: cover too few runs.
 AHEAD_AVERAGED = Positive(0.045, spread=1.5)
 
-#: With drift ``"ahead"``, W starts at this quantile of the scales of the runs, because few runs lie
-#: beyond it.
+#: With drift ``"ahead"``, W starts at this quantile of the scales of the runs. Few runs lie beyond
+#: it.
 STARTS_AT = 0.9
 
 #: Rate of breaks per e-fold beyond a curve. Of 324 public learning curves (Alabdulmohsin et al.

@@ -24,7 +24,7 @@ PARTICLE_RUNS = 2
 
 
 class Drawn(NamedTuple):
-    """Draws from the posterior of a design, how exact they are, and how they were made.
+    """Draws from the posterior of a design, their accuracy, and the settings of the sampler.
 
     Attributes
     ----------

@@ -9,7 +9,7 @@ from bayescale.inference import Evidence, bridge_halves, fitted_mixture
 from bayescale.model.density import coordinates, density
 from bayescale.model.design import Design
 
-#: Draws of the posterior that are used, and draws of each proposal.
+#: Number of posterior draws that are used, and of draws from each proposal.
 POSTERIOR_DRAWS, PROPOSAL_DRAWS = 4000, 4000
 
 

@@ -12,8 +12,13 @@ import xarray as xr
 from bayescale.errors import FitError
 from bayescale.keywords import on_command_line
 
-#: Endings of tables, which are fitted and not loaded.
+#: Endings of files that hold tables of runs, not results.
 TABLES = (".csv", ".tsv", ".txt", ".md", ".json", ".jsonl", ".parquet", ".pq", ".xlsx", ".gz")
+
+
+def writer() -> str:
+    """The name of what writes files of fits, for messages."""
+    return "'bayescale fit'" if on_command_line() else "save()"
 
 
 def opened(path: str | Path, without: Collection[str] = ()) -> xr.DataTree:
@@ -37,7 +42,7 @@ def opened(path: str | Path, without: Collection[str] = ()) -> xr.DataTree:
     if not os.path.exists(path):  # unlike Path.exists, false for an invalid name
         raise FitError("there is no such file", where=where)
     if path.is_dir():
-        raise FitError("this is a directory: name a .nc file that save() wrote", where=where)
+        raise FitError(f"this is a directory: name a .nc file that {writer()} wrote", where=where)
     try:
         with h5netcdf.File(path) as file:
             names = [name for name in file.groups if name not in without]
@@ -53,7 +58,7 @@ def opened(path: str | Path, without: Collection[str] = ()) -> xr.DataTree:
         if start == b"\x89HDF":
             why = "the file is truncated or damaged"
         reason = str(error).splitlines()[0][:100] if str(error) else "unreadable"
-        remedy = "load a file that save() wrote"
+        remedy = f"load a file that {writer()} wrote"
         if any(suffix.lower() in TABLES for suffix in path.suffixes):
             fits = f"bayescale fit {path}" if on_command_line() else f"bs.fit({str(path)!r})"
             why, remedy = "this is a table, not a fit", f"fit it first: {fits}"

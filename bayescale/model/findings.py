@@ -13,7 +13,7 @@ LEVELS = ("passed", "caution", "failed")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was checked.
+    """The result of one check.
 
     Attributes
     ----------

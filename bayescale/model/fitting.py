@@ -55,12 +55,13 @@ def fit(
         Columns of labels, such as data sets or architectures, between which parameters may differ.
         The effects of several columns add on the log (or log-odds) scale.
     pool : mapping, optional
-        How each parameter varies between groups, by its name: one value for all group columns, or
-        a mapping from column to value. ``"complete"``: all groups share one value. ``"none"``: the
-        groups have independent values. ``"partial"``: the values of the groups have a normal
-        distribution, whose standard deviation is estimated, so groups with few runs are shrunk
-        towards the population. By default ``"partial"`` for the parameters of the law and for
-        ``sigma``, the scale of the noise, and ``"complete"`` for ``nu``, its degrees of freedom.
+        How each parameter varies between groups, by its name: one of the following words for all
+        group columns, or a mapping from column to word. ``"complete"``: all groups share one value.
+        ``"none"``: the groups have independent values. ``"partial"``: the values of the groups have
+        a normal distribution, whose standard deviation is estimated, so groups with few runs are
+        shrunk towards the population. By default ``"partial"`` for the parameters of the law and
+        for ``sigma``, the scale of the noise, and ``"complete"`` for ``nu``, its degrees of
+        freedom.
     priors : mapping of str to Prior, optional
         Priors that replace the defaults, by the name of a parameter of the law or the noise, or
         ``drift``: ``{"alpha": bs.Positive(0.3, spread=1.5)}``.

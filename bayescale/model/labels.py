@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.errors import FitError, unknown
+from bayescale.keywords import option
 
 #: The label of a group that was not fitted: its parameters are drawn from the population.
 NEW = "(new)"
@@ -50,23 +51,24 @@ def settle_labels(
     {'corpus': ['c4', '(new)']}
     """
     if isinstance(group, Mapping):
-        given = dict(group)
+        by_column = dict(group)
     elif group is not None and not levels:
         raise FitError(
-            f"this {source} has no groups, but group={group!r} was given: fit with groups="
+            f"this {source} has no groups, but {option('group', group)} was given: fit with "
+            f"{option('groups', '...')}"
         )
     elif group is not None and len(levels) > 1:
-        column, labels = next(iter(levels.items()))
+        example = {column: labels[0] for column, labels in levels.items()}
         raise FitError(
             f"this {source} has the group columns {', '.join(levels)}: give group= as a "
-            f"mapping, e.g. {{{column!r}: {labels[0]!r}}}"
+            f"mapping, such as {example}"
         )
     else:
-        given = dict.fromkeys(levels, group)
-    problems = [unknown("group column", c, levels) for c in given if c not in levels]
+        by_column = dict.fromkeys(levels, group)
+    problems = [unknown("group column", c, levels) for c in by_column if c not in levels]
     settled: dict[str, str | list[str]] = {}
     for column, fitted in levels.items():
-        value = given.get(column)
+        value = by_column.get(column)
         is_single = np.ndim(value) == 0
         labels = [NEW if pd.isna(x) else str(x) for x in ([value] if is_single else value)]
         valid = (*fitted, NEW)

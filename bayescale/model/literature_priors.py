@@ -4,10 +4,10 @@ An estimate of paper i is, on the link scale of the parameter,
 
     estimate = mu + between papers (sd tau) + between tables of one paper (sd omega) + its error
 
-The width of the default prior is divided between a normal prior of `mu` and half-normal priors
-of `tau` and `omega`, so that no published value gives the default prior again. For given `tau` and
-`omega` all is normal, and the two are summed over a grid. The prior for new runs is the
-distribution of the parameter in a new table of a new paper.
+`mu` has a normal prior, `tau` and `omega` have half-normal priors. Together they have the width of
+the default prior, so that the result is the default prior if there is no published value. Given
+`tau` and `omega`, all distributions are normal; these two are integrated over a grid. The prior for
+new runs is the distribution of the parameter in a new table of a new paper.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ OTHERS = {
         ("chinchilla", "beta", 0.5),
     ),
 }
-#: Papers that fit the runs of another paper count as one study.
+#: A paper that fits the runs of another paper counts as the same study.
 SAME_RUNS = {"Besiroglu et al. 2024, arXiv:2404.10102": "Hoffmann et al. 2022, arXiv:2203.15556"}
 #: Fits to a part of the runs of a paper, which it also fits as a whole, are left out.
 PARTS = r"up to \d+ tokens per parameter"

@@ -1,4 +1,4 @@
-"""Quantities of a posterior: parameters of any group, the inferred drift, residuals of the runs."""
+"""Quantities of a posterior: parameters of a group, the inferred drift, residuals of the runs."""
 
 from __future__ import annotations
 

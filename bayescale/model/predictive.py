@@ -120,7 +120,7 @@ def drift_variance(
     ahead: Positive,
     starts: Sequence[float],
 ) -> np.ndarray:
-    """The variance of log loss by the drift beyond the runs, if it begins elsewhere.
+    """The variance of log loss due to the drift beyond the runs, for other starts of the drift.
 
     Parameters
     ----------
@@ -187,9 +187,10 @@ def _steps(steps: np.ndarray, cell: np.ndarray, rng) -> np.ndarray:
 def _beyond(posterior, plan, values, log_law, columns, log_scale, cell, ahead, rng) -> np.ndarray:
     """Drift beyond the runs in log loss; (draw, point).
 
-    It is the mean of W times the change of log loss under the law, both from the edge of the runs
-    to the point. With drift ``"ahead"``, W starts at a random value. With ``"through"``, W is its
-    change since the last run, because the inferred drift includes its last value; it may break.
+    The drift is a product of two factors, both taken from the edge of the runs to the point: the
+    mean of W, and the change of log loss under the law. With drift ``"ahead"``, W starts at a
+    random value. With ``"through"``, the inferred drift includes the last value of W, so that only
+    its later change counts; a break may be part of it.
     """
     draws = len(log_law)
     if plan.drift == "ahead":

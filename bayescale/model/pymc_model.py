@@ -10,10 +10,10 @@ log(loss of a run) = log(law(columns; parameters of its groups)) + drift(scale) 
 * A drift through the runs (`bayescale.model.drift`) is linear in standard normal steps, which are
   integrated out in closed form. This requires normal noise. (With Student-t noise, the posterior
   may also attribute the beginning of a learning curve to outliers.)
-* Such a drift is zero at the first run, where the level of the law is therefore well determined;
-  elsewhere it is not. If no parameter of the law has group effects, the model therefore samples
-  this level and the share of the floor in it, instead of amplitude and floor. The priors remain
-  those of amplitude and floor.
+* Such a drift is zero at the first run. The runs therefore determine the level of the law well
+  there, and not elsewhere. If no parameter of the law has group effects, the model samples this
+  level and the share of the floor in it, in place of amplitude and floor. The priors remain those
+  of amplitude and floor.
 """
 
 from __future__ import annotations

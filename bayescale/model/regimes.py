@@ -1,21 +1,22 @@
-"""Whether a law was made for the runs: repetition, settings that vary, losses that rise."""
+"""Cautions about runs that a law does not describe, such as repeated data or rising losses."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
+from bayescale.keywords import on_command_line, option
 from bayescale.model.design import Design
 from bayescale.model.findings import Finding
 
 #: Epochs from which data count as repeated.
 REPEATED = 1.05
-#: Settings, with the words of a caution.
+#: Settings of training, and their names in messages.
 SETTINGS = {"lr": "learning rates", "batch": "batch sizes", "vocab": "vocabularies"}
-#: Share of points at which a setting must vary, and the least number of pairs and the least share
-#: of all pairs in which the loss must rise, to be reported.
+#: Reported are settings that vary at more than this share of the points, and losses that rise in at
+#: least this number and this share of the pairs of runs.
 VARYING, FEWEST_RISES, RISING = 0.2, 3, 0.15
-#: A loss rises if it does so by more than this share, and by more than this many noise scales.
+#: A loss rises from one run to another by at least this share, and by this many noise scales.
 RISE, NOISE_SCALES = 0.01, 3.0
 #: Relative difference below which two sizes are the same.
 SAME = 0.01
@@ -47,12 +48,14 @@ def _ignored(plan: Design) -> Finding | None:
     if not ignored:
         return None
     counts = ", ".join(f"{g} ({table[g].nunique()} labels)" for g in ignored)
-    listed = repr(ignored[0]) if len(ignored) == 1 else repr(ignored)
+    listed = (
+        ",".join(ignored) if on_command_line() else ignored[0] if len(ignored) == 1 else ignored
+    )
     return Finding(
         "groups",
         "caution",
         f"the runs have groups that the fit does not distinguish: {counts}",
-        f"fit with groups={listed}, or one group at a time",
+        f"fit with {option('groups', listed)}, or one group at a time",
     )
 
 
@@ -79,7 +82,7 @@ def _repeated(plan: Design) -> Finding | None:
 
 
 def _settings(plan: Design) -> list[Finding]:
-    """Settings that vary at one point of the law's columns."""
+    """Settings that differ between runs with the same columns of the law."""
     table, law = plan.runs.table, plan.law
     keys = [c for c in (*law.columns, *plan.groups) if c in table]
     out = []
@@ -96,9 +99,10 @@ def _settings(plan: Design) -> list[Finding]:
                     "regime",
                     "caution",
                     f"{int(several.sum())} of {len(values)} points have runs with several {words} "
-                    f"(up to {int(values.max())}), which law {law.name!r} takes for noise",
-                    "keep the best run of each point (keep_best=True), or fit a law with this "
-                    "column" + (", 'learning_rate_batch'" if setting != "vocab" else ""),
+                    f"(up to {int(values.max())}), whose effect counts as noise under law "
+                    f"{law.name!r}",
+                    f"keep the best run of each point ({option('keep_best')}), or fit a law with "
+                    "this column" + (", 'learning_rate_batch'" if setting != "vocab" else ""),
                 )
             )
     return out
@@ -111,7 +115,7 @@ def _rounded(column: pd.Series) -> pd.Series:
 
 
 def _routed(plan: Design) -> Finding | None:
-    """Parameters in use and in total that differ, under a law of one of them."""
+    """Mixtures of experts under a law with a single number of parameters."""
     table, law = plan.runs.table, plan.law
     both = [c for c in ("N_active", "N_total") if c in table]
     if not both or "N" not in law.columns or {"N_active", "N_total", "experts"} & set(law.columns):
@@ -131,7 +135,7 @@ def _routed(plan: Design) -> Finding | None:
 
 
 def _rising(plan: Design, sigma: float) -> Finding | None:
-    """Losses that rise with a column in which the law falls."""
+    """Losses that rise with a column although the law falls in it."""
     table, law = plan.runs.table, plan.law
     if plan.has_series:
         return None
@@ -156,7 +160,7 @@ def _rising(plan: Design, sigma: float) -> Finding | None:
                 f"the loss rises with {column} between {count} of {len(steps)} pairs of runs that "
                 f"differ in {column} only, by up to {100 * np.expm1(steps['y'].max()):.2g} %, but "
                 f"law {law.name!r} falls in {column}",
-                "over-fitting or unsuitable settings? Leave these runs out, or fit a law that can "
-                "rise, such as 'repeated_overfit'",
+                "if over-fitting or unsuitable settings are the reason, leave these runs out, or "
+                "fit a law that can rise, such as 'repeated_overfit'",
             )
     return None

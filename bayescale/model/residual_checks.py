@@ -20,29 +20,31 @@ from bayescale.priors import to_link
 # benchmarks/results/checks.csv and power in checks_power.csv.
 #: P-values below these, after Bonferroni's correction, call for caution and fail.
 P_CAUTION, P_FAILED = 0.05, 0.005
-#: A misfit fails only if it is also large: so many noise scales for the root mean square of a bend
-#: or the mean of a group or of all runs, or a scatter wrong by this factor. Every law misfits a
-#: large table significantly, but by little.
+#: A misfit fails only if it is also large. The first two are in noise scales: the root mean square
+#: of a bend, and the mean residual of a group or of all runs. The third is the factor by which the
+#: scatter is wrong. On a large table, the misfit of every law is significant, but small.
 LARGE_BEND, LARGE_OFFSET, LARGE_RATIO = 1.0, 1.0, 1.5
-#: The same for shared scatter: its tests have many degrees of freedom, and the sums over small
-#: clusters are less normal, so that .03 gave 6 % of false alarms.
+#: P-values below this call for caution about shared scatter. Its tests have many degrees of
+#: freedom, and sums over small clusters are less normal: a limit of .03 gave 6 % of false alarms.
 P_SHARED = 0.01
-#: A direction of the residuals is tested only if the posterior leaves less than this share of its
-#: variance open; otherwise the parameters of the law absorb it.
+#: A direction of the normal scores has a variance of 1 under the model. It is tested only if its
+#: posterior variance is below this; otherwise the parameters of the law absorb it.
 ABSORBED = 0.9
-#: Degrees of freedom below which the tails of the noise are a misfit. Clean tables have at least
-#: 2.0, tables whose noise is four times what its prior allows at most 1.2.
+#: Degrees of freedom below which the tails of the noise are a misfit. Posterior medians are at
+#: least 2.0 on clean tables, and at most 1.2 on tables with four times the noise that the prior
+#: allows.
 HEAVY_TAIL = 1.3
-#: A run is an outlier if a Student t with at least so many degrees of freedom makes so distant a
-#: run among all runs less probable than this. A heavier tail would make any distance plausible.
+#: A run is an outlier if the probability of a run as far from the law, among all runs, is below the
+#: second number. The noise then counts as Student t with at least the first number of degrees of
+#: freedom, because a heavier tail would make any distance plausible.
 LIGHTEST_TAIL, P_OUTLIER = 4.0, 0.01
-#: A run is influential if leaving it out moves a parameter of the law by more than so many
-#: posterior standard deviations, or if the posterior follows it (`ABSORBED`) whatever its loss.
-#: Pareto k of importance weights is no criterion: on one clean table it goes from .4 to .8 with the
-#: seed of the sampler, where this shift goes from 1.3 to 1.7.
+#: A run is influential if leaving it out moves a parameter of the law by more than this many
+#: posterior standard deviations, or if its leverage is above `ABSORBED`. Pareto k of the importance
+#: weights is not used: on one clean table it varied from .4 to .8 with the seed of the sampler,
+#: while this shift varied from 1.3 to 1.7.
 SHIFT = 3.0
 FEWEST_CLUSTERS = 3  # of runs that share a size
-FEWEST_DRAWS = 25  # below, the tail of the importance weights cannot be fitted
+FEWEST_DRAWS = 25  # to fit the tail of the importance weights
 SCORE_DRAWS = 1000
 NUMBERS_AT_ONCE = 2_000_000  # draws times runs, to bound memory
 MOST_NAMED = 8
@@ -101,7 +103,7 @@ def _law_parameters(posterior: xr.Dataset, plan: Design) -> dict[str, np.ndarray
 
 
 def normal_scores(residual: np.ndarray, tail: np.ndarray) -> np.ndarray:
-    """Residuals as independent standard normals, if the model is right; (draw, run).
+    """Residuals transformed to be standard normal if the model is right; (draw, run).
 
     `tail` is the probability of a residual as large or larger on the same side.
     """
@@ -113,12 +115,12 @@ def normal_scores(residual: np.ndarray, tail: np.ndarray) -> np.ndarray:
 def trend_p_value(scores: np.ndarray, basis: np.ndarray) -> float:
     """P-value of structure along orthonormal columns, allowing for estimated parameters.
 
-    At the true parameters the projections y of normal scores on `basis` are standard normal. Their
-    posterior means m then have the covariance I - V over tables, where V is their posterior
-    covariance: exactly so in a normal linear model, by the law of total covariance. So
+    Let y be the projections of the normal scores on `basis`. At the true parameters they are
+    standard normal. Let V be their posterior covariance, and m their posterior mean. Over tables, m
+    has the covariance I - V, by the law of total covariance (exactly in a normal linear model). So
     m' (I - V)^-1 m is chi-squared. A posterior predictive p-value compares y itself with standard
-    normals, and is the more conservative the more of y the parameters absorb (Bayarri & Berger
-    2000, J. Am. Stat. Assoc. 95, 1127).
+    normals. It is conservative if the parameters absorb a part of y (Bayarri & Berger 2000, J. Am.
+    Stat. Assoc. 95, 1127).
 
     Returns
     -------
@@ -139,14 +141,16 @@ def trend_p_value(scores: np.ndarray, basis: np.ndarray) -> float:
 def scale_p_value(scores: np.ndarray) -> float:
     """Posterior predictive p-value of the scale of the scores: two-sided, of two statistics.
 
-    The sum of squares shows a wrong scale of normal noise. The number of scores in the central half
-    of a normal also shows one that a low number of degrees of freedom hides.
+    The sum of squares shows a wrong scale of normal noise. If the fit explains a wrong scale by few
+    degrees of freedom, the number of scores in the central half of a normal still shows it.
     """
     from scipy.special import bdtr, chdtr, chdtrc, ndtri
 
     squares, n = (scores**2).sum(axis=1), scores.shape[1]
     central = (np.abs(scores) < ndtri(0.75)).sum(axis=1)
-    at_most = bdtr(np.arange(-1.0, n + 1), n, 0.5)  # of -1 to n scores
+    at_most = bdtr(
+        np.arange(-1.0, n + 1), n, 0.5
+    )  # at most -1, 0, ..., n scores in the central half
     at_most[0] = 0
     one_sided = (
         chdtrc(n, squares),
@@ -187,7 +191,7 @@ def _misfit(at, plan: Design, scores: np.ndarray) -> list[Finding]:
 
 
 def _discrepancies(at, plan: Design, scores: np.ndarray) -> Iterator[tuple[float, bool, str, str]]:
-    """Everything that residuals are tested for: p-value, whether it is large, text and remedy."""
+    """All tests of the residuals: p-value, whether the misfit is large, text and remedy."""
     typical, n = float(np.median(at["sigma"])), scores.shape[1]
     for c in [c for c in "NDC" if c in plan.runs]:
         basis = _bend(np.log(plan.runs.table[c].to_numpy(float)))
@@ -219,10 +223,10 @@ def _discrepancies(at, plan: Design, scores: np.ndarray) -> Iterator[tuple[float
         abs(float(scores.mean())) > LARGE_OFFSET,
         f"the runs as a whole lie {side} their law, by {100 * abs(np.expm1(offset)):.1f} % of the "
         "loss",
-        "widen the priors if they keep the law from the runs (priors=); a small offset shows that "
-        "the noise is skewed",
+        "widen the priors if they prevent the law from fitting the runs (priors=); a small offset "
+        "shows that the noise is skewed",
     )
-    # The median, so that a single wild run does not set the ratio.
+    # The median, so that a single outlier does not determine the ratio.
     ratio = float(np.median(np.abs(scores))) / 0.6745
     yield (
         scale_p_value(scores),
@@ -234,7 +238,7 @@ def _discrepancies(at, plan: Design, scores: np.ndarray) -> Iterator[tuple[float
 
 
 def _shared_scatter(plan: Design, scores: np.ndarray) -> list[Finding]:
-    """Whether runs of one size, or of one size and length in several groups, scatter together."""
+    """Correlated residuals: of runs of one N, or of one N and D in several groups."""
     size, length = (
         np.round(np.log(plan.runs.table[c].to_numpy(float)) / np.log(1.05))
         if c in plan.runs
@@ -271,7 +275,7 @@ def _shared_scatter(plan: Design, scores: np.ndarray) -> list[Finding]:
 
 
 def _membership(index: np.ndarray) -> np.ndarray:
-    """Orthonormal columns that sum the runs of each level; (run, level)."""
+    """Orthonormal columns, each proportional to the indicator of a level; (run, level)."""
     member = np.eye(index.max() + 1)[index]
     return member / np.sqrt(member.sum(axis=0))
 
@@ -302,12 +306,12 @@ def leave_one_out(density: np.ndarray) -> np.ndarray:
 
 
 def shifts(draws: dict[str, np.ndarray], density: np.ndarray, leverage: np.ndarray) -> np.ndarray:
-    """By how many posterior standard deviations leaving out each run moves each parameter.
+    """Shift of each parameter if a run is left out, in posterior standard deviations.
 
     The derivative of a posterior mean by the weight of a run is the posterior covariance of the
     parameter and the log density of the run (the Bayesian infinitesimal jackknife: Giordano &
-    Broderick 2023, arXiv:2305.06466). Removing the run altogether moves the mean 1 / (1 - leverage)
-    times as far: exactly so in a normal linear model, as in Cook's distance.
+    Broderick 2023, arXiv:2305.06466). Removing the run moves the mean by this derivative times
+    1 / (1 - leverage): exactly in a normal linear model, as in Cook's distance.
 
     Parameters
     ----------
@@ -367,7 +371,7 @@ def _influential(plan: Design, draws, density: np.ndarray, scores: np.ndarray) -
 
 
 def _distances(at, tail: np.ndarray, weights: np.ndarray, plan: Design) -> pd.DataFrame:
-    """How far each run is from the fit to the other runs, the farthest first.
+    """The distance of each run from the fit to the other runs, the largest first.
 
     ``tail`` is the leave-one-out predictive probability of a distance as large or larger.
     ``light_tail`` is the same with at least `LIGHTEST_TAIL` degrees of freedom.

@@ -114,10 +114,10 @@ class Fit(Storable):
 
     @cached_property
     def convergence(self) -> Convergence | ImportanceDiagnostics:
-        """How exact the draws are.
+        """The accuracy of the draws.
 
-        With NUTS R-hat, effective sample size, divergences and energy of all draws, before
-        thinning. With particles the effective sample size, the tail of the importance weights and
+        With NUTS: R-hat, effective sample size, divergences and energy of all draws, before
+        thinning. With particles: the effective sample size, the tail of the importance weights and
         the standard error of the evidence.
         """
         return convergence(self.posterior, self.stats)

@@ -1,7 +1,7 @@
 """How much a posterior depends on its priors, by power-scaling.
 
-Prior or likelihood is raised to a power near 1. The draws are reweighted by importance weights,
-smoothed by a Pareto tail, so that nothing is fitted again (Kallioinen et al. 2024,
+The prior, or the likelihood, is raised to a power near 1. The draws are reweighted by
+Pareto-smoothed importance weights; nothing is fitted again (Kallioinen et al. 2024,
 arXiv:2107.14054; `arviz_stats.psense`).
 """
 
@@ -23,7 +23,8 @@ from bayescale.units import parse_count
 
 #: Powers near 1 at which the change of the posterior is measured, as in ArviZ.
 NEAR_ONE = (0.99, 1.01)
-#: A quantity depends on a component if its sensitivity is above this, as in ArviZ.
+#: A quantity depends on the prior or the likelihood if its sensitivity is above this, as in
+#: ArviZ.
 THRESHOLD = 0.05
 #: Importance weights with a larger tail index are not reliable (Vehtari et al. 2024).
 LARGEST_K = 0.7
@@ -36,7 +37,7 @@ HEADER = ("quantity", "prior", "likelihood", "median", "weak prior", "strong pri
 
 @dataclass(frozen=True, eq=False)
 class Sensitivity:
-    """How much each quantity of a posterior depends on priors and likelihood.
+    """The dependence of each quantity of a posterior on priors and likelihood.
 
     Attributes
     ----------

@@ -12,6 +12,7 @@ import pandas as pd
 
 from bayescale.data import EXTRAS, Runs, as_names
 from bayescale.errors import FitError, RunsWarning, unknown
+from bayescale.keywords import on_command_line
 from bayescale.laws import Law, group_name_problem
 from bayescale.model import drift as drifts
 from bayescale.model import noise as noises
@@ -20,7 +21,7 @@ from bayescale.model.hierarchy import POOLINGS, Effect, Parameter
 from bayescale.priors import Fixed, Positive, Prior, from_link
 
 #: The centred form of a group effect is used if the expected posterior standard deviation of the
-#: group value, relative to the typical standard deviation between groups, is below this.
+#: group value is below this multiple of the typical standard deviation between groups.
 CENTRED_BELOW = 0.7
 #: The centred form of the effects of noise and drift is used if the median number of runs per group
 #: is at least this.
@@ -96,9 +97,8 @@ def _columns(runs: Runs, law: Law, groups: Sequence[str]) -> list[str]:
         if c not in runs
     ]
     if problems and (only := [c for c in "CDN" if c in runs]) and not {"N", "D"} <= set(runs.table):
-        problems[-1] += (
-            f"; a law for these runs is 'power({only[0]})', and bs.ensemble fits several"
-        )
+        several = "a fit without --law" if on_command_line() else "bs.ensemble"
+        problems[-1] += f"; a law for these runs is 'power({only[0]})', and {several} tries several"
     for c in law.columns:
         if c in runs and not is_positive(runs.table[c]):
             problems.append(f"column {c!r}, which law {law.name!r} needs, must be positive numbers")
@@ -115,7 +115,8 @@ def _columns(runs: Runs, law: Law, groups: Sequence[str]) -> list[str]:
 def _how_to_name(column: str) -> str:
     """What to do if the table has the column by another name."""
     if column in EXTRAS:
-        return f"; name it, Runs.read(..., {column}='...')"
+        how = f"--columns {column}=..." if on_command_line() else f"Runs.read(..., {column}='...')"
+        return f"; name the column that holds it: {how}"
     return f"; rename the column of the table that holds it to {column!r}"
 
 
@@ -194,7 +195,9 @@ def _options(pool, priors, groups: Sequence[str], parameters: Mapping[str, Prior
             if p not in POOLINGS
         ]
         if not groups and pooling != "complete":
-            problems.append(f"pool[{name!r}]: there are no groups to pool over: pass groups=")
+            problems.append(
+                f"pool[{name!r}]: there are no groups to pool over: pass {option('groups', '...')}"
+            )
         elif len({p for p in by_column.values() if p != "complete"}) > 1:
             problems.append(
                 f"pool[{name!r}] mixes 'partial' and 'none': with 'none' for one column there is "

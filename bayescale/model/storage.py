@@ -29,7 +29,7 @@ from bayescale.inference import Convergence, ImportanceDiagnostics
 from bayescale.laws import Law, get
 from bayescale.model import drift
 from bayescale.model.design import TERMS, Design
-from bayescale.model.files import atomically, opened
+from bayescale.model.files import atomically, opened, writer
 from bayescale.model.hierarchy import Effect, Parameter
 from bayescale.priors import Fixed, Fraction, Positive, Real
 
@@ -376,28 +376,30 @@ def _is_in_gallery(law: Law) -> bool:
 
 
 class _Laws:
-    """Finds laws by name, first among those that were given, then in `bayescale.laws`."""
+    """Finds laws by name, first among those that the user passed, then in `bayescale.laws`."""
 
-    def __init__(self, given: Law | Mapping[str, Law] | None, where: str):
-        listed = [given] if isinstance(given, Law) else list((given or {}).values())
-        self.given, self.where = {law.name: law for law in listed}, where
+    def __init__(self, laws: Law | Mapping[str, Law] | None, where: str):
+        listed = [laws] if isinstance(laws, Law) else list((laws or {}).values())
+        self.passed, self.where = {law.name: law for law in listed}, where
         self.looked_up: list[str] = []
 
     def find(self, name: str, is_user_law: bool) -> Law:
         self.looked_up.append(name)
-        if name in self.given:
-            return self.given[name]
+        if name in self.passed:
+            return self.passed[name]
         try:
             law, why = get(name), "a formula that is not the gallery's"
             if not is_user_law:
                 return law
         except LawError:
             why = "which is not in the gallery"
-        raise FitError(f"a fit was made with the law {name!r}, {why}: pass it, load(path, law=...)")
+        raise FitError(
+            f"a fit was made with the law {name!r}, {why}: pass it in Python, load(path, law=...)"
+        )
 
     def refuse_unused(self) -> None:
-        """Raise a `FitError` if a given law was not looked up."""
-        if unused := [name for name in self.given if name not in self.looked_up]:
+        """Raise a `FitError` if a law that the user passed is not used in the file."""
+        if unused := [name for name in self.passed if name not in self.looked_up]:
             used = ", ".join(map(repr, dict.fromkeys(self.looked_up))) or "no law"
             raise FitError(
                 f"the result was made with {used}, not with {', '.join(map(repr, unused))}",
@@ -416,7 +418,9 @@ def _read(path: str | Path) -> tuple[xr.DataTree, dict]:
         newer = header["format"] > FORMAT
     except (KeyError, TypeError, ValueError) as error:
         why = "was not written by bayescale" if KEY not in tree.attrs else f"is damaged ({error})"
-        raise FitError(f"this netCDF file {why}: load one that save() wrote", where=where) from None
+        raise FitError(
+            f"this netCDF file {why}: load one that {writer()} wrote", where=where
+        ) from None
     if newer:
         raise FitError(
             f"the file has format {header['format']}, but this version reads formats up to "

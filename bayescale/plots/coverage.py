@@ -19,7 +19,7 @@ from bayescale.plots.style import colour
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LEVELS = np.linspace(0, 1, 101)  # nominal probabilities at which coverage is drawn
+LEVELS = np.linspace(0, 1, 101)  # nominal probabilities at which coverage is computed
 BAND = "#dddddd"
 MOST_LINES = 12
 
@@ -86,7 +86,7 @@ def plot_coverage(
 
 @dataclass(frozen=True, eq=False)
 class _Line:
-    """The points of one line and its appearance. The label is None if another line has it."""
+    """The points of one line, and its appearance. The label is None if another line shows it."""
 
     points: pd.DataFrame
     label: str | None
@@ -186,7 +186,7 @@ def _reliability(ax, rollout: Rollout, lines: list[_Line], runs: int) -> None:
 
 
 def _pit(ax, rollout: Rollout, law: str, ink: str) -> None:
-    """Draw the histogram of measured losses within the forecasts of one law."""
+    """Draw the PIT histogram of one law."""
     from scipy.stats import binom
 
     points = rollout.points[rollout.points["law"] == law]

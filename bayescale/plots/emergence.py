@@ -1,4 +1,4 @@
-"""Plots of emergence: every task as plotted and in log odds."""
+"""Plots of emergence: each task on the scale of its score, and in log odds."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def plot_emergence(
     ci_prob: float | None = None,
     axes: Sequence[Axes] | None = None,
 ) -> np.ndarray:
-    """The curve of every task, as plotted and in log odds above chance, with its verdict.
+    """The curve of each task with its verdict, as plotted and in log odds above chance.
 
     Parameters
     ----------
@@ -46,12 +46,12 @@ def plot_emergence(
     Returns
     -------
     numpy.ndarray of matplotlib.axes.Axes
-        Two for each task: the score as plotted, and on the scale where an unbroken law is straight
-        (log odds of the share above chance; the logarithm of a loss, or of the continuous metric
-        where there is one). Bands are of the curve,
-        averaged over its kinds. The interval of the onset is shaded, chance is dashed. Colours and
-        markers are families, if there are at most eight. Scores at or below chance stand at the
-        lower edge of the log odds.
+        Two for each task: the score itself, and the score on a scale on which an unbroken law is a
+        straight line. This is the log odds of the share above chance, or the logarithm of a loss or
+        of a continuous metric. Bands are credible intervals of the curve, averaged over the kinds
+        of curves. The interval of the onset is shaded, and chance is dashed. Colours and markers
+        show families, if there are at most eight. Scores at or below chance are drawn at the lower
+        edge of the log odds.
 
     Raises
     ------

@@ -116,7 +116,7 @@ def plot_staircase(
     *,
     axes: Sequence[Axes] | None = None,
 ) -> np.ndarray:
-    """The exponent a in N* ~ C^a while the differences between two procedures are removed in turn.
+    """The exponent a in N* ~ C^a, as differences between two procedures are removed one by one.
 
     Parameters
     ----------

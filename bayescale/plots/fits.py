@@ -43,8 +43,8 @@ def plot_fit(
         Published constants of the law to draw as lines, such as ``"hoffmann2022"``; ``"all"`` for
         all of them. An average has none.
     forecasts : Forecast or sequence of Forecast, optional
-        Forecasts to draw as bars: the intervals of the loss of a new run. The curves then end at
-        the largest of them, or at thirty times the largest run without any.
+        Forecasts to draw as bars: the intervals of the loss of a new run. The curves end at the
+        largest forecast; without forecasts, at thirty times the largest run.
     ci_prob : float, optional
         Probability of the bands; 90 % by default.
     ax : matplotlib.axes.Axes, optional
@@ -54,8 +54,8 @@ def plot_fit(
     -------
     matplotlib.axes.Axes
         A colour for each group. The x axis is C; for a law of one column, that column. The bands
-        are of the expected loss: the law with its drift, without the noise of a run. They are those
-        of ``mean`` in a forecast. The region beyond the runs is shaded.
+        are credible intervals of the expected loss, ``mean`` in a forecast: the law with its drift,
+        without the noise of a run. The region beyond the runs is shaded.
 
     Raises
     ------
@@ -89,10 +89,10 @@ def plot_fit(
     ax = style.axes(ax)
     prob, kind = defaults(ci_prob)
     column = "C" if fit.law.allocates else fit.law.columns[0]
-    seen = fit.runs.table[column]
+    values = fit.runs.table[column]
     ends = [float(f.data[column].max()) for f in forecasts if column in f.data.coords]
-    end = max(1.2 * max(ends), 1.5 * seen.max()) if ends else seen.max() * REACH
-    grid = np.geomspace(seen.min(), end, CURVE_POINTS)
+    end = max(1.2 * max(ends), 1.5 * values.max()) if ends else values.max() * REACH
+    grid = np.geomspace(values.min(), end, CURVE_POINTS)
     labels = group_labels(fit.runs, fit.groups)
     for i, member in enumerate(fit.members()):
         name = ", ".join(member.values())
@@ -102,7 +102,7 @@ def plot_fit(
         ax.plot(grid, mean.median(SAMPLE), color=colour(i))
         in_group = labels == name if fit.groups else np.ones(len(fit.runs), bool)
         ax.scatter(
-            seen[in_group],
+            values[in_group],
             fit.runs.table["loss"][in_group],
             color=colour(i),
             marker=marker(i),
@@ -125,7 +125,7 @@ def plot_fit(
         )
     log_axis(ax.xaxis, column)
     loss_axis(ax.yaxis)
-    ax.axvspan(seen.max(), grid[-1], color="#f4f1ea", zorder=0, linewidth=0)
+    ax.axvspan(values.max(), grid[-1], color="#f4f1ea", zorder=0, linewidth=0)
     ax.set(
         xlabel=label_for(column),
         ylabel=label_for("loss", fit.runs.loss_unit),
@@ -147,7 +147,7 @@ def _bars(ax: Axes, fit, forecasts: Sequence[Forecast], column: str, prob, kind)
         for i, label in enumerate(labels):
             if label in names:  # a new group has no curve
                 ink = colour(names.index(label))
-                width = 7 / (1 + names.index(label))  # bars of several groups lie on each other
+                width = 7 / (1 + names.index(label))  # bars of several groups overlap
                 ax.vlines(
                     float(result.data[column][i]), lower[i], upper[i], color=ink, linewidth=width
                 )
@@ -245,14 +245,14 @@ def plot_posterior(fit: Fit, *, ncols: int = 3) -> np.ndarray:
 
 
 def _meaning(name: str, loss_unit: str) -> str:
-    """The title of a parameter's panel: its name, and its meaning and unit if it is a loss."""
+    """The title of a panel: the name of the parameter; if it is a loss, its meaning and unit."""
     meaning = {"E": "irreducible loss", "A": "at the centre", "B": "at the centre"}.get(name)
     words = [meaning, *([loss_unit] if loss_unit else [])]
     return f"{name} ({', '.join(words)})" if meaning else name
 
 
 def _toward(inner, outer):
-    """Extend an interval towards another one, at each end by at most the width of the first."""
+    """Extend `inner` towards `outer`, at each end by at most the width of `inner`."""
     width = inner[1] - inner[0]
     return max(outer[0], inner[0] - width), min(max(outer[1], inner[1]), inner[1] + width)
 

@@ -45,8 +45,8 @@ def plot_forecast(
     Returns
     -------
     matplotlib.axes.Axes
-        Bands of ``mean``, the law with its drift, and of ``loss``, the measured loss of a new run;
-        bars for one or two points. The region beyond the fitted runs is shaded.
+        Bands of ``mean``, the law with its drift, and of ``loss``, the measured loss of a new run.
+        With one or two points, bars in place of bands. The region beyond the fitted runs is shaded.
 
     Raises
     ------
@@ -160,8 +160,8 @@ def plot_allocation(
     -------
     numpy.ndarray of matplotlib.axes.Axes
         The panels of N and of D. The vertical line marks the largest fitted run. The region beyond
-        100 times its compute, where forecasts warn, is shaded. A model without a free place for
-        its name has only a point.
+        100 times its compute, where forecasts give a warning, is shaded. Names of models that would
+        overlap others are left out.
 
     Raises
     ------

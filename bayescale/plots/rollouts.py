@@ -15,7 +15,7 @@ from bayescale.plots import style
 from bayescale.plots.style import label_for, log_axis, loss_axis
 
 MOST_PANELS = 12
-LONGEST_NAME = 36  # most characters of the name of a problem above its panel
+LONGEST_NAME = 36  # characters of the name of a problem above its panel
 MANY_POINTS = 30  # curves with more points are drawn with bands
 SPREAD = 0.8  # bars of one value fill at most this share of the way to the next value
 WIDE_RANGE = 6.0  # ratio of losses beyond which ticks are spaced by decades
@@ -190,7 +190,7 @@ def _panel(ax, part: pd.DataFrame, column: str, level: str, banded: bool) -> Non
 
 
 def _edge(part: pd.DataFrame, column: str) -> tuple[float, str]:
-    """The end of the fitted runs on the x axis, nan if it is unknown, and its label."""
+    """The end of the fitted runs on the x axis, or nan if it is unknown; and its label."""
     threshold, label = float(part["threshold"].iloc[0]), "largest fitted run"
     if column == EXTRAPOLATION:
         return 1.0, label
@@ -216,7 +216,7 @@ def _side_by_side(ax, at: np.ndarray, edge: float) -> tuple[np.ndarray, float]:
     place = place + (rank - (counts[which] - 1) / 2) * gap[which]
     page = 72 * ax.figure.get_figwidth() * ax.get_position().width
     closest = np.diff(place).min() if len(place) > 1 else width
-    closest = max(closest, 0.3 * width / len(place))  # nearly equal values lie on each other
+    closest = max(closest, 0.3 * width / len(place))  # bars of nearly equal values overlap
     return np.exp(place), page * closest / max(place[-1] - place[0], width)
 
 

@@ -21,8 +21,8 @@ def plot_sbc(calibration: Calibration, *, prob: float = 0.95, ax: Axes | None = 
     ----------
     calibration : Calibration
     prob : float
-        Probability that the whole distribution of the ranks of a calibrated scalar lies inside the
-        envelope.
+        Probability that the whole curve of a scalar lies inside the envelope, if its posterior is
+        calibrated.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure.
 

@@ -229,7 +229,7 @@ def require(result: object, types: type | tuple[type, ...], where: str) -> None:
 
 
 def shade_far(ax: Axes, largest: float) -> None:
-    """Shade where forecasts warn: beyond 100 times the largest run. Limits must be set before."""
+    """Shade the region beyond 100 times the largest run. Axis limits must be set before."""
     left, right = ax.get_xlim()
     if right > FAR * largest:
         ax.axvspan(
@@ -246,8 +246,8 @@ def shade_far(ax: Axes, largest: float) -> None:
 def place_labels(ax: Axes, labels: Sequence[tuple[str, float, float]], colour: str) -> None:
     """Label points, without collisions and inside the axes.
 
-    A label for which there is no free place is left out. Limits and scales of the axes must be set
-    before, and the figure laid out (``figure.draw_without_rendering()``).
+    Labels that would overlap others are left out. Before the call, set the limits and scales of the
+    axes and lay out the figure (``figure.draw_without_rendering()``).
 
     Parameters
     ----------

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PROFILE_POINTS = 40
-#: Budgets that are drawn by default, and the fewest sizes of models at a budget of a sweep.
+#: Number of budgets that are drawn by default. A sweep has at least this many model sizes at a
+#: budget.
 MOST_BUDGETS, FEWEST_SIZES = 6, 4
 #: Runs within this factor of a budget are drawn with it.
 SAME_BUDGET = 1.25
-#: A profile reaches from this fraction to this multiple of the sizes of its runs and its optimum.
+#: A profile extends beyond the sizes of its runs and its optimum by these factors.
 MARGIN = 2.0
 #: Points on each axis of the contours, the levels, and the reach beyond the runs.
 CONTOUR_POINTS, LEVELS, CONTOUR_REACH = 32, 12, 3.0
@@ -58,9 +59,9 @@ def plot_isoflop(
     Returns
     -------
     matplotlib.axes.Axes
-        A colour for each budget. Bands are of the expected loss at the D that each N leaves. Runs
-        within 25 % of a budget are drawn with it. Horizontal bars are the intervals of the optimal
-        N, with a diamond at the N of the lowest expected loss.
+        A colour for each budget. Bands are credible intervals of the expected loss. At each N, D
+        is what the budget allows. Runs within 25 % of a budget are drawn with it. Horizontal bars
+        are the intervals of the optimal N, with a diamond at the N of the lowest expected loss.
 
     Raises
     ------

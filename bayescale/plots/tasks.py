@@ -1,4 +1,4 @@
-"""Plots of tasks: curves with their breaks, and accuracy against loss, a panel for each."""
+"""Plots of tasks, one panel each: curves with their breaks, and accuracy against loss."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 PANELS_PER_ROW = 3
 POINTS = 80
 MOST_PANELS = 12
-#: Beyond `MOST_PANELS` tasks, panels are small: letters of a title; number in a row, inches, and
-#: points.
+#: With more than `MOST_PANELS` tasks, panels are small. Their titles have at most this many
+#: letters; the other numbers are panels per row, inches of a panel, and points along a curve.
 LONGEST_TITLE = 26
 SMALL_PER_ROW, SMALL_SIZE, SMALL_POINTS = 6, (2.5, 1.95), 30
-BINS = 40  # bins of the density of a break
-LEAST_PLACES = 20  # a density is drawn from at least this many draws of a break
+BINS = 40  # bins of the histogram of the location of a break
+LEAST_PLACES = 20  # draws with a break that a histogram needs
 
 
 def plot_breaks(
@@ -36,7 +36,7 @@ def plot_breaks(
     ci_prob: float | None = None,
     axes: Sequence[Axes] | None = None,
 ) -> np.ndarray:
-    """Curves with credible bands, and the posterior of the place of each break.
+    """Curves with credible bands, and the posterior of the location of their breaks.
 
     Parameters
     ----------
@@ -54,7 +54,8 @@ def plot_breaks(
     -------
     numpy.ndarray of matplotlib.axes.Axes
         A panel for each curve. The title gives the probability of a break. The filled histogram on
-        the x axis is the posterior of the place of the largest break; its area is that probability.
+        the x axis is the posterior of the location of the largest break; its area is that
+        probability.
 
     Raises
     ------
@@ -92,12 +93,12 @@ def plot_breaks(
 
 
 def _density(ax: Axes, log_x: np.ndarray, p: float, ends: tuple[float, float]) -> None:
-    """Draw the posterior of a break's place as a histogram on the x axis, with area `p`."""
+    """Draw the posterior of the location of a break as a histogram on the x axis, of area `p`."""
     edges = np.linspace(*np.log(ends), BINS + 1)
     share = p * np.histogram(log_x, edges)[0] / len(log_x)
     top = ax.twinx()
     top.stairs(share, np.exp(edges), fill=True, color=style.COLOURS[1], alpha=0.45)
-    # The histogram fills at most a third of the panel, and is low if a break is improbable.
+    # The histogram fills at most a third of the panel; it is lower if a break is improbable.
     top.set_ylim(0, 1.15 * max(3 * share.max(), 0.5))
     top.set_yticks([])
     top.grid(visible=False)

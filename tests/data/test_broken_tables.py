@@ -249,7 +249,7 @@ NAMED = {
     "an open quote": (INTACT.replace(b"3.3", b'"3.3', 1), "line|quote"),
     "counts in an unknown unit": (
         written([HEADER, *([str(0.1 * i), *row[1:]] for i, row in enumerate(ROWS, 1))]),
-        "unit that is not written",
+        "looks like counts in another unit",
     ),
 }
 

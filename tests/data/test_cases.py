@@ -50,9 +50,9 @@ RIGHT = {
 }
 #: What the refusal must say.
 REFUSED = {
-    "curves_wide.csv": "D = steps x batch_size x seq_len.*D='step\\*512\\*2048'",
+    "curves_wide.csv": "if D = steps x batch_size x seq_len, pass D='step\\*512\\*2048'",
     "format_acc_pct.csv": "percentages, not losses.*loss='1-loss'",
-    "format_avg_label.csv": "line 17.*'average': a summary of other rows",
+    "format_avg_label.csv": "line 17.*'average': remove the row if it is a summary",
     "format_compute_zflop.csv": "GFLOP \\(C='compute\\*1e9'\\) or TFLOP \\(C='compute\\*1e12'\\)",
     "format_decimalcomma_3digits_billions.csv": "billions \\(D='tokens\\*1e9'\\)",
     "format_nan_runs.csv": "3 values are missing \\(lines 2, 7, 12\\).*drop_missing=True",
@@ -60,7 +60,7 @@ REFUSED = {
     "format_params_in_thousands.csv": "thousands \\(N='params\\*1e3'\\)",
     "format_tokens_in_millions.csv": "millions \\(D='tokens\\*1e6'\\)",
     "format_steps_bs.csv": "D='steps\\*batch_size\\*seq_len'",
-    "format_tensorboard.csv": "D = steps x batch_size x seq_len.*D='Step\\*512\\*2048'",
+    "format_tensorboard.csv": "if D = steps x batch_size x seq_len, pass D='Step\\*512\\*2048'",
     "format_wandb_runs.csv": "drop_missing=True(.|\n)*State crashed or failed \\(line 5\\)",
     "format_x.xlsx": "not an Excel workbook",
     "gflops_per_forward.csv": "loss='FID'",
@@ -215,7 +215,7 @@ def test_frames_of_other_libraries(library):
 @pytest.mark.parametrize(("cells", "mark"), [(["1,400", "2,800"], ","), (["1,234", "9,876"], ",")])
 def test_a_doubtful_comma_is_refused(cells, mark):
     frame = pd.DataFrame({"params": [*cells, cells[0]], "tokens": D[:3], "loss": LOSS[:3]})
-    with pytest.raises(RunsError, match="a decimal separator or a thousands separator"):
+    with pytest.raises(RunsError, match="can mark decimals or thousands"):
         Runs.from_frame(frame)
 
 

@@ -116,7 +116,8 @@ def test_a_law_without_its_column_says_how_to_name_it():
 
     priors = dict(A=bs.Positive(3), alpha=bs.Positive(0.1))
     law = bs.Law("rated", loss, priors, "a test", settings=("lr",))
-    with pytest.raises(bs.FitError, match=r"needs the column 'lr'.*name it, Runs.read\(..., lr="):
+    message = r"needs the column 'lr'.*name the column that holds it: Runs.read\(..., lr="
+    with pytest.raises(bs.FitError, match=message):
         bs.fit(table(), law)
     with pytest.raises(bs.FitError, match="must be positive numbers"):
         bs.fit(table(lr=["a", "b", "c", "d"]), law)

@@ -34,7 +34,7 @@ def test_a_note_on_crashed_runs_goes_with_them(tmp_path):
 
 def test_crashed_runs_are_left_out_on_request():
     crashed = FRAME.assign(state=["crashed", "failed"] + ["finished"] * 7)
-    with pytest.warns(RunsWarning, match="drop_failed=True leaves them out"):
+    with pytest.warns(RunsWarning, match="leave them out with drop_failed=True"):
         Runs.from_frame(crashed)
     runs = Runs.from_frame(crashed, drop_failed=True)
     assert len(runs) == 7
@@ -86,7 +86,7 @@ def test_tokens_in_thousands_are_a_caution_with_the_remedy():
     (note,) = Runs.from_frame(small).notes
     assert "D / N: the median is 0.05 tokens per parameter" in note
     assert "is 'tokens' in thousands (D='tokens*1e3')?" in note
-    assert "N='params*1', D='tokens*1' says so" in note
+    assert "state this by N='params*1', D='tokens*1'" in note
     assert Runs.from_frame(small, D="tokens*1e3").notes == ()
     assert Runs.from_frame(small, N="params*1", D="tokens*1").notes == ()
     with for_command_line():

@@ -346,7 +346,7 @@ def test_a_value_of_another_kind_is_not_a_number(cell):
 def test_a_decimal_comma_is_not_read_as_a_thousands_separator(read):
     text = "N;D;loss\n1e9;2e10;3,123\n2e9;4e10;2,912\n4e9;8e10;2,750\n"
     (problem,) = refused(read, text)
-    assert "'3,123' can be read with a decimal separator or a thousands separator" in problem
+    assert "the separator in '3,123' can mark decimals or thousands" in problem
 
 
 def test_every_problem_is_reported_at_once_with_its_lines(read):
@@ -392,7 +392,8 @@ def test_counts_left_unscaled_are_refused_unless_the_unit_is_stated(column, fact
     frame = FRAME.assign(flops=6 * FRAME["params"] * FRAME["tokens"])
     frame[column] *= factor
     frame = frame[[column, "loss"]]
-    with pytest.raises(RunsError, match=f"the median is {middle}.*looks like a unit"):
+    message = f"the median is {middle}.*looks like counts in another unit"
+    with pytest.raises(RunsError, match=message):
         Runs.from_frame(frame)
     quantity = {"params": "N", "tokens": "D", "flops": "C"}[column]
     assert len(Runs.from_frame(frame, **{quantity: f"{column}*1"})) == 4
@@ -668,7 +669,7 @@ def test_without_a_network_the_cache_folder_is_named(tmp_path, monkeypatch):
     with pytest.raises(RunsError, match="could not download") as caught:
         Runs.example("chinchilla")
     assert f"put that file into {tmp_path / 'cache'} as chinchilla_svg" in str(caught.value)
-    assert "Runs.example('openlm'), which needs none" in str(caught.value)
+    assert "Runs.example('openlm'), which is not downloaded" in str(caught.value)
 
 
 @pytest.mark.parametrize(("name", "quantity"), [("tokns", "D"), ("Params_", "N"), ("fllops", "C")])

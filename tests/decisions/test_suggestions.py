@@ -116,6 +116,20 @@ def test_candidates_that_have_nothing_to_do_with_the_target_are_not_chosen():
         assert set(chosen.order) == {0}
 
 
+def test_the_share_of_few_draws_is_not_overestimated():
+    """The squared correlation of n draws, less what n draws of unrelated numbers would have."""
+    rng = np.random.default_rng(7)
+    centre = rng.standard_normal((40, 1))
+    at_target = centre + 0.5 * rng.standard_normal((40, 1))
+    drawn = {"centre": centre, "scale": np.full((40, 1), 0.5), "nu": np.full((40, 1), np.inf)}
+    with_noise = centre.var(ddof=1) + 0.5**2
+    squared = np.cov(centre[:, 0], at_target[:, 0])[0, 1] ** 2 / with_noise
+    squared /= at_target.var(ddof=1)
+    chosen = _greedy(drawn, at_target, np.ones(1), np.inf, 1, True, True)
+    expected = squared - (1 - squared) / 39
+    assert chosen.first[0] == pytest.approx(expected, rel=1e-9)
+
+
 def test_the_noise_has_the_information_of_the_student_t():
     """Numerical Fisher information of the location."""
     from scipy.integrate import quad
@@ -149,6 +163,7 @@ def test_a_suggestion_reads_what_a_forecast_reads(wide):
     ahead = bs.forecast(wide, N="7B", D="140B").data["mean"]
     assert by_map.sd == pytest.approx(float(np.log(ahead).std()), rel=0.1)
     assert by_map.runs["sd"].is_monotonic_decreasing
+    np.testing.assert_allclose(by_map.runs["share"], (by_map.runs["sd"] / by_map.sd) ** 2)
 
 
 def test_the_budget_and_the_column_of_costs_are_respected(wide):

@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import multivariate_normal, norm
 
 from bayescale.inference import Target, integrate, systematic_resample
+from bayescale.inference.smc import tempered_resample
 
 
 def target_of(log_likelihood, dimension: int, rng) -> Target:
@@ -69,3 +70,37 @@ def test_systematic_resampling_keeps_the_expected_counts():
     weight = np.array([0.05, 0.0, 0.25, 0.7])
     counts = np.bincount(systematic_resample(weight, 20, rng), minlength=4)
     assert (abs(counts - 20 * weight) < 1).all()
+
+
+class TestTemperedResampling:
+    log_weight = -np.arange(200.0)
+
+    def drawn(self, least):
+        """Shares of the draws among many that are chosen, and the effective number."""
+        chosen, effective = tempered_resample(
+            self.log_weight, least, 200_000, np.random.default_rng(3)
+        )
+        return np.bincount(chosen, minlength=200) / 200_000, effective
+
+    def test_the_effective_number_is_that_of_the_weights(self):
+        share, effective = self.drawn(50)
+        assert effective == pytest.approx(1 / (share**2).sum(), rel=1e-3)
+        # A power of 0.8 of these weights has 1 / 0.8 times as many effective draws.
+        assert 50 <= effective < 50 / 0.8
+
+    def test_the_weights_are_the_largest_power_with_enough_effective_draws(self):
+        share, _ = self.drawn(50)
+        power = np.log(share[20] / share[40]) / 20
+        # Weights exp(-power i) have coth(power / 2) effective draws.
+        needed = next(0.8**i for i in range(99) if 1 / np.tanh(0.8**i / 2) >= 50)
+        assert power == pytest.approx(needed, rel=0.01)
+
+    def test_weights_with_enough_effective_draws_are_unchanged(self):
+        share, effective = self.drawn(2)
+        exact = np.exp(self.log_weight) / np.exp(self.log_weight).sum()
+        np.testing.assert_allclose(share[:5], exact[:5], atol=1e-5)
+        assert effective == pytest.approx(1 / (exact**2).sum(), rel=1e-6)
+
+    def test_no_more_than_half_of_the_draws_need_be_effective(self):
+        _, effective = self.drawn(1000)
+        assert 100 <= effective < 130

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import kstest
+from scipy.stats import chi2, kstest, norm
+from scipy.stats import t as student_t
 
 import bayescale as bs
 from bayescale import laws
@@ -209,20 +211,24 @@ class TestMisfit:
         found = [f for f in named(judged(clean, sigma=sigma), "misfit") if "scatter" in f.text]
         assert [f.level for f in found] == ["failed"]
         assert f"whose scale is {100 * sigma:.2g} % of the loss" in found[0].text
+        ratio = float(found[0].text.split("scatter ")[1].split(" times")[0])
+        assert ratio == pytest.approx(0.01 / sigma, rel=0.25)
 
     def test_tails_without_a_mean_are_a_caution(self, judged, clean):
         found = named(judged(clean, sigma=0.004, nu=0.9), "misfit")
         assert any("only 0.9 degrees of freedom" in f.text for f in found)
 
-    def test_an_offset_group_is_named(self, by_hand, openlm):
+    @pytest.mark.parametrize(("factor", "level"), [(1.03, "failed"), (1.008, "caution")])
+    def test_an_offset_group_is_named(self, by_hand, openlm, factor, level):
+        """It fails only if it is larger than the scale of the noise, 1 %."""
         runs = bs.simulate("chinchilla", openlm, "besiroglu2024", sigma=0.01, nu=1e6, random_seed=1)
-        shift = np.where(runs.table.dataset == "redpajama", 1.03, 1.0)
+        shift = np.where(runs.table.dataset == "redpajama", factor, 1.0)
         runs = replace(runs, table=runs.table.assign(loss=runs.table.loss * shift))
         values = jittered(at_scales(runs, sigma=0.01, nu=30.0))
         pool = dict.fromkeys(("E", "A", "B", "alpha", "beta", "sigma"), "complete")
         fit = by_hand(runs, "chinchilla", values, draws=400, groups="dataset", pool=pool)
         found = [f for f in named(fit.check(), "misfit") if "dataset 'redpajama'" in f.text]
-        assert [f.level for f in found] == ["failed"]
+        assert [f.level for f in found] == [level]
         assert "lie above their law" in found[0].text
 
 
@@ -253,6 +259,41 @@ class TestTrendPValue:
         assert residual_checks.trend_p_value(scores, np.full((9, 1), 1 / 3)) == 1.0
 
 
+class TestScalePValue:
+    """Against the exact distributions of both statistics, for a single draw."""
+
+    @pytest.mark.parametrize(
+        ("scores", "one_sided"),
+        [
+            # None of ten scores, or all, lie in the central half of a normal.
+            ([1.0] * 10, 2**-10),
+            ([-0.6] * 10, 2**-10),
+            # Half of them do, and the sum of squares is extreme.
+            ([0.1] * 5 + [0.68] * 5, chi2.cdf(5 * (0.1**2 + 0.68**2), 10)),
+            ([0.1] * 5 + [-2.2] * 5, chi2.sf(5 * (0.1**2 + 2.2**2), 10)),
+        ],
+    )
+    def test_is_four_times_the_smallest_of_four_one_sided_probabilities(self, scores, one_sided):
+        found = residual_checks.scale_p_value(np.array([scores]))
+        assert found == pytest.approx(4 * one_sided, rel=1e-9)
+
+
+def test_a_misfit_is_judged_after_bonferroni_correction(monkeypatch):
+    at = {"nu": np.full((1, 1), 5.0), "sigma": np.ones((1, 1))}
+    plan = SimpleNamespace(runs=(), groups=())
+
+    def levels(*p_values, large=True):
+        tests = [(p, large, "text", "remedy") for p in p_values]
+        monkeypatch.setattr(residual_checks, "_discrepancies", lambda *_: tests)
+        return [f.level for f in residual_checks._misfit(at, plan, np.zeros((1, 1)))]
+
+    assert levels(0.02) == ["caution"]
+    assert levels(*[0.02] * 5) == ["passed"]
+    assert levels(0.002, 0.5) == ["failed"]
+    assert levels(0.002, *[0.5] * 4) == ["caution"]
+    assert levels(0.002, 0.5, large=False) == ["caution"]
+
+
 class TestSharedScatter:
     """Runs of one size that depart from the law together are not as many independent runs."""
 
@@ -270,6 +311,22 @@ class TestSharedScatter:
     def test_is_not_found_where_runs_are_independent(self, by_hand, openlm):
         fake = bs.simulate("chinchilla", openlm, "besiroglu2024", sigma=0.01, nu=30, random_seed=1)
         assert not self.found(by_hand, fake)
+
+    def test_of_groups_is_told_from_that_of_sizes(self):
+        """Runs of one N and D deviate alike in all groups, and those of one N cancel."""
+        N, D, _ = (v.ravel() for v in np.meshgrid([1e7, 1e8, 1e9], [1e9, 1e10], [0, 1, 2]))
+        plan = SimpleNamespace(
+            runs=bs.Runs(pd.DataFrame({"N": N, "D": D, "loss": 3.0})), groups=("corpus",)
+        )
+        shift = np.where(D > 5e9, 1.5, -1.5)
+        scores = shift + 0.01 * np.random.default_rng(1).standard_normal((500, len(N)))
+        [found] = residual_checks._shared_scatter(plan, scores)
+        assert found.text.startswith("runs of the same N and D in different groups (p < 0.001) lie")
+
+    def test_is_not_looked_for_in_sizes_with_a_single_run(self):
+        runs = bs.Runs(pd.DataFrame({"N": np.geomspace(1e7, 1e9, 10), "D": 1e9, "loss": 3.0}))
+        scores = 3 + 0.01 * np.random.default_rng(1).standard_normal((500, 10))
+        assert not residual_checks._shared_scatter(SimpleNamespace(runs=runs, groups=()), scores)
 
 
 class TestOutliers:
@@ -289,6 +346,42 @@ class TestOutliers:
         found = judged(clean)
         assert clean.table.index.isin(found.surprising.index).sum() == 20
         assert "above it" in named(found, "surprise")[0].text
+
+    def test_distances_have_two_sided_probabilities(self):
+        plan = SimpleNamespace(
+            runs=SimpleNamespace(labels=lambda: ["a", "b"], table=pd.DataFrame(index=[3, 5]))
+        )
+        z = np.array([[1.0, -2.0]])
+        at = {"residual": 0.01 * z, "sigma": np.full((1, 2), 0.01), "nu": np.full((1, 2), np.inf)}
+        found = residual_checks._distances(at, norm.sf(abs(z)), np.ones((1, 2)), plan)
+        assert found.index.tolist() == [5, 3]
+        np.testing.assert_allclose(found["tail"], 2 * norm.sf([2, 1]))
+        np.testing.assert_allclose(found["light_tail"], found["tail"])
+        np.testing.assert_allclose(found["percent"], 100 * np.expm1([-0.02, 0.01]))
+
+    def test_heavy_tails_do_not_excuse_a_distance(self):
+        """`light_tail` has at least `LIGHTEST_TAIL` degrees of freedom."""
+        plan = SimpleNamespace(
+            runs=SimpleNamespace(labels=lambda: ["a"], table=pd.DataFrame(index=[0]))
+        )
+        at = {"residual": np.full((1, 1), 0.3), "sigma": np.full((1, 1), 0.01)}
+        tail = student_t.sf(30, 1.0)
+        found = residual_checks._distances(
+            {**at, "nu": np.ones((1, 1))}, np.full((1, 1), tail), np.ones((1, 1)), plan
+        )
+        assert found["tail"][0] == pytest.approx(2 * tail)
+        assert found["light_tail"][0] == pytest.approx(2 * student_t.sf(30, 4.0), rel=1e-6)
+
+    def test_an_outlier_is_improbable_among_all_runs(self):
+        def outliers(smallest):
+            frame = pd.DataFrame(
+                {"label": "x", "percent": 9.0, "light_tail": [smallest] + 99 * [1]}
+            )
+            return residual_checks._outliers(frame)
+
+        assert not outliers(2e-4)
+        [found] = outliers(5e-5)
+        assert "x (+9 %, p = 0.005)" in found.text
 
 
 class TestInfluence:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t as student_t
 
 import bayescale as bs
 from bayescale import laws
@@ -116,6 +117,47 @@ def test_the_density_of_a_flat_table_is_that_of_pymc(runs, law, options):
     for measured in tables:
         found = differences(design(measured, laws.get(law), **options))
         assert np.ptp(found) < 1e-6
+
+
+def by_scipy(plan: Design, z) -> np.ndarray:
+    """Sum of Student-t log densities at positions z, one after the other, without groups."""
+    columns, total = plan.columns, []
+    for row in range(len(z)):
+        values = {k: v[row] for k, v in variables(plan, z).items()}
+        law = np.log(plan.law(columns, plan.scales, {p: values[p] for p in plan.law.parameters}))
+        scale = np.full(len(law), values["sigma"])
+        if plan.has_trend:
+            low, high = plan.loss_range
+            place = np.clip((2 * law - low - high) / (high - low), -1, 1)
+            scale = scale * np.exp(values["trend"] * place)
+        scale = np.hypot(scale, plan.log_loss_sd)
+        total.append(student_t.logpdf(plan.log_loss, values["nu"], law, scale).sum())
+    return np.array(total)
+
+
+@pytest.mark.parametrize("law", ["chinchilla", "kaplan", "skaling"])
+@pytest.mark.parametrize("noise", ["even", "by_loss"])
+def test_the_log_likelihood_is_that_of_scipy(runs, law, noise, monkeypatch):
+    """Also where the positions are evaluated in several parts."""
+    plan = design(runs, laws.get(law), noise=noise)
+    z = np.random.default_rng(8).standard_normal((20, densities.dimension(plan)))
+    expected = by_scipy(plan, z)
+    np.testing.assert_allclose(density(plan).log_likelihood(z), expected, rtol=1e-8)
+    monkeypatch.setattr(densities, "CHUNK", 5 * len(runs))
+    np.testing.assert_allclose(density(plan).log_likelihood(z), expected, rtol=1e-8)
+
+
+def test_a_law_that_is_not_proportional_to_its_floor_keeps_its_unit(runs):
+    """The amplitude of this law has a unit that the package does not know."""
+
+    def loss(N, *, E, A, alpha):
+        return E + (A * N**-alpha) ** 2
+
+    priors = dict(E=bs.Positive(0.6, 1.5, of="loss"), A=bs.Positive(1.0), alpha=bs.Positive(0.2))
+    table = runs.table.assign(loss=100 * runs.table["loss"])
+    plan = design(replace(runs, table=table), bs.Law("squared", loss, priors, "a test"))
+    z = np.random.default_rng(8).standard_normal((5, densities.dimension(plan)))
+    np.testing.assert_allclose(density(plan).log_likelihood(z), by_scipy(plan, z), rtol=1e-8)
 
 
 @pytest.mark.parametrize("law", ["power(D)", "delayed_power(D)"])

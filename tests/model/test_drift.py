@@ -158,6 +158,11 @@ def test_of_checkpoints_at_one_scale_the_last_is_used():
     assert plan.runs.table["loss"].tolist() == [4.0, 2.9, 2]
 
 
+def test_neighbouring_checkpoints_are_not_at_one_scale():
+    frame = pd.DataFrame({"D": [1e6, 1.05e6, 1.1e6], "loss": [4.0, 3, 2], "series": "a"})
+    assert len(design(runs(frame), laws.get("power(D)")).runs) == 3
+
+
 def test_a_law_of_parameters_alone_uses_the_end_of_each_run():
     frame = pd.DataFrame(
         {

@@ -37,7 +37,7 @@ def test_columns_that_a_mapping_leaves_out_are_new():
     ("group", "levels", "message"),
     [
         ("web", {}, "this link has no groups, but group='web' was given"),
-        ("web", TWO, r"this link has the group columns corpus, recipe.*\{'corpus': 'books'\}"),
+        ("web", TWO, r"the group columns corpus, recipe.*\{'corpus': 'books', 'recipe': 'a'\}"),
         ("webb", ONE, "no corpus 'webb'. Did you mean 'web'"),
         (["web"] * 3, ONE, "3 labels of corpus for 2 points"),
         ({"corpsu": "web"}, ONE, "no group column 'corpsu'. Did you mean 'corpus'"),

@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bayescale.model.noise import correlation, factor, innovation, unexplained
+from bayescale.model.noise import (
+    LONG,
+    MEMORY,
+    NOISE,
+    TREND,
+    correlation,
+    factor,
+    innovation,
+    unexplained,
+)
 
 
 def test_noise_follows_the_loss_inside_the_data_and_stays_beyond():
@@ -33,3 +42,20 @@ def test_innovations_of_an_autocorrelated_series_are_independent_with_unit_scale
 
 def test_what_the_previous_checkpoint_does_not_explain():
     np.testing.assert_allclose(unexplained(np.array([0.0, 0.6, 0.8])), [1.0, 0.8, 0.6])
+
+
+def test_priors_contain_the_noise_of_published_runs():
+    low, high = NOISE["sigma"].interval(0.9)
+    assert low < 0.003 < 0.03 < high  # from well-fitted sweeps to unusual recipes
+    low, high = NOISE["nu"].interval(0.9)
+    assert low < 2 < 20 < high  # from heavy tails to nearly normal ones
+    assert TREND.median == 0
+    # Neighbours on a long run are correlated, and checkpoints a factor of e apart are not.
+    near, far = correlation(np.array([0.05, 1.0]), MEMORY.median)
+    assert near > 0.5
+    assert far < 0.05
+
+
+def test_the_first_checkpoint_of_a_series_has_no_predecessor():
+    """Its gap is `LONG`, over which no plausible noise is correlated."""
+    assert correlation(LONG, MEMORY.interval(1 - 1e-6)[1]) == 0
