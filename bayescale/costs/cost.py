@@ -28,6 +28,7 @@ from bayescale.seeds import settle_seed
 from bayescale.units import (
     FLOP_PER_PARAMETER_TOKEN,
     as_counts,
+    counted,
     format_count,
     format_flop,
 )
@@ -277,7 +278,7 @@ class Bill:
 
     def __repr__(self) -> str:
         assumed = self.cost.assumptions()
-        lines = [self.bottom_line(), f"<Cost of {self.data.sizes['budget']} budget(s)>"]
+        lines = [self.bottom_line(), f"<Cost of {counted(self.data.sizes['budget'], 'budget')}>"]
         lines += [
             f"  {row.Index}: {row.median:.4g} ({row.lower:.4g} to {row.upper:.4g}) {row.unit}; "
             f"{row.source}"

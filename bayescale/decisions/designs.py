@@ -30,7 +30,7 @@ from bayescale.laws import Law
 from bayescale.model import Fit, fit_design
 from bayescale.model import design as specify
 from bayescale.seeds import settle_seed
-from bayescale.units import format_count
+from bayescale.units import counted, format_count
 
 #: Simulated plans, if no number is given.
 SIMULATIONS = 20
@@ -118,7 +118,7 @@ class DesignScore:
         )
 
     def __repr__(self) -> str:
-        head = f"<DesignScore of {len(self.plan)} runs, {len(self.target)} target(s)>"
+        head = f"<DesignScore of {len(self.plan)} runs, {counted(len(self.target), 'target')}>"
         return "\n".join([self.bottom_line(), head, repr(self.summary())])
 
 

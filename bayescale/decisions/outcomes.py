@@ -23,6 +23,7 @@ from bayescale.forecasting import Average, answer_html
 from bayescale.intervals import Summary
 from bayescale.keywords import hinted
 from bayescale.model import Fit
+from bayescale.units import counted
 
 #: Probabilities of the intervals that an outcome is placed in.
 LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
@@ -83,7 +84,9 @@ class Outcome:
     def __repr__(self) -> str:
         lines = [self.bottom_line()]
         registered = self.preregistration
-        lines.append(f"<Outcome of {len(self.table)} run(s) registered at {registered.time}>")
+        lines.append(
+            f"<Outcome of {counted(len(self.table), 'run')} registered at {registered.time}>"
+        )
         at = [c for c in self.table if c in registered.content["points"][0]["at"]]
         lines += [
             f"  {in_words(row[at].to_dict())}: {row['measured']:.4g}, forecast "
@@ -202,7 +205,8 @@ def _losses(points: list[dict], measured, where: str) -> list[float]:
             ) from None
         if len(values) != len(points):
             raise FitError(
-                f"{len(points)} run(s) were registered, but {len(values)} loss(es) are given: give "
+                f"{counted(len(points), 'run was', 'runs were')} registered, but "
+                f"{counted(len(values), 'loss is', 'losses are')} given: give "
                 "one for each, in the order of the file, or a table",
                 where=where,
             )

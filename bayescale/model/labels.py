@@ -120,7 +120,7 @@ def labels_in_points(
             )
     if in_table and group is not None:
         raise FitError(
-            f"groups are given twice: in the column(s) {', '.join(in_table)}, and by group=: give "
+            f"groups are given twice: in the points ({', '.join(in_table)}), and by group=: give "
             "only one of them"
         )
     return in_table or group

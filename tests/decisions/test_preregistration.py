@@ -123,7 +123,7 @@ def test_runs_are_found_in_a_table(file):
 @pytest.mark.parametrize(
     ("measured", "message"),
     [
-        (2.5, r"2 run\(s\) were registered, but 1 loss"),
+        (2.5, r"2 runs were registered, but 1 loss is given"),
         ([2.5, -1.0], "it must be positive and finite"),
         ([2.5, np.nan], "it must be positive and finite"),
         ("low", "give one loss for each run"),

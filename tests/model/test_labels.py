@@ -58,7 +58,7 @@ def test_labels_may_be_columns_of_the_points():
     points = pd.DataFrame({"corpus": ["web", "books"], "N": 1.0})
     assert labels_in_points(points, ("corpus",), None) == {"corpus": ["web", "books"]}
     assert labels_in_points(points, ("recipe",), "a") == "a"
-    with pytest.raises(bs.FitError, match=r"twice: in the column\(s\) corpus, and by group="):
+    with pytest.raises(bs.FitError, match=r"twice: in the points \(corpus\), and by group="):
         labels_in_points(points, ("corpus",), "web")
     with pytest.raises(bs.FitError, match="column 'corpus', the link a group column 'Corpus'"):
         labels_in_points(points, ("Corpus",), None, "link")
