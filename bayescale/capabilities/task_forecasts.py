@@ -124,7 +124,8 @@ def forecast_tasks(
     tasks : str or sequence of str, optional
         Names of tasks; all by default.
     cost : Cost, optional
-        The hardware and its prices, for budgets in units other than FLOP.
+        The hardware and its prices, for budgets in units other than FLOP; by default the
+        accelerator that they name, or an H100.
     drift : {"auto", "off"}
         ``"auto"``: law and link drift beyond the fitted runs. ``"off"``: they do not.
     random_seed : int, optional

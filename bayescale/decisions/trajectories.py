@@ -267,7 +267,8 @@ def trajectory(
     along : "best" or float
         The split of compute: the best one, or a ratio of tokens to parameters.
     cost : Cost, optional
-        The hardware and its prices, for budgets in units other than FLOP.
+        The hardware and its prices, for budgets in units other than FLOP; by default the
+        accelerator that they name, or an H100.
     drift : {"auto", "off"}
         As in `bayescale.forecast`.
     random_seed : int, optional

@@ -262,7 +262,8 @@ def forecast(
         Fitted series that the points belong to: the noise of a point is correlated with that of the
         nearest checkpoint. None stands for a new run.
     cost : Cost, optional
-        The hardware and its prices, for budgets in units other than FLOP.
+        The hardware and its prices, for budgets in units other than FLOP; by default the
+        accelerator that they name, or an H100.
     drift : {"auto", "off"}
         ``"auto"``: drift beyond the runs as specified in the fit (see `bayescale.model.drift`).
         ``"off"``: no drift beyond the runs. Intervals are then conditional on the law, with any

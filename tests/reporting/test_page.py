@@ -284,7 +284,8 @@ def test_scores_are_compared_with_least_squares_only_if_there_are_baselines(two)
     baseline = half.points.assign(method="log-Huber", law="log-Huber bootstrap (chinchilla)")
     both = replace(half, points=pd.concat([half.points, baseline], ignore_index=True))
     table = tables.coverage(both)
-    assert [row[table.header.index("score / log-Huber's")] for row in table.rows] == ["1.00", "1.00"]
+    column = table.header.index("score / log-Huber's")
+    assert [row[column] for row in table.rows] == ["1.00", "1.00"]
     assert table.notes[0].startswith("score / log-Huber's: the interval score divided by")
 
 
