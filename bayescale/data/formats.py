@@ -36,10 +36,6 @@ _BOMS = (
 )
 
 
-#: Kinds of files whose rows are counted by lines.
-LINES = (".csv", ".tsv", ".txt", ".dat", ".md", ".jsonl", ".ndjson")
-
-
 @dataclass(frozen=True)
 class RawTable:
     """Cells as they were written.
@@ -66,17 +62,6 @@ class RawTable:
         labels = [str(label) for label in self.cells.index[np.asarray(bad, dtype=bool)]]
         more = f" and {len(labels) - 8} more" if len(labels) > 8 else ""
         return f"({self.noun}{'s' * (len(labels) > 1)} {', '.join(labels[:8])}{more})"
-
-
-def what_rows_are(source: str) -> str:
-    """What the index of runs counts: ``lines of runs.csv, whose heading is line 1``, or rows."""
-    if source.startswith("example "):
-        return "lines of its file, whose heading is line 1"
-    kinds = [s.lower() for s in Path(source).suffixes if s.lower() != ".gz"]
-    if not kinds or kinds[-1] not in LINES:
-        return "rows of the table"
-    heading = "" if kinds[-1] in (".jsonl", ".ndjson") else ", whose heading is line 1"
-    return f"lines of {Path(source).name}{heading}"
 
 
 def is_missing(cell: object) -> bool:

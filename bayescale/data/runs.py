@@ -413,7 +413,12 @@ class Runs:
     @property
     def rows_are(self) -> str:
         """What the index counts, in words: lines of a file with its heading, or rows."""
-        return formats.what_rows_are(self.source)
+        return wording.what_rows_are(self)
+
+    @property
+    def lacking(self) -> str:
+        """What laws of these runs cannot tell because N or D is missing; empty if none is."""
+        return wording.what_is_lacking(self)
 
     def labels(self) -> list[str]:
         """A label per row: its line or index in the source, its groups, N and D."""

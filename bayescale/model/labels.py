@@ -13,6 +13,16 @@ from bayescale.errors import FitError, unknown
 NEW = "(new)"
 
 
+def reserved(labels: Mapping[str, Sequence[str]]) -> list[str]:
+    """A problem for each group column in which a fitted group has the label of a new one."""
+    return [
+        f"group column {column!r} has the label {NEW!r}, which stands for a group without runs: "
+        "rename it"
+        for column, present in labels.items()
+        if NEW in set(present)
+    ]
+
+
 def settle_labels(
     group: object,
     levels: Mapping[str, Sequence[str]],

@@ -169,7 +169,8 @@ def findings(
     of_one = {text for result in ahead for text in _distant(fit, [result])}
     checked = {f.text for f in fit.check().findings}
     more = [r for r in reasons[1:] if r not in of_one and not any(t in r for t in checked)]
-    notes = dict.fromkeys([*remark, *warned, *distant, *more, *_unusual_ratio(splits)])
+    lacking = [fit.runs.lacking] if fit.runs.lacking else []
+    notes = dict.fromkeys([*remark, *lacking, *warned, *distant, *more, *_unusual_ratio(splits)])
     return Findings(
         laws,
         posteriors,

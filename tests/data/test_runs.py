@@ -489,7 +489,19 @@ def test_a_clean_table_is_read_without_a_note():
 )
 def test_what_the_index_counts(source, counted):
     runs = Runs.from_frame(pd.DataFrame({"C": [1e18, 1e19, 1e20], "loss": [4, 3, 2.5]}))
-    assert replace(runs, source=source).rows_are == counted
+    noun = "line" if "lines" in counted else "row"
+    assert replace(runs, source=source, noun=noun).rows_are == counted
+
+
+def test_what_a_table_without_tokens_cannot_tell():
+    frame = pd.DataFrame({"params": [1e8, 1e9, 1e10], "loss": [4, 3, 2.5]})
+    runs = Runs.from_frame(frame)
+    assert runs.lacking.startswith("there is no column of tokens (D), so laws are of N alone: ")
+    assert "D='COLUMN' names a column of tokens" in runs.lacking
+    assert f"note: {runs.lacking}" in repr(runs)
+    compute = Runs.from_frame(frame.assign(params=frame["params"] ** 2 * 1e3), C="params")
+    assert "so laws are of C alone" in compute.lacking
+    assert Runs.from_frame(frame.assign(tokens=2e10)).lacking == ""
 
 
 def test_repeated_rows_remain_with_a_note(read):
