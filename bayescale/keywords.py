@@ -34,8 +34,10 @@ DIFFERENT: Mapping[str, Mapping[str, str]] = {
 _READING = "bs.Runs.read(path, {}=...)"
 _BEFORE = "fit first: bs.report(bs.ensemble(runs, ...))"
 _TARGET = "target={'N': ..., 'D': ...}"
+_TARGET_LOSS = "target={'loss': ...}"
+_TARGETS = "--target-N and --target-D, --target-flops or --target-loss"
 _CANDIDATES = "the second argument, a DataFrame or {'N': [...], 'D': [...]}"
-_BUDGET = "C='$2M', cost=bs.Cost('H100')"
+_BUDGET = "C='$2M', and cost=bs.Cost('A100') for other hardware than an H100"
 _REGISTERED = "bs.preregister(bs.forecast(fit, N=..., D=...), path)"
 
 #: Options that are not arguments of a function: what to write in Python.
@@ -55,7 +57,8 @@ PYTHON: Mapping[str, Mapping[str, str]] = {
     "allocate": {"budget": _BUDGET, "plot": "bs.plot_allocation(result)"},
     "breaks": {"plot": "bs.plot_breaks(result)", "out": "bs.plot_breaks(result)"},
     "design": {"N": _CANDIDATES, "D": _CANDIDATES, "runs": _CANDIDATES}
-    | dict.fromkeys(("target_N", "target_D", "target_flops"), _TARGET),
+    | dict.fromkeys(("target_N", "target_D", "target_flops"), _TARGET)
+    | {"target_loss": _TARGET_LOSS},
     "emergence": {"plot": "bs.plot_emergence(result)", "out": "bs.plot_emergence(result)"},
     "fit": {
         **{c: "bs.fit(" + _READING.format(c) + ")" for c in ("N", "D", "C", "loss")},
@@ -85,19 +88,20 @@ PYTHON: Mapping[str, Mapping[str, str]] = {
     "rollout": {"law": "laws=", "plot": "bs.plot_rollout(result)"},
     "speedup": {"over_fit": "over=, with a fit"},
     "suggest": {"N": _CANDIDATES, "D": _CANDIDATES, "runs": _CANDIDATES}
-    | dict.fromkeys(("target_N", "target_D", "target_flops"), _TARGET),
+    | dict.fromkeys(("target_N", "target_D", "target_flops"), _TARGET)
+    | {"target_loss": _TARGET_LOSS},
     "trajectory": {"flops": "start=(2025, '1e24')"},
 }
 #: Arguments that are not options of a command: what to write on the command line.
 COMMAND: Mapping[str, Mapping[str, str]] = {
     "": {"progressbar": "--quiet", "path": "the first argument, without a name"},
-    "design": {"candidates": "--N and --D, or --runs", "target": "--target-N and --target-D"},
+    "design": {"candidates": "--N and --D, or --runs", "target": _TARGETS},
     "fit": {"laws": "--law", "path": "--out"},
     "forecast": {"U": "--at U=200B", "points": "--N and --D, with --paired"},
     "hypotheses": {"law": "--laws"},
     "report": {"laws": "--law", "hypotheses": "--against", "random_seed": "--seed"},
     "rollout": {"law": "--laws"},
-    "suggest": {"candidates": "--N and --D, or --runs", "target": "--target-N and --target-D"},
+    "suggest": {"candidates": "--N and --D, or --runs", "target": _TARGETS},
     "trajectory": {"C": "--flops"},
 }
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from bayescale.errors import FitError
 from bayescale.intervals import defaults
-from bayescale.model import Fit
+from bayescale.model import Fit, Mixture, fits_by_law
 from bayescale.text_tables import html_table, text_table
 
 __all__ = ["THEORIES", "Theory", "TheoryComparison", "compare"]
@@ -139,7 +139,7 @@ class TheoryComparison:
 
 
 def compare(
-    fit: Fit,
+    fit: Fit | Mixture,
     *,
     dimension: float | None = None,
     group: str | Mapping[str, str] | None = None,
@@ -149,8 +149,10 @@ def compare(
 
     Parameters
     ----------
-    fit : Fit
-        Of a law with an exponent of N or of D: ``chinchilla``, ``"power(N)"``, ``kaplan``, ...
+    fit : Fit or Average
+        Of a law with an exponent of N or of D: ``chinchilla``, ``"power(N)"``, ``kaplan``, ... Of
+        an average, the exponents of each such law, with the law in brackets:
+        ``alpha (chinchilla)``.
     dimension : float, optional
         The dimension d of the manifold of the data, if it was measured. Without it, the dimension
         that an exponent of 4/d implies is given.
@@ -167,7 +169,7 @@ def compare(
     Raises
     ------
     FitError
-        If `fit` is not a `Fit`, if its law has no exponent of N or D, or if the dimension is not
+        If `fit` is neither, if its law has no exponent of N or D, or if the dimension is not
         positive.
 
     Notes
@@ -185,17 +187,25 @@ def compare(
     >>> bool(above["variance-limited in D"] < 0.1)
     True
     """
-    if not isinstance(fit, Fit):
-        raise FitError(f"expected a Fit, got {type(fit).__name__}: pass the result of bs.fit")
+    fits = fits_by_law(fit, "compare")
     if dimension is not None and not dimension > 0:
         raise FitError(f"dimension is {dimension!r}: give a positive number")
     prob, _ = defaults(ci_prob, "eti")
-    exponents = _exponents(fit, group)
-    if not exponents:
+    rows = [
+        row | {"exponent": f"{row['exponent']} ({law})" if law else row["exponent"]}
+        for law, member in fits.items()
+        for row in _rows_of(_exponents(member, group), dimension, prob)
+    ]
+    if not rows:
         raise FitError(
             f"law {fit.law.name!r} has no exponent of N or of D that a theory predicts: fit "
             "'chinchilla', 'kaplan', 'power(N)' or 'power(D)'"
         )
+    return TheoryComparison(pd.DataFrame(rows), prob)
+
+
+def _rows_of(exponents, dimension: float | None, prob: float) -> list[dict]:
+    """A row for each exponent of one law and each theory of it."""
     columns = {column for _, column, _ in exponents}
     of_N = next((draws for _, column, draws in exponents if column == "N"), None)
     rows = []
@@ -230,7 +240,7 @@ def compare(
                     paper=theory.reference,
                 )
             )
-    return TheoryComparison(pd.DataFrame(rows), prob)
+    return rows
 
 
 def _exponents(fit: Fit, group) -> list[tuple[str, str, np.ndarray]]:

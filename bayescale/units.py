@@ -141,6 +141,29 @@ def format_flop(value: float, digits: int = 3) -> str:
     return f"{float(mantissa):g}e{int(exponent)}"
 
 
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """A number with its noun, and with the verb if both forms are given.
+
+    Parameters
+    ----------
+    number : int
+    noun : str
+        The singular.
+    plural : str, optional
+        By default the singular with an s.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> counted(1, "run"), counted(3, "point lies", "points lie")
+    ('1 run', '3 points lie')
+    """
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
 def flop(N: ArrayLike | str, D: ArrayLike | str) -> ArrayLike:
     """Training compute of `N` parameters on `D` tokens, C = 6 N D, in FLOP.
 

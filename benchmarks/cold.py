@@ -88,7 +88,9 @@ def main() -> None:
             imports = [seconds_of("-c", "import pymc, nutpie, pandas") for _ in range(given.runs)]
             rows = [row_of("importing pymc, nutpie and pandas alone", np.nan, imports)]
             for name, call in CALLS.items():
-                calls = [call.format(path=str(files["runs"]), seed=s) for s in range(given.runs + 1)]
+                calls = [
+                    call.format(path=str(files["runs"]), seed=s) for s in range(given.runs + 1)
+                ]
                 first, *later = [seconds_of("-c", SCRIPT.format(call=c)) for c in calls]
                 rows.append(row_of(f"csv to forecast with {name}", first, later))
             write(pd.DataFrame(rows, columns=columns), "cold", "Whole processes")

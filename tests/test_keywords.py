@@ -77,8 +77,6 @@ def test_a_forecast_names_the_argument_too(by_hand, openlm):
         bs.forecast(fit, flops=1e22)
     with pytest.raises(bs.FitError, match="no column 'tokens': in Python it is D="):
         bs.forecast(fit, tokens="20B")
-    with pytest.raises(bs.LawError, match=r"give cost=bs\.Cost"):
-        bs.allocate(fit, "$2M")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         bs.allocate(fit, C=1e30)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -238,6 +240,27 @@ def test_only_plots_import_matplotlib():
 @pytest.mark.parametrize("file", FILES, ids=name_of)
 def test_no_file_is_too_long_to_read(file):
     assert len(file.read_text(encoding="utf-8").splitlines()) <= LONGEST
+
+
+def messages(file: Path) -> Iterator[str]:
+    """The text of a file that is not in a docstring."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
+        and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if is_text and id(node) not in docstrings:
+            yield node.value
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_messages_have_the_singular_or_the_plural(file):
+    """``3 points lie``, not ``3 point(s) lie``."""
+    assert not [text for text in messages(file) if re.search(r"[a-z](\(s\)|\(es\))", text)]
 
 
 # -- what loads when ---------------------------------------------------------------------------

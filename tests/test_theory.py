@@ -60,11 +60,33 @@ def test_one_column_and_equal_exponents(openlm, by_hand):
     assert found.table["median"].tolist() == pytest.approx([0.3] * 5)
 
 
+def test_an_average_has_the_exponents_of_each_law(openlm, by_hand, fit):
+    values = dict(E=1.7, A=1.0, alpha=0.3, sigma=0.01, nu=5.0)
+    other = by_hand(openlm, "power(C)", values, draws=4)
+    kaplan = dict(E=1.7, A=1.0, B=0.7, alpha_N=0.2, alpha_D=0.25, sigma=0.01, nu=5.0)
+    floor = by_hand(openlm, "kaplan_floor", kaplan, draws=4)
+    fits = {"chinchilla": fit, "power(C)": other, "kaplan_floor": floor}
+    found = bs.theory.compare(bs.Average(fits, dict(zip(fits, (0.5, 0.3, 0.2), strict=True))))
+    assert list(found.table["exponent"].unique()) == [
+        "alpha (chinchilla)",
+        "beta (chinchilla)",
+        "alpha_N (kaplan_floor)",
+        "alpha_D (kaplan_floor)",
+    ]
+    alone = bs.theory.compare(fit).table["probability_above"]
+    assert found.table["probability_above"][: len(alone)].tolist() == pytest.approx(
+        alone.tolist(), nan_ok=True
+    )
+    assert "(kaplan_floor)" in found.bottom_line()
+    one = bs.theory.compare(bs.Average({"chinchilla": fit}, {"chinchilla": 1.0}))
+    assert set(one.table["exponent"]) == {"alpha", "beta"}
+
+
 def test_laws_without_such_exponents_are_refused(openlm, by_hand, fit):
     values = dict(E=1.7, A=1.0, alpha=0.3, sigma=0.01, nu=5.0)
     with pytest.raises(FitError, match="no exponent of N or of D"):
         bs.theory.compare(by_hand(openlm, "power(C)", values))
     with pytest.raises(FitError, match="give a positive number"):
         bs.theory.compare(fit, dimension=0)
-    with pytest.raises(FitError, match="expected a Fit, got str"):
+    with pytest.raises(FitError, match="got str: give a Fit or an Average"):
         bs.theory.compare("fit.nc")

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@pytest.mark.slow
 def test_typical_calls_pass_the_type_checker():
     pytest.importorskip("basedpyright", reason="the type checker comes with the `test` extra")
     done = subprocess.run(

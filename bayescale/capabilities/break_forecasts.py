@@ -15,6 +15,7 @@ from bayescale.errors import RunsError, unknown
 from bayescale.forecasting import PredictiveDraws, forecast
 from bayescale.intervals import SAMPLE
 from bayescale.model import drift
+from bayescale.units import counted
 
 #: Index of a family that is not in the data.
 NEW_FAMILY = -1
@@ -66,7 +67,7 @@ class BreakForecast(PredictiveDraws):
 
     def _heading(self) -> str:
         points = self.data.sizes["point"]
-        return f"BreakForecast of {self.breaks.y}, {self.group}, {points} point(s)"
+        return f"BreakForecast of {self.breaks.y}, {self.group}, {counted(points, 'point')}"
 
     def _line(self, row: pd.Series, outcome: str) -> str:
         return f"{self.breaks.x} {row['x']:.3g}: {outcome}"

@@ -30,6 +30,7 @@ from bayescale.forecasting import answer_html, main_reason
 from bayescale.inference import POOR_ERROR, PosteriorSample
 from bayescale.intervals import SAMPLE, Summary, check_rows, defaults, table
 from bayescale.model import Storable, drift
+from bayescale.units import counted
 
 DRAWS = 600  # draws of each curve, over all numbers of breaks
 #: Smallest number of draws of a break from which an interval is computed.
@@ -365,7 +366,7 @@ class Breaks(Storable):
     def __repr__(self) -> str:
         lines = [
             self.bottom_line(),
-            f"<Breaks of {self.y} along {self.x}: {len(self.labels)} curve(s)>",
+            f"<Breaks of {self.y} along {self.x}: {counted(len(self.labels), 'curve')}>",
         ]
         for label, p in self._chances.items():
             lines.append(

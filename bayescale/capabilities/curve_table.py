@@ -89,18 +89,12 @@ def read_curves(
         raise RunsError(unknown("metric", metric, METRICS))
     if scale not in SCALES:
         raise RunsError(unknown("scale", scale, SCALES))
-    label = groups
-    if groups is None:
-        label = "curve" if "curve" not in data else ONLY_CURVE
-        data = data.assign(**{label: ONLY_CURVE})
-    keep = [family] if family else []
+    options = dict(y=y, task=groups, needs=(x,), keep=[family] if family else [], only=ONLY_CURVE)
     if metric == "accuracy":
-        frame, notes = task_table(
-            data, y=y, task=label, n_questions=n_questions, chance=chance, needs=(x,), keep=keep
-        )
+        frame, notes = task_table(data, n_questions=n_questions, chance=chance, **options)
         notes += _low_accuracies(frame)
     else:
-        frame, notes = task_table(data, y=y, task=label, metric="positive", needs=(x,), keep=keep)
+        frame, notes = task_table(data, metric="positive", **options)
         if y == "loss" and "loss_sd" in data:
             frame["loss_sd"] = data["loss_sd"].to_numpy()
     if "series" in data and data["series"].nunique() < len(data):

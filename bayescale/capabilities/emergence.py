@@ -32,7 +32,6 @@ from bayescale.keywords import hinted
 from bayescale.model import Storable
 from bayescale.seeds import settle_seed
 
-ONLY_TASK = "the task"
 #: More tasks than this are counted, not named.
 MOST_NAMES = 4
 QUANTITIES = ("onset", "half_rise", "sharpness", "slope_ratio")
@@ -384,9 +383,7 @@ def emergence(
     if not isinstance(scores, pd.DataFrame):
         raise RunsError(f"expected Runs, a DataFrame or a path, got {type(scores).__name__}")
     if groups is None:
-        groups = "task"
-        if groups not in scores:
-            scores = scores.assign(**{groups: ONLY_TASK})
+        groups = "task" if "task" in scores else None
     curves, families, notes = read_scores(scores, x, y, groups, family, n_questions, chance)
     smooth = {}
     if continuous is not None:

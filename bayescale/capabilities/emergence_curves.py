@@ -21,7 +21,7 @@ def read_scores(
     frame: pd.DataFrame,
     x: str,
     y: str,
-    groups: str,
+    groups: str | None,
     family: str | None,
     n_questions="n_questions",
     chance="chance",

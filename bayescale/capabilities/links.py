@@ -21,7 +21,7 @@ from bayescale.errors import ConvergenceWarning, FitError, unknown
 from bayescale.forecasting import Average
 from bayescale.inference import Convergence, convergence, nuts, scalars
 from bayescale.intervals import SAMPLE, table
-from bayescale.model import Fit, Storable
+from bayescale.model import Fit, Storable, reserved
 from bayescale.progress import bar
 from bayescale.seeds import settle_seed
 
@@ -404,6 +404,8 @@ def link(
         needs=(form.along,),
         keep=groups,
     )
+    if problems := reserved({g: checked[g].astype(str) for g in groups}):
+        raise FitError(problems)
     labels = checked[list(groups)].astype(str).agg(", ".join, axis=1) if groups else ""
     plan = LinkPlan(form, checked.assign(member=labels).reset_index(drop=True), groups)
     seed = settle_seed(random_seed)

@@ -24,7 +24,7 @@ from bayescale.forecasting import (
 from bayescale.intervals import SAMPLE
 from bayescale.model import drift as drifts
 from bayescale.model import labels_in_points, number_of_points, settle_labels
-from bayescale.units import FLOP_PER_PARAMETER_TOKEN
+from bayescale.units import FLOP_PER_PARAMETER_TOKEN, counted
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -78,8 +78,9 @@ class TaskForecast(PredictiveDraws):
         }
 
     def _heading(self) -> str:
-        points, tasks = (self.data.sizes[d] for d in self.dims)
-        return f"TaskForecast by {self.link.kind} link, {points} point(s), {tasks} task(s)"
+        sizes = dict(zip(("point", "task"), (self.data.sizes[d] for d in self.dims), strict=True))
+        listed = ", ".join(counted(number, noun) for noun, number in sizes.items())
+        return f"TaskForecast by {self.link.kind} link, {listed}"
 
     def _line(self, row: pd.Series, outcome: str) -> str:
         return f"{row.task}: {outcome}"
@@ -123,7 +124,8 @@ def forecast_tasks(
     tasks : str or sequence of str, optional
         Names of tasks; all by default.
     cost : Cost, optional
-        The hardware and its prices, for budgets in units other than FLOP.
+        The hardware and its prices, for budgets in units other than FLOP; by default the
+        accelerator that they name, or an H100.
     drift : {"auto", "off"}
         ``"auto"``: law and link drift beyond the fitted runs. ``"off"``: they do not.
     random_seed : int, optional

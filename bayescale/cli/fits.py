@@ -174,6 +174,7 @@ def fit(
         comment=_comment(fitted),
         fits=[fitted],
         show_passed=True,
+        notes=[fitted.runs.lacking] if fitted.runs.lacking else [],
         files=files,
         strict=strict,
     )

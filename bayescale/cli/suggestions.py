@@ -39,6 +39,10 @@ TargetFlops = Annotated[
     str | None,
     typer.Option("--target-flops", help="FLOP of the target run (or '$2M'), at the best N and D"),
 ]
+TargetLoss = Annotated[
+    str | None,
+    typer.Option("--target-loss", help="loss that the target run reaches, at the best N and D"),
+]
 
 
 def suggest(
@@ -49,6 +53,7 @@ def suggest(
     target_N: TargetN = None,
     target_D: TargetD = None,
     target_flops: TargetFlops = None,
+    target_loss: TargetLoss = None,
     budget: Annotated[
         str | None,
         typer.Option(
@@ -83,7 +88,7 @@ def suggest(
     result = choose(
         fitted,
         candidates,
-        target=_target(fitted, label, target_N, target_D, target_flops, hardware),
+        target=_target(fitted, label, target_N, target_D, target_flops, target_loss, hardware),
         budget=limits[0] if limits else None,
         number=number,
         cost=cost if column_given else paid,
@@ -112,6 +117,7 @@ def design(
     target_N: TargetN = None,
     target_D: TargetD = None,
     target_flops: TargetFlops = None,
+    target_loss: TargetLoss = None,
     hardware: Hardware = None,
     simulations: Annotated[int, typer.Option(help="number of simulated plans")] = 20,
     group: Group = None,
@@ -134,7 +140,7 @@ def design(
     result = score(
         fitted,
         plan,
-        target=_target(fitted, label, target_N, target_D, target_flops, hardware),
+        target=_target(fitted, label, target_N, target_D, target_flops, target_loss, hardware),
         simulations=simulations,
         group=label,
         ci_prob=ci_prob,
@@ -174,9 +180,20 @@ def _runs(table: Path | None, N: str | None, D: str | None) -> pd.DataFrame | di
 
 
 def _target(
-    fitted, group, N: str | None, D: str | None, flops: str | None, hardware: str | None
+    fitted,
+    group,
+    N: str | None,
+    D: str | None,
+    flops: str | None,
+    loss: str | None,
+    hardware: str | None,
 ) -> pd.DataFrame | dict[str, Any]:
-    """The runs whose loss is in question."""
+    """The runs whose loss is in question, or the loss that is to be reached."""
+    losses = options.counts(loss, "--target-loss")
+    if losses:
+        if N or D or flops:
+            raise BayescaleError("give the target either by its loss or by its size")
+        return {"loss": losses}
     budgets, cost = options.budgets(flops, "--target-flops", hardware)
     given: dict[str, Any] = {
         "N": options.counts(N, "--target-N"),
@@ -188,7 +205,9 @@ def _target(
         given["C"] = as_flops(budgets, cost, flop_factor=fitted.runs.flop_factor)
     given = {name: values for name, values in given.items() if len(values)}
     if not given:
-        raise BayescaleError("give the run in question with --target-N and --target-D")
+        raise BayescaleError(
+            "give the target with --target-N and --target-D, --target-flops or --target-loss"
+        )
     if set(given) == {"C"} and fitted.law.allocates:
         from bayescale.forecasting import best_split
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.costs.budgets import Amount, parse_budget
+from bayescale.costs.budgets import Amount, hardware_in, parse_budget
 from bayescale.costs.figures import (
     CARBON_SPREAD,
     MFU,
@@ -28,11 +28,14 @@ from bayescale.seeds import settle_seed
 from bayescale.units import (
     FLOP_PER_PARAMETER_TOKEN,
     as_counts,
+    counted,
     format_count,
     format_flop,
 )
 
 SECONDS = 3600.0
+#: The accelerator of budgets that name none.
+DEFAULT_HARDWARE = "H100"
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class Cost:
     True
     """
 
-    hardware: str = "H100"
+    hardware: str = DEFAULT_HARDWARE
     mfu: object = None
     price: object = None
     power: object = None
@@ -277,7 +280,7 @@ class Bill:
 
     def __repr__(self) -> str:
         assumed = self.cost.assumptions()
-        lines = [self.bottom_line(), f"<Cost of {self.data.sizes['budget']} budget(s)>"]
+        lines = [self.bottom_line(), f"<Cost of {counted(self.data.sizes['budget'], 'budget')}>"]
         lines += [
             f"  {row.Index}: {row.median:.4g} ({row.lower:.4g} to {row.upper:.4g}) {row.unit}; "
             f"{row.source}"
@@ -300,8 +303,8 @@ def as_flops(
         A number or ``"1e24"``, ``"1e24 FLOP"``, ``"3640 PF-days"``, ``"50k H100 hours"``,
         ``"50k GPU-hours"``, ``"$2M"``, ``"30 GWh"``, ``"12 t CO2e"``.
     cost : Cost, optional
-        The hardware, which every unit but FLOP needs. Hours of a named accelerator are read with
-        its default figures if `cost` is None.
+        The hardware, which every unit but FLOP needs. By default the accelerator that a budget
+        names, else an H100, with its published figures.
     flop_factor : float
         FLOP per parameter and token by which the result is counted (``runs.flop_factor``).
         Utilisation is defined with 6. A budget in FLOP is returned unchanged.
@@ -314,7 +317,7 @@ def as_flops(
     Raises
     ------
     LawError
-        If a budget cannot be read, or if it needs a cost that is not given.
+        If a budget cannot be read.
     BayescaleError
         If a price or a power is needed and not published, or if the hardware differs.
 
@@ -375,7 +378,7 @@ def read_budgets(
         if amount.unit == "flop":
             flop.append(amount.value)
             continue
-        paying = _cost_for(item, amount.hardware, cost)
+        paying = _cost_for(item, amount.hardware, cost, hardware_in(items))
         draws = paying.flops([amount.value], amount.unit, flop_factor=flop_factor)
         flop.append(float(np.median(draws)))
         conversions.append(_conversion(item.strip(), amount, draws, paying))
@@ -404,15 +407,11 @@ def _conversion(item: str, amount: Amount, draws: np.ndarray, cost: Cost) -> str
     return f"{item} is taken as {middle} FLOP (90 %: {low} to {high}) on {on}: {', '.join(parts)}."
 
 
-def _cost_for(item: str, named: str, cost: Cost | None) -> Cost:
-    """The cost that a budget is read with."""
+def _cost_for(item: str, named: str, cost: Cost | None, other: str | None) -> Cost:
+    """The cost that a budget is read with; `other` is the accelerator that others name."""
     found = accelerator(named).name if named else ""
     if cost is None:
-        if not found:
-            raise LawError(
-                f"{item!r} needs the hardware: give cost=bs.Cost('H100'), or a budget in FLOP"
-            )
-        return Cost(named)
+        return Cost(named if found else other or DEFAULT_HARDWARE)
     if found not in ("", cost.hardware):
         raise BayescaleError(
             f"{item!r} is in hours of {named}, but the cost is that of {cost.hardware}: give "

@@ -175,7 +175,7 @@ def restated(frame: pd.DataFrame, mapping, parameters: str, flops: str, sizes):
     per_token = FLOP_PER_PARAMETER_TOKEN * N if flops == "6N" else counted.flop_per_token(flops)
     if (wrong := ~(np.isfinite(N) & (N > 0))).any():
         raise RunsError(
-            f"{parameters!r} is not a positive count in {int(wrong.sum())} row(s), the "
+            f"{parameters!r} is not a positive count in {counted(int(wrong.sum()), 'row')}, the "
             f"first is {frame.index[wrong][0]}",
             where="recount",
         )

@@ -10,6 +10,7 @@ import numpy as np
 from bayescale.data import reading
 from bayescale.data.names import _UNIT, MEANING, compact, recognise
 from bayescale.data.numerals import unit_factor
+from bayescale.units import counted
 
 _NUMBER = r"(?:n|num|number|numberof|total)?"
 #: By quantity: its meaning, and a pattern of its usual names, in lower case without spaces and
@@ -130,9 +131,8 @@ def checked(columns: dict[str, np.ndarray], named: Collection[str], raw):
         if not bad.any():
             continue
         extra = small if small in EXTRAS else large
-        text = (
-            f"{MEANING[small]} exceeds {MEANING[large]} in {int(bad.sum())} row(s) {raw.rows(bad)}"
-        )
+        where = f"{counted(int(bad.sum()), 'row')} {raw.rows(bad)}"
+        text = f"{MEANING[small]} exceeds {MEANING[large]} in {where}"
         if extra in named:
             problems.append(f"{text}: correct the values or the unit")
         else:

@@ -14,6 +14,7 @@ from bayescale.data import names, numerals, remedies, suspicions
 from bayescale.data.formats import RawTable, is_missing
 from bayescale.data.names import MEANING, USUAL, compact
 from bayescale.errors import unknown
+from bayescale.units import counted
 
 #: Smallest plausible medians of counts. A smaller one is probably in millions or billions.
 SMALLEST = {"N": 1e4, "D": 1e4, "C": 1e9}
@@ -439,7 +440,8 @@ def labels(raw: RawTable, column: str, problems: list[str]) -> pd.Series:
     empty = np.array([pd.isna(v) or not str(v).strip() for v in cells], dtype=bool)
     if empty.any():
         problems.append(
-            f"group column {column!r}: {int(empty.sum())} label(s) missing "
+            f"group column {column!r}: "
+            f"{counted(int(empty.sum()), 'label is', 'labels are')} missing "
             f"{raw.rows(empty)}: every run needs one"
         )
     return cells.map(lambda v: str(v).strip()).astype("str")

@@ -11,7 +11,7 @@ from bayescale.data import suspicions
 from bayescale.data.extras import EXTRAS
 from bayescale.data.formats import RawTable
 from bayescale.data.reading import parse_expression
-from bayescale.units import flop
+from bayescale.units import counted, flop
 
 #: Columns that a table of runs may have, in this order; their names are reserved.
 CANONICAL = ("N", "D", "C", "loss", "loss_sd", "series")
@@ -79,7 +79,8 @@ def _duplicates(columns, groups, raw) -> list[str]:
     if not again.any():
         return []
     return [
-        f"{int(again.sum())} row(s) repeat an earlier one {raw.rows(again)}: each counts as a "
+        f"{counted(int(again.sum()), 'row repeats', 'rows repeat')} an earlier one "
+        f"{raw.rows(again)}: each counts as a "
         "separate run; remove them if they are copies"
     ]
 

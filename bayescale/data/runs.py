@@ -411,6 +411,16 @@ class Runs:
         text = self.table[shown].to_csv(index=False, float_format="%.12g")
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    @property
+    def rows_are(self) -> str:
+        """What the index counts, in words: lines of a file with its heading, or rows."""
+        return wording.what_rows_are(self)
+
+    @property
+    def lacking(self) -> str:
+        """What laws of these runs cannot tell because N or D is missing; empty if none is."""
+        return wording.what_is_lacking(self)
+
     def labels(self) -> list[str]:
         """A label per row: its line or index in the source, its groups, N and D."""
         parts = [self.table[g].astype(str) for g in self.groups]

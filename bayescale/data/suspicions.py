@@ -10,6 +10,7 @@ import pandas as pd
 
 from bayescale.data import remedies
 from bayescale.data.formats import RawTable
+from bayescale.units import counted
 
 #: Losses at one (N, D) that differ by more than this share differ by more than noise.
 SPREAD = 0.02
@@ -36,8 +37,9 @@ def failed(raw: RawTable) -> list[str]:
     if not bad.any():
         return []
     return [
-        f"{int(bad.sum())} run(s) have {column} crashed or failed {raw.rows(bad)}: if their "
-        f"losses are not final, leave them out with {remedies.option('drop_failed')}"
+        f"{counted(int(bad.sum()), 'run has', 'runs have')} {column} crashed or failed "
+        f"{raw.rows(bad)}: if their losses are not final, leave them out with "
+        f"{remedies.option('drop_failed')}"
     ]
 
 
@@ -46,7 +48,9 @@ def without_failed(raw: RawTable) -> RawTable:
     column, bad = _of_state(raw)
     if not bad.any():
         return raw
-    note = f"left out {int(bad.sum())} run(s) with {column} crashed or failed {raw.rows(bad)}"
+    note = (
+        f"left out {counted(int(bad.sum()), 'run')} with {column} crashed or failed {raw.rows(bad)}"
+    )
     return replace(raw, cells=raw.cells[~bad], notes=(*raw.notes, note))
 
 
@@ -67,8 +71,8 @@ def _summaries(raw: RawTable, others) -> list[str]:
         if bad.any() and not bad.all():
             label = str(raw.cells[column][bad].iloc[0])
             return [
-                f"{int(bad.sum())} row(s) of {column!r} are labelled {label!r} {raw.rows(bad)}: "
-                "remove them if they are averages of other rows"
+                f"{counted(int(bad.sum()), 'row')} of {column!r} labelled {label!r} "
+                f"{raw.rows(bad)}: remove such rows if they are averages of others"
             ]
     return []
 
@@ -99,8 +103,8 @@ def _extreme(columns, groups, raw: RawTable) -> list[str]:
     if not bad.any():
         return []
     return [
-        f"{int(bad.sum())} loss(es) lie far above those of similar runs {raw.rows(bad)}, up to "
-        f"+{100 * (np.exp(residual.max()) - 1):.0f} %: remove runs that "
+        f"{counted(int(bad.sum()), 'loss lies', 'losses lie')} far above those of similar runs "
+        f"{raw.rows(bad)}, up to +{100 * (np.exp(residual.max()) - 1):.0f} %: remove runs that "
         "crashed or diverged"
     ]
 
@@ -117,7 +121,7 @@ def best_rows(
         return columns, raw, []
     note = (
         f"kept the row of lowest loss of each ({', '.join(keys)}) and left out "
-        f"{int((~keep).sum())} row(s)"
+        f"{counted(int((~keep).sum()), 'row')}"
     )
     kept = {k: np.asarray(v)[keep] for k, v in columns.items()}
     return kept, replace(raw, cells=raw.cells[keep]), [note]
@@ -207,8 +211,8 @@ def _repeated(columns, raw: RawTable) -> list[str]:
             continue
         if bad.any():
             return [
-                f"{int(bad.sum())} run(s) repeat their data, by {column!r} {raw.rows(bad)}: laws "
-                "without unique tokens forecast too low a loss for such runs; 'repeated_data' is a "
-                "law with unique tokens"
+                f"{counted(int(bad.sum()), 'run repeats its', 'runs repeat their')} data, by "
+                f"{column!r} {raw.rows(bad)}: laws without unique tokens forecast too low a loss "
+                "for such runs; 'repeated_data' is a law with unique tokens"
             ]
     return []

@@ -27,12 +27,13 @@ def task_table(
     frame: pd.DataFrame,
     *,
     y: str = "accuracy",
-    task: str = "task",
+    task: str | None = "task",
     metric: str = "accuracy",
     n_questions: str | float | Mapping[str, float] = "n_questions",
     chance: str | float | Mapping[str, float] = "chance",
     needs: Sequence[str] = ("loss",),
     keep: Sequence[str] = (),
+    only: str = "the task",
 ) -> tuple[pd.DataFrame, list[str]]:
     """Check a long table of task results.
 
@@ -41,7 +42,7 @@ def task_table(
     frame : pandas.DataFrame
         One row per model and task.
     y, task : str
-        Columns of the score and of the task's name.
+        Columns of the score and of the task's name; None if all rows are of one task.
     metric : {"accuracy", "positive"}
         ``"accuracy"``: scores lie in [0, 1] and have a number of questions and a chance level.
         ``"positive"``: scores are positive numbers, such as losses.
@@ -51,6 +52,8 @@ def task_table(
         Further columns that must hold positive numbers, at least two different values per task.
     keep : sequence of str
         Further columns that must hold labels.
+    only : str
+        The name of the task if there is no column of names.
 
     Returns
     -------
@@ -83,15 +86,17 @@ def task_table(
         what = "one with no rows" if isinstance(frame, pd.DataFrame) else type(frame).__name__
         raise RunsError(f"expected a DataFrame of task results, got {what}")
     by_task = {"n_questions": n_questions, "chance": chance} if metric == "accuracy" else {}
-    source = {"task": task, "y": y, **{c: c for c in (*needs, *keep)}}
+    source = {} if task is None else {"task": task}
+    source |= {"y": y, **{c: c for c in (*needs, *keep)}}
     source |= {name: value for name, value in by_task.items() if isinstance(value, str)}
     if missing := [name for name, column in source.items() if column not in frame.columns]:
-        raise RunsError([unknown("column", source[n], frame.columns) + _remedy(n) for n in missing])
+        problems = [unknown("column", source[n], frame.columns) + _remedy(n) for n in missing]
+        raise RunsError(problems + _percentages(frame, y, source, metric))
     out = pd.DataFrame({name: frame[column] for name, column in source.items()}, index=frame.index)
     check = _Check(frame.index, source)
-    for name in ("task", *keep):
+    for name in (*([] if task is None else ["task"]), *keep):
         check.labels(name, out[name])
-    out["task"] = out["task"].astype(str).str.strip()
+    out["task"] = only if task is None else out["task"].astype(str).str.strip()
     for name, value in by_task.items():
         if not isinstance(value, str):
             out[name] = check.by_task(name, value, out["task"])
@@ -109,6 +114,15 @@ def task_table(
     if check.problems:
         raise RunsError(list(dict.fromkeys(check.problems)))
     return out, _at_chance(out) if metric == "accuracy" else []
+
+
+def _percentages(frame, y: str, source: Mapping[str, str], metric: str) -> list[str]:
+    """The problem of scores outside [0, 1], where other columns are missing too."""
+    if metric != "accuracy" or y not in frame:
+        return []
+    check = _Check(frame.index, source)
+    check.accuracies(pd.to_numeric(frame[y], errors="coerce").to_numpy(float))
+    return check.problems
 
 
 class _Check:

@@ -17,7 +17,7 @@ import pandas as pd
 from bayescale.data import extras, formats, logs, names, reading, remedies, suspicions
 from bayescale.data.row_notes import CANONICAL, RENAMED, row_notes
 from bayescale.errors import RunsError, unknown
-from bayescale.units import flop
+from bayescale.units import counted, flop
 
 #: A fit needs at least this many runs.
 FEWEST_RUNS = 3
@@ -137,7 +137,9 @@ def validate(
         else:
             columns[group] = reading.labels(raw, group, problems)
     if len(raw.cells) < FEWEST_RUNS:
-        problems.append(f"only {len(raw.cells)} run(s): a law needs at least {FEWEST_RUNS}")
+        problems.append(
+            f"only {counted(len(raw.cells), 'run')}: a law needs at least {FEWEST_RUNS}"
+        )
     if problems:
         problems += suspicions.failed(raw)
     else:
@@ -200,7 +202,7 @@ def _without_missing(raw: formats.RawTable, sources) -> tuple[formats.RawTable, 
             bad |= words.isin(["inf", "+inf", "-inf", "infinity"]).to_numpy(bool)
     if not bad.any():
         return raw, []
-    note = f"left out {int(bad.sum())} row(s) with missing values {raw.rows(bad)}"
+    note = f"left out {counted(int(bad.sum()), 'row')} with missing values {raw.rows(bad)}"
     return replace(raw, cells=raw.cells[~bad]), [note]
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
+from bayescale.data import remedies
 from bayescale.units import format_count, format_flop
 
 
@@ -26,7 +28,36 @@ def described(runs) -> str:
         lines.append(f"  {g}: " + ", ".join(f"{k} ({n})" for k, n in counts.items()))
     read = ", ".join(f"{q} = {c!r}" for q, c in runs.mapping.items())
     lines.append(f"  read {read}; {runs.convention}" if read else f"  {runs.convention}")
-    return "\n".join([*lines, *(f"  note: {n}" for n in runs.notes)])
+    notes = [*([runs.lacking] if runs.lacking else []), *runs.notes]
+    return "\n".join([*lines, *(f"  note: {n}" for n in notes)])
+
+
+def what_rows_are(runs) -> str:
+    """What the index of runs counts: ``lines of runs.csv, whose heading is line 1``, or rows."""
+    if runs.noun != "line":
+        return "rows of the table"
+    is_example = runs.source.startswith("example ")
+    name = "its file" if is_example else Path(runs.source).name
+    has_heading = not name.lower().removesuffix(".gz").endswith(("jsonl", "ndjson", "json"))
+    return f"lines of {name}{', whose heading is line 1' if has_heading else ''}"
+
+
+def what_is_lacking(runs) -> str:
+    """What a table without tokens costs, and how to name them; empty if there are tokens."""
+    if "D" in runs:
+        return ""
+    named = f"{remedies.column('D', 'COLUMN')} names a column of tokens"
+    if "N" in runs:
+        return (
+            "there is no column of tokens (D), so laws are of N alone: forecasts are for runs "
+            "trained on as many tokens as these, and budgets cannot be split between N and D; "
+            f"{named}"
+        )
+    return (
+        "there are no columns of parameters (N) and tokens (D), so laws are of C alone: forecasts "
+        "are for runs that split their compute as these do, and budgets cannot be split between N "
+        f"and D; {named}"
+    )
 
 
 def how_read(mapping: Mapping[str, str], loss_unit: str) -> str:

@@ -16,6 +16,7 @@ from bayescale.forecasting import (
     Allocation,
     Average,
     Forecast,
+    allocate,
     complete_counts,
     draw_losses,
     fits_of,
@@ -23,10 +24,16 @@ from bayescale.forecasting import (
     weights_of,
 )
 from bayescale.intervals import SAMPLE
+from bayescale.keywords import on_command_line
 from bayescale.laws import Law
 from bayescale.model import Fit, draw_prior, labels_in_points, settle_groups
 from bayescale.model import design as specify
-from bayescale.units import FLOP_PER_PARAMETER_TOKEN, as_counts
+from bayescale.units import (
+    FLOP_PER_PARAMETER_TOKEN,
+    as_counts,
+    format_count,
+    format_flop,
+)
 
 #: Draws from the prior of a law, per chain, and chains.
 PRIOR_DRAWS, PRIOR_CHAINS = 1000, 4
@@ -60,7 +67,10 @@ def as_posterior(belief, points: pd.DataFrame, seed: int) -> Fit | Average:
     given = {c: points[c].tolist() for c in dict.fromkeys((*"NDC", *law.columns)) if c in points}
     columns = complete_counts(given, FLOP_PER_PARAMETER_TOKEN) if given else {}
     if missing := [c for c in law.columns if c not in columns]:
-        raise FitError(f"law {law.name!r} needs the column(s) {', '.join(missing)} of the runs")
+        raise FitError(
+            f"law {law.name!r} is a function of {', '.join(law.columns)}, but the runs that may be "
+            f"trained lack {', '.join(missing)}"
+        )
     frame = pd.DataFrame(columns).assign(loss=1.0)
     runs = Runs.from_frame(frame, source="runs that may be trained")
     plan = specify(runs, law)
@@ -138,22 +148,37 @@ def factor_of(belief) -> float:
 
 
 def target_points(
-    target, cost: Cost | None = None, flop_factor: float = FLOP_PER_PARAMETER_TOKEN
+    target, belief: Fit | Average, group=None, cost: Cost | None = None
 ) -> tuple[pd.DataFrame | None, xr.DataArray | None, tuple[str, ...]]:
     """The runs whose loss is in question, or draws of another quantity.
 
     Parameters
     ----------
     target : Forecast, Allocation, DataFrame, mapping or DataArray
-    cost, flop_factor
+        A mapping with ``loss`` alone stands for the compute-optimal run that reaches the loss with
+        a probability of 50 %.
+    belief : Fit or Average
+    group
+        The group of a target loss.
+    cost : Cost, optional
         As in `bayescale.as_flops`.
 
     Returns
     -------
     tuple
-        A table of points, or draws with the dims (chain, draw) and at most one other; and how
-        budgets in other units were converted.
+        A table of points, or draws with the dims (chain, draw) and at most one other; and
+        sentences: how budgets in other units were converted, or which run reaches a loss.
+
+    Raises
+    ------
+    FitError
+        If the target is of no known kind, or a loss of a law that does not split budgets.
+    LawError
+        If a target loss is not reached.
     """
+    flop_factor = belief.runs.flop_factor
+    if isinstance(target, Mapping) and set(target) == {"loss"}:
+        return _reaching(target["loss"], belief, group)
     if isinstance(target, Forecast):
         data = target.data
         names = (*target.fit.law.columns, *target.fit.groups)
@@ -170,12 +195,37 @@ def target_points(
     return frame, None, conversions
 
 
+def _reaching(loss, belief: Fit | Average, group):
+    """The compute-optimal runs that reach losses with a probability of 50 %, and sentences."""
+    if not belief.law.allocates:
+        raise FitError(
+            f"the target is a loss, but {belief.law.name} does not split budgets between N and D, "
+            f"so that no single run reaches it: give {_example(belief, 'target-')}"
+        )
+    split = allocate(belief, loss=loss, probability=0.5, group=group).data
+    N, D, C, losses = (split[c].to_numpy() for c in ("N_decision", "D_decision", "C", "target"))
+    sentences = tuple(
+        f"A loss of {value:.4g} is reached with 50 % probability by {format_count(n)} parameters "
+        f"on {format_count(d)} tokens ({format_flop(c)} FLOP), which is the target."
+        for n, d, c, value in zip(N, D, C, losses, strict=True)
+    )
+    return pd.DataFrame({"N": N, "D": D}), None, sentences
+
+
+def _example(belief: Fit | Average, prefix: str) -> str:
+    """How to give a run of the law: ``N= and D= of the target``, or the options."""
+    names = list(belief.law.columns)
+    if on_command_line() and prefix:
+        return " and ".join(f"--{prefix}{'flops' if n == 'C' else n}" for n in names)
+    return f"{' and '.join(names)} of {'the target' if prefix else 'each run'}"
+
+
 def columns_of(
     belief: Fit | Average, frame: pd.DataFrame, group, prefix: str = ""
 ) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
     """The columns of the laws and the labels of the groups at points.
 
-    `prefix` stands before names of columns in messages, as in ``--target-N``.
+    `prefix` is ``"target-"`` for targets and stands before names of options, as in ``--target-N``.
 
     Raises
     ------
@@ -185,12 +235,21 @@ def columns_of(
     """
     names = dict.fromkeys(("N", "D", "C", *belief.law.columns))
     given = {c: frame[c].tolist() for c in names if c in frame}
+    what = "the target" if prefix else "the table of runs"
+    needed = f"{belief.law.name} is a function of {', '.join(belief.law.columns)}"
     if not given:
-        raise FitError(f"the runs have none of the columns {', '.join(belief.law.columns)}")
+        present = ", ".join(map(str, frame)) or "no columns"
+        loss = ", or {'loss': ...} alone" if prefix and belief.law.allocates else ""
+        raise FitError(f"{what} has {present}, but {needed}: give {_example(belief, prefix)}{loss}")
     place = complete_counts(given, belief.runs.flop_factor)
     refuse_tiny({c: place[c] for c in given}, belief.runs.table, prefix)
     if missing := [c for c in belief.law.columns if c not in place]:
-        raise FitError(f"the runs lack the column(s) {', '.join(missing)} of the law")
+        third = set(missing) <= {"N", "D"} and "C" not in given
+        or_compute = ", or its compute (C= or --target-flops)" if third and prefix else ""
+        raise FitError(
+            f"{what} has {', '.join(given)} without {', '.join(missing)}, but {needed}: give "
+            f"{_example(belief, prefix)}{or_compute}"
+        )
     first = next(iter(fits_of(belief).values()))
     labels = settle_groups(first.plan, labels_in_points(frame, belief.groups, group), len(frame))
     return place, {g: list(np.broadcast_to(v, len(frame))) for g, v in labels.items()}

@@ -19,6 +19,7 @@ from bayescale.decisions.beliefs import (
     columns_of,
     factor_of,
     joint_draws,
+    target_points,
 )
 from bayescale.errors import FitError, RunsWarning, unknown
 from bayescale.evaluation import ensemble
@@ -30,7 +31,7 @@ from bayescale.laws import Law
 from bayescale.model import Fit, fit_design
 from bayescale.model import design as specify
 from bayescale.seeds import settle_seed
-from bayescale.units import format_count
+from bayescale.units import counted, format_count
 
 #: Simulated plans, if no number is given.
 SIMULATIONS = 20
@@ -118,7 +119,7 @@ class DesignScore:
         )
 
     def __repr__(self) -> str:
-        head = f"<DesignScore of {len(self.plan)} runs, {len(self.target)} target(s)>"
+        head = f"<DesignScore of {len(self.plan)} runs, {counted(len(self.target), 'target')}>"
         return "\n".join([self.bottom_line(), head, repr(self.summary())])
 
 
@@ -148,14 +149,15 @@ def design(
     plan : pandas.DataFrame or mapping
         The runs of the plan, one row for each, with the columns of the laws and the group columns;
         or a mapping from column to values, of which every combination is trained.
-    target : pandas.DataFrame or mapping
+    target : Forecast, pandas.DataFrame or mapping
         The runs whose loss is in question, given as the plan is.
     simulations : int
         Number of simulated plans. Each is fitted anew.
     group : str or mapping, optional
         The group of runs and targets whose table has no column of groups.
     cost : Cost, optional
-        The hardware and its prices, for budgets in units other than FLOP.
+        The hardware and its prices, for budgets in units other than FLOP; by default the
+        accelerator that they name, or an H100.
     drift : {"auto", "off"}
         As in `bayescale.forecast`, for the truths and for the answers.
     ci_prob : float, optional
@@ -205,13 +207,16 @@ def design(
     if isinstance(simulations, bool) or simulations != int(simulations) or simulations < 1:
         raise FitError(f"simulations is {simulations!r}: give a whole number, at least 1")
     prob, _ = defaults(ci_prob)
-    (planned, converted), (wanted, conversions) = (
-        as_frame(points, name, cost, factor_of(fit))
-        for points, name in ((plan, "plan"), (target, "target"))
-    )
+    planned, converted = as_frame(plan, "plan", cost, factor_of(fit))
     seed = settle_seed(random_seed) if random_seed is not None else getattr(fit, "random_seed", 0)
     known = isinstance(fit, (Fit, Average))
     belief = as_posterior(fit, planned, seed)
+    wanted, quantity, conversions = target_points(target, belief, group, cost)
+    if quantity is not None:
+        raise FitError(
+            f"the target is a {type(target).__name__}: a plan is scored by the loss at runs, so "
+            "give a table, a mapping from column to value, or {'loss': ...}"
+        )
     members = list(fits_of(belief).values())
     if any(member.plan.drift == "through" for member in members):
         raise FitError(

@@ -23,11 +23,14 @@ from bayescale.forecasting import Average, answer_html
 from bayescale.intervals import Summary
 from bayescale.keywords import hinted
 from bayescale.model import Fit
+from bayescale.units import counted
 
 #: Probabilities of the intervals that an outcome is placed in.
 LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
 #: Largest relative difference of N, D and C of a registered and a measured run.
 TOLERANCE = 0.01
+#: A measured loss that differs from the forecast by a larger factor is probably in another unit.
+ANOTHER_UNIT = 2.0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -41,7 +44,9 @@ class Outcome:
         ``upper`` (90 %); ``inside``, the smallest of the intervals 50, 80, 90, 95 and 99 % that
         holds the measured loss, or ``"outside 99 %"``; ``below``, the predictive probability of a
         loss as low or lower; ``tail_probability``, of one as far from the median or farther, on
-        either side; ``crps``, the continuous ranked probability score in the unit of the loss.
+        either side; ``widths_outside``, the distance of the log loss from the nearest bound of the
+        90 % interval, as a multiple of its width (negative below it, 0 inside it); ``crps``, the
+        continuous ranked probability score in the unit of the loss.
     preregistration : Preregistration
         What was registered.
     """
@@ -60,7 +65,7 @@ class Outcome:
             return (
                 f"The run of {in_words(row[at].to_dict())} reached {row['measured']:.4g}, {where} "
                 f"the {level} interval around {row['median']:.4g}: a loss as far from the forecast "
-                f"had a probability of {_chance(row['tail_probability'])}."
+                f"had a probability of {_chance(row['tail_probability'])}.{self._distance(row)}"
             )
         inside = (
             (table["measured"] >= table["lower"]) & (table["measured"] <= table["upper"])
@@ -69,7 +74,24 @@ class Outcome:
         return (
             f"{inside} of {len(table)} runs lie inside their 90 % interval; the most surprising, "
             f"{in_words(worst[at].to_dict())}, reached {worst['measured']:.4g} with a probability "
-            f"of {_chance(worst['tail_probability'])}."
+            f"of {_chance(worst['tail_probability'])}.{self._distance(worst)}"
+        )
+
+    def _distance(self, row: pd.Series) -> str:
+        """How far a run is outside its interval, and whether its unit is in doubt; or nothing."""
+        outside = float(row["widths_outside"])
+        if not row["inside"].startswith("outside"):
+            return ""
+        side = "above" if outside > 0 else "below"
+        text = f" It lies {abs(outside):.2g} widths of the 90 % interval {side} it."
+        ratio = float(row["measured"] / row["median"])
+        if max(ratio, 1 / ratio) <= ANOTHER_UNIT:
+            return text
+        unit = self.preregistration.content["runs"].get("loss_unit")
+        times = f"{ratio:.3g} times" if ratio > 1 else f"1/{1 / ratio:.3g} of"
+        return (
+            f"{text} It is {times} the median, so that it probably is in another unit: the "
+            f"forecast is in {unit or 'the unit of the losses of the fitted runs'}."
         )
 
     def summary(self) -> pd.DataFrame:
@@ -83,7 +105,9 @@ class Outcome:
     def __repr__(self) -> str:
         lines = [self.bottom_line()]
         registered = self.preregistration
-        lines.append(f"<Outcome of {len(self.table)} run(s) registered at {registered.time}>")
+        lines.append(
+            f"<Outcome of {counted(len(self.table), 'run')} registered at {registered.time}>"
+        )
         at = [c for c in self.table if c in registered.content["points"][0]["at"]]
         lines += [
             f"  {in_words(row[at].to_dict())}: {row['measured']:.4g}, forecast "
@@ -202,7 +226,8 @@ def _losses(points: list[dict], measured, where: str) -> list[float]:
             ) from None
         if len(values) != len(points):
             raise FitError(
-                f"{len(points)} run(s) were registered, but {len(values)} loss(es) are given: give "
+                f"{counted(len(points), 'run was', 'runs were')} registered, but "
+                f"{counted(len(values), 'loss is', 'losses are')} given: give "
                 "one for each, in the order of the file, or a table",
                 where=where,
             )
@@ -260,6 +285,7 @@ def _scored(q: np.ndarray, loss: float) -> dict:
         if low <= loss <= high:
             inside = f"{100 * level:g} %"
     low, middle, high = np.quantile(q, [0.05, 0.5, 0.95])
+    beyond = max(np.log(loss / high), 0.0) + min(np.log(loss / low), 0.0)
     spread = 2 * np.sum((np.arange(1, number + 1) - (number + 1) / 2) * q) / number**2
     return dict(
         median=float(middle),
@@ -268,6 +294,7 @@ def _scored(q: np.ndarray, loss: float) -> dict:
         inside=inside,
         below=below,
         tail_probability=tail,
+        widths_outside=float(beyond / np.log(high / low)) if high > low else np.nan,
         crps=float(np.abs(q - loss).mean() - spread),
     )
 

@@ -17,7 +17,7 @@ from bayescale.errors import FitError
 from bayescale.forecasting import Average, Forecast, fits_of, weights_of
 from bayescale.keywords import hinted
 from bayescale.model import Fit, atomically
-from bayescale.units import format_count, format_flop
+from bayescale.units import counted, format_count, format_flop
 
 #: Version of the file format.
 FORMAT = 1
@@ -61,8 +61,8 @@ class Preregistration:
     def __repr__(self) -> str:
         runs = self.content["runs"]
         lines = [
-            f"A forecast of {len(self.content['points'])} run(s) by {self.content['law']} was "
-            f"registered at {self.time}.",
+            f"A forecast of {counted(len(self.content['points']), 'run')} by "
+            f"{self.content['law']} was registered at {self.time}.",
             f"  file {self.path}, SHA-256 of its content {self.sha256}",
             f"  {runs['number']} runs from {runs['source']} (fingerprint {runs['fingerprint']}), "
             f"seed {self.content['random_seed']}, bayescale {self.content['version']}",

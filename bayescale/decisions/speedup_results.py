@@ -12,7 +12,7 @@ from bayescale.decisions.paths import MOST_TIMES, QUANTITIES
 from bayescale.forecasting import Average, answer_html, main_reason
 from bayescale.intervals import SAMPLE, Summary, check_rows, defaults, interval, table
 from bayescale.model import Fit
-from bayescale.units import format_count, format_flop
+from bayescale.units import counted, format_count, format_flop
 
 #: Share of the draws from which a crossing, or a multiplier without limit, is a caution.
 OFTEN = 0.05
@@ -304,7 +304,8 @@ class Speedup:
 
     def __repr__(self) -> str:
         lines = [self.bottom_line()]
-        heading = f"<Speedup of {self.name} over {self.over}, {self.data.sizes['point']} point(s)>"
+        points = counted(self.data.sizes["point"], "point")
+        heading = f"<Speedup of {self.name} over {self.over}, {points}>"
         lines.append(heading)
         for i in range(self.data.sizes["point"]):
             draws, difference = self._valid("multiplier", i), self._valid("difference", i)

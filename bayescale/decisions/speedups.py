@@ -68,7 +68,8 @@ def speedup(
         equal at equal compute; by default the median ratio of the runs. ``"best"``: for each recipe
         the split of each budget that minimises its expected loss.
     cost : Cost, optional
-        The hardware and its prices, for budgets in units other than FLOP.
+        The hardware and its prices, for budgets in units other than FLOP; by default the
+        accelerator that they name, or an H100.
     drift : {"auto", "off"}
         As in `bayescale.forecast`.
     random_seed : int, optional

@@ -64,9 +64,10 @@ def suggest(
         and C give the third) and the group columns; or a mapping from column to values, of which
         every combination is a candidate.
     target : Forecast, pandas.DataFrame, mapping, Allocation or xarray.DataArray
-        The runs whose loss is in question, as a forecast or as candidates are given; an allocation,
-        for the optimal N; or draws of any quantity computed from the same fit, with the dims
-        (chain, draw) and at most one other. Several targets count equally.
+        The runs whose loss is in question, as a forecast or as candidates are given;
+        ``{"loss": 2.1}``, for the compute-optimal run that reaches a loss with 50 % probability; an
+        allocation, for the optimal N; or draws of any quantity computed from the same fit, with the
+        dims (chain, draw) and at most one other. Several targets count equally.
     budget : float or str, optional
         The largest cost of all chosen runs together: a number in the unit of the costs, or of
         training FLOP in any unit that `bayescale.as_flops` reads (``"50k H100 hours"``). Without
@@ -79,7 +80,7 @@ def suggest(
     cost : str or Cost
         The column with the cost of each candidate. Without it, the cost is that of training in
         FLOP, counted as for the fitted runs. A Cost is the hardware and its prices, for budgets in
-        units other than FLOP.
+        units other than FLOP; by default the accelerator that they name, or an H100.
     group : str or mapping, optional
         The group of candidates and targets whose table has no column of groups.
     drift : {"auto", "off"}
@@ -138,7 +139,7 @@ def suggest(
         raise FitError(f"there are {len(frame)} candidates: give at most {MOST}")
     seed = settle_seed(random_seed) if random_seed is not None else getattr(fit, "random_seed", 0)
     belief = as_posterior(fit, frame, seed)
-    points, quantity, conversions = target_points(target, paid, factor)
+    points, quantity, conversions = target_points(target, belief, group, paid)
     tables = [frame] if points is None else [frame, points]
     drawn, *rest = joint_draws(belief, tables, group, seed, drift)
     costs = costs_of(frame, column, belief)

@@ -19,7 +19,7 @@ from bayescale.keywords import hinted
 from bayescale.model import Fit, parameters, settle_groups
 from bayescale.priors import Fixed, Positive, Prior, from_link
 from bayescale.seeds import settle_seed
-from bayescale.units import format_count, format_flop, parse_count
+from bayescale.units import counted, format_count, format_flop, parse_count
 
 #: Default assumptions: prior, unit and source.
 ASSUMPTIONS: dict[str, tuple[Prior, str, str]] = {
@@ -196,7 +196,7 @@ class Trajectory:
 
     def __repr__(self) -> str:
         lines = [self.bottom_line()]
-        lines.append(f"<Trajectory by {self.law}, {self.data.sizes['year']} year(s)>")
+        lines.append(f"<Trajectory by {self.law}, {counted(self.data.sizes['year'], 'year')}>")
         for i, year in enumerate(self.data["year"].to_numpy()):
             data = self.data.isel(year=i)
             low, high = (float(v) for v in interval(data["loss"]))
@@ -267,7 +267,8 @@ def trajectory(
     along : "best" or float
         The split of compute: the best one, or a ratio of tokens to parameters.
     cost : Cost, optional
-        The hardware and its prices, for budgets in units other than FLOP.
+        The hardware and its prices, for budgets in units other than FLOP; by default the
+        accelerator that they name, or an H100.
     drift : {"auto", "off"}
         As in `bayescale.forecast`.
     random_seed : int, optional

@@ -13,6 +13,7 @@ from bayescale.errors import FitError
 from bayescale.forecasting import answer_html, forecast, main_reason
 from bayescale.intervals import Summary
 from bayescale.model import fit as fit_law
+from bayescale.units import counted
 
 #: Fewest checkpoints of a curve that is extrapolated.
 FEWEST = 6
@@ -88,7 +89,7 @@ class Underway:
 
     def __repr__(self) -> str:
         registered = self.preregistration
-        head = f"<{len(self.table)} run(s) under way, registered at {registered.time}>"
+        head = f"<{counted(len(self.table), 'run')} under way, registered at {registered.time}>"
         return "\n".join([self.bottom_line(), head])
 
     def _repr_html_(self) -> str:

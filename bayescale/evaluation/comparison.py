@@ -337,7 +337,7 @@ def _in_rollout(fits: Mapping[str, Fit], rollout) -> tuple[dict[str, str], list[
     if not problems:
         missing = _by_law(forecasts, "log_score", aliases).isna().sum()
         problems = [
-            f"the rollout lacks {n} log score(s) of {name}: all laws must forecast the same runs"
+            f"the rollout lacks log scores of {name} ({n}): all laws must forecast the same runs"
             for name, n in missing.items()
             if n
         ]

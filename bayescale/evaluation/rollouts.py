@@ -31,6 +31,7 @@ from bayescale.evaluation.splits import cuts, is_curve, problems, unseen
 from bayescale.keywords import hinted
 from bayescale.laws import Law
 from bayescale.seeds import settle_seed
+from bayescale.units import counted
 
 PERSISTENCE = "persistence"
 
@@ -190,7 +191,7 @@ def _can_label(runs: Runs, each: str | None, groups: Sequence[str], wrong: list[
         elif name in RESERVED:
             wrong.append(f"{what} column {name!r} has the name of a column of scores: rename it")
         elif missing := int(runs.table[name].isna().sum()):
-            wrong.append(f"{what} column {name!r} has {missing} missing label(s)")
+            wrong.append(f"{what} column {name!r} has {counted(missing, 'missing label')}")
     return len(wrong) == before
 
 

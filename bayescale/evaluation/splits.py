@@ -11,7 +11,7 @@ import pandas as pd
 from bayescale.data import FEWEST_RUNS, Runs
 from bayescale.errors import unknown
 from bayescale.laws import Law
-from bayescale.units import format_flop, parse_count
+from bayescale.units import counted, format_flop, parse_count
 
 TRUTH = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 
@@ -86,7 +86,10 @@ def cuts(runs: Runs, above, column: str, split: str | None, wrong: list[str]) ->
         return []
     values = pd.to_numeric(runs.table[column], errors="coerce")
     if missing := int(values.isna().sum()):
-        wrong.append(f"column {column!r} has {missing} value(s) that are not numbers")
+        wrong.append(
+            f"column {column!r} has "
+            f"{counted(missing, 'value that is no number', 'values that are no numbers')}"
+        )
         return []
     if split is not None:
         return _split(runs, split, wrong)
@@ -103,7 +106,8 @@ def _split(runs: Runs, split: str, wrong: list[str]) -> list[Cut]:
     truth = runs.table[split].astype(str).str.lower().map(TRUTH)
     if missing := int(truth.isna().sum()):
         wrong.append(
-            f"split column {split!r} has {missing} value(s) that are neither true nor false"
+            f"split column {split!r} has "
+            f"{counted(missing, 'value that is', 'values that are')} neither true nor false"
         )
         return []
     return [Cut(split, np.nan, truth.isin([True]).to_numpy())]
@@ -141,7 +145,8 @@ def problems(
             seen, later = runs[labelled & cut.fitted], runs[labelled & ~cut.fitted].table
             if len(seen) < FEWEST_RUNS:
                 wrong.append(
-                    f"{name}: {len(seen)} run(s) to fit, but at least {FEWEST_RUNS} are needed"
+                    f"{name}: {counted(len(seen), 'run')} to fit, but at least {FEWEST_RUNS} are "
+                    "needed"
                 )
             elif len(later) == 0:
                 wrong.append(f"{name}: there is no run to predict")

@@ -12,7 +12,7 @@ from bayescale.forecasting.averaging import (
     warn_if_any_failed,
     weights_of,
 )
-from bayescale.forecasting.cautions import FAR, doubts, main_reason
+from bayescale.forecasting.cautions import FAR, distances, doubts, main_reason
 from bayescale.forecasting.domains import Domains, DomainsForecast, fit_domains
 from bayescale.forecasting.forecasts import Forecast, forecast
 from bayescale.forecasting.law_draws import DRIFTS
@@ -47,6 +47,7 @@ __all__ = [
     "beyond_largest",
     "check_posterior",
     "complete_counts",
+    "distances",
     "doubts",
     "draw_losses",
     "fit_domains",

@@ -83,7 +83,8 @@ def allocate(
         One fitted group. None stands for a new group, whose parameters are drawn from the
         population.
     cost : Cost, optional
-        The hardware and its prices, for budgets in units other than FLOP.
+        The hardware and its prices, for budgets in units other than FLOP; by default the
+        accelerator that they name, or an H100.
     drift : {"auto", "off"}
         As in `bayescale.forecast`: ``"off"`` gives the losses of the law alone.
 

@@ -19,7 +19,7 @@ from bayescale.forecasting.wording import (
 )
 from bayescale.intervals import SAMPLE, Summary, interval, table
 from bayescale.model import NEW, Fit
-from bayescale.units import format_count, format_flop
+from bayescale.units import counted, format_count, format_flop
 
 #: The probability of reaching a target with which the answer begins.
 USUAL_PROBABILITY = 0.8
@@ -216,7 +216,8 @@ class Allocation:
         average = isinstance(self.fit, Average) and len(self.fit.used) > 1
         under = "the average" if average else "the law"
         lines = [self.bottom_line()]
-        lines += [f"<Allocation by {self.law}{self.group}, {self.data.sizes['budget']} budget(s)>"]
+        budgets = counted(self.data.sizes["budget"], "budget")
+        lines += [f"<Allocation by {self.law}{self.group}, {budgets}>"]
         for row in self.summary().itertuples():
             low, high = row[row._fields.index("N") + 1], row[row._fields.index("N") + 2]
             lines.append(

@@ -263,6 +263,7 @@ class Average(Storable):
             verdict = self.fits[name].check().verdict
             lines.append(f"  {percent(self.weights[name]):>5}  {name}: {verdict}")
         lines += [f"  {self.difference}"] if len(self.used) > 1 else []
+        lines += [f"  note: {self.runs.lacking}"] if self.runs.lacking else []
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:

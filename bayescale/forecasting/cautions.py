@@ -10,7 +10,7 @@ import numpy as np
 from bayescale.errors import ExtrapolationWarning
 from bayescale.forecasting.members import losses_by_law
 from bayescale.model import Fit
-from bayescale.units import format_count, format_flop
+from bayescale.units import counted, format_count, format_flop
 
 #: Multiple of the largest training compute, or share of the smallest, beyond which a result warns.
 FAR = 100.0
@@ -60,14 +60,14 @@ def distances(fit, place: Mapping[str, np.ndarray], *, beyond: bool = True) -> l
     out = []
     if beyond and (above > FAR).any():
         out.append(
-            f"{int((above > FAR).sum())} point(s) lie beyond {FAR:.0f} times the largest "
+            f"{_points(above > FAR, 'lies', 'lie')} beyond {FAR:.0f} times the largest "
             f"fitted run (up to {above.max():.3g} times): the runs are not "
             "informative about deviations from the law at this distance"
         )
     if (below < 1 / FAR).any():
         write = format_flop if column == "C" else format_count
         out.append(
-            f"{int((below < 1 / FAR).sum())} point(s) lie more than {FAR:.0f} times below the "
+            f"{_points(below < 1 / FAR, 'lies', 'lie')} more than {FAR:.0f} times below the "
             f"smallest fitted run (down to {write(at.min())}, smallest run "
             f"{write(float(table[column].min()))}): the runs are not informative there"
         )
@@ -76,7 +76,7 @@ def distances(fit, place: Mapping[str, np.ndarray], *, beyond: bool = True) -> l
         small = smallest * SMALL > N
         if small.any():
             out.append(
-                f"{int(small.sum())} point(s) have less than a tenth of the parameters of the "
+                f"{_points(small, 'has', 'have')} less than a tenth of the parameters of the "
                 f"smallest fitted model ({format_count(smallest)}; down to "
                 f"{format_count(N.min())}): the law is extrapolated to smaller models"
             )
@@ -85,11 +85,16 @@ def distances(fit, place: Mapping[str, np.ndarray], *, beyond: bool = True) -> l
         outside = (at > high * OUTSIDE) | (at < low / OUTSIDE)
         if outside.any():
             out.append(
-                f"{int(outside.sum())} point(s) have {other} far outside the range of the runs "
+                f"{_points(outside, 'has', 'have')} {other} far outside the range of the runs "
                 f"({low:.3g} to {high:.3g}; points {at.min():.3g} to {at.max():.3g}): the runs are "
                 f"not informative about {other} there"
             )
     return out
+
+
+def _points(chosen: np.ndarray, one: str, several: str) -> str:
+    """The number of chosen points, with a verb."""
+    return counted(int(chosen.sum()), f"point {one}", f"points {several}")
 
 
 def warn_of_distance(fit, place: Mapping[str, np.ndarray], stacklevel: int) -> None:

@@ -17,6 +17,7 @@ from bayescale.laws import Law, get, mixing_law, share_columns
 from bayescale.model import Fit, fit
 from bayescale.priors import Prior
 from bayescale.seeds import settle_seed
+from bayescale.units import counted
 
 #: Rows of a forecast that its text shows.
 SHOWN = 12
@@ -93,7 +94,9 @@ class DomainsForecast:
 
     def __repr__(self) -> str:
         table = self.summary()
-        lines = [f"<Forecasts of {len(self.forecasts)} losses at {len(self.points)} point(s)>"]
+        lines = [
+            f"<Forecasts of {len(self.forecasts)} losses at {counted(len(self.points), 'point')}>"
+        ]
         lines += table.head(SHOWN).to_string(index=False, float_format="{:.4g}".format).split("\n")
         return "\n".join(lines + (["..."] if len(table) > SHOWN else []))
 

@@ -37,7 +37,7 @@ from bayescale.model import (
     settle_labels,
 )
 from bayescale.seeds import settle_seed
-from bayescale.units import format_count, format_flop
+from bayescale.units import counted, format_count, format_flop
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -219,7 +219,7 @@ class Forecast(PredictiveDraws):
         }
 
     def _heading(self) -> str:
-        return f"Forecast by {self.law}{self.group}, {self.data.sizes['point']} point(s)"
+        return f"Forecast by {self.law}{self.group}, {counted(self.data.sizes['point'], 'point')}"
 
     def _line(self, row: pd.Series, outcome: str) -> str:
         formats = {"N": format_count, "D": format_count, "C": format_flop}
@@ -262,7 +262,8 @@ def forecast(
         Fitted series that the points belong to: the noise of a point is correlated with that of the
         nearest checkpoint. None stands for a new run.
     cost : Cost, optional
-        The hardware and its prices, for budgets in units other than FLOP.
+        The hardware and its prices, for budgets in units other than FLOP; by default the
+        accelerator that they name, or an H100.
     drift : {"auto", "off"}
         ``"auto"``: drift beyond the runs as specified in the fit (see `bayescale.model.drift`).
         ``"off"``: no drift beyond the runs. Intervals are then conditional on the law, with any

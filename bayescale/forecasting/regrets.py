@@ -109,7 +109,8 @@ def regret(
     group : str or mapping, optional
         As in `allocate`.
     cost : Cost, optional
-        The hardware and its prices, for budgets in units other than FLOP.
+        The hardware and its prices, for budgets in units other than FLOP; by default the
+        accelerator that they name, or an H100.
     drift : {"auto", "off"}
         As in `allocate`.
 

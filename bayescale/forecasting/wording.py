@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
@@ -30,11 +31,19 @@ def run_in_words(place: Mapping[str, float]) -> str:
 
 
 def group_labels_in_words(group: Mapping[str, str] | None) -> str:
-    """A phrase such as `` for c4``; empty without groups."""
+    """A phrase such as `` for c4``; empty without groups.
+
+    A fitted group that is called new is named with its column, because a new group has no runs.
+    """
     if not group:
         return ""
-    labels = [f"a new {g}" if label == NEW else str(label) for g, label in group.items()]
-    return f" for {', '.join(labels)}"
+    return f" for {', '.join(_label_in_words(g, str(label)) for g, label in group.items())}"
+
+
+def _label_in_words(column: str, label: str) -> str:
+    if label == NEW:
+        return f"a new {column}"
+    return f"the {column} called {label!r}" if re.search(r"\bnew\b", label, re.I) else label
 
 
 def interval_in_words(

@@ -156,11 +156,9 @@ def share_columns(table):
     wrong = ~outside & ~(np.abs(total - 1) <= ROUNDING)
     problems = []
     if outside.any():
-        rows = ", ".join(map(str, np.flatnonzero(outside)[:8]))
-        problems.append(f"a share is not a number between 0 and 1 in row(s) {rows}")
+        problems.append(f"a share is not a number between 0 and 1 in {_rows(outside)}")
     if wrong.any():
-        rows = ", ".join(map(str, np.flatnonzero(wrong)[:8]))
-        problems.append(f"the shares sum to {total[wrong][0]:.3g}, not 1, in row(s) {rows}")
+        problems.append(f"the shares sum to {total[wrong][0]:.3g}, not 1, in {_rows(wrong)}")
     if problems:
         raise ValueError(f"{'; '.join(problems)}: correct them, or name all domains of the mixture")
     return {f"{PREFIX}{_identifier(name)}": 1 + column / total for name, column in values.items()}
@@ -168,3 +166,9 @@ def share_columns(table):
 
 mixing = mixing_law(("share_1", "share_2"), name="mixing")
 mixing_transfer = mixing_law(("share_1", "share_2"), form="transfer", name="mixing_transfer")
+
+
+def _rows(bad: np.ndarray) -> str:
+    """Rows in words, at most eight: ``rows 0, 4``."""
+    listed = ", ".join(map(str, np.flatnonzero(bad)[:8]))
+    return f"row{'s' * (bad.sum() > 1)} {listed}"

@@ -9,12 +9,18 @@ from bayescale.model.files import atomically
 from bayescale.model.findings import Check
 from bayescale.model.fitting import fit, fit_design
 from bayescale.model.hierarchy import Effect, Parameter
-from bayescale.model.labels import NEW, labels_in_points, number_of_points, settle_labels
+from bayescale.model.labels import (
+    NEW,
+    labels_in_points,
+    number_of_points,
+    reserved,
+    settle_labels,
+)
 from bayescale.model.literature_priors import LiteraturePriors, priors_from_literature
 from bayescale.model.posterior import at_runs, parameters, settle_groups
 from bayescale.model.predictive import drift_start, drift_variance, predict
 from bayescale.model.pymc_model import declared
-from bayescale.model.results import Fit
+from bayescale.model.results import Fit, Mixture, fits_by_law
 from bayescale.model.sensitivity import Sensitivity, sensitivity
 from bayescale.model.simulation import draw_prior, simulate, simulate_design
 from bayescale.model.specify import design
@@ -29,6 +35,7 @@ __all__ = [
     "Effect",
     "Fit",
     "LiteraturePriors",
+    "Mixture",
     "Parameter",
     "Sensitivity",
     "Storable",
@@ -42,12 +49,14 @@ __all__ = [
     "drift_variance",
     "fit",
     "fit_design",
+    "fits_by_law",
     "labels_in_points",
     "load_one_of",
     "number_of_points",
     "parameters",
     "predict",
     "priors_from_literature",
+    "reserved",
     "sample_design",
     "sensitivity",
     "settle_groups",

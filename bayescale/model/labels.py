@@ -14,6 +14,16 @@ from bayescale.keywords import option
 NEW = "(new)"
 
 
+def reserved(labels: Mapping[str, Sequence[str]]) -> list[str]:
+    """A problem for each group column in which a fitted group has the label of a new one."""
+    return [
+        f"group column {column!r} has the label {NEW!r}, which stands for a group without runs: "
+        "rename it"
+        for column, present in labels.items()
+        if NEW in set(present)
+    ]
+
+
 def settle_labels(
     group: object,
     levels: Mapping[str, Sequence[str]],
@@ -122,7 +132,7 @@ def labels_in_points(
             )
     if in_table and group is not None:
         raise FitError(
-            f"groups are given twice: in the column(s) {', '.join(in_table)}, and by group=: give "
+            f"groups are given twice: in the points ({', '.join(in_table)}), and by group=: give "
             "only one of them"
         )
     return in_table or group

@@ -25,6 +25,7 @@ from bayescale.errors import LawError
 from bayescale.intervals import defaults
 from bayescale.laws import REGISTRY, Law, get
 from bayescale.priors import Fraction, Positive, Prior, Real, from_link, to_link
+from bayescale.units import counted
 
 #: Laws whose exponents have the meaning of those of `chinchilla`.
 LIKE_CHINCHILLA = (
@@ -119,10 +120,10 @@ class LiteraturePriors(Mapping):
     def __repr__(self) -> str:
         lines = [f"<Priors of {self.law} from published constants>"]
         for name, row in self.summary().iterrows():
-            studies = "study" if row.studies == 1 else "studies"
             lines.append(
                 f"  {name}: {row['median']:.2g}, 90 % {row.low:.2g} to {row.high:.2g} "
-                f"({row['values']:.0f} value(s) of {row.studies:.0f} {studies}; default "
+                f"({counted(int(row['values']), 'value')} of "
+                f"{counted(int(row.studies), 'study', 'studies')}; default "
                 f"{row.default_low:.2g} to {row.default_high:.2g})"
             )
         return "\n".join(lines)

@@ -8,6 +8,7 @@ import pandas as pd
 from bayescale.keywords import on_command_line, option
 from bayescale.model.design import Design
 from bayescale.model.findings import Finding
+from bayescale.units import counted
 
 #: Epochs from which data count as repeated.
 REPEATED = 1.05
@@ -75,8 +76,8 @@ def _repeated(plan: Design) -> Finding | None:
     return Finding(
         "regime",
         "caution",
-        f"{int(repeated.sum())} run(s) repeat their data, up to {epochs.max():.3g} epochs, but law "
-        f"{law.name!r} counts repeated tokens as new ones",
+        f"{counted(int(repeated.sum()), 'run repeats its', 'runs repeat their')} data, up to "
+        f"{epochs.max():.3g} epochs, but law {law.name!r} counts repeated tokens as new ones",
         "fit a law of unique tokens, such as 'repeated_data' or 'repeated_bounded'",
     )
 

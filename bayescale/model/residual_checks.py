@@ -59,13 +59,13 @@ def residual_findings(posterior: xr.Dataset, plan: Design) -> tuple[list[Finding
     tail = student_tail(np.abs(some["residual"]) / some["sigma"], some["nu"])
     scores = normal_scores(some["residual"], tail)
     distant = _distances(some, tail, leave_one_out(density[every]), plan)
-    outliers = _outliers(distant)
+    outliers = _outliers(distant, plan.runs.rows_are)
     findings = [
         *_misfit(at, plan, scores),
         *_shared_scatter(plan, scores),
         _influential(plan, draws, density, scores),
         *outliers,
-        _surprising(distant),
+        _surprising(distant, plan.runs.rows_are),
     ]
     return findings, distant.drop(columns="light_tail").head(20)
 
@@ -392,7 +392,7 @@ def _distances(at, tail: np.ndarray, weights: np.ndarray, plan: Design) -> pd.Da
     return frame.sort_values("tail")
 
 
-def _outliers(distant: pd.DataFrame) -> list[Finding]:
+def _outliers(distant: pd.DataFrame, rows_are: str) -> list[Finding]:
     """Runs too far from the law for noise with any reasonable tail."""
     far = distant[distant["light_tail"] * len(distant) < P_OUTLIER]
     if not len(far):
@@ -408,12 +408,12 @@ def _outliers(distant: pd.DataFrame) -> list[Finding]:
             "caution",
             f"too far from the law of the other runs for noise with at least {LIGHTEST_TAIL:.0f} "
             f"degrees of freedom: {shown}{more}",
-            "check these rows of the table; fit without them and compare",
+            f"check these {rows_are}; fit without them and compare",
         )
     ]
 
 
-def _surprising(distant: pd.DataFrame, most: int = 5) -> Finding:
+def _surprising(distant: pd.DataFrame, rows_are: str, most: int = 5) -> Finding:
     rest = distant[distant["light_tail"] * len(distant) >= P_OUTLIER]
     sides = []
     for side, mask in (("above", rest.percent > 0), ("below", rest.percent < 0)):
@@ -421,4 +421,5 @@ def _surprising(distant: pd.DataFrame, most: int = 5) -> Finding:
         names = "; ".join(f"{r.label} ({r.percent:+.1f} %)" for r in rows.itertuples())
         sides += [f"{side} it {names}"] if len(rows) else []
     others = ", besides outliers" if len(rest) < len(distant) else ""
-    return Finding("surprise", "passed", f"farthest from the law{others}: {' | '.join(sides)}")
+    text = f"farthest from the law{others} (numbers are {rows_are}): {' | '.join(sides)}"
+    return Finding("surprise", "passed", text)

@@ -6,14 +6,14 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from bayescale.data import Runs
-from bayescale.errors import ConvergenceWarning
+from bayescale.errors import ConvergenceWarning, FitError
 from bayescale.inference import (
     Convergence,
     Evidence,
@@ -286,6 +286,7 @@ class Fit(Storable):
         verdict = self.check().verdict
         lines = [f"<Fit of {self.law.name} to {len(self.runs)} runs{over}; {self.convergence}>"]
         lines += [f"  {self._repeated}"] if self._repeated else []
+        lines += [f"  note: {self.runs.lacking}"] if self.runs.lacking else []
         draws = self.parameters(self.members()[0]) if not self.groups else self.posterior
         shown = [
             f"{p} {float(draws[p].median()):.3g} ± {float(draws[p].std()):.2g}"
@@ -295,6 +296,34 @@ class Fit(Storable):
         lines.append("  " + (", ".join(shown) or "no parameter has a population value"))
         lines.append(f"  {verdict}" + (":" if problems else ""))
         return "\n".join([*lines, *(f"    {f}" for f in problems)])
+
+
+class Mixture(Protocol):
+    """What this folder needs of a `bayescale.Average`, which a higher folder defines."""
+
+    @property
+    def used(self) -> dict[str, Fit]:
+        """The fits of positive weight, by law."""
+
+
+def fits_by_law(fit: Fit | Mixture, where: str) -> dict[str, Fit]:
+    """The fits of an average that are used, by law; a single fit has an empty name.
+
+    Raises
+    ------
+    FitError
+        If this is neither.
+    """
+    if isinstance(fit, Fit):
+        return {"": fit}
+    used = getattr(fit, "used", None)
+    if isinstance(used, Mapping) and all(isinstance(member, Fit) for member in used.values()):
+        return {name if len(used) > 1 else "": member for name, member in used.items()}
+    raise FitError(
+        f"got {type(fit).__name__}: give a Fit or an Average, the results of bs.fit and "
+        "bs.ensemble",
+        where=where,
+    )
 
 
 def _described(draws: xr.DataArray, prob: float, kind: str) -> dict[str, float]:

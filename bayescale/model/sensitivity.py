@@ -7,6 +7,7 @@ arXiv:2107.14054; `arviz_stats.psense`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -17,7 +18,7 @@ import pandas as pd
 from bayescale.errors import FitError, unknown
 from bayescale.model.density import coordinates, density
 from bayescale.model.design import TERMS, Design
-from bayescale.model.results import Fit
+from bayescale.model.results import Fit, Mixture, fits_by_law
 from bayescale.text_tables import html_table, text_table
 from bayescale.units import parse_count
 
@@ -56,7 +57,7 @@ class Sensitivity:
 
     def summary(self) -> pd.DataFrame:
         """A copy of `table`: the law before the noise, the most sensitive quantity first."""
-        noise = [name.split("[")[0].split("_")[0] in TERMS for name in self.table.index]
+        noise = [re.split(r"[\[_ ]", name)[0] in TERMS for name in self.table.index]
         order = np.lexsort([-self.table["prior"], noise])
         return self.table.iloc[order]
 
@@ -101,7 +102,10 @@ class Sensitivity:
 
 
 def sensitivity(
-    fit: Fit, *, priors: str | Sequence[str] | None = None, at: Mapping[str, object] | None = None
+    fit: Fit | Mixture,
+    *,
+    priors: str | Sequence[str] | None = None,
+    at: Mapping[str, object] | None = None,
 ) -> Sensitivity:
     """How much a fit depends on its priors.
 
@@ -112,10 +116,13 @@ def sensitivity(
 
     Parameters
     ----------
-    fit : Fit
-        The result of `bayescale.fit`.
+    fit : Fit or Average
+        The quantities of each law of an average follow each other, with the law in brackets:
+        ``alpha (chinchilla)``. The weights of the laws, which depend on the priors too, are taken
+        as given.
     priors : str or sequence of str, optional
         Parameters whose priors are scaled; by default all of the fit, including noise and drift.
+        Of an average, in the laws that have them.
         The distribution of groups around the population is not a prior in this sense.
     at : mapping of str to number or str, optional
         A point at which the loss of the law is a further quantity: ``{"N": "7B", "D": "1T"}``.
@@ -129,7 +136,7 @@ def sensitivity(
     Raises
     ------
     FitError
-        If `fit` is not a `Fit`, or a parameter or column is not one of it.
+        If `fit` is neither, or a parameter or column is not one of it.
 
     Notes
     -----
@@ -147,16 +154,36 @@ def sensitivity(
     >>> bool(found.table.loc["alpha", "likelihood"] > found.table.loc["alpha", "prior"])
     True
     """
-    if not isinstance(fit, Fit):
-        raise FitError(
-            f"expected a Fit, got {type(fit).__name__}: pass the result of bs.fit (of an average, "
-            "one of its fits)"
-        )
-    plan = fit.plan
-    names = [p.name for p in plan.parameters if not p.is_fixed]
+    fits = fits_by_law(fit, "sensitivity")
+    by_law = {
+        law: [p.name for p in member.plan.parameters if not p.is_fixed]
+        for law, member in fits.items()
+    }
+    names = list(dict.fromkeys(n for listed in by_law.values() for n in listed))
     chosen = names if priors is None else [priors] if isinstance(priors, str) else list(priors)
     if problems := [unknown("parameter", n, names) for n in chosen if n not in names]:
         raise FitError(problems, where="sensitivity")
+    columns = list(dict.fromkeys(c for member in fits.values() for c in member.law.columns))
+    if at is not None and set(at) != set(columns):
+        raise FitError(
+            f"at= has {', '.join(map(str, at)) or 'no columns'}: give one value for each of "
+            f"{', '.join(columns)}",
+            where="sensitivity",
+        )
+    tables = []
+    for law, member in fits.items():
+        scaled = [n for n in chosen if n in by_law[law]]
+        if not scaled:
+            continue
+        point = None if at is None else {c: at[c] for c in member.law.columns}
+        table = _of_one(member, scaled, point)
+        tables.append(table.rename(index=lambda name, law=law: f"{name} ({law})" if law else name))
+    return Sensitivity(pd.concat(tables), tuple(chosen))
+
+
+def _of_one(fit: Fit, chosen: Sequence[str], at: Mapping[str, object] | None) -> pd.DataFrame:
+    """The table of one law."""
+    plan = fit.plan
     values = {
         name: variable.to_numpy().reshape(-1, *variable.shape[2:])
         for name, variable in fit.posterior.data_vars.items()
@@ -181,7 +208,7 @@ def sensitivity(
         table[column] = [_median(v, weight) for v in quantities.values()]
         reliable &= bool(k <= LARGEST_K)
     table["reliable"] = reliable
-    return Sensitivity(table, tuple(chosen))
+    return table
 
 
 def _top_level(plan: Design) -> list[tuple[str, int]]:
@@ -219,12 +246,6 @@ def _quantities(fit: Fit, at: Mapping[str, object] | None) -> dict[str, np.ndarr
     if at is None:
         return out
     law = fit.law
-    if set(at) != set(law.columns):
-        raise FitError(
-            f"at= has {', '.join(map(str, at)) or 'no columns'}: give one value for each of "
-            f"{', '.join(law.columns)}",
-            where="sensitivity",
-        )
     point = {c: np.float64(parse_count(v) if isinstance(v, str) else v) for c, v in at.items()}
     for member in fit.members():
         values = fit.parameters(member or None)

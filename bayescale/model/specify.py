@@ -18,6 +18,7 @@ from bayescale.model import drift as drifts
 from bayescale.model import noise as noises
 from bayescale.model.design import TERMS, Design, has_checkpoints
 from bayescale.model.hierarchy import POOLINGS, Effect, Parameter
+from bayescale.model.labels import reserved
 from bayescale.priors import Fixed, Positive, Prior, from_link
 
 #: The centred form of a group effect is used if the expected posterior standard deviation of the
@@ -109,6 +110,8 @@ def _columns(runs: Runs, law: Law, groups: Sequence[str]) -> list[str]:
             problems.append(name_problem)
         elif runs.table[g].isna().any():
             problems.append(f"group column {g!r} has missing labels: fill them in or drop the rows")
+        else:
+            problems += reserved({g: runs.table[g].astype(str)})
     return problems
 
 

@@ -17,14 +17,20 @@ from bayescale.forecasting import (
     Forecast,
     allocate,
     beyond_largest,
+    distances,
     fits_of,
     forecast,
     main_reason,
 )
 from bayescale.model import Fit
 from bayescale.reporting import tables
-from bayescale.reporting.choices import Decisions, decisions
-from bayescale.units import format_count, format_flop, grid
+from bayescale.reporting.choices import (
+    Decisions,
+    answered_group,
+    compared_recipes,
+    decisions,
+)
+from bayescale.units import counted, format_count, format_flop, grid
 
 MOST_GROUPS = 12  # largest number of groups in the tables of forecasts and allocations
 #: Multiples of the largest run's compute that are forecast if no budgets are given.
@@ -55,6 +61,9 @@ class Findings:
         Costs of the budgets, compute multipliers of the groups, and runs to train next.
     ci_prob : float, optional
         Probability of all intervals.
+    group : mapping of str to str or None
+        The group that the answer is about: that of the largest run, unless another one has the
+        lowest loss at the largest budget with more than 90 % probability. None without groups.
     """
 
     laws: tables.Table | None
@@ -68,6 +77,7 @@ class Findings:
     results: tuple[Forecast | Allocation, ...] = ()
     decisions: Decisions = field(default_factory=Decisions)
     ci_prob: float | None = None
+    group: Mapping[str, str] | None = None
 
     @property
     def tables(self) -> list[tables.Table]:
@@ -140,32 +150,52 @@ def findings(
                 warnings.warn(str(error))
         laws = tables.laws(fit) if isinstance(fit, Average) else None
         posteriors = tables.posteriors(fit, ci_prob)
-        answer, reasons = _answer(fit, ahead, splits, ci_prob)
-        forecasts = tables.forecasts(ahead, ci_prob) if ahead else None
         flop = np.array([])
-        decided = Decisions()
         if len(chosen):
             flop = read_budgets(chosen, cost, flop_factor=fit.runs.flop_factor).flop
+        recipes = compared_recipes(fit, flop) if ahead or splits else ()
+        group, whose = answered_group(fit, main_group(fit), recipes)
+        answer, reasons = _answer(fit, group, ahead, splits, ci_prob)
+        forecasts = tables.forecasts(ahead, ci_prob) if ahead else None
+        decided = Decisions()
         if ahead or splits:
-            decided = decisions(fit, flop, splits, main_group(fit), cost, budgets is not None)
+            asked = budgets is not None
+            decided = decisions(fit, flop, splits, recipes, group, cost, asked)
         allocations = tuple(tables.allocations(splits, ci_prob)) if splits else ()
-    warned = [str(w.message) for w in caught if not issubclass(w.category, ConvergenceWarning)]
+    elsewhere = (ConvergenceWarning, ExtrapolationWarning)
+    warned = [str(w.message) for w in caught if not issubclass(w.category, elsewhere)]
+    # Each result counts its own points; the page counts those of its table.
+    distant = _distant(fit, ahead)
+    of_one = {text for result in ahead for text in _distant(fit, [result])}
     checked = {f.text for f in fit.check().findings}
-    more = [r for r in reasons[1:] if not any(text in r for text in checked)]
-    notes = dict.fromkeys([*remark, *warned, *more, *_unusual_ratio(splits)])
+    more = [r for r in reasons[1:] if r not in of_one and not any(t in r for t in checked)]
+    lacking = [fit.runs.lacking] if fit.runs.lacking else []
+    notes = dict.fromkeys([*remark, *lacking, *warned, *distant, *more, *_unusual_ratio(splits)])
     return Findings(
         laws,
         posteriors,
         forecasts,
         allocations,
-        (answer.removesuffix(main_reason(reasons)).strip(), main_reason(reasons)),
-        _next_step(fit, ahead, decided, ci_prob),
+        (
+            f"{answer.removesuffix(main_reason(reasons)).strip()} {whose}".strip(),
+            main_reason(reasons),
+        ),
+        _next_step(fit, group, ahead, decided, ci_prob),
         tuple(notes),
         tuple(flop.tolist()),
         (*ahead, *splits),
         decided,
         ci_prob,
+        group,
     )
+
+
+def _distant(fit: Fit | Average, ahead: Sequence[Forecast]) -> list[str]:
+    """Sentences about all points of these forecasts that are far from the runs."""
+    if not ahead:
+        return []
+    names = [c for c in dict.fromkeys(("N", "D", "C", *fit.law.columns)) if c in ahead[0].data]
+    return distances(fit, {c: np.concatenate([a.data[c].to_numpy() for a in ahead]) for c in names})
 
 
 def allocation_curve(
@@ -189,7 +219,7 @@ def allocation_curve(
 
 
 def main_group(fit: Fit | Average) -> dict[str, str] | None:
-    """The group of the largest run, about which the answer is; None without groups."""
+    """The group of the largest run; None without groups."""
     if not fit.groups:
         return None
     first = next(iter(fits_of(fit).values()))
@@ -212,9 +242,8 @@ def _budgets(fit, budgets, budgeted: bool) -> tuple[list[float], list[str]]:
     return [multiple * largest for multiple in MULTIPLES], [remark]
 
 
-def _answer(fit, ahead, splits, ci_prob) -> tuple[str, tuple[str, ...]]:
-    """The bottom line, and all reasons for doubt, about the group of the largest run."""
-    group = main_group(fit)
+def _answer(fit, group, ahead, splits, ci_prob) -> tuple[str, tuple[str, ...]]:
+    """The bottom line, and all reasons for doubt, about one group."""
     for results in (splits, ahead):
         for result in results:
             labels = result.labels if isinstance(result, Allocation) else _labels(result)
@@ -231,8 +260,14 @@ def _labels(result: Forecast) -> dict[str, str]:
     return {g: str(result.data[g].to_numpy()[0]) for g in result.fit.groups}
 
 
-def _next_step(fit: Fit | Average, ahead: list[Forecast], decided: Decisions, ci_prob) -> str:
-    """What to do before relying on the answer."""
+def _next_step(
+    fit: Fit | Average, group, ahead: list[Forecast], decided: Decisions, ci_prob
+) -> str:
+    """What to do before relying on the answer.
+
+    The runs to train are those that `suggest` chooses, or without them one run between the largest
+    one and the largest budget.
+    """
     failed = [f for f in fit.check().problems if f.level == "failed"]
     if failed:
         remedy = f": {failed[0].remedy}" if failed[0].remedy else ""
@@ -243,28 +278,37 @@ def _next_step(fit: Fit | Average, ahead: list[Forecast], decided: Decisions, ci
     most = float(np.max(ahead[0].data["C"]))
     if most <= 1.01 * MULTIPLES[0] * largest:
         return "Train the run, and compare its loss with the forecast interval."
+    suggested = decided.suggestion
     trial = max(MULTIPLES[0], np.sqrt(most / largest)) * largest
+    place: dict[str, float] = {"C": trial}
+    if suggested is not None:
+        first = suggested.runs.loc[suggested.runs["cost"].idxmax()]
+        place = {c: float(first[c]) for c in "ND"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # given for the forecasts of the budgets
-        test = forecast(fit, C=trial, group=main_group(fit), random_seed=fit.random_seed)
+        test = forecast(fit, **place, group=group, random_seed=fit.random_seed)
         row = tables.forecasts([test], ci_prob)
     loss = row.rows[0][row.header.index("loss of a new run")]
-    price = decided.price(trial, fit.runs.flop_factor)
+    spent = trial if suggested is None else float(suggested.runs["total_cost"].iloc[-1])
+    price = decided.price(spent, fit.runs.flop_factor)
     price = f"; {price}" if price else ""
-    more = ""
-    if decided.suggestion is not None:
-        more = (
-            f" Runs for {format_flop(decided.suggestion.runs['total_cost'].iloc[-1])} FLOP "
-            "that narrow the forecast are listed under 'Runs to train next'."
-        )
     size = ""
     if "N" in test.data.coords:
         N, D = (float(test.data[c][0]) for c in "ND")
-        size = f"{format_count(N)} parameters on {format_count(D)} tokens, "
+        size = f"{format_count(N)} parameters on {format_count(D)} tokens"
+    speaks = f"is {loss}: a loss outside this interval speaks against the larger forecasts"
+    if suggested is None:
+        return (
+            "Before spending the largest budget, train one run in between "
+            f"({size}{', ' if size else ''}{format_flop(trial)} FLOP{price}). The forecast for it "
+            f"{speaks}, and a loss inside it narrows them."
+        )
+    number = counted(len(suggested.runs), "run")
+    which = size if len(suggested.runs) == 1 else f"the largest of them, {size},"
     return (
-        f"Before spending the largest budget, train one run in between ({size}"
-        f"{format_flop(trial)} FLOP{price}). The forecast for it is {loss}: a loss outside this "
-        f"interval speaks against the larger forecasts, and a loss inside it narrows them.{more}"
+        f"Before spending the largest budget, train the {number} under 'Runs to train next' "
+        f"({format_flop(spent)} FLOP in all{price}), and fit again. The forecast for {which} "
+        f"{speaks}."
     )
 
 

@@ -25,6 +25,8 @@ SMALL_RUNS = 0.05
 STEPS, STEP, RATIOS = 8, 3.0, (0.25, 1.0, 4.0)
 #: Largest number of recipes that are compared.
 MOST_RECIPES = 6
+#: A group that is the best with a larger probability is the one that a report answers for.
+SURELY_BEST = 0.9
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,9 @@ class Decisions:
             out.append(
                 Section(
                     "Which recipe is better",
-                    f"{_answer(worst, prob)} A multiplier of 2 means that a recipe needs "
-                    "twice the compute for the same loss. Groups are compared as recipes, which "
-                    "assumes that all losses were measured on the same text.",
+                    f"{_answer(worst, prob)} {same_order(self.speedups)} A multiplier of 2 means "
+                    "that a recipe needs twice the compute for the same loss. Groups are compared "
+                    "as recipes, which assumes that all losses were measured on the same text.",
                     [decision_tables.multipliers(self.speedups, prob)],
                 )
             )
@@ -102,11 +104,12 @@ def decisions(
     fit: Fit | Average,
     budgets: np.ndarray,
     splits: Sequence[Allocation],
+    speedups: tuple[Speedup, ...],
     group: dict[str, str] | None,
     cost: Cost | None,
     asked: bool,
 ) -> Decisions:
-    """Costs, compute multipliers and next runs for the budgets of a report.
+    """Costs and next runs for the budgets of a report, with its compute multipliers.
 
     Parameters
     ----------
@@ -115,6 +118,8 @@ def decisions(
         In FLOP.
     splits : sequence of Allocation
         Those of the budgets.
+    speedups : tuple of Speedup
+        From `compared_recipes`.
     group : dict or None
         The group that the answer is about.
     cost : Cost, optional
@@ -129,25 +134,110 @@ def decisions(
         labels = group or {}
         split = next((s for s in splits if s.labels == labels), splits[0])
         suggestion = _next_runs(fit, split, group)
-    return Decisions(bill, _recipes(fit), suggestion)
+    return Decisions(bill, speedups, suggestion)
 
 
-def _recipes(fit: Fit | Average) -> tuple[Speedup, ...]:
-    """The multiplier of each recipe over the best; empty without several groups."""
+def compared_recipes(fit: Fit | Average, budgets: np.ndarray) -> tuple[Speedup, ...]:
+    """The multiplier of each recipe over the best one, which is the best at the largest budget.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    budgets : numpy.ndarray
+        In FLOP.
+
+    Returns
+    -------
+    tuple of Speedup
+        At the largest compute that all recipes have runs of, and at the largest budget if that is
+        larger. Empty without several groups, and for laws of columns other than N, D and C.
+    """
     members = [m for m in fit.members() if m]
-    if not 2 <= len(members) <= MOST_RECIPES:
+    if not 2 <= len(members) <= MOST_RECIPES or "C" not in fit.runs or not len(budgets):
         return ()
+    labels = [fit.runs.table[g].astype(str) for g in fit.groups]
+    common = float(fit.runs.table["C"].groupby(labels).max().min())
+    at = [common, *([float(max(budgets))] if max(budgets) > common else [])]
+    settings = dict(at=at, random_seed=fit.random_seed)
     try:
-        first = speedup(fit, members[0], over=members[1], random_seed=fit.random_seed)
-        best = first.best.loc[first.best["p_best"].idxmax(), "group"]
+        first = speedup(fit, members[0], over=members[1], **settings)
         names = {", ".join(m.values()): m for m in members}
+        best = first.best.tail(len(members)).set_index("group")["p_best"].idxmax()
         return tuple(
-            speedup(fit, names[best], over=member, random_seed=fit.random_seed)
+            speedup(fit, names[best], over=member, **settings)
             for name, member in names.items()
             if name != best
         )
-    except BayescaleError:  # laws of columns other than N, D and C
+    except BayescaleError:
         return ()
+
+
+def answered_group(
+    fit: Fit | Average, largest: dict[str, str] | None, speedups: Sequence[Speedup]
+) -> tuple[dict[str, str] | None, str]:
+    """The group that a report answers for, and a sentence that says why.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    largest : dict or None
+        The group of the largest run; None without groups.
+    speedups : sequence of Speedup
+        From `compared_recipes`.
+
+    Returns
+    -------
+    tuple
+        The group of the largest run, unless another one has the lowest expected loss at the largest
+        budget with a probability of more than 90 %; and a sentence, empty without several groups.
+    """
+    members = [m for m in fit.members() if m]
+    if largest is None or len(members) < 2:
+        return largest, ""
+    main = ", ".join(largest.values())
+    if not speedups:
+        return largest, f"This is for {main}, the group of the largest run."
+    last = speedups[0].best.tail(len(members))
+    chances = last.set_index("group")["p_best"].sort_values(ascending=False)
+    best, chance = chances.index[0], float(chances.iloc[0])
+    where = f"{format_flop(float(last['at'].iloc[0]))} FLOP"
+    if chance <= SURELY_BEST:
+        listed = ", ".join(f"{name} {100 * p:.0f} %" for name, p in chances.items())
+        return largest, (
+            f"This is for {main}, the group of the largest run: no group is the best at {where} "
+            f"with more than {100 * SURELY_BEST:g} % probability ({listed})."
+        )
+    if best == main:
+        return largest, (
+            f"This is for {main}, the group of the largest run, which also is the best at {where} "
+            f"with {100 * chance:.0f} % probability."
+        )
+    group = next(m for m in members if ", ".join(m.values()) == best)
+    return group, (
+        f"This is for {best}, which has the lowest loss at {where} with {100 * chance:.0f} % "
+        f"probability, if the losses of all groups are of the same text; the largest run is of "
+        f"{main}."
+    )
+
+
+def same_order(speedups: Sequence[Speedup]) -> str:
+    """A sentence: how probable it is that recipes have the same order at the largest budget.
+
+    Curves may cross between the runs and the budget. Empty if the runs reach the budget.
+    """
+    sizes = {s.data.sizes["point"] for s in speedups}
+    if sizes != {2}:
+        return ""
+    runs, ahead = (format_flop(float(v)) for v in speedups[0].data["at"].to_numpy())
+    parts = []
+    for result in speedups:
+        better = (result.data["difference"] > 0).to_numpy().reshape(-1, 2)
+        kept = 100 * float((better[:, 0] == better[:, 1]).mean())
+        parts.append(f"{kept:.0f} % ({result.name} and {result.over})")
+    return (
+        f"The runs compare the recipes up to {runs} FLOP. Curves may cross beyond; the probability "
+        f"that the order is the same at {ahead} FLOP is {', '.join(parts)}."
+    )
 
 
 def _next_runs(fit: Fit | Average, split: Allocation, group) -> Suggestion | None:

@@ -40,16 +40,20 @@ def costs(bill: Bill, ci_prob: float | None = None) -> Table:
 
 
 def multipliers(speedups: Sequence[Speedup], ci_prob: float | None = None) -> Table:
-    """A row for each recipe: the compute that it needs for the loss of the first."""
+    """A row for each recipe and scale: the compute that it needs for the loss of the first."""
     prob, _ = defaults(ci_prob)
-    rows = []
+    scale, rows = speedups[0].scale, []
+    write = format_flop if scale == "C" else format_count
     for result in speedups:
-        row = pd.DataFrame(result.summary(prob)).iloc[-1]
-        column = list(row.index).index("multiplier")
-        middle, low, high = (f"{v:.3g}" for v in row.iloc[column : column + 3])
-        rows.append((result.over, f"{middle} ({low} to {high})", f"{100 * row['p_better']:.0f} %"))
+        for _, row in pd.DataFrame(result.summary(prob)).iterrows():
+            column = list(row.index).index("multiplier")
+            middle, low, high = (f"{v:.3g}" for v in row.iloc[column : column + 3])
+            interval = f"{middle} ({low} to {high})"
+            rows.append(
+                (result.over, write(row[scale]), interval, f"{100 * row['p_better']:.0f} %")
+            )
     first = speedups[0].name
-    header = ("recipe", f"compute for the loss of {first}", f"P({first} is better)")
+    header = ("recipe", f"at {scale}", f"compute for the loss of {first}", f"P({first} is better)")
     return Table(f"Compute multipliers, with {100 * prob:g} % intervals", header, tuple(rows))
 
 

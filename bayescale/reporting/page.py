@@ -28,7 +28,7 @@ from bayescale.plots import (
     plot_runs,
 )
 from bayescale.reporting import tables
-from bayescale.reporting.answers import Findings, allocation_curve, findings, main_group
+from bayescale.reporting.answers import Findings, allocation_curve, findings
 from bayescale.reporting.sections import (
     TABLE_WIDTH,
     Picture,
@@ -191,11 +191,11 @@ def _sections(fit: Fit | Average, found: Findings, ci_prob) -> list[Section]:
                 if ahead
                 else "",
                 [found.forecasts] if found.forecasts is not None else [],
-                [_forecast_picture(fit, ahead, several, ci_prob)],
+                [_forecast_picture(fit, ahead, found.group, several, ci_prob)],
             )
         )
     if splits:
-        group = main_group(fit)
+        group = found.group
         (split,) = [s for s in splits if s.labels == (group or {})][:1] or splits[:1]
         curve = allocation_curve(fit, found.budgets, group)
         out.append(
@@ -215,12 +215,12 @@ def _sections(fit: Fit | Average, found: Findings, ci_prob) -> list[Section]:
             )
         )
     if isinstance(fit, Average) and found.laws is not None:
-        expectations = [_what_laws_say(fit, ahead, ci_prob)] if several and ahead else []
+        expectations = [_what_laws_say(fit, ahead, found.group)] if several and ahead else []
         out.append(_laws(fit, [found.laws, *expectations]))
     return out
 
 
-def _forecast_picture(fit, ahead: list[Forecast], several: bool, ci_prob) -> Picture:
+def _forecast_picture(fit, ahead: list[Forecast], group, several: bool, ci_prob) -> Picture:
     """The runs of all groups, the law up to the budgets, and the forecasts."""
     prob, _ = defaults(ci_prob)
     axes = plot_fit(fit, references="all", forecasts=ahead, ci_prob=ci_prob)
@@ -228,7 +228,7 @@ def _forecast_picture(fit, ahead: list[Forecast], several: bool, ci_prob) -> Pic
     at = " at the compute-optimal N and D" if fit.law.allocates else ""
     caption = f"The runs, and {shown}{at} with its {100 * prob:g} % band."
     if ahead:
-        group = main_group(fit) or {}
+        group = group or {}
         row = _of_group(ahead, group).summary(ci_prob).iloc[-1]
         name = f" for {', '.join(group.values())}" if group else ""
         caption = (
@@ -263,9 +263,8 @@ def _allocation_caption(split: Allocation, ci_prob) -> str:
     )
 
 
-def _what_laws_say(fit: Average, ahead: list[Forecast], ci_prob) -> tables.Table:
+def _what_laws_say(fit: Average, ahead: list[Forecast], group) -> tables.Table:
     """The median loss of each law alone at the budgets, and how far the laws differ."""
-    group = main_group(fit)
     data = _of_group(ahead, group).data
     columns = [c for c in ("N", "D", "C") if c in data.coords]
     by_point = [
@@ -295,7 +294,7 @@ def _parameters(fit: Fit | Average, found: Findings, ci_prob) -> list[Section]:
     surprising = heaviest.check().surprising
     farthest = ""
     if surprising is not None and len(surprising):
-        farthest = f" The most surprising run is row {surprising.index[0]}."
+        farthest = f" The most surprising run is number {surprising.index[0]}."
     pictures = [
         picture(
             plot_posterior(heaviest),
@@ -304,7 +303,7 @@ def _parameters(fit: Fit | Average, found: Findings, ci_prob) -> list[Section]:
         ),
         picture(
             plot_residuals(heaviest),
-            f"Residuals{of}.{farthest} Numbers are rows of the table.",
+            f"Residuals{of}.{farthest} Numbers are {fit.runs.rows_are}.",
         ),
     ]
     if {"N", "D"} <= set(fit.runs.table):

@@ -26,6 +26,10 @@ EVIDENCE = "Log evidence: the log probability of the runs under the law; higher 
 BAYES_FACTOR = (
     "A log Bayes factor of 3 means that the data are 20 times more probable under the first."
 )
+HUBER = (
+    "score / log-Huber's: the interval score divided by that of least squares (log-Huber) with a "
+    "bootstrap; below 1 is better."
+)
 LEFT_OUT = (
     "Log predictive density: how well runs that were left out are predicted, summed over runs; "
     "differences of less than twice their error say little."
@@ -243,6 +247,8 @@ def allocations(results: list[Allocation], ci_prob: float | None = None) -> list
 def coverage(rollout: Rollout) -> Table:
     """A row for each law and baseline: coverage of held-out runs, and scores."""
     frame = rollout.summary()
+    # Without baselines there is nothing to compare with.
+    compared = "interval_score_ratio" in frame and frame["interval_score_ratio"].notna().any()
     rows = tuple(
         (
             row["law"],
@@ -250,9 +256,7 @@ def coverage(rollout: Rollout) -> Table:
             *(f"{100 * row[f'coverage{k}']:.0f} %" for k in (95, 90, 80, 50)),
             f"{row['interval_score']:.4f}",
             f"{row['crps']:.4f}",
-            ""
-            if np.isnan(row.get("interval_score_ratio", np.nan))
-            else f"{row['interval_score_ratio']:.2f}",
+            *([_ratio(row["interval_score_ratio"])] if compared else []),
         )
         for row in frame.to_dict("records")
     )
@@ -265,10 +269,14 @@ def coverage(rollout: Rollout) -> Table:
         "50 %",
         "interval score",
         "CRPS",
-        "score / log-Huber's",
+        *(["score / log-Huber's"] if compared else []),
     )
     title = "Coverage of held-out runs; scores of log loss (interval score of 90 %)"
-    return Table(title, header, rows)
+    return Table(title, header, rows, (HUBER,) if compared else ())
+
+
+def _ratio(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.2f}"
 
 
 def coverage_in_words(rollout: Rollout) -> str:

@@ -131,7 +131,7 @@ def test_summary_and_text_have_the_form_of_every_forecast():
     assert frame["x"].tolist() == [10.0, 1e3]
     assert (frame["y_eti90_lb"] < frame["y"]).all()
     assert (frame["y"] < frame["y_eti90_ub"]).all()
-    assert "BreakForecast of loss, a, 2 point(s)" in repr(ahead)
+    assert "BreakForecast of loss, a, 2 points" in repr(ahead)
     assert "C 1e+03: y " in repr(ahead)
     shares = ahead.decompose()
     assert shares[["curve", "ahead", "noise"]].sum(axis=1).to_numpy() == pytest.approx(1)

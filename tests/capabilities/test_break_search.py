@@ -67,7 +67,7 @@ def test_a_curve_that_cannot_show_a_break_does_not_count_as_unbroken(found):
 def test_the_representation_is_for_people(found):
     text = repr(found)
     assert text.splitlines()[0] == found.bottom_line()
-    assert "3 curve(s)" in text
+    assert "3 curves" in text
     assert "bend: P(break)" in text
     assert ", a bend at C" in text
     assert "simulated curves of 8 points with drift and without a break" in text

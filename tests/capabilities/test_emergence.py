@@ -252,6 +252,7 @@ def test_sentences_of_verdicts(probability, emergent, text):
 # -- foresight ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_foresight_of_a_late_start_and_of_a_line(accuracies):
     parts = {"curves": accuracies.curves, "posteriors": accuracies.posteriors}
     parts = {k: {task: v[task] for task in ("line", "late")} for k, v in parts.items()}

@@ -485,7 +485,7 @@ def test_points_may_be_a_table(link, results):
     table = chained.summary()
     assert len(table) == 3 * len(TRUE)
     assert {"N", "D", "C", "corpus", "task", "mean", "accuracy"} <= set(table.columns)
-    assert "TaskForecast by logistic link, 3 point(s), 4 task(s)" in repr(chained)
+    assert "TaskForecast by logistic link, 3 points, 4 tasks" in repr(chained)
 
 
 def test_one_point_may_be_asked_of_several_groups(link):

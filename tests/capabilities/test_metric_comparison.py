@@ -55,6 +55,7 @@ def test_few_points_give_no_verdict_and_dashes():
     assert "P(bend) - and -: inconclusive" in repr(result)
 
 
+@pytest.mark.slow
 def test_a_simulated_bend_is_where_the_other_metric_bends():
     """The slope changes at the same x and by the same share, in mean as large as before."""
     thresholded = comparison.read_curves(

@@ -126,7 +126,7 @@ def test_cautions_stand_below_the_table(saved, run):
     """Here the far budget is the main reason; the cautions of the check follow."""
     ended = run("allocate", saved, "--flops", "1e25")
     assert "times the compute of the largest fitted run" in ended.out.splitlines()[0]
-    assert "lie beyond 100 times" in ended.err
+    assert "lies beyond 100 times" in ended.err
     fit = bs.Fit.load(saved)
     with pytest.warns(bs.ExtrapolationWarning):
         cautions = bs.allocate(fit, 1e25).cautions()[1:]

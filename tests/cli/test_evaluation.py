@@ -88,6 +88,7 @@ def test_a_law_compared_with_itself_ends_with_two(table, refused):
     assert "--pool applies to a single law" in message
 
 
+@pytest.mark.slow
 def test_a_report_compares_its_law_with_others(table, folder, run):
     words = ("report", table, "--law", "chinchilla", "--against", "kaplan", "--draws", 300)
     done = run(*words, "--out", folder / "both", "--quiet")

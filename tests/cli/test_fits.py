@@ -144,7 +144,7 @@ def test_results_are_printed_as_tables(kept, run):
 def test_a_far_forecast_warns_on_standard_error(kept, run):
     ended = run("forecast", kept, "--flops", "1e24", "--json")
     assert ended.code == 0
-    assert ended.err.startswith("warning: 1 point(s) lie beyond 100 times")
+    assert ended.err.startswith("warning: 1 point lies beyond 100 times")
     assert json.loads(ended.out)["forecast"][0]["C"] == 1e24
 
 

@@ -63,11 +63,24 @@ def test_a_plan_is_scored_as_by_the_package(kept, kept_fit, run):
     assert "The plan, by simulation: log loss at the target" in out
 
 
+def test_a_target_loss_is_that_of_the_package(kept, kept_fit, run):
+    words = (*GRID, "--target-loss", "2.5", "--json", "--quiet")
+    grid = {"N": GRID[1].split(","), "D": GRID[3].split(",")}
+    expected = bs.suggest(kept_fit, grid, target={"loss": 2.5})
+    assert json.loads(run("suggest", kept, *words).out)["answer"] == expected.bottom_line()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         ((*TARGET,), "give runs with --N and --D, or a csv file with --runs"),
-        ((*GRID,), "give the run in question with --target-N and --target-D"),
+        ((*GRID,), "give the target with --target-N and --target-D, --target-flops or"),
+        (
+            (*GRID, "--target-N", "1B"),
+            "the target has N without D, but chinchilla is a function of N, D: give --target-N and "
+            "--target-D",
+        ),
+        ((*GRID, *TARGET, "--target-loss", "2"), "either by its loss or by its size"),
         ((*GRID, *TARGET, "--runs", "x.csv"), "runs are given twice"),
         (("--runs", "x.csv", *TARGET), "x.csv cannot be read"),
         ((*GRID, *TARGET, "--budget", "1e9"), "no candidate can be paid"),

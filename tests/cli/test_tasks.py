@@ -58,6 +58,16 @@ def test_percentages_end_with_two(tmp_path, run):
 
 
 @pytest.mark.parametrize("command", ["breaks", "emergence"])
+def test_only_columns_of_the_file_are_listed(tmp_path, run, command):
+    frame = pd.DataFrame({"C": [1e20, 1e21, 1e22], "accuracy": [20.0, 40.0, 60.0]})
+    frame.to_csv(tmp_path / "scores.csv", index=False)
+    ended = run(command, tmp_path / "scores.csv", "--y", "accuracy", "--questions", "100")
+    assert ended.code == 2
+    assert "There are: C, accuracy." in ended.err
+    assert "divide by 100" in ended.err
+
+
+@pytest.mark.parametrize("command", ["breaks", "emergence"])
 def test_a_missing_column_is_answered_with_options_of_the_command(tmp_path, run, command):
     table = tmp_path / "tasks.csv"
     table.write_text("C,accuracy\n1e18,0.1\n1e19,0.2\n")

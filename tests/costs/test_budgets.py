@@ -114,8 +114,13 @@ def test_money_is_not_mixed_with_a_column_of_costs(fit):
         bs.suggest(fit, table, target={"N": "3B", "D": "60B"}, budget="$5", cost=COST)
 
 
-def test_money_without_hardware_is_refused(fit):
-    with pytest.raises(LawError, match="needs the hardware"):
-        bs.allocate(fit, "$2M")
+def test_money_without_hardware_pays_for_an_h100_which_the_answer_says(fit):
+    split = bs.allocate(fit, "$2M")
+    assert float(split.data["C"][0]) == bs.as_flops("$2M", bs.Cost("H100"))[0]
+    assert " FLOP (90 %: " in split.bottom_line()
+    assert ") on H100: " in split.bottom_line()
+
+
+def test_hardware_is_a_cost_not_a_name(fit):
     with pytest.raises(LawError, match=r"bs.Cost\('H100'\)"):
         bs.forecast(fit, C="$2M", cost="H100")

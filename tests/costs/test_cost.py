@@ -134,14 +134,20 @@ def test_the_budget_of_a_cost_costs_as_much():
     assert float(cost.of(C).data["dollars"].median()) == pytest.approx(2e6, rel=0.03)
 
 
+def test_hardware_that_is_not_given_is_that_of_the_budgets_or_an_h100():
+    """As on the command line."""
+    for budget in ("$2M", "5k GPU hours", "30 GWh"):
+        assert bs.as_flops(budget).tolist() == bs.as_flops(budget, bs.Cost("H100")).tolist()
+    with_a100 = bs.as_flops(["1k A100 hours", "$2M"])
+    assert with_a100.tolist() == bs.as_flops(["1k A100 hours", "$2M"], bs.Cost("A100")).tolist()
+
+
 @pytest.mark.parametrize(
     ("text", "cost", "message"),
     [
         ("two million", None, "is not a budget: write 1e24 FLOP"),
         ("2M", None, "'2M' has no unit .*: write .2M, 2M H100 hours"),
         ("5 parsecs", None, "is not a budget|there is no accelerator"),
-        ("$2M", None, "needs the hardware"),
-        ("5k GPU hours", None, "needs the hardware"),
         ("50k H101 hours", None, "there is no accelerator 'H101'. Did you mean 'H100'"),
         ("50k A100 hours", "H100", "hours of A100, but the cost is that of H100"),
         ("$2M", "MI300X", "no published price of MI300X: give price= to Cost"),

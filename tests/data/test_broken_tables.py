@@ -242,7 +242,7 @@ NAMED = {
     "a count of zero": (with_cell(4, 1, "0"), "not positive.*line 5"),
     "a negative loss": (with_cell(1, 2, "-4.1"), "not positive.*line 2"),
     "a unit that does not exist": (with_cell(1, 0, "70Q"), "'70Q'.*line 2|line 2.*'70Q'"),
-    "two runs": (written([HEADER, *ROWS[:2]]), r"only 2 run\(s\)"),
+    "two runs": (written([HEADER, *ROWS[:2]]), r"only 2 runs"),
     "only the header": (written([HEADER]), "no rows"),
     "an empty file": (b"", "empty"),
     "binary noise": (bytes(range(256)) * 3, "not a text table"),

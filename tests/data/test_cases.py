@@ -131,7 +131,7 @@ def test_the_remedy_leads_to_the_right_values(name, keywords, first):
         ("format_flop_per_s.csv", {}, "'FLOP/s' is a rate"),
         ("gflops_per_forward.csv", dict(loss="FID"), "'Gflops' is too small to be training"),
         ("gflops_throughput.csv", {}, "rows with one 'run' are read as checkpoints of one run"),
-        ("format_nan_runs.csv", dict(drop_missing=True), "left out 3 row(s) with missing values"),
+        ("format_nan_runs.csv", dict(drop_missing=True), "left out 3 rows with missing values"),
         ("trainer_state.json", {}, "the training loss 'loss' is read"),
     ],
 )

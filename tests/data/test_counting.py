@@ -141,7 +141,7 @@ def test_budgets_that_are_no_longer_in_proportion_are_named(models):
 
 def test_a_column_that_is_no_count_is_refused(models):
     broken = bs.Runs.from_frame(models.table.assign(other=[1e6, -1, 3e6, np.nan]))
-    with pytest.raises(RunsError, match=r"'other' is not a positive count in 2 row\(s\)"):
+    with pytest.raises(RunsError, match=r"'other' is not a positive count in 2 rows"):
         broken.recount("other")
 
 

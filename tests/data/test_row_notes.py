@@ -26,8 +26,8 @@ def test_a_note_on_crashed_runs_goes_with_them(tmp_path):
     path = tmp_path / "runs.csv"
     FRAME.assign(state=state).to_csv(path, index=False)
     runs = Runs.read(path)
-    assert "2 run(s) have state crashed or failed (lines 3, 9)" in notes(runs)
-    assert "1 run(s) have state crashed or failed (line 9)" in notes(runs[runs.table.index != 3])
+    assert "2 runs have state crashed or failed (lines 3, 9)" in notes(runs)
+    assert "1 run has state crashed or failed (line 9)" in notes(runs[runs.table.index != 3])
     assert runs.query("state == 'finished'").notes == ()
     assert runs.query("state == 'finished'").row_notes == ()
 
@@ -38,7 +38,7 @@ def test_crashed_runs_are_left_out_on_request():
         Runs.from_frame(crashed)
     runs = Runs.from_frame(crashed, drop_failed=True)
     assert len(runs) == 7
-    assert runs.notes == ("left out 2 run(s) with state crashed or failed (rows 0, 1)",)
+    assert runs.notes == ("left out 2 runs with state crashed or failed (rows 0, 1)",)
 
 
 def test_the_hint_for_a_missing_column_names_one_that_is_free():
@@ -53,7 +53,7 @@ def test_notes_on_duplicates_and_disagreement_go_with_their_rows():
     frame = pd.concat([FRAME.assign(C=C), FRAME.assign(C=C).iloc[[0]]], ignore_index=True)
     runs = Runs.from_frame(frame)
     assert "C differs from 6ND by more than a factor of 2 in 1 rows (row 4)" in notes(runs)
-    assert "repeat an earlier one (row 9)" in notes(runs)
+    assert "repeats an earlier one (row 9)" in notes(runs)
     assert runs[~runs.table.index.isin([4, 9])].notes == ()
 
 
@@ -62,7 +62,7 @@ def test_notes_on_how_a_table_was_read_are_kept():
     frame.loc[2, "loss"] = None
     runs = Runs.from_frame(frame.assign(state=["crashed"] + ["finished"] * 8), drop_missing=True)
     (kept,) = runs.query("state == 'finished'").notes
-    assert kept == "left out 1 row(s) with missing values (row 2)"
+    assert kept == "left out 1 row with missing values (row 2)"
 
 
 def test_a_group_of_which_one_run_is_left_is_noted():

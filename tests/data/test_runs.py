@@ -3,6 +3,7 @@
 import hashlib
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -366,7 +367,7 @@ def test_every_problem_is_reported_at_once_with_its_lines(read):
         "rows, or pass drop_missing=True",
         "column 'loss' (the loss): 1 value is not finite (line 5): "
         "remove diverged runs or correct the values",
-        "group column 'corpus': 1 label(s) missing (line 5): every run needs one",
+        "group column 'corpus': 1 label is missing (line 5): every run needs one",
         "there is no group column 'recipe'. There are: params, tokens, loss, corpus.",
     )
 
@@ -401,7 +402,7 @@ def test_counts_left_unscaled_are_refused_unless_the_unit_is_stated(column, fact
 
 def test_fewer_than_three_runs_are_refused(read):
     few = CSV.splitlines()
-    assert refused(read, "\n".join(few[:3])) == ("only 2 run(s): a law needs at least 3",)
+    assert refused(read, "\n".join(few[:3])) == ("only 2 runs: a law needs at least 3",)
     assert refused(read, few[0]) == ("the table has no rows",)
     assert len(read("\n".join(few[:4]))) == 3
 
@@ -477,8 +478,35 @@ def test_a_clean_table_is_read_without_a_note():
     assert Runs.from_frame(FRAME, groups="corpus").notes == ()
 
 
+@pytest.mark.parametrize(
+    ("source", "counted"),
+    [
+        ("a/runs.csv", "lines of runs.csv, whose heading is line 1"),
+        ("runs.tsv.gz", "lines of runs.tsv.gz, whose heading is line 1"),
+        ("log.jsonl", "lines of log.jsonl"),
+        ("runs.xlsx", "rows of the table"),
+        ("a DataFrame", "rows of the table"),
+    ],
+)
+def test_what_the_index_counts(source, counted):
+    runs = Runs.from_frame(pd.DataFrame({"C": [1e18, 1e19, 1e20], "loss": [4, 3, 2.5]}))
+    noun = "line" if "lines" in counted else "row"
+    assert replace(runs, source=source, noun=noun).rows_are == counted
+
+
+def test_what_a_table_without_tokens_cannot_tell():
+    frame = pd.DataFrame({"params": [1e8, 1e9, 1e10], "loss": [4, 3, 2.5]})
+    runs = Runs.from_frame(frame)
+    assert runs.lacking.startswith("there is no column of tokens (D), so laws are of N alone: ")
+    assert "D='COLUMN' names a column of tokens" in runs.lacking
+    assert f"note: {runs.lacking}" in repr(runs)
+    compute = Runs.from_frame(frame.assign(params=frame["params"] ** 2 * 1e3), C="params")
+    assert "so laws are of C alone" in compute.lacking
+    assert Runs.from_frame(frame.assign(tokens=2e10)).lacking == ""
+
+
 def test_repeated_rows_remain_with_a_note(read):
-    with pytest.warns(RunsWarning, match=r"2 row\(s\) repeat an earlier one \(lines 6, 7\)"):
+    with pytest.warns(RunsWarning, match=r"2 rows repeat an earlier one \(lines 6, 7\)"):
         runs = read(CSV + "\n".join(CSV.splitlines()[-2:]))
     assert len(runs) == 6
     assert len(runs.notes) == 1
@@ -702,7 +730,7 @@ def test_of_a_sweep_the_run_of_lowest_loss_can_be_kept():
     assert any("keep_best=True keeps the row of lowest loss" in str(w.message) for w in caught)
     with pytest.warns(RunsWarning) as caught:
         best = Runs.from_frame(sweep(), keep_best=True)
-    note = "kept the row of lowest loss of each (N, D, C) and left out 6 row(s)"
+    note = "kept the row of lowest loss of each (N, D, C) and left out 6 rows"
     assert [str(w.message) for w in caught] == [f"the DataFrame: {note}"]
     assert best.notes == (note,)
     assert best.table["lr"].tolist() == [3e-4] * 3

@@ -85,6 +85,15 @@ def test_percentages_are_recognised(frame):
     assert "these look like percentages: divide by 100" in found
 
 
+def test_percentages_are_recognised_where_other_columns_are_missing(frame):
+    percent = frame.assign(accuracy=frame["accuracy"] * 100).drop(columns=["chance", "task"])
+    found = problems(percent, task=None)
+    assert found[0].startswith("there is no column 'chance'")
+    columns = found[0].split("There are: ")[1].split(".")[0]
+    assert columns == ", ".join(percent.columns)
+    assert "these look like percentages: divide by 100" in found[1]
+
+
 def test_many_rows_are_shortened():
     frame = pd.DataFrame(
         {

@@ -22,6 +22,7 @@ def curve():
     return bs.fit(runs, "power(D)", draws=500, random_seed=1)
 
 
+@pytest.mark.slow
 def test_more_runs_near_the_target_give_narrower_intervals(curve):
     target = {"D": "1T"}
     few = bs.design(curve, {"D": ["20B"]}, target=target, **SMALL).summary()
@@ -44,6 +45,7 @@ def test_the_truth_is_a_draw_of_what_is_believed(curve):
     assert frame["coverage"].between(0, 1).all()
 
 
+@pytest.mark.slow
 def test_a_precise_plan_finds_the_truth(curve):
     """Many runs at the target itself: the median is close to each assumed loss."""
     plan = pd.DataFrame({"D": np.repeat(np.geomspace(5e10, 2e11, 5), 4)})

@@ -123,7 +123,7 @@ def test_runs_are_found_in_a_table(file):
 @pytest.mark.parametrize(
     ("measured", "message"),
     [
-        (2.5, r"2 run\(s\) were registered, but 1 loss"),
+        (2.5, r"2 runs were registered, but 1 loss is given"),
         ([2.5, -1.0], "it must be positive and finite"),
         ([2.5, np.nan], "it must be positive and finite"),
         ("low", "give one loss for each run"),
@@ -183,14 +183,27 @@ def test_the_scores_of_a_normal_distribution():
 
 def test_the_answer_says_how_surprising_a_run_is(fit, tmp_path):
     file = bs.preregister(bs.forecast(fit, N="1B", D="20B"), tmp_path / "one.json")
-    result = bs.outcome(file.path, 5.0)
+    result = bs.outcome(file.path, 4.0)
     assert result.bottom_line() == (
-        "The run of 1B parameters, 20B tokens reached 5, outside the 99 % interval around "
+        "The run of 1B parameters, 20B tokens reached 4, outside the 99 % interval around "
         f"{result.table['median'][0]:.4g}: a loss as far from the forecast had a probability of "
         "less than 0.1 %."
+        f" It lies {result.table['widths_outside'][0]:.2g} widths of the 90 % interval above it."
     )
+    low, high = np.log(result.table[["lower", "upper"]].to_numpy()[0])
+    assert result.table["widths_outside"][0] == pytest.approx((np.log(4) - high) / (high - low))
     assert repr(result).startswith(result.bottom_line())
     assert "<table" in result._repr_html_()
+
+
+@pytest.mark.parametrize(("times", "said"), [(100, "It is 100 times"), (1 / 50, "It is 1/50 of")])
+def test_a_loss_in_another_unit_is_recognised(fit, tmp_path, times, said):
+    file = bs.preregister(bs.forecast(fit, N="1B", D="20B"), tmp_path / "one.json")
+    median = float(file.points["median"].iloc[0])
+    text = bs.outcome(file.path, times * median).bottom_line()
+    assert f"{said} the median, so that it probably is in another unit: the forecast is in" in text
+    assert "another unit" not in bs.outcome(file.path, 1.5 * median).bottom_line()
+    assert "widths" not in bs.outcome(file.path, median).bottom_line()
 
 
 def test_the_answer_about_several_runs(file):

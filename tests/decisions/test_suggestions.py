@@ -246,6 +246,7 @@ def test_without_runs_the_prior_decides():
     assert "rests on the prior" in chosen.bottom_line()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drift", ["off", "auto"])
 def test_the_expected_width_is_that_of_a_refit(runs, drift):
     """The reduction without refitting, against the mean over refits to simulated losses."""
@@ -318,8 +319,22 @@ def test_a_target_that_no_run_informs_gives_no_runs(wide):
 @pytest.mark.parametrize(
     ("candidates", "options", "message"),
     [
-        ({"N": [1e9]}, {}, "the runs lack the column"),
-        ({"size": [1e9]}, {}, "have none of the columns"),
+        (
+            {"N": [1e9]},
+            {},
+            "the table of runs has N without D, but chinchilla is a function of N, D",
+        ),
+        ({"size": [1e9]}, {}, "the table of runs has size, .*: give N and D of each run"),
+        (
+            {"N": [1e9], "D": [1e10]},
+            {"target": {"N": "1B"}},
+            r"the target has N without D, but .*: give N and D of the target, or its compute \(C=",
+        ),
+        (
+            {"N": [1e9], "D": [1e10]},
+            {"target": {"loss": 2.1, "tokens": 1e9}},
+            r"the target has loss, tokens, .*: give N and D of the target, or {'loss': ...} alone",
+        ),
         (pd.DataFrame({"N": [], "D": []}), {}, "candidates has no rows"),
         ([1e9], {}, "candidates is a list"),
         ({"N": [1e9], "D": [1e10]}, {"budget": 1e10}, "the cheapest costs 6e19"),
@@ -338,6 +353,23 @@ def test_what_cannot_be_chosen_from_is_refused(wide, candidates, options, messag
     options = {"target": {"N": "7B", "D": "140B"}, **options}
     with pytest.raises(bs.FitError, match=message):
         bs.suggest(wide, candidates, **options)
+
+
+def test_a_target_loss_stands_for_the_best_run_that_reaches_it(wide):
+    grid = {"N": ["400M", "1B"], "D": ["8B", "20B"]}
+    split = bs.allocate(wide, loss=2.3, probability=0.5)
+    N, D = (float(split.data[f"{c}_decision"][0]) for c in "ND")
+    by_loss = bs.suggest(wide, grid, target={"loss": 2.3}, number=3)
+    by_size = bs.suggest(wide, grid, target={"N": N, "D": D}, number=3)
+    pd.testing.assert_frame_equal(by_loss.runs, by_size.runs)
+    assert "A loss of 2.3 is reached with 50 % probability by " in by_loss.bottom_line()
+
+
+def test_a_loss_is_no_target_of_a_law_without_a_best_split(by_hand, runs):
+    values = {"E": 1.7, "A": 1.0, "alpha": 0.2, "sigma": 0.01, "nu": 5.0}
+    fit = by_hand(runs, "power(C)", values)
+    with pytest.raises(bs.FitError, match=r"does not split budgets .*: give C of the target"):
+        bs.suggest(fit, {"C": [1e20, 1e21]}, target={"loss": 2.3})
 
 
 def test_only_posteriors_and_laws_decide():

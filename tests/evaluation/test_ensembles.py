@@ -133,6 +133,7 @@ def test_an_ensemble_is_saved_with_its_evidence(best, tmp_path):
     np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_bridge_sampling_of_chains_agrees_with_importance_sampling(runs):
     """Two ways to the evidence of one posterior."""
     small = runs.query("N < 5e8")

@@ -262,7 +262,7 @@ def test_priors_by_name_of_a_law_reach_this_law_only(openlm, fitted):
     (dict(above="many"), ["'many' is not a count"]),
     (dict(above=[1e10, 1e20]), ["C >= 1e10: 0 run"]),
     (dict(above=1e30), ["C >= 1e30: there is no run to predict"]),
-    (dict(split="dataset"), [r"104 value\(s\) that are neither true nor false"]),
+    (dict(split="dataset"), [r"104 values that are neither true nor false"]),
     (dict(split="nothing"), ["no split column 'nothing'"]),
     (dict(above=1e20, each="data"), ["no each column 'data'. Did you mean 'dataset'"]),
     (dict(above=1e20, groups=["loss", "x"]), ["'loss' has the name", "no group column 'x'"]),

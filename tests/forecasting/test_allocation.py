@@ -288,7 +288,7 @@ def test_the_summary_of_a_split_has_decision_optimum_and_regret(wide):
 def test_splits_and_waste_describe_themselves(wide):
     with pytest.warns(bs.ConvergenceWarning):
         split, waste = repr(allocate(wide, 1e22)), repr(regret(wide, "7B", "15T"))
-    assert "\n<Allocation by chinchilla, 1 budget(s)>\n  1e22 FLOP: train " in split
+    assert "\n<Allocation by chinchilla, 1 budget>\n  1e22 FLOP: train " in split
     assert "under the law" in split
     assert "7B on 15T tokens: " in waste
 

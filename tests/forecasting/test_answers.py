@@ -222,7 +222,7 @@ def test_within_the_runs_there_is_nothing_to_doubt(fit_of):
 
 @pytest.mark.parametrize(
     ("share_of", "factor", "message"),
-    [("max", 200, "lie beyond 100 times"), ("min", 1 / 200, "more than 100 times below")],
+    [("max", 200, "1 point lies beyond 100 times"), ("min", 1 / 200, "more than 100 times below")],
 )
 @pytest.mark.parametrize("verb", [bs.forecast, bs.allocate])
 def test_both_verbs_warn_far_beyond_and_far_below(fit_of, runs, verb, share_of, factor, message):

@@ -508,7 +508,7 @@ def test_results_of_an_average_name_its_laws(pair):
     assert (
         texts[0]
         .splitlines()[1]
-        .startswith("<Allocation by average of kaplan (62 %) and chinchilla (38 %), 1 budget(s)>")
+        .startswith("<Allocation by average of kaplan (62 %) and chinchilla (38 %), 1 budget>")
     )
     assert "7B on 15T tokens" in texts[1]
 

@@ -106,7 +106,7 @@ def test_a_new_mixture_is_forecast_for_every_loss(fitted):
     truth = np.concatenate([law(columns, scales, t) for t in TRUTH.values()])
     low, high = table.filter(regex="^mean.*_lb$|^mean.*_ub$").to_numpy().T
     assert ((low < truth) & (truth < high)).all()
-    assert repr(ahead).startswith("<Forecasts of 2 losses at 2 point(s)>")
+    assert repr(ahead).startswith("<Forecasts of 2 losses at 2 points>")
 
 
 def test_a_law_of_other_columns_may_be_used(openlm):
@@ -123,7 +123,7 @@ def test_a_law_of_other_columns_may_be_used(openlm):
 
 def test_shares_that_are_no_mixture_are_refused(table):
     wrong = table.assign(web=table["web"] + np.where(np.arange(24) == 3, 0.2, 0.0))
-    with pytest.raises(RunsError, match=r"the shares sum to 1\.2, not 1, in row\(s\) 3"):
+    with pytest.raises(RunsError, match=r"the shares sum to 1\.2, not 1, in row 3"):
         bs.fit_domains(wrong, losses=list(TRUTH), shares=SHARES)
     percent = table.assign(**{s: 100 * table[s] for s in SHARES})
     with pytest.raises(RunsError, match="not a number between 0 and 1"):

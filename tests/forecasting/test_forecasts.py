@@ -308,7 +308,7 @@ def test_beyond_a_hundred_times_the_largest_run_a_forecast_warns(fit):
     with pytest.warns(bs.ExtrapolationWarning) as caught:
         forecast(fit, C=LARGEST * np.array([99, 101, 250]), N=1e10)
     assert str(caught[0].message).startswith(
-        "2 point(s) lie beyond 100 times the largest fitted run (up to 250 times)"
+        "2 points lie beyond 100 times the largest fitted run (up to 250 times)"
     )
     assert caught[0].filename == __file__
 
@@ -345,11 +345,11 @@ def test_a_forecast_describes_itself(openlm_fit):
     ahead = forecast(openlm_fit, N=["1B"] * 8, D="140B", group="c4")
     answer, head, first, *_, last = repr(ahead).splitlines()
     assert answer == ahead.bottom_line()
-    assert head == "<Forecast by chinchilla for c4, 8 point(s)>"
+    assert head == "<Forecast by chinchilla for c4, 8 points>"
     assert first.startswith("  N 1B, D 140B, C 8.4e20: loss 2.")
     assert last == "  ..."
     mixed = forecast(openlm_fit, pd.DataFrame({"N": 1e9, "D": 1e10, "dataset": ["c4"] * 2}))
-    assert repr(mixed).splitlines()[1] == "<Forecast by chinchilla, 2 point(s)>"
+    assert repr(mixed).splitlines()[1] == "<Forecast by chinchilla, 2 points>"
 
 
 def test_the_fitted_runs_lie_in_their_own_intervals(openlm_fit, openlm):

@@ -336,6 +336,7 @@ def test_simulated_checkpoints_are_correlated_as_they_should_be():
     assert noise.std() == pytest.approx(1, abs=0.25)
 
 
+@pytest.mark.slow
 def test_simulated_curves_drift_as_the_model_says():
     """Covariance of simulated curves around the law, with hardly any noise."""
     plan = design(runs(curve()), laws.get("power(D)"))

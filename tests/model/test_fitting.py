@@ -158,7 +158,13 @@ class TestFewRuns:
 class TestFewDraws:
     """Few draws are thinned from a run that is long enough to judge convergence."""
 
-    @pytest.mark.parametrize("corpus", ["c4", pytest.param("redpajama", marks=pytest.mark.slow)])
+    @pytest.mark.parametrize(
+        "corpus",
+        [
+            pytest.param("c4", marks=pytest.mark.slow),
+            pytest.param("redpajama", marks=pytest.mark.slow),
+        ],
+    )
     def test_fifty_draws_pass_the_check_as_a_thousand_do(self, openlm, corpus, tmp_path):
         plan = design(openlm.query(f"dataset == '{corpus}'"), laws.chinchilla)
         few, many = (

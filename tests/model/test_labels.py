@@ -7,6 +7,9 @@ import pandas as pd
 import pytest
 
 import bayescale as bs
+from bayescale import laws
+from bayescale.forecasting.wording import group_labels_in_words
+from bayescale.model import design
 from bayescale.model.labels import NEW, labels_in_points, number_of_points, settle_labels
 
 ONE = {"corpus": ("books", "web")}
@@ -58,7 +61,7 @@ def test_labels_may_be_columns_of_the_points():
     points = pd.DataFrame({"corpus": ["web", "books"], "N": 1.0})
     assert labels_in_points(points, ("corpus",), None) == {"corpus": ["web", "books"]}
     assert labels_in_points(points, ("recipe",), "a") == "a"
-    with pytest.raises(bs.FitError, match=r"twice: in the column\(s\) corpus, and by group="):
+    with pytest.raises(bs.FitError, match=r"twice: in the points \(corpus\), and by group="):
         labels_in_points(points, ("corpus",), "web")
     with pytest.raises(bs.FitError, match="column 'corpus', the link a group column 'Corpus'"):
         labels_in_points(points, ("Corpus",), None, "link")
@@ -69,3 +72,15 @@ def test_one_run_with_several_labels_is_several_points():
     assert number_of_points(1, {"corpus": ["a", "b", "c"], "recipe": "x"}) == 3
     assert number_of_points(1, "label") == number_of_points(1) == 1
     assert number_of_points(4, ["a", "b"]) == 4  # left for `settle_labels` to refuse
+
+
+def test_a_group_may_be_called_new_but_not_as_a_group_without_runs(openlm):
+    """``new`` is a label like others; ``(new)`` stands for a group that was not fitted."""
+    names = {"c4": "new", "redpajama": "old", "refinedweb": "(new)"}
+    table = openlm.table[["N", "D", "loss"]].assign(kind=openlm.table["dataset"].map(names))
+    with pytest.raises(bs.FitError, match=r"'kind' has the label '\(new\)', which stands for"):
+        design(bs.Runs.from_frame(table, groups="kind"), laws.get("chinchilla"), "kind")
+    assert settle_labels("new", {"kind": ("new", "old")}) == {"kind": "new"}
+    assert group_labels_in_words({"kind": "new"}) == " for the kind called 'new'"
+    assert group_labels_in_words({"kind": NEW}) == " for a new kind"
+    assert group_labels_in_words({"kind": "newswire"}) == " for newswire"

@@ -53,6 +53,7 @@ def test_the_grid_agrees_with_numerical_integration():
     assert sd == pytest.approx(np.sqrt(second / total - (first / total) ** 2), rel=0.01)
 
 
+@pytest.mark.slow
 def test_the_interval_holds_the_value_of_a_new_study():
     """Simulated literatures: 90 % intervals hold 90 % of the values of new studies."""
     rng, inside = np.random.default_rng(7), []

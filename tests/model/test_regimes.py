@@ -37,7 +37,7 @@ def test_openlm_is_in_the_regime(openlm):
 def test_repeated_data_need_a_law_of_unique_tokens():
     frame = grid(U=lambda N, D: np.minimum(D, 1e10))
     (text,) = texts(frame)
-    assert text.startswith("6 run(s) repeat their data, up to 12.8 epochs")
+    assert text.startswith("6 runs repeat their data, up to 12.8 epochs")
     assert texts(frame, "repeated_data") == []
     assert "repeat their data" in texts(grid(epochs=lambda N, D: D / 1e10))[0]
 

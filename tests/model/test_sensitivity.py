@@ -11,6 +11,7 @@ from bayescale.errors import FitError
 from bayescale.model.sensitivity import STRONG, THRESHOLD, WEAK
 
 PRIORS = {name: bs.laws.chinchilla.priors[name] for name in ("alpha", "beta")}
+WEIGHTS = {"chinchilla": 0.6, "kaplan_floor": 0.4}
 OPTIONS = dict(draws=2000, engine="particles", random_seed=1)
 
 
@@ -131,8 +132,23 @@ def test_populations_of_groups_are_scaled_and_the_groups_are_not(openlm, by_hand
     assert bs.sensitivity(again).table.loc["alpha", "prior"] == pytest.approx(before["alpha"])
 
 
+def test_an_average_has_the_quantities_of_each_law(few, fitted):
+    other = bs.fit(few, "kaplan_floor", draws=100, random_seed=1)
+    average = bs.Average({"chinchilla": fitted, "kaplan_floor": other}, WEIGHTS)
+    found = bs.sensitivity(average, at={"N": "7B", "D": "1T"})
+    for law, fit in average.used.items():
+        alone = bs.sensitivity(fit, at={"N": "7B", "D": "1T"}).table
+        part = found.table[found.table.index.str.endswith(f" ({law})")]
+        assert list(part.index) == [f"{name} ({law})" for name in alone.index]
+        assert part["prior"].to_numpy() == pytest.approx(alone["prior"].to_numpy())
+    assert any(f" ({law})" in found.bottom_line() for law in average.used)
+    assert set(bs.sensitivity(average, priors="beta").table.index.str.split().str[-1]) == {
+        "(chinchilla)"
+    }
+
+
 def test_what_is_not_a_fit_or_a_parameter_is_refused(fitted):
-    with pytest.raises(FitError, match="expected a Fit, got str"):
+    with pytest.raises(FitError, match="got str: give a Fit or an Average"):
         bs.sensitivity("fit.nc")
     with pytest.raises(FitError, match="no parameter 'gamma'"):
         bs.sensitivity(fitted, priors=["gamma"])

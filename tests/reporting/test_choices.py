@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import bayescale as bs
 from bayescale.model.checks import Check
 from bayescale.reporting.answers import findings
+from bayescale.reporting.choices import compared_recipes, same_order
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::bayescale.errors.ExtrapolationWarning"),
@@ -38,6 +41,29 @@ def recipes(by_hand, openlm):
     return by_hand(openlm, "chinchilla", values, draws=100, groups="dataset", pool=pool)
 
 
+#: Groups whose exponents of N differ, with nearly the same loss at the runs.
+CROSSING = dict(
+    draws=200,
+    groups="dataset",
+    pool=dict.fromkeys(("E", "A", "B", "beta", "sigma"), "complete") | {"alpha": "partial"},
+)
+
+
+def crossing_values(draws: int) -> dict:
+    alpha = np.array([0.30, 0.301, 0.299])
+    values = values_of(draws, alpha_dataset_scale=0.1, alpha_dataset=alpha)
+    return values
+
+
+def with_largest_run_of(fit: bs.Fit, label: str) -> bs.Fit:
+    """The same posterior for runs of which the largest is of one group."""
+    table = fit.runs.table.copy()
+    table.loc[table["C"].idxmax(), "dataset"] = label
+    runs = bs.Runs.from_frame(table[["N", "D", "loss", "dataset"]], groups="dataset")
+    plan = replace(fit.plan, runs=runs)
+    return bs.Fit(plan, fit.posterior, fit.stats, 0)
+
+
 def titles(found) -> list[str]:
     return [section.title for section in found.decisions.sections()]
 
@@ -53,11 +79,19 @@ def test_budgets_have_a_price(fit):
     assert "$2M" in found.decisions.sections()[0].how
 
 
-def test_the_next_step_has_a_price_and_names_the_runs_to_train(fit):
+def test_the_next_step_is_to_train_the_suggested_runs(fit):
     fit.__dict__["_check"] = Check((), None)
-    step = findings(fit, [90 * float(fit.runs.table["C"].max())], None, COST).next_step
+    found = findings(fit, [90 * float(fit.runs.table["C"].max())], None, COST)
+    suggested, step = found.decisions.suggestion.runs, found.next_step
     assert "H100 hours, $" in step
-    assert "'Runs to train next'" in step
+    number = f"{len(suggested)} run" + "s" * (len(suggested) > 1)
+    spent = bs.units.format_flop(suggested["total_cost"].iloc[-1])
+    assert f"train the {number} under 'Runs to train next' ({spent} FLOP in all" in step
+    assert "one run in between" not in step
+    largest = suggested.loc[suggested["cost"].idxmax()]
+    ahead = bs.forecast(fit, N=largest["N"], D=largest["D"])
+    low, high = np.quantile(ahead.data["loss"], [0.05, 0.95])
+    assert f"({low:.3f} to {high:.3f})" in step
 
 
 def test_small_runs_are_suggested_for_budgets_that_were_given(fit):
@@ -75,8 +109,68 @@ def test_recipes_are_compared_with_the_best(recipes):
     assert [first.name, first.over, second.over] == list(names)
     assert "Which recipe is better" in titles(found)
     (table,) = [t for t in found.tables if t.title.startswith("Compute multipliers")]
-    alone = bs.speedup(recipes, names[0], over=names[1], random_seed=recipes.random_seed)
-    assert f"{float(alone.data['multiplier'].median()):.3g} (" in table.rows[0][1]
+    alone = bs.speedup(recipes, names[0], over=names[1], at=first.data["at"].to_numpy())
+    assert f"{float(alone.data['multiplier'].median()):.3g} (" in table.rows[0][2]
+    assert [row[1] for row in table.rows[:2]] == [
+        bs.units.format_flop(float(alone.data["at"][0])),
+        "1e22",
+    ]
+
+
+def test_the_answer_is_about_the_group_that_is_the_best_at_the_budget(recipes):
+    """The largest run is of another group, whose B is larger in all draws."""
+    best, *_, main = recipes.plan.levels["dataset"]
+    recipes.posterior["B_dataset"].loc[{"dataset": best}] *= 0.3
+    recipes = with_largest_run_of(recipes, main)
+    found = findings(recipes, [1e22])
+    (chance,) = found.decisions.speedups[0].best.query("at == 1e22 and group == @best")["p_best"]
+    assert chance > 0.9
+    split = bs.allocate(recipes, 1e22, group=best)
+    assert found.group == {"dataset": best}
+    assert found.answers[0].startswith(split.bottom_line().split(" Main reason")[0])
+    assert found.answers[0].endswith(
+        f"This is for {best}, which has the lowest loss at 1e22 FLOP with {100 * chance:.0f} % "
+        "probability, if the losses of all groups are of the same text; the largest run is of "
+        f"{main}."
+    )
+
+
+def test_without_a_best_group_the_answer_is_about_that_of_the_largest_run(by_hand, openlm):
+    fit = by_hand(openlm, "chinchilla", crossing_values(200), **CROSSING)
+    main = openlm.table.loc[openlm.table["C"].idxmax(), "dataset"]
+    found = findings(fit, [1e22])
+    chances = found.decisions.speedups[0].best.tail(3).set_index("group")["p_best"]
+    assert chances.max() < 0.9
+    assert found.group == {"dataset": main}
+    assert (
+        f"This is for {main}, the group of the largest run: no group is the best"
+        in (found.answers[0])
+    )
+    assert all(f"{name} {100 * p:.0f} %" in found.answers[0] for name, p in chances.items())
+
+
+def test_the_order_of_recipes_at_the_budget_has_a_probability(by_hand, openlm):
+    """Exponents of N differ, so that curves cross between the runs and the budget."""
+    fit = by_hand(openlm, "chinchilla", crossing_values(200), **CROSSING)
+    found = findings(fit, [1e24])
+    result = found.decisions.speedups[0]
+    first, last = (result.data["difference"].isel(point=i).to_numpy() > 0 for i in (0, 1))
+    share = 100 * float((first == last).mean())
+    assert share < 99
+    (section,) = [s for s in found.decisions.sections() if s.title == "Which recipe is better"]
+    assert f"the order is the same at 1e24 FLOP is {share:.0f} % ({result.name} and" in section.how
+    assert "the order is the same" not in same_order(
+        compared_recipes(fit, np.array([float(openlm.table["C"].min())]))
+    )
+
+
+def test_the_points_of_a_warning_are_the_rows_of_the_table(recipes):
+    budget = 200 * float(recipes.runs.table["C"].max())
+    found = findings(recipes, [budget])
+    rows = len(found.tables[0].rows)
+    (note,) = [n for n in found.notes if "beyond 100 times" in n]
+    assert rows == 4  # three groups, and a new one
+    assert note.startswith(f"{rows} points lie beyond 100 times the largest fitted run")
 
 
 def test_one_recipe_is_compared_with_none(fit):

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from contextlib import contextmanager
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -220,8 +221,10 @@ def test_the_next_step_is_a_run_in_between_with_its_interval(two, c4):
     for fit in two.fits.values():
         fit.__dict__["_check"] = Check((), None)
     largest = float(c4.table["C"].max())
-    step = findings(two, [90 * largest]).next_step
-    trial = bs.forecast(two, C=90**0.5 * largest)
+    found = findings(two, None)  # without budgets no runs are suggested
+    assert found.decisions.suggestion is None
+    step = found.next_step
+    trial = bs.forecast(two, C=30**0.5 * largest)
     low, high = np.quantile(trial.data["loss"], [0.05, 0.95])
     assert f"({low:.3f} to {high:.3f})" in step
 
@@ -273,6 +276,31 @@ def test_a_rollout_or_the_reason_for_its_absence_is_shown(two, c4, tmp_path, unp
     with unpictured():
         page = bs.report(two, tmp_path, rollout="No runs were held out, because.", **given)
     assert "No runs were held out, because." in page.read_text(encoding="utf-8")
+
+
+def test_scores_are_compared_with_least_squares_only_if_there_are_baselines(two):
+    half = held_out_half(two.fits["chinchilla"], draws=100)
+    assert not [head for head in tables.coverage(half).header if "log-Huber" in head]
+    baseline = half.points.assign(method="log-Huber", law="log-Huber bootstrap (chinchilla)")
+    both = replace(half, points=pd.concat([half.points, baseline], ignore_index=True))
+    table = tables.coverage(both)
+    column = table.header.index("score / log-Huber's")
+    assert [row[column] for row in table.rows] == ["1.00", "1.00"]
+    assert table.notes[0].startswith("score / log-Huber's: the interval score divided by")
+
+
+def test_the_page_says_what_the_numbers_of_rows_count(average_of, tmp_path, unpictured):
+    """The first run of a file is line 2, because line 1 is the heading."""
+    table = bs.Runs.example("openlm").query("dataset == 'c4'").table[["N", "D", "loss"]]
+    table.to_csv(tmp_path / "mine.csv", index=False)
+    runs = bs.Runs.read(tmp_path / "mine.csv")
+    fit = average_of(runs, {"chinchilla": 1.0})
+    with unpictured():
+        page = html.unescape(bs.report(fit, tmp_path / "out").read_text(encoding="utf-8"))
+    lines = "lines of mine.csv, whose heading is line 1"
+    assert f"Numbers are {lines}." in page
+    (farthest,) = [f for f in fit.check().findings if f.name == "surprise"]
+    assert f"(numbers are {lines})" in farthest.text
 
 
 def test_verdicts_on_tasks_have_a_section(two, tmp_path, unpictured):
