@@ -86,7 +86,10 @@ PYTHON: Mapping[str, Mapping[str, str]] = {
     "speedup": {"over_fit": "over=, with a fit"},
     "suggest": {"N": _CANDIDATES, "D": _CANDIDATES, "runs": _CANDIDATES}
     | dict.fromkeys(("target_N", "target_D", "target_flops"), _TARGET),
-    "trajectory": {"flops": "start=(2025, '1e24')"},
+    "trajectory": {
+        "flops": "start=(2025, '1e24')",
+        "scores": "bs.trajectory(bs.link(fit, results))",
+    },
 }
 #: Arguments that are not options of a command: what to write on the command line.
 COMMAND: Mapping[str, Mapping[str, str]] = {
