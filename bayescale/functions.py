@@ -66,7 +66,6 @@ def student_tail(distance, nu):
     Parameters
     ----------
     distance : float or array
-        Not negative.
     nu : float or array
         Degrees of freedom; infinite for a normal distribution.
 

@@ -90,7 +90,10 @@ PYTHON: Mapping[str, Mapping[str, str]] = {
     "suggest": {"N": _CANDIDATES, "D": _CANDIDATES, "runs": _CANDIDATES}
     | dict.fromkeys(("target_N", "target_D", "target_flops"), _TARGET)
     | {"target_loss": _TARGET_LOSS},
-    "trajectory": {"flops": "start=(2025, '1e24')"},
+    "trajectory": {
+        "flops": "start=(2025, '1e24')",
+        "scores": "bs.trajectory(bs.link(fit, results))",
+    },
 }
 #: Arguments that are not options of a command: what to write on the command line.
 COMMAND: Mapping[str, Mapping[str, str]] = {

@@ -4,8 +4,8 @@ Tables of thirty runs are simulated from a law of Hoffmann's form with known par
 with a drift beyond the runs as the model assumes. Each is fitted once. The 90 % intervals of four
 answers are compared with the truth:
 
-* the compute that reaches a target loss (that of the true law at ten times the largest run), and
-  how often a run with the budget for a probability of 80 % reaches it;
+* the compute at which a run reaches a target loss (that of the true law at ten times the largest
+  run), and the share of runs with the budget for a probability of 80 % that reach it;
 * the optimal N of a budget that also serves 1e12 tokens, and the loss of a new run trained so;
 * the loss by calendar year with exact growth, three years after a run of three times the largest.
 
@@ -32,6 +32,8 @@ SAMPLE = ("chain", "draw")
 KINDS = ("exact", "drift")
 NOISE, DEGREES = 0.01, 5.0
 SERVED = 1e12
+#: New runs with which the probability of reaching a target is computed.
+RUNS = 1000
 GROWTH, PROGRESS, YEARS = 4.0, 2.0, 3.0
 EXACT = dict(growth=GROWTH, algorithms=PROGRESS, data_stock=1e30, epochs=1.0, ceiling=1e40)
 
@@ -75,8 +77,12 @@ def noise(rng, size=None):
 
 
 def inside(draws, truth: float) -> bool:
-    low, high = np.quantile(draws, [0.05, 0.95])
-    return bool(low <= truth <= high)
+    """Whether a 90 % interval holds the truth, by its rank among the draws, which may be infinite.
+
+    Interpolated quantiles are not defined next to infinite values.
+    """
+    draws = np.asarray(draws)
+    return bool((draws < truth).mean() <= 0.95 and (draws <= truth).mean() >= 0.05)
 
 
 def one_table(kind: str, seed: int) -> dict:
@@ -99,9 +105,11 @@ def one_table(kind: str, seed: int) -> dict:
     reached = np.flatnonzero(measured <= target)
     enough = budgets[reached[0]] if len(reached) else np.inf
     out["compute for a target"] = inside(needed.data["compute_needed"].isel(budget=0), enough)
-    chosen = needed.data.isel(budget=int(np.argmax(needed.data["probability"].to_numpy())))
-    decided = (float(chosen[f"{c}_decision"]) for c in "ND")
-    out["reached with 80 %"] = bool(truth.loss(*decided) * noise(rng) <= target)
+    chosen = needed.data.isel(budget=-1)
+    outcome = truth.loss(*(float(chosen[f"{c}_decision"]) for c in "ND"))
+    is_stated = float(chosen["probability"]) == 0.8
+    share = np.mean(outcome * noise(rng, RUNS) <= target)
+    out["reached with 80 %"] = float(share) if is_stated else np.nan
 
     served = bs.allocate(fit, far, serve=SERVED).data.isel(budget=0)
     out["N with serving"] = inside(served["N"], truth.best_N(far, SERVED))

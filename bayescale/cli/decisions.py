@@ -24,6 +24,9 @@ from bayescale.cli.options import (
 from bayescale.errors import BayescaleError
 
 if TYPE_CHECKING:
+    from bayescale.capabilities import Link
+    from bayescale.forecasting import Average
+    from bayescale.model import Fit
     from bayescale.reporting import Table
 
 #: Remedies in Python, and what they are on the command line.
@@ -34,12 +37,16 @@ REMEDIES = {
     "fit with groups=, or give the fit of the other recipe as over=": "fit with --groups, or give "
     "the fit of the other recipe with --over-fit",
     "name the one to compare": "name it with --group",
+    "tasks= is for a link: give a Link in place of the fit": "--tasks needs a table of results, "
+    "with --scores, or the file of a link",
     "the lower and upper bound of a 90 % interval": "the bounds of a 90 % interval, as in 0.3,0.5",
     "give one for each, in the order of the file, or a table": "give one for each, in the order of "
     "the file, as in 2.31,2.25, or a csv file with the column loss",
     "give one loss for each run, or a table": "give one loss for each run, as in 2.31,2.25, or a "
     "csv file with the column loss",
 }
+#: The beginning of the names of columns of accuracies.
+ACCURACY = "accuracy_"
 Figure = "a number, or the bounds of a 90 % interval as in 0.3,0.5"
 
 
@@ -268,7 +275,10 @@ def outcome(
 
 
 def trajectory(
-    fit: FitFile,
+    fit: Annotated[
+        Path,
+        typer.Argument(help="fit.nc, or a link of tasks to a fit, as `link.save` writes it"),
+    ],
     years: Annotated[
         str | None, typer.Option(help="2026,2028; by default the start and eight years")
     ] = None,
@@ -279,6 +289,16 @@ def trajectory(
     ] = None,
     hardware: Hardware = None,
     group: Group = None,
+    scores: Annotated[
+        Path | None,
+        typer.Option(
+            help="csv or parquet table with the columns task, loss, accuracy, n_questions and "
+            "chance: gives accuracies by year too"
+        ),
+    ] = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="the tasks to show, comma-separated; all by default")
+    ] = None,
     growth: Annotated[
         str | None, typer.Option(help=f"growth of compute per year: {Figure}")
     ] = None,
@@ -297,7 +317,7 @@ def trajectory(
     quiet: Quiet = False,
     strict: Strict = False,
 ) -> None:
-    """Forecast the loss of the largest run by calendar year."""
+    """Forecast the loss of the largest run by calendar year, and its accuracies on tasks."""
     first, paid = options.budgets(flops, "--flops", hardware)
     given = {
         "growth": _figure(growth, "--growth"),
@@ -306,17 +326,17 @@ def trajectory(
         "epochs": _figure(epochs, "--epochs"),
         "ceiling": _figure(ceiling, "--ceiling"),
     }
-    console.progress(quiet, as_json)
+    progressbar = console.progress(quiet, as_json)
     from bayescale.decisions import trajectory as by_year
-    from bayescale.forecasting import load_posterior
 
-    fitted = load_posterior(fit)
+    fitted, link = _with_link(fit, scores, seed, progressbar)
     with _for_command_line():
         result = by_year(
-            fitted,
+            fitted if link is None else link,
             options.counts(years, "--years") or None,
             start=(start, first[0]) if first else start,
             group=options.group_label(group, fitted.groups),
+            tasks=None if tasks is None else [task.strip() for task in tasks.split(",")],
             cost=paid,
             random_seed=seed,
             **given,
@@ -324,8 +344,13 @@ def trajectory(
     frame = result.summary(ci_prob)
     assumed = result.assumptions.rename(columns={"middle": "median"}).rename_axis("input")
     shown = assumed.reset_index()[["input", "median", "lower", "upper", "unit"]]
+    at_tasks = [c for c in frame if c.startswith(ACCURACY)]
+    tables = [_table("Trajectory", frame.drop(columns=at_tasks))]
+    if at_tasks:
+        short = frame[["year", *at_tasks]].rename(columns=lambda c: c.removeprefix(ACCURACY))
+        tables.append(_table("Expected accuracy", short))
     console.finish(
-        [_table("Trajectory", frame), _table("Assumptions, with 90 % intervals", shown)],
+        [*tables, _table("Assumptions, with 90 % intervals", shown)],
         {"trajectory": frame.to_dict("records"), "assumptions": assumed.T.to_dict()},
         seed=result.random_seed,
         as_json=as_json,
@@ -336,6 +361,39 @@ def trajectory(
         files=console.saved(csv, frame),
         strict=strict,
     )
+
+
+def _with_link(
+    file: Path, scores: Path | None, seed: int | None, progressbar: bool
+) -> tuple[Fit | Average, Link | None]:
+    """The fit of a file, and the link that the file holds or that is fitted to scores on tasks."""
+    from bayescale.capabilities import Link, link
+    from bayescale.data import frame
+    from bayescale.forecasting import Average
+    from bayescale.model import Fit, load_one_of
+
+    found = load_one_of(
+        (Fit, Average, Link), file, remedy="give a file that `bayescale fit` or `link.save` wrote"
+    )
+    if isinstance(found, Link):
+        if scores is not None:
+            raise BayescaleError(
+                f"{file} holds a link: give the file of its fit with --scores, or leave out "
+                "--scores",
+                where="trajectory",
+            )
+        if found.fit is None:
+            raise BayescaleError(
+                "this link was made without a fit: give the file of a fit, and the table of "
+                "results with --scores",
+                where=str(file),
+            )
+        return found.fit, found
+    if scores is None:
+        return found, None
+    results = frame(scores)
+    with _for_command_line():
+        return found, link(found, results, random_seed=seed, progressbar=progressbar)
 
 
 def _table(title: str, frame) -> Table:

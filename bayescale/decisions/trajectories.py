@@ -311,6 +311,9 @@ def trajectory(
         raise FitError("this link was made without a fit: link a fit whose losses can be forecast")
     if tasks is not None and link is None:
         raise FitError("tasks= is for a link: give a Link in place of the fit")
+    if link is not None:
+        # The check of argument names adds a frame between this function and its caller.
+        link.warn_if_failed(stacklevel=4)
     chosen = side(fit, group, "")
     columns = set(fit.law.columns)
     if not (columns <= {"N", "D", "C"} and ("C" in columns or {"N", "D"} <= columns)):

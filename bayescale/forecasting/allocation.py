@@ -16,9 +16,8 @@ from bayescale.forecasting.cautions import warn_of_distance
 from bayescale.forecasting.choices import LARGEST_PRICE, Choice, best_bet
 from bayescale.forecasting.law_draws import LawDraws, law_draws, mixed
 from bayescale.forecasting.plausibility import refuse_tiny
-from bayescale.forecasting.targets import HIGHEST, PROBABILITIES, budgets, compute_needed
+from bayescale.forecasting.targets import HIGHEST, PROBABILITIES, Reach, reach
 from bayescale.forecasting.wording import group_in_words
-from bayescale.intervals import SAMPLE
 from bayescale.keywords import hinted
 from bayescale.model import Fit, settle_groups
 from bayescale.units import as_counts
@@ -116,7 +115,9 @@ def allocate(
     differs from the optimum at the posterior median of the parameters. The drift beyond the runs is
     that of `forecast`, of which ``loss_decision`` is the ``mean``; it is taken to be equal for all
     splits of a budget. The compute for a target is that of the decision, and a target is reached if
-    the measured loss of a new run, with its noise, is at most the target.
+    the measured loss of a new run, with its noise, is at most the target: the budget for a
+    probability of 80 % is the smallest for which `forecast` gives the run a probability of 80 % of
+    a loss of at most the target, up to Monte Carlo error.
 
     Examples
     --------
@@ -153,13 +154,13 @@ def allocate(
         targets = as_counts(loss, "loss")
         if C is None:
             p = _probabilities(probability)
-            needed = compute_needed(laws, choice, targets)
-            budget, rows, unreached = _budgets(needed, targets, p)
-            needed = needed.isel(budget=rows[0])
+            runs = reach(laws, choice, targets)
+            budget, rows, unreached = _budgets(runs, targets, p)
+            needed = runs.compute_needed(targets).isel(budget=rows[0])
             coords = {"target": ("budget", targets[rows[0]]), "probability": ("budget", p[rows[1]])}
         else:
             targets = _one_for_each(targets, budget, "loss")
-            needed = compute_needed(laws, choice, targets)
+            needed = reach(laws, choice, targets).compute_needed(targets)
             coords = {"target": ("budget", targets)}
     for name in ("N", "D"):
         if name in given:
@@ -301,17 +302,17 @@ def _one_for_each(values: np.ndarray, C: np.ndarray, name: str) -> np.ndarray:
 
 
 def _budgets(
-    needed: xr.DataArray, targets: np.ndarray, p: np.ndarray
+    runs: Reach, targets: np.ndarray, p: np.ndarray
 ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray], tuple[str, ...]]:
     """The budgets that reach the targets, the index of target and probability of each, and
     sentences about targets that are not reached."""
-    C = budgets(needed, p)
-    reached = np.isfinite(needed).mean(SAMPLE).to_numpy()
+    C = runs.budgets(targets, p)
+    largest = runs.probability(targets).max(axis=1)
     sentences = tuple(
         f"No budget up to {HIGHEST:.0e} times the compute of the largest run reaches a loss of "
         f"{target:g} with a probability of {100 * p[~np.isfinite(row)].min():g} %: the largest "
         f"probability is {100 * share:.0f} %."
-        for target, row, share in zip(targets, C, reached, strict=True)
+        for target, row, share in zip(targets, C, largest, strict=True)
         if not np.isfinite(row).all()
     )
     rows = np.nonzero(np.isfinite(C))

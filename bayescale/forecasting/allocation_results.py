@@ -46,12 +46,12 @@ class Allocation:
 
         With target losses there are the coordinates ``target`` and, if no budgets were given,
         ``probability``; and ``compute_needed`` (chain, draw, budget), the compute at which a run
-        reaches the target, infinite in draws that do not reach it. If N, D, models or ``smaller``
-        are given, ``compute_price`` (chain, draw, budget) is the compute with which this choice
-        reaches the lowest loss of the budget, as a multiple of the budget, at most a million. With
-        models, ``model_is_best`` (chain, draw, budget) is the best of the models in each draw.
-        With limited unique tokens, ``epochs`` (chain, draw, budget) is D over unique tokens at the
-        optimum.
+        reaches the target, with drift and noise, infinite in draws that do not reach it. Next to
+        infinite values, take quantiles with ``method="higher"``. If N, D, models or ``smaller`` are
+        given, ``compute_price`` (chain, draw, budget) is the compute with which this choice reaches
+        the lowest loss of the budget, as a multiple of the budget, at most a million. With models,
+        ``model_is_best`` (chain, draw, budget) is the best of the models in each draw. With limited
+        unique tokens, ``epochs`` (chain, draw, budget) is D over unique tokens at the optimum.
     law : str
         The law that was fitted, or the laws that were averaged.
     group : str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
@@ -10,6 +11,7 @@ import xarray as xr
 from bayescale.forecasting.choices import Choice
 from bayescale.forecasting.law_draws import FEW_DRAWS, LawDraws, mixed
 from bayescale.forecasting.searches import reached
+from bayescale.functions import student_tail
 from bayescale.intervals import SAMPLE
 
 #: The probabilities with which a target is reached, if none are given.
@@ -24,10 +26,130 @@ COARSE, FINE = 16, 32
 BELOW, ABOVE = 10.0, 30.0
 #: Quantiles of the compute that the law alone needs.
 TAILS = (0.02, 0.98)
+#: Bisection steps between two budgets of the grid.
+BISECTIONS = 30
 
 
-def compute_needed(laws: Sequence[LawDraws], choice: Choice, targets: np.ndarray) -> xr.DataArray:
-    """The compute at which a new run reaches each target, if budgets are spent as decided.
+@dataclass(frozen=True, eq=False)
+class Reach:
+    """Losses of new runs on a grid of budgets that are spent as decided, as `forecast` has them.
+
+    Attributes
+    ----------
+    laws : sequence of LawDraws
+    C : numpy.ndarray
+        FLOP in increasing order, dims (budget,).
+    centre, scale, nu : list of numpy.ndarray
+        One for each law: log loss without noise, with the drift beyond the runs, and scale and
+        degrees of freedom of the noise of a run. Dims (sample, budget).
+    noise : list of numpy.ndarray
+        One for each law: noise of a run in units of its scale, the same for all budgets of a draw;
+        dims (sample, 1).
+    """
+
+    laws: Sequence[LawDraws]
+    C: np.ndarray
+    centre: list[np.ndarray]
+    scale: list[np.ndarray]
+    nu: list[np.ndarray]
+    noise: list[np.ndarray]
+
+    def compute_needed(self, targets: np.ndarray) -> xr.DataArray:
+        """The compute at which a new run reaches each target.
+
+        Parameters
+        ----------
+        targets : numpy.ndarray
+            Losses, dims (target,).
+
+        Returns
+        -------
+        xarray.DataArray
+            FLOP, with drift and noise; infinite in draws that do not reach the target with
+            `HIGHEST` times the compute of the largest run. Dims (chain, draw, budget), where the
+            dim ``budget`` has one entry for each target.
+        """
+        parts = []
+        for law, centre, scale, noise in zip(
+            self.laws, self.centre, self.scale, self.noise, strict=True
+        ):
+            loss = np.exp(centre + scale * noise)
+            parts.append(law.as_arrays(needed=_crossings(self.C, loss, targets)))
+        return mixed(self.laws, parts)["needed"]
+
+    def probability(self, targets: np.ndarray) -> np.ndarray:
+        """The probability that the measured loss of a run is at most the target.
+
+        Parameters
+        ----------
+        targets : numpy.ndarray
+            Losses, dims (target,).
+
+        Returns
+        -------
+        numpy.ndarray
+            Dims (target, budget).
+        """
+        budget = np.arange(len(self.C))
+        return np.array([self._between(t, budget, np.ones(len(budget))) for t in np.log(targets)])
+
+    def budgets(self, targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+        """The smallest budget with which a run reaches each target with each probability.
+
+        Parameters
+        ----------
+        targets : numpy.ndarray
+            Losses, dims (target,).
+        probabilities : numpy.ndarray
+            Dims (probability,).
+
+        Returns
+        -------
+        numpy.ndarray
+            FLOP, dims (target, probability); infinite if no budget of the grid suffices.
+        """
+        on_grid = self.probability(targets)[:, None, :]
+        p = np.broadcast_to(probabilities, (len(targets), len(probabilities)))
+        place = (np.maximum.accumulate(on_grid, axis=2) < p[..., None]).sum(axis=2)
+        inner = np.clip(place, 1, len(self.C) - 1)
+        goal = np.broadcast_to(np.log(targets)[:, None], p.shape)
+        low, high = np.zeros(p.shape), np.ones(p.shape)
+        for _ in range(BISECTIONS):
+            middle = (low + high) / 2
+            enough = self._between(goal, inner, middle) >= p
+            low, high = np.where(enough, low, middle), np.where(enough, middle, high)
+        x = np.log(self.C)
+        between = np.exp(x[inner - 1] + high * (x[inner] - x[inner - 1]))
+        return np.select([place == 0, place == len(x)], [self.C[0], np.inf], between)
+
+    def _between(self, log_target, budget: np.ndarray, share: np.ndarray) -> np.ndarray:
+        """The probability of reaching targets between budgets of the grid.
+
+        Parameters
+        ----------
+        log_target : float or numpy.ndarray
+        budget : numpy.ndarray of int
+            Index of the budget above.
+        share : numpy.ndarray
+            Position between the budget below, 0, and the budget above, 1, on log scale.
+
+        Returns
+        -------
+        numpy.ndarray
+            Averaged over the distribution of the noise, not over draws of it, which would add
+            Monte Carlo error. Of the shape of the arguments.
+        """
+        total, weights = 0.0, sum(law.weight for law in self.laws)
+        below = np.maximum(budget - 1, 0)
+        for law, centre, scale, nu in zip(self.laws, self.centre, self.scale, self.nu, strict=True):
+            at, spread = ((1 - share) * v[:, below] + share * v[:, budget] for v in (centre, scale))
+            chance = student_tail((at - log_target) / spread, nu[:, budget])
+            total = total + law.weight / weights * chance.mean(axis=0)
+        return total
+
+
+def reach(laws: Sequence[LawDraws], choice: Choice, targets: np.ndarray) -> Reach:
+    """Losses on a grid of budgets that contains those with which the targets are reached.
 
     Parameters
     ----------
@@ -35,13 +157,6 @@ def compute_needed(laws: Sequence[LawDraws], choice: Choice, targets: np.ndarray
     choice : Choice
     targets : numpy.ndarray
         Losses, dims (target,).
-
-    Returns
-    -------
-    xarray.DataArray
-        FLOP, with drift and noise; infinite in draws that do not reach the target with `HIGHEST`
-        times the compute of the largest run. Dims (chain, draw, budget), where the dim ``budget``
-        has one entry for each target.
     """
     coarse = _coarse_grid(laws, choice)
     N, D = choice.decide(laws, coarse)
@@ -56,36 +171,14 @@ def compute_needed(laws: Sequence[LawDraws], choice: Choice, targets: np.ndarray
         # With drift, draws without a crossing may have one at any larger budget.
         grid = np.concatenate([grid, coarse[coarse > 1.01 * grid[-1]]])
     N, D = choice.decide(laws, grid)
-    parts = []
+    parts = {name: [] for name in ("centre", "scale", "nu", "noise")}
     for law in laws:
         drawn = law.drawn(N, D).transpose(*SAMPLE, "budget")
-        flat = {v: drawn[v].to_numpy().reshape(-1, len(grid)) for v in ("centre", "scale", "loss")}
-        # The noise of a run, in units of its scale, is the same for all budgets of a draw.
-        noise = ((np.log(flat["loss"]) - flat["centre"]) / flat["scale"])[:, -1:]
-        loss = np.exp(flat["centre"] + flat["scale"] * noise)
-        parts.append(law.as_arrays(needed=_crossings(grid, loss, targets)))
-    return mixed(laws, parts)["needed"]
-
-
-def budgets(needed: xr.DataArray, probabilities: np.ndarray) -> np.ndarray:
-    """The compute that reaches each target with each probability; infinite if none does.
-
-    Parameters
-    ----------
-    needed : xarray.DataArray
-        As `compute_needed` returns it; dims (chain, draw, budget).
-    probabilities : numpy.ndarray
-        Dims (probability,).
-
-    Returns
-    -------
-    numpy.ndarray
-        FLOP, dims (target, probability).
-    """
-    draws = np.sort(needed.transpose(*SAMPLE, "budget").to_numpy().reshape(-1, needed.shape[-1]), 0)
-    # Without interpolation, which is not defined between a finite and an infinite value.
-    rank = np.ceil(np.asarray(probabilities) * len(draws)).astype(int) - 1
-    return draws[rank].T
+        flat = {v: drawn[v].to_numpy().reshape(-1, len(grid)) for v in drawn.data_vars}
+        flat["noise"] = ((np.log(flat["loss"]) - flat["centre"]) / flat["scale"])[:, -1:]
+        for name, values in parts.items():
+            values.append(flat[name])
+    return Reach(laws, grid, **parts)
 
 
 def _coarse_grid(laws: Sequence[LawDraws], choice: Choice) -> np.ndarray:

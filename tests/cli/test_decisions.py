@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -138,3 +139,54 @@ def test_a_trajectory(run, refused, saved):
     assert [row["year"] for row in found["trajectory"]] == [2025, 2027]
     message = refused("trajectory", saved / "c4.nc", "--growth", "5,3")
     assert "the bounds of a 90 % interval, as in 0.3,0.5" in message
+
+
+@pytest.fixture(scope="module")
+def scores(tmp_path_factory):
+    """A table of two tasks of small models."""
+    file = tmp_path_factory.mktemp("scores") / "scores.csv"
+    results = bs.datasets.openlm_tasks().query(
+        "task in ['hellaswag', 'piqa'] and dataset == 'c4' and N < 5e8"
+    )
+    results.to_csv(file, index=False)
+    return file
+
+
+AHEAD = ("--years", "2025,2027", "--flops", "1e21", "--growth", "3,5")
+
+
+def test_accuracies_by_year_from_a_table_of_results(run, saved, scores):
+    words = (*AHEAD, "--scores", scores, "--tasks", "piqa", "--seed", "1", "--quiet")
+    ended = run("trajectory", saved / "c4.nc", *words)
+    assert ended.code == 0
+    assert "Its expected accuracy would be: piqa 0." in ended.out
+    assert "Expected accuracy" in ended.out
+    assert "hellaswag" not in ended.out
+    found = json.loads(run("trajectory", saved / "c4.nc", *words, "--json").out)
+    fit = bs.Fit.load(saved / "c4.nc")
+    link = bs.link(fit, pd.read_csv(scores), random_seed=1)
+    same = bs.trajectory(
+        link, [2025, 2027], start=(2025, "1e21"), growth=(3, 5), tasks="piqa", random_seed=1
+    )
+    expected = same.accuracy.sel(task="piqa").median(("chain", "draw")).to_numpy()
+    got = [row["accuracy_piqa"] for row in found["trajectory"]]
+    assert got == pytest.approx(expected.tolist())
+    assert 0.5 < got[0] < got[1] < 1
+
+
+def test_a_saved_link_takes_the_place_of_the_fit(run, refused, saved, scores, tmp_path):
+    fit = bs.Fit.load(saved / "c4.nc")
+    link = bs.link(fit, pd.read_csv(scores), draws=100, random_seed=1)
+    link.save(tmp_path / "link.nc")
+    ended = run("trajectory", tmp_path / "link.nc", *AHEAD, "--quiet")
+    assert ended.code == 0
+    assert "hellaswag 0." in ended.out
+    dataclasses.replace(link, fit=None).save(tmp_path / "alone.nc")
+    message = refused("trajectory", tmp_path / "alone.nc")
+    assert "made without a fit" in message
+    message = refused("trajectory", tmp_path / "link.nc", "--scores", scores)
+    assert "leave out --scores" in message
+    message = refused("trajectory", saved / "c4.nc", "--tasks", "piqa")
+    assert "--tasks needs a table of results" in message
+    message = refused("trajectory", tmp_path / "link.nc", "--tasks", "piqqa")
+    assert "Did you mean 'piqa'" in message
