@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 import warnings
 
@@ -15,7 +16,7 @@ from bayescale.inference import nuts
 
 #: Tables of the slow and of the default suite. The default ones have no groups and do not fall back
 #: to NUTS, so that no model is compiled.
-TABLES, FEW = 60, 5
+TABLES, FEW = int(os.environ.get("BAYESCALE_FUZZ", "60")), 3
 #: Tables of one slow test; the parts can run at the same time.
 PART = 20
 KINDS = ("plain", "loss_sd", "series", "curve", "one group", "two groups")
