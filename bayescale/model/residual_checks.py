@@ -148,9 +148,8 @@ def scale_p_value(scores: np.ndarray) -> float:
 
     squares, n = (scores**2).sum(axis=1), scores.shape[1]
     central = (np.abs(scores) < ndtri(0.75)).sum(axis=1)
-    at_most = bdtr(
-        np.arange(-1.0, n + 1), n, 0.5
-    )  # at most -1, 0, ..., n scores in the central half
+    # The probabilities of at most -1, 0, ..., n scores in the central half.
+    at_most = bdtr(np.arange(-1.0, n + 1), n, 0.5)
     at_most[0] = 0
     one_sided = (
         chdtrc(n, squares),

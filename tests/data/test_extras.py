@@ -7,6 +7,7 @@ import pytest
 import bayescale as bs
 from bayescale import Runs, RunsError, RunsWarning
 from bayescale.data.extras import quantity_of
+from bayescale.keywords import for_command_line
 
 
 def table(**more):
@@ -118,6 +119,8 @@ def test_a_law_without_its_column_says_how_to_name_it():
     law = bs.Law("rated", loss, priors, "a test", settings=("lr",))
     message = r"needs the column 'lr'.*name the column that holds it: Runs.read\(..., lr="
     with pytest.raises(bs.FitError, match=message):
+        bs.fit(table(), law)
+    with for_command_line(), pytest.raises(bs.FitError, match=r"--columns lr=\.\.\."):
         bs.fit(table(), law)
     with pytest.raises(bs.FitError, match="must be positive numbers"):
         bs.fit(table(lr=["a", "b", "c", "d"]), law)

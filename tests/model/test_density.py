@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import multivariate_normal
 from scipy.stats import t as student_t
 
 import bayescale as bs
@@ -160,6 +161,28 @@ def test_a_law_that_is_not_proportional_to_its_floor_keeps_its_unit(runs):
     np.testing.assert_allclose(density(plan).log_likelihood(z), by_scipy(plan, z), rtol=1e-8)
 
 
+@pytest.mark.parametrize(("law", "groups"), [("chinchilla", None), ("power(D)", "corpus")])
+def test_the_drift_of_several_curves_is_that_of_a_joint_normal(runs, law, groups):
+    """With two columns, the law at a knot differs between runs. Groups have drifts of their own."""
+    pool = dict.fromkeys(("E", "A", "alpha", "sigma", "drift"), "complete") if groups else {}
+    plan = design(runs, laws.get(law), groups, pool, drift="through")
+    together = plan.cell[:, None] == plan.cell
+    z = 0.5 * np.random.default_rng(8).standard_normal((4, densities.dimension(plan)))
+    drawn, arrays, columns, expected = variables(plan, z), plan.arrays(), plan.law.columns, []
+    for row in range(len(z)):
+        values = {k: v[row] for k, v in drawn.items()}
+        of_law = {p: values[p] for p in plan.law.parameters}
+        mean, at_knots = (
+            np.log(plan.law.loss(*(np.exp(arrays[f"log_{c}{at}"]) for c in columns), **of_law))
+            for at in ("", "_at_knots")
+        )
+        basis = values["drift"] * arrays["increments"] * (mean[:, None] - at_knots)
+        noise = values["sigma"] ** 2 + arrays["log_loss_sd"] ** 2
+        covariance = together * (basis @ basis.T) + np.diag(noise)
+        expected.append(multivariate_normal.logpdf(arrays["observed_log_loss"], mean, covariance))
+    np.testing.assert_allclose(density(plan).log_likelihood(z), expected, rtol=1e-7)
+
+
 @pytest.mark.parametrize("law", ["power(D)", "delayed_power(D)"])
 @pytest.mark.parametrize("drift", ["through", "ahead"])
 def test_the_density_of_curves_is_that_of_pymc(curves, law, drift):
@@ -222,6 +245,15 @@ def test_coordinates_are_standard_normal_under_the_prior(runs):
     np.testing.assert_allclose(np.cov(z.T), np.eye(z.shape[1]), atol=0.1)
     again = coordinates(plan, variables(plan, z))
     np.testing.assert_allclose(again, z, atol=1e-9)
+
+
+def test_a_drift_that_overflows_has_no_likelihood(curves):
+    plan = design(curves, laws.get("power(D)"))
+    z = np.zeros((2, densities.dimension(plan)))
+    z[1, [p.name for p in plan.parameters].index("drift")] = 2000
+    regular, overflowing = density(plan).log_likelihood(z)
+    assert np.isfinite(regular)
+    assert overflowing == -np.inf
 
 
 def test_a_matrix_that_rounding_makes_singular_is_regularised(curves, monkeypatch):

@@ -9,6 +9,7 @@ import pytest
 import bayescale as bs
 from bayescale import laws
 from bayescale.forecasting.wording import group_labels_in_words
+from bayescale.keywords import for_command_line
 from bayescale.model import design
 from bayescale.model.labels import NEW, labels_in_points, number_of_points, settle_labels
 
@@ -49,6 +50,12 @@ def test_columns_that_a_mapping_leaves_out_are_new():
 def test_labels_that_do_not_fit_are_refused(group, levels, message):
     with pytest.raises(bs.FitError, match=message):
         settle_labels(group, levels, 2, "link")
+
+
+def test_the_command_line_names_options():
+    message = "this fit has no groups, but --group web was given: fit with --groups"
+    with for_command_line(), pytest.raises(bs.FitError, match=message):
+        settle_labels("web", {})
 
 
 def test_every_problem_is_named_at_once():

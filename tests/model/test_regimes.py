@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import bayescale as bs
+from bayescale.keywords import for_command_line
 from bayescale.laws import get
 from bayescale.model.regimes import regime_findings
 from bayescale.model.specify import design
@@ -47,6 +48,10 @@ def test_several_learning_rates_at_a_point_are_reported():
     frame = pd.concat([grid().assign(lr=x) for x in (1e-3, 2e-3)], ignore_index=True)
     (text,) = texts(frame)
     assert text.startswith("12 of 12 points have runs with several learning rates (up to 2)")
+    with for_command_line():
+        runs = bs.Runs.from_frame(frame)
+        (finding,) = regime_findings(design(runs, get("chinchilla")), 0.01)
+    assert "(--keep-best)" in finding.remedy
 
 
 def test_mixtures_of_experts_under_a_dense_law_are_reported():

@@ -22,6 +22,7 @@ from bayescale.capabilities.link_model import COMPONENTS, LinkPlan
 from bayescale.data import task_table
 from bayescale.evaluation.scores import score
 from bayescale.inference import Convergence
+from bayescale.keywords import for_command_line
 from bayescale.model import drift, storage
 from bayescale.priors import from_link
 
@@ -693,7 +694,9 @@ def test_a_missing_file_is_refused(tmp_path):
 
 
 def test_a_directory_is_refused(tmp_path):
-    refused(tmp_path, "this is a directory")
+    refused(tmp_path, "this is a directory: name a .nc file that save() wrote")
+    with for_command_line():
+        refused(tmp_path, "this is a directory: name a .nc file that 'bayescale fit' wrote")
 
 
 @pytest.mark.parametrize(
