@@ -51,8 +51,8 @@ SLOW = (
 )
 
 #: Minutes of one core for each checkpoint, if `skaling` is among the laws: its posterior is wide
-#: for few runs, and its draws are moved many times. The other two laws take a tenth (90 checkpoints of
-#: three runs: 150 s, 11 s for chinchilla and 6 s for kaplan_floor).
+#: for few runs, and its draws are moved many times. The other two laws take a tenth (90 checkpoints
+#: of three runs: at least 150 s, 11 s for chinchilla and 6 s for kaplan_floor).
 MINUTES_PER_CHECKPOINT = 1 / 30
 
 

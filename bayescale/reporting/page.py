@@ -97,7 +97,9 @@ def report(
     -------
     Path
         The path of the page. It begins with the answer, the risk and the next step; diagnostics
-        and parameters are in an appendix.
+        and parameters are in an appendix. With groups the answer is about the one that has the
+        lowest loss at the largest budget, if it has it with more than 90 % probability, and else
+        about that of the largest run; it says which.
 
     Examples
     --------

@@ -188,7 +188,7 @@ def test_laws_without_a_split_of_a_budget_leave_a_note(average_of, c4, tmp_path,
 
 def test_the_page_says_once_that_tokens_are_missing(by_hand, c4, tmp_path, unpictured):
     runs = bs.Runs.from_frame(c4.table[["N", "loss"]].groupby("N", as_index=False).min())
-    values = {k: v for k, v in VALUES["power"].items()} | NOISE
+    values = VALUES["power"] | NOISE
     rng = np.random.default_rng(1)
     values = {k: v * np.exp(0.01 * rng.standard_normal((2, 60))) for k, v in values.items()}
     fit = by_hand(runs, "power(N)", values, draws=60)
