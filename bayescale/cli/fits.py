@@ -38,6 +38,7 @@ from bayescale.cli.options import (
 from bayescale.errors import BayescaleError
 
 if TYPE_CHECKING:
+    from bayescale.data import Runs
     from bayescale.evaluation import Hypotheses
     from bayescale.forecasting import Average
     from bayescale.model import Fit
@@ -48,6 +49,11 @@ SLOW = (
     "several laws with groups take one to two minutes to sample; `--law chinchilla` fits one law "
     "in about a quarter of the time"
 )
+
+#: Minutes of one core for each checkpoint, if `skaling` is among the laws: its posterior is wide
+#: for few runs, and its draws are moved many times. The other two laws take a tenth (90 checkpoints
+#: of three runs: at least 150 s, 11 s for chinchilla and 6 s for kaplan_floor).
+MINUTES_PER_CHECKPOINT = 1 / 30
 
 
 def report(
@@ -286,7 +292,25 @@ def _fit(
 
     if labels:
         console.announce(SLOW, quiet)
+    elif (checkpoints := _checkpoints(runs)) and (laws is None or "skaling" in laws):
+        from bayescale.units import counted
+
+        minutes = max(1, round(checkpoints * MINUTES_PER_CHECKPOINT))
+        console.announce(
+            f"{checkpoints} checkpoints of {runs.table['series'].nunique()} runs take up to about "
+            f"{counted(minutes, 'minute')} to sample under skaling, one of the default laws; "
+            "`--law chinchilla,kaplan_floor` takes a tenth of the time, and fewer "
+            "checkpoints of each run take less",
+            quiet,
+        )
     return ensemble(runs, laws, **settings)
+
+
+def _checkpoints(runs: Runs) -> int:
+    """The number of rows that are checkpoints of several runs with N and D; 0 without them."""
+    if "series" not in runs or not {"N", "D"} <= set(runs.table):
+        return 0
+    return len(runs) if 1 < runs.table["series"].nunique() < len(runs) else 0
 
 
 def _described(fitted: Fit | Average, ci_prob: float | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from bayescale.decisions.designs import DesignScore, design
 from bayescale.decisions.outcomes import Outcome, outcome
+from bayescale.decisions.paths import MOST_TIMES
 from bayescale.decisions.preregistration import Preregistration, preregister
 from bayescale.decisions.speedup_results import Speedup
 from bayescale.decisions.speedups import speedup
@@ -11,6 +12,7 @@ from bayescale.decisions.trajectories import Trajectory, trajectory
 from bayescale.decisions.underway import Underway
 
 __all__ = [
+    "MOST_TIMES",
     "DesignScore",
     "Outcome",
     "Preregistration",

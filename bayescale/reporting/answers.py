@@ -30,7 +30,7 @@ from bayescale.reporting.choices import (
     compared_recipes,
     decisions,
 )
-from bayescale.units import counted, format_count, format_flop, grid
+from bayescale.units import format_count, format_flop, grid
 
 MOST_GROUPS = 12  # largest number of groups in the tables of forecasts and allocations
 #: Multiples of the largest run's compute that are forecast if no budgets are given.
@@ -303,10 +303,11 @@ def _next_step(
             f"({size}{', ' if size else ''}{format_flop(trial)} FLOP{price}). The forecast for it "
             f"{speaks}, and a loss inside it narrows them."
         )
-    number = counted(len(suggested.runs), "run")
-    which = size if len(suggested.runs) == 1 else f"the largest of them, {size},"
+    number = len(suggested.runs)
+    which = size if number == 1 else f"the largest of them, {size},"
     return (
-        f"Before spending the largest budget, train the {number} under 'Runs to train next' "
+        "Before spending the largest budget, train the "
+        f"{'run' if number == 1 else f'{number} runs'} under 'Runs to train next' "
         f"({format_flop(spent)} FLOP in all{price}), and fit again. The forecast for {which} "
         f"{speaks}."
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.costs import Bill
-from bayescale.decisions import DesignScore, Speedup, Suggestion
+from bayescale.decisions import MOST_TIMES, DesignScore, Speedup, Suggestion
 from bayescale.intervals import Summary, defaults
 from bayescale.reporting.tables import Table
 from bayescale.units import format_count, format_flop
@@ -47,7 +47,10 @@ def multipliers(speedups: Sequence[Speedup], ci_prob: float | None = None) -> Ta
     for result in speedups:
         for _, row in pd.DataFrame(result.summary(prob)).iterrows():
             column = list(row.index).index("multiplier")
-            middle, low, high = (f"{v:.3g}" for v in row.iloc[column : column + 3])
+            middle, low, high = (
+                f"{v:.3g}" if v < MOST_TIMES else f"over {MOST_TIMES:g}"
+                for v in row.iloc[column : column + 3]
+            )
             interval = f"{middle} ({low} to {high})"
             rows.append(
                 (result.over, write(row[scale]), interval, f"{100 * row['p_better']:.0f} %")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bayescale.capabilities import Breaks, Emergence, Link
 from bayescale.costs import Cost
+from bayescale.data import Runs
 from bayescale.evaluation import Hypotheses, Rollout
 from bayescale.forecasting import (
     Allocation,
@@ -96,7 +97,9 @@ def report(
     -------
     Path
         The path of the page. It begins with the answer, the risk and the next step; diagnostics
-        and parameters are in an appendix.
+        and parameters are in an appendix. With groups the answer is about the one that has the
+        lowest loss at the largest budget, if it has it with more than 90 % probability, and else
+        about that of the largest run; it says which.
 
     Examples
     --------
@@ -132,7 +135,7 @@ def report(
     check = fit.check()
     html = environment.get_template("report.html").render(
         title=f"{name} fitted to {len(fit.runs)} runs{by}",
-        runs=repr(fit.runs).replace("<", "", 1).replace(">", "", 1),
+        runs=_runs_in_words(fit.runs),
         answer=found.answers[0],
         risk=found.answers[1],
         next_step=found.next_step,
@@ -155,6 +158,12 @@ def report(
     atomically(page, lambda temporary: temporary.write_text(html, encoding="utf-8"))
     fit.save(Path(folder) / "fit.nc")
     return page
+
+
+def _runs_in_words(runs: Runs) -> str:
+    """What was read, without the notes, which are among the risks."""
+    lines = [line for line in repr(runs).splitlines() if not line.startswith("  note: ")]
+    return "\n".join(lines).replace("<", "", 1).replace(">", "", 1)
 
 
 def _verdict(passed: bool, several: bool) -> str:

@@ -6,6 +6,8 @@ import html
 import json
 import re
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import bayescale as bs
@@ -123,6 +125,25 @@ def test_a_long_computation_is_announced(command, words, noted, openlm, tmp_path
     assert ended.err.endswith("error: stopped\n")
     assert ended.err.startswith("note: several laws with groups take") == noted
     assert ("`--law chinchilla` fits one law" in ended.err) == noted
+
+
+@pytest.mark.parametrize(
+    ("words", "noted"),
+    [((), True), (("--law", "chinchilla,kaplan_floor"), False), (("--quiet",), False)],
+)
+def test_the_time_of_checkpoints_is_announced(words, noted, tmp_path, monkeypatch, run):
+    def stop(runs, *laws, **settings):
+        raise BayescaleError("stopped")
+
+    monkeypatch.setattr("bayescale.evaluation.ensemble", stop)
+    D = np.tile(np.geomspace(1e9, 1e10, 30), 3)
+    table = pd.DataFrame(
+        {"series": np.repeat(list("abc"), 30), "N": np.repeat([1e8, 4e8, 1e9], 30)}
+    )
+    table.assign(D=D, loss=2 + (D / 1e9) ** -0.3).to_csv(tmp_path / "runs.csv", index=False)
+    ended = run("report", tmp_path / "runs.csv", "--out", tmp_path / "out", *words)
+    assert ended.err.endswith("error: stopped\n")
+    assert ("90 checkpoints of 3 runs take up to about 3 minutes" in ended.err) == noted
 
 
 @pytest.mark.parametrize("command", ["allocate", "forecast"])

@@ -84,7 +84,7 @@ def test_the_next_step_is_to_train_the_suggested_runs(fit):
     found = findings(fit, [90 * float(fit.runs.table["C"].max())], None, COST)
     suggested, step = found.decisions.suggestion.runs, found.next_step
     assert "H100 hours, $" in step
-    number = f"{len(suggested)} run" + "s" * (len(suggested) > 1)
+    number = "run" if len(suggested) == 1 else f"{len(suggested)} runs"
     spent = bs.units.format_flop(suggested["total_cost"].iloc[-1])
     assert f"train the {number} under 'Runs to train next' ({spent} FLOP in all" in step
     assert "one run in between" not in step

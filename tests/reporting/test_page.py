@@ -186,6 +186,19 @@ def test_laws_without_a_split_of_a_budget_leave_a_note(average_of, c4, tmp_path,
     assert html.escape(note) in page
 
 
+def test_the_page_says_once_that_tokens_are_missing(by_hand, c4, tmp_path, unpictured):
+    runs = bs.Runs.from_frame(c4.table[["N", "loss"]].groupby("N", as_index=False).min())
+    values = VALUES["power"] | NOISE
+    rng = np.random.default_rng(1)
+    values = {k: v * np.exp(0.01 * rng.standard_normal((2, 60))) for k, v in values.items()}
+    fit = by_hand(runs, "power(N)", values, draws=60)
+    assert runs.lacking in repr(fit)
+    assert runs.lacking in findings(fit, ()).notes
+    with unpictured():
+        page = html.unescape(bs.report(fit, tmp_path).read_text(encoding="utf-8"))
+    assert page.count(runs.lacking) == 1
+
+
 # -- the first page ----------------------------------------------------------------------------
 
 
