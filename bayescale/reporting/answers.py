@@ -147,7 +147,9 @@ def findings(
         if len(chosen):
             flop = read_budgets(chosen, cost, flop_factor=fit.runs.flop_factor).flop
         if ahead or splits:
-            decided = decisions(fit, flop, splits, main_group(fit), cost, budgets is not None)
+            decided = decisions(
+                fit, flop, ahead, splits, main_group(fit), cost, budgets is not None
+            )
         allocations = tuple(tables.allocations(splits, ci_prob)) if splits else ()
     warned = [str(w.message) for w in caught if not issubclass(w.category, ConvergenceWarning)]
     checked = {f.text for f in fit.check().findings}
