@@ -168,11 +168,10 @@ def _next_runs(fit: Fit | Average, ahead: Forecast, split: Allocation, group) ->
     try:
         found = suggest(
             fit,
-            candidates[known],
+            candidates[known].assign(**(group or {})),
             target=target,
             budget=SMALL_RUNS * C * (1 + 1e-9),
             number=5,
-            group=group,
         )
     except BayescaleError:  # laws that need further columns
         return None
