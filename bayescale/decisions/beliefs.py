@@ -291,3 +291,31 @@ def joint_draws(
         {v: a[:, start:end] for v, a in flat.items()}
         for start, end in zip(starts, ends, strict=True)
     ]
+
+
+def new_runs(
+    belief: Fit | Average, target, frame: pd.DataFrame, group, seed: int, drift: str
+) -> xr.Dataset:
+    """The draws of `bayescale.forecast` at the target.
+
+    Parameters
+    ----------
+    belief : Fit or Average
+    target : object
+        As `bayescale.suggest` takes it; the draws of a forecast are those that it has.
+    frame : pandas.DataFrame
+        The points of the target.
+    group, seed, drift
+        As in `joint_draws`.
+
+    Returns
+    -------
+    xarray.Dataset
+        In the unit of the losses: ``mean``, with drift, and ``loss``, with the noise of a run; dims
+        (chain, draw, point).
+    """
+    if isinstance(target, Forecast):
+        return target.data[["mean", "loss"]]
+    place, labels = columns_of(belief, frame, group, "target-")
+    drawn = draw_losses(fits_of(belief), weights_of(belief), place, labels, seed, drift=drift)
+    return drawn[["mean", "loss"]]

@@ -46,7 +46,8 @@ class DesignScore:
     Attributes
     ----------
     data : xarray.Dataset
-        Dims (simulation, point): ``truth``, the log loss at the target that was assumed;
+        Dims (simulation, point): ``truth``, the log loss at the target that was assumed, without
+        the noise of a run;
         ``median``, ``lower`` and ``upper``, of its posterior after the simulated runs. Coordinates
         of ``simulation``: ``law``, from which it was simulated.
     before : xarray.Dataset

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
+import xarray as xr
 
 from bayescale.decisions.limits import Limits
 from bayescale.errors import FitError, unknown
 from bayescale.forecasting import Average, answer_html, doubts, main_reason
-from bayescale.intervals import Summary, defaults
+from bayescale.intervals import SAMPLE, Summary, defaults, interval
 from bayescale.model import Fit
 from bayescale.units import as_counts, format_count, format_flop
 
@@ -24,8 +26,8 @@ class Suggestion:
         One row for each chosen run: the columns of the candidate and its index in ``candidate``,
         ``cost``, ``total_cost`` up to this run, and ``sd``, the expected standard deviation of the
         target in a refit that includes this run and those before it (the root of the mean of the
-        variances of several targets), and
-        ``share``, the share of the variance that is left.
+        variances of several targets; of a loss, without the noise of a run), and ``share``, the
+        share of the variance that is left.
     candidates : pandas.DataFrame
         All candidates with their ``cost``, the ``share`` of the variance of the target that one run
         would remove, and ``times``, how often it was chosen.
@@ -48,6 +50,9 @@ class Suggestion:
         How budgets in other units were converted to FLOP; one sentence for each.
     limits : Limits
         The largest total cost and number of runs, and the cost of the target run.
+    ahead : xarray.Dataset or None
+        The draws of `bayescale.forecast` for the runs whose loss is in question: ``mean`` and
+        ``loss``, dims (chain, draw, point).
     """
 
     runs: pd.DataFrame = field(repr=False)
@@ -61,6 +66,34 @@ class Suggestion:
     with_drift: bool = False
     conversions: tuple[str, ...] = ()
     limits: Limits | None = field(default=None, repr=False)
+    ahead: xr.Dataset | None = field(default=None, repr=False)
+
+    def widths(self, ci_prob: float | None = None) -> np.ndarray:
+        """The width of the interval of the target now, and as expected after each chosen run.
+
+        Parameters
+        ----------
+        ci_prob : float, optional
+            Probability of the interval; 0.9 by default.
+
+        Returns
+        -------
+        numpy.ndarray
+            Dims (number of runs, from 0). Of a loss, the interval is that of the log loss of a new
+            run, as `bayescale.forecast` gives it: its noise remains. Several targets have the root
+            of the mean of the squares.
+        """
+        left = np.r_[1.0, self.runs["share"].to_numpy(float)][:, None]
+        if self.ahead is None:
+            return _width(ci_prob) * self.sd * np.sqrt(left[:, 0])
+        logs = np.log(self.ahead.transpose(*SAMPLE, "point"))
+        draws = (logs["loss"], logs["mean"], logs["loss"] - logs["mean"])
+        squares = []
+        for part in draws:
+            low, high = interval(part, ci_prob, "eti")
+            squares.append((high - low).to_numpy() ** 2)
+        whole, law, noise = squares
+        return np.sqrt((whole * (left * law + noise) / (law + noise)).mean(axis=1))
 
     def summary(self, ci_prob: float | None = None) -> pd.DataFrame:
         """One row for each chosen run, with the width of the interval of the target after it.
@@ -74,10 +107,11 @@ class Suggestion:
         -------
         pandas.DataFrame
             The columns of ``runs``, with ``width`` in place of ``sd``: the expected width of the
-            interval, of the log loss (0.1 is 10 % of the loss) or of the target quantity.
+            interval, of the log loss of a new run (0.1 is 10 % of the loss) or of the target
+            quantity; see `widths`.
         """
         frame = self.runs.rename(columns={"sd": "width"})
-        return Summary(frame.assign(width=frame["width"] * _width(ci_prob)))
+        return Summary(frame.assign(width=self.widths(ci_prob)[1:]))
 
     def to_dataframe(self, of: str = "runs") -> pd.DataFrame:
         """The chosen runs or all candidates as a table; numbers are not rounded.
@@ -104,7 +138,7 @@ class Suggestion:
                 "No candidate would reduce the uncertainty at the target by a measurable amount. "
                 f"{main_reason(self.cautions(ci_prob))}"
             )
-        before, after = (_width(ci_prob) * sd for sd in (self.sd, self.runs["sd"].iloc[-1]))
+        before, *_, after = self.widths(ci_prob)
         chosen = self.runs.groupby("candidate", sort=False).size()
         listed = [
             _in_words(self.runs[self.runs["candidate"] == i].iloc[0], self.fit, times)
@@ -114,7 +148,7 @@ class Suggestion:
         verb = "narrow" if after < before else "widen"
         if self.is_loss:
             widths = f"to {verb} from {100 * before:.2g} % to {100 * after:.2g} % of the loss"
-            what = "the loss at the target"
+            what = "the loss of a new run at the target"
         else:
             widths, what = f"to {verb} from {before:.3g} to {after:.3g}", "the target"
         number = f"{len(self.runs)} run" + ("s" if len(self.runs) > 1 else "")
@@ -169,7 +203,7 @@ class Suggestion:
             self.fit.weights if average else {self.fit.law.name: 1.0},
             point,
             None,
-            _width(ci_prob) * self.sd,
+            float(self.widths(ci_prob)[0]),
             (),
             times,
         )

@@ -15,6 +15,7 @@ from bayescale.decisions.beliefs import (
     as_posterior,
     factor_of,
     joint_draws,
+    new_runs,
     target_points,
 )
 from bayescale.decisions.limits import costs_of, limits
@@ -109,10 +110,12 @@ def suggest(
     Chaloner & Verdinelli 1995, doi:10.1214/ss/1177009939), and once more by the reduction alone;
     the better set is returned. The noise of a run counts with its Fisher information.
 
-    The expected widths are those of a refit to the known and the chosen runs, which infers the law
-    and lets the drift begin at a high quantile of the scales of all runs. They narrow less than the
-    choice counts on, because a refit does not infer the drift before its start. The posterior is
-    treated as normal, so widths are approximations where few runs are known.
+    The expected widths of a loss are those of the interval of a new run, as `forecast` gives it for
+    the target. The noise of the run remains, whichever runs are trained. They are those of a refit
+    to the known and the chosen runs, which infers the law and lets the drift begin at a high
+    quantile of the scales of all runs. They narrow less than the choice counts on, because a refit
+    does not infer the drift before its start. The posterior is treated as normal, so widths are
+    approximations where few runs are known.
 
     Examples
     --------
@@ -171,6 +174,9 @@ def suggest(
     considered = frame.assign(
         cost=costs, share=chosen.first, times=np.bincount(chosen.order, minlength=len(frame))
     )
+    ahead = None
+    if points is not None:
+        ahead = new_runs(belief, target, points, group, seed, drift)
     if points is not None and belief.law.allocates:
         place = {c: as_counts(points[c].tolist(), c) for c in ("N", "D", "C") if c in points}
         points = points.assign(**place)
@@ -186,6 +192,7 @@ def suggest(
         with_drift,
         conversions,
         allowed,
+        ahead,
     )
 
 

@@ -220,7 +220,7 @@ def _discrepancies(at, plan: Design, scores: np.ndarray) -> Iterator[tuple[float
     yield (
         trend_p_value(scores, np.full((n, 1), n**-0.5)),
         abs(float(scores.mean())) > LARGE_OFFSET,
-        f"the runs as a whole lie {side} their law, by {100 * abs(np.expm1(offset)):.1f} % of the "
+        f"the runs as a whole lie {side} their law, by {100 * abs(np.expm1(offset)):.2g} % of the "
         "loss",
         "widen the priors if they prevent the law from fitting the runs (priors=); a small offset "
         "shows that the noise is skewed",

@@ -160,7 +160,7 @@ def findings(
         decided = Decisions()
         if ahead or splits:
             asked = budgets is not None
-            decided = decisions(fit, flop, splits, recipes, group, cost, asked)
+            decided = decisions(fit, flop, ahead, splits, recipes, group, cost, asked)
         allocations = tuple(tables.allocations(splits, ci_prob)) if splits else ()
     elsewhere = (ConvergenceWarning, ExtrapolationWarning)
     warned = [str(w.message) for w in caught if not issubclass(w.category, elsewhere)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ import pandas as pd
 from bayescale.costs import Bill, Cost
 from bayescale.decisions import Speedup, Suggestion, speedup, suggest
 from bayescale.errors import BayescaleError
-from bayescale.forecasting import Allocation, Average, main_reason
+from bayescale.forecasting import Allocation, Average, Forecast, main_reason
 from bayescale.intervals import defaults
 from bayescale.model import Fit
 from bayescale.reporting import decision_tables
@@ -77,7 +77,7 @@ class Decisions:
                 )
             )
         if self.suggestion is not None:
-            spent = format_flop(SMALL_RUNS * float(self.suggestion.target["C"].iloc[0]))
+            spent = format_flop(SMALL_RUNS * float(self.suggestion.ahead["C"][0]))
             out.append(
                 Section(
                     "Runs to train next",
@@ -103,6 +103,7 @@ class Decisions:
 def decisions(
     fit: Fit | Average,
     budgets: np.ndarray,
+    ahead: Sequence[Forecast],
     splits: Sequence[Allocation],
     speedups: tuple[Speedup, ...],
     group: dict[str, str] | None,
@@ -116,8 +117,8 @@ def decisions(
     fit : Fit or Average
     budgets : numpy.ndarray
         In FLOP.
-    splits : sequence of Allocation
-        Those of the budgets.
+    ahead, splits : sequence of Forecast and of Allocation
+        Those of the budgets, in one order of groups.
     speedups : tuple of Speedup
         From `compared_recipes`.
     group : dict or None
@@ -130,10 +131,10 @@ def decisions(
     factor = fit.runs.flop_factor
     bill = (cost or Cost()).of(budgets, flop_factor=factor) if len(budgets) else None
     suggestion = None
-    if asked and splits:
+    if asked and ahead and splits:
         labels = group or {}
-        split = next((s for s in splits if s.labels == labels), splits[0])
-        suggestion = _next_runs(fit, split, group)
+        place = next((i for i, s in enumerate(splits) if s.labels == labels), 0)
+        suggestion = _next_runs(fit, ahead[place], splits[place], group)
     return Decisions(bill, speedups, suggestion)
 
 
@@ -240,7 +241,7 @@ def same_order(speedups: Sequence[Speedup]) -> str:
     )
 
 
-def _next_runs(fit: Fit | Average, split: Allocation, group) -> Suggestion | None:
+def _next_runs(fit: Fit | Average, ahead: Forecast, split: Allocation, group) -> Suggestion | None:
     """The small runs that narrow the forecast of the largest budget most, if there are any."""
     last = int(np.argmax(split.data["C"].to_numpy()))
     N, D, C = (float(split.data[c][last]) for c in ("N_decision", "D_decision", "C"))
@@ -253,15 +254,14 @@ def _next_runs(fit: Fit | Average, split: Allocation, group) -> Suggestion | Non
     known = candidates["N"].between(table["N"].min() / 3, N)
     if not known.any():
         return None
-    target = pd.DataFrame({"N": [N], "D": [D], "C": [C]})
+    target = replace(ahead, data=ahead.data.isel(point=[last]))  # with the draws that are shown
     try:
         found = suggest(
             fit,
-            candidates[known],
+            candidates[known].assign(**(group or {})),
             target=target,
             budget=SMALL_RUNS * C * (1 + 1e-9),
             number=5,
-            group=group,
         )
     except BayescaleError:  # laws that need further columns
         return None

@@ -13,7 +13,7 @@ from bayescale.errors import ConvergenceWarning
 from bayescale.evaluation import LARGE, Hypotheses, Rollout
 from bayescale.forecasting import Allocation, Average, Forecast
 from bayescale.intervals import defaults, in_words, interval
-from bayescale.model import Fit
+from bayescale.model import NEW, Fit
 from bayescale.text_tables import text_table
 from bayescale.units import format_count, format_flop
 
@@ -193,7 +193,7 @@ def allocations(results: list[Allocation], ci_prob: float | None = None) -> list
     under = "the average" if isinstance(fit, Average) and len(fit.used) > 1 else "the law"
     train, optimum = [], []
     for result in results:
-        label = result.group.removeprefix(" for ") or "a new group"
+        label = result.group.removeprefix(" for ") or NEW
         first = (label,) if grouped else ()
         for _, row in pd.DataFrame(result.summary(prob, kind)).iterrows():
             budget = (*first, format_flop(row["C"]))

@@ -304,7 +304,6 @@ def test_a_suggestion_begins_with_its_answer(wide):
     assert text.startswith("Train 2 runs for ")
     assert "is expected to narrow from" in text
     assert "<Suggestion of 2 of 2 candidates>" in text
-    assert chosen.summary(0.5)["width"][0] == pytest.approx(2 * 0.6745 * chosen.runs["sd"][0], 1e-4)
     assert chosen.to_dataframe("candidates")["times"].sum() == 2
     assert "<strong>Train 2 runs" in chosen._repr_html_()
 
@@ -415,3 +414,39 @@ def test_a_quantity_as_target_has_its_own_reasons_for_doubt(wide):
     quantity = bs.allocate(wide, 1e24)
     chosen = bs.suggest(wide, {"N": ["1B", "3B"], "D": ["20B"]}, target=quantity, number=1)
     assert "own reasons for doubt" in chosen.bottom_line()
+
+
+def test_the_width_before_is_that_of_the_forecast(wide):
+    """One question, one interval: from the draws of the forecast, with the noise of a run."""
+    target = {"N": "7B", "D": "140B"}
+    grid = {"N": ["1B", "3B"], "D": ["20B"]}
+    chosen = bs.suggest(wide, grid, target=target, number=2)
+    ahead = bs.forecast(wide, **target)
+    for prob in (0.5, 0.9):
+        q = [(1 - prob) / 2, (1 + prob) / 2]
+        low, high = np.log(ahead.data["loss"].isel(point=0)).quantile(q, ("chain", "draw"))
+        widths = chosen.widths(prob)
+        assert widths[0] == pytest.approx(float(high - low))
+        assert chosen.summary(prob)["width"].tolist() == widths[1:].tolist()
+    other = bs.forecast(wide, **target, random_seed=77)
+    low, high = np.log(other.data["loss"].isel(point=0)).quantile([0.05, 0.95], ("chain", "draw"))
+    from_forecast = bs.suggest(wide, grid, target=other, number=2)
+    assert from_forecast.widths(0.9)[0] == pytest.approx(float(high - low))
+    assert f"from {100 * float(high - low):.2g} %" in from_forecast.bottom_line()
+
+
+def test_the_noise_of_the_run_remains(wide):
+    """Without any variance of the law left, the width is that of the noise, up to the shape."""
+    chosen = bs.suggest(wide, {"N": ["3B"], "D": ["20B"]}, target={"N": "7B", "D": "140B"})
+    known = dataclasses.replace(chosen, runs=chosen.runs.assign(share=0.0))
+    logs = np.log(chosen.ahead)
+    low, high = (logs["loss"] - logs["mean"]).quantile([0.05, 0.95]).to_numpy()
+    assert known.widths(0.9)[-1] == pytest.approx(high - low, rel=0.1)
+    assert known.widths(0.9)[-1] < chosen.widths(0.9)[-1] < chosen.widths(0.9)[0]
+
+
+def test_the_width_of_another_quantity_is_that_of_a_normal(wide):
+    plan = bs.allocate(wide, 1e23)
+    chosen = bs.suggest(wide, {"N": ["1B", "3B"], "D": ["20B"]}, target=plan, number=1)
+    assert chosen.ahead is None
+    assert chosen.widths(0.5)[1] == pytest.approx(2 * 0.6745 * chosen.runs["sd"][0], 1e-4)

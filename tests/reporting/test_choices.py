@@ -9,7 +9,7 @@ import pytest
 
 import bayescale as bs
 from bayescale.model.checks import Check
-from bayescale.reporting.answers import findings
+from bayescale.reporting.answers import findings, main_group
 from bayescale.reporting.choices import compared_recipes, same_order
 
 pytestmark = [
@@ -100,6 +100,17 @@ def test_small_runs_are_suggested_for_budgets_that_were_given(fit):
     split = bs.allocate(fit, 1e23)
     assert float(given.target["N"].iloc[0]) == pytest.approx(float(split.data["N_decision"][0]))
     assert findings(fit, None).decisions.suggestion is None
+
+
+def test_the_suggestion_begins_with_the_width_of_the_forecast_that_is_shown(fit, recipes):
+    """Two sections about one run have one interval."""
+    for one in (fit, recipes):
+        found, labels = findings(one, [1e22, 1e23]), main_group(one) or {}
+        forecasts = [r for r in found.results if isinstance(r, bs.Forecast)]
+        (shown,) = [f for f in forecasts if all(f.data[g][0] == v for g, v in labels.items())]
+        loss = np.log(shown.data["loss"].isel(point=1))
+        low, high = loss.quantile([0.05, 0.95], ("chain", "draw"))
+        assert found.decisions.suggestion.widths(0.9)[0] == pytest.approx(float(high - low))
 
 
 def test_recipes_are_compared_with_the_best(recipes):
