@@ -377,7 +377,7 @@ class TestOutliers:
             frame = pd.DataFrame(
                 {"label": "x", "percent": 9.0, "light_tail": [smallest] + 99 * [1]}
             )
-            return residual_checks._outliers(frame)
+            return residual_checks._outliers(frame, "rows")
 
         assert not outliers(2e-4)
         [found] = outliers(5e-5)
