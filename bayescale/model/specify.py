@@ -12,7 +12,7 @@ import pandas as pd
 
 from bayescale.data import EXTRAS, Runs, as_names
 from bayescale.errors import FitError, RunsWarning, unknown
-from bayescale.keywords import on_command_line
+from bayescale.keywords import on_command_line, option
 from bayescale.laws import Law, group_name_problem
 from bayescale.model import drift as drifts
 from bayescale.model import noise as noises
@@ -176,9 +176,11 @@ def _terms(runs: Runs, drift: str, noise: str) -> dict[str, Prior]:
 def _options(pool, priors, groups: Sequence[str], parameters: Mapping[str, Prior]) -> list[str]:
     """Problems of `pool` and `priors`."""
     problems = []
-    for option, names in (("pool", pool), ("priors", priors)):
+    for argument, names in (("pool", pool), ("priors", priors)):
         problems += [
-            f"{option}: {unknown('parameter', n, parameters)}" for n in names if n not in parameters
+            f"{argument}: {unknown('parameter', n, parameters)}"
+            for n in names
+            if n not in parameters
         ]
     problems += [
         f"priors: {n} is {p!r}; use Positive, Fraction, Real or Fixed"
