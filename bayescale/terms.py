@@ -16,6 +16,8 @@ TERMS: Mapping[str, str] = {
     r"log predictive density": "log predictive density: how well runs that were left out are "
     "predicted, higher is better",
     r"pool less|not pooled": "less pooling: groups share less information",
+    r"e-folds": "e-fold: a factor of 2.72 in scale",
+    r"prior-dominated": "prior-dominated: nearly equal to the prior, because the runs say little",
     r"elpd": "elpd: expected log predictive density of runs that were left out, higher is better",
 }
 
