@@ -245,7 +245,8 @@ def columns_of(
     refuse_tiny({c: place[c] for c in given}, belief.runs.table, prefix)
     if missing := [c for c in belief.law.columns if c not in place]:
         third = set(missing) <= {"N", "D"} and "C" not in given
-        or_compute = ", or its compute (C= or --target-flops)" if third and prefix else ""
+        name = "--target-flops" if on_command_line() else "C"
+        or_compute = f", or its compute ({name})" if third and prefix else ""
         raise FitError(
             f"{what} has {', '.join(given)} without {', '.join(missing)}, but {needed}: give "
             f"{_example(belief, prefix)}{or_compute}"

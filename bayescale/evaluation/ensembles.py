@@ -108,9 +108,8 @@ def ensemble(
     Notes
     -----
     Checkpoints of several runs (column ``series``) take minutes, because their drift is estimated
-    with the law: 90 checkpoints of three runs take about three minutes on one core, nearly all of
-    them for ``skaling``. Fewer checkpoints of each run, or ``laws=["chinchilla", "kaplan_floor"]``,
-    take less.
+    with the law: 90 checkpoints of three runs take three to four minutes on one core, nearly all of
+    them for ``skaling``. The laws ``["chinchilla", "kaplan_floor"]`` take a tenth of this.
 
     Examples
     --------

@@ -143,7 +143,7 @@ def test_the_time_of_checkpoints_is_announced(words, noted, tmp_path, monkeypatc
     table.assign(D=D, loss=2 + (D / 1e9) ** -0.3).to_csv(tmp_path / "runs.csv", index=False)
     ended = run("report", tmp_path / "runs.csv", "--out", tmp_path / "out", *words)
     assert ended.err.endswith("error: stopped\n")
-    assert ("90 checkpoints of 3 runs take up to about 3 minutes" in ended.err) == noted
+    assert ("90 checkpoints of 3 runs take up to about 4 minutes" in ended.err) == noted
 
 
 @pytest.mark.parametrize("command", ["allocate", "forecast"])

@@ -78,7 +78,7 @@ def test_a_target_loss_is_that_of_the_package(kept, kept_fit, run):
         (
             (*GRID, "--target-N", "1B"),
             "the target has N without D, but chinchilla is a function of N, D: give --target-N and "
-            "--target-D",
+            "--target-D, or its compute (--target-flops)",
         ),
         ((*GRID, *TARGET, "--target-loss", "2"), "either by its loss or by its size"),
         ((*GRID, *TARGET, "--runs", "x.csv"), "runs are given twice"),

@@ -92,8 +92,9 @@ def test_an_average_is_scored_by_averages(curve):
     [
         ({"simulations": 0}, "simulations is 0"),
         ({"drift": "on"}, "no drift 'on'"),
-        ({"target": {"N": "1B"}}, "the runs lack the column"),
-        ({"plan": {"N": "1B"}}, "the runs lack the column"),
+        ({"target": {"N": "1B"}}, "the target has N without D, .*: give D of the target"),
+        ({"target": {"loss": 2.0}}, "the target is a loss, but .* does not split budgets"),
+        ({"plan": {"N": "1B"}}, "the table of runs has N without D"),
     ],
 )
 def test_what_cannot_be_simulated_is_refused(curve, options, message):

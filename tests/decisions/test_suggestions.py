@@ -327,7 +327,7 @@ def test_a_target_that_no_run_informs_gives_no_runs(wide):
         (
             {"N": [1e9], "D": [1e10]},
             {"target": {"N": "1B"}},
-            r"the target has N without D, but .*: give N and D of the target, or its compute \(C=",
+            r"the target has N without D, but .*: give N and D of the target, or its compute \(C\)",
         ),
         (
             {"N": [1e9], "D": [1e10]},
