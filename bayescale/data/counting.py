@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.errors import RunsError, unknown
-from bayescale.units import FLOP_PER_PARAMETER_TOKEN
+from bayescale.units import FLOP_PER_PARAMETER_TOKEN, counted
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -166,13 +166,13 @@ def restated(frame: pd.DataFrame, mapping, parameters: str, flops: str, sizes):
             values[name] = frame[given].to_numpy(float) if isinstance(given, str) else given
     if problems:
         raise RunsError(problems, where="recount")
-    counted = count(**values) if needed else None
+    shape = count(**values) if needed else None
     N = (
         frame[parameters].to_numpy(float)
         if parameters not in PARAMETERS
-        else counted.parameters(parameters)
+        else shape.parameters(parameters)
     )
-    per_token = FLOP_PER_PARAMETER_TOKEN * N if flops == "6N" else counted.flop_per_token(flops)
+    per_token = FLOP_PER_PARAMETER_TOKEN * N if flops == "6N" else shape.flop_per_token(flops)
     if (wrong := ~(np.isfinite(N) & (N > 0))).any():
         raise RunsError(
             f"{parameters!r} is not a positive count in {counted(int(wrong.sum()), 'row')}, the "
