@@ -171,4 +171,4 @@ mixing_transfer = mixing_law(("share_1", "share_2"), form="transfer", name="mixi
 def _rows(bad: np.ndarray) -> str:
     """Rows in words, at most eight: ``rows 0, 4``."""
     listed = ", ".join(map(str, np.flatnonzero(bad)[:8]))
-    return f"row{'s' * (bad.sum() > 1)} {listed}"
+    return f"{'rows' if bad.sum() > 1 else 'row'} {listed}"
