@@ -19,6 +19,8 @@ UNEXPLAINED = 0.05
 #: A loss this many times above a smooth surface through the others is that of a failed run.
 EXTREME = 1.6
 FAILED = frozenset({"crashed", "failed", "killed", "diverged", "nan", "preempted", "error"})
+#: Names of columns, in small letters alone, whose labels are of single runs.
+RUN = frozenset({"run", "runid", "runname", "experiment", "experimentid", "experimentname"})
 SUMMARY = re.compile(r"(macro |micro |overall )?(avg\.?|average|mean|median|overall|total|sum|all)")
 
 
@@ -28,6 +30,7 @@ def cautions(columns: dict, groups: tuple[str, ...], raw: RawTable, used: set[st
     notes = [*failed(raw), *_summaries(raw, others)]
     if "series" not in columns:
         notes += _extreme(columns, groups, raw) + _several_rows(columns, groups, raw, others)
+        notes += _checkpoints(columns, raw, others)
     return notes + _proportional(columns, raw, others) + _repeated(columns, raw)
 
 
@@ -175,6 +178,25 @@ def _several_rows(columns, groups, raw: RawTable, others) -> list[str]:
         f"{text}{named}: name the group column ({remedies.option('groups', '...')}); "
         f"for a sweep of settings, {remedies.option('keep_best')} keeps the row of lowest loss"
     ]
+
+
+def _checkpoints(columns, raw: RawTable, others) -> list[str]:
+    """A note on rows that look like checkpoints: one run, one N, and several D."""
+    if "D" not in columns:
+        return []
+    for column in others:
+        if re.sub(r"[^a-z]", "", str(column).lower()) not in RUN:
+            continue
+        frame = pd.DataFrame({k: np.asarray(columns[k]) for k in "ND" if k in columns})
+        runs = frame.groupby(raw.cells[column].astype(str).to_numpy())
+        of_run = runs.nunique()
+        one_size = "N" not in of_run or (of_run["N"] == 1).all()
+        if one_size and runs.size().median() >= 3 and (of_run["D"] == runs.size()).all():
+            return [
+                f"rows with one {column!r} differ in D alone: if they are checkpoints of one run, "
+                f"pass {remedies.column('series', str(column))}; here they count as independent runs"
+            ]
+    return []
 
 
 def _proportional(columns, raw: RawTable, others) -> list[str]:

@@ -134,3 +134,15 @@ def test_other_columns_are_not_proposed(column):
 def test_sizes_that_label_groups_are_not_proposed():
     frame = FRAME.drop(columns="params").assign(size=["70M", "400M", "1B"] * 3)
     assert Runs.from_frame(frame, groups="size").groups == ("size",)
+
+
+def test_rows_that_look_like_checkpoints_have_a_note():
+    curves = pd.DataFrame({"run": np.repeat(["a", "b", "c"], 3), "N": np.repeat(N[:3], 3)})
+    curves = curves.assign(D=np.tile(D[[0, 3, 6]], 3), loss=LOSS)
+    text = "if they are checkpoints of one run, pass series='run'"
+    assert text in notes(Runs.from_frame(curves))
+    assert "checkpoints" not in notes(Runs.from_frame(curves, series="run"))
+    sizes = curves.assign(N=N)  # a label of several sizes is no run
+    assert "checkpoints" not in notes(Runs.from_frame(sizes))
+    with for_command_line():
+        assert "--columns series=run" in notes(Runs.from_frame(curves))
