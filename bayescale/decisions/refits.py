@@ -68,11 +68,12 @@ def after_refits(
     runs, _ = columns_of(belief, candidates, group)
     columns, labels = columns_of(belief, target, group)
     for name, fit in members.items():
-        known = fit.plan.log_scale
-        scales = fit.law.log_scale({c: runs[c][list(order)] for c in fit.law.columns})
-        first = known if has_runs else known[:0]
-        starts = [drift_start(known)]
-        starts += [drift_start(np.r_[first, scales[: k + 1]]) for k in range(len(order))]
+        known = {c: np.asarray(fit.plan.columns[c]) for c in fit.law.columns}
+        starts = [drift_start(fit.law, known)]
+        for k in range(len(order)):
+            added = {c: runs[c][list(order[: k + 1])] for c in known}
+            after = {c: np.r_[known[c], v] for c, v in added.items()} if has_runs else added
+            starts.append(drift_start(fit.law, after))
         drift += weights[name] * drift_variance(
             fit.posterior,
             fit.plan,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import xarray as xr
 
+from bayescale.laws import Law
 from bayescale.model import drift as drifts
 from bayescale.model import noise
 from bayescale.model.design import Design
@@ -105,8 +106,13 @@ def predict(
     return xr.Dataset({k: (dims, v.reshape(shape)) for k, v in out.items()}, coords=coords)
 
 
-def drift_start(log_scale: np.ndarray) -> float:
-    """The log scale at which the drift beyond runs of these log scales begins."""
+def drift_start(law: Law, columns: Mapping[str, np.ndarray]) -> float:
+    """The log scale at which the drift beyond runs of these columns begins.
+
+    Runs of one size count once: repeated runs measure the noise, not how far the law holds.
+    """
+    each = np.unique(np.column_stack([columns[c] for c in law.columns]), axis=0)
+    log_scale = law.log_scale(dict(zip(law.columns, each.T, strict=True)))
     return float(np.quantile(log_scale, drifts.STARTS_AT))
 
 
@@ -194,7 +200,7 @@ def _beyond(posterior, plan, values, log_law, columns, log_scale, cell, ahead, r
     """
     draws = len(log_law)
     if plan.drift == "ahead":
-        edge = np.quantile(plan.log_scale, drifts.STARTS_AT)
+        edge = drift_start(plan.law, plan.columns)
         size = np.exp(ahead.centre + ahead.width * rng.standard_normal(draws))
     else:
         edge, size = plan.log_scale.max(), posterior["drift"].to_numpy().reshape(-1)
