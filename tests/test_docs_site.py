@@ -193,11 +193,11 @@ def test_figures_of_emergence():
     assert f"of {unbroken.to_numpy().sum()} unbroken curves none is called a change" in text
     assert unbroken[changes].to_numpy().sum() == 0
     abrupt, gradual = given["abrupt change"], given["gradual change"]
-    assert f"late starts: {given['late start']['accuracy', 'late']} of 25" in text
-    assert f"{abrupt['loss', 'break']} of 25 breaks are called abrupt and none gradual" in text
-    assert f"{gradual['loss', 'drift']} of 25 drifts gradual and none abrupt" in text
+    assert f"late starts: {given['late start']['accuracy', 'late']} of 50" in text
+    assert f"{abrupt['loss', 'break']} of 50 breaks are called abrupt and none gradual" in text
+    assert f"{gradual['loss', 'drift']} of 50 drifts gradual and none abrupt" in text
     assert gradual["loss", "break"] == abrupt["loss", "drift"] == 0
-    pair = f"{abrupt['accuracy', 'break']} of 25 breaks and {gradual['accuracy', 'drift']} of 25"
+    pair = f"{abrupt['accuracy', 'break']} of 50 breaks and {gradual['accuracy', 'drift']} of 50"
     assert pair in text
     held = results("emergence_intervals").set_index("90 % interval")
     names = {"holds onset": "onset", "holds half_rise": "half-rise", "holds sharpness": "sharpness"}

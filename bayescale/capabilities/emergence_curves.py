@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.capabilities.emergence_models import TaskCurve
-from bayescale.data import task_table
+from bayescale.data import below_chance, task_table
 
 ACCURACY_WORDS = ("acc", "match", "score")
 #: A task is at chance if no accuracy exceeds it by this many standard errors, and solved if all
@@ -47,6 +47,7 @@ def read_scores(
         )
         if unknown:
             table["n_questions"] = np.inf
+        notes += below_chance(table)
     else:
         table, _ = task_table(frame, metric="positive", **options)
     families = tuple(sorted(table[family].astype(str).unique())) if family else ()

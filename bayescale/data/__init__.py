@@ -6,7 +6,7 @@ from bayescale.data.counting import Count, count, local_exponent
 from bayescale.data.formats import frame
 from bayescale.data.literature import literature
 from bayescale.data.runs import Runs
-from bayescale.data.task_table import task_table
+from bayescale.data.task_table import below_chance, task_table
 from bayescale.data.validation import EXTRAS, FEWEST_RUNS, as_names
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "RunsLike",
     "as_names",
     "as_runs",
+    "below_chance",
     "count",
     "datasets",
     "frame",

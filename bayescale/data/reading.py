@@ -408,6 +408,8 @@ def numbers(raw: RawTable, quantity: str, column: str, problems: list[str], tabl
             example = next(str(c)[:20] for c, b in zip(cells, bad, strict=True) if b)
             if bad is not_numeric and suspicions.SUMMARY.fullmatch(example.lower()):
                 remedy = "remove the row if it is a summary of other rows"
+            elif bad is not_numeric and example.strip().lower() == str(column).strip().lower():
+                remedy = "remove the row if it repeats the heading"
             shown = f", e.g. {example!r}" if bad is not_numeric else ""
             n = int(bad.sum())
             problems.append(

@@ -19,6 +19,9 @@ UNEXPLAINED = 0.05
 #: A loss this many times above a smooth surface through the others is that of a failed run.
 EXTREME = 1.6
 FAILED = frozenset({"crashed", "failed", "killed", "diverged", "nan", "preempted", "error"})
+#: Tokens per parameter; outside these, a row that differs from the median by this factor is probably
+#: in another unit than the others.
+RATIOS, FAR = (1e-2, 1e5), 1e3
 #: Names of columns, in small letters alone, whose labels are of single runs.
 RUN = frozenset({"run", "runid", "runname", "experiment", "experimentid", "experimentname"})
 SUMMARY = re.compile(r"(macro |micro |overall )?(avg\.?|average|mean|median|overall|total|sum|all)")
@@ -31,6 +34,7 @@ def cautions(columns: dict, groups: tuple[str, ...], raw: RawTable, used: set[st
     if "series" not in columns:
         notes += _extreme(columns, groups, raw) + _several_rows(columns, groups, raw, others)
         notes += _checkpoints(columns, raw, others)
+    notes += _unusual_ratios(columns, raw)
     return notes + _proportional(columns, raw, others) + _repeated(columns, raw)
 
 
@@ -194,9 +198,26 @@ def _checkpoints(columns, raw: RawTable, others) -> list[str]:
         if one_size and runs.size().median() >= 3 and (of_run["D"] == runs.size()).all():
             return [
                 f"rows with one {column!r} differ in D alone: if they are checkpoints of one run, "
-                f"pass {remedies.column('series', str(column))}; here they count as independent runs"
+                f"pass {remedies.column('series', str(column))}; now they count as independent"
             ]
     return []
+
+
+def _unusual_ratios(columns, raw: RawTable) -> list[str]:
+    """A note on few rows whose tokens per parameter are of another order of magnitude."""
+    if not {"N", "D"} <= set(columns):
+        return []
+    ratio = columns["D"] / columns["N"]
+    far = np.abs(np.log(ratio / np.median(ratio))) > np.log(FAR)  # else the table has a caution
+    bad = far & ((ratio < RATIOS[0]) | (ratio > RATIOS[1]))
+    if not bad.any():
+        return []
+    worst = ratio[bad][np.abs(np.log(ratio[bad])).argmax()]
+    return [
+        f"{counted(int(bad.sum()), 'row has', 'rows have')} tokens per parameter outside "
+        f"{RATIOS[0]:g} to {RATIOS[1]:g} {raw.rows(bad)}, such as {worst:.2g}: check the units of "
+        "N and D there"
+    ]
 
 
 def _proportional(columns, raw: RawTable, others) -> list[str]:

@@ -14,6 +14,9 @@ from bayescale.keywords import on_command_line
 
 #: Kinds of scores: accuracies, with numbers of questions and chance levels, or positive numbers.
 METRICS = ("accuracy", "positive")
+#: An accuracy this many standard deviations below chance is no noise. If the number of questions is
+#: unknown, this many are assumed.
+MOST_BELOW, FEW_QUESTIONS = 4.0, 100
 #: An accuracy is above chance if it exceeds it by this many binomial standard errors.
 ABOVE_CHANCE = 3.0
 SHOWN = 8  # rows and tasks that a message names
@@ -113,7 +116,7 @@ def task_table(
     check.curves(out, needs)
     if check.problems:
         raise RunsError(list(dict.fromkeys(check.problems)))
-    return out, _at_chance(out) if metric == "accuracy" else []
+    return out, [*_at_chance(out), *below_chance(out)] if metric == "accuracy" else []
 
 
 def _percentages(frame, y: str, source: Mapping[str, str], metric: str) -> list[str]:
@@ -238,10 +241,33 @@ def _at_chance(table: pd.DataFrame) -> list[str]:
     return []
 
 
+def below_chance(table: pd.DataFrame) -> list[str]:
+    """A note on tasks with accuracies that are too low for their chance and number of questions.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame(
+    ...     {"task": "sums", "y": [0.02, 0.6], "chance": 0.25, "n_questions": 1000}
+    ... )
+    >>> below_chance(table)[0][:57]
+    "task 'sums': accuracies down to 0.02, and chance is 0.25:"
+    """
+    chance, n = table["chance"], table["n_questions"]
+    n = n.where((n > 1) & np.isfinite(n), FEW_QUESTIONS)
+    low = table["y"] < chance - MOST_BELOW * np.sqrt(chance * (1 - chance) / n)
+    return [
+        f"{_listed([str(task)])}: accuracies down to {rows['y'].min():.3g}, and chance is "
+        f"{rows['chance'].iloc[0]:.3g}: noise is smaller; check the level of chance, on which "
+        "results for the task depend"
+        for task, rows in table[low & (chance > 0)].groupby("task", sort=False)
+    ]
+
+
 def _remedy(name: str) -> str:
     """How to give a column that is missing, as part of a message; empty for other columns."""
     if name not in MEANING:
         options = {"y": "--y, the column of the score", "task": "--groups, the column of the tasks"}
+        options |= dict.fromkeys(("C", "N", "D"), "--x, the column of the scale")
         option = options.get(name, "--x, the column of the scale, or --family")
         return f" Give {option}." if on_command_line() else ""
     meaning = f" {MEANING[name].capitalize()}: "

@@ -311,7 +311,7 @@ def _budgets(
     sentences = tuple(
         f"No budget up to {HIGHEST:.0e} times the compute of the largest run reaches a loss of "
         f"{target:g} with a probability of {100 * p[~np.isfinite(row)].min():g} %: the largest "
-        f"probability is {100 * share:.0f} %."
+        f"probability is {100 * share:.0f} %. Ask for a higher loss or a smaller probability."
         for target, row, share in zip(targets, C, largest, strict=True)
         if not np.isfinite(row).all()
     )

@@ -48,8 +48,8 @@ def search(
     corner = (best <= low + step / 2) | (best >= high - step / 2)
     if corner.any():
         raise LawError(
-            f"under {law_names} the best split of this budget lies at a corner (all in "
-            "N, or all in D): there is no interior optimum"
+            f"under {law_names} no split of this budget is the best: the loss is the same for all "
+            "splits, or falls towards a corner (all in N, or all in D)"
         )
     return refine(objective, best, best - step, best + step)
 

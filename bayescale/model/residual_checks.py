@@ -349,8 +349,8 @@ def _influential(plan: Design, draws, density: np.ndarray, scores: np.ndarray) -
         return Finding(
             "influence",
             "passed",
-            "no single run decides a parameter: leaving one out moves each by at most "
-            f"{largest.max():.1f} posterior sd",
+            f"leaving one run out moves no parameter by more than {largest.max():.1f} posterior sd "
+            f"(a caution above {SHIFT:g})",
         )
     names, labels = list(draws), plan.runs.labels()
     parts = []

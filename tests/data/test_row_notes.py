@@ -146,3 +146,19 @@ def test_rows_that_look_like_checkpoints_have_a_note():
     assert "checkpoints" not in notes(Runs.from_frame(sizes))
     with for_command_line():
         assert "--columns series=run" in notes(Runs.from_frame(curves))
+
+
+def test_rows_with_unusual_tokens_per_parameter_have_a_note():
+    wrong = FRAME.assign(tokens=[2e4, *D[1:]])
+    assert "1 row has tokens per parameter outside 0.01 to 100000 (row 0)" in notes(
+        Runs.from_frame(wrong)
+    )
+    assert "tokens per parameter" not in notes(Runs.from_frame(FRAME))
+
+
+def test_a_repeated_heading_is_recognised(tmp_path):
+    path = tmp_path / "twice.csv"
+    lines = FRAME.to_csv(index=False).splitlines()
+    path.write_text("\n".join([*lines, lines[0]]))
+    with pytest.raises(RunsError, match="remove the row if it repeats the heading"):
+        Runs.read(path)

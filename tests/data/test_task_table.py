@@ -211,3 +211,14 @@ def test_openlm_scores_are_one_row_per_run_and_task():
     table = bs.datasets.openlm_tasks()
     assert not table.duplicated(["dataset", "architecture", "N", "D", "task"]).any()
     np.testing.assert_allclose(table["C"], 6 * table["N"] * table["D"])
+
+
+@pytest.mark.parametrize("n_questions", [1000, None])
+def test_accuracies_below_chance_have_a_note(n_questions):
+    scores = pd.DataFrame({"task": "sums", "C": np.geomspace(1e18, 1e22, 8)})
+    scores["accuracy"] = np.linspace(0.01, 0.6, 8)
+    found = bs.emergence(scores, n_questions=n_questions, chance=0.25, random_seed=1)
+    assert any("accuracies down to 0.01, and chance is 0.25" in note for note in found.notes)
+    scores["accuracy"] = np.linspace(0.23, 0.6, 8)
+    found = bs.emergence(scores, n_questions=n_questions, chance=0.25, random_seed=1)
+    assert not any("and chance is" in note for note in found.notes)

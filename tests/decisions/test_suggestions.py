@@ -265,18 +265,21 @@ def test_the_expected_width_is_that_of_a_refit(runs, drift):
     assert expected < 0.7 * 2 * 1.645 * chosen.sd or drift == "auto"
 
 
-def test_the_drift_of_a_refit_begins_further_out(wide):
+@pytest.mark.parametrize("distinct", [True, False])
+def test_the_drift_of_a_refit_begins_further_out(wide, distinct):
     """With a known law only the drift is left: its variance is that of the forecast, from the new
-    start."""
+    start. Eight copies of one run count as one run."""
     law = {"E": 1.8, "A": 0.7, "B": 0.5, "alpha": 0.34, "beta": 0.28}
     exact = wide.posterior.assign({k: 0 * wide.posterior[k] + v for k, v in law.items()})
     fit = dataclasses.replace(wide, posterior=exact)
     target = {"N": "70B", "D": "1.4T"}
-    far = {"N": ["7B"], "D": ["140B"]}
-    chosen = bs.suggest(fit, far, target=target, number=8)
-    scales = [*fit.plan.log_scale, *[np.log(7e9) + np.log(140e9)] * 8]
-    before, after = np.quantile(fit.plan.log_scale, 0.9), np.quantile(scales, 0.9)
-    assert after > before + 1
+    N = 7e9 * (1 + 1e-6 * np.arange(8)) if distinct else np.full(8, 7e9)
+    far = pd.DataFrame({"N": N, "D": 140e9})
+    chosen = bs.suggest(fit, far, target=target, number=8, repeat=False)
+    added = np.unique(np.log(N) + np.log(140e9))
+    before = np.quantile(fit.plan.log_scale, 0.9)
+    after = np.quantile([*fit.plan.log_scale, *added], 0.9)
+    assert after > before + (1 if distinct else 0)
 
     def spread(start):
         distance = np.log(70e9) + np.log(1.4e12) - start
