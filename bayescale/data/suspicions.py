@@ -19,8 +19,8 @@ UNEXPLAINED = 0.05
 #: A loss this many times above a smooth surface through the others is that of a failed run.
 EXTREME = 1.6
 FAILED = frozenset({"crashed", "failed", "killed", "diverged", "nan", "preempted", "error"})
-#: Tokens per parameter; outside these, a row that differs from the median by this factor is probably
-#: in another unit than the others.
+#: Tokens per parameter; outside these, a row that differs from the median by this factor is
+#: probably in another unit than the others.
 RATIOS, FAR = (1e-2, 1e5), 1e3
 #: Names of columns, in small letters alone, whose labels are of single runs.
 RUN = frozenset({"run", "runid", "runname", "experiment", "experimentid", "experimentname"})
