@@ -404,7 +404,10 @@ def _conversion(item: str, amount: Amount, draws: np.ndarray, cost: Cost) -> str
         f"({figures['source']['mfu']})"
     )
     on = cost.hardware
-    return f"{item} is taken as {middle} FLOP (90 %: {low} to {high}) on {on}: {', '.join(parts)}."
+    return (
+        f"{item} is taken as {middle} FLOP (90 %: {low} to {high}) on {on}: {', '.join(parts)}. "
+        f"Answers are for {middle} FLOP."
+    )
 
 
 def _cost_for(item: str, named: str, cost: Cost | None, other: str | None) -> Cost:

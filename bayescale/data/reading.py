@@ -329,12 +329,11 @@ def _no_column(quantity: str, columns: list[str], used: Collection[str] = (), al
         and not names.recognise(n).refusal
     ]
     hint = f" Is it {close[0]!r}? Then pass {remedies.column(quantity, close[0])}." if close else ""
-    what = MEANING[quantity] + (f", {also}" if also else "")
     free = [c for c in columns if c not in used] or columns
-    name = close[0] if close else free[-1]
-    ask = "" if hint else f" Name it: {remedies.column(quantity, name)}."
+    ask = "" if hint else f" {remedies.naming(quantity, free[-1])}"
     return (
-        f"no column holds {what}.{hint}{ask} The columns are {', '.join(columns[:12])}"
+        f"no column holds {MEANING[quantity]}{', ' * bool(also)}{also}.{hint}{ask} "
+        f"The columns are {', '.join(columns[:12])}"
         f"{', ...' if len(columns) > 12 else ''}; usual names are "
         f"{', '.join(USUAL[quantity][:4])}."
     )

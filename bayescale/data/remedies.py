@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bayescale.keywords import on_command_line, option
 
-__all__ = ["column", "columns", "option", "value_of_tasks"]
+__all__ = ["column", "columns", "naming", "option", "value_of_tasks"]
 
 
 def column(quantity: str, expression: str) -> str:
@@ -20,6 +20,14 @@ def columns(expressions: dict[str, str]) -> str:
     if not on_command_line():
         return ", ".join(column(q, e) for q, e in expressions.items())
     return f'--columns "{",".join(f"{q}={e}" for q, e in expressions.items())}"'
+
+
+def naming(quantity: str, name: str) -> str:
+    """How to name the column of a quantity that was not found; accuracies become error rates."""
+    if quantity == "loss" and "acc" in name.lower():
+        share, percent = (column("loss", f"1-{name}{by}") for by in ("", "/100"))
+        return f"For an accuracy pass {share}, for one in percent {percent}."
+    return f"Name it: {column(quantity, name)}."
 
 
 def value_of_tasks(name: str) -> str:

@@ -162,3 +162,11 @@ def test_a_repeated_heading_is_recognised(tmp_path):
     path.write_text("\n".join([*lines, lines[0]]))
     with pytest.raises(RunsError, match="remove the row if it repeats the heading"):
         Runs.read(path)
+
+
+def test_an_accuracy_without_a_loss_has_the_error_rate_as_remedy():
+    scores = FRAME[["params", "tokens"]].assign(accuracy=100 * (1 - LOSS / 9))
+    with pytest.raises(RunsError, match="For an accuracy pass loss='1-accuracy', for one in perc"):
+        Runs.from_frame(scores)
+    runs = Runs.from_frame(scores, loss="1-accuracy/100")
+    np.testing.assert_allclose(runs.table["loss"], LOSS / 9)
