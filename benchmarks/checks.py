@@ -11,9 +11,9 @@ Designs are grids of sizes and token ratios, isoFLOP sweeps and scattered runs, 
   Findings about the design (``runs``, ``design``, ``information``) are true statements about the
   table, not alarms. Clean designs have at least two runs per parameter,
   four sizes of N and D, and log N and log D that correlate below .98; ``information`` is listed,
-  but a caution of it is no error. ``convergence`` is that of one short run of the sampler, with an
-  effective sample size of at least 400 among 2000 draws; `bayescale.fit` repeats runs that do not
-  converge, up to twice, with more draws. Tables are listed apart where the run converged.
+  but a caution of it is no error. With groups, ``convergence`` is that of one short run of NUTS,
+  with an effective sample size of at least 400 among 2000 draws; `bayescale.fit` repeats runs that
+  do not converge, up to twice, with more draws. Tables are listed apart where the run converged.
 * `checks_power.csv`: the share of tables with one simulated fault on which each finding is a
   caution or a failure.
 * `checks_seeds.csv`: findings on one clean table of 30 runs, by the seed of the sampler, with the
@@ -43,7 +43,8 @@ from bayescale.model.design import Design
 from bayescale.model.findings import LEVELS
 
 LAW = laws.get("chinchilla")
-SHORT = dict(draws=500, tune=500, target_accept=0.95)
+#: One short run for tables with groups, and the default engine for the others.
+SHORT, DEFAULT = dict(draws=500, tune=500, target_accept=0.95), dict(draws=500, tune=500)
 STATEMENTS = ("runs", "design", "information")
 FINDINGS = (
     "convergence",
@@ -255,7 +256,12 @@ def sampled(plan: Design, name: str, seed: int, keep: Path | None, **settings):
     path = keep / f"{name}.pkl" if keep else None
     if path is not None and path.exists():
         return pickle.loads(path.read_bytes())
-    fitted = fit_design(plan, random_seed=seed, progressbar=False, **(settings or SHORT))
+    fitted = fit_design(
+        plan,
+        random_seed=seed,
+        progressbar=False,
+        **(settings or (SHORT if plan.groups else DEFAULT)),
+    )
     out = fitted.plan, fitted.posterior, fitted.convergence
     if path is not None:
         path.write_bytes(pickle.dumps(out))

@@ -25,7 +25,7 @@ import bayescale as bs
 from bayescale.evaluation.scores import score
 
 LAWS = ("delayed_power(D)", "power(D)")
-SETTINGS = dict(draws=1000, tune=500, target_accept=0.95, progressbar=False)
+SETTINGS = dict(draws=1000, tune=500, progressbar=False)
 
 
 def evaluate(

@@ -496,14 +496,12 @@ def main() -> None:
     parser.add_argument(
         "--target-accept",
         type=float,
-        default=0.95,
-        help="target acceptance of a single attempt; 0: defaults of bs.fit, which samples again if "
-        "chains do not converge",
+        default=None,
+        help="target acceptance of a single attempt of NUTS; by default the engine of bs.fit",
     )
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    args.target_accept = args.target_accept or None
     runs = curves(args.every)
     if args.sizes:
         with workers(args.workers) as executor:

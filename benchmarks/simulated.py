@@ -29,7 +29,7 @@ from bayescale.model.specify import design
 
 STEPS = 400  # of a simulated random walk through a curve
 POINTS = 60
-SETTINGS = dict(draws=500, tune=500, chains=4, target_accept=0.95, progressbar=False)
+SETTINGS = dict(draws=500, tune=500, chains=4, progressbar=False)
 
 
 def log_law(plan: Design, truth, log_scale) -> np.ndarray:
