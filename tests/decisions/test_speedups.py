@@ -106,7 +106,7 @@ def test_a_target_loss_is_reached_by_both(grouped):
     np.testing.assert_allclose(found.data["multiplier"], 1.5, rtol=2e-3)
     assert "For a loss of" in found.bottom_line()
     with pytest.raises(bs.FitError, match="no draw of the first recipe reaches"):
-        bs.speedup(fit, "B", over="A", loss=1.5)
+        bs.speedup(fit, "B", over="A", loss=1.5, drift="off")
 
 
 def test_along_best_paths_each_recipe_has_its_own_split(grouped):
