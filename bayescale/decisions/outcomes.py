@@ -15,6 +15,7 @@ from bayescale.decisions.preregistration import (
     Preregistration,
     in_words,
     laws_of,
+    quantiles_of,
     read_preregistration,
 )
 from bayescale.decisions.underway import Underway, underway
@@ -281,10 +282,10 @@ def _scored(q: np.ndarray, loss: float) -> dict:
     tail = max(2 * min(below, 1 - below), 1 / number)
     inside = f"outside {100 * LEVELS[-1]:g} %"
     for level in reversed(LEVELS):
-        low, high = np.quantile(q, [(1 - level) / 2, (1 + level) / 2])
+        low, high = quantiles_of(q, [(1 - level) / 2, (1 + level) / 2])
         if low <= loss <= high:
             inside = f"{100 * level:g} %"
-    low, middle, high = np.quantile(q, [0.05, 0.5, 0.95])
+    low, middle, high = quantiles_of(q)
     beyond = max(np.log(loss / high), 0.0) + min(np.log(loss / low), 0.0)
     spread = 2 * np.sum((np.arange(1, number + 1) - (number + 1) / 2) * q) / number**2
     return dict(

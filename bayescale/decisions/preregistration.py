@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -53,8 +53,7 @@ class Preregistration:
         """The registered runs: columns, groups, and median and 90 % interval of the loss."""
         rows = []
         for point in self.content["points"]:
-            q = np.array(point["quantiles"])
-            low, middle, high = np.quantile(q, [0.05, 0.5, 0.95])
+            low, middle, high = quantiles_of(point["quantiles"])
             rows.append({**point["at"], "median": middle, "lower": low, "upper": high})
         return pd.DataFrame(rows)
 
@@ -68,9 +67,14 @@ class Preregistration:
             f"seed {self.content['random_seed']}, bayescale {self.content['version']}",
         ]
         for point in self.content["points"]:
-            low, middle, high = np.quantile(point["quantiles"], [0.05, 0.5, 0.95])
+            low, middle, high = quantiles_of(point["quantiles"])
             lines.append(f"  {in_words(point['at'])}: {middle:.4g} ({low:.4g} to {high:.4g})")
         return "\n".join(lines)
+
+
+def quantiles_of(registered: Sequence[float], p: Sequence[float] = (0.05, 0.5, 0.95)) -> np.ndarray:
+    """Quantiles of a distribution that is registered by its quantiles at even probabilities."""
+    return np.quantile(registered, p, method="hazen")
 
 
 @hinted

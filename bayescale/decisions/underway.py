@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.data import Runs
-from bayescale.decisions.preregistration import Preregistration, in_words
+from bayescale.decisions.preregistration import Preregistration, in_words, quantiles_of
 from bayescale.errors import FitError
 from bayescale.forecasting import answer_html, forecast, main_reason
 from bayescale.intervals import Summary
@@ -182,7 +182,7 @@ def _row(point: dict, curve: pd.DataFrame, label: str, along: str, seed: int, wh
     fitted = fit_law(Runs.from_frame(table), f"power({along})", random_seed=seed, **SETTINGS)
     ahead = forecast(fitted, **{along: end}, series=label, random_seed=seed).data["loss"]
     drawn = ahead.to_numpy().ravel()
-    low, middle, high = np.quantile(point["quantiles"], [0.05, 0.5, 0.95])
+    low, middle, high = quantiles_of(point["quantiles"])
     p = dict(p_below=float((drawn < low).mean()), p_above=float((drawn > high).mean()))
     p["p_inside"] = 1 - p["p_below"] - p["p_above"]
     verdicts = {"p_inside": "on track", "p_below": "better", "p_above": "worse"}

@@ -218,3 +218,13 @@ def test_the_hash_is_that_of_the_content(file):
     del content["sha256"]
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     assert hashlib.sha256(text.encode()).hexdigest() == file.sha256
+
+
+def test_registered_bounds_are_those_of_the_forecast():
+    """Quantiles at the middles of equal shares give back the quantiles of a normal distribution."""
+    from scipy.stats import norm
+
+    from bayescale.decisions.preregistration import QUANTILES, quantiles_of
+
+    registered = norm.ppf((np.arange(QUANTILES) + 0.5) / QUANTILES)
+    np.testing.assert_allclose(quantiles_of(registered), norm.ppf([0.05, 0.5, 0.95]), atol=2e-5)

@@ -210,7 +210,9 @@ def test_a_law_of_unique_tokens_is_fitted_checked_and_forecast(fitted):
 
 
 def test_points_far_outside_the_range_of_a_setting_are_reported(fitted):
-    with pytest.warns(bs.ExtrapolationWarning, match="1 point has U far outside the range of the runs"):
+    with pytest.warns(
+        bs.ExtrapolationWarning, match="1 point has U far outside the range of the runs"
+    ):
         bs.forecast(fitted, N="1B", D="64B", U="1M", random_seed=1)
 
 
