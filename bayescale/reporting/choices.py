@@ -169,7 +169,7 @@ def compared_recipes(fit: Fit | Average, budgets: np.ndarray) -> tuple[Speedup, 
             for name, member in names.items()
             if name != best
         )
-    except BayescaleError:
+    except BayescaleError:  # recipes that cannot be compared have no section
         return ()
 
 
