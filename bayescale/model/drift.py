@@ -11,8 +11,8 @@ error rates, and the drift vanishes where the law approaches its floor.
   and is inferred jointly with the law. This is for learning curves, whose hundreds of points are
   informative about W. Beyond the last run W continues, and may jump at a random scale (a break).
 * ``"ahead"``: the model of the runs has no drift. W starts at the quantile `STARTS_AT` of the
-  scales of runs of distinct sizes, at a random value. Tables of finished runs are usually too small and too noisy
-  to inform W.
+  scales of runs of distinct sizes, at a random value. Tables of finished runs are usually too small
+  and too noisy to inform W.
 * ``"off"``: there is no drift.
 """
 
@@ -43,7 +43,7 @@ AHEAD = Positive(0.1, spread=1.5)
 #: cover too few runs.
 AHEAD_AVERAGED = Positive(0.045, spread=1.5)
 
-#: With drift ``"ahead"``, W starts at this quantile of the scales of distinct runs. Few runs lie
+#: With drift ``"ahead"``, W starts at this quantile of the scales of distinct runs. Few of them lie
 #: beyond it.
 STARTS_AT = 0.9
 
