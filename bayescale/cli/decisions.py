@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,22 +27,6 @@ if TYPE_CHECKING:
     from bayescale.model import Fit
     from bayescale.reporting import Table
 
-#: Remedies in Python, and what they are on the command line.
-REMEDIES = {
-    "at= and loss= are both given": "--at and --loss are both given",
-    "give price= to Cost": "give --price",
-    "give power= to Cost": "give --power",
-    "fit with groups=, or give the fit of the other recipe as over=": "fit with --groups, or give "
-    "the fit of the other recipe with --over-fit",
-    "name the one to compare": "name it with --group",
-    "tasks= is for a link: give a Link in place of the fit": "--tasks needs a table of results, "
-    "with --scores, or the file of a link",
-    "the lower and upper bound of a 90 % interval": "the bounds of a 90 % interval, as in 0.3,0.5",
-    "give one for each, in the order of the file, or a table": "give one for each, in the order of "
-    "the file, as in 2.31,2.25, or a csv file with the column loss",
-    "give one loss for each run, or a table": "give one loss for each run, as in 2.31,2.25, or a "
-    "csv file with the column loss",
-}
 #: The beginning of the names of columns of accuracies.
 ACCURACY = "accuracy_"
 Figure = "a number, or the bounds of a 90 % interval as in 0.3,0.5"
@@ -96,17 +78,16 @@ def speedup(
 
     fitted = load_posterior(fit)
     other = load_posterior(over_fit) if over_fit is not None else None
-    with _for_command_line():
-        result = compare(
-            fitted,
-            options.group_label(group, fitted.groups),
-            over=options.group_label(over, fitted.groups) if other is None else other,
-            at=places or None,
-            cost=paid,
-            loss=targets,
-            along=None if along is None else options.number(along),
-            random_seed=seed,
-        )
+    result = compare(
+        fitted,
+        options.group_label(group, fitted.groups),
+        over=options.group_label(over, fitted.groups) if other is None else other,
+        at=places or None,
+        cost=paid,
+        loss=targets,
+        along=None if along is None else options.number(along),
+        random_seed=seed,
+    )
     frame = result.summary(ci_prob)
     tables = [_table("Compute multiplier", frame)]
     if len(result.best) and result.best["group"].nunique() > 2:
@@ -153,8 +134,7 @@ def cost(
         "power": _figure(power, "--power"),
         "carbon": carbon if _is_region(carbon) else _figure(carbon, "--carbon"),
     }
-    with _for_command_line():
-        spent = Cost(hardware, **figures).of(budget)
+    spent = Cost(hardware, **figures).of(budget)
     frame = spent.summary(ci_prob)
     assumed = spent.cost.assumptions()
     shown = assumed.reset_index()[["figure", "median", "lower", "upper", "unit"]]
@@ -258,8 +238,7 @@ def outcome(
     from bayescale.forecasting import load_posterior
 
     fitted = None if fit is None else load_posterior(fit)
-    with _for_command_line():
-        result = score(registered, _losses(measured), fit=fitted)
+    result = score(registered, _losses(measured), fit=fitted)
     console.finish(
         [_table("Outcome", result.summary())],
         {
@@ -330,17 +309,16 @@ def trajectory(
     from bayescale.decisions import trajectory as by_year
 
     fitted, link = _with_link(fit, scores, seed, progressbar)
-    with _for_command_line():
-        result = by_year(
-            fitted if link is None else link,
-            options.counts(years, "--years") or None,
-            start=(start, first[0]) if first else start,
-            group=options.group_label(group, fitted.groups),
-            tasks=None if tasks is None else [task.strip() for task in tasks.split(",")],
-            cost=paid,
-            random_seed=seed,
-            **given,
-        )
+    result = by_year(
+        fitted if link is None else link,
+        options.counts(years, "--years") or None,
+        start=(start, first[0]) if first else start,
+        group=options.group_label(group, fitted.groups),
+        tasks=None if tasks is None else [task.strip() for task in tasks.split(",")],
+        cost=paid,
+        random_seed=seed,
+        **given,
+    )
     frame = result.summary(ci_prob)
     assumed = result.assumptions.rename(columns={"middle": "median"}).rename_axis("input")
     shown = assumed.reset_index()[["input", "median", "lower", "upper", "unit"]]
@@ -392,8 +370,7 @@ def _with_link(
     if scores is None:
         return found, None
     results = frame(scores)
-    with _for_command_line():
-        return found, link(found, results, random_seed=seed, progressbar=progressbar)
+    return found, link(found, results, random_seed=seed, progressbar=progressbar)
 
 
 def _table(title: str, frame) -> Table:
@@ -434,15 +411,3 @@ def _losses(text: str):
         return pd.read_csv(path)
     except (ValueError, UnicodeDecodeError) as error:
         raise BayescaleError(f"cannot be read as csv ({error})", where=text) from None
-
-
-@contextmanager
-def _for_command_line() -> Iterator[None]:
-    """Replace remedies that name arguments of functions by the options of the command."""
-    try:
-        yield
-    except BayescaleError as error:
-        problems = list(error.problems)
-        for python, command in REMEDIES.items():
-            problems = [problem.replace(python, command) for problem in problems]
-        raise type(error)(problems, where=error.where) from None

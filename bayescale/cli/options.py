@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bayescale.errors import BayescaleError, unknown
-from bayescale.keywords import other_options
 
 if TYPE_CHECKING:
     from bayescale.costs import Cost
@@ -94,9 +92,6 @@ Group = Annotated[
     ),
 ]
 
-#: The remedy for a figure that is not published.
-BARE = "give the budget in FLOP or in hours"
-
 PICTURES = (".png", ".pdf", ".svg")
 QUANTITIES = (
     "N", "D", "C", "loss", "loss_sd", "loss_lower", "loss_upper", "series", "U", "N_active",
@@ -141,22 +136,6 @@ def joined(words: Sequence[str]) -> list[str]:
             after_list = word in LISTS
         out.append(word)
     return out
-
-
-def in_options(message: str, options: Collection[str]) -> str:
-    """A message of the package with options of the command in place of keywords.
-
-    Examples
-    --------
-    >>> in_options("N= and serve_price= exclude each other", ["--N", "--serve-price"])
-    '--N and --serve-price exclude each other'
-    """
-
-    def option(found: re.Match) -> str:
-        names = (f"--{found[1].replace('_', '-')}", *other_options(found[1]))
-        return next((name for name in names if name in options), found[0])
-
-    return re.sub(r"(?<![\w-])([A-Za-z_]+)=(?![\w=\[{(+'\"-])", option, message)
 
 
 def _are_counts(text: str) -> bool:
@@ -252,8 +231,7 @@ def budgets(
             for problem in error.problems:
                 if "must be positive and finite" in problem:
                     problem = f"{part} is not a positive, finite count"
-                problem = problem.removeprefix("the budget: ").replace("give price= to Cost", BARE)
-                problems.append(problem.replace("give power= to Cost", BARE))
+                problems.append(problem.removeprefix("the budget: "))
             continue
         values.append(part if converted else float(flop[0]))
     if problems:
