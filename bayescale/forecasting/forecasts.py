@@ -18,6 +18,7 @@ from bayescale.forecasting.cautions import (
     doubts,
     extrapolation,
     main_reason,
+    of_one_law,
     warn_of_distance,
 )
 from bayescale.forecasting.law_draws import DRIFTS
@@ -181,21 +182,32 @@ class Forecast(PredictiveDraws):
         -------
         tuple of str
             Failed checks, points far from the runs, laws that disagree, results that the priors
-            determine, and other cautions of the check. Empty if there are none.
+            determine, other cautions of the check, and that one law was fitted, not several.
+            Empty if there are none.
         """
         index, place, group = self._largest
         low, high = interval(np.log(self.data["mean"].isel(point=index)), ci_prob)
         fitted_group = None if group and NEW in group.values() else group
         columns = {c: self.data[c].to_numpy() for c in place}
-        return doubts(
-            fits_of(self.fit),
-            weights_of(self.fit),
-            place,
-            fitted_group,
-            float(high - low),
-            distances(self.fit, columns, beyond=False),
-            float(self.data["extrapolation"][index]),
+        return (
+            doubts(
+                fits_of(self.fit),
+                weights_of(self.fit),
+                place,
+                fitted_group,
+                float(high - low),
+                distances(self.fit, columns, beyond=False),
+                float(self.data["extrapolation"][index]),
+            )
+            + self._of_one_law
         )
+
+    @property
+    def _of_one_law(self) -> tuple[str, ...]:
+        """A sentence on the size of the drift under a single law; empty if there is no drift."""
+        if self.data["mean"].equals(self.data["law"]):
+            return ()
+        return of_one_law(fits_of(self.fit), float(self.data["extrapolation"].max()))
 
     @property
     def _largest(self) -> tuple[int, dict[str, float], dict[str, str]]:
@@ -220,6 +232,9 @@ class Forecast(PredictiveDraws):
 
     def _heading(self) -> str:
         return f"Forecast by {self.law}{self.group}, {counted(self.data.sizes['point'], 'point')}"
+
+    def __repr__(self) -> str:
+        return "\n".join([super().__repr__(), *(f"  note: {n}" for n in self._of_one_law)])
 
     def _line(self, row: pd.Series, outcome: str) -> str:
         formats = {"N": format_count, "D": format_count, "C": format_flop}
