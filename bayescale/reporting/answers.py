@@ -153,11 +153,11 @@ def findings(
         flop = np.array([])
         if len(chosen):
             flop = read_budgets(chosen, cost, flop_factor=fit.runs.flop_factor).flop
-        recipes = compared_recipes(fit, flop) if ahead or splits else ()
-        group, whose = answered_group(fit, main_group(fit), recipes)
+        recipes = compared_recipes(fit, flop if ahead or splits else flop[:0])
+        group, whose = answered_group(fit, main_group(fit), recipes[0])
         answer, reasons = _answer(fit, group, ahead, splits, ci_prob)
         forecasts = tables.forecasts(ahead, ci_prob) if ahead else None
-        decided = Decisions()
+        decided = Decisions(not_compared=recipes[1])
         if ahead or splits:
             asked = budgets is not None
             decided = decisions(fit, flop, ahead, splits, recipes, group, cost, asked)
