@@ -98,6 +98,8 @@ PYTHON: Mapping[str, Mapping[str, str]] = {
     "trajectory": {
         "flops": "start=(2025, '1e24')",
         "scores": "bs.trajectory(bs.link(fit, results))",
+        "questions": "bs.link(fit, results, n_questions=...)",
+        "chance": "bs.link(fit, results, chance=...)",
     },
 }
 #: Arguments that are not options of a command: what to write on the command line.

@@ -10,11 +10,13 @@ import typer
 from bayescale.cli import console, options
 from bayescale.cli.options import (
     AsJson,
+    Chance,
     CiProb,
     Csv,
     FitFile,
     Group,
     Hardware,
+    Questions,
     Quiet,
     Seed,
     Strict,
@@ -271,10 +273,12 @@ def trajectory(
     scores: Annotated[
         Path | None,
         typer.Option(
-            help="csv or parquet table with the columns task, loss, accuracy, n_questions and "
-            "chance: gives accuracies by year too"
+            help="csv or parquet table with the columns task, loss and accuracy: gives accuracies "
+            "by year too"
         ),
     ] = None,
+    questions: Questions = "n_questions",
+    chance: Chance = "chance",
     tasks: Annotated[
         str | None, typer.Option(help="the tasks to show, comma-separated; all by default")
     ] = None,
@@ -308,7 +312,11 @@ def trajectory(
     progressbar = console.progress(quiet, as_json)
     from bayescale.decisions import trajectory as by_year
 
-    fitted, link = _with_link(fit, scores, seed, progressbar)
+    about = {
+        "n_questions": options.by_task(questions, "--questions"),
+        "chance": options.by_task(chance, "--chance"),
+    }
+    fitted, link = _with_link(fit, scores, about, seed, progressbar)
     result = by_year(
         fitted if link is None else link,
         options.counts(years, "--years") or None,
@@ -342,9 +350,12 @@ def trajectory(
 
 
 def _with_link(
-    file: Path, scores: Path | None, seed: int | None, progressbar: bool
+    file: Path, scores: Path | None, about: dict, seed: int | None, progressbar: bool
 ) -> tuple[Fit | Average, Link | None]:
-    """The fit of a file, and the link that the file holds or that is fitted to scores on tasks."""
+    """The fit of a file, and the link that the file holds or that is fitted to scores on tasks.
+
+    The numbers of questions and the levels of chance are in `about`.
+    """
     from bayescale.capabilities import Link, link
     from bayescale.data import frame
     from bayescale.forecasting import Average
@@ -370,7 +381,7 @@ def _with_link(
     if scores is None:
         return found, None
     results = frame(scores)
-    return found, link(found, results, random_seed=seed, progressbar=progressbar)
+    return found, link(found, results, **about, random_seed=seed, progressbar=progressbar)
 
 
 def _table(title: str, frame) -> Table:

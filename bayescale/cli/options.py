@@ -73,8 +73,16 @@ CiProb = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object instead of tables")]
 ScaleColumn = Annotated[str, typer.Option("--x", help="column of the scale")]
 Family = Annotated[str | None, typer.Option(help="column of the model families")]
-Questions = Annotated[str, typer.Option(help="number of questions: a column or a number")]
-Chance = Annotated[str, typer.Option(help="accuracy of guessing: a column or a number")]
+Questions = Annotated[
+    str,
+    typer.Option(help="number of questions: a column, a number, or one for each task: piqa=1838"),
+]
+Chance = Annotated[
+    str,
+    typer.Option(
+        help="accuracy of guessing: a column, a number, or one for each task: piqa=0.5,mmlu=0.25"
+    ),
+]
 TaskPlot = Annotated[
     Path | None,
     typer.Option("--plot", "--out", help="file for a plot of the curves: png, pdf or svg"),
@@ -177,6 +185,26 @@ def number(text: str) -> str | float:
         return float(text)
     except ValueError:
         return text
+
+
+def by_task(text: str, option: str) -> str | float | dict[str, float]:
+    """A number for all tasks, the name of a column, or a number for each task.
+
+    Examples
+    --------
+    >>> by_task("0.25", "--chance"), by_task("guessing", "--chance")
+    (0.25, 'guessing')
+    >>> by_task("piqa=0.5,mmlu=0.25", "--chance")
+    {'piqa': 0.5, 'mmlu': 0.25}
+    """
+    if "=" not in text:
+        return number(text)
+    given = {task: number(value) for task, value in pairs(text, option).items()}
+    if bad := [f"{task}={value}" for task, value in given.items() if isinstance(value, str)]:
+        raise BayescaleError(
+            f"{', '.join(bad)}: give a number for each task, as in piqa=0.5,mmlu=0.25", where=option
+        )
+    return given
 
 
 def counts(text: str | None, option: str) -> list[float]:

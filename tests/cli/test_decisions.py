@@ -155,13 +155,19 @@ def scores(tmp_path_factory):
 AHEAD = ("--years", "2025,2027", "--flops", "1e21", "--growth", "3,5")
 
 
-def test_accuracies_by_year_from_a_table_of_results(run, saved, scores):
+def test_accuracies_by_year_from_a_table_of_results(run, saved, scores, tmp_path):
     words = (*AHEAD, "--scores", scores, "--tasks", "piqa", "--seed", "1", "--quiet")
     ended = run("trajectory", saved / "c4.nc", *words)
     assert ended.code == 0
     assert "Its expected accuracy would be: piqa 0." in ended.out
     assert "Expected accuracy" in ended.out
     assert "hellaswag" not in ended.out
+    table = pd.read_csv(scores)
+    facts = table.groupby("task")[["n_questions", "chance"]].first()
+    table.drop(columns=["n_questions", "chance"]).to_csv(tmp_path / "bare.csv", index=False)
+    by_task = [",".join(f"{t}={v}" for t, v in facts[c].items()) for c in ("n_questions", "chance")]
+    words = [tmp_path / "bare.csv" if word == scores else word for word in words]
+    words += ["--questions", by_task[0], "--chance", by_task[1]]
     found = json.loads(run("trajectory", saved / "c4.nc", *words, "--json").out)
     fit = bs.Fit.load(saved / "c4.nc")
     link = bs.link(fit, pd.read_csv(scores), random_seed=1)
