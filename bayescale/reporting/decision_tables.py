@@ -76,12 +76,13 @@ def suggestions(suggestion: Suggestion, ci_prob: float | None = None) -> Table:
         for _, row in frame.iterrows()
     )
     header = (*places, "cost", "in all", "width after it", "variance left")
-    of = "log loss" if suggestion.is_loss else "the target"
-    return Table(f"Runs to train next: expected {100 * prob:g} % width of {of}", header, rows)
+    of = "the log loss of a new run" if suggestion.is_loss else "the target"
+    title = f"Runs to train next: expected width of the {100 * prob:g} % interval of {of}"
+    return Table(title, header, rows)
 
 
 def design_scores(score: DesignScore) -> Table:
-    """A row for each target of a plan: bias, coverage and width of the interval of log loss."""
+    """A row for each target of a plan: bias, and the interval of the log loss of a new run."""
     frame = pd.DataFrame(score.summary())
     places = list(score.target.columns)
     rows = tuple(
@@ -103,7 +104,7 @@ def design_scores(score: DesignScore) -> Table:
         "width",
         "width now",
     )
-    return Table("The plan, by simulation: log loss at the target", header, rows)
+    return Table("The plan, by simulation: log loss of a new run at the target", header, rows)
 
 
 def _place(column: str, value) -> str:
