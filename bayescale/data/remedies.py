@@ -57,7 +57,5 @@ def value_of_tasks(name: str) -> str:
     """How to give a number of questions or a level of chance."""
     if on_command_line():
         flag = {"n_questions": "--questions"}.get(name, f"--{name}")
-        return (
-            f"give {flag}: the name of a column, a number, or one for each task (task=number,...)"
-        )
+        return f"give {flag} a column, a number, or one for each task (task=number,...)"
     return f"give {name}= as a column, a number, or a mapping from task to number"

@@ -75,7 +75,7 @@ def test_a_missing_column_is_answered_with_options_of_the_command(tmp_path, run,
     table.write_text("C,accuracy\n1e18,0.1\n1e19,0.2\n")
     done = run(command, table, "--y", "accuracy")
     assert done.code == 2
-    assert "give --chance: the name of a column, a number, or one for each task" in done.err
+    assert "give --chance a column, a number, or one for each task (task=number,...)" in done.err
     assert "chance=" not in done.err
 
 
