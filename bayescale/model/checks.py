@@ -221,8 +221,8 @@ def _informed(posterior: xr.Dataset, plan: Design) -> list[Finding]:
             Finding(
                 "information",
                 "caution",
-                f"the posterior of {', '.join(little)} is prior-dominated (in brackets: the "
-                "share of the prior variance that the runs remove)",
+                f"the posterior of {', '.join(little)} is prior-dominated: the runs remove only "
+                "this share of the prior variance",
                 "report that intervals depend on the prior",
             )
         )
