@@ -324,9 +324,9 @@ def _unusual_ratio(splits: list[Allocation]) -> list[str]:
             low, high = ratio[off].min(), ratio[off].max()
             span = f"{low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g}"
             out.append(
-                f"the optimum{split.group} has {span} tokens per parameter, far from the about "
-                f"{RULE_OF_THUMB:g} of Hoffmann et al. (2022): other data, tokenizers and ways of "
-                "counting parameters and FLOP move this ratio, and so does a law that is not "
-                "identified in both N and D"
+                f"the optimum{split.group} has {span} tokens per parameter, where "
+                f"Hoffmann et al. (2022) found about {RULE_OF_THUMB:g}: other data, tokenizers and "
+                "ways of counting parameters and FLOP change this ratio, and so does a law that is "
+                "not identified in both N and D"
             )
     return out
