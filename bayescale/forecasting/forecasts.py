@@ -48,14 +48,15 @@ class Forecast(PredictiveDraws):
     `summary` gives the medians and credible intervals of ``mean`` and ``loss``. `decompose` gives
     the width of the interval of log loss (0.1 is 10 % of the loss) and the shares of three sources
     of uncertainty: ``parameters`` (of the law, with the differences between the laws of an
-    average), ``drift`` beyond the runs, and ``noise``.
+    average), ``drift`` beyond the runs with the discrepancy near them, and ``noise``.
 
     Attributes
     ----------
     data : xarray.Dataset
         Dims (chain, draw, point), in the unit of the losses of the runs. ``law``: the law with any
-        drift inferred from the runs. ``mean``: the same with the drift beyond the runs. ``loss``:
-        the measured loss of a new run, with noise. Coordinates of ``point``: ``N`` (parameters),
+        drift inferred from the runs. ``mean``: the same with the discrepancy near the runs and the
+        drift beyond them. ``loss``: the measured loss of a new run, with noise. Coordinates of
+        ``point``: ``N`` (parameters),
         ``D`` (tokens), ``C`` (FLOP), the group columns, ``series`` if one is continued, and
         ``extrapolation``, the ratio of the compute to that of the largest fitted run. The noise of
         different points is drawn independently, also within one series, so only the marginal
@@ -280,9 +281,9 @@ def forecast(
         The hardware and its prices, for budgets in units other than FLOP; by default the
         accelerator that they name, or an H100.
     drift : {"auto", "off"}
-        ``"auto"``: drift beyond the runs as specified in the fit (see `bayescale.model.drift`).
-        ``"off"``: no drift beyond the runs. Intervals are then conditional on the law, with any
-        drift inferred from the runs, being exact there.
+        ``"auto"``: drift beyond the runs as specified in the fit (see `bayescale.model.drift`), and
+        the discrepancy near them (`bayescale.model.discrepancy`). ``"off"``: neither. Intervals are
+        then conditional on the law, with any drift inferred from the runs, being exact.
     random_seed : int, optional
         Seed of drift, noise and new groups; by default that of the fit, so that repeated calls give
         the same draws.

@@ -30,7 +30,7 @@ LARGE_BEND, LARGE_OFFSET, LARGE_RATIO = 1.0, 1.0, 1.5
 P_SHARED = 0.01
 #: A direction of the normal scores has a variance of 1 under the model. It is tested only if its
 #: posterior variance is below this; otherwise the parameters of the law absorb it.
-ABSORBED = 0.9
+ABSORBED = 0.8
 #: Degrees of freedom below which the tails of the noise are a misfit. Posterior medians are at
 #: least 2.0 on clean tables, and at most 1.2 on tables with four times the noise that the prior
 #: allows.
@@ -203,7 +203,7 @@ def _discrepancies(at, plan: Design, scores: np.ndarray) -> Iterator[tuple[float
             float(np.sqrt((trend**2).mean())) > LARGE_BEND,
             f"residuals bend along log {c}: their trend spans "
             f"{100 * typical * float(np.ptp(trend)):.1f} % of the loss",
-            f"try another law, pool less ({setting('pool')}), or forecast with the misfit in mind",
+            f"try another law or pool less ({setting('pool')}); forecasts allow for it",
         )
     for g in plan.groups:
         member = _membership(plan.index(g))
