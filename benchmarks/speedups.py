@@ -22,6 +22,7 @@ from common import interval_score, keep, write
 import bayescale as bs
 from bayescale.forecasting.searches import reached
 from bayescale.model import drift as drifts
+from bayescale.model import drift_start
 
 TABLES, RUNS, SIGMA, RATIO = 40, 6, 0.003, 20.0
 MULTIPLIERS = (1.05, 2.0)
@@ -116,7 +117,7 @@ def main(tables: int = TABLES) -> None:
                 low, high = np.quantile(draws, [0.05, 0.95])
                 rng = np.random.default_rng([21, index, i])
                 # Log scale of the model is that of N D.
-                edge = np.quantile(fit.plan.log_scale, drifts.STARTS_AT) + np.log(6)
+                edge = drift_start(fit.law, fit.plan.columns) + np.log(6)
                 drifting = np.log(with_drift(one, other, at, edge, rng))
                 rows.append(
                     dict(
