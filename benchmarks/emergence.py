@@ -47,8 +47,12 @@ CHANGES = ((0.0, 0.2), (0.0, 0.5), (1.5, 0.0), (3.0, 0.0))
 #: Shapes whose intervals are tested in `confusion`; the first two are places.
 HELD_SHAPES = ("onset", "half_rise", "sharpness", "slope_ratio")
 PLACES = HELD_SHAPES[:2]
+#: Largest distance of the log of the geometric mean of a simulated loss from that of its unit.
+UNIT_WITHIN = 0.05
 #: Smallest share of later scores in the 90 % intervals of a prior that can be chosen.
 HELD = 0.85
+#: Simulated worlds of each kind in `metric`.
+WORLDS = 20
 #: Priors of what a curve does beyond its models, from which `foresight` chooses.
 AHEAD = [
     Ahead(rate, Positive(ratio, spread=spread))
@@ -163,7 +167,9 @@ def drawn(job) -> dict:
         else:
             noise = h["noise"] * rng.standard_normal(n)
             y = (model.mean(z, s) * np.exp(noise))[0]
-            informative = h["noise"] < 0.03 and np.ptp(np.log(y)) > 0.2
+            # Priors of losses are in units of their geometric mean, so it has to be the unit.
+            apart = abs(np.log(y / model.curve.unit).mean())
+            informative = h["noise"] < 0.03 and np.ptp(np.log(y)) > 0.2 and apart < UNIT_WITHIN
         if informative:
             break
     curve = TaskCurve(s, y, 0.0, questions, 0.25 if is_accuracy else 0.0)
@@ -173,15 +179,19 @@ def drawn(job) -> dict:
 
 
 def confusion(many, curves: int) -> None:
-    kinds = [(True, k) for k in ("unbroken", "line", "late", "break", "drift")]
-    kinds += [(False, k) for k in ("unbroken", "break", "drift")]
+    kinds = [(False, k) for k in ("unbroken", "break", "drift")]
+    kinds += [(True, k) for k in ("unbroken", "line", "late", "break", "drift")]
     each = pd.DataFrame(many(drawn, [(*k, i) for k in kinds for i in range(curves)]))
     keep(each, "emergence_confusion_each")
+    summarised(each)
+
+
+def summarised(each: pd.DataFrame) -> None:
     counts = pd.crosstab([each["metric"], each["kind"]], each["verdict"])
     counts = counts.reindex(columns=list(VERDICTS), fill_value=0).reset_index()
     write(counts, "emergence_confusion", "Curves of each kind, and how often each verdict is given")
     holds = [f"holds {name}" for name in HELD_SHAPES]
-    by = each.groupby("metric")[holds]
+    by = each.groupby("metric")[holds]  # every kind equally often
     table = by.mean().T.add_prefix("coverage, ").join(by.count().T.add_prefix("curves, "))
     table = table.rename_axis("90 % interval").reset_index()
     write(table, "emergence_intervals", "Share of 90 % intervals that hold the true shape")
@@ -208,7 +218,7 @@ def world(job) -> dict:
 
 
 def metric(many, curves: int) -> None:
-    jobs = [(c, tokens, i) for c in (0.0, 2.0) for tokens in (3, 5) for i in range(5)]
+    jobs = [(c, tokens, i) for c in (0.0, 2.0) for tokens in (3, 5) for i in range(WORLDS)]
     each = pd.DataFrame(many(world, jobs))
     table = (
         each.groupby(["change", "tokens", "verdict"])
