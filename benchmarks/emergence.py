@@ -15,6 +15,8 @@ foresight   forecasts from below the onset, each task left out in turn
 metric      exact match of several tokens, with and without a change of slope in the loss
 published   nine tasks (Wu and Lo 2024, arXiv:2410.01692), seven tasks (Ruan et al. 2024), and
             four-digit addition (Caballero et al. 2022)
+public      fine-tuning curves (Lin et al. 2024), BIG-Bench curves (Alabdulmohsin et al. 2022), and
+            four-digit addition, by examples
 """
 
 from __future__ import annotations
@@ -324,6 +326,35 @@ def published(many, curves: int) -> None:
     write(every, "emergence_published", "Published tasks; seconds are those of the whole set")
 
 
+def public(many, curves: int) -> None:
+    """Verdicts on published curves of losses."""
+    tuned = pd.read_csv(reference("finetuning_rectified.csv")).query("examples > 0")
+    tuned["task"] = tuned["model"] + ", " + tuned["dataset"]
+    tables = {f"fine-tuning, {name}": part for name, part in tuned.groupby("dataset")}
+    words = pd.read_csv(reference("language_learning_curves.csv"))
+    tables["BIG-Bench"] = words.query("domain == 'BB'")
+    added = pd.read_csv(reference("bnsl_addition.csv"))
+    tables["addition"] = added.rename(columns={"unique_examples": "examples"})
+    rows = []
+    for name, data in tables.items():
+        found = bs.emergence(
+            data, "examples", "loss", "task", random_seed=1, executor=_InTurn(many)
+        ).summary()
+        rows.append(found.reset_index().assign(set=name))
+        keep(pd.concat(rows, ignore_index=True), "emergence_public_each")
+    each = pd.concat(rows, ignore_index=True)
+    counts = pd.crosstab(each["set"], each["verdict"])
+    counts = counts.reindex(columns=[v for v in VERDICTS if v in counts], fill_value=0)
+    found = each.groupby("set").agg(
+        curves=("verdict", "size"),
+        departure=("P(departure)", "median"),
+        abrupt=("P(abrupt)", "median"),
+        slope_ratio=("slope_ratio", "median"),
+    )
+    table = found.join(counts).reset_index()
+    write(table, "emergence_public", "Published curves of losses: medians, and verdicts")
+
+
 class _InTurn:
     """An executor that computes when it is asked, with the ``map`` of a pool."""
 
@@ -342,6 +373,7 @@ PARTS = dict(
     confusion=confusion,
     metric=metric,
     published=published,
+    public=public,
     foresight=foresight,
 )
 
