@@ -1,11 +1,11 @@
 """Emergence: power, false alarms, confusion of verdicts, published sets, and time.
 
-    python benchmarks/emergence.py [part ...] [--curves 4] [--first 0] [--workers 1]
+    python benchmarks/emergence.py [part ...] [--curves 4] [--first 0] [--workers 1] [--metric loss]
 
 All parts run if none is named. `--curves` is the number of simulated curves of each kind. With
 `--first` 4 the parts power and alarms add the next curves to those of earlier runs; with `--curves`
 0 they only judge the curves of earlier runs again, by their log evidences and the present prior
-probabilities of kinds.
+probabilities of kinds. `--metric` draws `confusion` anew for losses or accuracies only.
 
 power       curves that drift and curves with a bend to 2.5 and 4 times the slope
 alarms      straight curves of many sizes and noises
@@ -54,7 +54,7 @@ UNIT_WITHIN = 0.05
 #: Smallest share of later scores in the 90 % intervals of a prior that can be chosen.
 HELD = 0.85
 #: Simulated worlds of each kind in `metric`.
-WORLDS = 20
+WORLDS = 10
 #: Priors of what a curve does beyond its models, from which `foresight` chooses.
 AHEAD = [
     Ahead(rate, Positive(ratio, spread=spread))
@@ -180,10 +180,14 @@ def drawn(job) -> dict:
     return named | verdict_of(curve, [i, 3], truth)
 
 
-def confusion(many, curves: int) -> None:
+def confusion(many, curves: int, metric: str | None = None) -> None:
     kinds = [(False, k) for k in ("unbroken", "break", "drift")]
     kinds += [(True, k) for k in ("unbroken", "line", "late", "break", "drift")]
+    kinds = [k for k in kinds if metric in (None, "accuracy" if k[0] else "loss")]
     each = pd.DataFrame(many(drawn, [(*k, i) for k in kinds for i in range(curves)]))
+    if metric:
+        kept = pd.read_csv(RESULTS / "emergence_confusion_each.csv").query("metric != @metric")
+        each = pd.concat([kept, each], ignore_index=True)
     keep(each, "emergence_confusion_each")
     summarised(each)
 
@@ -384,11 +388,13 @@ def main() -> None:
     parser.add_argument("--curves", type=int, default=4)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--metric", choices=["accuracy", "loss"])
     options = parser.parse_args()
     with workers(options.workers) as pool:
         many = map if pool is None else pool.map
         for name in options.parts or PARTS:
             extra = {"first": options.first} if name in ("power", "alarms") else {}
+            extra |= {"metric": options.metric} if name == "confusion" else {}
             PARTS[name](many, options.curves, **extra)
 
 

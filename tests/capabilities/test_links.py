@@ -13,6 +13,7 @@ import xarray as xr
 import bayescale as bs
 from bayescale.capabilities.link_forms import FORMS, floor_of, precision_of
 from bayescale.capabilities.link_model import LinkPlan, walks
+from bayescale.capabilities.task_forecasts import accuracies
 from bayescale.functions import softplus
 
 TRUE = {
@@ -572,6 +573,8 @@ def test_a_direct_link_goes_from_parameters_and_tokens(results, fit):
             bs.forecast_tasks(link, **lacking)
     with pytest.raises(bs.RunsError, match="'D'"):
         bs.link(None, results.drop(columns="D"), kind="direct")
+    with pytest.raises(bs.FitError, match=r"a trajectory has only its compute: give a link"):
+        accuracies(link, np.full((4, 1), 1e20), "web", drift="off", seed=1)
     assert form.by_size
     assert not FORMS["compute"].by_size
 
