@@ -192,8 +192,7 @@ SLOPE = Positive(2.5, spread=1.8, between=1.6)
 #: extrapolated to 1 where the rise has slowed down early.
 TOP = Fraction(0.9, spread=1.2, between=1.5)
 SIGMOID = {"level": LEVEL, "slope": SLOPE, "top": TOP}
-#: Share of N in the slope at the best run, and exponents of N and D, about those of the loss. Wider
-#: and narrower priors of the exponents score the same in forecasts (`benchmarks/links.py`).
+#: Share of N in the slope at the best run, and exponents of N and D, about those of the loss.
 SIZES = {
     "share": Fraction(0.5, spread=2.0, between=1.5),
     "alpha": Positive(0.3, spread=1.2, between=1.15),

@@ -18,7 +18,7 @@ from bayescale.capabilities.link_forms import FORMS
 from bayescale.capabilities.link_model import LinkPlan, target
 from bayescale.capabilities.link_quantities import quantities
 from bayescale.data import as_names, task_table
-from bayescale.errors import ConvergenceWarning, FitError, unknown
+from bayescale.errors import ConvergenceWarning, FitError, RunsError, unknown
 from bayescale.forecasting import Average
 from bayescale.inference import Convergence, convergence, nuts, scalars
 from bayescale.intervals import SAMPLE, table
@@ -355,6 +355,12 @@ def link(
         of_fit = fit.groups if fit is not None else ()
         groups = tuple(g for g in of_fit if g in getattr(results, "columns", ()))
     groups = as_names(groups)
+    absent = [c for c in "ND" if c not in getattr(results, "columns", "ND")]
+    if form.by_size and absent:
+        raise RunsError(
+            f"kind='direct' needs the columns N and D, and the table has no {' and '.join(absent)}: "
+            "add them, or give kind='compute', which needs C only"
+        )
     checked, notes = task_table(
         results,
         y=y,

@@ -571,7 +571,7 @@ def test_a_direct_link_goes_from_parameters_and_tokens(results, fit):
     for lacking in (dict(C=1e20), dict(points=pd.DataFrame({"C": [1e20]}))):
         with pytest.raises(bs.FitError, match="needs N and D, and N and D cannot be computed"):
             bs.forecast_tasks(link, **lacking)
-    with pytest.raises(bs.RunsError, match="'D'"):
+    with pytest.raises(bs.RunsError, match=r"the table has no D: add them, or give kind='compute'"):
         bs.link(None, results.drop(columns="D"), kind="direct")
     with pytest.raises(bs.FitError, match=r"a trajectory has only its compute: give a link"):
         accuracies(link, np.full((4, 1), 1e20), "web", drift="off", seed=1)
