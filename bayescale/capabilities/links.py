@@ -358,7 +358,7 @@ def link(
     absent = [c for c in "ND" if c not in getattr(results, "columns", "ND")]
     if form.by_size and absent:
         raise RunsError(
-            f"kind='direct' needs the columns N and D, and the table has no {' and '.join(absent)}: "
+            f"kind='direct' needs columns N and D, and the table has no {' and '.join(absent)}: "
             "add them, or give kind='compute', which needs C only"
         )
     checked, notes = task_table(
