@@ -66,6 +66,13 @@ class Link(Storable):
     _stored = (LinkPlan, LinkConvergence, *FORMS.values())
     _cached = ("convergence",)
 
+    def __post_init__(self):
+        if self.plan.form.by_size and "N" not in self.plan.table:
+            raise FitError(
+                "this link was saved by an earlier version, where kind='direct' went from compute "
+                "alone: fit it again, with kind='compute' for the same model"
+            )
+
     @property
     def kind(self) -> str:
         """The form of the link."""

@@ -579,6 +579,11 @@ def test_a_direct_link_goes_from_parameters_and_tokens(results, fit):
     assert not FORMS["compute"].by_size
 
 
+def test_direct_links_of_earlier_versions_are_refused(results):
+    with pytest.raises(bs.FitError, match="saved by an earlier version.* with kind='compute'"):
+        made_by_hand(results.drop(columns=["N", "D"]), kind="direct")
+
+
 def test_thresholds_of_direct_links_are_at_the_typical_ratio(results):
     link = made_by_hand(results, kind="direct")
     at_threshold = link.summary().loc["easy"]
