@@ -580,7 +580,7 @@ def test_a_direct_link_goes_from_parameters_and_tokens(results, fit):
 
 
 def test_direct_links_of_earlier_versions_are_refused(results):
-    with pytest.raises(bs.FitError, match="saved by an earlier version.* with kind='compute'"):
+    with pytest.raises(bs.FitError, match=r"saved by an earlier version.* with kind='compute'"):
         made_by_hand(results.drop(columns=["N", "D"]), kind="direct")
 
 
