@@ -82,5 +82,6 @@ def unknown(kind: str, name: object, valid: Iterable[object], many: int = 12) ->
     close = difflib.get_close_matches(str(name).lower(), [o.lower() for o in options], 1, 0.5)
     closest = next((o for o in options if close and o.lower() == close[0]), None)
     hint = f" Did you mean {closest!r}?" if closest else ""
-    shown = ", ".join(options[:many]) + (", ..." if len(options) > many else "")
+    more = len(options) - many
+    shown = ", ".join(options[:many]) + (f" and {more} more" if more > 0 else "")
     return f"there is no {kind} {str(name)!r}.{hint} There are: {shown or 'none'}."

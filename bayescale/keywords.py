@@ -2,12 +2,17 @@
 
 A command has the name of the function that it calls. Most options have the name of the argument,
 with hyphens. `DIFFERENT` lists the others, and the hints say where else a setting is given.
+
+Messages that may be printed by several commands name an argument with `assigned`, `option` or
+`setting`. Those about the arguments of one function name these arguments, and the command replaces
+them by its own options with `in_options`.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
@@ -93,6 +98,8 @@ PYTHON: Mapping[str, Mapping[str, str]] = {
     "trajectory": {
         "flops": "start=(2025, '1e24')",
         "scores": "bs.trajectory(bs.link(fit, results))",
+        "questions": "bs.link(fit, results, n_questions=...)",
+        "chance": "bs.link(fit, results, chance=...)",
     },
 }
 #: Arguments that are not options of a command: what to write on the command line.
@@ -106,6 +113,23 @@ COMMAND: Mapping[str, Mapping[str, str]] = {
     "rollout": {"law": "--laws"},
     "suggest": {"candidates": "--N and --D, or --runs", "target": _TARGETS},
     "trajectory": {"C": "--flops"},
+}
+
+#: Options by which runs are fitted; other settings of a fit can be given in Python only.
+FITTED_WITH = ("groups", "law", "pool", "draws", "seed")
+#: Remedies that are no arguments: what to write on the command line.
+REMEDIES: Mapping[str, str] = {
+    "give price= to Cost": "give --price to `cost`, or the budget in FLOP or in hours",
+    "give power= to Cost": "give --power to `cost`, or the budget in FLOP or in hours",
+    "give the fit of the other recipe as over=": "give the fit of the other recipe with --over-fit",
+    "name the one to compare": "name it with --group",
+    "tasks= is for a link: give a Link in place of the fit": "--tasks needs a table of results, "
+    "with --scores, or the file of a link",
+    "the lower and upper bound of a 90 % interval": "the bounds of a 90 % interval, as in 0.3,0.5",
+    "give one for each, in the order of the file, or a table": "give one for each, in the order of "
+    "the file, as in 2.31,2.25, or a csv file with the column loss",
+    "give one loss for each run, or a table": "give one loss for each run, as in 2.31,2.25, or a "
+    "csv file with the column loss",
 }
 
 
@@ -158,6 +182,24 @@ def option(name: str, value: object = True) -> str:
     return flag if value is True else f"{flag} {value}"
 
 
+def setting(name: str, value: str = "") -> str:
+    """A setting of the fit, in messages that may be printed after the fit.
+
+    Examples
+    --------
+    >>> setting("pool"), setting("engine", "'nuts'")
+    ('pool=', "engine='nuts'")
+    >>> with for_command_line():
+    ...     setting("pool"), setting("priors"), setting("engine", "'nuts'")
+    ('--pool', 'priors= in Python', "engine='nuts' in Python")
+    """
+    if not _command_line.get():
+        return f"{name}={value}"
+    if name in FITTED_WITH:
+        return f"--{name} {value}".rstrip()
+    return f"{name}={value} in Python"
+
+
 def argument(name: str) -> str:
     """A column or an argument, as it is called here: ``C`` or ``--flops``."""
     if not _command_line.get():
@@ -194,6 +236,24 @@ def as_option(command: str, keyword: str) -> str | None:
         if python == name:
             return f"--{option.replace('_', '-')}"
     return COMMAND.get(command, {}).get(name) or COMMAND[""].get(name)
+
+
+def in_options(message: str, options: Collection[str]) -> str:
+    """A message of the package with options of the command in place of keywords.
+
+    Examples
+    --------
+    >>> in_options("N= and serve_price= exclude each other", ["--N", "--serve-price"])
+    '--N and --serve-price exclude each other'
+    """
+
+    def option(found: re.Match) -> str:
+        names = (f"--{found[1].replace('_', '-')}", *other_options(found[1]))
+        return next((name for name in names if name in options), found[0])
+
+    for python, command in REMEDIES.items():
+        message = message.replace(python, command)
+    return re.sub(r"(?<![\w-])([A-Za-z_]+)=(?![\w=\[{(+'\"-])", option, message)
 
 
 def other_options(keyword: str) -> list[str]:

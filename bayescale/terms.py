@@ -17,7 +17,7 @@ TERMS: Mapping[str, str] = {
     "predicted, higher is better",
     r"pool less|not pooled": "less pooling: groups share less information",
     r"e-folds": "e-fold: a factor of 2.72 in scale",
-    r"prior-dominated": "prior-dominated: nearly equal to the prior, because the runs say little",
+    r"prior-dominated": "prior-dominated: determined more by the prior than by the runs",
     r"elpd": "elpd: expected log predictive density of runs that were left out, higher is better",
 }
 

@@ -46,8 +46,14 @@ DRAWS = dict(draws=1000, chains=2)
 CLOSE = 1.05
 #: Multiples of the largest fitted compute that separate distances.
 DISTANCES = (0.0, 1.0, 3.0, 10.0, np.inf)
-#: What was recommended before the family: equal weights of two laws with little drift.
-BEFORE = ("chinchilla and kaplan_floor, drift .03", ("chinchilla", "kaplan_floor"), 0.0, 0.03)
+#: What was recommended before the family: equal weights of two laws with little drift, without the
+#: discrepancy.
+BEFORE = (
+    "chinchilla and kaplan_floor, drift .03, no discrepancy",
+    ("chinchilla", "kaplan_floor"),
+    0.0,
+    "before",
+)
 
 
 def problems() -> list[splits.Problem]:
@@ -75,15 +81,18 @@ def _problem(name: str, runs: bs.Runs, fitted) -> splits.Problem:
 
 
 def draws_of(problem: splits.Problem, law: str) -> tuple[dict, float, bool]:
-    """Draws of log loss of the runs to predict, by size of drift; the log evidence; the check."""
+    """Draws of log loss of the runs to predict, by size of drift, and without the discrepancy; the
+    log evidence; the check."""
     fit = bs.fit(problem.seen, law, **DRAWS, random_seed=1)
     points = problem.points(fit.law, ())
     out = {}
-    for size in SIZES:
-        sized = replace(fit, plan=replace(fit.plan, ahead=bs.Positive(size, spread=AHEAD.spread)))
+    for name, size, observed in [*((s, s, True) for s in SIZES), ("before", 0.03, False)]:
+        ahead = bs.Positive(size, spread=AHEAD.spread)
+        # Without observed losses no discrepancy is inferred.
+        sized = replace(fit, plan=replace(fit.plan, ahead=ahead, is_observed=observed))
         forecast = bs.forecast(sized, points, random_seed=2)
         loss = np.log(forecast.data["loss"].to_numpy())
-        out[size] = loss.reshape(-1, loss.shape[-1])
+        out[name] = loss.reshape(-1, loss.shape[-1])
     return out, fit.evidence.log, fit.convergence.passed
 
 
@@ -165,7 +174,7 @@ class Fitted:
     """
 
     laws: tuple[str, ...]
-    drawn: dict[tuple[str, str], dict[float, np.ndarray]]
+    drawn: dict[tuple[str, str], dict[float | str, np.ndarray]]
     evidence: dict[tuple[str, str], float]
     truth: dict[str, np.ndarray]
     away: dict[str, np.ndarray]
@@ -238,7 +247,7 @@ def chosen_elsewhere(each) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
 def default_family(found: Fitted) -> None:
     """The default family under all powers and sizes, the choice among them, and its scores."""
     rows, each = [], {}
-    singles = [(f"{law}, drift .1", (law,), 0.0, 0.1) for law in LAWS]
+    singles = [(f"{law}, drift {s:g}", (law,), 0.0, s) for law in LAWS for s in SIZES]
     for label, members, power, size in [*singles, BEFORE]:
         each[label] = {t: found.of(t, members, power, size) for t in found.tables}
         rows.append({"method": label, **summary(each[label])})

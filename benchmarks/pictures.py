@@ -23,8 +23,8 @@ from bayescale.plots.style import COLOURS, GREY, MARKERS, STYLE
 #: Rows of family.csv; the chosen family is the one whose settings were chosen on other studies.
 TABLES = {
     "family, chosen on other studies": ("the default family of laws", "black", "-"),
-    "chinchilla, drift .1": ("Chinchilla's law, with drift", COLOURS[0], "-"),
-    "skaling, drift .1": ("skaling, with drift", COLOURS[1], "-"),
+    "chinchilla, drift 0.06": ("Chinchilla's law, with drift", COLOURS[0], "-"),
+    "skaling, drift 0.06": ("skaling, with drift", COLOURS[1], "-"),
 }
 HUBER = "log-Huber bootstrap (chinchilla)"
 CURVES = {

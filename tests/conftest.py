@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -141,11 +142,12 @@ def by_hand():
     """Make a `Fit` from parameter values, without sampling.
 
     ``by_hand(runs, law, values, groups=..., pool=...)``: every variable of the posterior by name,
-    a scalar (the same in all draws) or an array that broadcasts to (chain, draw[, level]).
+    a scalar (the same in all draws) or an array that broadcasts to (chain, draw[, level]). The
+    losses of the runs do not belong to the values, so that no discrepancy is inferred from them.
     """
 
     def make(runs, law, values, *, draws=10, chains=2, **options) -> bs.Fit:
-        plan = design(runs, laws.get(law), **options)
+        plan = replace(design(runs, laws.get(law), **options), is_observed=False)
         named = {}
         for p in plan.parameters:
             if p.has_population:

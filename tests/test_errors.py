@@ -52,5 +52,5 @@ def test_nothing_is_suggested_where_nothing_is_close():
 
 
 def test_a_long_choice_is_cut_and_an_empty_one_is_named():
-    assert "There are: 0, 1, 2, ..." in unknown("column", "x", range(20), many=3)
+    assert "There are: 0, 1, 2 and 17 more." in unknown("column", "x", range(20), many=3)
     assert unknown("column", "x", []) == "there is no column 'x'. There are: none."

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import re
 import warnings
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -12,6 +15,7 @@ import bayescale as bs
 from bayescale import keywords
 from bayescale.cli.command import COMMANDS, app
 
+ROOT = Path(bs.__file__).parent
 FUNCTIONS = [c.__name__ for c in COMMANDS if c.__name__ not in ("example", "laws", "docs", "cost")]
 
 
@@ -63,6 +67,22 @@ def test_an_option_in_python_is_refused_with_the_argument(call, hint):
     with pytest.raises(TypeError) as refused:
         call()
     assert hint in str(refused.value)
+
+
+@pytest.mark.parametrize("sentence", sorted(keywords.REMEDIES))
+def test_a_remedy_of_the_command_line_stands_for_one_that_is_given(sentence):
+    """A message that was reworded would be printed as it is."""
+    texts = [
+        "".join(part.value for part in node.values if isinstance(part, ast.Constant))
+        if isinstance(node, ast.JoinedStr)
+        else node.value
+        for path in ROOT.rglob("*.py")
+        if path.name != "keywords.py"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.JoinedStr)
+        or (isinstance(node, ast.Constant) and isinstance(node.value, str))
+    ]
+    assert any(re.sub("price|power", "", sentence) in re.sub("price|power", "", t) for t in texts)
 
 
 def test_other_names_are_refused_as_python_does():

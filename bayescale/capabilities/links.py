@@ -22,6 +22,7 @@ from bayescale.errors import ConvergenceWarning, FitError, RunsError, unknown
 from bayescale.forecasting import Average
 from bayescale.inference import Convergence, convergence, nuts, scalars
 from bayescale.intervals import SAMPLE, table
+from bayescale.keywords import setting
 from bayescale.model import Fit, Storable, reserved
 from bayescale.progress import bar
 from bayescale.seeds import settle_seed
@@ -395,8 +396,8 @@ def link(
             minutes = MINUTES + MINUTES_PER_ROW * len(plan.table)
             warnings.warn(
                 f"importance sampling of this link failed: {'; '.join(failures)}. NUTS is used "
-                f"instead, which takes about {minutes:.0f} minutes; engine='particles' keeps the "
-                "draws as they are",
+                f"instead, which takes about {minutes:.0f} minutes; "
+                f"{setting('engine', repr('particles'))} keeps the draws as they are",
                 ConvergenceWarning,
                 stacklevel=2,
             )

@@ -23,9 +23,9 @@ from bayescale.cli import (
     tasks,
 )
 from bayescale.cli.hints import HintingCommand
-from bayescale.cli.options import in_options, joined
+from bayescale.cli.options import joined
 from bayescale.errors import BayescaleError, ConvergenceWarning, ExtrapolationWarning, RunsWarning
-from bayescale.keywords import for_command_line
+from bayescale.keywords import for_command_line, in_options
 
 #: In the order of the help text.
 COMMANDS = (

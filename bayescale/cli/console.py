@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -112,7 +111,7 @@ def finish(
         console, explained = _console(), Explained()
         for text in (headline, comment):
             if text:
-                _show_text(console, explained(_options_of(text)))
+                _show_text(console, explained(text))
         for fit in fits:
             if show_passed or not fit.check().passed:
                 _show_check(console, fit, len(fits) > 1, explained)
@@ -122,7 +121,7 @@ def finish(
             typer.echo()
         for kind, texts in (("caution", cautions), ("note", notes)):
             for text in texts:
-                _show_text(console, f"{kind}: {explained(_options_of(text))}")
+                _show_text(console, f"{kind}: {explained(text)}")
         for name, path in files.items():
             typer.echo(f"{name}: {path}")
     if strict and not all(fit.check().passed for fit in fits):
@@ -169,12 +168,6 @@ def _show_text(console: Console, text: str) -> None:
     console.print(Text(text))
 
 
-def _options_of(text: str) -> str:
-    """A sentence with the option for an argument of `fit` that it names, if there is one."""
-    text = text.replace("(pool=)", "(--pool)")
-    return re.sub(r"\bpriors=", "priors= in Python", text)
-
-
 def _show_check(console: Console, fit: Fit | Average, named: bool, explained: Explained) -> None:
     from rich.text import Text
 
@@ -187,7 +180,7 @@ def _show_check(console: Console, fit: Fit | Average, named: bool, explained: Ex
     console.print(Text(head, style=COLOURS["passed" if check.passed else "failed"]))
     for finding in tables.problems(fit) if isinstance(fit, Average) else check.findings:
         ink = "" if finding.level == "passed" else COLOURS[finding.level]
-        console.print(Text(f"  {explained(_options_of(str(finding)))}", style=ink))
+        console.print(Text(f"  {explained(str(finding))}", style=ink))
 
 
 def _show_table(console: Console, table: Table) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,11 +10,13 @@ import typer
 from bayescale.cli import console, options
 from bayescale.cli.options import (
     AsJson,
+    Chance,
     CiProb,
     Csv,
     FitFile,
     Group,
     Hardware,
+    Questions,
     Quiet,
     Seed,
     Strict,
@@ -29,22 +29,6 @@ if TYPE_CHECKING:
     from bayescale.model import Fit
     from bayescale.reporting import Table
 
-#: Remedies in Python, and what they are on the command line.
-REMEDIES = {
-    "at= and loss= are both given": "--at and --loss are both given",
-    "give price= to Cost": "give --price",
-    "give power= to Cost": "give --power",
-    "fit with groups=, or give the fit of the other recipe as over=": "fit with --groups, or give "
-    "the fit of the other recipe with --over-fit",
-    "name the one to compare": "name it with --group",
-    "tasks= is for a link: give a Link in place of the fit": "--tasks needs a table of results, "
-    "with --scores, or the file of a link",
-    "the lower and upper bound of a 90 % interval": "the bounds of a 90 % interval, as in 0.3,0.5",
-    "give one for each, in the order of the file, or a table": "give one for each, in the order of "
-    "the file, as in 2.31,2.25, or a csv file with the column loss",
-    "give one loss for each run, or a table": "give one loss for each run, as in 2.31,2.25, or a "
-    "csv file with the column loss",
-}
 #: The beginning of the names of columns of accuracies.
 ACCURACY = "accuracy_"
 Figure = "a number, or the bounds of a 90 % interval as in 0.3,0.5"
@@ -96,17 +80,16 @@ def speedup(
 
     fitted = load_posterior(fit)
     other = load_posterior(over_fit) if over_fit is not None else None
-    with _for_command_line():
-        result = compare(
-            fitted,
-            options.group_label(group, fitted.groups),
-            over=options.group_label(over, fitted.groups) if other is None else other,
-            at=places or None,
-            cost=paid,
-            loss=targets,
-            along=None if along is None else options.number(along),
-            random_seed=seed,
-        )
+    result = compare(
+        fitted,
+        options.group_label(group, fitted.groups),
+        over=options.group_label(over, fitted.groups) if other is None else other,
+        at=places or None,
+        cost=paid,
+        loss=targets,
+        along=None if along is None else options.number(along),
+        random_seed=seed,
+    )
     frame = result.summary(ci_prob)
     tables = [_table("Compute multiplier", frame)]
     if len(result.best) and result.best["group"].nunique() > 2:
@@ -153,8 +136,7 @@ def cost(
         "power": _figure(power, "--power"),
         "carbon": carbon if _is_region(carbon) else _figure(carbon, "--carbon"),
     }
-    with _for_command_line():
-        spent = Cost(hardware, **figures).of(budget)
+    spent = Cost(hardware, **figures).of(budget)
     frame = spent.summary(ci_prob)
     assumed = spent.cost.assumptions()
     shown = assumed.reset_index()[["figure", "median", "lower", "upper", "unit"]]
@@ -258,8 +240,7 @@ def outcome(
     from bayescale.forecasting import load_posterior
 
     fitted = None if fit is None else load_posterior(fit)
-    with _for_command_line():
-        result = score(registered, _losses(measured), fit=fitted)
+    result = score(registered, _losses(measured), fit=fitted)
     console.finish(
         [_table("Outcome", result.summary())],
         {
@@ -292,10 +273,12 @@ def trajectory(
     scores: Annotated[
         Path | None,
         typer.Option(
-            help="csv or parquet table with the columns task, loss, accuracy, n_questions and "
-            "chance: gives accuracies by year too"
+            help="csv or parquet table with the columns task, loss and accuracy: gives accuracies "
+            "by year too"
         ),
     ] = None,
+    questions: Questions = "n_questions",
+    chance: Chance = "chance",
     tasks: Annotated[
         str | None, typer.Option(help="the tasks to show, comma-separated; all by default")
     ] = None,
@@ -329,18 +312,21 @@ def trajectory(
     progressbar = console.progress(quiet, as_json)
     from bayescale.decisions import trajectory as by_year
 
-    fitted, link = _with_link(fit, scores, seed, progressbar)
-    with _for_command_line():
-        result = by_year(
-            fitted if link is None else link,
-            options.counts(years, "--years") or None,
-            start=(start, first[0]) if first else start,
-            group=options.group_label(group, fitted.groups),
-            tasks=None if tasks is None else [task.strip() for task in tasks.split(",")],
-            cost=paid,
-            random_seed=seed,
-            **given,
-        )
+    about = {
+        "n_questions": options.by_task(questions, "--questions"),
+        "chance": options.by_task(chance, "--chance"),
+    }
+    fitted, link = _with_link(fit, scores, about, seed, progressbar)
+    result = by_year(
+        fitted if link is None else link,
+        options.counts(years, "--years") or None,
+        start=(start, first[0]) if first else start,
+        group=options.group_label(group, fitted.groups),
+        tasks=None if tasks is None else [task.strip() for task in tasks.split(",")],
+        cost=paid,
+        random_seed=seed,
+        **given,
+    )
     frame = result.summary(ci_prob)
     assumed = result.assumptions.rename(columns={"middle": "median"}).rename_axis("input")
     shown = assumed.reset_index()[["input", "median", "lower", "upper", "unit"]]
@@ -364,9 +350,12 @@ def trajectory(
 
 
 def _with_link(
-    file: Path, scores: Path | None, seed: int | None, progressbar: bool
+    file: Path, scores: Path | None, about: dict, seed: int | None, progressbar: bool
 ) -> tuple[Fit | Average, Link | None]:
-    """The fit of a file, and the link that the file holds or that is fitted to scores on tasks."""
+    """The fit of a file, and the link that the file holds or that is fitted to scores on tasks.
+
+    The numbers of questions and the levels of chance are in `about`.
+    """
     from bayescale.capabilities import Link, link
     from bayescale.data import frame
     from bayescale.forecasting import Average
@@ -392,8 +381,7 @@ def _with_link(
     if scores is None:
         return found, None
     results = frame(scores)
-    with _for_command_line():
-        return found, link(found, results, random_seed=seed, progressbar=progressbar)
+    return found, link(found, results, **about, random_seed=seed, progressbar=progressbar)
 
 
 def _table(title: str, frame) -> Table:
@@ -434,15 +422,3 @@ def _losses(text: str):
         return pd.read_csv(path)
     except (ValueError, UnicodeDecodeError) as error:
         raise BayescaleError(f"cannot be read as csv ({error})", where=text) from None
-
-
-@contextmanager
-def _for_command_line() -> Iterator[None]:
-    """Replace remedies that name arguments of functions by the options of the command."""
-    try:
-        yield
-    except BayescaleError as error:
-        problems = list(error.problems)
-        for python, command in REMEDIES.items():
-            problems = [problem.replace(python, command) for problem in problems]
-        raise type(error)(problems, where=error.where) from None

@@ -127,7 +127,7 @@ def report(
         comment=compared.verdict if compared is not None else _comment(fitted),
         fits=[fitted],
         show_passed=True,
-        notes=found.notes,
+        notes=[note for note in (*found.notes, found.decisions.not_compared) if note],
         files={"report": page, "fit": out / "fit.nc", **console.saved(csv, found.numbers())},
         strict=strict,
     )

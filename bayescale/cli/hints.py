@@ -37,7 +37,9 @@ class HintingCommand(TyperCommand):
         keyword = name[2:].replace("-", "_")
         if option := as_option(self.name or "", keyword):
             return f"did you mean {option}?"
-        function = getattr(import_module("bayescale"), self.name or "", None)
-        if function is not None and keyword in inspect.signature(function).parameters:
-            return f"this can be set only in Python, by bs.{self.name}(..., {keyword}=...)"
+        package = import_module("bayescale")
+        for called in (self.name or "", "fit"):
+            function = getattr(package, called, None)
+            if function is not None and keyword in inspect.signature(function).parameters:
+                return f"this can be set only in Python, by bs.{called}(..., {keyword}=...)"
         return None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bayescale.errors import BayescaleError, unknown
-from bayescale.keywords import other_options
 
 if TYPE_CHECKING:
     from bayescale.costs import Cost
@@ -75,8 +73,16 @@ CiProb = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object instead of tables")]
 ScaleColumn = Annotated[str, typer.Option("--x", help="column of the scale")]
 Family = Annotated[str | None, typer.Option(help="column of the model families")]
-Questions = Annotated[str, typer.Option(help="number of questions: a column or a number")]
-Chance = Annotated[str, typer.Option(help="accuracy of guessing: a column or a number")]
+Questions = Annotated[
+    str,
+    typer.Option(help="number of questions: a column, a number, or one for each task: piqa=1838"),
+]
+Chance = Annotated[
+    str,
+    typer.Option(
+        help="accuracy of guessing: a column, a number, or one for each task: piqa=0.5,mmlu=0.25"
+    ),
+]
 TaskPlot = Annotated[
     Path | None,
     typer.Option("--plot", "--out", help="file for a plot of the curves: png, pdf or svg"),
@@ -93,9 +99,6 @@ Group = Annotated[
         "a new group by default"
     ),
 ]
-
-#: The remedy for a figure that is not published.
-BARE = "give the budget in FLOP or in hours"
 
 PICTURES = (".png", ".pdf", ".svg")
 QUANTITIES = (
@@ -143,22 +146,6 @@ def joined(words: Sequence[str]) -> list[str]:
     return out
 
 
-def in_options(message: str, options: Collection[str]) -> str:
-    """A message of the package with options of the command in place of keywords.
-
-    Examples
-    --------
-    >>> in_options("N= and serve_price= exclude each other", ["--N", "--serve-price"])
-    '--N and --serve-price exclude each other'
-    """
-
-    def option(found: re.Match) -> str:
-        names = (f"--{found[1].replace('_', '-')}", *other_options(found[1]))
-        return next((name for name in names if name in options), found[0])
-
-    return re.sub(r"(?<![\w-])([A-Za-z_]+)=(?![\w=\[{(+'\"-])", option, message)
-
-
 def _are_counts(text: str) -> bool:
     from bayescale.units import parse_count
 
@@ -198,6 +185,26 @@ def number(text: str) -> str | float:
         return float(text)
     except ValueError:
         return text
+
+
+def by_task(text: str, option: str) -> str | float | dict[str, float]:
+    """A number for all tasks, the name of a column, or a number for each task.
+
+    Examples
+    --------
+    >>> by_task("0.25", "--chance"), by_task("guessing", "--chance")
+    (0.25, 'guessing')
+    >>> by_task("piqa=0.5,mmlu=0.25", "--chance")
+    {'piqa': 0.5, 'mmlu': 0.25}
+    """
+    if "=" not in text:
+        return number(text)
+    given = {task: number(value) for task, value in pairs(text, option).items()}
+    if bad := [f"{task}={value}" for task, value in given.items() if isinstance(value, str)]:
+        raise BayescaleError(
+            f"{', '.join(bad)}: give a number for each task, as in piqa=0.5,mmlu=0.25", where=option
+        )
+    return given
 
 
 def counts(text: str | None, option: str) -> list[float]:
@@ -252,8 +259,7 @@ def budgets(
             for problem in error.problems:
                 if "must be positive and finite" in problem:
                     problem = f"{part} is not a positive, finite count"
-                problem = problem.removeprefix("the budget: ").replace("give price= to Cost", BARE)
-                problems.append(problem.replace("give power= to Cost", BARE))
+                problems.append(problem.removeprefix("the budget: "))
             continue
         values.append(part if converted else float(flop[0]))
     if problems:

@@ -61,8 +61,8 @@ def breaks(
         metric=metric,
         scale=scale,
         family=family,
-        n_questions=options.number(questions),
-        chance=options.number(chance),
+        n_questions=options.by_task(questions, "--questions"),
+        chance=options.by_task(chance, "--chance"),
         random_seed=seed,
         progressbar=progressbar,
     )
@@ -120,8 +120,8 @@ def emergence(
         groups,
         family=family,
         continuous=continuous,
-        n_questions=options.number(questions),
-        chance=options.number(chance),
+        n_questions=options.by_task(questions, "--questions"),
+        chance=options.by_task(chance, "--chance"),
         random_seed=seed,
         progressbar=progressbar,
     )

@@ -387,12 +387,9 @@ def numbers(raw: RawTable, quantity: str, column: str, problems: list[str], tabl
         return values
     if quantity in SMALLEST:
         _mixed_units(raw, column, quantity, values, units, source, problems)
-    elif quantity == "loss" and "%" in units and not source.stated:
-        problems.append(
-            f"column {column!r} ({MEANING[quantity]}): the values are percentages, not losses: for "
-            f"an accuracy pass {remedies.column('loss', f'1-{column}')} (the error rate), for an "
-            f"error rate {remedies.column('loss', f'{column}*1')}"
-        )
+    elif quantity == "loss" and "%" in units:
+        problem = remedies.percent_signs(column, source.factor if source.stated else None)
+        problems += [f"column {column!r} ({MEANING[quantity]}): {problem}"] if problem else []
     infinite = ~missing & ~not_numeric & ~np.isfinite(values)
     nonpositive = ~missing & ~not_numeric & ~infinite & (values <= 0)
     drop = f"fill in or remove these rows, or pass {remedies.option('drop_missing')}"

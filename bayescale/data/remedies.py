@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from bayescale.keywords import on_command_line, option
 
-__all__ = ["column", "columns", "naming", "option", "value_of_tasks"]
+__all__ = ["column", "columns", "naming", "option", "percent_signs", "value_of_tasks"]
 
 
 def column(quantity: str, expression: str) -> str:
@@ -26,13 +28,34 @@ def naming(quantity: str, name: str) -> str:
     """How to name the column of a quantity that was not found; accuracies become error rates."""
     if quantity == "loss" and "acc" in name.lower():
         share, percent = (column("loss", f"1-{name}{by}") for by in ("", "/100"))
-        return f"For an accuracy pass {share}, for one in percent {percent}."
+        return (
+            f"For an accuracy pass {share}, for one in percent (without percent signs) {percent}."
+        )
     return f"Name it: {column(quantity, name)}."
+
+
+def percent_signs(column_name: str, factor: float | None) -> str:
+    """What is wrong with a loss whose cells have percent signs; empty if nothing is.
+
+    Parameters
+    ----------
+    column_name : str
+    factor : float, optional
+        The factor in the expression that the user gave, if one was given.
+    """
+    read = "cells with a percent sign are read as fractions (80% as 0.8)"
+    if factor is None:
+        accuracy, error = (column("loss", e.format(column_name)) for e in ("1-{}", "{}*1"))
+        return (
+            f"the values are percentages, not losses: for an accuracy pass {accuracy} (the error "
+            f"rate), for an error rate {error}; {read}"
+        )
+    return f"{read}: leave out the division by 100" if np.isclose(factor, 0.01) else ""
 
 
 def value_of_tasks(name: str) -> str:
     """How to give a number of questions or a level of chance."""
     if on_command_line():
         flag = {"n_questions": "--questions"}.get(name, f"--{name}")
-        return f"give {flag}, the name of a column or a number"
+        return f"give {flag} a column, a number, or one for each task (task=number,...)"
     return f"give {name}= as a column, a number, or a mapping from task to number"

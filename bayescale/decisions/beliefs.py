@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -73,7 +74,7 @@ def as_posterior(belief, points: pd.DataFrame, seed: int) -> Fit | Average:
         )
     frame = pd.DataFrame(columns).assign(loss=1.0)
     runs = Runs.from_frame(frame, source="runs that may be trained")
-    plan = specify(runs, law)
+    plan = replace(specify(runs, law), is_observed=False)
     drawn = draw_prior(plan, PRIOR_CHAINS * PRIOR_DRAWS, np.random.default_rng(seed))
     shape = (PRIOR_CHAINS, PRIOR_DRAWS)
     posterior = xr.Dataset(

@@ -19,13 +19,14 @@ from bayescale.decisions.beliefs import (
     columns_of,
     factor_of,
     joint_draws,
+    new_runs,
     target_points,
 )
 from bayescale.errors import FitError, RunsWarning, unknown
 from bayescale.evaluation import ensemble
 from bayescale.forecasting import DRIFTS, Average, fits_of
 from bayescale.inference import run_all
-from bayescale.intervals import Summary, defaults
+from bayescale.intervals import SAMPLE, Summary, defaults, interval
 from bayescale.keywords import hinted
 from bayescale.laws import Law
 from bayescale.model import Fit, fit_design
@@ -46,12 +47,12 @@ class DesignScore:
     Attributes
     ----------
     data : xarray.Dataset
-        Dims (simulation, point): ``truth``, the log loss at the target that was assumed, without
-        the noise of a run;
-        ``median``, ``lower`` and ``upper``, of its posterior after the simulated runs. Coordinates
-        of ``simulation``: ``law``, from which it was simulated.
+        Dims (simulation, point), of the log loss at the target: ``truth``, the value that was
+        assumed, without the noise of a run, and ``measured``, with this noise; ``median`` of the
+        first, and ``lower`` and ``upper``, the interval of the second, as `bayescale.forecast`
+        gives them after the simulated runs.
     before : xarray.Dataset
-        ``median``, ``lower`` and ``upper`` without the runs of the plan; dims (point,).
+        ``lower`` and ``upper`` without the runs of the plan; dims (point,).
     target : pandas.DataFrame
         The runs whose loss is in question.
     plan : pandas.DataFrame
@@ -79,12 +80,13 @@ class DesignScore:
         -------
         pandas.DataFrame
             The columns of the target; ``bias`` and ``rmse`` of the posterior median of log loss
-            (0.01 is 1 % of the loss); ``coverage`` of the intervals; their mean ``width``, and the
-            width without the plan in ``width_before``.
+            (0.01 is 1 % of the loss); ``coverage`` of the intervals of the log loss of a new run;
+            their mean ``width``, and in ``width_before`` the width without the plan, which is that
+            of `bayescale.forecast`. `bayescale.suggest` expects the same widths.
         """
         data = self.data
         error = data["median"] - data["truth"]
-        inside = (data["truth"] >= data["lower"]) & (data["truth"] <= data["upper"])
+        inside = (data["measured"] >= data["lower"]) & (data["measured"] <= data["upper"])
         columns = {
             "bias": error.mean("simulation"),
             "rmse": np.sqrt((error**2).mean("simulation")),
@@ -104,7 +106,7 @@ class DesignScore:
         number = self.data.sizes["simulation"]
         return (
             f"After these {len(self.plan)} runs, the {100 * self.ci_prob:g} % interval of the loss "
-            f"at {point} would be {100 * row['width']:.2g} % wide (now "
+            f"of a new run at {point} would be {100 * row['width']:.2g} % wide (now "
             f"{100 * row['width_before']:.2g} %). It held in {100 * row['coverage']:.0f} % of "
             f"{number} simulations, with a bias of {100 * row['bias']:+.2g} %."
             + "".join(f" {sentence}" for sentence in self.conversions)
@@ -175,7 +177,8 @@ def design(
     Returns
     -------
     DesignScore
-        Bias, coverage and width of the interval of the log loss at the target.
+        Bias of the median, and coverage and width of the interval of the log loss of a new run at
+        the target.
 
     Raises
     ------
@@ -232,12 +235,8 @@ def design(
     base = pd.DataFrame({**{c: place[c] for c in place}, **labels})
     jobs = []
     for i, draw in enumerate(chosen):
-        nu = runs["nu"][draw]
-        normal = np.isinf(nu)
-        standardised = np.where(
-            normal, rng.standard_normal(nu.shape), rng.standard_t(np.where(normal, 1.0, nu))
-        )
-        losses = np.exp(runs["centre"][draw] + runs["scale"][draw] * standardised)
+        noise = runs["scale"][draw] * _noise(runs["nu"][draw], rng)
+        losses = np.exp(runs["centre"][draw] + noise)
         table = base.assign(loss=losses)
         jobs.append(
             _Job(belief, table, known, wanted, group, drift, draws, chains, int(seeds[i]), prob)
@@ -246,19 +245,18 @@ def design(
     names = [f"simulation {i + 1}" for i in range(len(jobs))]
     results = run_all(_refit, jobs, names, laws, executor=executor, progressbar=progressbar)
     low, middle, high = np.moveaxis(np.array(results), 1, 0)
-    dims = ("simulation", "point")
+    dims, truth, nu = ("simulation", "point"), at_target["centre"][chosen], at_target["nu"][chosen]
     data = xr.Dataset(
         {
-            "truth": (dims, at_target["centre"][chosen]),
+            "truth": (dims, truth),
+            "measured": (dims, truth + at_target["scale"][chosen] * _noise(nu, rng)),
             "median": (dims, middle),
             "lower": (dims, low),
             "upper": (dims, high),
         }
     )
-    now = _quantiles(at_target["centre"], prob)
-    before = xr.Dataset(
-        {n: ("point", v) for n, v in zip(("lower", "median", "upper"), now, strict=True)}
-    )
+    low, _, high = _at_target(new_runs(belief, target, wanted, group, seed, drift), prob)
+    before = xr.Dataset({"lower": ("point", low), "upper": ("point", high)})
     both = tuple(dict.fromkeys((*converted, *conversions)))
     return DesignScore(data, before, wanted, planned, prob, seed, both)
 
@@ -279,11 +277,10 @@ class _Job(NamedTuple):
 
 
 def _refit(job: _Job) -> np.ndarray:
-    """Quantiles of the log loss at the target after the simulated runs; (3, point)."""
-    belief = job.belief
-    refitted = _fitted(job, belief)
-    (at_target,) = joint_draws(refitted, [job.target], job.group, job.seed, job.drift)
-    return _quantiles(at_target["centre"], job.ci_prob)
+    """Bounds and median of the log loss at the target after the simulated runs; (3, point)."""
+    refitted = _fitted(job, job.belief)
+    drawn = new_runs(refitted, job.target, job.target, job.group, job.seed, job.drift)
+    return _at_target(drawn, job.ci_prob)
 
 
 def _fitted(job: _Job, belief: Fit | Average) -> Fit | Average:
@@ -310,6 +307,15 @@ def _fitted(job: _Job, belief: Fit | Average) -> Fit | Average:
     return fit_design(plan, tune=500, chains=job.chains, **settings)
 
 
-def _quantiles(log_loss: np.ndarray, prob: float) -> np.ndarray:
-    """Lower bound, median and upper bound over samples; (3, point)."""
-    return np.quantile(log_loss, [(1 - prob) / 2, 0.5, (1 + prob) / 2], axis=0)
+def _at_target(drawn: xr.Dataset, prob: float) -> np.ndarray:
+    """Lower bound of a new run's log loss, median without noise, and upper bound; (3, point)."""
+    low, high = interval(np.log(drawn["loss"]), prob, "eti")
+    return np.array([low, np.log(drawn["mean"]).median(SAMPLE), high])
+
+
+def _noise(nu: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Student-t noise of scale one, of the shape of its degrees of freedom."""
+    normal = np.isinf(nu)
+    return np.where(
+        normal, rng.standard_normal(nu.shape), rng.standard_t(np.where(normal, 1.0, nu))
+    )

@@ -28,11 +28,14 @@ class Limits:
         The largest number of runs.
     target : float or None
         The cost of the target run, if no budget was given and it is known.
+    unit : str
+        The unit of costs, with a space before it; empty for the user's own costs.
     """
 
     cost: float
     number: int
     target: float | None = None
+    unit: str = ""
 
     @property
     def in_words(self) -> str:
@@ -46,8 +49,8 @@ class Limits:
         if self.target is None or spent <= self.target:
             return ()
         return (
-            f"these runs cost {format_flop(spent)}, more than the {format_flop(self.target)} FLOP "
-            "of the target run itself: give a budget, or smaller candidates",
+            f"these runs cost {format_flop(spent)} FLOP, more than the {format_flop(self.target)} "
+            "FLOP of the target run itself: give a budget, or smaller candidates",
         )
 
 
@@ -99,20 +102,21 @@ def limits(
     """
     if number is not None and (isinstance(number, bool) or number != int(number) or number < 1):
         raise FitError(f"number is {number!r}: give a whole number of runs, at least 1")
+    unit = "" if own_costs else " FLOP"
     most = int(number) if number is not None else RUNS if budget is None else len(costs) * 10
     if budget is not None:
         largest = float(as_counts(budget, "budget")[0])
         if (costs > largest).all():
             raise FitError(
-                f"no candidate can be paid: the cheapest costs {format_flop(costs.min())}, the "
-                f"budget is {format_flop(largest)}"
+                f"no candidate can be paid: the cheapest costs {format_flop(costs.min())}{unit}, "
+                f"the budget is {format_flop(largest)}{unit}"
             )
-        return Limits(largest, most)
+        return Limits(largest, most, unit=unit)
     flop = None if target is None or own_costs else _flop(target, belief)
     if flop is None:
-        return Limits(np.inf, most)
+        return Limits(np.inf, most, unit=unit)
     of_target = float(flop.max())
-    return Limits(np.inf if (costs > of_target).all() else of_target, most, of_target)
+    return Limits(np.inf if (costs > of_target).all() else of_target, most, of_target, unit)
 
 
 def _flop(frame: pd.DataFrame, belief: Fit | Average) -> np.ndarray | None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from bayescale.errors import FitError, LawError, unknown
 from bayescale.forecasting import Average, best_split, draw_losses, fits_of, weights_of
+from bayescale.keywords import setting
 from bayescale.model import Fit, settle_groups
 
 #: Largest multiplier that is looked for. A curve that does not reach a loss with this multiple of
@@ -68,8 +69,8 @@ def side(fit: Fit | Average, group, name: str) -> Side:
         raise FitError(f"this fit has groups: name the one to compare ({listed})")
     if not fit.groups and group is not None:
         raise FitError(
-            f"this fit has no groups, so that {group!r} is unknown: fit with groups=, or give the "
-            "fit of the other recipe as over="
+            f"this fit has no groups, so that {group!r} is unknown: fit with "
+            f"{setting('groups')}, or give the fit of the other recipe as over="
         )
     labels = settle_groups(first.plan, group)
     if several := [c for c, label in labels.items() if not isinstance(label, str)]:

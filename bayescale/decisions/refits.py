@@ -3,7 +3,7 @@
 A refit to a table of finished runs does not infer the drift. It lets the drift begin at a high
 quantile of the scales of all runs, which further runs move outwards or inwards. The variance that a
 refit removes is therefore that of the parameters and of the law, and of the part of the drift that
-lies before the new start.
+lies before the new start. That of the discrepancy is taken to fall in the same proportion.
 """
 
 from __future__ import annotations

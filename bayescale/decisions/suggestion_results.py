@@ -153,7 +153,8 @@ class Suggestion:
             widths, what = f"to {verb} from {before:.3g} to {after:.3g}", "the target"
         number = f"{len(self.runs)} run" + ("s" if len(self.runs) > 1 else "")
         return (
-            f"Train {number} for {format_flop(self.runs['total_cost'].iloc[-1])} in all"
+            f"Train {number} for {format_flop(self.runs['total_cost'].iloc[-1])}"
+            f"{self.limits.unit if self.limits else ''} in all"
             f"{self.limits.in_words if self.limits else ''}: {'; '.join(listed[:3])}{more}. "
             f"The {100 * prob:g} % interval of {what} is expected {widths}. "
             + " ".join((*self.conversions, main_reason(self.cautions(ci_prob))))

@@ -76,8 +76,8 @@ def ensemble(
         The family. By default ``chinchilla``, ``kaplan_floor`` and ``skaling`` for runs with N and
         D; otherwise ``power`` and ``shifted_power`` of the first of C, D and N that the runs have.
     groups, drift, noise, engine, draws, tune, chains, cores, target_accept
-        As in `bayescale.fit`. The prior of the drift beyond the runs has a median of 0.045, of one
-        law 0.1, because the differences between the laws represent part of the deviation.
+        As in `bayescale.fit`. The prior of the drift beyond the runs has a median of 0.03, of one
+        law 0.06, because the differences between the laws represent part of the deviation.
     pool, priors : mapping, optional
         As in `bayescale.fit`, for all laws that have the parameter. Priors may also be given by the
         name of a law: ``{"chinchilla": {"alpha": bs.Positive(0.3)}}``.

@@ -16,7 +16,13 @@ from bayescale.forecasting.cautions import warn_of_distance
 from bayescale.forecasting.choices import LARGEST_PRICE, Choice, best_bet
 from bayescale.forecasting.law_draws import LawDraws, law_draws, mixed
 from bayescale.forecasting.plausibility import refuse_tiny
-from bayescale.forecasting.targets import HIGHEST, PROBABILITIES, Reach, reach
+from bayescale.forecasting.targets import (
+    HIGHEST,
+    PROBABILITIES,
+    Reach,
+    probability_of_reaching,
+    reach,
+)
 from bayescale.forecasting.wording import group_in_words
 from bayescale.keywords import hinted
 from bayescale.model import Fit, settle_groups
@@ -165,7 +171,7 @@ def allocate(
     for name in ("N", "D"):
         if name in given:
             _one_for_each(given[name], budget, name)
-    data = _split(laws, choice, budget, given)
+    data = _split(laws, choice, budget, given, coords)
     if needed is not None:
         data = data.assign(compute_needed=needed)
     data = data.assign_coords(C=("budget", budget), **coords)
@@ -202,11 +208,15 @@ def best_split(fit: Fit | Average, C: np.ndarray, group=None) -> tuple[np.ndarra
 
 
 def _split(
-    laws: Sequence[LawDraws], choice: Choice, C: np.ndarray, given: Mapping[str, object]
+    laws: Sequence[LawDraws],
+    choice: Choice,
+    C: np.ndarray,
+    given: Mapping[str, object],
+    coords: Mapping[str, tuple[str, np.ndarray]],
 ) -> xr.Dataset:
     """The optimum in each draw and the decision; dims (chain, draw, budget)."""
     N, D = choice.decide(laws, C)
-    parts = []
+    parts, p_reach = [], 0.0
     for law in laws:
         best_N = law.best_N(C)
         best_D = law.spending.tokens(C, best_N)
@@ -230,8 +240,13 @@ def _split(
             variables["model_is_best"] = choice.models[np.argmin(reached, axis=0)]
         if "unique" in given:
             variables["epochs"] = best_D / given["unique"]
+        if "probability" in coords:
+            share = law.weight / sum(each.weight for each in laws)
+            p_reach += share * probability_of_reaching(drawn, np.log(coords["target"][1]))
         parts.append(law.as_arrays(**variables))
     data = mixed(laws, parts).assign(N_decision=("budget", N), D_decision=("budget", D))
+    if "probability" in coords:
+        data = data.assign(p_reach=("budget", p_reach))
     if not choice.is_free:
         data["compute_price"].attrs["largest"] = LARGEST_PRICE
     return data

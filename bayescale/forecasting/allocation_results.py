@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.forecasting.averaging import Average, fits_of, weights_of
-from bayescale.forecasting.cautions import distances, doubts, main_reason
+from bayescale.forecasting.cautions import distances, doubts, main_reason, of_one_law
 from bayescale.forecasting.predictive_draws import tidy
 from bayescale.forecasting.wording import (
     allocation_in_words,
@@ -45,7 +45,8 @@ class Allocation:
         minimises the posterior expected loss. Coordinate of ``budget``: ``C`` (FLOP).
 
         With target losses there are the coordinates ``target`` and, if no budgets were given,
-        ``probability``; and ``compute_needed`` (chain, draw, budget), the compute at which a run
+        ``probability``, with ``p_reach`` (budget,), the probability at the budget that was found;
+        and ``compute_needed`` (chain, draw, budget), the compute at which a run
         reaches the target, with drift and noise, infinite in draws that do not reach it. Next to
         infinite values, take quantiles with ``method="higher"``. If N, D, models or ``smaller`` are
         given, ``compute_price`` (chain, draw, budget) is the compute with which this choice reaches
@@ -92,11 +93,14 @@ class Allocation:
         -------
         pandas.DataFrame
             ``C``; with target losses ``target``, ``probability`` and ``p_reach``, the probability
-            that the measured loss of the run is at most the target; ``N_decision``, ``D_decision``;
+            that the measured loss of the run is at most the target (for given budgets, the share of
+            the draws of ``loss_new_run``, as `forecast` has it); ``N_decision``, ``D_decision``;
             with limited data ``epochs_decision``; with several models ``p_best``, the probability
-            that the chosen model is the best of them; ``expected_regret``, the expected difference
-            between the loss of the decision and the loss of the true optimum, under the fitted law
-            or the average of laws, in the unit of the loss; then median and interval of
+            that the chosen model is the best of them; ``expected_regret``, by how much the loss of
+            the decision is expected to exceed that of the best split of the same budget, under the
+            fitted law or the average of laws, in the unit of the loss (the
+            ``expected_excess_loss`` of `regret` for the decision; the compute that is wasted is
+            another quantity, see there); then median and interval of
             ``loss_new_run``, the loss of a run trained as decided, of each quantity of the optimum,
             and of ``compute_price`` and ``epochs`` if the allocation has them.
 
@@ -108,7 +112,9 @@ class Allocation:
         self.fit.warn_if_failed()
         data = self.data
         columns = {c: data[c] for c in ("C", "target", "probability") if c in data.coords}
-        if "target" in data.coords:
+        if "p_reach" in data:
+            columns["p_reach"] = data["p_reach"]
+        elif "target" in data.coords:
             columns["p_reach"] = (data["loss_new_run"] <= data["target"]).mean(SAMPLE)
         columns |= {f"{c}_decision": data[f"{c}_decision"] for c in "ND"}
         if "unique" in self.given:
@@ -198,7 +204,7 @@ class Allocation:
         low, high = interval(np.log(self.data["loss_decision"].isel(budget=index)), ci_prob)
         columns = {c: self.data[f"{c}_decision"].to_numpy() for c in "ND"}
         columns["C"] = self.fit.runs.flop_factor * columns["N"] * columns["D"]
-        largest = float(self.fit.runs.table["C"].max())
+        times = float(columns["C"][index]) / float(self.fit.runs.table["C"].max())
         return doubts(
             fits_of(self.fit),
             weights_of(self.fit),
@@ -206,8 +212,8 @@ class Allocation:
             None if NEW in self.labels.values() else self.labels,
             float(high - low),
             distances(self.fit, columns, beyond=False),
-            float(columns["C"][index]) / largest,
-        )
+            times,
+        ) + of_one_law(fits_of(self.fit), times)
 
     def _repr_html_(self) -> str:
         return answer_html(self.bottom_line(), self.summary()._repr_html_(), self.cautions()[1:])

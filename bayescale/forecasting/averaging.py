@@ -18,6 +18,7 @@ from bayescale.forecasting.members import beyond_largest, draw_losses, losses_by
 from bayescale.forecasting.mixing import ROUNDING
 from bayescale.forecasting.wording import answer_html, answer_of_run, run_in_words
 from bayescale.intervals import Summary, interval
+from bayescale.keywords import setting
 from bayescale.model import Check, Fit, Storable, settle_groups
 from bayescale.text_tables import html_table
 
@@ -385,7 +386,7 @@ def _problems(fits: Mapping[str, Fit], weights: Mapping[str, float]) -> list[str
     problems += other_runs(fits)
     problems += [
         f"{name} has groups {', '.join(fit.groups) or '(none)'}, {reference} has "
-        f"{', '.join(first.groups) or '(none)'}: fit both with the same groups="
+        f"{', '.join(first.groups) or '(none)'}: fit both with the same {setting('groups')}"
         for name, fit in rest
         if fit.groups != first.groups
     ]

@@ -9,7 +9,7 @@ import numpy as np
 
 from bayescale.errors import ExtrapolationWarning
 from bayescale.forecasting.members import losses_by_law
-from bayescale.model import Fit
+from bayescale.model import AHEAD_AVERAGED, Fit
 from bayescale.units import counted, format_count, format_flop
 
 #: Multiple of the largest training compute, or share of the smallest, beyond which a result warns.
@@ -58,14 +58,16 @@ def distances(fit, place: Mapping[str, np.ndarray], *, beyond: bool = True) -> l
     at, table = np.asarray(place[column], float), fit.runs.table
     above, below = at / float(table[column].max()), at / float(table[column].min())
     out = []
+    write = format_flop if column == "C" else format_count
     if beyond and (above > FAR).any():
+        unit = "FLOP" if column == "C" else column
+        which = f", at {write(at.max())} {unit}" if len(at) > 1 else ""
         out.append(
             f"{_points(above > FAR, 'lies', 'lie')} beyond {FAR:.0f} times the largest "
-            f"fitted run (up to {above.max():.3g} times): the runs are not "
+            f"fitted run (up to {above.max():.3g} times{which}): the runs are not "
             "informative about deviations from the law at this distance"
         )
     if (below < 1 / FAR).any():
-        write = format_flop if column == "C" else format_count
         out.append(
             f"{_points(below < 1 / FAR, 'lies', 'lie')} more than {FAR:.0f} times below the "
             f"smallest fitted run (down to {write(at.min())}, smallest run "
@@ -163,6 +165,27 @@ def doubts(
     differ = _disagreement(heavy, point, group, width)
     ordered = [*failed, *far, *differ, *priors, *further, *others, *mild, *below]
     return tuple(dict.fromkeys(ordered))
+
+
+def of_one_law(fits: Mapping[str, Fit], times: float) -> tuple[str, ...]:
+    """Why the interval of one law is not that of several, beyond the runs; else empty.
+
+    Parameters
+    ----------
+    fits : mapping of str to Fit
+        Those that are used.
+    times : float
+        Compute as a multiple of that of the largest run.
+    """
+    first, *others = fits.values()
+    plan = first.plan
+    if others or times <= BEYOND or plan.drift != "ahead" or plan.ahead is not None:
+        return ()
+    alone, averaged = (np.exp(p.centre) for p in (plan.drift_ahead, AHEAD_AVERAGED))
+    return (
+        f"one law was fitted: its interval allows for more drift beyond the runs (about {alone:g}) "
+        f"than that of several laws ({averaged:g}), whose differences represent part of the error",
+    )
 
 
 #: What is said of a forecast without a reason for doubt.

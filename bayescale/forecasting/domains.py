@@ -171,8 +171,9 @@ def fit_domains(
     >>> web = np.linspace(0, 1, 8)
     >>> table = pd.DataFrame({"web": web, "code": 1 - web, "N": [1e8, 4e8] * 4})
     >>> size = 0.5 * (table["N"] / 1e8) ** -0.3
-    >>> table["loss_web"] = 2.0 + size + 0.6 * np.exp(-2 * web)
-    >>> table["loss_code"] = 1.0 + size + 0.9 * np.exp(-2 * (1 - web))
+    >>> noise = np.exp(0.005 * np.random.default_rng(1).standard_normal((2, 8)))
+    >>> table["loss_web"] = (2.0 + size + 0.6 * np.exp(-2 * web)) * noise[0]
+    >>> table["loss_code"] = (1.0 + size + 0.9 * np.exp(-2 * (1 - web))) * noise[1]
     >>> found = bs.fit_domains(table, losses=["loss_web", "loss_code"], shares=["web", "code"],
     ...                        draws=100, random_seed=1)
     >>> points = pd.DataFrame({"web": [0.3], "code": [0.7], "N": [4e8]})

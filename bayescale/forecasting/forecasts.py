@@ -18,6 +18,7 @@ from bayescale.forecasting.cautions import (
     doubts,
     extrapolation,
     main_reason,
+    of_one_law,
     warn_of_distance,
 )
 from bayescale.forecasting.law_draws import DRIFTS
@@ -47,14 +48,15 @@ class Forecast(PredictiveDraws):
     `summary` gives the medians and credible intervals of ``mean`` and ``loss``. `decompose` gives
     the width of the interval of log loss (0.1 is 10 % of the loss) and the shares of three sources
     of uncertainty: ``parameters`` (of the law, with the differences between the laws of an
-    average), ``drift`` beyond the runs, and ``noise``.
+    average), ``drift`` beyond the runs with the discrepancy near them, and ``noise``.
 
     Attributes
     ----------
     data : xarray.Dataset
         Dims (chain, draw, point), in the unit of the losses of the runs. ``law``: the law with any
-        drift inferred from the runs. ``mean``: the same with the drift beyond the runs. ``loss``:
-        the measured loss of a new run, with noise. Coordinates of ``point``: ``N`` (parameters),
+        drift inferred from the runs. ``mean``: the same with the discrepancy near the runs and the
+        drift beyond them. ``loss``: the measured loss of a new run, with noise. Coordinates of
+        ``point``: ``N`` (parameters),
         ``D`` (tokens), ``C`` (FLOP), the group columns, ``series`` if one is continued, and
         ``extrapolation``, the ratio of the compute to that of the largest fitted run. The noise of
         different points is drawn independently, also within one series, so only the marginal
@@ -181,21 +183,32 @@ class Forecast(PredictiveDraws):
         -------
         tuple of str
             Failed checks, points far from the runs, laws that disagree, results that the priors
-            determine, and other cautions of the check. Empty if there are none.
+            determine, other cautions of the check, and that one law was fitted, not several.
+            Empty if there are none.
         """
         index, place, group = self._largest
         low, high = interval(np.log(self.data["mean"].isel(point=index)), ci_prob)
         fitted_group = None if group and NEW in group.values() else group
         columns = {c: self.data[c].to_numpy() for c in place}
-        return doubts(
-            fits_of(self.fit),
-            weights_of(self.fit),
-            place,
-            fitted_group,
-            float(high - low),
-            distances(self.fit, columns, beyond=False),
-            float(self.data["extrapolation"][index]),
+        return (
+            doubts(
+                fits_of(self.fit),
+                weights_of(self.fit),
+                place,
+                fitted_group,
+                float(high - low),
+                distances(self.fit, columns, beyond=False),
+                float(self.data["extrapolation"][index]),
+            )
+            + self._of_one_law
         )
+
+    @property
+    def _of_one_law(self) -> tuple[str, ...]:
+        """A sentence on the size of the drift under a single law; empty if there is no drift."""
+        if self.data["mean"].equals(self.data["law"]):
+            return ()
+        return of_one_law(fits_of(self.fit), float(self.data["extrapolation"].max()))
 
     @property
     def _largest(self) -> tuple[int, dict[str, float], dict[str, str]]:
@@ -220,6 +233,9 @@ class Forecast(PredictiveDraws):
 
     def _heading(self) -> str:
         return f"Forecast by {self.law}{self.group}, {counted(self.data.sizes['point'], 'point')}"
+
+    def __repr__(self) -> str:
+        return "\n".join([super().__repr__(), *(f"  note: {n}" for n in self._of_one_law)])
 
     def _line(self, row: pd.Series, outcome: str) -> str:
         formats = {"N": format_count, "D": format_count, "C": format_flop}
@@ -265,9 +281,9 @@ def forecast(
         The hardware and its prices, for budgets in units other than FLOP; by default the
         accelerator that they name, or an H100.
     drift : {"auto", "off"}
-        ``"auto"``: drift beyond the runs as specified in the fit (see `bayescale.model.drift`).
-        ``"off"``: no drift beyond the runs. Intervals are then conditional on the law, with any
-        drift inferred from the runs, being exact there.
+        ``"auto"``: drift beyond the runs as specified in the fit (see `bayescale.model.drift`), and
+        the discrepancy near them (`bayescale.model.discrepancy`). ``"off"``: neither. Intervals are
+        then conditional on the law, with any drift inferred from the runs, being exact.
     random_seed : int, optional
         Seed of drift, noise and new groups; by default that of the fit, so that repeated calls give
         the same draws.

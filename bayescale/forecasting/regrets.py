@@ -1,4 +1,9 @@
-"""The regret of a choice of N and D: excess loss, and compute that the best split would save."""
+"""The regret of a choice of N and D, in loss and in compute.
+
+The excess loss compares losses at one budget: that of the choice and that of the best split. The
+wasted compute compares budgets at one loss: that of the choice and that with which the best split
+reaches the same loss. Near the floor of the law a small excess loss is a large waste.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +34,10 @@ class Regret:
     Attributes
     ----------
     data : xarray.Dataset
-        Dims (chain, draw, point): ``excess_loss`` (above the optimum, in the unit of the loss) and
-        ``wasted_share`` (the share of the budget that the best split would not need to reach the
-        same loss). Coordinates of ``point``: ``N``, ``D`` and the budget ``C``.
+        Dims (chain, draw, point): ``excess_loss``, by how much the loss exceeds that of the best
+        split of the same budget, in the unit of the loss; and ``wasted_share``, the share of the
+        budget that the best split would save at the loss of the choice. Coordinates of ``point``:
+        ``N``, ``D`` and the budget ``C``.
     fit : Fit or Average
         The posterior under which the regret is computed.
     conversions : tuple of str
@@ -55,9 +61,9 @@ class Regret:
         Returns
         -------
         pandas.DataFrame
-            ``N``, ``D``, ``C``, ``expected_excess_loss`` (unit of the loss),
-            ``expected_wasted_flop`` (FLOP), then median and interval of ``excess_loss`` and
-            ``wasted_share``.
+            ``N``, ``D``, ``C``, ``expected_excess_loss`` (unit of the loss; the same quantity as
+            ``expected_regret`` of an allocation), ``expected_wasted_flop`` (FLOP), then median and
+            interval of ``excess_loss`` and ``wasted_share``.
 
         Warns
         -----
@@ -79,7 +85,8 @@ class Regret:
     def __repr__(self) -> str:
         rows = [
             f"  {format_count(r.N)} on {format_count(r.D)} tokens: {r.expected_excess_loss:.4f} "
-            f"above the best, {100 * r.expected_wasted_flop / r.C:.0f} % of the compute wasted"
+            f"above the best split, which reaches this loss with "
+            f"{100 * r.expected_wasted_flop / r.C:.0f} % less compute"
             for r in self.summary().itertuples()
         ]
         return "\n".join(["<Regret>", *rows, *self.conversions])
@@ -95,7 +102,7 @@ def regret(
     cost: Cost | None = None,
     drift: str = "auto",
 ) -> Regret:
-    """Excess loss and wasted compute of a choice of N and D.
+    """By how much a choice of N and D is worse than the best split, in loss and in compute.
 
     Parameters
     ----------

@@ -148,6 +148,28 @@ class Reach:
         return total
 
 
+def probability_of_reaching(drawn: xr.Dataset, log_target: np.ndarray) -> np.ndarray:
+    """The probability that each run measures at most its target, in draws of one law.
+
+    Parameters
+    ----------
+    drawn : xarray.Dataset
+        ``centre``, ``scale`` and ``nu`` of log loss; dims (chain, draw, budget).
+    log_target : numpy.ndarray
+        Dims (budget,).
+
+    Returns
+    -------
+    numpy.ndarray
+        Averaged over the distribution of the noise, as the budgets are found; dims (budget,).
+    """
+    centre, scale, nu = (
+        drawn[v].transpose(*SAMPLE, "budget").to_numpy().reshape(-1, len(log_target))
+        for v in ("centre", "scale", "nu")
+    )
+    return student_tail((centre - log_target) / scale, nu).mean(axis=0)
+
+
 def reach(laws: Sequence[LawDraws], choice: Choice, targets: np.ndarray) -> Reach:
     """Losses on a grid of budgets that contains those with which the targets are reached.
 

@@ -39,6 +39,6 @@ bounded_chinchilla = Law(
     reference="Bryant & Liu 2026, arXiv:2605.09189, without the term of overfitting",
     regime="parameters and tokens",
     formula="E + r / (1 + r/H)  with  r = A * N**-alpha + B * D**-beta",
-    use="As `chinchilla`, but the loss of small runs cannot exceed E + H, the loss of a model"
-    " that has learnt nothing.",
+    use="As `chinchilla`, but the loss cannot exceed E + H, the loss of a model that has learnt "
+    "nothing: for tables with very small runs.",
 )

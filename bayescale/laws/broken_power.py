@@ -90,5 +90,5 @@ delayed_power = Law(
     regime="one column",
     formula="E + A * exp(-alpha * b)  with  f = k / alpha,  b = f * (log(1 + (x/d)**(1/f)) - "
     "log(1 + (1/d)**(1/f)))",
-    use="Learning curves with a plateau before they begin to fall at about x = d.",
+    use="Learning curves with a plateau: the loss begins to fall at about x = d.",
 )

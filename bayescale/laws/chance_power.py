@@ -59,5 +59,5 @@ chance_power = Law(
     regime="one column",
     formula="E + A * (1 + headroom) * s  where s solves  s / (1 - s)**kappa = headroom**-kappa * "
     "(1 + headroom)**(kappa - 1) * x**-alpha",
-    use="Error rates that begin at chance level and fall to a limit.",
+    use="Error rates that begin at the level of chance and fall to a limit.",
 )

@@ -37,6 +37,7 @@ chinchilla = Law(
     ),
     regime="parameters and tokens",
     formula="E + A * N**-alpha + B * D**-beta",
-    use="Runs with different N and D, each token seen about once. The terms of model size and"
-    " data add. The usual choice for compute-optimal sizes.",
+    use="Runs of different N and D that see each token about once. The contributions of model "
+    "size and of data are added. The usual choice for compute-optimal sizes. Part of the "
+    "default family.",
 )

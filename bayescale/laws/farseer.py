@@ -77,6 +77,7 @@ farseer = Law(
     regime="parameters and tokens",
     formula="E * exp(-e * (N**gamma - 1) / gamma) + B * exp(b * (N**-beta - 1) / beta) * D**-p  "
     "with  p = A * exp(-a * (N**alpha - 1) / alpha)",
-    use="Large sweeps: floor, amplitude and exponent of the data term change with N. Nine "
-    "parameters; with fewer than a hundred runs most of them keep their priors.",
+    use="Large sweeps in which the floor, the amplitude and the exponent of the data term change "
+    "with N. It has nine parameters. With fewer than a hundred runs, the posteriors of most "
+    "of them are nearly equal to their priors.",
 )

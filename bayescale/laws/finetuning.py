@@ -50,8 +50,9 @@ rectified = Law(
     reference="Lin et al. 2024, arXiv:2402.02314",
     regime="fine-tuning",
     formula="E + A * (1 + learned) / (x**beta + learned)",
-    use='Fine-tuning of one model, `"rectified(finetune)"`: the loss is flat for few examples and '
-    "falls as a power for many.",
+    use="Fine-tuning of one model: the loss is flat for few examples and falls as a power of "
+    'their number for many. `"rectified(finetune)"` fits the column of the number of '
+    "examples.",
 )
 
 finetuning = Law(

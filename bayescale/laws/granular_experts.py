@@ -47,6 +47,6 @@ granular_experts = Law(
     ),
     regime="mixture of experts",
     formula="E + A * (1 - share + share * granularity**-gamma) * N**-alpha + B * D**-beta",
-    use="Mixtures of experts of different granularity: the ratio of the hidden size of a dense "
-    "model to that of one expert.",
+    use="Mixtures of experts of different granularity, which is the ratio of the hidden size of a"
+    " dense model to that of one expert.",
 )

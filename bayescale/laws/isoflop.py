@@ -53,6 +53,6 @@ isoflop = Law(
     regime="parameters and tokens",
     formula="E + K * (N*D)**-gamma * (beta * r**-alpha + alpha * r**beta) / (alpha + beta)  with"
     "  r = N / (n * (N*D)**a)",
-    use="IsoFLOP sweeps: several model sizes for each of several budgets. The exponent a of "
-    "N* ~ C^a is a parameter.",
+    use="IsoFLOP sweeps: models of several sizes are trained with each of several budgets. The "
+    "exponent a of N* ~ C^a is a parameter of the law.",
 )

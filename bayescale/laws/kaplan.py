@@ -59,8 +59,8 @@ kaplan = Law(
     ),
     regime="parameters and tokens",
     formula="(A**(1/alpha_D) * N**(-alpha_N/alpha_D) + B**(1/alpha_D) / D)**alpha_D",
-    use="As `chinchilla`, without an irreducible loss: the loss is limited by the scarcer of "
-    "parameters and data. Use it to compare with Kaplan et al.",
+    use="As `chinchilla`, without an irreducible loss. The scarcer of parameters and data "
+    "determines most of the loss. Use it to compare with Kaplan et al.",
 )
 
 kaplan_floor = Law(
@@ -81,5 +81,5 @@ kaplan_floor = Law(
     reference=f"{REFERENCE}, with an irreducible loss",
     regime="parameters and tokens",
     formula="E + (A**(1/alpha_D) * N**(-alpha_N/alpha_D) + B**(1/alpha_D) / D)**alpha_D",
-    use="Kaplan's law with an irreducible loss. Part of the default family.",
+    use="`kaplan` with an irreducible loss. Part of the default family.",
 )

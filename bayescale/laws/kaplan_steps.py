@@ -58,5 +58,6 @@ kaplan_steps = Law(
     ),
     regime="parameters and steps",
     formula="A * N**-alpha_N + B * S**-alpha_S",
-    use="Runs described by parameters N and optimiser steps S in the limit of large batches.",
+    use="Runs that are described by parameters N and optimiser steps S, in the limit of large "
+    "batches.",
 )

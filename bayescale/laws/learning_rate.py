@@ -60,6 +60,7 @@ learning_rate_batch = Law(
     formula="(E + A * N**-alpha + B * D**-beta) * (1 + narrow_lr * x**2 + narrow_batch * y**2)"
     "  with  y = log(batch) - log(best_batch) - batch_D * log(D),"
     "  x = log(lr) - log(best_lr) - lr_N * log(N) - lr_D * log(D) - lr_batch * y",
-    use="Sweeps of learning rate and batch size at several N and D. The optimum is a power of N "
-    "and D. Li et al. 2025 find lr_N = -0.713, lr_D = 0.307 and batch_D = 0.571.",
+    use="Sweeps of learning rate and batch size at several N and D. The best learning rate and "
+    "the best batch size are powers of N and D. Li et al. 2025 find lr_N = -0.713, lr_D = "
+    "0.307 and batch_D = 0.571.",
 )

@@ -102,9 +102,9 @@ def mixing_law(domains, *, form="exponential", name=None):
             reference="Ye et al. 2024, arXiv:2403.16952, with a power of N",
             formula="E + B * N**-beta + K * exp(x)  with  x = "
             + " + ".join(f"t_{n} * ({PREFIX}{n} - 1 - 1/{len(names)})" for n in names),
-            use="The loss on one domain by the shares of all domains in the training data, here of "
-            "two. `bs.fit_domains` makes the law of your domains and fits the losses on all of "
-            f"them. A column `{PREFIX}web` is 1 plus the share of `web`.",
+            use="The loss on one domain as a function of the shares of all domains in the training "
+            "data, here of two. `bs.fit_domains` makes the law of your domains and fits the losses "
+            f"on all of them. The column `{PREFIX}web` is 1 plus the share of `web`.",
         )
     else:
         priors |= {"gamma": Positive(0.5, spread=3.0)}
@@ -112,12 +112,12 @@ def mixing_law(domains, *, form="exponential", name=None):
         total = " + ".join(f"w_{n}" for n in names)
         own = dict(
             name=name or f"mixing_transfer_of_{len(names)}",
-            reference="none: effective tokens, as in Hernandez et al. 2021, arXiv:2102.01293",
+            reference="effective tokens, as in Hernandez et al. 2021, arXiv:2102.01293",
             formula=f"E + B * N**-beta + K * (d * {len(names)} / ({total}))**-gamma  with  d = "
             + " + ".join(f"w_{n} * ({PREFIX}{n} - 1)" for n in names),
-            use="As `mixing`, with a token of each domain worth w tokens of the domain of the "
-            "loss, up to a factor. The loss rises more steeply where the share of that domain "
-            'approaches zero. Use `bs.fit_domains(..., form="transfer")`.',
+            use="As `mixing`, but a token of each domain counts as w effective tokens, up to a "
+            "common factor. The loss rises more steeply where the share of the domain that is "
+            'tested approaches zero. Use `bs.fit_domains(..., form="transfer")`.',
         )
     return Law(
         loss=Formula(loss if form == "exponential" else transfer, columns, tuple(priors)),

@@ -28,9 +28,9 @@ multiplicative = Law(
         beta=Positive(0.2, spread=1.7, between=1.1),
     ),
     falling=("N", "D"),
-    reference="none: a simplification of Kaplan et al. 2020, arXiv:2001.08361",
+    reference="a simplification of Kaplan et al. 2020, arXiv:2001.08361",
     regime="parameters and tokens",
     formula="E + A * N**-alpha * D**-beta",
-    use="A simplification that is often quoted. It has no best split of a budget; use it only"
-    " to compare.",
+    use="A simplification that is often quoted: the powers of N and of D are multiplied. It has "
+    "no best split of a budget. Use it only to compare laws.",
 )

@@ -57,6 +57,6 @@ overtraining = Law(
     ),
     regime="over-training",
     formula="E + (A * M**eta + B * M**-eta) * C**-eta  with  C = N * D,  M = D / N",
-    use="Few runs, some of them trained on many tokens per parameter. `chinchilla` with equal "
-    "exponents, alpha = beta = 2 eta.",
+    use="Few runs, some of them trained on many tokens per parameter. It is `chinchilla` with "
+    "equal exponents, alpha = beta = 2 eta.",
 )

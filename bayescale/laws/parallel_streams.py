@@ -39,5 +39,5 @@ parallel_streams = Law(
     reference="Chen et al. 2025 (ParScale), arXiv:2505.10475",
     regime="parallel streams",
     formula="E + A * (N * (1 + k * log(streams)))**-alpha",
-    use="Models that run several streams in parallel, trained on equal data.",
+    use="Models that run several streams in parallel and are trained on equal data.",
 )

@@ -40,7 +40,7 @@ pure_power = Law(
     reference=REFERENCE,
     regime="one column",
     formula="A * x**-alpha",
-    use="One column, far above any irreducible loss.",
+    use="One column, for losses that are far above any irreducible loss.",
 )
 
 power = Law(
@@ -62,5 +62,6 @@ power = Law(
     reference=REFERENCE,
     regime="one column",
     formula="E + A * x**-alpha",
-    use="One column, such as compute, tokens or steps, with an irreducible loss.",
+    use="One column, such as compute, tokens or steps, with an irreducible loss. Part of the "
+    "default family for tables without both N and D.",
 )

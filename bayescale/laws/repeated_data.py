@@ -52,5 +52,5 @@ repeated_data = Law(
     "n_U = (alpha * A / (beta * B) * U**beta)**(1/alpha),  y = max(N / n_U - 1, 0),  "
     "n = N * (1 + R_N * (1 - exp(-y / R_N))) / (1 + y)",
     use="Runs that see their data several times. U is the number of unique tokens. A repeated "
-    "token is worth less than a new one, but never harms.",
+        "token is worth less than a new one, but never increases the loss.",
 )  # fmt: skip

@@ -56,8 +56,8 @@ repeated_overfit = Law(
     priors=PRIORS,
     reference="Bryant & Liu 2026, arXiv:2605.09189, in additive form, with a power of tokens seen",
     formula="E + A * N**-alpha + B * D**-beta + K * N**gamma * D**zeta * U**-delta",
-    use="As `repeated_data`, for runs whose loss rises again after many epochs or with too many "
-    "parameters.",
+    use="As `repeated_data`, for runs whose loss increases again after many epochs or with too "
+    "many parameters.",
     **SHARED,
 )
 
@@ -70,7 +70,8 @@ repeated_bounded = Law(
     reference="Bryant & Liu 2026, arXiv:2605.09189, with a power of the tokens seen",
     formula="E + r / (1 + r/H)  with  r = A * N**-alpha + B * D**-beta"
     " + K * N**gamma * D**zeta * U**-delta",
-    use="As `repeated_overfit`, but over-fitting cannot raise the loss above E + H, the loss of a "
-    "model that has learnt nothing. Prefer it where many epochs or large models are extrapolated.",
+    use="As `repeated_overfit`, but over-fitting cannot raise the loss above E + H, the loss of a"
+    " model that has learnt nothing. Prefer it for forecasts of many epochs or of large "
+    "models.",
     **SHARED,
 )

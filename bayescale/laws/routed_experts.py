@@ -44,6 +44,6 @@ routed_experts = Law(
     regime="mixture of experts",
     formula="A * N**-alpha * (e / e_1)**(interaction * log(N) - beta)  with  "
     "e = 1 / (1 / (experts - 1 + start) + 1 / limit),  e_1 = 1 / (1 / start + 1 / limit)",
-    use="Dense and routed models trained on equally many tokens. N is the size of the dense model "
-    "of the same cost; experts = 1 is a dense model.",
+    use="Dense and routed models that are trained on equally many tokens. N is the size of the "
+    "dense model of the same cost; experts = 1 is a dense model.",
 )

@@ -140,9 +140,10 @@ annealing = Law(
     settings=("annealed",),
     reference="Tissue et al. 2024, arXiv:2408.11029",
     formula="E * (1 - drop * (annealed - 1)) + A * S1**-alpha",
-    use="The loss along training under several learning-rate schedules. `bs.schedule_columns` "
-    "computes S1, the sum of the learning rates, and annealed = 1 + S2 from the learning rate of "
-    "each step. drop * E is the constant C of the paper.",
+    use="The loss at any step of training, under several learning-rate schedules. S1 is the sum "
+    "of the learning rates up to the step, and annealed is 1 plus the annealing area S2 of "
+    "the paper. `bs.schedule_columns` computes both from the learning rate of each step. drop"
+    " * E is the constant C of the paper.",
     **SHARED,
 )
 
@@ -165,8 +166,9 @@ multi_power = Law(
         )
     },
     formula="E * (1 - drop * (decayed - 1)) + A * S1**-alpha",
-    use="As `annealing`, with a loss reduction that saturates with the area after each decrease of "
-    "the learning rate. `bs.schedule_columns` computes decayed with C = 2.077, beta = 0.592 and "
-    "gamma = 0.644. drop * E is the constant B of the paper for learning rates in units of 0.001.",
+    use="As `annealing`, but the reduction of the loss that follows each decrease of the learning"
+    " rate saturates. decayed is 1 plus this reduction without the constant B of the paper, "
+    "which is drop * E. `bs.schedule_columns` computes it for learning rates in units of "
+    "0.001, with C = 2.077, beta = 0.592 and gamma = 0.644.",
     **SHARED,
 )

@@ -36,10 +36,10 @@ shifted_chinchilla = Law(
     falling=("N", "D"),
     # A shift depends on how sizes are counted, not on the corpus.
     poolable=("E", "A", "B", "alpha", "beta"),
-    reference="none: Hoffmann et al. 2022, arXiv:2203.15556, with shifts",
+    reference="Hoffmann et al. 2022, arXiv:2203.15556, with added constants",
     regime="parameters and tokens",
     formula="E + A * ((N + shift_N) / (1 + shift_N))**-alpha + B * ((D + shift_D) / (1 + "
     "shift_D))**-beta",
-    use="As `chinchilla`, for sizes that are counted without a constant part, or curves that "
-    "level off towards small sizes.",
+    use="As `chinchilla`, with a constant added to N and to D: for counts that leave out a "
+    "constant part, or for curves that level off towards small sizes.",
 )

@@ -32,6 +32,6 @@ shifted_power = Law(
     reference="Alabdulmohsin et al. 2022, arXiv:2209.06640",
     regime="one column",
     formula="A * ((1/x + gamma) / (1 + gamma))**alpha",
-    use="One column; the curve levels off by a shift of 1/x. Part of the default family for "
-    "tables without both N and D.",
+    use="One column. A constant is added to 1/x, so that the loss levels off for large x. Part of"
+    " the default family for tables without both N and D.",
 )

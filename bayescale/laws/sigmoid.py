@@ -40,5 +40,6 @@ sigmoid = Law(
     reference="Khatri et al. 2025 (ScaleRL), arXiv:2510.13786",
     regime="reinforcement learning",
     formula="E + A * (1 + middle**-slope) / (1 + (x / middle)**slope)",
-    use="A reward between two levels, fitted as 1 - reward: it rises as a sigmoid of log compute.",
+    use="A reward that rises between two levels, as a sigmoid of log compute. It is fitted as the"
+    " loss 1 - reward.",
 )

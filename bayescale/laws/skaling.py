@@ -47,6 +47,7 @@ skaling = Law(
     reference="Kaplan et al. 2020, arXiv:2001.08361, and Hoffmann et al. 2022, arXiv:2203.15556",
     regime="parameters and tokens",
     formula="E + ((A * N**-alpha)**(1/q) + (B * D**-beta)**(1/q))**q",
-    use="Contains `chinchilla` (q = 1), `kaplan_floor` (beta = q) and `kaplan` (E = 0 and "
-    "beta = q). q measures how the two terms combine. Part of the default family.",
+    use="Contains `chinchilla` (q = 1), `kaplan_floor` (beta = q) and `kaplan` (E = 0 and beta = "
+    "q). With q = 1 the two terms are added; the smaller q is, the more the larger term alone"
+    " determines the loss. Part of the default family.",
 )

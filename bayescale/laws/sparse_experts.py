@@ -64,7 +64,8 @@ sparse_experts = Law(
     ),
     formula="E + A * N_total**-alpha + B * D**-beta + K * P**-kappa"
     " + M * P**delta * N_total**-gamma  with  P = N_total / N",
-    use="Mixtures of experts of different sparsity. N are the parameters in use for one token.",
+    use="Mixtures of experts of different sparsity. N is the number of parameters in use for one "
+        "token, N_total that of all parameters.",
     **SHARED,
 )  # fmt: skip
 
@@ -74,8 +75,9 @@ sparse_multiplicative = Law(
     constants=multiplied_constants,
     # Ten times the parameters at equal cost change the term of the model by -30 to +50 %.
     priors=dict(**OF_SIZE, alpha=SLOPE, beta=SLOPE, rho=Real(0.1, sd=0.15)),
-    reference="none: a simplification of Abnar et al. 2025, arXiv:2501.12370",
+    reference="a simplification of Abnar et al. 2025, arXiv:2501.12370",
     formula="E + A * N**-alpha * (N_total / N)**-rho + B * D**-beta",
-    use="As `sparse_experts`, for few runs: parameters that are not in use act as a power.",
+    use="As `sparse_experts`, for few runs: the ratio of all parameters to those in use enters as"
+    " one power.",
     **SHARED,
 )

@@ -51,9 +51,9 @@ vocabulary = Law(
     reference=REFERENCE,
     regime="vocabulary",
     formula="E + A * N**-alpha + K * N_vocab**-kappa + B * D**-beta",
-    use="Vocabularies of different size under one budget. N are the parameters without those of "
-    "the vocabulary, N_vocab. Losses must be comparable between vocabularies and positive: add a "
-    "constant to losses relative to a unigram model.",
+    use="Vocabularies of different size under one budget. N is the number of parameters without "
+    "those of the vocabulary, which are N_vocab. Losses must be positive and comparable "
+    "between vocabularies; if they are relative to a unigram model, add a constant.",
 )
 
 vocabulary_size = Law(
@@ -66,5 +66,6 @@ vocabulary_size = Law(
     reference=f"{REFERENCE}, with data needs that grow with the vocabulary",
     regime="vocabulary",
     formula="E + A * N**-alpha + K * vocab**-kappa + B * D**-beta * vocab**delta",
-    use="As `vocabulary`, for the number of entries of the vocabulary and equal amounts of text.",
+    use="As `vocabulary`, with the number of entries of the vocabulary in place of its "
+    "parameters, for runs on equal amounts of text.",
 )

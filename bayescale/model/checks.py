@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from bayescale.inference import Convergence
-from bayescale.keywords import on_command_line
+from bayescale.keywords import setting
 from bayescale.model.design import Design
 from bayescale.model.findings import Check, Finding
 from bayescale.model.regimes import regime_findings
@@ -58,7 +58,7 @@ def _converged(convergence: Convergence) -> Finding:
             "; ".join(failures),
             "fit with more draws or tighter priors, or pool more over the groups"
             if isinstance(convergence, Convergence)
-            else f"fit {'in Python ' * on_command_line()}with engine='nuts'",
+            else f"fit with {setting('engine', repr('nuts'))}",
         )
     return Finding("convergence", "passed", str(convergence))
 
@@ -93,7 +93,7 @@ def _few_runs(plan: Design) -> list[Finding]:
             "runs",
             "caution",
             text,
-            "state prior knowledge with priors=, and compare a fit under wider priors",
+            f"state prior knowledge with {setting('priors')}, and compare a fit under wider priors",
         )
     ]
 
@@ -221,8 +221,8 @@ def _informed(posterior: xr.Dataset, plan: Design) -> list[Finding]:
             Finding(
                 "information",
                 "caution",
-                f"the posterior of {', '.join(little)} is prior-dominated (in brackets: the "
-                "share of the prior variance that the runs remove)",
+                f"the posterior of {', '.join(little)} is prior-dominated: the runs remove only "
+                "this share of the prior variance",
                 "report that intervals depend on the prior",
             )
         )
@@ -247,12 +247,13 @@ def _prior_conflict(posterior: xr.Dataset, plan: Design) -> list[Finding]:
             )
             remedy = (
                 "check whether the law fits these runs; if their noise is known to have this "
-                "scale, state it with priors="
+                f"scale, state it with {setting('priors')}"
             )
         else:
             text = f"{p.name} is {value:.3g}, but the prior expects {low:.3g} to {high:.3g}"
             remedy = (
-                "check whether this law fits these runs; if it does, widen the prior with priors="
+                "check whether this law fits these runs; if it does, widen the prior with "
+                f"{setting('priors')}"
             )
         findings.append(Finding("prior", "caution", text, remedy))
     return findings

@@ -45,6 +45,8 @@ class Design:
     ahead : Positive or None
         Prior of the size of the drift beyond the runs, which the runs do not determine. None
         stands for the default of `drift_ahead`.
+    is_observed : bool
+        Whether the losses of the runs were measured. They were not if the posterior is the prior.
     """
 
     law: Law
@@ -54,6 +56,15 @@ class Design:
     scales: Mapping[str, float]
     drift: str = "ahead"
     ahead: Positive | None = None
+    is_observed: bool = True
+
+    @property
+    def has_discrepancy(self) -> bool:
+        """Whether forecasts have the discrepancy that `bayescale.model.discrepancy` infers.
+
+        Along learning curves the drift has this role.
+        """
+        return self.drift == "ahead" and self.is_observed and not self.has_series
 
     @property
     def drift_ahead(self) -> Positive:

@@ -67,10 +67,11 @@ def fit(
         ``drift``: ``{"alpha": bs.Positive(0.3, spread=1.5)}``.
     drift : {"auto", "through", "ahead", "off"}
         Where the local exponent may deviate from the law (see `bayescale.model.drift`).
-        ``"ahead"``: beyond the runs only; the fit has no drift, and forecasts do. ``"through"``:
+        ``"ahead"``: beyond the runs only; the fit has no drift, and forecasts do, together with a
+        discrepancy near the runs that is inferred from their residuals. ``"through"``:
         from the first run on; the drift is estimated together with the law. ``"off"``: nowhere.
         ``"auto"`` is ``"through"`` if some rows are checkpoints of one run (column ``series``),
-        else ``"ahead"``. The prior of the drift ahead has a median of 0.1, and of 0.045 in
+        else ``"ahead"``. The prior of the drift ahead has a median of 0.06, and of 0.03 in
         forecasts of an average, where the differences between the laws represent part of the
         deviation.
     noise : {"even", "by_loss"}

@@ -1,4 +1,4 @@
-"""The posterior predictive of new runs: law, drift inside and beyond the runs, and noise."""
+"""The posterior predictive of new runs: law, discrepancy, drift and noise."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from bayescale.laws import Law
 from bayescale.model import drift as drifts
 from bayescale.model import noise
 from bayescale.model.design import Design
+from bayescale.model.discrepancy import discrepancy
 from bayescale.model.posterior import (
     SAMPLE,
     correlations,
     drifted,
+    log_law_of,
     noise_scale,
     parameters,
     residuals,
@@ -53,15 +55,16 @@ def predict(
     -------
     xarray.Dataset
         Dims (chain, draw, point). In the unit of the fitted losses: ``law``, the law with the drift
-        inferred from the runs; ``mean``, the same with the drift beyond the runs; ``loss``, with
-        noise. For the noise of log loss: ``centre``, ``scale`` and ``nu``.
+        inferred from the runs; ``mean``, the same with the discrepancy near the runs and the drift
+        beyond them; ``loss``, with noise. For the noise of log loss: ``centre``, ``scale`` and
+        ``nu``.
     """
     size = len(next(iter(place.values())))
     columns = {c: xr.DataArray(np.asarray(place[c], float), dims="point") for c in plan.law.columns}
     values = parameters(posterior, plan, groups, rng)
     point = xr.DataArray(np.zeros(size), dims="point")
     shape = (posterior.sizes["chain"], posterior.sizes["draw"], size)
-    log_law = _log_law(plan, values, columns, shape)
+    log_law = log_law_of(plan, values, columns, shape)
     law = xr.DataArray(log_law.reshape(shape), dims=(*SAMPLE, "point"))
 
     def flat(value):
@@ -81,6 +84,8 @@ def predict(
         inferred = drifted(plan, values, log_law, columns, increments, steps, cell)
     if plan.drift != "off" and ahead is not None:
         beyond = _beyond(posterior, plan, values, log_law, columns, log_scale, cell, ahead, rng)
+    if plan.has_discrepancy and ahead is not None:
+        beyond = beyond + discrepancy(posterior, plan, place, rng)
 
     log_law = log_law + inferred
     centre = log_law + beyond
@@ -144,7 +149,7 @@ def drift_variance(
     values = parameters(posterior, plan, groups, rng)
     log_scale = plan.law.log_scale({c: v.to_numpy() for c, v in columns.items()})
     shape = (posterior.sizes["chain"], posterior.sizes["draw"], len(log_scale))
-    log_law, sizes = _log_law(plan, values, columns, shape), plan.law.sizes
+    log_law, sizes = log_law_of(plan, values, columns, shape), plan.law.sizes
     out = np.zeros((len(starts), len(log_scale)))
     # W starts with the variance of one e-fold, and its mean over a distance d adds that of d / 3.
     square = np.exp(2 * ahead.centre + 2 * ahead.width**2)
@@ -152,25 +157,9 @@ def drift_variance(
         distance = np.maximum(log_scale - start, 0.0)
         factor = np.exp(-distance / len(sizes))
         at_start = {c: v * factor if c in sizes else v for c, v in columns.items()}
-        fall = log_law - _log_law(plan, values, at_start, shape)
+        fall = log_law - log_law_of(plan, values, at_start, shape)
         out[i] = (fall**2).mean(axis=0) * square * (1 + distance / 3)
     return out
-
-
-def _log_law(plan: Design, values, columns, shape: tuple[int, int, int]) -> np.ndarray:
-    """The log loss of the law; (draw, point).
-
-    The law is evaluated on numpy arrays, which is several times faster than on xarray objects.
-    """
-
-    def array(value):
-        missing = [d for d in (*SAMPLE, "point") if d not in value.dims]
-        value = value.expand_dims(missing).transpose(*SAMPLE, "point").to_numpy()
-        return np.broadcast_to(value, (*shape[:2], value.shape[2])).reshape(-1, value.shape[2])
-
-    arrays = {name: array(values[name]) for name in plan.law.parameters}
-    law = plan.law({c: v.to_numpy() for c, v in columns.items()}, plan.scales, arrays)
-    return np.broadcast_to(np.log(law), (shape[0] * shape[1], shape[2]))
 
 
 def _cells(plan: Design, groups: Mapping[str, object], size: int) -> np.ndarray:
@@ -211,7 +200,7 @@ def _beyond(posterior, plan, values, log_law, columns, log_scale, cell, ahead, r
     factor = np.exp(-distance / len(sizes))
     shape = (posterior.sizes["chain"], posterior.sizes["draw"], len(distance))
     at_edge = {c: v * factor if c in sizes else v for c, v in columns.items()}
-    at_edge = _log_law(plan, values, at_edge, shape)
+    at_edge = log_law_of(plan, values, at_edge, shape)
     mean = np.zeros_like(log_law)
     for i in np.unique(cell):
         distances = distance[cell == i]

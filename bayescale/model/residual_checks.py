@@ -10,6 +10,7 @@ import xarray as xr
 
 from bayescale.functions import student_tail
 from bayescale.inference import smoothed
+from bayescale.keywords import setting
 from bayescale.model.design import Design
 from bayescale.model.findings import Finding
 from bayescale.model.posterior import at_runs, log_density
@@ -29,7 +30,7 @@ LARGE_BEND, LARGE_OFFSET, LARGE_RATIO = 1.0, 1.0, 1.5
 P_SHARED = 0.01
 #: A direction of the normal scores has a variance of 1 under the model. It is tested only if its
 #: posterior variance is below this; otherwise the parameters of the law absorb it.
-ABSORBED = 0.9
+ABSORBED = 0.8
 #: Degrees of freedom below which the tails of the noise are a misfit. Posterior medians are at
 #: least 2.0 on clean tables, and at most 1.2 on tables with four times the noise that the prior
 #: allows.
@@ -175,7 +176,7 @@ def _misfit(at, plan: Design, scores: np.ndarray) -> list[Finding]:
             f"the noise has only {nu:.2g} degrees of freedom: many runs lie far beyond its scale "
             f"of {100 * float(np.median(at['sigma'])):.2g} % of the loss"
         )
-        remedy = "widen the prior of sigma (priors=), and check the table for outliers"
+        remedy = f"widen the prior of sigma ({setting('priors')}), and check the table for outliers"
         bad.append(Finding("misfit", "caution", text, remedy))
     along = ", ".join(f"log {c}" for c in "NDC" if c in plan.runs)
     between = "".join(f", between levels of {g}" for g in plan.groups)
@@ -202,7 +203,7 @@ def _discrepancies(at, plan: Design, scores: np.ndarray) -> Iterator[tuple[float
             float(np.sqrt((trend**2).mean())) > LARGE_BEND,
             f"residuals bend along log {c}: their trend spans "
             f"{100 * typical * float(np.ptp(trend)):.1f} % of the loss",
-            "try another law, pool less (pool=), or forecast with the misfit in mind",
+            f"try another law or pool less ({setting('pool')}); forecasts allow for it",
         )
     for g in plan.groups:
         member = _membership(plan.index(g))
@@ -222,8 +223,8 @@ def _discrepancies(at, plan: Design, scores: np.ndarray) -> Iterator[tuple[float
         abs(float(scores.mean())) > LARGE_OFFSET,
         f"the runs as a whole lie {side} their law, by {100 * abs(np.expm1(offset)):.2g} % of the "
         "loss",
-        "widen the priors if they prevent the law from fitting the runs (priors=); a small offset "
-        "shows that the noise is skewed",
+        f"widen the priors if they prevent the law from fitting the runs ({setting('priors')}); a "
+        "small offset shows that the noise is skewed",
     )
     # The median, so that a single outlier does not determine the ratio.
     ratio = float(np.median(np.abs(scores))) / 0.6745
@@ -232,7 +233,7 @@ def _discrepancies(at, plan: Design, scores: np.ndarray) -> Iterator[tuple[float
         not 1 / LARGE_RATIO < ratio < LARGE_RATIO,
         f"residuals scatter {ratio:.2g} times as much as the model's noise, whose scale is "
         f"{100 * typical:.2g} % of the loss",
-        "widen the prior of sigma (priors=), and check loss_sd",
+        f"widen the prior of sigma ({setting('priors')}), and check loss_sd",
     )
 
 
@@ -267,8 +268,8 @@ def _shared_scatter(plan: Design, scores: np.ndarray) -> list[Finding]:
             f"{' and '.join(shared)} lie above or below the law together: part of their scatter "
             "is shared, so they carry less information than as many independent runs, and "
             "intervals for sizes not yet trained are too narrow",
-            "read intervals as lower bounds on the uncertainty; groups that are not pooled (pool=) "
-            "are affected least",
+            "read intervals as lower bounds on the uncertainty; groups that are not pooled "
+            f"({setting('pool')}) are affected least",
         )
     ]
 

@@ -27,7 +27,6 @@ from bayescale.data import Runs
 from bayescale.errors import BayescaleError, FitError, LawError
 from bayescale.inference import Convergence, ImportanceDiagnostics
 from bayescale.laws import Law, get
-from bayescale.model import drift
 from bayescale.model.design import TERMS, Design
 from bayescale.model.files import atomically, opened, writer
 from bayescale.model.hierarchy import Effect, Parameter
@@ -332,8 +331,7 @@ def _described(plan: Design) -> dict:
             )
             for p in plan.parameters
         ],
-        groups=plan.groups,
-        drift=plan.drift,
+        **{name: getattr(plan, name) for name in ("groups", "drift", "is_observed")},
         ahead=None if plan.ahead is None else asdict(plan.ahead),
         scales={c: float(v).hex() for c, v in plan.scales.items()},
         runs=plan.runs.to_json(),
@@ -357,6 +355,7 @@ def _design(saved: dict, laws: _Laws) -> Design:
         # Files of format 1 have no entry. Their fits had no drift, but their forecasts did.
         drift=saved.get("drift", "ahead"),
         ahead=Positive(**saved["ahead"]) if saved.get("ahead") else None,
+        is_observed=saved.get("is_observed", True),
     )
     expected = {p.name for p in plan.parameters} - {*TERMS}
     if expected != set(plan.law.parameters):
@@ -433,8 +432,8 @@ def _read(path: str | Path) -> tuple[xr.DataTree, dict]:
 def _upgraded(header: dict) -> dict:
     """The header of a fit in format 1 or 2, converted to format 3."""
     facts = dict(header.get("facts", {}))
-    # These formats stored the default size of a drift ahead as if it were the user's own.
-    if header.get("ahead") == asdict(drift.AHEAD):
+    # They stored the default size of a drift ahead, then 0.1, as if it were the user's own.
+    if header.get("ahead") == asdict(Positive(0.1, spread=1.5)):
         header = {**header, "ahead": None}
     by_field = dict(
         plan={"design": header},

@@ -153,11 +153,11 @@ def findings(
         flop = np.array([])
         if len(chosen):
             flop = read_budgets(chosen, cost, flop_factor=fit.runs.flop_factor).flop
-        recipes = compared_recipes(fit, flop) if ahead or splits else ()
-        group, whose = answered_group(fit, main_group(fit), recipes)
+        recipes = compared_recipes(fit, flop if ahead or splits else flop[:0])
+        group, whose = answered_group(fit, main_group(fit), recipes[0])
         answer, reasons = _answer(fit, group, ahead, splits, ci_prob)
         forecasts = tables.forecasts(ahead, ci_prob) if ahead else None
-        decided = Decisions()
+        decided = Decisions(not_compared=recipes[1])
         if ahead or splits:
             asked = budgets is not None
             decided = decisions(fit, flop, ahead, splits, recipes, group, cost, asked)
@@ -324,9 +324,9 @@ def _unusual_ratio(splits: list[Allocation]) -> list[str]:
             low, high = ratio[off].min(), ratio[off].max()
             span = f"{low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g}"
             out.append(
-                f"the optimum{split.group} has {span} tokens per parameter, far from the about "
-                f"{RULE_OF_THUMB:g} of Hoffmann et al. (2022): other data, tokenizers and ways of "
-                "counting parameters and FLOP move this ratio, and so does a law that is not "
-                "identified in both N and D"
+                f"the optimum{split.group} has {span} tokens per parameter, where "
+                f"Hoffmann et al. (2022) found about {RULE_OF_THUMB:g}: other data, tokenizers and "
+                "ways of counting parameters and FLOP change this ratio, and so does a law that is "
+                "not identified in both N and D"
             )
     return out

@@ -32,10 +32,11 @@ SURELY_BEST = 0.9
 @dataclass(frozen=True)
 class Decisions:
     """Costs of the budgets, compute multipliers of the recipes, and the next runs; None or empty
-    where a question does not arise."""
+    where a question does not arise. If recipes cannot be compared, a sentence says why."""
 
     bill: Bill | None = None
     speedups: tuple[Speedup, ...] = ()
+    not_compared: str = ""
     suggestion: Suggestion | None = None
 
     def tables(self, ci_prob: float | None = None) -> list[decision_tables.Table]:
@@ -76,6 +77,8 @@ class Decisions:
                     [decision_tables.multipliers(self.speedups, prob)],
                 )
             )
+        elif self.not_compared:
+            out.append(Section("Which recipe is better", self.not_compared))
         if self.suggestion is not None:
             spent = format_flop(SMALL_RUNS * float(self.suggestion.ahead["C"][0]))
             out.append(
@@ -105,7 +108,7 @@ def decisions(
     budgets: np.ndarray,
     ahead: Sequence[Forecast],
     splits: Sequence[Allocation],
-    speedups: tuple[Speedup, ...],
+    recipes: tuple[tuple[Speedup, ...], str],
     group: dict[str, str] | None,
     cost: Cost | None,
     asked: bool,
@@ -119,7 +122,7 @@ def decisions(
         In FLOP.
     ahead, splits : sequence of Forecast and of Allocation
         Those of the budgets, in one order of groups.
-    speedups : tuple of Speedup
+    recipes : tuple
         From `compared_recipes`.
     group : dict or None
         The group that the answer is about.
@@ -135,10 +138,10 @@ def decisions(
         labels = group or {}
         place = next((i for i, s in enumerate(splits) if s.labels == labels), 0)
         suggestion = _next_runs(fit, ahead[place], splits[place], group)
-    return Decisions(bill, speedups, suggestion)
+    return Decisions(bill, *recipes, suggestion)
 
 
-def compared_recipes(fit: Fit | Average, budgets: np.ndarray) -> tuple[Speedup, ...]:
+def compared_recipes(fit: Fit | Average, budgets: np.ndarray) -> tuple[tuple[Speedup, ...], str]:
     """The multiplier of each recipe over the best one, which is the best at the largest budget.
 
     Parameters
@@ -149,13 +152,22 @@ def compared_recipes(fit: Fit | Average, budgets: np.ndarray) -> tuple[Speedup, 
 
     Returns
     -------
-    tuple of Speedup
+    speedups : tuple of Speedup
         At the largest compute that all recipes have runs of, and at the largest budget if that is
-        larger. Empty without several groups, and for laws of columns other than N, D and C.
+        larger. Empty if they are not compared.
+    why_not : str
+        Why several groups are not compared; else empty.
     """
     members = [m for m in fit.members() if m]
-    if not 2 <= len(members) <= MOST_RECIPES or "C" not in fit.runs or not len(budgets):
-        return ()
+    if len(members) < 2:
+        return (), ""
+    if len(members) > MOST_RECIPES:
+        return (), _not_compared(
+            f"there are {len(members)}, and at most {MOST_RECIPES} are compared here; `speedup` "
+            "compares two of them"
+        )
+    if "C" not in fit.runs or not len(budgets):
+        return (), _not_compared("no compute is known at which to compare them")
     labels = [fit.runs.table[g].astype(str) for g in fit.groups]
     common = float(fit.runs.table["C"].groupby(labels).max().min())
     at = [common, *([float(max(budgets))] if max(budgets) > common else [])]
@@ -164,13 +176,18 @@ def compared_recipes(fit: Fit | Average, budgets: np.ndarray) -> tuple[Speedup, 
         first = speedup(fit, members[0], over=members[1], **settings)
         names = {", ".join(m.values()): m for m in members}
         best = first.best.tail(len(members)).set_index("group")["p_best"].idxmax()
-        return tuple(
+        found = tuple(
             speedup(fit, names[best], over=member, **settings)
             for name, member in names.items()
             if name != best
         )
-    except BayescaleError:  # recipes that cannot be compared have no section
-        return ()
+    except BayescaleError as error:
+        return (), _not_compared(str(error))
+    return found, ""
+
+
+def _not_compared(reason: str) -> str:
+    return f"The groups are not compared as recipes: {reason.rstrip('.')}."
 
 
 def answered_group(

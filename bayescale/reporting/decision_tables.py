@@ -17,10 +17,29 @@ from bayescale.units import format_count, format_flop
 UNITS = {"hours": "{} hours", "dollars": "USD", "kwh": "kWh"}
 
 
+#: Explanations of columns, which are printed below a table that has them.
+EXPLAINED = {
+    "p_better": "the probability that the recipe has the lower expected loss at equal compute",
+    "p_unlimited": f"the probability that the other needs more than {MOST_TIMES:g} times the "
+    "compute",
+    "floor_share": "the share of the uncertainty of the multiplier that is due to the floors",
+    "inside": "the smallest interval of 50, 80, 90, 95 and 99 % that holds the measured loss",
+    "below": "the probability that the forecast gave to a loss as low or lower",
+    "tail_probability": "that of a loss as far from the median or farther, on either side",
+    "widths_outside": "the distance outside the 90 % interval, in widths of the interval",
+    "crps": "how far the forecast lies from the measured loss; lower is better",
+    "effective": "the FLOP that would give the same loss with the algorithms of the runs",
+    "p_exhausted": "the probability that the stock of data limits the run",
+    "p_limited": "the probability that the ceiling limits the compute",
+}
+
+
 def of_frame(title: str, frame: pd.DataFrame) -> Table:
     """A table of results with an interval in one cell."""
     heads, rows = Summary(frame).cells()
-    return Table(title, tuple(h.replace("_", " ") for h in heads), tuple(map(tuple, rows)))
+    notes = (f"{c.replace('_', ' ')}: {EXPLAINED[c]}." for c in frame if c in EXPLAINED)
+    heads = tuple(head.replace("_", " ") for head in heads)
+    return Table(title, heads, tuple(map(tuple, rows)), tuple(notes))
 
 
 def costs(bill: Bill, ci_prob: float | None = None) -> Table:
@@ -76,12 +95,13 @@ def suggestions(suggestion: Suggestion, ci_prob: float | None = None) -> Table:
         for _, row in frame.iterrows()
     )
     header = (*places, "cost", "in all", "width after it", "variance left")
-    of = "log loss" if suggestion.is_loss else "the target"
-    return Table(f"Runs to train next: expected {100 * prob:g} % width of {of}", header, rows)
+    of = "the log loss of a new run" if suggestion.is_loss else "the target"
+    title = f"Runs to train next: expected width of the {100 * prob:g} % interval of {of}"
+    return Table(title, header, rows)
 
 
 def design_scores(score: DesignScore) -> Table:
-    """A row for each target of a plan: bias, coverage and width of the interval of log loss."""
+    """A row for each target of a plan: bias, and the interval of the log loss of a new run."""
     frame = pd.DataFrame(score.summary())
     places = list(score.target.columns)
     rows = tuple(
@@ -103,7 +123,7 @@ def design_scores(score: DesignScore) -> Table:
         "width",
         "width now",
     )
-    return Table("The plan, by simulation: log loss at the target", header, rows)
+    return Table("The plan, by simulation: log loss of a new run at the target", header, rows)
 
 
 def _place(column: str, value) -> str:

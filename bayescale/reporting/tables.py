@@ -234,7 +234,10 @@ def allocations(results: list[Allocation], ci_prob: float | None = None) -> list
                 "expected regret",
             ),
             tuple(train),
-            (f"The expected regret is an expectation under {under}, not a bound.",),
+            (
+                "Expected regret: by how much the loss exceeds that of the best split.",
+                f"It is an expectation under {under}, not a bound.",
+            ),
         ),
         Table(
             f"Optimal N: {interval}",

@@ -38,20 +38,22 @@ def laws_page() -> str:
     parts = [
         "# The laws",
         "<!-- written by docs/scripts/pages.py -->",
-        "A law is one formula for the loss. N is the number of parameters, D the number of tokens "
-        'and x the column of a law of one column: C (compute) by default, or `"power(D)"` for '
-        "another. Laws of other regimes need further columns, such as U, the unique tokens; [what "
-        "is read](reading.md#further-columns) lists them. `bayescale laws` prints this gallery in "
-        "short. Only laws of parameters and tokens, or of one column, are in the default family. "
-        "Laws of precision and of pruned weights are not included, because their published "
-        "constants could not be verified.",
-        "In these formulas each column is divided by its geometric mean over the runs. Ratios such "
-        "as D / U, and numbers of experts and of streams, keep their values. "
-        "An amplitude such as A is therefore the part of the loss at the centre of your runs that "
-        "its term contributes. Summaries also give the constants in original units, as papers "
-        "quote them.",
+        "A law is one formula for the loss. N is the number of parameters and D the number of "
+        "tokens. A law of one column has x in their place: compute (C), or the column that is "
+        'named, as in `"power(D)"`. Laws of other regimes need further columns, such as the number '
+        "of unique tokens, U; [what is read](reading.md#further-columns) lists them. `bayescale "
+        "laws` prints a short version of this page. By default `chinchilla`, `kaplan_floor` and "
+        "`skaling` are fitted, or `power` and `shifted_power` if the table does not have both N "
+        "and D; these are the default family. Laws of precision and of pruned weights are not "
+        "included, because their published constants could not be verified.",
+        "In the formulas each column is divided by its geometric mean over the runs, except "
+        "numbers of experts and of streams; ratios such as D / U keep their values. An amplitude "
+        "such as A is therefore the contribution of its term to the loss at the centre of your "
+        "runs. Summaries also give the constants in original units, as papers do.",
         "The priors are given as 90 % intervals. Those of floors and amplitudes are fractions of "
         "the typical loss of the runs (its geometric mean), so that they hold in any unit of loss. "
+        "With groups, parameters that differ between groups have a value for each; the others have "
+        "one for all. "
         "[How the statistics work](statistics.md) explains priors; "
         "[Contributing](../CONTRIBUTING.md) shows how to write your own law.",
     ]

@@ -73,6 +73,8 @@ def test_speedup_of_two_files(run, saved):
     ended = run("speedup", saved / "web.nc", "--over-fit", saved / "c4.nc", "--loss", "2.6,2.5")
     assert ended.code == 0
     assert ended.out.startswith("For a loss of 2.5")
+    assert "p unlimited: the probability that the other needs more than 10000 times" in ended.out
+    assert "tail probability: " not in ended.out
 
 
 def test_speedup_names_options_in_errors(refused, saved):
@@ -155,13 +157,19 @@ def scores(tmp_path_factory):
 AHEAD = ("--years", "2025,2027", "--flops", "1e21", "--growth", "3,5")
 
 
-def test_accuracies_by_year_from_a_table_of_results(run, saved, scores):
+def test_accuracies_by_year_from_a_table_of_results(run, saved, scores, tmp_path):
     words = (*AHEAD, "--scores", scores, "--tasks", "piqa", "--seed", "1", "--quiet")
     ended = run("trajectory", saved / "c4.nc", *words)
     assert ended.code == 0
     assert "Its expected accuracy would be: piqa 0." in ended.out
     assert "Expected accuracy" in ended.out
     assert "hellaswag" not in ended.out
+    table = pd.read_csv(scores)
+    facts = table.groupby("task")[["n_questions", "chance"]].first()
+    table.drop(columns=["n_questions", "chance"]).to_csv(tmp_path / "bare.csv", index=False)
+    by_task = [",".join(f"{t}={v}" for t, v in facts[c].items()) for c in ("n_questions", "chance")]
+    words = [tmp_path / "bare.csv" if word == scores else word for word in words]
+    words += ["--questions", by_task[0], "--chance", by_task[1]]
     found = json.loads(run("trajectory", saved / "c4.nc", *words, "--json").out)
     fit = bs.Fit.load(saved / "c4.nc")
     link = bs.link(fit, pd.read_csv(scores), random_seed=1)

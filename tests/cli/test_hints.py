@@ -28,6 +28,7 @@ def saved(by_hand, openlm, tmp_path_factory):
         (("rollout", "runs.csv", "--law", "kaplan"), "did you mean --laws?"),
         (("fit", "runs.csv", "--drop_missing"), "did you mean --drop-missing?"),
         (("fit", "runs.csv", "--chains", "2"), "only in Python, by bs.fit(..., chains=...)"),
+        (("report", "runs.csv", "--priors", "E"), "only in Python, by bs.fit(..., priors=...)"),
     ],
 )
 def test_an_argument_of_python_is_refused_with_the_option(refused, words, hint):

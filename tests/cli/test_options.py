@@ -6,6 +6,7 @@ import pytest
 
 from bayescale.cli import options
 from bayescale.errors import BayescaleError
+from bayescale.keywords import in_options
 
 
 def test_lists_are_split_and_stripped():
@@ -38,7 +39,7 @@ def test_keywords_in_messages_become_options():
         "write name=value or serve=1": "write name=value or serve=1",
         "E >= 0": "E >= 0",
     }.items():
-        assert options.in_options(message, options_of_allocate) == expected
+        assert in_options(message, options_of_allocate) == expected
 
 
 def test_a_group_is_a_label_or_a_label_per_column():

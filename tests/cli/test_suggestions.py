@@ -31,7 +31,7 @@ def test_suggestions_are_those_of_the_package(kept, kept_fit, run, tmp_path):
     assert len(pd.read_csv(csv)) == len(frame)
     out = run(*words).out
     assert out.startswith("Train ")
-    assert "Runs to train next: expected 90 % width of log loss" in out
+    assert "expected width of the 90 % interval of the log loss of a new run" in out
 
 
 def test_candidates_and_costs_are_read_from_a_file(kept, run, tmp_path):
@@ -59,8 +59,8 @@ def test_a_plan_is_scored_as_by_the_package(kept, kept_fit, run):
     found = pd.DataFrame(json.loads(ended.out)["design"])
     pd.testing.assert_frame_equal(found, pd.DataFrame(expected.summary()), check_dtype=False)
     out = run("design", kept, *GRID, *TARGET, *words, "--quiet").out
-    assert out.startswith("After these 4 runs, the 90 % interval of the loss at N 7B, D 140B")
-    assert "The plan, by simulation: log loss at the target" in out
+    assert out.startswith("After these 4 runs, the 90 % interval of the loss of a new run at N 7B")
+    assert "The plan, by simulation: log loss of a new run at the target" in out
 
 
 def test_a_target_loss_is_that_of_the_package(kept, kept_fit, run):

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import bayescale as bs
+
 
 @pytest.mark.slow
 def test_breaks_are_printed_as_a_table_as_json_and_drawn(tmp_path, run):
@@ -73,5 +75,26 @@ def test_a_missing_column_is_answered_with_options_of_the_command(tmp_path, run,
     table.write_text("C,accuracy\n1e18,0.1\n1e19,0.2\n")
     done = run(command, table, "--y", "accuracy")
     assert done.code == 2
-    assert "give --chance, the name of a column or a number" in done.err
+    assert "give --chance a column, a number, or one for each task (task=number,...)" in done.err
     assert "chance=" not in done.err
+
+
+@pytest.mark.parametrize("command", ["breaks", "emergence"])
+def test_each_task_may_have_its_own_level_of_chance(tmp_path, run, monkeypatch, command):
+    table = tmp_path / "tasks.csv"
+    table.write_text("task,C,accuracy\na,1e18,0.1\na,1e19,0.2\nb,1e18,0.6\nb,1e19,0.7\n")
+    given = {}
+
+    def capture(*_, **keywords):
+        given.update(keywords)
+        raise bs.FitError("seen")
+
+    words = (command, table, "--y", "accuracy", "--groups", "task", "--questions", "a=100,b=200")
+    done = run(*words, "--chance", "a=0.1")
+    assert done.code == 2
+    assert "chance has no value for task 'b': add it" in done.err
+    monkeypatch.setattr(f"bayescale.capabilities.{command}", capture)
+    assert "seen" in run(*words, "--chance", "a=0.1,b=0.5").err
+    assert given["chance"] == {"a": 0.1, "b": 0.5}
+    assert given["n_questions"] == {"a": 100, "b": 200}
+    assert "--chance: b=half: give a number for each task" in run(*words, "--chance", "b=half").err

@@ -745,3 +745,15 @@ def test_the_best_run_is_kept_of_each_group_and_none_where_points_differ():
         ("a", 1e-4), ("b", 3e-4)] * 3  # fmt: skip
     distinct = sweep(D=np.geomspace(1e9, 1e10, 9))
     assert len(Runs.from_frame(distinct, keep_best=True)) == 9
+
+
+def test_percent_signs_are_divided_by_a_hundred_once():
+    cells = ["22.3%", "31.0%", "38.7%"]
+    frame = pd.DataFrame({"N": [1e7, 1e8, 1e9], "D": [1e9, 2e9, 4e9], "accuracy": cells})
+    runs = Runs.from_frame(frame, columns={"loss": "1-accuracy"})
+    assert runs.table["loss"].tolist() == pytest.approx([0.777, 0.69, 0.613])
+    with pytest.raises(RunsError, match=r"read as fractions .*: leave out the division by 100"):
+        Runs.from_frame(frame, columns={"loss": "1-accuracy/100"})
+    plain = frame.assign(accuracy=[22.3, 31.0, 38.7])
+    runs = Runs.from_frame(plain, columns={"loss": "1-accuracy/100"})
+    assert runs.table["loss"].tolist() == pytest.approx([0.777, 0.69, 0.613])

@@ -42,7 +42,24 @@ def test_the_truth_is_a_draw_of_what_is_believed(curve):
     error = scored.data["median"] - scored.data["truth"]
     np.testing.assert_allclose(frame["bias"], error.mean("simulation"))
     np.testing.assert_allclose(frame["rmse"], np.sqrt((error**2).mean("simulation")))
-    assert frame["coverage"].between(0, 1).all()
+    data = scored.data
+    inside = (data["measured"] > data["lower"]) & (data["measured"] < data["upper"])
+    np.testing.assert_allclose(frame["coverage"], inside.mean("simulation"))
+    noise = (data["measured"] - data["truth"]).to_numpy()
+    assert 0.002 < np.abs(noise).mean() < 0.05  # the runs have noise of 1 %
+
+
+def test_the_width_now_is_that_of_the_forecast_and_of_a_suggestion(curve):
+    plan, target = {"D": ["20B"]}, {"D": ["50B", "1T"]}
+    scored = bs.design(curve, plan, target=target, simulations=1, draws=100, random_seed=1)
+    loss = bs.forecast(curve, D=[5e10, 1e12], random_seed=1).data["loss"]
+    low, high = np.quantile(np.log(loss).transpose("point", ...).to_numpy().reshape(2, -1),
+                            [0.05, 0.95], axis=1)  # fmt: skip
+    np.testing.assert_allclose(scored.summary()["width_before"], high - low)
+    wide = bs.design(curve, plan, target={"D": "1T"}, simulations=1, draws=100, random_seed=1)
+    costly = pd.DataFrame({"D": [2e10], "cost": [1.0]})
+    found = bs.suggest(curve, costly, target={"D": "1T"}, budget=1, random_seed=1)
+    assert found.widths()[0] == pytest.approx(wide.summary()["width_before"][0])
 
 
 @pytest.mark.slow
@@ -70,7 +87,7 @@ def test_a_plan_without_runs_is_scored_from_the_prior():
     scored = bs.design("power(D)", {"D": ["1B", "3B", "10B", "30B"]}, target={"D": "100B"}, **SMALL)
     frame = scored.summary()
     assert frame["width"][0] < 0.5 * frame["width_before"][0]
-    assert "90 % interval of the loss at D 100B would be" in scored.bottom_line()
+    assert "90 % interval of the loss of a new run at D 100B would be" in scored.bottom_line()
     assert repr(scored).startswith("After these 4 runs")
     assert "assume that one of the fitted laws is true" in scored.cautions()[0]
 

@@ -12,6 +12,7 @@ import xarray as xr
 
 import bayescale as bs
 from bayescale.decisions.suggestions import _choose, _greedy, _noise, _worthwhile
+from bayescale.model.drift import AHEAD
 
 SAMPLE = ("chain", "draw")
 pytestmark = pytest.mark.filterwarnings("ignore::bayescale.errors.ExtrapolationWarning")
@@ -289,7 +290,7 @@ def test_the_drift_of_a_refit_begins_further_out(wide, distinct):
 
     left = chosen.runs["sd"].iloc[-1] / chosen.sd
     assert left == pytest.approx(spread(after) / spread(before), rel=0.01)
-    size = np.exp(np.log(0.1) + np.log(1.5) ** 2)  # root of the mean square under the prior
+    size = np.exp(AHEAD.centre + AHEAD.width**2)  # root of the mean square under the prior
     assert chosen.sd == pytest.approx(size * spread(before), rel=0.15)
 
 

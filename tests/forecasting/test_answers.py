@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import bayescale as bs
 from bayescale.forecasting.cautions import distances, doubts, main_reason, scale_column
 from bayescale.model.findings import Check, Finding
+from bayescale.units import format_flop
 
 VALUES = {"E": 1.7, "A": 1.0, "B": 0.7, "alpha": 0.27, "beta": 0.24, "sigma": 0.02, "nu": 5.0}
 KAPLAN = {"E": 1.7, "A": 1.3, "B": 1.2, "alpha_N": 0.27, "alpha_D": 0.23, "sigma": 0.02, "nu": 5.0}
@@ -230,6 +233,37 @@ def test_both_verbs_warn_far_beyond_and_far_below(fit_of, runs, verb, share_of, 
     with pytest.warns(bs.ExtrapolationWarning, match=message) as caught:
         verb(fit_of(), C=budget)
     assert caught[0].filename == __file__
+
+
+def test_a_warning_about_several_runs_names_the_farthest(fit_of, runs):
+    """The answer may be about another of them, as with several probabilities of a target."""
+    largest = float(runs.table["C"].max())
+    (text,) = distances(fit_of(), {"C": largest * np.array([50.0, 250.0])})
+    assert f"(up to 250 times, at {format_flop(250 * largest)} FLOP)" in text
+    (text,) = distances(fit_of(), {"C": largest * np.array([250.0])})
+    assert "(up to 250 times)" in text
+
+
+def test_one_law_says_how_much_drift_its_interval_allows_for(fit_of, pair, runs):
+    def of_one_law(result) -> list[str]:
+        return [c for c in result.cautions() if "one law was fitted" in c]
+
+    fit, far = fit_of(), 50 * float(runs.table["C"].max())
+    for result in (bs.forecast(fit, C=far), bs.allocate(fit, C=far)):
+        (text,) = of_one_law(result)
+        assert "(about 0.1) than that of several laws (0.045)" in text
+        assert text not in result.bottom_line()
+    assert f"note: {text}" in repr(bs.forecast(fit, C=far))
+    given = replace(fit, plan=replace(fit.plan, ahead=bs.Positive(0.1)))
+    given.__dict__["_check"] = fit.check()
+    for result in (
+        bs.forecast(fit, C="1e20"),
+        bs.forecast(fit, C=far, drift="off"),
+        bs.forecast(given, C=far),
+        bs.forecast(pair, C=far),
+    ):
+        assert not of_one_law(result)
+        assert "one law was fitted" not in repr(result)
 
 
 def test_models_below_the_smallest_are_reported(fit_of, runs):

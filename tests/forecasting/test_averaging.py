@@ -393,7 +393,9 @@ def test_the_draws_of_a_split_are_those_of_the_laws_by_weight(pair):
                 from_one = one[name].isel(here).to_numpy()[place]
                 place = ((np.arange(30) + 0.5) * 40 / 30).astype(int)
                 from_two = two[name].isel(here).to_numpy()[place]
-                assert np.array_equal(np.sort(mixed), np.sort(np.r_[from_one, from_two])), name
+                expected = np.sort(np.r_[from_one, from_two])
+                # Arrays of another length may differ in the last digit.
+                assert np.allclose(np.sort(mixed), expected, rtol=1e-12, atol=0), name
     # A draw's quantities stay together, whichever law it comes from.
     assert np.allclose(6 * both["N"] * both["D"], C, rtol=1e-12)
     assert (both["loss_decision"] >= both["loss"]).all()

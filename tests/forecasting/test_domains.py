@@ -21,7 +21,7 @@ TRUTH = {
 
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
-    rng = np.random.default_rng(5)
+    rng = np.random.default_rng(7)
     shares = rng.dirichlet([1, 1, 1], 24).round(3)
     shares[0] = [0, 0.4, 0.6]
     frame = pd.DataFrame(shares, columns=SHARES).assign(N=np.tile([1e8, 2e8, 4e8], 8))

@@ -308,7 +308,7 @@ def test_beyond_a_hundred_times_the_largest_run_a_forecast_warns(fit):
     with pytest.warns(bs.ExtrapolationWarning) as caught:
         forecast(fit, C=LARGEST * np.array([99, 101, 250]), N=1e10)
     assert str(caught[0].message).startswith(
-        "2 points lie beyond 100 times the largest fitted run (up to 250 times)"
+        "2 points lie beyond 100 times the largest fitted run (up to 250 times, at "
     )
     assert caught[0].filename == __file__
 

@@ -15,6 +15,7 @@ import bayescale as bs
 from bayescale import laws
 from bayescale.inference import Convergence
 from bayescale.inference.diagnostics import convergence
+from bayescale.keywords import for_command_line
 from bayescale.model import residual_checks
 from bayescale.model.checks import _not_as_measured
 from bayescale.model.findings import Check, Finding
@@ -117,6 +118,18 @@ class TestDesign:
         assert "3 runs for the 5 parameters" in text
         assert "the posterior is prior-dominated" in text
 
+    def test_remedies_name_settings_where_they_are_given(self, judged, clean):
+        """Priors can be given in Python only."""
+        few = clean[np.arange(len(clean)) < 3]
+        assert named(judged(few), "runs")[0].remedy.startswith(
+            "state prior knowledge with priors=,"
+        )
+        with for_command_line():
+            remedies = " ".join(f.remedy for f in judged(few, sigma=4.0).findings)
+        assert "with priors= in Python, and" in remedies
+        assert "scale, state it with priors= in Python" in remedies
+        assert "the prior of sigma (priors= in Python)" in remedies
+
     def test_two_sizes_of_data(self, judged, clean):
         table = clean.table.assign(D=np.where(np.arange(len(clean)) % 2, 1e9, 8e9))
         found = named(judged(replace(clean, table=table)), "design")
@@ -178,7 +191,11 @@ class TestMisfit:
         values = dict(E=2.9, A=0.25, B=0.2, alpha=0.6, beta=0.6, sigma=0.05, nu=30.0)
         fit = by_hand(runs, "chinchilla", jittered(values, by=1e-3), draws=400)
         failed = [f for f in named(fit.check(), "misfit") if f.level == "failed"]
-        assert any("residuals bend along log" in f.text for f in failed)
+        bends = [f for f in failed if "residuals bend along log" in f.text]
+        assert "pool less (pool=)" in bends[0].remedy
+        with for_command_line():
+            again = by_hand(runs, "chinchilla", jittered(values, by=1e-3), draws=400).check()
+        assert "pool less (--pool)" in " ".join(f.remedy for f in again.problems)
 
     def test_a_significant_bend_that_is_small_is_a_caution(self, judged, openlm):
         rng = np.random.default_rng(1)

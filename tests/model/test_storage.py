@@ -23,8 +23,8 @@ from bayescale.data import task_table
 from bayescale.evaluation.scores import score
 from bayescale.inference import Convergence
 from bayescale.keywords import for_command_line
-from bayescale.model import drift, storage
-from bayescale.priors import from_link
+from bayescale.model import storage
+from bayescale.priors import Positive, from_link
 
 VALUES = {"E": 1.7, "A": 0.4, "B": 0.4, "alpha": 0.3, "beta": 0.3, "sigma": 0.01, "nu": 5.0}
 
@@ -610,7 +610,7 @@ def test_fits_of_earlier_formats_are_read(name, format, request, tmp_path):
 
 
 def test_the_default_drift_of_an_earlier_format_is_not_taken_for_the_users_own(small, tmp_path):
-    as_earlier_format(small, tmp_path / "old.nc", 2, ahead=drift.AHEAD)
+    as_earlier_format(small, tmp_path / "old.nc", 2, ahead=Positive(0.1, spread=1.5))
     assert bs.Fit.load(tmp_path / "old.nc").plan.ahead is None
 
 

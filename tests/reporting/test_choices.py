@@ -9,6 +9,7 @@ import pytest
 
 import bayescale as bs
 from bayescale.model.checks import Check
+from bayescale.reporting import choices
 from bayescale.reporting.answers import findings, main_group
 from bayescale.reporting.choices import compared_recipes, same_order
 
@@ -121,7 +122,7 @@ def test_recipes_are_compared_with_the_best(recipes):
     assert "Which recipe is better" in titles(found)
     (table,) = [t for t in found.tables if t.title.startswith("Compute multipliers")]
     alone = bs.speedup(recipes, names[0], over=names[1], at=first.data["at"].to_numpy())
-    assert f"{float(alone.data['multiplier'].median()):.3g} (" in table.rows[0][2]
+    assert f"{alone.summary()['multiplier'][0]:.3g} (" in table.rows[0][2]
     assert [row[1] for row in table.rows[:2]] == [
         bs.units.format_flop(float(alone.data["at"][0])),
         "1e22",
@@ -171,7 +172,7 @@ def test_the_order_of_recipes_at_the_budget_has_a_probability(by_hand, openlm):
     (section,) = [s for s in found.decisions.sections() if s.title == "Which recipe is better"]
     assert f"the order is the same at 1e24 FLOP is {share:.0f} % ({result.name} and" in section.how
     assert "the order is the same" not in same_order(
-        compared_recipes(fit, np.array([float(openlm.table["C"].min())]))
+        compared_recipes(fit, np.array([float(openlm.table["C"].min())]))[0]
     )
 
 
@@ -188,6 +189,43 @@ def test_one_recipe_is_compared_with_none(fit):
     found = findings(fit, [1e22])
     assert found.decisions.speedups == ()
     assert titles(found) == ["What the budgets cost", "Runs to train next"]
+
+
+def test_where_recipes_are_not_compared_the_page_says_why(recipes, by_hand, openlm, monkeypatch):
+    def said(fit, budgets) -> str:
+        (section,) = [
+            s
+            for s in findings(fit, budgets).decisions.sections()
+            if s.title == "Which recipe is better"
+        ]
+        assert section.tables == ()
+        return section.how
+
+    # Seven recipes.
+    table = openlm.table.assign(dataset=[f"mix {i % 7}" for i in range(len(openlm))])
+    many = dict.fromkeys(("E", "A", "alpha", "beta", "sigma"), "complete") | {"B": "partial"}
+    values = values_of(20, B_dataset_scale=0.1, B_dataset=np.full(7, 0.7))
+    of_seven = by_hand(
+        bs.Runs.from_frame(table, groups="dataset"), "chinchilla", values, draws=20,
+        groups="dataset", pool=many,
+    )  # fmt: skip
+    assert said(of_seven, [1e22]) == (
+        "The groups are not compared as recipes: there are 7, and at most 6 are compared here; "
+        "`speedup` compares two of them."
+    )
+    # A law that knows no compute.
+    pool = {"A": "partial"} | dict.fromkeys(("E", "alpha", "sigma"), "complete")
+    values = {k: v for k, v in values_of(50).items() if k in ("E", "A", "alpha", "sigma", "nu")}
+    values |= {"A_dataset_scale": 0.1, "A_dataset": np.array([0.9, 1.0, 1.1])}
+    of_tokens = by_hand(openlm, "power(D)", values, draws=50, groups="dataset", pool=pool)
+    assert "no compute is known at which to compare them" in said(of_tokens, [1e22])
+
+    # An error of the comparison.
+    def refuse(*_, **__):
+        raise bs.FitError("the losses are in different units")
+
+    monkeypatch.setattr(choices, "speedup", refuse)
+    assert "recipes: the losses are in different units." in said(recipes, [1e22])
 
 
 def test_without_budgets_in_flop_there_is_nothing_to_pay(by_hand, openlm):

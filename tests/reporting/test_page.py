@@ -248,7 +248,7 @@ def test_an_unusual_ratio_is_remarked(by_hand, c4):
     odd = by_hand(c4, "chinchilla", values | {"A": 4.0, "B": 0.2, "alpha": 0.3, "beta": 0.3})
 
     def remarks(fit):
-        return [n for n in findings(fit, [1e21]).notes if "tokens per parameter, far from" in n]
+        return [n for n in findings(fit, [1e21]).notes if "per parameter, where Hoffmann" in n]
 
     for fit, expected in ((usual, 0), (odd, 1)):
         ratio = bs.allocate(fit, 1e21).data["tokens_per_param"].median()
