@@ -92,7 +92,9 @@ def interval(
     values = draws.transpose(*SAMPLE, *other_dims).to_numpy()
     values = values.reshape(-1, *values.shape[2:])
     if kind == "eti":
-        bounds = np.quantile(values, [(1 - prob) / 2, (1 + prob) / 2], axis=0)
+        # Between infinite values a quantile cannot be interpolated.
+        method = "higher" if np.isinf(values).any() else "linear"
+        bounds = np.quantile(values, [(1 - prob) / 2, (1 + prob) / 2], axis=0, method=method)
     else:
         from arviz_stats.base import array_stats
 

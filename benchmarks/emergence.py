@@ -1,11 +1,11 @@
 """Emergence: power, false alarms, confusion of verdicts, published sets, and time.
 
-    python benchmarks/emergence.py [part ...] [--curves 4] [--first 0] [--workers 1]
+    python benchmarks/emergence.py [part ...] [--curves 4] [--first 0] [--workers 1] [--metric loss]
 
 All parts run if none is named. `--curves` is the number of simulated curves of each kind. With
 `--first` 4 the parts power and alarms add the next curves to those of earlier runs; with `--curves`
 0 they only judge the curves of earlier runs again, by their log evidences and the present prior
-probabilities of kinds.
+probabilities of kinds. `--metric` draws `confusion` anew for losses or accuracies only.
 
 power       curves that drift and curves with a bend to 2.5 and 4 times the slope
 alarms      straight curves of many sizes and noises
@@ -15,6 +15,8 @@ foresight   forecasts from below the onset, each task left out in turn
 metric      exact match of several tokens, with and without a change of slope in the loss
 published   nine tasks (Wu and Lo 2024, arXiv:2410.01692), seven tasks (Ruan et al. 2024), and
             four-digit addition (Caballero et al. 2022)
+public      fine-tuning curves (Lin et al. 2024), BIG-Bench curves (Alabdulmohsin et al. 2022), and
+            four-digit addition, by examples
 """
 
 from __future__ import annotations
@@ -47,8 +49,12 @@ CHANGES = ((0.0, 0.2), (0.0, 0.5), (1.5, 0.0), (3.0, 0.0))
 #: Shapes whose intervals are tested in `confusion`; the first two are places.
 HELD_SHAPES = ("onset", "half_rise", "sharpness", "slope_ratio")
 PLACES = HELD_SHAPES[:2]
+#: Largest distance of the log of the geometric mean of a simulated loss from that of its unit.
+UNIT_WITHIN = 0.05
 #: Smallest share of later scores in the 90 % intervals of a prior that can be chosen.
 HELD = 0.85
+#: Simulated worlds of each kind in `metric`.
+WORLDS = 10
 #: Priors of what a curve does beyond its models, from which `foresight` chooses.
 AHEAD = [
     Ahead(rate, Positive(ratio, spread=spread))
@@ -163,7 +169,9 @@ def drawn(job) -> dict:
         else:
             noise = h["noise"] * rng.standard_normal(n)
             y = (model.mean(z, s) * np.exp(noise))[0]
-            informative = h["noise"] < 0.03 and np.ptp(np.log(y)) > 0.2
+            # Priors of losses are in units of their geometric mean, so it has to be the unit.
+            apart = abs(np.log(y / model.curve.unit).mean())
+            informative = h["noise"] < 0.03 and np.ptp(np.log(y)) > 0.2 and apart < UNIT_WITHIN
         if informative:
             break
     curve = TaskCurve(s, y, 0.0, questions, 0.25 if is_accuracy else 0.0)
@@ -172,16 +180,24 @@ def drawn(job) -> dict:
     return named | verdict_of(curve, [i, 3], truth)
 
 
-def confusion(many, curves: int) -> None:
-    kinds = [(True, k) for k in ("unbroken", "line", "late", "break", "drift")]
-    kinds += [(False, k) for k in ("unbroken", "break", "drift")]
+def confusion(many, curves: int, metric: str | None = None) -> None:
+    kinds = [(False, k) for k in ("unbroken", "break", "drift")]
+    kinds += [(True, k) for k in ("unbroken", "line", "late", "break", "drift")]
+    kinds = [k for k in kinds if metric in (None, "accuracy" if k[0] else "loss")]
     each = pd.DataFrame(many(drawn, [(*k, i) for k in kinds for i in range(curves)]))
+    if metric:
+        kept = pd.read_csv(RESULTS / "emergence_confusion_each.csv").query("metric != @metric")
+        each = pd.concat([kept, each], ignore_index=True)
     keep(each, "emergence_confusion_each")
+    summarised(each)
+
+
+def summarised(each: pd.DataFrame) -> None:
     counts = pd.crosstab([each["metric"], each["kind"]], each["verdict"])
     counts = counts.reindex(columns=list(VERDICTS), fill_value=0).reset_index()
     write(counts, "emergence_confusion", "Curves of each kind, and how often each verdict is given")
     holds = [f"holds {name}" for name in HELD_SHAPES]
-    by = each.groupby("metric")[holds]
+    by = each.groupby("metric")[holds]  # every kind equally often
     table = by.mean().T.add_prefix("coverage, ").join(by.count().T.add_prefix("curves, "))
     table = table.rename_axis("90 % interval").reset_index()
     write(table, "emergence_intervals", "Share of 90 % intervals that hold the true shape")
@@ -208,7 +224,7 @@ def world(job) -> dict:
 
 
 def metric(many, curves: int) -> None:
-    jobs = [(c, tokens, i) for c in (0.0, 2.0) for tokens in (3, 5) for i in range(5)]
+    jobs = [(c, tokens, i) for c in (0.0, 2.0) for tokens in (3, 5) for i in range(WORLDS)]
     each = pd.DataFrame(many(world, jobs))
     table = (
         each.groupby(["change", "tokens", "verdict"])
@@ -314,6 +330,35 @@ def published(many, curves: int) -> None:
     write(every, "emergence_published", "Published tasks; seconds are those of the whole set")
 
 
+def public(many, curves: int) -> None:
+    """Verdicts on published curves of losses."""
+    tuned = pd.read_csv(reference("finetuning_rectified.csv")).query("examples > 0")
+    tuned["task"] = tuned["model"] + ", " + tuned["dataset"]
+    tables = {f"fine-tuning, {name}": part for name, part in tuned.groupby("dataset")}
+    words = pd.read_csv(reference("language_learning_curves.csv"))
+    tables["BIG-Bench"] = words.query("domain == 'BB'")
+    added = pd.read_csv(reference("bnsl_addition.csv"))
+    tables["addition"] = added.rename(columns={"unique_examples": "examples"})
+    rows = []
+    for name, data in tables.items():
+        found = bs.emergence(
+            data, "examples", "loss", "task", random_seed=1, executor=_InTurn(many)
+        ).summary()
+        rows.append(found.reset_index().assign(set=name))
+        keep(pd.concat(rows, ignore_index=True), "emergence_public_each")
+    each = pd.concat(rows, ignore_index=True)
+    counts = pd.crosstab(each["set"], each["verdict"])
+    counts = counts.reindex(columns=[v for v in VERDICTS if v in counts], fill_value=0)
+    found = each.groupby("set").agg(
+        curves=("verdict", "size"),
+        departure=("P(departure)", "median"),
+        abrupt=("P(abrupt)", "median"),
+        slope_ratio=("slope_ratio", "median"),
+    )
+    table = found.join(counts).reset_index()
+    write(table, "emergence_public", "Published curves of losses: medians, and verdicts")
+
+
 class _InTurn:
     """An executor that computes when it is asked, with the ``map`` of a pool."""
 
@@ -332,6 +377,7 @@ PARTS = dict(
     confusion=confusion,
     metric=metric,
     published=published,
+    public=public,
     foresight=foresight,
 )
 
@@ -342,11 +388,13 @@ def main() -> None:
     parser.add_argument("--curves", type=int, default=4)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--metric", choices=["accuracy", "loss"])
     options = parser.parse_args()
     with workers(options.workers) as pool:
         many = map if pool is None else pool.map
         for name in options.parts or PARTS:
             extra = {"first": options.first} if name in ("power", "alarms") else {}
+            extra |= {"metric": options.metric} if name == "confusion" else {}
             PARTS[name](many, options.curves, **extra)
 
 

@@ -6,7 +6,9 @@ draws of the default engine are recorded for the parameters of the tasks, for th
 `Link.summary`, and for the accuracy at the best run and half a unit beyond it. Tables whose draws
 did not pass the diagnostics are counted.
 
-    python benchmarks/linked.py [simulated tables, 100] [workers, 1]
+    python benchmarks/linked.py [simulated tables, 100] [workers, 1] [kind, logistic]
+
+Rows of other kinds are kept.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-from common import workers, write
+from common import RESULTS, workers, write
 from scipy.stats import kstest
 
 import bayescale as bs
@@ -41,11 +43,16 @@ def design(kind: str) -> pd.DataFrame:
         for i, m in enumerate(CORPORA)
         for x in loss
     ]
-    return pd.DataFrame(rows).assign(y=0.5)
+    table = pd.DataFrame(rows).assign(y=0.5)
+    # Three ratios of N and D, along compute.
+    ratio = 20.0 ** np.array([-1, 0, 1])[np.arange(len(table)) % 3]
+    N = np.sqrt(table["C"] / 6 * ratio)
+    return table.assign(N=N, D=table["C"] / (6 * N))
 
 
-def means(plan: LinkPlan, values, u, task: str, member: str):
-    """Accuracy and precision of one task and corpus at `u`; the axis of draws comes first."""
+def means(plan: LinkPlan, values, u, task: str, member: str, sizes=None):
+    """Accuracy and precision of one task and corpus at `u`; the axis of draws comes first. `sizes`
+    are N and D, by default at the typical ratio."""
     parameters = {
         p.name: values[f"{p.name}_task"].sel(task=task).to_numpy()[..., None]
         for p in plan.parameters
@@ -54,7 +61,9 @@ def means(plan: LinkPlan, values, u, task: str, member: str):
         values["move_member"].sel(member=member) + values["move_cell"].sel(cell=cell(task, member))
     ).to_numpy()[..., None]
     steps = walks(values).sel(task=task).transpose(..., "component").to_numpy()
-    return plan.form(u + move + steps @ plan.walk(u).T, parameters, TASKS[task][0])
+    typical = plan.at_typical(np.exp(plan.best)) if plan.form.by_size else {"N": 1, "D": 1}
+    where = plan.where(*(typical.values() if sizes is None else sizes))
+    return plan.form(u + move + steps @ plan.walk(u).T, parameters, TASKS[task][0], **where)
 
 
 def simulated(kind: str, i: int) -> dict[str, float]:
@@ -76,7 +85,8 @@ def simulated(kind: str, i: int) -> dict[str, float]:
     table = plan.table.copy()
     for (task, member), rows in table.groupby(["task", "member"]):
         u = plan.u(rows[plan.form.along].to_numpy(float))
-        mean, total = means(plan, truth, u, task, member)
+        sizes = rows["N"].to_numpy(float), rows["D"].to_numpy(float)
+        mean, total = means(plan, truth, u, task, member, sizes)
         share = rng.beta(mean * total, (1 - mean) * total)
         n = TASKS[task][1]
         table.loc[rows.index, "y"] = rng.binomial(n, share) / n
@@ -134,12 +144,15 @@ def main(n: int = 100, jobs: int = 1, kind: str = "logistic") -> None:
                 "tables that failed": ranks["failed"].sum(),
             }
         )
+    table, path = pd.DataFrame(rows), RESULTS / "links_calibration.csv"
+    if path.exists():
+        table = pd.concat([pd.read_csv(path).query("kind != @kind"), table])
     write(
-        pd.DataFrame(rows),
+        table,
         "links_calibration",
         "links simulated from the priors: coverage of credible intervals",
     )
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:3]))
+    main(*map(int, sys.argv[1:3]), *sys.argv[3:4])

@@ -1,19 +1,21 @@
-"""Coverage of forecasts of accuracies: links from the loss, links from compute, and a curve.
+"""Coverage of forecasts of accuracies: links from the loss, from N and D, or from compute.
 
 OpenLM (bundled), 15 tasks. The kind of link is chosen on runs of up to 412M parameters: links
 fitted up to 79M and up to 154M forecast the larger runs, with and without drift of the slope beyond
 the best run. The target is then forecast once: links fitted to runs of up to 412M and one 1.4B run
 of each corpus forecast the remaining 1.4B and 6.9B runs, from N and D (with a fit of Chinchilla's
 law to the same runs) and from the measured loss. They are compared with the least-squares curve of
-Gadre et al. 2024 for each corpus, on the mean error over the tasks.
+Gadre et al. 2024 for each corpus, on the mean error over the tasks. Two further problems leave out
+runs of fewer than 20 tokens per parameter, which lie far below any law in N and D.
 
-    python benchmarks/links.py [numbers of problems, from 0]
+    python benchmarks/links.py [numbers of problems, from 0] [--kinds direct compute]
 
 Results of problems and kinds that are not run are kept.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 import warnings
@@ -23,9 +25,10 @@ import pandas as pd
 from common import RESULTS, crps, interval_score, keep, write
 
 import bayescale as bs
+from bayescale.capabilities.link_forms import FORMS
 from bayescale.errors import ConvergenceWarning
 
-KINDS = ("logistic", "direct", "gadre", "hinge")
+KINDS = ("logistic", "direct", "compute", "gadre", "hinge")
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 SETTINGS = dict(draws=1000, chains=4, engine="particles")
 
@@ -84,7 +87,7 @@ def joined(rows: list[dict], name: str) -> pd.DataFrame:
     return new.sort_values("problem", kind="stable")[list(max(rows, key=len))]
 
 
-def main(*chosen: int, seed: int = 1) -> None:
+def main(chosen: list[int], kinds=KINDS, seed: int = 1) -> None:
     warnings.simplefilter("ignore", ConvergenceWarning)
     frame = table()
     wide = frame.drop_duplicates("run").set_index("run")
@@ -96,6 +99,13 @@ def main(*chosen: int, seed: int = 1) -> None:
         "rollout: to 154M -> 412M": (wide["N"] < 2e8, small & (wide["N"] > 2e8)),
         "target: to 412M and one 1.4B -> 1.4B, 6.9B": (final, ~final),
     }
+    long = wide["D"] > 15 * wide["N"]
+    for name in list(problems)[:2]:
+        at, later = problems[name]
+        problems[name.replace("rollout", "20 tokens per parameter or more")] = (
+            at & long,
+            later & long,
+        )
     runs = bs.Runs.example("openlm")
     rows, per_task, means, drifts = [], [], [], []
     for problem in [list(problems)[i] for i in chosen] or problems:
@@ -115,7 +125,7 @@ def main(*chosen: int, seed: int = 1) -> None:
                 "worst %": 100 * np.abs(relative).max(),
             }
         )
-        for kind in KINDS:
+        for kind in kinds:
             started, worked = time.perf_counter(), time.process_time()
             link = bs.link(
                 fit,
@@ -126,7 +136,7 @@ def main(*chosen: int, seed: int = 1) -> None:
             )
             seconds, of_processors = time.perf_counter() - started, time.process_time() - worked
             inputs = {"N and D": held[["N", "D", "dataset"]]}
-            if kind != "direct":
+            if FORMS[kind].along == "loss":
                 inputs["measured loss"] = held[["loss", "dataset"]]
             for known, points in inputs.items():
                 for drift in ("off", "auto"):
@@ -199,4 +209,8 @@ def main(*chosen: int, seed: int = 1) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("problems", nargs="*", type=int)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+    given = parser.parse_args()
+    main(given.problems, given.kinds)

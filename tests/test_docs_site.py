@@ -194,9 +194,11 @@ def test_figures_of_emergence():
     assert unbroken[changes].to_numpy().sum() == 0
     abrupt, gradual = given["abrupt change"], given["gradual change"]
     assert f"late starts: {given['late start']['accuracy', 'late']} of 50" in text
-    assert f"{abrupt['loss', 'break']} of 50 breaks are called abrupt and none gradual" in text
+    smooth, wrong = given["smooth"]["loss", "break"], gradual["loss", "break"]
+    called = f"{abrupt['loss', 'break']} of 50 breaks are called abrupt, {smooth} smooth"
+    assert f"{called} and {['none', 'one'][wrong]} gradual" in text
     assert f"{gradual['loss', 'drift']} of 50 drifts gradual and none abrupt" in text
-    assert gradual["loss", "break"] == abrupt["loss", "drift"] == 0
+    assert abrupt["loss", "drift"] == 0
     pair = f"{abrupt['accuracy', 'break']} of 50 breaks and {gradual['accuracy', 'drift']} of 50"
     assert pair in text
     held = results("emergence_intervals").set_index("90 % interval")
@@ -206,6 +208,19 @@ def test_figures_of_emergence():
         shares = held[f"coverage, {metric}"].dropna()
         listed = ", ".join(f"{names[n]} {100 * v:.0f} %" for n, v in shares.items())
         assert f"{word}: {listed}" in text
+    public = results("emergence_public").set_index("set")
+    assert public["abrupt change"]["addition"] == 1
+    tuned = public[public.index.str.startswith("fine-tuning")]
+    assert public["smooth"]["BIG-Bench"] == 0
+    listed = f"none of 10 BIG-Bench curves and {tuned['smooth'].sum()} of {tuned['curves'].sum()}"
+    assert listed in text
+    worlds = results("emergence_metric").set_index(["change", "verdict"])["curves"]
+    said = worlds.groupby(level=[0, 1]).sum()
+    fine = said[0].filter(like="smooth").sum()
+    wrong, unknown = said[0]["abrupt change"], said[0]["cannot be told"]
+    assert f"underneath: {fine}, cannot be told: {unknown}, abrupt: {wrong}; with" in text
+    assert f"with a change: all {said[2]['abrupt change']} abrupt" in text
+    assert len(said[2]) == 1
     published = results("emergence_published").set_index("set")
     emergent, wu = published["P(emergent as plotted)"], published.loc["Wu"]
     is_emergent = wu["published"] == "emergence"

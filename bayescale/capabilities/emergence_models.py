@@ -310,6 +310,10 @@ class Model:
         """Posterior draws and evidence; see `importance.sample_roughly`."""
         return importance.sample_roughly(self.density(), draws, rng)
 
+    def moved(self, z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Posterior draws, moved along the posterior; see `importance.moved`."""
+        return importance.moved(self.density(), z, rng)
+
 
 def _interpolated(s, grid, values):
     """Linear interpolation, continued with the slopes at the ends."""

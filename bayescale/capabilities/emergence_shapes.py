@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,6 +13,9 @@ from bayescale.capabilities.emergence_models import Model, TaskCurve
 
 #: Posterior draws of each kind, and of their average.
 DRAWS, AVERAGED = 400, 800
+#: Draws of kinds of losses with a larger probability are moved: floor, slope and change of slope of
+#: a loss have a curved posterior, of which few effective draws miss the ends.
+MOVED = 0.05
 #: Points of the grid of log x.
 GRID = 161
 #: A score is above chance if it exceeds it by this many standard errors of the questions; models
@@ -67,12 +70,19 @@ def sample(curve: TaskCurve, seed) -> Posterior:
     """The posterior of every kind of curve that the points can distinguish."""
     rng = np.random.default_rng(seed)
     found = {kind: Model(curve, kind).sample(DRAWS, rng) for kind in curve.kinds}
-    return Posterior(
+    posterior = Posterior(
         curve,
         {kind: f.positions for kind, f in found.items()},
         {kind: f.diagnostics.log_evidence for kind, f in found.items()},
         {kind: f.diagnostics.error for kind, f in found.items()},
     )
+    if curve.is_accuracy:
+        return posterior
+    positions = {
+        kind: Model(curve, kind).moved(z, rng) if posterior.probability[kind] > MOVED else z
+        for kind, z in posterior.positions.items()
+    }
+    return replace(posterior, positions=positions)
 
 
 @dataclass(frozen=True, eq=False)

@@ -188,10 +188,21 @@ class TaskDensity:
 
         return np.concatenate([of(slice(i, i + BATCH)) for i in range(0, len(z), BATCH)])
 
+    @cached_property
+    def _where(self) -> dict[str, object]:
+        """Further arguments of the form, see `LinkPlan.where`."""
+        return {
+            name: value[self._rows] if np.ndim(value) else value
+            for name, value in self.plan.rows.items()
+        }
+
+    def _of_form(self, v, values):
+        return self.plan.form.with_derivative(v, values, self.chance, **self._where)
+
     def _log_rows(self, v, values):
         from scipy.special import gammaln
 
-        mean, _, total = self.plan.form.with_derivative(v, values, self.chance)
+        mean, _, total = self._of_form(v, values)
         a, b, k, n = mean * total, (1 - mean) * total, self.right, self.questions
         terms = gammaln(k + a) - gammaln(a) + gammaln(n - k + b) - gammaln(b)
         return terms + gammaln(total) - gammaln(n + total)
@@ -277,7 +288,7 @@ class TaskDensity:
 
     def _scores(self, v, values):
         """First derivative of the quasi-likelihood of every row in v, and its information."""
-        mean, derivative, total = self.plan.form.with_derivative(v, values, self.chance)
+        mean, derivative, total = self._of_form(v, values)
         n = self.questions
         per_variance = derivative * n / (mean * (1 - mean) * (1 + (n - 1) / (total + 1)))
         return (self.right / n - mean) * per_variance, derivative * per_variance

@@ -26,6 +26,11 @@ CAP = 4.0
 #: Smallest distance of a mean from 0 and 1, for which the beta distribution is proper.
 NEVER = 1e-7
 
+#: Largest distance of a place that is sought by bisection, and number of steps.
+FARTHEST, HALVINGS = 50.0, 50
+#: Largest power of a size, so that products of it with 0 are 0.
+LARGEST_POWER = 60.0
+
 
 # -- forms, for numpy, xarray and PyTensor -----------------------------------------------------
 
@@ -48,6 +53,36 @@ def gadre(u, *, floor, level, slope):
 def hinge(u, *, floor, start, slope, width):
     """accuracy = floor below u = -start, then linear in u, with a smooth corner of some width."""
     return floor + (1 - floor) * cap(np.log(slope * width * softplus((u + start) / width) + NEVER))
+
+
+def advance(u, *, share, alpha, beta, ratio, unit):
+    """Minus the sum of a power of N and a power of D, from 0 at the reference, with slope 1 there.
+
+    The reference is the compute of the best run at the typical ratio of N and D. `u` moves both
+    along compute, and `ratio` apart; one unit of `u` is `unit` e-folds of each. `share` is the
+    part of N in the slope at the reference. Small exponents give a straight line in log compute.
+    """
+    of_n = (1 - np.exp(-alpha * unit * (u + ratio))) / alpha
+    of_d = (1 - np.exp(-beta * unit * (u - ratio))) / beta
+    return (share * of_n + (1 - share) * of_d) / unit
+
+
+def by_size(u, *, floor, level, slope, top, **sizes):
+    """The sigmoid of a + A N^-alpha + B D^-beta."""
+    return logistic(advance(u, **sizes), floor=floor, level=level, slope=slope, top=top)
+
+
+def reach(goal, **sizes):
+    """The u at which `advance` equals `goal` at the typical ratio, by bisection.
+
+    `FARTHEST` where it stays below the goal. Takes floats, numpy arrays and xarray objects.
+    """
+    low, high = goal * 0 - FARTHEST, goal * 0 + FARTHEST
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        below = advance(middle, ratio=0.0, **sizes) < goal
+        low, high = low + (middle - low) * below, high - (high - middle) * ~below
+    return high
 
 
 def floor_of(chance, offset):
@@ -96,12 +131,21 @@ def fast_hinge(u, *, floor, start, slope, width):
     return floor + rise, growth * rise / line * (1 - 1 / (1 + power))
 
 
+def fast_by_size(u, *, floor, level, slope, top, share, alpha, beta, ratio, unit):
+    of_n = np.exp(np.minimum(-alpha * unit * (u + ratio), LARGEST_POWER))
+    of_d = np.exp(np.minimum(-beta * unit * (u - ratio), LARGEST_POWER))
+    at = (share * (1 - of_n) / alpha + (1 - share) * (1 - of_d) / beta) / unit
+    mean, derivative = fast_logistic(at, floor=floor, level=level, slope=slope, top=top)
+    return mean, derivative * (share * of_n + (1 - share) * of_d)
+
+
 @dataclass(frozen=True)
 class Form:
     """A formula from ``u`` to accuracy, and the priors of its parameters.
 
     `fast` gives the formula and its derivative in ``u`` for numpy arrays. `along` is the column
-    that ``u`` is computed from: ``"loss"`` or ``"C"``.
+    that ``u`` is computed from: ``"loss"`` or ``"C"``. `columns` are those that a table needs.
+    With N and D, the formula also takes `ratio` and `unit`, see `advance`.
     """
 
     name: str
@@ -109,20 +153,29 @@ class Form:
     fast: Callable
     priors: Mapping[str, Prior]
     along: str = "loss"
+    columns: tuple[str, ...] = ("loss",)
 
-    def __call__(self, u, values: Mapping[str, object], chance):
+    @property
+    def by_size(self) -> bool:
+        """Whether the accuracy depends on N and D apart."""
+        return "N" in self.columns
+
+    def __call__(self, u, values: Mapping[str, object], chance, **where):
         """The expected accuracy and the precision of the beta noise, given parameters by name."""
         of_form = {p: values[p] for p in self.priors}
         floor = floor_of(chance, values["offset"])
-        mean = NEVER + (1 - 2 * NEVER) * self.formula(u, floor=floor, **of_form)
+        mean = NEVER + (1 - 2 * NEVER) * self.formula(u, floor=floor, **of_form, **where)
         return mean, precision_of(
             mean, floor, precision=values["precision"], jitter=values["jitter"]
         )
 
-    def with_derivative(self, u: np.ndarray, values: Mapping[str, np.ndarray], chance: float):
+    def with_derivative(
+        self, u: np.ndarray, values: Mapping[str, np.ndarray], chance: float, **where
+    ):
         """The same for numpy arrays, with the derivative of the accuracy in `u` between."""
         floor = floor_of(chance, values["offset"])
-        mean, derivative = self.fast(u, floor=floor, **{p: values[p] for p in self.priors})
+        of_form = {p: values[p] for p in self.priors}
+        mean, derivative = self.fast(u, floor=floor, **of_form, **where)
         mean = NEVER + (1 - 2 * NEVER) * mean
         return (
             mean,
@@ -139,6 +192,12 @@ SLOPE = Positive(2.5, spread=1.8, between=1.6)
 #: extrapolated to 1 where the rise has slowed down early.
 TOP = Fraction(0.9, spread=1.2, between=1.5)
 SIGMOID = {"level": LEVEL, "slope": SLOPE, "top": TOP}
+#: Share of N in the slope at the best run, and exponents of N and D, about those of the loss.
+SIZES = {
+    "share": Fraction(0.5, spread=2.0, between=1.5),
+    "alpha": Positive(0.3, spread=1.2, between=1.15),
+    "beta": Positive(0.3, spread=1.2, between=1.15),
+}
 
 FORMS: dict[str, Form] = {
     "logistic": Form("logistic", logistic, fast_logistic, SIGMOID),
@@ -159,5 +218,6 @@ FORMS: dict[str, Form] = {
             "width": Positive(0.2, spread=2.0, between=1.3),
         },
     ),
-    "direct": Form("direct", logistic, fast_logistic, SIGMOID, along="C"),
+    "compute": Form("compute", logistic, fast_logistic, SIGMOID, "C", ("C",)),
+    "direct": Form("direct", by_size, fast_by_size, SIGMOID | SIZES, "C", ("N", "D")),
 }

@@ -2,9 +2,11 @@
 
 accuracy of a run on a task = form(u) + noise
 
-* ``u`` is the distance of the loss of a run (for the direct form, the log of its compute) from that
+* ``u`` is the distance of the loss of a run (without a loss, the log of its compute) from that
   of the best run of the table, in units of the standard deviation over the table. It is zero for
   the best run, negative for worse runs and positive for better runs.
+* The direct form depends on N and D apart. Walk and shifts of groups then act like more compute
+  at the same ratio of N and D.
 * Every parameter of a form varies over tasks around a population value, on the link scale of its
   prior.
 * The slope of each task follows a random walk along ``u``, to represent misspecification of the
@@ -35,6 +37,7 @@ from bayescale.capabilities.link_forms import Form
 from bayescale.inference import nuts
 from bayescale.model import Effect, Parameter, declared
 from bayescale.priors import Positive, Real
+from bayescale.units import FLOP_PER_PARAMETER_TOKEN
 
 #: Log odds of the floor minus those of nominal chance. It is a few hundredths of accuracy on most
 #: tasks, and a tenth on some.
@@ -63,7 +66,7 @@ MOVE, MOVE_SPREAD = 0.1, 0.8
 #: only upper bounds on the scatter between runs and on the random walk, and little information on
 #: the top, so that the posterior of an inferred standard deviation has a funnel. For the slopes,
 #: one task near chance would make the standard deviation so large that slopes are hardly pooled.
-FIXED_SCALE = ("slope", "top", "precision", "jitter", "walk")
+FIXED_SCALE = ("slope", "top", "precision", "jitter", "walk", "share", "alpha", "beta")
 
 #: Initial value of the precision. With thousands of questions and a high precision, the gradient at
 #: a poor initial point is so large that the first steps end where all accuracies are 0 or 1 and the
@@ -127,6 +130,37 @@ class LinkPlan:
     def u(self, value):
         """Distance beyond the best run, in units of `spread`."""
         return (self.position(value) - self.best) / self.spread
+
+    def _log_ratio(self, N, D):
+        return np.log(N) - np.log(D)
+
+    @cached_property
+    def typical(self) -> float:
+        """Mean of log(N / D) over the table, for forms that depend on N and D."""
+        return float(self._log_ratio(self.table["N"], self.table["D"]).mean())
+
+    def where(self, N, D) -> dict[str, object]:
+        """Further arguments of the form at runs of these sizes; empty for forms of ``u`` alone."""
+        if not self.form.by_size:
+            return {}
+        return {"ratio": (self._log_ratio(N, D) - self.typical) / self.spread, "unit": self.unit}
+
+    @property
+    def unit(self) -> float:
+        """E-folds of N, and of D, in one unit of u along compute."""
+        return self.spread / 2
+
+    def at_typical(self, C) -> dict[str, np.ndarray]:
+        """N and D of this compute at the typical ratio."""
+        N = np.sqrt(C / FLOP_PER_PARAMETER_TOKEN * np.exp(self.typical))
+        return {"N": N, "D": C / (FLOP_PER_PARAMETER_TOKEN * N)}
+
+    @cached_property
+    def rows(self) -> dict[str, object]:
+        """`where` of the rows of the table."""
+        if not self.form.by_size:
+            return {}
+        return self.where(self.table["N"].to_numpy(float), self.table["D"].to_numpy(float))
 
     @cached_property
     def fitted(self) -> np.ndarray:
@@ -215,6 +249,7 @@ class LinkPlan:
                 ]
             ),
         )
+        out |= {name: np.asarray(value) for name, value in self.rows.items()}
         if self.members:
             member = self.table["member"].map({m: i for i, m in enumerate(self.members)})
             out["member_index"] = member.to_numpy(int)
@@ -284,7 +319,8 @@ def build(plan: LinkPlan):
         steps = half * pm.Normal("walk_step", 0.0, half, dims=("task", "component"))
         u = u + (data["walk_at"] * steps[task]).sum(axis=1) / values["slope"][task]
         at_rows = {n: v[task] for n, v in values.items()}
-        mean, total = plan.form(u, at_rows, data["chance"][task])
+        where = {name: data[name] for name in plan.rows}
+        mean, total = plan.form(u, at_rows, data["chance"][task], **where)
         a, b = mean * total, (1 - mean) * total
         pm.Potential(
             "accuracy",

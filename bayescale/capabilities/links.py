@@ -14,10 +14,11 @@ import xarray as xr
 
 from bayescale.capabilities import link_sampling
 from bayescale.capabilities.link_diagnostics import LinkConvergence
-from bayescale.capabilities.link_forms import FORMS, floor_of, precision_of
-from bayescale.capabilities.link_model import LinkPlan, target, walks
+from bayescale.capabilities.link_forms import FORMS
+from bayescale.capabilities.link_model import LinkPlan, target
+from bayescale.capabilities.link_quantities import quantities
 from bayescale.data import as_names, task_table
-from bayescale.errors import ConvergenceWarning, FitError, unknown
+from bayescale.errors import ConvergenceWarning, FitError, RunsError, unknown
 from bayescale.forecasting import Average
 from bayescale.inference import Convergence, convergence, nuts, scalars
 from bayescale.intervals import SAMPLE, table
@@ -25,19 +26,14 @@ from bayescale.keywords import setting
 from bayescale.model import Fit, Storable, reserved
 from bayescale.progress import bar
 from bayescale.seeds import settle_seed
+from bayescale.units import FLOP_PER_PARAMETER_TOKEN
 
-#: Number of grid points on which the random walk of a task is inverted.
-GRID = 100
 #: Values of ``engine=``, as in `bayescale.fit`.
 ENGINES = ("auto", "particles", "nuts")
 #: Minutes that NUTS takes for a link: for the compilation and per row of the table, on two cores.
 MINUTES, MINUTES_PER_ROW = 2.5, 0.004
 #: Names of scores of repeated samples.
 PASS_AT = re.compile(r"pass\W*(?:at|_)?\W*(\d+)", re.IGNORECASE)
-#: Share of the rise at which a task begins to rise.
-ONSET = 0.1
-#: Smallest slope in an interval of this grid, as a share of the slope of the form.
-SLOWEST = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +66,13 @@ class Link(Storable):
 
     _stored = (LinkPlan, LinkConvergence, *FORMS.values())
     _cached = ("convergence",)
+
+    def __post_init__(self):
+        if self.plan.form.by_size and "N" not in self.plan.table:
+            raise FitError(
+                "this link was saved by an earlier version, where kind='direct' went from compute "
+                "alone: fit it again, with kind='compute' for the same model"
+            )
 
     @property
     def kind(self) -> str:
@@ -128,19 +131,22 @@ class Link(Storable):
             One row for each task, from the steepest slope to the least steep. With intervals:
 
             * ``floor``: the accuracy of a model without the skill;
-            * ``onset``: the loss (for ``"direct"``: the training FLOP) at which 10 % of the rise
+            * ``onset``: the loss (without a loss: the training FLOP) at which 10 % of the rise
               from floor to top is reached; for ``"hinge"``, that at which the rise begins;
-            * ``threshold``: the loss (for ``"direct"``: the training FLOP) at which the accuracy is
-              midway between floor and top; for ``"hinge"``, that at which the rise begins;
-            * ``slope``: the rise at the threshold per unit of loss (for ``"direct"``: per e-fold of
-              compute). With the share (accuracy - floor) / (top - floor), it is in log odds of the
-              share for ``"logistic"`` and ``"direct"``, in the log of the share for ``"gadre"``,
-              and in the share for ``"hinge"``;
+            * ``threshold``: the loss (without a loss: the training FLOP) at which the accuracy is
+              midway between floor and top; for ``"hinge"``, that at which the rise begins. For
+              ``"direct"`` FLOP are 6 N D at the typical N / D of the table, and infinite where the
+              power laws end below it;
+            * ``slope``: the rise at the threshold per unit of loss (without a loss: per e-fold of
+              compute; for ``"direct"``: at the best run). With the share
+              (accuracy - floor) / (top - floor), it is in log odds of the share for sigmoids, in
+              the log of the share for ``"gadre"``, and in the share for ``"hinge"``;
             * ``scatter``: the standard deviation of accuracy between runs of one loss, without the
               binomial noise, midway between floor and 1;
             * ``walk``: the standard deviation of the relative change of the slope over one standard
-              deviation of the losses of the table (for ``"direct"``: of log compute);
-            * ``top``: the accuracy of a perfect model, if the form has a top.
+              deviation of the losses of the table (without a loss: of log compute);
+            * ``top``: the accuracy of a perfect model, if the form has a top;
+            * ``alpha`` and ``beta``: the exponents of N and D, for ``"direct"``.
 
             Without: ``ess_bulk``, the effective number of draws of the task, and ``r_hat``, which
             is NaN unless NUTS was used; with NUTS, the worst of the parameters of the task.
@@ -204,56 +210,7 @@ class Link(Storable):
 
     def _quantities(self) -> dict[str, xr.DataArray]:
         """Draws of the quantities in `summary`; dims (chain, draw, task)."""
-        plan, post = self.plan, self.posterior
-        values = {p.name: post[f"{p.name}_task"] for p in plan.parameters}
-        chance = xr.DataArray(plan.facts["chance"].to_numpy(float), dims="task")
-        if "start" in values:
-            half_way = onset = -values["start"]
-        else:
-            half_way, onset = (
-                ((np.log(x) if self.kind == "gadre" else np.log(x / (1 - x))) - values["level"])
-                / values["slope"]
-                for x in (0.5, ONSET)
-            )
-        u, times = self._invert_walk(half_way)
-
-        def scale(u):
-            position = plan.best + plan.spread * u
-            return np.exp(position) if plan.form.along == "C" else -position
-
-        floor = floor_of(chance, values["offset"])
-        half = (1 + floor) / 2
-        precision = precision_of(
-            half, floor, precision=values["precision"], jitter=values["jitter"]
-        )
-        quantities = {
-            "floor": floor,
-            "onset": scale(self._invert_walk(onset)[0]),
-            "threshold": scale(u),
-            "slope": times * values["slope"] / plan.spread,
-            "scatter": np.sqrt(half * (1 - half) / (precision + 1)),
-        }
-        quantities["walk"] = values["walk"]
-        if "top" in values:
-            quantities["top"] = floor + (1 - floor) * values["top"]
-        return {k: v.transpose(*SAMPLE, "task") for k, v in quantities.items()}
-
-    def _invert_walk(self, target_u: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
-        """The u at which u plus the walk of each task first equals `target_u`, and the factor of
-        the walk on the slope there. Outside the table the walk is extrapolated linearly."""
-        low = self.plan.fitted.min()
-        at = np.linspace(1.5 * low, -0.5 * low, GRID)
-        steps = walks(self.posterior).transpose(*SAMPLE, "task", "component").to_numpy()
-        with_walk = at + steps @ self.plan.walk(at).T
-        goal = target_u.transpose(*SAMPLE, "task").to_numpy()[..., None]
-        over = with_walk[..., 1:] >= goal
-        first = np.where(over.any(axis=-1), over.argmax(axis=-1), GRID - 2)[..., None]
-        left, right = (np.take_along_axis(with_walk, first + i, axis=-1)[..., 0] for i in (0, 1))
-        times = np.maximum((right - left) / (at[1] - at[0]), SLOWEST)
-        u = at[first[..., 0]] + (goal[..., 0] - left) / times
-        dims = (*SAMPLE, "task")
-        coords = {d: self.posterior[d] for d in dims}
-        return tuple(xr.DataArray(v, coords, dims) for v in (u, times))
+        return quantities(self.plan, self.posterior)
 
     def __repr__(self) -> str:
         over = f" over {', '.join(self.groups)}" if self.groups else ""
@@ -309,14 +266,16 @@ def link(
         losses must be measured like those of the table. With None, tasks can only be forecast from
         known losses.
     results : pandas.DataFrame
-        Results on tasks, one row for each run and task: ``loss`` (for ``"direct"``: ``C`` in FLOP),
-        and the columns named below.
-    kind : {"logistic", "gadre", "hinge", "direct"}
+        Results on tasks, one row for each run and task: ``loss`` (for ``"direct"``: ``N`` and
+        ``D``; for ``"compute"``: ``C`` in FLOP), and the columns named below.
+    kind : {"logistic", "gadre", "hinge", "direct", "compute"}
         The form of the rise of accuracy as the loss decreases. ``"logistic"``: a sigmoid.
         ``"gadre"``: an exponential (Gadre et al. 2024, arXiv:2403.08540), bounded by 1.
         ``"hinge"``: linear above a threshold (Du et al. 2024, arXiv:2403.15796), with a smooth
-        corner and bounded by 1. ``"direct"``: a sigmoid in the log of compute instead of the loss
-        (as in Ruan et al. 2024, arXiv:2405.10938).
+        corner and bounded by 1. Two kinds need no loss. ``"direct"``: a sigmoid of
+        a + A N^-alpha + B D^-beta, with constants for each task (Krajewski et al. 2025,
+        arXiv:2512.08894, fit such laws to the log of accuracy). ``"compute"``: a sigmoid in the log
+        of compute (as in Ruan et al. 2024, arXiv:2405.10938).
     groups : str or sequence of str, optional
         Group columns. Accuracies at one loss may differ between groups, such as training corpora.
         By default the group columns of the fit that are in the table.
@@ -375,6 +334,14 @@ def link(
     >>> link = bs.link(None, results, groups="dataset", random_seed=1)
     >>> bool(1.5 < link.summary().loc["hellaswag", "threshold"] < 3)
     True
+
+    In one step, from parameters and tokens:
+
+    >>> c4 = results.query("dataset == 'c4' and task == 'hellaswag'")
+    >>> link = bs.link(None, c4, kind="direct", random_seed=1)
+    >>> ahead = bs.forecast_tasks(link, N="1B", D="20B").data["mean"]
+    >>> bool(0.3 < ahead.median() < 0.6)
+    True
     """
     if kind not in FORMS:
         raise FitError(unknown("kind of link", kind, FORMS))
@@ -396,17 +363,25 @@ def link(
         of_fit = fit.groups if fit is not None else ()
         groups = tuple(g for g in of_fit if g in getattr(results, "columns", ()))
     groups = as_names(groups)
+    absent = [c for c in "ND" if c not in getattr(results, "columns", "ND")]
+    if form.by_size and absent:
+        raise RunsError(
+            f"kind='direct' needs columns N and D, and the table has no {' and '.join(absent)}: "
+            "add them, or give kind='compute', which needs C only"
+        )
     checked, notes = task_table(
         results,
         y=y,
         task=task,
         n_questions=n_questions,
         chance=chance,
-        needs=(form.along,),
+        needs=form.columns,
         keep=groups,
     )
     if problems := reserved({g: checked[g].astype(str) for g in groups}):
         raise FitError(problems)
+    if form.by_size:
+        checked["C"] = FLOP_PER_PARAMETER_TOKEN * checked["N"] * checked["D"]
     labels = checked[list(groups)].astype(str).agg(", ".join, axis=1) if groups else ""
     plan = LinkPlan(form, checked.assign(member=labels).reset_index(drop=True), groups)
     seed = settle_seed(random_seed)

@@ -166,6 +166,7 @@ def forecast_tasks(
     values, size = inputs.values, len(labels)
     if values.shape[-1] == 1 < size:
         values = np.repeat(values, size, axis=-1)
+    where = link.plan.where(*(np.resize(v, (2 * size, 1)) for v in inputs.sizes))
     chains, draws = (link.posterior.sizes[d] for d in SAMPLE)
     if values.ndim == 1:
         drawn = np.broadcast_to(values, (chains * draws, size))
@@ -174,10 +175,11 @@ def forecast_tasks(
     # The same walks are also evaluated at the median loss, to separate the uncertainty of the loss.
     median = np.broadcast_to(np.median(drawn, axis=0), drawn.shape)
     at = np.concatenate([drawn, median], axis=1)
-    both, precision = _expected(link, at, [*labels, *labels], tasks, drift, rng)
+    both, precision = _expected(link, at, [*labels, *labels], tasks, drift, rng, where)
     mean, at_loss, precision = both[:, :size], both[:, size:], precision[:, :size]
     accuracy = _measured(link, tasks, mean, precision, rng)
-    coords = {d: link.posterior[d] for d in SAMPLE} | {"task": list(tasks)} | inputs.coords
+    coords = {d: link.posterior[d] for d in SAMPLE} | {"task": list(tasks)}
+    coords |= {name: (dim, np.resize(v, size)) for name, (dim, v) in inputs.coords.items()}
     if link.groups:
         coords["group"] = ("point", labels)
     along_loss = link.plan.form.along == "loss"
@@ -196,7 +198,7 @@ def forecast_tasks(
 def accuracies(
     link: Link, values: np.ndarray, group, tasks=None, *, drift: str, seed: int
 ) -> xr.DataArray:
-    """The expected accuracies at draws of the loss, or of the compute for a direct link.
+    """The expected accuracies at draws of the loss, or of the compute for a link from compute.
 
     Parameters
     ----------
@@ -215,6 +217,11 @@ def accuracies(
     xarray.DataArray
         Dims (chain, draw, point, task), with the draws of the link.
     """
+    if link.plan.form.by_size:
+        raise FitError(
+            "a direct link needs N and D of every run, and a trajectory has only its compute: give "
+            "a link from the loss, or one with kind='compute'"
+        )
     tasks = _tasks(link, tasks)
     rng = np.random.default_rng(seed)
     chains, draws = (link.posterior.sizes[d] for d in SAMPLE)
@@ -227,8 +234,11 @@ def accuracies(
     )
 
 
-def _expected(link: Link, values: np.ndarray, labels, tasks, drift: str, rng):
-    """Expected accuracy and precision at losses or compute; dims (draw, point, task)."""
+def _expected(link: Link, values: np.ndarray, labels, tasks, drift: str, rng, where=None):
+    """Expected accuracy and precision at losses or compute; dims (draw, point, task).
+
+    `where` has the further arguments of a form that depends on N and D, see `LinkPlan.where`.
+    """
     parameters = _values(link, tasks)
     move = _moves(link, labels, tasks, rng)
     u = link.plan.u(values)
@@ -236,7 +246,7 @@ def _expected(link: Link, values: np.ndarray, labels, tasks, drift: str, rng):
     if drift == "auto":
         at += parameters["walk"] * _beyond(u, len(tasks), rng)
     chance = link.plan.facts.loc[list(tasks), "chance"].to_numpy(float)
-    return link.plan.form(at, parameters, chance)
+    return link.plan.form(at, parameters, chance, **(where or {}))
 
 
 def _tasks(link: Link, tasks: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -255,33 +265,52 @@ class _Inputs(NamedTuple):
     Attributes
     ----------
     values : numpy.ndarray
-        Losses, with dims (draw, point) if they are forecast and (point,) if they are given. For a
-        direct link, compute in FLOP, dims (point,).
+        Losses, with dims (draw, point) if they are forecast and (point,) if they are given. For
+        links without a loss, compute in FLOP, dims (point,).
     coords : dict
         Coordinates of the points.
     group : object
         Labels of the groups of the link, in the form of the argument ``group=``.
     conversions : tuple of str
         How budgets in other units were converted to FLOP.
+    sizes : tuple of numpy.ndarray
+        N and D of the points, for a direct link.
     """
 
     values: np.ndarray
     coords: dict[str, tuple[str, np.ndarray]]
     group: object
     conversions: tuple[str, ...] = ()
+    sizes: tuple[np.ndarray, ...] = (np.ones(1), np.ones(1))
+
+    @classmethod
+    def of_counts(cls, link: Link, counts, coords, group, conversions) -> _Inputs:
+        """Inputs of a link without a loss, from the columns N, D and C that are known."""
+        if not link.plan.form.by_size:
+            return cls(counts["C"], coords, group, conversions)
+        if missing := [c for c in "ND" if c not in counts]:
+            raise FitError(
+                f"a direct link needs N and D, and {' and '.join(missing)} cannot be computed: "
+                "give two of N=, D= and C="
+            )
+        sizes = counts["N"], counts["D"]
+        flop = FLOP_PER_PARAMETER_TOKEN * sizes[0] * sizes[1]
+        return cls(flop, coords, group, conversions, sizes)
 
 
 def _inputs(
     link: Link, points, loss, given: dict, group, cost: Cost | None, drift: str, seed: int
 ) -> _Inputs:
     """Losses or compute from the arguments, or forecasts of the loss by the fit."""
-    direct = link.plan.form.along == "C"
-    if direct and loss is not None:
-        raise FitError("a direct link has no loss: give N=, D= or C=")
-    if not direct and (loss is not None or (isinstance(points, pd.DataFrame) and "loss" in points)):
+    without_loss = link.plan.form.along == "C"
+    if without_loss and loss is not None:
+        raise FitError(f"a {link.kind} link has no loss: give N=, D= or C=")
+    if not without_loss and (
+        loss is not None or (isinstance(points, pd.DataFrame) and "loss" in points)
+    ):
         return _given_losses(link, points, {"loss": loss, **given}, group)
     if link.fit is None:
-        if not direct:
+        if not without_loss:
             raise FitError("this link was made without a fit: give loss=")
         columns, group = read_points(points, given, ("N", "D", "C"), link.groups, group, "link")
         conversions: tuple[str, ...] = ()
@@ -290,7 +319,9 @@ def _inputs(
         counts = complete_counts(columns, FLOP_PER_PARAMETER_TOKEN)
         if "C" not in counts:
             raise FitError("this link was made without a fit: give C=, or N= and D=")
-        return _Inputs(counts["C"], {"C": ("point", counts["C"])}, group, conversions)
+        of_points = {c: ("point", counts[c]) for c in link.plan.form.columns if c in counts}
+        of_points["C"] = ("point", counts["C"])
+        return _Inputs.of_counts(link, counts, of_points, group, conversions)
     ahead = forecast(
         link.fit,
         points,
@@ -307,8 +338,9 @@ def _inputs(
         for name, v in ahead.data.coords.items()
         if v.dims == ("point",) and name != "point"
     }
-    if direct:
-        return _Inputs(ahead.data["C"].to_numpy(), coords, group, ahead.conversions)
+    if without_loss:
+        counts = {c: v for c, (_, v) in coords.items()}
+        return _Inputs.of_counts(link, counts, coords, group, ahead.conversions)
     losses = ahead.data["loss"].transpose(*SAMPLE, "point").to_numpy()
     return _Inputs(losses.reshape(-1, losses.shape[-1]), coords, group, ahead.conversions)
 

@@ -136,8 +136,9 @@ def plot_link(
     Returns
     -------
     numpy.ndarray of matplotlib.axes.Axes
-        A panel for each task. Bands are of the mean accuracy. Dashed lines mark chance. The axis of
-        the loss is inverted: better models are to the right.
+        A panel for each task. Bands are of the mean accuracy; for ``"direct"`` links, at the
+        typical ratio of parameters and tokens. Dashed lines mark chance. The axis of the loss is
+        inverted: better models are to the right.
 
     Raises
     ------
@@ -163,7 +164,8 @@ def plot_link(
         fitted = table[table["task"] == task]
         for j, member in enumerate(members):
             group = dict(zip(link.groups, member.split(", "), strict=True)) if member else None
-            mean = forecast_tasks(link, group=group, tasks=task, **{along: grid}).data["mean"]
+            at = link.plan.at_typical(grid) if link.plan.form.by_size else {along: grid}
+            mean = forecast_tasks(link, group=group, tasks=task, **at).data["mean"]
             low, high = interval(mean.isel(task=0), ci_prob)
             ink = style.colour(j)
             ax.fill_between(grid, low, high, color=ink, alpha=0.18, lw=0)

@@ -12,7 +12,7 @@ import bayescale as bs
 from bayescale.capabilities import emergence_foresight as foresights
 from bayescale.capabilities.emergence_models import Model, TaskCurve, part
 from bayescale.capabilities.emergence_priors import Ahead
-from bayescale.capabilities.emergence_shapes import Shapes, shapes
+from bayescale.capabilities.emergence_shapes import Shapes, sample, shapes
 from bayescale.capabilities.emergence_verdicts import (
     ABRUPT,
     CHANGE,
@@ -438,3 +438,20 @@ def test_a_task_with_few_values_of_the_continuous_metric_is_not_judged():
     table["C"] = np.where(np.arange(len(C)) % 9 == 0, C, C[0])
     found = bs.emergence(table, continuous="brier", n_questions=QUESTIONS, chance=0.25)
     assert found.summary()["verdict"].tolist() == [UNKNOWN]
+
+
+def test_draws_of_a_loss_are_moved_along_its_posterior():
+    """Draws from few effective ones repeat, and miss the ends of a curved posterior."""
+    wander = 0.4 * np.sin(S / 2)
+    data = losses(-0.25 * (S + wander), noise=0.01)
+    curve = TaskCurve(S - S.mean(), data["loss"].to_numpy())
+    posterior = sample(curve, 1)
+    kind = max(posterior.probability, key=posterior.probability.get)
+    model, z = Model(curve, kind), posterior.positions[kind]
+    assert len(np.unique(z, axis=0)) > 0.97 * len(z)
+    rough = model.sample(len(z), np.random.default_rng(1)).positions
+    assert len(np.unique(rough, axis=0)) < 0.9 * len(z)
+    # Further moves leave their distribution as it is.
+    again = model.moved(z, np.random.default_rng(2))
+    before, after = (np.median(model.density().log_posterior(x)) for x in (z, again))
+    assert abs(before - after) < 0.7

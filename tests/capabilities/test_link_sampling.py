@@ -27,6 +27,7 @@ def table(tasks=("a", "b"), groups=("one", "two"), n=12, questions=1000) -> pd.D
     loss = np.linspace(4.0, 2.2, n)
     rows = [
         dict(task=t, member=m, loss=x + 0.01 * j, n_questions=float(questions), chance=0.25, y=y)
+        | dict(N=np.exp(30 - 3 * x), D=np.exp(30 - 2 * x + j), C=6 * np.exp(60 - 5 * x + j))
         for i, t in enumerate(tasks)
         for j, m in enumerate(groups)
         for x in loss
@@ -87,14 +88,16 @@ def test_proposals_of_walk_and_shifts_integrate_the_density():
     assert density.approximate(z, SHIFTS)[0] == pytest.approx(found, abs=0.5)  # by Laplace
 
 
-def test_pools_and_population_have_the_density_of_the_pymc_model(plan):
+@pytest.mark.parametrize("kind", ["logistic", "direct"])
+def test_pools_and_population_have_the_density_of_the_pymc_model(kind):
     """The logs of the two joint densities differ by a constant, and by the Jacobian determinants of
     the transformations that PyMC adds."""
+    plan = LinkPlan(FORMS[kind], table(), ("member",))
     layout, rng = Layout(plan), np.random.default_rng(2)
     pools, size = [], 4
     for task in plan.tasks:
         density = TaskDensity(plan, task)
-        z = 0.5 * rng.standard_normal((size, 7))
+        z = 0.5 * rng.standard_normal((size, layout.parameters))
         walk = 0.3 * rng.standard_normal((size, 5))
         shift = 0.1 * rng.standard_normal((size, 2))
         precision = density.values(z)["walk"] ** -2

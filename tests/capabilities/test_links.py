@@ -13,6 +13,7 @@ import xarray as xr
 import bayescale as bs
 from bayescale.capabilities.link_forms import FORMS, floor_of, precision_of
 from bayescale.capabilities.link_model import LinkPlan, walks
+from bayescale.capabilities.task_forecasts import accuracies
 from bayescale.functions import softplus
 
 TRUE = {
@@ -104,7 +105,7 @@ def posterior(plan: LinkPlan, spread: float = 0.03) -> xr.Dataset:
     rng = np.random.default_rng(3)
     threshold, slope = (np.array([TRUE[t][i] for t in plan.tasks]) for i in (0, 1))
     slope = slope * plan.spread
-    # A direct link has no losses: its curve is half way up one standard deviation below the best.
+    # Without losses: curves are half way up about one standard deviation below the best run.
     level = (threshold + plan.best) * slope / plan.spread if plan.form.along == "loss" else slope
     sizes = {"task": len(plan.tasks), "component": 5, "member": len(plan.members)}
     sizes["cell"] = len(plan.cells)
@@ -122,6 +123,7 @@ def posterior(plan: LinkPlan, spread: float = 0.03) -> xr.Dataset:
         "jitter": 0.01,
         "walk": 0.5,
     }
+    named |= {"share": 0.6, "alpha": 0.35, "beta": 0.25} if plan.form.by_size else {}
     out = {f"{name}_task": draws(value, "task") for name, value in named.items()}
     out["top_task"] = draws(TOP, "task", spread / 10)  # below 1 in every draw
     steps = 0.05 * rng.standard_normal((CHAINS, DRAWS, len(plan.tasks), 5))
@@ -161,16 +163,23 @@ def link(results, fit) -> bs.Link:
 
 VALUES = dict(
     level=-0.7, slope=2.0, top=0.97, start=0.4, width=0.2, offset=0.1, precision=300.0, jitter=0.2
-)
+) | dict(share=0.6, alpha=0.35, beta=0.25)
+
+
+def where(kind) -> dict[str, float]:
+    """Where a run is, for the form that depends on N and D apart."""
+    return dict(ratio=0.4, unit=1.1) if FORMS[kind].by_size else {}
 
 
 @pytest.mark.parametrize("kind", FORMS)
 @pytest.mark.parametrize("chance", [0.0, 0.25])
 def test_fast_forms_have_the_same_values_and_their_derivatives(kind, chance):
     u, h = np.linspace(-6, 2, 41), 1e-5
-    mean, derivative, precision = FORMS[kind].with_derivative(u, VALUES, chance)
-    np.testing.assert_allclose([mean, precision], FORMS[kind](u, VALUES, chance), rtol=1e-10)
-    ahead, behind = (FORMS[kind](u + step, VALUES, chance)[0] for step in (h, -h))
+    mean, derivative, precision = FORMS[kind].with_derivative(u, VALUES, chance, **where(kind))
+    np.testing.assert_allclose(
+        [mean, precision], FORMS[kind](u, VALUES, chance, **where(kind)), rtol=1e-10
+    )
+    ahead, behind = (FORMS[kind](u + step, VALUES, chance, **where(kind))[0] for step in (h, -h))
     np.testing.assert_allclose(derivative, (ahead - behind) / (2 * h), rtol=1e-4, atol=1e-9)
 
 
@@ -180,9 +189,10 @@ def test_a_form_is_the_same_in_numpy_xarray_and_pytensor(kind, chance):
     import pytensor.tensor as pt
 
     u = np.linspace(-4, 1.5, 23)
-    mean, precision = FORMS[kind](u, VALUES, np.full_like(u, chance))
-    labelled = FORMS[kind](xr.DataArray(u, dims="point"), VALUES, chance)
-    graph = FORMS[kind](pt.as_tensor(u), VALUES, pt.as_tensor(np.full_like(u, chance)))
+    mean, precision = FORMS[kind](u, VALUES, np.full_like(u, chance), **where(kind))
+    labelled = FORMS[kind](xr.DataArray(u, dims="point"), VALUES, chance, **where(kind))
+    chances = pt.as_tensor(np.full_like(u, chance))
+    graph = FORMS[kind](pt.as_tensor(u), VALUES, chances, **where(kind))
     for ours, array, node in zip((mean, precision), labelled, graph, strict=True):
         np.testing.assert_allclose(array.to_numpy(), ours, rtol=1e-12)
         np.testing.assert_allclose(node.eval(), ours, rtol=1e-10)
@@ -191,11 +201,11 @@ def test_a_form_is_the_same_in_numpy_xarray_and_pytensor(kind, chance):
 @pytest.mark.parametrize("kind", FORMS)
 def test_accuracy_rises_from_the_floor_to_one_at_most(kind):
     u = np.linspace(-30, 60, 400)
-    mean, precision = FORMS[kind](u, VALUES, 0.25)
+    mean, precision = FORMS[kind](u, VALUES, 0.25, **where(kind))
     assert (np.diff(mean) >= 0).all()
     assert mean[0] == pytest.approx(floor_of(0.25, 0.1), abs=1e-4)
     assert mean[-1] < 1
-    assert mean[-1] > (0.97 if kind in ("logistic", "direct") else 0.99)
+    assert mean[-1] > {"logistic": 0.97, "compute": 0.97, "direct": 0.96}.get(kind, 0.99)
     assert ((precision > 0) & (precision <= 300 * (1 + 1e-9))).all()
 
 
@@ -501,9 +511,9 @@ def test_accuracies_are_shares_of_the_questions(link):
     np.testing.assert_allclose(right, np.round(right), atol=1e-6)
 
 
-def test_a_direct_link_goes_from_compute(results):
+def test_a_link_goes_from_compute(results):
     gap = (results["task"] == "late") & (results["corpus"] == "books")
-    link = made_by_hand(results[~gap], kind="direct")
+    link = made_by_hand(results[~gap], kind="compute")
     assert "late | books" not in link.posterior["cell"]
     fitted, drawn_anew = (
         width(bs.forecast_tasks(link, C=1e20, group=g, tasks="late", random_seed=1).data["mean"])
@@ -519,14 +529,80 @@ def test_a_direct_link_goes_from_compute(results):
     assert float(by_product.data["C"][0]) == pytest.approx(1.2e20)
     assert "loss" not in by_product.data
     assert "threshold C" in repr(link)
-    with pytest.raises(bs.FitError, match="a direct link has no loss"):
+    with pytest.raises(bs.FitError, match="a compute link has no loss"):
         bs.forecast_tasks(link, loss=2.5)
     with pytest.raises(bs.FitError, match=r"without a fit: give C=, or N= and D="):
         bs.forecast_tasks(link, N=1e9)
 
 
+def test_a_direct_link_goes_from_parameters_and_tokens(results, fit):
+    link = made_by_hand(results, kind="direct")
+    plan, form = link.plan, FORMS["direct"]
+    N, D = np.array([1e9, 1e8]), np.array([2e10, 2e11])  # the same compute
+    ahead = bs.forecast_tasks(link, N=N, D=D, group="web", tasks="easy", drift="off").data
+    values = {p.name: link.posterior[f"{p.name}_task"].sel(task="easy") for p in plan.parameters}
+    at = np.log(6 * N * D) - plan.best
+    steps = walks(link.posterior).sel(task="easy").transpose(*SAMPLE, "component").to_numpy()
+    moves = link.posterior["move_member"].sel(member="web") + link.posterior["move_cell"].sel(
+        cell="easy | web"
+    )
+    for i in range(2):
+        u = at[i] / plan.spread + moves + steps @ plan.walk(at[[i]] / plan.spread)[0]
+        # The law, written with N and D at the reference and shifts as factors of both.
+        shift = plan.spread / 2 * (u - at[i] / plan.spread)
+        best = plan.at_typical(np.exp(plan.best))
+        n, d = np.log(N[i] / best["N"]) + shift, np.log(D[i] / best["D"]) + shift
+        share, alpha, beta = (values[name] for name in ("share", "alpha", "beta"))
+        law = share / alpha * (1 - np.exp(-alpha * n)) + (1 - share) / beta * (
+            1 - np.exp(-beta * d)
+        )
+        odds = values["level"] + values["slope"] * law / (plan.spread / 2)
+        floor = floor_of(0.25, values["offset"])
+        expected = floor + (1 - floor) * values["top"] / (1 + np.exp(-odds))
+        found = ahead["mean"].isel(point=i, task=0)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert abs(ahead["mean"].median(SAMPLE).diff("point").item()) > 0.01
+    np.testing.assert_allclose(ahead["C"], 6 * N * D)
+    of_fit = bs.forecast_tasks(replace(link, fit=fit), N=N, D=D, group="web", random_seed=1).data
+    alone = bs.forecast_tasks(link, N=N, D=D, group="web", random_seed=1).data
+    np.testing.assert_array_equal(of_fit["mean"], alone["mean"])
+    both = bs.forecast_tasks(link, N=1e9, D=2e10, group=["web", "books"], drift="off").data
+    np.testing.assert_allclose(both["mean"][:, :, 0, 0], ahead["mean"][:, :, 0, 0])
+    for lacking in (dict(C=1e20), dict(points=pd.DataFrame({"C": [1e20]}))):
+        with pytest.raises(bs.FitError, match="needs N and D, and N and D cannot be computed"):
+            bs.forecast_tasks(link, **lacking)
+    with pytest.raises(bs.RunsError, match=r"the table has no D: add them, or give kind='compute'"):
+        bs.link(None, results.drop(columns="D"), kind="direct")
+    with pytest.raises(bs.FitError, match=r"a trajectory has only its compute: give a link"):
+        accuracies(link, np.full((4, 1), 1e20), "web", drift="off", seed=1)
+    assert form.by_size
+    assert not FORMS["compute"].by_size
+
+
+def test_direct_links_of_earlier_versions_are_refused(results):
+    with pytest.raises(bs.FitError, match=r"saved by an earlier version.* with kind='compute'"):
+        made_by_hand(results.drop(columns=["N", "D"]), kind="direct")
+
+
+def test_thresholds_of_direct_links_are_at_the_typical_ratio(results):
+    link = made_by_hand(results, kind="direct")
+    at_threshold = link.summary().loc["easy"]
+    sizes = link.plan.at_typical(at_threshold["threshold"])
+    for name in ("move_member", "move_cell"):
+        link.posterior[name] *= 1e-6
+    there = bs.forecast_tasks(link, **sizes, group="web", tasks="easy", drift="off").data["mean"]
+    half = (at_threshold["floor"] + at_threshold["top"]) / 2
+    assert there.median().item() == pytest.approx(half, abs=0.01)
+    assert 0.3 < at_threshold["alpha"] < 0.4
+    # Odds that end below the threshold never reach it.
+    link.posterior["level_task"] -= 60.0
+    never = link.summary()
+    assert np.isinf(never["threshold"]).all()
+    assert never.drop(columns="r_hat").notna().all().all()
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["gadre", "hinge", "direct"])
+@pytest.mark.parametrize("kind", ["gadre", "hinge", "direct", "compute"])
 def test_every_form_samples(results, kind):
     made = linked(None, results, kind=kind, groups="corpus", engine="particles")
     assert made.summary().drop(columns="r_hat").notna().all().all()

@@ -102,7 +102,20 @@ def test_many_tasks_have_small_panels_and_one_legend():
     assert [bool(ax.get_xlabel()) for ax in axes] == 8 * [False] + 6 * [True]
 
 
-def many_tasks(names) -> bs.Link:
+def test_direct_links_are_drawn_along_compute_at_the_typical_ratio():
+    link = many_tasks(["sums"], kind="direct")
+    (ax,) = bs.plot_link(link)
+    assert ax.get_xscale() == "log"
+    measured = [line for line in ax.lines if len(line.get_xdata()) == 6]
+    assert len(measured) == 2
+    np.testing.assert_allclose(measured[0].get_xdata(), link.plan.table["C"][:6])
+    grid = np.unique(ax.collections[0].get_paths()[0].vertices[:, 0])
+    at = link.plan.at_typical(grid[-1])
+    assert at["N"] * at["D"] * 6 == pytest.approx(link.plan.table["C"].max())
+    assert at["N"] / at["D"] == pytest.approx(np.exp(link.plan.typical))
+
+
+def many_tasks(names, kind="logistic") -> bs.Link:
     """A link of tasks with one known curve, without sampling."""
     from bayescale.capabilities.link_forms import FORMS
     from bayescale.capabilities.link_model import LinkPlan
@@ -115,9 +128,13 @@ def many_tasks(names) -> bs.Link:
         for t in names
         for m in ("web", "books")
     ]
-    plan = LinkPlan(FORMS["logistic"], pd.concat(parts, ignore_index=True), ("corpus",))
+    table = pd.concat(parts, ignore_index=True)
+    table = table.assign(N=np.exp(30 - 3 * table["loss"]), D=np.exp(30 - 2 * table["loss"]))
+    table["C"] = 6 * table["N"] * table["D"]
+    plan = LinkPlan(FORMS[kind], table, ("corpus",))
     sample, shape = ("chain", "draw"), (1, 20)
     values = dict(level=0.0, slope=2.0, top=0.8, offset=0.0, precision=1e3, jitter=0.1, walk=0.5)
+    values |= dict(share=0.5, alpha=0.3, beta=0.3) if kind == "direct" else {}
     noise = np.exp(0.01 * rng.standard_normal((*shape, len(names))))
     variables = {f"{k}_task": ((*sample, "task"), v * noise) for k, v in values.items()}
     dims = {"walk_step": ("task", "component"), "move_member": ("member",), "move_cell": ("cell",)}
