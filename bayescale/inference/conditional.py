@@ -1,86 +1,146 @@
 """Draws from a curved posterior: a few coordinates first, the others given these.
 
-In a few coordinates, such as the exponents of a law, the posterior of a small table is wide and
-curved. Given these, the posterior of the other coordinates, such as the floor and the amplitudes,
-is narrow and nearly normal, with a centre that follows the first. So positions in the few
-coordinates are drawn from a mixture; at each the others are moved to their conditional mode, and
-drawn from a Student-t distribution with the curvature there (conditional Laplace approximations:
-Tierney & Kadane 1986, J. Am. Stat. Assoc. 81, 82). The mixture is refitted to the approximate
-marginal posterior of the few coordinates. Each position is weighted by the mean of the importance
-weights of several draws, of which one is kept.
+In a few coordinates, such as the exponents of a law and its floor, the posterior of a small table
+is wide and curved. Given these, the posterior of the other coordinates, such as the amplitudes, is
+narrow and nearly normal, with a centre that follows the first. So positions in the few coordinates
+are drawn from a mixture; at each the others are moved to their conditional mode, and drawn from a
+Student-t distribution with the curvature there (conditional Laplace approximations: Tierney &
+Kadane 1986, J. Am. Stat. Assoc. 81, 82). The mixture is refitted to the approximate marginal
+posterior of the few coordinates. Each position is weighted by the mean of the importance weights of
+several draws, of which one is kept. Positions are drawn until enough of them are effective.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
 from bayescale.functions import student_log_density
 from bayescale.inference.mixtures import Mixture, fitted
-from bayescale.inference.modes import LONGEST, Density, Modes, derivatives
+from bayescale.inference.modes import LONGEST, Density, Modes, derivatives, log_prior
 from bayescale.inference.smc import systematic_resample, tempered_resample
 
-#: Positions of a round, of the last one, and rounds. The first positions are draws from the prior,
-#: and half as many from the normal approximation at the best mode, with this wider a scale.
-POSITIONS, LAST, ROUNDS, START_WIDER = 400, 3000, 4, 1.5
+#: Positions of a round, and rounds. The first positions are draws from the prior, and half as many
+#: from the normal approximation at the best mode, with this wider a scale.
+POSITIONS, ROUNDS, START_WIDER = 400, 4, 1.5
+#: Then batches of so many positions are drawn from the last mixture: at least `FEWEST` batches, and
+#: at most `MOST`, until the effective number of positions is `TARGET_ESS`.
+BATCH, FEWEST, MOST, TARGET_ESS = 1000, 2, 5, 2000
 #: A mixture is fitted to this many resampled positions; weights are tempered until so many a
 #: coordinate are effective.
 RESAMPLED, LEAST_EFFECTIVE = 3000, 60
 #: Most steps to a conditional mode, and the gain in log density that ends them.
-FIRST_STEPS, STEPS, GAIN = 25, 10, 0.02
+FIRST_STEPS, STEPS, GAIN = 25, 25, 0.02
 DAMPING, LESS, MORE = 1.0, 0.2, 6.0
 #: Draws at each position, their degrees of freedom, and how much wider they are than the curvature.
-DRAWS, NU, WIDER = 12, 6.0, 1.1
+DRAWS, NU, WIDER = 8, 6.0, 1.1
 #: Conditional modes this far below the best one are no starting points for others.
 DEEPEST = 30.0
+#: A conditional mode is predicted from so many known ones for each coefficient of a linear
+#: function of the few coordinates; the diagonal that keeps it regular.
+NEIGHBOURS, RIDGE = 2, 1e-3
 
 
-def draw(density: Density, modes: Modes, n: int, rng: np.random.Generator):
-    """Draws from a posterior with `density.wide` coordinates.
+class Weighted(NamedTuple):
+    """Draws, their log posterior, and log importance weights, whose mean is the evidence.
 
-    Returns
-    -------
-    tuple of array
-        Equally weighted draws (n, dimension), in random order, and their log posterior (n,).
+    Attributes
+    ----------
+    position : (draw, dimension)
+    value, log_weight : (draw,)
     """
+
+    position: np.ndarray
+    value: np.ndarray
+    log_weight: np.ndarray
+
+    @property
+    def relative(self) -> np.ndarray:
+        """Log weights whose exponentials sum to one."""
+        return self.log_weight - np.logaddexp.reduce(self.log_weight)
+
+    @property
+    def ess(self) -> float:
+        """Effective sample size."""
+        return float(np.exp(-np.logaddexp.reduce(2 * self.relative)))
+
+    def resampled(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Equally weighted draws in random order, (n, dimension), and their log posterior, (n,)."""
+        chosen = rng.permutation(systematic_resample(np.exp(self.relative), n, rng))
+        return self.position[chosen], self.value[chosen]
+
+
+def draw(density: Density, modes: Modes, rng: np.random.Generator) -> Weighted:
+    """Weighted draws from a posterior with `density.wide` coordinates."""
     wide = np.array(density.wide)
     rest = np.setdiff1d(np.arange(density.dimension), wide)
-    z, log_proposal = _first(modes, wide, rng)
-    z, value, curvature = _to_mode(density, z, rest, FIRST_STEPS)
-    for number in range(ROUNDS):
-        log_marginal = value + np.log(_scales(curvature)[0]).sum(axis=1)
-        mixture = _fitted(z[:, wide], log_marginal - log_proposal, rng)
-        near = value > value.max() - DEEPEST
-        new = mixture.draw(LAST if number == ROUNDS - 1 else POSITIONS, rng)
-        start = z[near][_nearest(z[near][:, wide], new)]
-        start[:, wide], log_proposal = new, mixture.log_density(new)
-        z, value, curvature = _to_mode(density, start, rest, STEPS)
+    first, log_first = _first(modes, wide, rng)
+    proposals, sizes = [log_first], [len(first)]
+    known, value, curvature = _to_mode(density, first, rest, FIRST_STEPS)
+    log_marginal = value + np.log(_scales(curvature)[0]).sum(axis=1)
+    while True:
+        # All positions, weighted against all proposals together.
+        at = known[:, wide]
+        each = [
+            np.log(n) + log_density(at) for n, log_density in zip(sizes, proposals, strict=True)
+        ]
+        log_weight = log_marginal - np.logaddexp.reduce(each, axis=0)
+        mixture = _fitted(at, log_weight, rng)
+        if len(proposals) > ROUNDS:
+            break
+        start = _predicted(density, known[_high(value)], wide, rest, mixture.draw(POSITIONS, rng))
+        z, its_value, curvature = _to_mode(density, start, rest, STEPS)
+        its_marginal = its_value + np.log(_scales(curvature)[0]).sum(axis=1)
+        known, value = np.concatenate([known, z]), np.concatenate([value, its_value])
+        log_marginal = np.concatenate([log_marginal, its_marginal])
+        proposals, sizes = [*proposals, mixture.log_density], [*sizes, POSITIONS]
+    known = known[_high(value)]
+    parts: list[Weighted] = []
+    for _ in range(MOST):
+        parts.append(_batch(density, mixture, known, wide, rest, rng))
+        found = Weighted(*(np.concatenate(a) for a in zip(*parts, strict=True)))
+        if len(parts) >= FEWEST and found.ess >= TARGET_ESS:
+            break
+    return found
+
+
+def _batch(density: Density, mixture: Mixture, known, wide, rest, rng) -> Weighted:
+    """`BATCH` positions from a mixture, with one of several draws at each."""
+    new = mixture.draw(BATCH, rng)
+    start = _predicted(density, known, wide, rest, new)
+    z, _, curvature = _to_mode(density, start, rest, STEPS)
     drawn = [_given(z, curvature, rest, rng) for _ in range(DRAWS)]
     values = np.array([density.log_posterior(position) for position, _ in drawn])
     log_weight = values - np.array([log_density for _, log_density in drawn])
     kept = np.argmax(log_weight + rng.gumbel(size=log_weight.shape), axis=0)
     position = np.array([p for p, _ in drawn])[kept, np.arange(len(z))]
-    of_kept = values[kept, np.arange(len(z))]
-    log_total = np.logaddexp.reduce(log_weight, axis=0) - log_proposal
-    weight = np.exp(log_total - np.logaddexp.reduce(log_total))
-    chosen = rng.permutation(systematic_resample(weight, n, rng))
-    return position[chosen], of_kept[chosen]
+    log_mean = np.logaddexp.reduce(log_weight, axis=0) - np.log(DRAWS)
+    return Weighted(position, values[kept, np.arange(len(z))], log_mean - mixture.log_density(new))
+
+
+def _high(value: np.ndarray) -> np.ndarray:
+    """Which positions are high enough to be starting points for others."""
+    return value > value.max() - DEEPEST
 
 
 def _first(modes: Modes, wide: np.ndarray, rng):
-    """Positions from the prior and around the best mode, and the log density of both together."""
-    mode, d = modes.position[0], len(wide)
+    """Positions from the prior and around the best mode; the log density of both together."""
+    mode, d, few = modes.position[0], len(wide), POSITIONS // 2
     covariance = np.linalg.inv(modes.precision[0])[np.ix_(wide, wide)]
     root = START_WIDER * np.linalg.cholesky(covariance)
-    few = POSITIONS // 2
     around = mode[wide] + rng.standard_normal((few, d)) @ root.T
-    position = np.concatenate([rng.standard_normal((POSITIONS, d)), around])
-    z = np.tile(mode, (len(position), 1))
-    z[:, wide] = position
-    white = np.linalg.solve(root, (position - mode[wide]).T)
-    log_around = -0.5 * (white**2).sum(axis=0) - np.log(np.diagonal(root)).sum()
-    log_prior = -0.5 * (position**2).sum(axis=1)
-    total = np.logaddexp(log_prior + np.log(POSITIONS), log_around + np.log(few))
-    return z, total - np.log(len(z)) - d / 2 * np.log(2 * np.pi)
+    z = np.tile(mode, (POSITIONS + few, 1))
+    z[:, wide] = np.concatenate([rng.standard_normal((POSITIONS, d)), around])
+
+    def log_density(position):
+        white = np.linalg.solve(root, (position - mode[wide]).T)
+        log_around = -0.5 * (white**2).sum(axis=0) - np.log(np.diagonal(root)).sum()
+        log_around -= d / 2 * np.log(2 * np.pi)
+        total = np.logaddexp(log_prior(position) + np.log(POSITIONS), log_around + np.log(few))
+        return total - np.log(len(z))
+
+    return z, log_density
 
 
 def _fitted(position: np.ndarray, log_weight: np.ndarray, rng) -> Mixture:
@@ -92,10 +152,35 @@ def _fitted(position: np.ndarray, log_weight: np.ndarray, rng) -> Mixture:
     return fitted(position[chosen], min(effective, RESAMPLED), rng)
 
 
-def _nearest(known: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """Index of the known position nearest to each new one."""
-    scale = known.std(axis=0) + 1e-9
-    return (((new[:, None] - known) / scale) ** 2).sum(axis=2).argmin(axis=1)
+def _predicted(density: Density, known, wide, rest, new: np.ndarray) -> np.ndarray:
+    """Positions with given coordinates `wide`, and the others close to their conditional mode.
+
+    The others are those of the nearest known conditional mode, or a linear function of the given
+    coordinates that is fitted to the nearest modes, whichever has the higher density.
+    """
+    scale = known[:, wide].std(axis=0) + 1e-9
+    apart = (known[:, wide] - new[:, None]) / scale
+    square = (apart**2).sum(axis=2)
+    number = min(NEIGHBOURS * (len(wide) + 1) + 1, len(known))
+    order = np.argpartition(square, number - 1, axis=1)[:, :number]
+    square = np.take_along_axis(square, order, axis=1)
+    nearest = order[np.arange(len(new)), square.argmin(axis=1)]
+    start = known[nearest]
+    start[:, wide] = new
+    # Weighted least squares; the weight of a mode falls to zero at the distance of the farthest.
+    weight = (1 - square / square.max(axis=1, keepdims=True).clip(1e-300)) ** 2
+    x = apart[np.arange(len(new))[:, None], order]
+    x = np.concatenate([np.ones((*x.shape[:2], 1)), x], axis=2)
+    y = known[order][:, :, rest]
+    centre = start[:, None, rest]
+    weighted = (x * weight[..., None]).swapaxes(1, 2)
+    ridge = RIDGE * square.mean(axis=1)[:, None, None] * np.diag([0.0, *[1.0] * len(wide)])
+    ridge = ridge + 1e-12 * np.eye(len(wide) + 1)
+    fitted_ = np.linalg.solve(weighted @ x + ridge, weighted @ (y - centre))
+    linear = start.copy()
+    linear[:, rest] += fitted_[:, 0]
+    better = density.log_posterior(linear) > density.log_posterior(start)
+    return np.where(better[:, None], linear, start)
 
 
 def _to_mode(density: Density, z: np.ndarray, rest: np.ndarray, steps: int):
@@ -107,8 +192,10 @@ def _to_mode(density: Density, z: np.ndarray, rest: np.ndarray, steps: int):
     for _ in range(steps):
         size, axes = np.linalg.eigh(curvature[at])
         slope = np.einsum("nij,ni->nj", axes, gradient[at])
-        step = slope / (np.maximum(np.abs(size), 1.0) + damping[at, None])
-        going = (slope * step).sum(axis=1) > GAIN
+        size = np.maximum(np.abs(size), 1.0)
+        # The gain without damping, which makes steps small also far from a mode.
+        going = (slope**2 / size).sum(axis=1) > GAIN
+        step = slope / (size + damping[at, None])
         at, step = at[going], np.einsum("nij,nj->ni", axes[going], step[going])
         if not len(at):
             break

@@ -12,8 +12,10 @@ positions at once.
    demands: evaluating a hundred thousand draws takes less time than moving two thousand.
 3. If that would take more than `MANY_ROUNDS`, or if the tail of the weights is heavy, because the
    posterior is a curved ridge, draws are made anew, first of the coordinates in which it is wide
-   (`bayescale.inference.conditional`), and moved by a Markov kernel that leaves the posterior
-   unchanged: differential evolution (ter Braak 2006, doi:10.1007/s11222-006-8769-1) and
+   (`bayescale.inference.conditional`). This is done at once if the first local proposals are of
+   little use.
+4. If the weights of these are uneven too, the draws are moved by a Markov kernel that leaves the
+   posterior unchanged: differential evolution (ter Braak 2006, doi:10.1007/s11222-006-8769-1) and
    independent proposals from a mixture that is refitted to the moved draws. The evidence is then
    that of bridge sampling between the moved draws and the mixture.
 """
@@ -41,6 +43,11 @@ ROUND, ROUNDS, LOCAL_FROM = 2500, 6, 3
 #: are if the first `JUDGED` show that they would not suffice.
 ADAPTED_ESS, FRESH_ROUNDS, MANY_ROUNDS, JUDGED = 1500, 3, 24, 3
 TARGET_ESS, TARGET_ERROR, TARGET_K = 2500, 0.03, 0.6
+#: Effective sample size after the first round of local proposals below which none are made again,
+#: if it is known in which coordinates the posterior is wide.
+HOPELESS = 300
+#: Draws of the few coordinates first are the result if so many are effective.
+CONDITIONAL_ESS = 1500
 #: The same for `sample_roughly`, where the last of the rounds is the result.
 ROUGH_ESS, ROUGH_ROUNDS = 300, 8
 #: A mixture is fitted to this many resampled draws. Weights are tempered until the effective number
@@ -117,12 +124,18 @@ def sample(density: Density, draws: int, rng: np.random.Generator, report=None) 
             most = MANY_ROUNDS if last else FRESH_ROUNDS
             if (found := _fresh(density, mixture, draws, rng, most)) is not None:
                 return found
-    report("moving draws along the posterior")
+        if density.wide and number == LOCAL_FROM and rounds.ess < HOPELESS:
+            break
     if density.wide:
-        start = conditional.draw(density, modes, PARTICLES, rng)
+        report("drawing exponents first")
+        weighted = conditional.draw(density, modes, rng)
+        if (found := _sufficient(weighted, draws, rng)) is not None:
+            return found
+        start = weighted.resampled(PARTICLES, rng)
         mixture = along(density, start[0], rng)
     else:
         start = rounds.resampled(PARTICLES)
+    report("moving draws along the posterior")
     return _moved(density, *start, mixture, draws, rng)
 
 
@@ -191,6 +204,17 @@ def _fresh(density: Density, mixture: Mixture, draws: int, rng, most: int) -> Sa
     return Sampled(z[chosen], value[chosen], diagnostics)
 
 
+def _sufficient(weighted: conditional.Weighted, draws: int, rng) -> Sampled | None:
+    """The result of weighted draws; None if too few are effective or their tail is heavy."""
+    ess, error = _effective(weighted.relative)
+    k = float(pareto_k(weighted.relative))
+    if ess < CONDITIONAL_ESS or error > TARGET_ERROR or k > TARGET_K:
+        return None
+    log_evidence = float(np.logaddexp.reduce(weighted.log_weight) - np.log(len(weighted.value)))
+    diagnostics = ImportanceDiagnostics(ess, k, log_evidence, error)
+    return Sampled(*weighted.resampled(draws, rng), diagnostics)
+
+
 def _effective(log_weight: np.ndarray) -> tuple[float, float]:
     """Effective sample size, and standard error of the log evidence, of normalised weights."""
     ess = float(np.exp(-np.logaddexp.reduce(2 * log_weight)))
@@ -225,7 +249,12 @@ class _Rounds:
     @property
     def suffice(self) -> bool:
         """Whether the last mixture is likely to give enough effective draws."""
-        return _effective(self.log_weight)[0] >= ADAPTED_ESS
+        return self.ess >= ADAPTED_ESS
+
+    @property
+    def ess(self) -> float:
+        """Effective sample size of all draws so far."""
+        return _effective(self.log_weight)[0]
 
     @property
     def log_evidence(self) -> float:

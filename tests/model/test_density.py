@@ -14,6 +14,7 @@ import bayescale as bs
 from bayescale import laws
 from bayescale.model import Design
 from bayescale.model import density as densities
+from bayescale.model import drift_density
 from bayescale.model.density import coordinates, density, variables
 from bayescale.model.pymc_model import LEVEL, ODDS, build
 from bayescale.model.simulation import draw_prior
@@ -205,11 +206,11 @@ def test_the_filter_of_one_curve_gives_the_density_of_all_knots(curves, law, kin
     if kind == "measured runs":
         table = table.assign(loss_sd=np.linspace(0.001, 0.1, len(table)))
     plan = design(bs.Runs.from_frame(table), laws.get(law), drift="through")
-    assert densities._is_one_curve(plan)
+    assert drift_density.is_one_curve(plan)
     filtered = density(plan)
     z = np.random.default_rng(4).standard_normal((20, filtered.dimension))
     by_filter = filtered.log_likelihood(z)
-    monkeypatch.setattr(densities, "_is_one_curve", lambda plan: False)
+    monkeypatch.setattr(drift_density, "is_one_curve", lambda plan: False)
     by_matrices = density(plan).log_likelihood(z)
     assert np.ptp(by_matrices) > 1
     np.testing.assert_allclose(by_filter, by_matrices, rtol=1e-8)
