@@ -18,15 +18,15 @@ import numpy as np
 
 from bayescale.functions import student_log_density
 from bayescale.inference.mixtures import Mixture, fitted
-from bayescale.inference.modes import LONGEST, Density, Modes, derivatives, log_prior
+from bayescale.inference.modes import LONGEST, Density, Modes, derivatives, log_prior, slopes
 from bayescale.inference.smc import systematic_resample, tempered_resample
 
 #: Positions of a round, and rounds. The first positions are draws from the prior, and half as many
 #: from the normal approximation at the best mode, with this wider a scale.
-POSITIONS, ROUNDS, START_WIDER = 400, 4, 1.5
-#: Then batches of so many positions are drawn from the last mixture: at least `FEWEST` batches, and
-#: at most `MOST`, until the effective number of positions is `TARGET_ESS`.
-BATCH, FEWEST, MOST, TARGET_ESS = 1000, 2, 5, 2000
+POSITIONS, ROUNDS, START_WIDER = 300, 4, 1.5
+#: Then batches of so many positions are drawn from mixtures that are refitted after each: at least
+#: `FEWEST` batches, and at most `MOST`, until the effective number of positions is `TARGET_ESS`.
+BATCH, FEWEST, MOST, TARGET_ESS = 500, 3, 12, 2000
 #: A mixture is fitted to this many resampled positions; weights are tempered until so many a
 #: coordinate are effective.
 RESAMPLED, LEAST_EFFECTIVE = 3000, 60
@@ -37,7 +37,9 @@ DAMPING, LESS, MORE = 1.0, 0.2, 6.0
 DRAWS, NU, WIDER = 8, 6.0, 1.1
 #: Conditional modes this far below the best one are no starting points for others.
 DEEPEST = 30.0
-#: A conditional mode is predicted from so many known ones for each coefficient of a linear
+#: After so many steps, positions whose conditional mode is expected to be lower are left.
+TRIAL = 6
+#: A conditional mode is predicted from so many known ones for each coefficient of a quadratic
 #: function of the few coordinates; the diagonal that keeps it regular.
 NEIGHBOURS, RIDGE = 2, 1e-3
 
@@ -77,51 +79,82 @@ def draw(density: Density, modes: Modes, rng: np.random.Generator) -> Weighted:
     rest = np.setdiff1d(np.arange(density.dimension), wide)
     first, log_first = _first(modes, wide, rng)
     proposals, sizes = [log_first], [len(first)]
-    known, value, curvature = _to_mode(density, first, rest, FIRST_STEPS)
-    log_marginal = value + np.log(_scales(curvature)[0]).sum(axis=1)
+    known = _Known.at(*_to_mode(density, first, rest, FIRST_STEPS))
+    batches: list[_Batch] = []
     while True:
         # All positions, weighted against all proposals together.
-        at = known[:, wide]
+        at = known.position[:, wide]
         each = [
             np.log(n) + log_density(at) for n, log_density in zip(sizes, proposals, strict=True)
         ]
-        log_weight = log_marginal - np.logaddexp.reduce(each, axis=0)
+        log_weight = known.log_marginal - np.logaddexp.reduce(each, axis=0)
         mixture = _fitted(at, log_weight, rng)
-        if len(proposals) > ROUNDS:
-            break
-        start = _predicted(density, known[_high(value)], wide, rest, mixture.draw(POSITIONS, rng))
-        z, its_value, curvature = _to_mode(density, start, rest, STEPS)
-        its_marginal = its_value + np.log(_scales(curvature)[0]).sum(axis=1)
-        known, value = np.concatenate([known, z]), np.concatenate([value, its_value])
-        log_marginal = np.concatenate([log_marginal, its_marginal])
-        proposals, sizes = [*proposals, mixture.log_density], [*sizes, POSITIONS]
-    known = known[_high(value)]
-    parts: list[Weighted] = []
-    for _ in range(MOST):
-        parts.append(_batch(density, mixture, known, wide, rest, rng))
-        found = Weighted(*(np.concatenate(a) for a in zip(*parts, strict=True)))
-        if len(parts) >= FEWEST and found.ess >= TARGET_ESS:
-            break
-    return found
+        is_result = len(proposals) > ROUNDS
+        new = mixture.draw(BATCH if is_result else POSITIONS, rng)
+        start, guess = _predicted(density, known.high(), wide, rest, new)
+        found = _to_mode(density, start, rest, STEPS, guess)
+        known = known.joined(_Known.at(*found))
+        proposals, sizes = [*proposals, mixture.log_density], [*sizes, len(new)]
+        if is_result:
+            batches.append(_Batch(*_averaged(density, *found, rest, rng), mixture))
+            weighted = _together(batches, wide)
+            if len(batches) >= FEWEST and (weighted.ess >= TARGET_ESS or len(batches) == MOST):
+                return weighted
 
 
-def _batch(density: Density, mixture: Mixture, known, wide, rest, rng) -> Weighted:
-    """`BATCH` positions from a mixture, with one of several draws at each."""
-    new = mixture.draw(BATCH, rng)
-    start = _predicted(density, known, wide, rest, new)
-    z, _, curvature = _to_mode(density, start, rest, STEPS)
+class _Known(NamedTuple):
+    """Conditional modes: positions, log posterior, minus the Hessian in the other coordinates, and
+    Laplace's approximation of the log marginal density of the few coordinates."""
+
+    position: np.ndarray
+    value: np.ndarray
+    curvature: np.ndarray
+    log_marginal: np.ndarray
+
+    @classmethod
+    def at(cls, position, value, curvature) -> _Known:
+        log_marginal = value + np.log(_scales(curvature)[0]).sum(axis=1)
+        return cls(position, value, curvature, log_marginal)
+
+    def joined(self, other: _Known) -> _Known:
+        return _Known(*(np.concatenate(pair) for pair in zip(self, other, strict=True)))
+
+    def high(self) -> _Known:
+        """Those that are high enough to be starting points for others."""
+        high = self.value > self.value.max() - DEEPEST
+        return _Known(*(a[high] for a in self))
+
+
+class _Batch(NamedTuple):
+    """Draws at positions of a mixture, their log posterior, and the estimated log marginal density
+    of the few coordinates."""
+
+    position: np.ndarray
+    value: np.ndarray
+    log_marginal: np.ndarray
+    mixture: Mixture
+
+
+def _together(batches: list[_Batch], wide) -> Weighted:
+    """All batches, weighted against the mean of their mixtures."""
+    position, value, log_marginal = (
+        np.concatenate([b[i] for b in batches]) for i in range(len(_Batch._fields) - 1)
+    )
+    each = [b.mixture.log_density(position[:, wide]) for b in batches]
+    log_proposal = np.logaddexp.reduce(each, axis=0) - np.log(len(batches))
+    return Weighted(position, value, log_marginal - log_proposal)
+
+
+def _averaged(density: Density, z, _, curvature, rest, rng):
+    """One of several draws around each conditional mode, its log posterior, and the log of the mean
+    of their importance weights."""
     drawn = [_given(z, curvature, rest, rng) for _ in range(DRAWS)]
     values = np.array([density.log_posterior(position) for position, _ in drawn])
     log_weight = values - np.array([log_density for _, log_density in drawn])
     kept = np.argmax(log_weight + rng.gumbel(size=log_weight.shape), axis=0)
-    position = np.array([p for p, _ in drawn])[kept, np.arange(len(z))]
-    log_mean = np.logaddexp.reduce(log_weight, axis=0) - np.log(DRAWS)
-    return Weighted(position, values[kept, np.arange(len(z))], log_mean - mixture.log_density(new))
-
-
-def _high(value: np.ndarray) -> np.ndarray:
-    """Which positions are high enough to be starting points for others."""
-    return value > value.max() - DEEPEST
+    at = kept, np.arange(len(z))
+    position = np.array([p for p, _ in drawn])[at]
+    return position, values[at], np.logaddexp.reduce(log_weight, axis=0) - np.log(DRAWS)
 
 
 def _first(modes: Modes, wide: np.ndarray, rng):
@@ -152,64 +185,83 @@ def _fitted(position: np.ndarray, log_weight: np.ndarray, rng) -> Mixture:
     return fitted(position[chosen], min(effective, RESAMPLED), rng)
 
 
-def _predicted(density: Density, known, wide, rest, new: np.ndarray) -> np.ndarray:
-    """Positions with given coordinates `wide`, and the others close to their conditional mode.
+def _predicted(density: Density, known: _Known, wide, rest, new: np.ndarray):
+    """Positions with given coordinates `wide`, and the others close to their conditional mode;
+    minus the Hessian in the others at the nearest known mode, made positive definite.
 
-    The others are those of the nearest known conditional mode, or a linear function of the given
+    The others are those of the nearest known conditional mode, or a quadratic function of the given
     coordinates that is fitted to the nearest modes, whichever has the higher density.
     """
-    scale = known[:, wide].std(axis=0) + 1e-9
-    apart = (known[:, wide] - new[:, None]) / scale
+    every = np.arange(len(new))
+    at = known.position[:, wide]
+    apart = (at - new[:, None]) / (at.std(axis=0) + 1e-9)
     square = (apart**2).sum(axis=2)
-    number = min(NEIGHBOURS * (len(wide) + 1) + 1, len(known))
+    first, second = np.triu_indices(len(wide))
+    terms = 1 + len(wide) + len(first)
+    number = min(NEIGHBOURS * terms, len(at))
     order = np.argpartition(square, number - 1, axis=1)[:, :number]
     square = np.take_along_axis(square, order, axis=1)
-    nearest = order[np.arange(len(new)), square.argmin(axis=1)]
-    start = known[nearest]
+    nearest = order[every, square.argmin(axis=1)]
+    start = known.position[nearest]
     start[:, wide] = new
     # Weighted least squares; the weight of a mode falls to zero at the distance of the farthest.
-    weight = (1 - square / square.max(axis=1, keepdims=True).clip(1e-300)) ** 2
-    x = apart[np.arange(len(new))[:, None], order]
-    x = np.concatenate([np.ones((*x.shape[:2], 1)), x], axis=2)
-    y = known[order][:, :, rest]
-    centre = start[:, None, rest]
+    farthest = square.max(axis=1).clip(1e-300)[:, None]
+    weight = (1 - square / farthest) ** 2
+    x = apart[every[:, None], order] / np.sqrt(farthest)[..., None]
+    x = np.concatenate([np.ones((*x.shape[:2], 1)), x, x[..., first] * x[..., second]], axis=2)
+    y = known.position[order][:, :, rest] - start[:, None, rest]
     weighted = (x * weight[..., None]).swapaxes(1, 2)
-    ridge = RIDGE * square.mean(axis=1)[:, None, None] * np.diag([0.0, *[1.0] * len(wide)])
-    ridge = ridge + 1e-12 * np.eye(len(wide) + 1)
-    fitted_ = np.linalg.solve(weighted @ x + ridge, weighted @ (y - centre))
-    linear = start.copy()
-    linear[:, rest] += fitted_[:, 0]
-    better = density.log_posterior(linear) > density.log_posterior(start)
-    return np.where(better[:, None], linear, start)
+    ridge = RIDGE * np.diag(np.concatenate([[1e-6], np.ones(terms - 1)]))
+    fit = start.copy()
+    fit[:, rest] += np.linalg.solve(weighted @ x + ridge, weighted @ y)[:, 0]
+    better = density.log_posterior(fit) > density.log_posterior(start)
+    size, axes = np.linalg.eigh(known.curvature[nearest])
+    guess = (axes * np.maximum(np.abs(size), 1.0)[:, None]) @ axes.swapaxes(1, 2)
+    return np.where(better[:, None], fit, start), guess
 
 
-def _to_mode(density: Density, z: np.ndarray, rest: np.ndarray, steps: int):
+def _to_mode(density: Density, z: np.ndarray, rest: np.ndarray, steps: int, guess=None):
     """Positions moved uphill in the coordinates `rest` by damped Newton steps; the log posterior
-    and minus its Hessian in these coordinates there."""
+    and minus its Hessian in these coordinates there.
+
+    The first step may use a guess of minus the Hessian, which costs half as much.
+    """
     z, value = z.copy(), density.log_posterior(z)
+    if guess is not None:
+        step = np.linalg.solve(guess, slopes(density, z, rest)[..., None])[..., 0]
+        _move(density, z, value, np.arange(len(z)), rest, step)
     gradient, curvature = derivatives(density, z, value, rest)
     damping, at = np.full(len(z), DAMPING), np.arange(len(z))
-    for _ in range(steps):
+    for number in range(steps):
         size, axes = np.linalg.eigh(curvature[at])
         slope = np.einsum("nij,ni->nj", axes, gradient[at])
         size = np.maximum(np.abs(size), 1.0)
         # The gain without damping, which makes steps small also far from a mode.
-        going = (slope**2 / size).sum(axis=1) > GAIN
-        step = slope / (size + damping[at, None])
-        at, step = at[going], np.einsum("nij,nj->ni", axes[going], step[going])
+        gain = (slope**2 / size).sum(axis=1)
+        step = np.einsum("nij,nj->ni", axes, slope / (size + damping[at, None]))
+        going = gain > GAIN
+        if number >= TRIAL:
+            going &= value[at] + gain > value.max() - DEEPEST
+        at, step = at[going], step[going]
         if not len(at):
             break
-        step *= np.minimum(1, LONGEST / np.maximum(np.linalg.norm(step, axis=1), 1e-300))[:, None]
-        proposal = z[at]
-        proposal[:, rest] += step
-        new_value = density.log_posterior(proposal)
-        better = new_value > value[at]
+        better = _move(density, z, value, at, rest, step)
         damping[at] *= np.where(better, LESS, MORE)
         moved = at[better]
-        z[moved], value[moved] = proposal[better], new_value[better]
         if len(moved):
             gradient[moved], curvature[moved] = derivatives(density, z[moved], value[moved], rest)
     return z, value, curvature
+
+
+def _move(density: Density, z, value, at, rest, step) -> np.ndarray:
+    """Move positions `at` by a step, of limited length, where it leads uphill; whether it does."""
+    step = step * np.minimum(1, LONGEST / np.linalg.norm(step, axis=1).clip(1e-300))[:, None]
+    proposal = z[at]
+    proposal[:, rest] += step
+    new_value = density.log_posterior(proposal)
+    better = new_value > value[at]
+    z[at[better]], value[at[better]] = proposal[better], new_value[better]
+    return better
 
 
 def _scales(curvature: np.ndarray):
