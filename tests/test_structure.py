@@ -40,7 +40,7 @@ FOLDERS = {
                   "mixtures", "bridge", "conditional", "importance"),
     "model": ("literature_priors", "drift", "noise", "labels", "hierarchy", "design", "specify",
               "pymc_model",
-              "density", "engines", "evidence",
+              "drift_density", "density", "engines", "evidence",
               "posterior", "predictive", "simulation", "findings", "regimes", "residual_checks",
               "checks", "files", "storage", "arviz_groups", "results", "fitting",
               "sensitivity"),

@@ -35,7 +35,8 @@ from bayescale.inference.pareto import pareto_k
 from bayescale.inference.smc import systematic_resample, tempered_resample
 
 #: Draws of a round, largest number of rounds, and the round from which on proposals are local.
-ROUND, ROUNDS, LOCAL_FROM = 2500, 6, 3
+#: Local proposals cost several rounds. None are made if `LOCAL_BELOW` draws are effective without.
+ROUND, ROUNDS, LOCAL_FROM, LOCAL_BELOW = 2500, 6, 3, 800
 #: Rounds end when the effective sample size of all of them is at least `ADAPTED_ESS`. Then at most
 #: `FRESH_ROUNDS` rounds of twice the size, with a fixed mixture, give the result, if it has these
 #: effective draws, standard error of the log evidence and shape of the tail of the weights. After
@@ -116,7 +117,7 @@ def sample(density: Density, draws: int, rng: np.random.Generator, report=None) 
         report("importance sampling")
         rounds.add(mixture)
         enough = number > 0 and rounds.suffice
-        mixture = rounds.fitted(local=number >= LOCAL_FROM - 1)
+        mixture = rounds.fitted(local=number >= LOCAL_FROM - 1 and rounds.ess < LOCAL_BELOW)
         last = number == ROUNDS - 1
         if last:
             report("drawing many times from the last mixture")

@@ -16,6 +16,8 @@ from bayescale.model.design import Design
 
 #: Numbers that count for one draw of one curve: its filter has a fixed cost for every run.
 FILTERED = 16
+#: Most runs whose matrices are made at once.
+BLOCK = 400
 #: Added to the unit diagonal of matrices that rounding has made singular.
 JITTER = 1e-9
 
@@ -62,64 +64,96 @@ def is_one_curve(plan: Design) -> bool:
 
 
 class Matrices:
-    """The density by the matrices of all knots."""
+    """The density by the matrices of all knots.
+
+    The runs are divided into blocks, so that the arrays of a block stay in the cache of a
+    processor.
+    """
 
     def __init__(self, plan: Design, arrays: Mapping[str, np.ndarray]):
-        self.law, self.has_series = plan.law, plan.has_series
-        self.increments = arrays["increments"].T
-        self.rows_of_cells = [plan.cell == cell for cell in range(len(plan.cells))]
-        logs = [arrays[f"log_{c}_at_knots"] for c in plan.law.columns]
-        self.run = None
-        if logs[0].ndim == 2:
-            # The law at a knot is needed for the runs beyond the knot only. The other entries of
-            # the matrices are zero; they are taken from the first pair.
-            self.run, knot = np.nonzero(self.increments.T)
-            logs = [log[self.run, knot] for log in logs]
-            place = np.zeros(self.increments.shape, int)
-            place[knot, self.run] = np.arange(len(self.run))
-            self.place = place.ravel()
-        self.at_knots = [LogColumn(log) for log in logs]
-        self.numbers = self.increments.size
+        self.law, self.cells = plan.law, len(plan.cells)
+        runs = len(plan.runs)
+        size = -(-runs // -(-runs // BLOCK))
+        self.blocks = [
+            _Block(plan, arrays, start, min(start + size, runs)) for start in range(0, runs, size)
+        ]
+        self.numbers = size * drifts.KNOTS
 
     def __call__(self, of_law, size, mean, residual, scale, correlation) -> np.ndarray:
-        log_scale = np.broadcast_to(np.log(scale), residual.shape).sum(axis=1)
-        # One row per knot, and one for the residuals, which are transformed in the same way.
-        rows = np.empty((len(residual), len(self.increments) + 1, residual.shape[1]))
-        basis = rows[:, :-1]
-        if self.run is None:
-            curve = np.log(self.law.loss(*self.at_knots, **of_law))
-            np.subtract(mean[:, None], curve[..., None], out=basis)
-        else:
-            of_pairs = {
-                p: v[:, self.run] if np.ndim(v) == 2 and v.shape[1] > 1 else v
-                for p, v in of_law.items()
-            }
-            curve = np.log(self.law.loss(*self.at_knots, **of_pairs))
-            curve = curve.take(self.place, axis=1, mode="clip")
-            np.subtract(mean[:, None], curve.reshape(basis.shape), out=basis)
-        basis *= self.increments
-        basis *= (size / scale)[:, None]
-        rows[:, -1] = residual
+        n, runs = residual.shape
+        total = np.broadcast_to(-np.log(scale), residual.shape).sum(axis=1)
+        total -= 0.5 * np.log(2 * np.pi) * runs
+        per_unit = size / scale
+        unit = None
         if correlation is not None:
-            unexplained = noise.unexplained(correlation)
-            log_scale = log_scale + np.log(unexplained).sum(axis=1)
-            # The previous checkpoint is the previous run; the correlation of the first is zero.
-            rows[..., 1:] -= correlation[:, None, 1:] * rows[..., :-1]
-            rows *= (1 / unexplained)[:, None]
-        total = -0.5 * (rows[:, -1] ** 2).sum(axis=1) - log_scale
-        total -= 0.5 * np.log(2 * np.pi) * residual.shape[1]
-        for cell in self.rows_of_cells:
-            own = rows if len(self.rows_of_cells) == 1 else rows[:, :, cell]
-            total += _explained(own[:, :-1], own[:, -1])
+            unit = noise.unexplained(correlation)
+            total -= np.log(unit).sum(axis=1)
+            unit = 1 / unit
+        products = np.zeros((self.cells, n, drifts.KNOTS + 1, drifts.KNOTS + 1))
+        for block in self.blocks:
+            block.add(products, self.law, of_law, mean, residual, per_unit, correlation, unit)
+        for product in products:
+            total += _integrated(product)
         return total
 
 
-def _explained(basis: np.ndarray, residual: np.ndarray) -> np.ndarray:
-    """Half of the square of the residuals that the drift explains, minus the log of the root of the
-    determinant of their covariance, (n,); from (n, knot, run) and (n, run)."""
-    knots = basis.shape[1]
-    precision = np.eye(knots) + basis @ basis.transpose(0, 2, 1)
-    projected = basis @ residual[..., None]
+class _Block:
+    """The matrices of consecutive runs."""
+
+    def __init__(self, plan: Design, arrays: Mapping[str, np.ndarray], start: int, stop: int):
+        # The innovation of the first run needs the run before.
+        self.skipped = int(plan.has_series and start > 0)
+        self.runs = slice(start - self.skipped, stop)
+        increments = arrays["increments"][self.runs]
+        # The other entries of the matrices are zero.
+        run, knot = np.nonzero(increments)
+        self.run, self.increment = run + self.runs.start, increments[run, knot]
+        place = np.full(increments.T.shape, len(run))
+        place[knot, run] = np.arange(len(run))
+        self.place, self.shape = place.ravel(), place.shape
+        logs = [arrays[f"log_{c}_at_knots"] for c in plan.law.columns]
+        self.same_for_all = logs[0].ndim == 1
+        self.knot = knot
+        self.at_knots = [
+            LogColumn(log if self.same_for_all else log[self.run, knot]) for log in logs
+        ]
+        cell = plan.cell[start:stop]
+        self.cells = [(c, None if (cell == c).all() else cell == c) for c in np.unique(cell)]
+
+    def add(self, products, law, of_law, mean, residual, per_unit, correlation, unit) -> None:
+        """Add the products of the rows of the matrix: one per knot, and one for the residuals."""
+        n = len(residual)
+        curve = np.log(law.loss(*self.at_knots, **{p: self._at(v) for p, v in of_law.items()}))
+        if self.same_for_all:
+            curve = curve.take(self.knot, axis=1)
+        deviation = np.zeros((n, len(self.run) + 1))
+        pairs = deviation[:, :-1]
+        np.subtract(mean.take(self.run, axis=1), curve, out=pairs)
+        pairs *= self.increment
+        pairs *= self._at(per_unit) if per_unit.shape[1] > 1 else per_unit
+        rows = np.empty((n, self.shape[0] + 1, self.shape[1]))
+        rows[:, :-1] = deviation.take(self.place, axis=1).reshape(n, *self.shape)
+        rows[:, -1] = residual[:, self.runs]
+        if correlation is not None:
+            # The previous checkpoint is the previous run; the correlation of the first is zero.
+            rows[..., 1:] -= correlation[:, None, self.runs][..., 1:] * rows[..., :-1]
+            rows *= unit[:, None, self.runs]
+            rows = rows[..., self.skipped :]
+        for cell, members in self.cells:
+            own = rows if members is None else rows[:, :, members]
+            products[cell] += own @ own.transpose(0, 2, 1)
+
+    def _at(self, value):
+        """A value at the runs of the pairs, if it differs between runs."""
+        return value[:, self.run] if np.ndim(value) == 2 and value.shape[1] > 1 else value
+
+
+def _integrated(product: np.ndarray) -> np.ndarray:
+    """The log density up to the noise scale, (n,), from the products of the rows of basis and
+    residuals, (n, row, row), with the steps of the drift integrated out."""
+    knots = product.shape[1] - 1
+    precision = np.eye(knots) + product[:, :-1, :-1]
+    projected, square = product[:, :-1, -1], product[:, -1, -1]
     size = np.sqrt(np.diagonal(precision, axis1=1, axis2=2))
     scaled = precision / size[:, :, None] / size[:, None, :]
     finite = np.isfinite(scaled).all(axis=(1, 2))
@@ -128,9 +162,9 @@ def _explained(basis: np.ndarray, residual: np.ndarray) -> np.ndarray:
         root = np.linalg.cholesky(scaled)
     except np.linalg.LinAlgError:  # a drift so large that rounding makes a matrix singular
         root = np.linalg.cholesky(scaled + JITTER * np.eye(knots))
-    solved = np.linalg.solve(root, projected / size[..., None])[..., 0]
+    solved = np.linalg.solve(root, (projected / size)[..., None])[..., 0]
     log_det = np.log(np.diagonal(root, axis1=1, axis2=2) * size).sum(axis=1)
-    return np.where(finite, 0.5 * (solved**2).sum(axis=1) - log_det, -np.inf)
+    return np.where(finite, 0.5 * ((solved**2).sum(axis=1) - square) - log_det, -np.inf)
 
 
 class Filter:
