@@ -37,7 +37,7 @@ FOLDERS = {
              "parallel_streams", "sigmoid", "gallery", "published"),
     "testing": (),
     "inference": ("execution", "diagnostics", "pareto", "nutpie_callbacks", "nuts", "smc", "modes",
-                  "mixtures", "bridge", "conditional", "importance"),
+                  "mixtures", "shears", "bridge", "conditional", "importance"),
     "model": ("literature_priors", "drift", "noise", "labels", "hierarchy", "design", "specify",
               "pymc_model",
               "drift_density", "density", "engines", "evidence",

@@ -50,6 +50,9 @@ class Density(NamedTuple):
     wide : tuple of int
         Coordinates in which the posterior may be wide and curved, while that of the others, given
         these, is nearly normal.
+    ridge : tuple of int
+        Coordinates of which the others follow a smooth trend, if the posterior is a ridge that is
+        much narrower than long.
     """
 
     dimension: int
@@ -57,6 +60,7 @@ class Density(NamedTuple):
     coarse: Callable[[np.ndarray], np.ndarray] | None = None
     improved: Callable[[np.ndarray], np.ndarray] | None = None
     wide: tuple[int, ...] = ()
+    ridge: tuple[int, ...] = ()
 
     def log_posterior(self, z: np.ndarray) -> np.ndarray:
         """Log of prior times likelihood, (n,)."""

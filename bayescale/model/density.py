@@ -50,7 +50,13 @@ def density(plan: Design) -> Density:
     if len(plan.runs) > COARSE and not plan.groups:
         coarse = _log_likelihood(_thinned(plan))
     improved = None if without_noise else lambda z: _with_noise(plan, z)
-    return Density(dimension(plan), _log_likelihood(plan), coarse, improved, _wide(plan))
+    wide = _wide(plan)
+    ridge = ()
+    if wide and plan.drift == "through":
+        # The smaller the drift, the more the runs determine the law.
+        free = [p.name for p in plan.parameters if p.has_population]
+        ridge = (*wide, *(i for i, name in enumerate(free) if name == "drift"))
+    return Density(dimension(plan), _log_likelihood(plan), coarse, improved, wide, ridge)
 
 
 def _wide(plan: Design) -> tuple[int, ...]:
