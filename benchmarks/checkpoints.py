@@ -1,9 +1,9 @@
 """How long does a fit to checkpoints take, by law and number of checkpoints, and how exact is it?
 
-Tables are simulated: checkpoints of runs of 1e8 to 1e9 parameters, evenly spaced in log tokens, with
-noise of 0.5 % that is correlated over 0.1 e-folds. The time is that of a processor, in one process
-and one thread. An evaluation is one value of the density at one position. Prints a table and writes
-it to results/checkpoints.csv. `--large` adds 20,000 checkpoints.
+Tables are simulated: checkpoints of runs of 1e8 to 1e9 parameters, evenly spaced in log tokens.
+Their noise of 0.5 % is correlated over 0.1 e-folds. The time is that of one process and one thread.
+An evaluation is one value of the density at one position. Prints a table and writes it to
+results/checkpoints.csv. `--large` adds 20,000 checkpoints.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import time
 
 import numpy as np
 import pandas as pd
+from common import write
 
 import bayescale as bs
-from common import write
 from bayescale.model import engines
 
 SIGMA, MEMORY = 0.005, 0.1

@@ -21,9 +21,9 @@ from bayescale.inference.mixtures import Mixture, fitted
 from bayescale.inference.modes import LONGEST, Density, Modes, derivatives, log_prior, slopes
 from bayescale.inference.smc import systematic_resample, tempered_resample
 
-#: Positions of a round, and rounds. The first positions are draws from the prior, and half as many
-#: from the normal approximation at the best mode, with this wider a scale.
-POSITIONS, ROUNDS, START_WIDER = 300, 4, 1.5
+#: First positions: draws from the prior, and half as many from the normal approximation at the best
+#: mode, with this wider a scale. Positions of a further round, and number of these.
+FIRST, START_WIDER, POSITIONS, ROUNDS = 200, 1.5, 300, 4
 #: Then batches of so many positions are drawn from mixtures that are refitted after each: at least
 #: `FEWEST` batches, and at most `MOST`, until the effective number of positions is `TARGET_ESS`.
 BATCH, FEWEST, MOST, TARGET_ESS = 500, 3, 12, 2000
@@ -31,14 +31,14 @@ BATCH, FEWEST, MOST, TARGET_ESS = 500, 3, 12, 2000
 #: coordinate are effective.
 RESAMPLED, LEAST_EFFECTIVE = 3000, 60
 #: Most steps to a conditional mode, and the gain in log density that ends them.
-FIRST_STEPS, STEPS, GAIN = 25, 25, 0.02
+FIRST_STEPS, STEPS, GAIN = 25, 25, 0.1
 DAMPING, LESS, MORE = 1.0, 0.2, 6.0
 #: Draws at each position, their degrees of freedom, and how much wider they are than the curvature.
 DRAWS, NU, WIDER = 8, 6.0, 1.1
 #: Conditional modes this far below the best one are no starting points for others.
 DEEPEST = 30.0
 #: After so many steps, positions whose conditional mode is expected to be lower are left.
-TRIAL = 6
+TRIAL = 4
 #: A conditional mode is predicted from so many known ones for each coefficient of a quadratic
 #: function of the few coordinates; the diagonal that keeps it regular.
 NEIGHBOURS, RIDGE = 2, 1e-3
@@ -159,18 +159,18 @@ def _averaged(density: Density, z, _, curvature, rest, rng):
 
 def _first(modes: Modes, wide: np.ndarray, rng):
     """Positions from the prior and around the best mode; the log density of both together."""
-    mode, d, few = modes.position[0], len(wide), POSITIONS // 2
+    mode, d, few = modes.position[0], len(wide), FIRST // 2
     covariance = np.linalg.inv(modes.precision[0])[np.ix_(wide, wide)]
     root = START_WIDER * np.linalg.cholesky(covariance)
     around = mode[wide] + rng.standard_normal((few, d)) @ root.T
-    z = np.tile(mode, (POSITIONS + few, 1))
-    z[:, wide] = np.concatenate([rng.standard_normal((POSITIONS, d)), around])
+    z = np.tile(mode, (FIRST + few, 1))
+    z[:, wide] = np.concatenate([rng.standard_normal((FIRST, d)), around])
 
     def log_density(position):
         white = np.linalg.solve(root, (position - mode[wide]).T)
         log_around = -0.5 * (white**2).sum(axis=0) - np.log(np.diagonal(root)).sum()
         log_around -= d / 2 * np.log(2 * np.pi)
-        total = np.logaddexp(log_prior(position) + np.log(POSITIONS), log_around + np.log(few))
+        total = np.logaddexp(log_prior(position) + np.log(FIRST), log_around + np.log(few))
         return total - np.log(len(z))
 
     return z, log_density

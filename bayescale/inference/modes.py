@@ -117,6 +117,8 @@ def find_modes(
     if density.coarse is not None:
         coarse = Density(density.dimension, density.coarse)
         z = _climb(coarse, *_best(z, coarse.log_posterior(z), starts)).position
+        if density.ridge:  # many data, and parts of one ridge rather than separate modes
+            starts = MOST
     found = _climb(density, *_best(z, density.log_posterior(z), starts))
     kept = _distinct(*found, MOST)
     kept = kept[found.value[kept] > found.value.max() - LOWEST]
