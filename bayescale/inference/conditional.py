@@ -19,14 +19,16 @@ import numpy as np
 from bayescale.functions import student_log_density
 from bayescale.inference.mixtures import Mixture, fitted
 from bayescale.inference.modes import LONGEST, Density, Modes, derivatives, log_prior, slopes
+from bayescale.inference.pareto import pareto_k
 from bayescale.inference.smc import systematic_resample, tempered_resample
 
 #: First positions: draws from the prior, and half as many from the normal approximation at the best
 #: mode, with this wider a scale. Positions of a further round, and number of these.
 FIRST, START_WIDER, POSITIONS, ROUNDS = 200, 1.5, 300, 4
 #: Then batches of so many positions are drawn from mixtures that are refitted after each: at least
-#: `FEWEST` batches, and at most `MOST`, until the effective number of positions is `TARGET_ESS`.
-BATCH, FEWEST, MOST, TARGET_ESS = 500, 3, 12, 2000
+#: `FEWEST` batches, and at most `MOST`, until so many positions are effective, and the tail of the
+#: weights has this shape.
+BATCH, FEWEST, MOST, TARGET_ESS, TARGET_K = 500, 3, 14, 2000, 0.6
 #: A mixture is fitted to this many resampled positions; weights are tempered until so many a
 #: coordinate are effective.
 RESAMPLED, LEAST_EFFECTIVE = 3000, 60
@@ -98,7 +100,8 @@ def draw(density: Density, modes: Modes, rng: np.random.Generator) -> Weighted:
         if is_result:
             batches.append(_Batch(*_averaged(density, *found, rest, rng), mixture))
             weighted = _together(batches, wide)
-            if len(batches) >= FEWEST and (weighted.ess >= TARGET_ESS or len(batches) == MOST):
+            enough = weighted.ess >= TARGET_ESS and pareto_k(weighted.relative) <= TARGET_K
+            if len(batches) == MOST or (enough and len(batches) >= FEWEST):
                 return weighted
 
 
