@@ -197,8 +197,10 @@ def _predicted(density: Density, known: _Known, wide, rest, new: np.ndarray):
     """
     every = np.arange(len(new))
     at = known.position[:, wide]
-    apart = (at - new[:, None]) / (at.std(axis=0) + 1e-9)
-    square = (apart**2).sum(axis=2)
+    scale = at.std(axis=0) + 1e-9
+    at, to = at / scale, new / scale
+    square = (at**2).sum(axis=1) - 2 * to @ at.T + (to**2).sum(axis=1)[:, None]
+    square = np.maximum(square, 0.0)  # of rounding
     first, second = np.triu_indices(len(wide))
     terms = 1 + len(wide) + len(first)
     number = min(NEIGHBOURS * terms, len(at))
@@ -210,7 +212,7 @@ def _predicted(density: Density, known: _Known, wide, rest, new: np.ndarray):
     # Weighted least squares; the weight of a mode falls to zero at the distance of the farthest.
     farthest = square.max(axis=1).clip(1e-300)[:, None]
     weight = (1 - square / farthest) ** 2
-    x = apart[every[:, None], order] / np.sqrt(farthest)[..., None]
+    x = (at[order] - to[:, None]) / np.sqrt(farthest)[..., None]
     x = np.concatenate([np.ones((*x.shape[:2], 1)), x, x[..., first] * x[..., second]], axis=2)
     y = known.position[order][:, :, rest] - start[:, None, rest]
     weighted = (x * weight[..., None]).swapaxes(1, 2)

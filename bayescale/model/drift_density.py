@@ -15,7 +15,7 @@ from bayescale.model import noise
 from bayescale.model.design import Design
 
 #: Numbers that count for one draw of one curve: its filter has a fixed cost for every run.
-FILTERED = 16
+FILTERED = 8
 #: Most runs whose matrices are made at once.
 BLOCK = 400
 #: Added to the unit diagonal of matrices that rounding has made singular.
