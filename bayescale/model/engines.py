@@ -23,7 +23,7 @@ ENGINES = ("auto", "particles", "nuts")
 PARTICLE_RUNS = 2
 #: Evaluations of the density in one run of importance sampling: of a posterior that is nearly
 #: normal, and of one that is wide and curved (`benchmarks/checkpoints.py`).
-FEWEST_EVALUATIONS, MOST_EVALUATIONS = 20_000, 450_000
+FEWEST_EVALUATIONS, MOST_EVALUATIONS = 15_000, 600_000
 #: The speed of a density is measured at this many positions.
 TIMED = 24
 
