@@ -39,7 +39,7 @@ from bayescale.inference.smc import systematic_resample, tempered_resample
 #: Draws of a round, largest number of rounds, and the round from which on proposals are local.
 ROUND, ROUNDS, LOCAL_FROM = 2500, 6, 3
 #: Largest number of rounds along a ridge. Proposals are then mixtures without a polynomial trend.
-RIDGE_ROUNDS = 8
+RIDGE_ROUNDS = 14
 #: Rounds end when the effective sample size of all of them is at least `ADAPTED_ESS`. Then at most
 #: `FRESH_ROUNDS` rounds of twice the size, with a fixed mixture, give the result, if it has these
 #: effective draws, standard error of the log evidence and shape of the tail of the weights. After
