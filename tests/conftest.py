@@ -29,6 +29,7 @@ UNIT = (
     "data/test_runs.py",
     "data/test_task_table.py",
     "evaluation/test_scores.py",
+    "inference/test_shears.py",
     "laws/test_gallery.py",
     "model/test_noise.py",
     "model/test_posterior.py",

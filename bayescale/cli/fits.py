@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -50,10 +51,8 @@ SLOW = (
     "in about a quarter of the time"
 )
 
-#: Minutes of one core for each checkpoint, if `skaling` is among the laws: its posterior is wide
-#: for few runs, and its draws are moved many times. The other two laws take a tenth (90 checkpoints
-#: of three runs: 200 s, 11 s for chinchilla and 6 s for kaplan_floor).
-MINUTES_PER_CHECKPOINT = 0.04
+#: A fit to checkpoints that is expected to take more than this at most, in seconds, is announced.
+ANNOUNCED = 60
 
 
 def report(
@@ -284,32 +283,53 @@ def _fit(
         random_seed=seed,
         progressbar=progressbar,
     )
+    if labels:
+        if laws is None or len(laws) > 1:
+            console.announce(SLOW, quiet)
+    elif expected := _time_of_checkpoints(runs, laws):
+        console.announce(expected, quiet)
     if laws is not None and len(laws) == 1:
         from bayescale.model import fit
 
         return fit(runs, laws[0], **settings)
     from bayescale.evaluation import ensemble
 
-    if labels:
-        console.announce(SLOW, quiet)
-    elif (checkpoints := _checkpoints(runs)) and (laws is None or "skaling" in laws):
-        from bayescale.units import counted
-
-        minutes = max(1, round(checkpoints * MINUTES_PER_CHECKPOINT))
-        console.announce(
-            f"{checkpoints} checkpoints of {runs.table['series'].nunique()} runs take up to about "
-            f"{counted(minutes, 'minute')} to sample under skaling, one of the default laws; "
-            "`--law chinchilla,kaplan_floor` takes a tenth of the time",
-            quiet,
-        )
     return ensemble(runs, laws, **settings)
 
 
-def _checkpoints(runs: Runs) -> int:
-    """The number of rows that are checkpoints of several runs with N and D; 0 without them."""
-    if "series" not in runs or not {"N", "D"} <= set(runs.table):
-        return 0
-    return len(runs) if 1 < runs.table["series"].nunique() < len(runs) else 0
+def _time_of_checkpoints(runs: Runs, names: list[str] | None) -> str:
+    """How long checkpoints take under these laws, and what takes less; empty if that is short.
+
+    The time is that of evaluations of the density, which are made here, times their usual number.
+    """
+    from bayescale import laws
+    from bayescale.evaluation import OF_SIZE
+    from bayescale.model import design, expected_seconds
+    from bayescale.units import counted
+
+    if "series" not in runs or not runs.table["series"].nunique() < len(runs):
+        return ""
+    if names is None:
+        if not {"N", "D"} <= set(runs.table):
+            return ""
+        names = list(OF_SIZE)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the fit itself warns
+            each = [expected_seconds(design(runs, laws.get(n))) for n in names]
+    except BayescaleError:  # the fit itself says what is wrong
+        return ""
+    least, most = (sum(seconds) for seconds in zip(*each, strict=True))
+    if most < ANNOUNCED:
+        return ""
+    low, high = max(1, round(least / 60)), max(1, round(most / 60))
+    span = counted(high, "minute") if low == high else f"{low} to {counted(high, 'minute')}"
+    fewer = "; `--law chinchilla` fits one law only" if len(names) > 1 else ""
+    return (
+        f"{len(runs)} checkpoints of {counted(runs.table['series'].nunique(), 'run')} take about "
+        f"{span} to sample under {', '.join(names)}; the time is in proportion to the number of "
+        f"checkpoints, so a table with every tenth of each run takes a tenth{fewer}"
+    )
 
 
 def _described(fitted: Fit | Average, ci_prob: float | None) -> dict[str, Any]:

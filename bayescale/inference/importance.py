@@ -7,13 +7,16 @@ positions at once.
 2. Rounds of adaptive multiple importance sampling (Cornuet, Marin, Mira and Robert 2012,
    doi:10.1111/j.1467-9469.2011.00756.x): each draws from a Student-t mixture that was fitted to the
    weighted draws of the rounds before. All draws are weighted against the mean of all proposals.
-   From round `LOCAL_FROM` on the components are local approximations along the posterior.
+   From round `LOCAL_FROM` on the components are local approximations along the posterior; along a
+   known ridge, they are instead fitted without its trend (`bayescale.inference.shears`).
    The result is a last round from a fixed mixture. It is as large as the efficiency of the mixture
    demands: evaluating a hundred thousand draws takes less time than moving two thousand.
 3. If that would take more than `MANY_ROUNDS`, or if the tail of the weights is heavy, because the
    posterior is a curved ridge, draws are made anew, first of the coordinates in which it is wide
-   (`bayescale.inference.conditional`), and moved by a Markov kernel that leaves the posterior
-   unchanged: differential evolution (ter Braak 2006, doi:10.1007/s11222-006-8769-1) and
+   (`bayescale.inference.conditional`). This is done at once if the first local proposals are of
+   little use.
+4. If the weights of these are uneven too, the draws are moved by a Markov kernel that leaves the
+   posterior unchanged: differential evolution (ter Braak 2006, doi:10.1007/s11222-006-8769-1) and
    independent proposals from a mixture that is refitted to the moved draws. The evidence is then
    that of bridge sampling between the moved draws and the mixture.
 """
@@ -30,10 +33,13 @@ from bayescale.inference.diagnostics import ImportanceDiagnostics
 from bayescale.inference.mixtures import Mixture, along, at_modes, fitted
 from bayescale.inference.modes import Density, find_modes, log_prior
 from bayescale.inference.pareto import pareto_k
+from bayescale.inference.shears import Sheared, sheared
 from bayescale.inference.smc import systematic_resample, tempered_resample
 
 #: Draws of a round, largest number of rounds, and the round from which on proposals are local.
 ROUND, ROUNDS, LOCAL_FROM = 2500, 6, 3
+#: Largest number of rounds along a ridge. Proposals are then mixtures without a polynomial trend.
+RIDGE_ROUNDS = 14
 #: Rounds end when the effective sample size of all of them is at least `ADAPTED_ESS`. Then at most
 #: `FRESH_ROUNDS` rounds of twice the size, with a fixed mixture, give the result, if it has these
 #: effective draws, standard error of the log evidence and shape of the tail of the weights. After
@@ -41,6 +47,11 @@ ROUND, ROUNDS, LOCAL_FROM = 2500, 6, 3
 #: are if the first `JUDGED` show that they would not suffice.
 ADAPTED_ESS, FRESH_ROUNDS, MANY_ROUNDS, JUDGED = 1500, 3, 24, 3
 TARGET_ESS, TARGET_ERROR, TARGET_K = 2500, 0.03, 0.6
+#: Effective sample size after the first round of local proposals below which none are made again,
+#: if it is known in which coordinates the posterior is wide.
+HOPELESS = 300
+#: Draws of the few coordinates first are the result if so many are effective.
+CONDITIONAL_ESS = 1500
 #: The same for `sample_roughly`, where the last of the rounds is the result.
 ROUGH_ESS, ROUGH_ROUNDS = 300, 8
 #: Fits of the mixture in `moved`.
@@ -107,24 +118,34 @@ def sample(density: Density, draws: int, rng: np.random.Generator, report=None) 
         return Sampled(z, density.log_posterior(z), nothing)
     mixture = at_modes(modes)
     rounds = _Rounds(density, rng)
-    for number in range(ROUNDS):
+    most_rounds = RIDGE_ROUNDS if density.ridge else ROUNDS
+    for number in range(most_rounds):
         report("importance sampling")
         rounds.add(mixture)
         enough = number > 0 and rounds.suffice
-        mixture = rounds.fitted(local=number >= LOCAL_FROM - 1)
-        last = number == ROUNDS - 1
+        if density.ridge:
+            mixture = rounds.sheared()
+        else:
+            mixture = rounds.fitted(local=number >= LOCAL_FROM - 1)
+        last = number == most_rounds - 1
         if last:
             report("drawing many times from the last mixture")
         if enough or last:
             most = MANY_ROUNDS if last else FRESH_ROUNDS
             if (found := _fresh(density, mixture, draws, rng, most)) is not None:
                 return found
-    report("moving draws along the posterior")
+        if density.wide and not density.ridge and number == LOCAL_FROM and rounds.ess < HOPELESS:
+            break
     if density.wide:
-        start = conditional.draw(density, modes, PARTICLES, rng)
+        report("drawing exponents first")
+        weighted = conditional.draw(density, modes, rng)
+        if (found := _sufficient(weighted, draws, rng)) is not None:
+            return found
+        start = weighted.resampled(PARTICLES, rng)
         mixture = along(density, start[0], rng)
     else:
         start = rounds.resampled(PARTICLES)
+    report("moving draws along the posterior")
     return _moved(density, *start, mixture, draws, rng)
 
 
@@ -213,6 +234,17 @@ def _fresh(density: Density, mixture: Mixture, draws: int, rng, most: int) -> Sa
     return Sampled(z[chosen], value[chosen], diagnostics)
 
 
+def _sufficient(weighted: conditional.Weighted, draws: int, rng) -> Sampled | None:
+    """The result of weighted draws; None if too few are effective or their tail is heavy."""
+    ess, error = _effective(weighted.relative)
+    k = float(pareto_k(weighted.relative))
+    if ess < CONDITIONAL_ESS or error > TARGET_ERROR or k > TARGET_K:
+        return None
+    log_evidence = float(np.logaddexp.reduce(weighted.log_weight) - np.log(len(weighted.value)))
+    diagnostics = ImportanceDiagnostics(ess, k, log_evidence, error)
+    return Sampled(*weighted.resampled(draws, rng), diagnostics)
+
+
 def _effective(log_weight: np.ndarray) -> tuple[float, float]:
     """Effective sample size, and standard error of the log evidence, of normalised weights."""
     ess = float(np.exp(-np.logaddexp.reduce(2 * log_weight)))
@@ -224,11 +256,11 @@ class _Rounds:
 
     def __init__(self, density: Density, rng: np.random.Generator):
         self.density, self.rng = density, rng
-        self.proposals: list[Mixture] = []
+        self.proposals: list[Mixture | Sheared] = []
         self.z = np.zeros((0, density.dimension))
         self.log_posterior = self.log_prior = self.log_proposal = np.zeros(0)
 
-    def add(self, mixture: Mixture) -> None:
+    def add(self, mixture: Mixture | Sheared) -> None:
         """Draw from one more proposal, and update all weights."""
         z = mixture.draw(ROUND, self.rng)
         of_prior = log_prior(z)
@@ -247,7 +279,12 @@ class _Rounds:
     @property
     def suffice(self) -> bool:
         """Whether the last mixture is likely to give enough effective draws."""
-        return _effective(self.log_weight)[0] >= ADAPTED_ESS
+        return self.ess >= ADAPTED_ESS
+
+    @property
+    def ess(self) -> float:
+        """Effective sample size of all draws so far."""
+        return _effective(self.log_weight)[0]
 
     @property
     def log_evidence(self) -> float:
@@ -257,14 +294,22 @@ class _Rounds:
 
     def fitted(self, local: bool) -> Mixture:
         """A mixture fitted to the weighted draws."""
-        finite = np.isfinite(self.log_weight)
-        log_weight = self.log_weight[finite]
-        least = LEAST_EFFECTIVE * self.z.shape[1] * (LOCAL_FACTOR if local else 1)
-        chosen, effective = tempered_resample(log_weight, least, RESAMPLED, self.rng)
-        z = self.z[finite][chosen]
+        z, effective = self._tempered(LOCAL_FACTOR if local else 1)
         if local:
             return along(self.density, z, self.rng)
-        return fitted(z, min(effective, RESAMPLED), self.rng)
+        return fitted(z, effective, self.rng)
+
+    def sheared(self) -> Sheared:
+        """A mixture without the trend along a ridge, fitted to the weighted draws."""
+        return sheared(*self._tempered(1), self.density.ridge, self.rng)
+
+    def _tempered(self, factor: int) -> tuple[np.ndarray, float]:
+        """Draws resampled with tempered weights, and their effective number."""
+        finite = np.isfinite(self.log_weight)
+        least = LEAST_EFFECTIVE * self.z.shape[1] * factor
+        log_weight = self.log_weight[finite]
+        chosen, effective = tempered_resample(log_weight, least, RESAMPLED, self.rng)
+        return self.z[finite][chosen], min(effective, RESAMPLED)
 
     def resampled(self, n: int) -> tuple[np.ndarray, np.ndarray]:
         """Equally weighted draws in random order, and their log posterior."""

@@ -50,6 +50,9 @@ class Density(NamedTuple):
     wide : tuple of int
         Coordinates in which the posterior may be wide and curved, while that of the others, given
         these, is nearly normal.
+    ridge : tuple of int
+        Coordinates of which the others follow a smooth trend, if the posterior is a ridge that is
+        much narrower than long.
     """
 
     dimension: int
@@ -57,6 +60,7 @@ class Density(NamedTuple):
     coarse: Callable[[np.ndarray], np.ndarray] | None = None
     improved: Callable[[np.ndarray], np.ndarray] | None = None
     wide: tuple[int, ...] = ()
+    ridge: tuple[int, ...] = ()
 
     def log_posterior(self, z: np.ndarray) -> np.ndarray:
         """Log of prior times likelihood, (n,)."""
@@ -113,6 +117,8 @@ def find_modes(
     if density.coarse is not None:
         coarse = Density(density.dimension, density.coarse)
         z = _climb(coarse, *_best(z, coarse.log_posterior(z), starts)).position
+        if density.ridge:  # many data, and parts of one ridge rather than separate modes
+            starts = MOST
     found = _climb(density, *_best(z, density.log_posterior(z), starts))
     kept = _distinct(*found, MOST)
     kept = kept[found.value[kept] > found.value.max() - LOWEST]
@@ -207,3 +213,13 @@ def derivatives(density: Density, z, value, of=None):
     broken = ~(np.isfinite(hessian).all(axis=(1, 2)) & np.isfinite(gradient).all(axis=1))
     gradient[broken], hessian[broken] = 0.0, -np.eye(d)
     return gradient, -hessian
+
+
+def slopes(density: Density, z, of) -> np.ndarray:
+    """Gradient of the log density by the d coordinates `of`, (n, d); zero where it is infinite."""
+    shifts = DIFFERENCE * np.eye(z.shape[1])[of]
+    around = (z[:, None] + np.concatenate([shifts, -shifts])).reshape(-1, z.shape[1])
+    up, down = density.log_posterior(around).reshape(len(z), 2, -1).swapaxes(0, 1)
+    with np.errstate(invalid="ignore"):
+        gradient = (up - down) / (2 * DIFFERENCE)
+    return np.where(np.isfinite(gradient).all(axis=1, keepdims=True), gradient, 0.0)

@@ -4,7 +4,7 @@ from bayescale.model import drift
 from bayescale.model.arviz_groups import PRIOR_DRAWS
 from bayescale.model.design import Design
 from bayescale.model.drift import AHEAD_AVERAGED
-from bayescale.model.engines import sample_design
+from bayescale.model.engines import expected_seconds, sample_design
 from bayescale.model.files import atomically
 from bayescale.model.findings import Check
 from bayescale.model.fitting import fit, fit_design
@@ -47,6 +47,7 @@ __all__ = [
     "drift",
     "drift_start",
     "drift_variance",
+    "expected_seconds",
     "fit",
     "fit_design",
     "fits_by_law",

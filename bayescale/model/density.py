@@ -16,9 +16,9 @@ from dataclasses import replace
 import numpy as np
 
 from bayescale.inference import Density
-from bayescale.model import drift as drifts
-from bayescale.model import noise
+from bayescale.model import drift_density, noise
 from bayescale.model.design import Design
+from bayescale.model.drift_density import LogColumn
 from bayescale.model.hierarchy import SCALE_SPREAD
 from bayescale.priors import from_link, to_link
 
@@ -26,32 +26,15 @@ from bayescale.priors import from_link, to_link
 MOST_PARAMETERS = 16
 #: Largest number of coordinates that are drawn before the others; see
 #: `bayescale.inference.conditional`.
-MOST_WIDE = 3
+MOST_WIDE = 4
 #: Size of the largest arrays. Larger ones do not fit in the cache of a processor.
 CHUNK = 40_000
-#: Numbers that count for one draw of one curve: its filter has a fixed cost for every run.
-FILTERED = 16
 #: Modes are looked for with at most this many runs, evenly spaced along the scale.
 COARSE = 60
-#: Added to the unit diagonal of matrices that rounding has made singular.
-JITTER = 1e-9
 #: Decimals of logarithms that are kept.
 DIGITS = 11
 #: Half of the residuals are smaller than this many noise scales, if `nu` is about 6.
 HALF_INSIDE = 0.72
-
-
-class LogColumn(np.ndarray):
-    """A column of runs whose powers are computed from its logarithm, in half the time."""
-
-    def __new__(cls, log: np.ndarray):
-        column = np.exp(log).view(cls)
-        column.log = log
-        return column
-
-    def __pow__(self, exponent):
-        log = getattr(self, "log", None)
-        return np.power(np.asarray(self), exponent) if log is None else np.exp(log * exponent)
 
 
 def is_small(plan: Design) -> bool:
@@ -67,18 +50,27 @@ def density(plan: Design) -> Density:
     if len(plan.runs) > COARSE and not plan.groups:
         coarse = _log_likelihood(_thinned(plan))
     improved = None if without_noise else lambda z: _with_noise(plan, z)
-    return Density(dimension(plan), _log_likelihood(plan), coarse, improved, _wide(plan))
+    wide = _wide(plan)
+    ridge = ()
+    if wide and plan.drift == "through":
+        # The smaller the drift, the more the runs determine the law.
+        free = [p.name for p in plan.parameters if p.has_population]
+        ridge = (*wide, *(i for i, name in enumerate(free) if name == "drift"))
+    return Density(dimension(plan), _log_likelihood(plan), coarse, improved, wide, ridge)
 
 
 def _wide(plan: Design) -> tuple[int, ...]:
-    """Coordinates of exponents: parameters of the law that have no unit of the loss.
+    """Coordinates of the exponents, parameters of the law without the unit of the loss, and of the
+    first parameter with it, which is the floor if there is one.
 
-    Given these, the floor and the amplitudes are nearly determined. Empty with groups, and with
-    more than `MOST_WIDE`, which would take too many positions.
+    Given these, the other amplitudes are nearly determined. The amplitudes add up to the loss, but
+    their coordinates are logarithms, so that without the first their distribution is a curve.
+    Empty with groups, and with more than `MOST_WIDE`, which would take too many positions.
     """
-    free = [p for p in plan.parameters if p.has_population]
-    exponents = [n for n in plan.law.parameters if getattr(plan.law.priors[n], "of", None) is None]
-    wide = tuple(i for i, p in enumerate(free) if p.name in exponents)
+    free = [p.name for p in plan.parameters if p.has_population]
+    of_loss = [n for n in plan.law.parameters if getattr(plan.law.priors[n], "of", None) == "loss"]
+    exponents = {n for n in plan.law.parameters if n not in of_loss}
+    wide = tuple(i for i, n in enumerate(free) if n in exponents or n in of_loss[:1])
     return wide if not plan.groups and len(wide) <= MOST_WIDE else ()
 
 
@@ -213,15 +205,15 @@ def _with_noise(plan: Design, z: np.ndarray) -> np.ndarray:
 
 
 def _log_likelihood(plan: Design) -> Callable[[np.ndarray], np.ndarray]:
+    if plan.has_series:
+        plan = _by_series(plan)
     arrays = plan.arrays()
     columns = [LogColumn(arrays[f"log_{c}"]) for c in plan.law.columns]
     index = {g: plan.index(g) for g in plan.groups}
-    numbers, at_knots = len(plan.runs), []
-    is_one_curve, log_scale = _is_one_curve(plan), plan.log_scale
+    numbers, through = len(plan.runs), None
     if plan.drift == "through":
-        logs = [np.atleast_2d(arrays[f"log_{c}_at_knots"]) for c in plan.law.columns]
-        at_knots = [LogColumn(log) for log in logs]
-        numbers = FILTERED if is_one_curve else numbers * drifts.KNOTS
+        through = drift_density.through(plan, arrays)
+        numbers = through.numbers
 
     def part(z):
         drawn = variables(plan, z)
@@ -240,16 +232,8 @@ def _log_likelihood(plan: Design) -> Callable[[np.ndarray], np.ndarray]:
         correlation = None
         if plan.has_series:
             correlation = noise.correlation(arrays["gap"], values["memory"])
-        if plan.drift == "through":
-            of_law = {p: v[..., None] for p, v in of_law.items()}
-            curve = np.log(plan.law.loss(*at_knots, **of_law))
-            if is_one_curve:
-                size = values["drift"] / scale
-                curve = curve[:, 0]
-                return _filtered(log_scale, residual, mean, curve, size, scale, correlation)
-            basis = drifts.deviations(mean[..., None], curve, arrays["increments"])
-            basis = basis * (values["drift"] / scale)[..., None]
-            return _marginal(plan, residual, basis, scale, correlation, arrays)
+        if through is not None:
+            return through(of_law, values["drift"], mean, residual, scale, correlation)
         if plan.has_series:
             residual = noise.innovation(residual, residual[:, arrays["previous"]], correlation)
             scale = scale * noise.unexplained(correlation)
@@ -267,6 +251,14 @@ def _log_likelihood(plan: Design) -> Callable[[np.ndarray], np.ndarray]:
     return log_likelihood
 
 
+def _by_series(plan: Design) -> Design:
+    """The same design with the runs of each series together, in the order of their scale."""
+    table = plan.runs.table
+    order = np.lexsort((plan.log_scale, table["series"].astype(str).to_numpy(str)))
+    table = table.iloc[order].reset_index(drop=True)
+    return replace(plan, runs=replace(plan.runs, table=table))
+
+
 def _student(residual, scale, nu) -> np.ndarray:
     """Sum over runs of the Student-t log density, (n,)."""
     from scipy.special import gammaln
@@ -274,111 +266,3 @@ def _student(residual, scale, nu) -> np.ndarray:
     kernel = (nu + 1) / 2 * np.log1p(residual**2 / nu) + np.log(scale)
     constant = gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * np.log(nu * np.pi)
     return np.broadcast_to(constant, residual.shape).sum(axis=1) - kernel.sum(axis=1)
-
-
-def _marginal(plan: Design, residual, basis, scale, correlation, arrays) -> np.ndarray:
-    """Log density of normal residuals with all steps of the drift integrated out, (n,).
-
-    See `bayescale.model.pymc_model`.
-    """
-    log_scale = np.broadcast_to(np.log(scale), residual.shape).sum(axis=1)
-    if plan.has_series:
-        previous = arrays["previous"]
-        residual = noise.innovation(residual, residual[:, previous], correlation)
-        basis = noise.innovation(basis, basis[:, previous], correlation[..., None])
-        log_scale = log_scale + np.log(noise.unexplained(correlation)).sum(axis=1)
-    total = -0.5 * (residual**2).sum(axis=1) - log_scale
-    total -= 0.5 * np.log(2 * np.pi) * residual.shape[1]
-    for cell in range(len(plan.cells)):
-        rows = plan.cell == cell
-        own = basis[:, rows]
-        precision = np.eye(drifts.KNOTS) + own.transpose(0, 2, 1) @ own
-        projected = own.transpose(0, 2, 1) @ residual[:, rows, None]
-        size = np.sqrt(np.diagonal(precision, axis1=1, axis2=2))
-        scaled = precision / size[:, :, None] / size[:, None, :]
-        finite = np.isfinite(scaled).all(axis=(1, 2))
-        scaled[~finite] = np.eye(drifts.KNOTS)
-        try:
-            root = np.linalg.cholesky(scaled)
-        except np.linalg.LinAlgError:  # a drift so large that rounding makes a matrix singular
-            root = np.linalg.cholesky(scaled + JITTER * np.eye(drifts.KNOTS))
-        solved = np.linalg.solve(root, projected / size[..., None])[..., 0]
-        log_det = np.log(np.diagonal(root, axis1=1, axis2=2) * size).sum(axis=1)
-        total = total + np.where(finite, 0.5 * (solved**2).sum(axis=1) - log_det, -np.inf)
-    return total
-
-
-def _is_one_curve(plan: Design) -> bool:
-    """Whether the drift is that of one curve: one column, and at most one series."""
-    if plan.drift != "through" or plan.groups or len(plan.law.columns) > 1:
-        return False
-    return not plan.has_series or plan.runs.table["series"].nunique() == 1
-
-
-def _filtered(log_scale, residual, mean, curve, size, scale, correlation) -> np.ndarray:
-    """The log density of `_marginal` for one curve, by a Kalman filter.
-
-    Between two knots the drift is level plus slope times the log loss of the law, and a step at a
-    knot changes both. The filter follows these two numbers from run to run, and, for a series, the
-    drift at the previous checkpoint. It takes a tenth of the time of the matrices of all knots.
-
-    Parameters
-    ----------
-    log_scale : (run,)
-    residual, mean : (n, run)
-        Standardised residuals, and the log loss of the law.
-    curve : (n, knot)
-        Log loss of the law at the knots.
-    size : (n, run) or (n, 1)
-        Size of the drift, in units of the noise scale.
-    scale, correlation : as in `_marginal`
-    """
-    n, runs = residual.shape
-    at, length = drifts.knots(log_scale)
-    centre = mean.mean(axis=1)
-    # One row per run, contiguous in memory.
-    mean, curve = (np.ascontiguousarray(v.T) - centre for v in (mean, curve))
-    size, scale, residual = (
-        np.ascontiguousarray(np.broadcast_to(v, (n, runs)).T)
-        for v in (size * np.sqrt(length), scale, residual)
-    )
-    if correlation is not None:
-        correlation = np.ascontiguousarray(correlation.T)
-    # Covariance and mean of slope (w), level (v) and drift at the previous checkpoint (o).
-    ww, wv, vv, wo, vo, oo, w, v, o = np.zeros((9, n))
-    total, passed, before = np.zeros(n), 0, None
-    for run in np.argsort(log_scale, kind="stable"):
-        while passed < len(at) and at[passed] < log_scale[run]:
-            ww = ww + 1
-            wv = wv - curve[passed]
-            vv = vv + curve[passed] ** 2
-            passed += 1
-        by_w = size[run] * mean[run]
-        by_v = size[run]
-        data, by_o, unit = residual[run], None, 1.0
-        if correlation is not None and before is not None:
-            keep = correlation[run]
-            unit = noise.unexplained(keep)
-            by_o = -keep / unit
-            data = (data - keep * residual[before]) / unit
-        row_w, row_v = by_w / unit, by_v / unit
-        # Covariance of the observation with w, v and o; its variance; gain.
-        cw, cv = ww * row_w + wv * row_v, wv * row_w + vv * row_v
-        error = data - row_w * w - row_v * v
-        if by_o is not None:
-            cw, cv = cw + wo * by_o, cv + vo * by_o
-            error = error - by_o * o
-        variance = 1 + row_w * cw + row_v * cv
-        if by_o is not None:
-            variance = variance + by_o * (wo * row_w + vo * row_v + oo * by_o)
-        total -= 0.5 * (error**2 / variance + np.log(variance)) + np.log(scale[run] * unit)
-        gain = error / variance
-        w, v = w + cw * gain, v + cv * gain
-        gw, gv = cw / variance, cv / variance
-        ww, wv, vv = ww - cw * gw, wv - cw * gv, vv - cv * gv
-        if correlation is not None:
-            o = by_w * w + by_v * v
-            wo, vo = ww * by_w + wv * by_v, wv * by_w + vv * by_v
-            oo = by_w * wo + by_v * vo
-        before = run
-    return total - 0.5 * np.log(2 * np.pi) * runs

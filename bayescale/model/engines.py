@@ -21,6 +21,11 @@ ENGINES = ("auto", "particles", "nuts")
 #: Runs of importance sampling before NUTS is used. A second run, with other random numbers, takes
 #: seconds and mostly succeeds where the first did not; compiling a model takes longer.
 PARTICLE_RUNS = 2
+#: Evaluations of the density in one run of importance sampling: of a posterior that is nearly
+#: normal, and of one that is wide and curved (`benchmarks/checkpoints.py`).
+FEWEST_EVALUATIONS, MOST_EVALUATIONS = 15_000, 600_000
+#: The speed of a density is measured at this many positions.
+TIMED = 24
 
 
 class Drawn(NamedTuple):
@@ -100,6 +105,21 @@ def sample_design(
         seconds=time.perf_counter() - started,
     )
     return Drawn(sampled.posterior, sampled.stats, sampled.convergence, facts)
+
+
+def expected_seconds(plan: Design) -> tuple[float, float]:
+    """The least and the most seconds that importance sampling of a design is expected to take.
+
+    The time of one evaluation of the density is measured. How many are needed depends on the
+    posterior, which is not known before.
+    """
+    target, rng = density(plan), np.random.default_rng(1)
+    z = 0.3 * rng.standard_normal((TIMED, target.dimension))
+    target.log_likelihood(z[:1])
+    started = time.perf_counter()
+    target.log_likelihood(z)
+    each = (time.perf_counter() - started) / TIMED
+    return FEWEST_EVALUATIONS * each, MOST_EVALUATIONS * each
 
 
 def _particles(plan: Design, draws: int, chains: int, seed: int, run: int, progressbar) -> Drawn:

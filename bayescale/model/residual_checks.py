@@ -48,12 +48,14 @@ FEWEST_CLUSTERS = 3  # of runs that share a size
 FEWEST_DRAWS = 25  # to fit the tail of the importance weights
 SCORE_DRAWS = 1000
 NUMBERS_AT_ONCE = 2_000_000  # draws times runs, to bound memory
+#: Draws times runs of all blocks, to bound the time; but at least `SCORE_DRAWS` draws are used.
+NUMBERS = 8_000_000
 MOST_NAMED = 8
 
 
 def residual_findings(posterior: xr.Dataset, plan: Design) -> tuple[list[Finding], pd.DataFrame]:
     """All findings about the residuals, and the runs farthest from the law (`Check.surprising`)."""
-    at, draws = _at_all_draws(posterior, plan)
+    at, draws = _at_all_draws(_bounded(posterior, len(plan.runs)), plan)
     density = log_density(at)
     every = slice(None, None, max(1, len(density) // SCORE_DRAWS))
     some = {k: v[every] for k, v in at.items()}
@@ -69,6 +71,13 @@ def residual_findings(posterior: xr.Dataset, plan: Design) -> tuple[list[Finding
         _surprising(distant, plan.runs.rows_are),
     ]
     return findings, distant.drop(columns="light_tail").head(20)
+
+
+def _bounded(posterior: xr.Dataset, runs: int) -> xr.Dataset:
+    """Evenly spaced draws, fewer for large tables."""
+    draws = posterior.sizes["chain"] * posterior.sizes["draw"]
+    step = min(-(-draws * runs // NUMBERS), draws // SCORE_DRAWS)
+    return posterior.isel(draw=slice(None, None, max(1, step)))
 
 
 def _at_all_draws(posterior: xr.Dataset, plan: Design) -> tuple[dict, dict[str, np.ndarray]]:

@@ -129,21 +129,50 @@ def test_a_long_computation_is_announced(command, words, noted, openlm, tmp_path
 
 @pytest.mark.parametrize(
     ("words", "noted"),
-    [((), True), (("--law", "chinchilla,kaplan_floor"), False), (("--quiet",), False)],
+    [
+        ((), "2 to 30 minutes to sample under chinchilla, kaplan_floor, skaling; "),
+        (("--law", "chinchilla,kaplan_floor"), "1 to 20 minutes to sample under chinchilla, "),
+        (("--law", "chinchilla"), "1 to 10 minutes to sample under chinchilla; "),
+        (("--quiet",), None),
+    ],
 )
 def test_the_time_of_checkpoints_is_announced(words, noted, tmp_path, monkeypatch, run):
+    """One law takes 30 seconds to 10 minutes."""
+
     def stop(runs, *laws, **settings):
         raise BayescaleError("stopped")
 
     monkeypatch.setattr("bayescale.evaluation.ensemble", stop)
+    monkeypatch.setattr("bayescale.model.fit", stop)
+    monkeypatch.setattr("bayescale.model.expected_seconds", lambda plan: (35.0, 600.0))
+    checkpoints().to_csv(tmp_path / "runs.csv", index=False)
+    ended = run("report", tmp_path / "runs.csv", "--out", tmp_path / "out", *words)
+    assert ended.err.endswith("error: stopped\n")
+    if noted is None:
+        assert "note:" not in ended.err
+        return
+    assert f"90 checkpoints of 3 runs take about {noted}" in ended.err
+    assert "a table with every tenth of each run takes a tenth" in ended.err
+    assert ("`--law chinchilla` fits one law only" in ended.err) == (words[-1:] != ("chinchilla",))
+
+
+def test_a_short_time_is_not_announced(tmp_path, monkeypatch, run):
+    def stop(runs, *laws, **settings):
+        raise BayescaleError("stopped")
+
+    monkeypatch.setattr("bayescale.evaluation.ensemble", stop)
+    monkeypatch.setattr("bayescale.model.expected_seconds", lambda plan: (1.0, 19.0))
+    checkpoints().to_csv(tmp_path / "runs.csv", index=False)
+    assert "note:" not in run("report", tmp_path / "runs.csv", "--out", tmp_path / "out").err
+
+
+def checkpoints() -> pd.DataFrame:
+    """Thirty checkpoints of each of three runs."""
     D = np.tile(np.geomspace(1e9, 1e10, 30), 3)
     table = pd.DataFrame(
         {"series": np.repeat(list("abc"), 30), "N": np.repeat([1e8, 4e8, 1e9], 30)}
     )
-    table.assign(D=D, loss=2 + (D / 1e9) ** -0.3).to_csv(tmp_path / "runs.csv", index=False)
-    ended = run("report", tmp_path / "runs.csv", "--out", tmp_path / "out", *words)
-    assert ended.err.endswith("error: stopped\n")
-    assert ("90 checkpoints of 3 runs take up to about 4 minutes" in ended.err) == noted
+    return table.assign(D=D, loss=2 + (D / 1e9) ** -0.3)
 
 
 @pytest.mark.parametrize("command", ["allocate", "forecast"])

@@ -9,7 +9,7 @@ from scipy.stats import multivariate_normal, norm, t
 
 from bayescale.inference import Density, conditional, find_modes
 from bayescale.inference.mixtures import Mixture
-from bayescale.inference.modes import Modes, derivatives
+from bayescale.inference.modes import Modes, derivatives, slopes
 
 WIDTH = 0.002
 
@@ -29,6 +29,11 @@ def curved(wide=(0,)) -> Density:
     return Density(3, log_likelihood, wide=wide)
 
 
+def drawn(density, n, rng):
+    """Equally weighted draws, and their log posterior."""
+    return conditional.draw(density, find_modes(density, rng), rng).resampled(n, rng)
+
+
 def marginal() -> tuple[float, float]:
     """Mean and standard deviation of the first coordinate, by quadrature."""
     x = np.linspace(-6, 6, 4001)
@@ -40,7 +45,7 @@ def marginal() -> tuple[float, float]:
 
 def test_draws_along_a_curve_have_its_marginal_distribution(rng):
     density = curved()
-    z, value = conditional.draw(density, find_modes(density, rng), 2000, rng)
+    z, value = drawn(density, 2000, rng)
     mean, sd = marginal()
     assert z[:, 0].mean() == pytest.approx(mean, abs=0.1)
     assert z[:, 0].std() == pytest.approx(sd, rel=0.08)
@@ -61,6 +66,87 @@ def test_conditional_modes_leave_the_first_coordinates_where_they_are(rng):
     np.testing.assert_allclose(curvature, np.tile(expected, (50, 1, 1)), rtol=1e-3, atol=5)
 
 
+def test_positions_that_end_low_are_left_after_a_trial(rng, monkeypatch):
+    """A step is so short that most starts need hundreds of them."""
+    monkeypatch.setattr("bayescale.inference.conditional.LONGEST", 0.02)
+    asked = []
+
+    def log_likelihood(z):
+        asked.append(len(z))
+        return -0.5 * ((z[:, 1] - z[:, 0]) / WIDTH) ** 2 - 100 * (z[:, 0] > 0)
+
+    density = Density(2, log_likelihood, wide=(0,))
+    start = np.array([[0.0, 0.0], *[[1.0, -1.0]] * 50])
+    rest = np.array([1])
+    conditional._to_mode(density, start, rest, 40)
+    with_trial = sum(asked)
+    asked.clear()
+    monkeypatch.setattr(conditional, "TRIAL", 100)
+    conditional._to_mode(density, start, rest, 40)
+    assert with_trial == sum(asked)  # the gain that is expected from there is larger
+    asked.clear()
+    monkeypatch.setattr(conditional, "TRIAL", 6)
+    monkeypatch.setattr(conditional, "DEEPEST", -1e9)
+    conditional._to_mode(density, start, rest, 40)
+    assert sum(asked) < with_trial / 3
+
+
+def test_a_guess_of_the_curvature_saves_a_step(rng):
+    asked = []
+
+    def log_likelihood(z):
+        asked.append(len(z))
+        return -0.5 * ((z[:, 1:] - z[:, :1]) ** 2).sum(axis=1) / WIDTH**2
+
+    density, rest = Density(4, log_likelihood, wide=(0,)), np.array([1, 2, 3])
+    start = 0.1 * rng.standard_normal((40, 4))
+    z, value, _ = conditional._to_mode(density, start, rest, 9)
+    without = sum(asked)
+    asked.clear()
+    guess = np.tile((1 + 1 / WIDTH**2) * np.eye(3), (40, 1, 1))
+    again, its_value, _ = conditional._to_mode(density, start, rest, 9, guess)
+    assert sum(asked) < 0.9 * without
+    np.testing.assert_allclose(again, z, atol=0.1 * WIDTH)
+    np.testing.assert_allclose(its_value, value, atol=0.02)
+
+
+def test_conditional_modes_are_predicted_from_known_ones(rng):
+    """Modes on a parabola are predicted exactly, far closer than the nearest one."""
+    x = rng.standard_normal((200, 2))
+    y = np.stack([x[:, 0] * x[:, 1] - x[:, 0] ** 2, 1 + x[:, 1]], axis=1)
+    known = conditional._Known(
+        np.concatenate([x, y], axis=1),
+        np.zeros(200),
+        np.tile(np.eye(2), (200, 1, 1)),
+        np.zeros(200),
+    )
+    density = Density(
+        4,
+        lambda z: (
+            -((z[:, 2] - z[:, 0] * z[:, 1] + z[:, 0] ** 2) ** 2 + (z[:, 3] - 1 - z[:, 1]) ** 2)
+            * 1e6
+        ),
+    )
+    new = 0.5 * rng.standard_normal((30, 2))
+    start, guess = conditional._predicted(density, known, np.array([0, 1]), np.array([2, 3]), new)
+    np.testing.assert_array_equal(start[:, :2], new)
+    np.testing.assert_allclose(start[:, 2], new[:, 0] * new[:, 1] - new[:, 0] ** 2, atol=0.01)
+    np.testing.assert_allclose(start[:, 3], 1 + new[:, 1], atol=0.01)
+    np.testing.assert_allclose(guess, np.tile(np.eye(2), (30, 1, 1)))
+
+
+def test_weights_give_the_evidence(rng):
+    density = curved()
+    found = conditional.draw(density, find_modes(density, rng), rng)
+    x = np.linspace(-6, 6, 4001)
+    log_density = -0.5 * (x**2 + np.sin(2 * x) ** 2 + (x**2 / 2) ** 2)
+    exact = np.log(np.exp(log_density).sum() * (x[1] - x[0]) / np.sqrt(2 * np.pi) * 2 * WIDTH**2)
+    assert np.logaddexp.reduce(found.log_weight) - np.log(len(found.value)) == pytest.approx(
+        exact, abs=0.05
+    )
+    assert found.ess >= conditional.TARGET_ESS
+
+
 def test_derivatives_by_some_coordinates_are_part_of_all(rng):
     density, z = curved(), 0.3 * rng.standard_normal((4, 3))
     value = density.log_posterior(z)
@@ -68,6 +154,7 @@ def test_derivatives_by_some_coordinates_are_part_of_all(rng):
     some, block = derivatives(density, z, value, np.array([0, 2]))
     np.testing.assert_allclose(some, gradient[:, [0, 2]])
     np.testing.assert_allclose(block, curvature[:, [0, 2]][:, :, [0, 2]])
+    np.testing.assert_allclose(slopes(density, z, np.array([0, 2])), some)
 
 
 class TestVaryingConditionals:
@@ -104,7 +191,7 @@ class TestVaryingConditionals:
         return x[cumulative.searchsorted(0.5)], cumulative[x.searchsorted(0.0)]
 
     def test_the_marginal_and_the_conditionals_are_exact(self, density, exact, rng):
-        z, _ = conditional.draw(density, find_modes(density, rng), 3000, rng)
+        z, _ = drawn(density, 3000, rng)
         x = z[:, 0]
         assert np.median(x) == pytest.approx(exact[0], abs=0.1)
         assert (x < 0).mean() == pytest.approx(exact[1], abs=0.015)
@@ -120,8 +207,8 @@ class TestVaryingConditionals:
         """A mixture around the wrong mean, from which the positions are drawn."""
         poor = Mixture(np.array([0.97]), np.array([[-0.5]]), np.array([[[2.0]]]))
         monkeypatch.setattr(conditional, "_fitted", lambda *_: poor)
-        monkeypatch.setattr(conditional, "LAST", 12_000)
-        z, value = conditional.draw(density, find_modes(density, rng), 12_000, rng)
+        monkeypatch.setattr(conditional, "BATCH", 4000)
+        z, value = drawn(density, 12_000, rng)
         assert np.median(z[:, 0]) == pytest.approx(exact[0], abs=0.05)
         assert (z[:, 0] < 0).mean() == pytest.approx(exact[1], abs=0.007)
         np.testing.assert_allclose(value, density.log_posterior(z))
@@ -136,6 +223,6 @@ def test_the_first_positions_have_the_density_that_is_returned(rng):
     around = multivariate_normal(mode[:2], conditional.START_WIDER**2 * covariance[:2, :2])
     prior = norm.logpdf(z[:, :2]).sum(axis=1)
     expected = np.logaddexp(prior + np.log(2 / 3), around.logpdf(z[:, :2]) + np.log(1 / 3))
-    np.testing.assert_allclose(log_density, expected)
+    np.testing.assert_allclose(log_density(z[:, :2]), expected)
     assert (z[:, 2] == mode[2]).all()
     assert z[:, 0].mean() == pytest.approx(mode[0] / 3, abs=0.12)

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from scipy.stats import chi2, kstest, norm
 from scipy.stats import t as student_t
 
@@ -502,3 +503,12 @@ def test_a_verdict_counts_cautions():
     assert check("failed", "caution", "caution").verdict == "CHECK FAILED, 2 cautions"
     first = repr(check("failed", "caution")).splitlines()[0]
     assert first == "CHECK FAILED: do not rely on this fit, 1 caution"
+
+
+def test_large_tables_are_checked_with_fewer_draws():
+    posterior = xr.Dataset({"E": (("chain", "draw"), np.arange(4000.0).reshape(4, 1000))})
+
+    def used(runs):
+        return residual_checks._bounded(posterior, runs).sizes["draw"]
+
+    assert [used(runs) for runs in (100, 2000, 4000, 20_000, 10**6)] == [1000, 1000, 500, 250, 250]

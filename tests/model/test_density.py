@@ -12,7 +12,7 @@ from scipy.stats import t as student_t
 
 import bayescale as bs
 from bayescale import laws
-from bayescale.model import Design
+from bayescale.model import Design, drift_density
 from bayescale.model import density as densities
 from bayescale.model.density import coordinates, density, variables
 from bayescale.model.pymc_model import LEVEL, ODDS, build
@@ -205,14 +205,79 @@ def test_the_filter_of_one_curve_gives_the_density_of_all_knots(curves, law, kin
     if kind == "measured runs":
         table = table.assign(loss_sd=np.linspace(0.001, 0.1, len(table)))
     plan = design(bs.Runs.from_frame(table), laws.get(law), drift="through")
-    assert densities._is_one_curve(plan)
+    assert drift_density.is_one_curve(plan)
     filtered = density(plan)
     z = np.random.default_rng(4).standard_normal((20, filtered.dimension))
     by_filter = filtered.log_likelihood(z)
-    monkeypatch.setattr(densities, "_is_one_curve", lambda plan: False)
+    monkeypatch.setattr(drift_density, "is_one_curve", lambda plan: False)
     by_matrices = density(plan).log_likelihood(z)
     assert np.ptp(by_matrices) > 1
     np.testing.assert_allclose(by_filter, by_matrices, rtol=1e-8)
+
+
+@pytest.fixture(scope="module")
+def checkpoints() -> bs.Runs:
+    """Rows of three runs in any order, with measurement errors."""
+    rng = np.random.default_rng(3)
+    table = pd.DataFrame(
+        {"N": np.repeat([1e8, 3e8, 1e9], 12), "series": np.repeat(list("abc"), 12)}
+    )
+    table["D"] = np.concatenate([np.geomspace(2e9, end, 12) for end in (1e10, 2e10, 6e10)])
+    loss = 1.7 + 0.4 * (table["N"] / 1e8) ** -0.3 + 0.5 * (table["D"] / 5e9) ** -0.3
+    table = table.assign(loss=loss * np.exp(0.01 * rng.standard_normal(36)), loss_sd=0.01)
+    return bs.Runs.from_frame(table.sample(frac=1, random_state=1).reset_index(drop=True))
+
+
+@pytest.mark.parametrize(
+    ("law", "options"), [("skaling", {}), ("chinchilla", {"noise": "by_loss"})]
+)
+def test_the_density_of_checkpoints_is_that_of_pymc(checkpoints, law, options):
+    """At a hundred positions; the first law also without measurement errors."""
+    runs = checkpoints
+    if law == "skaling":
+        runs = replace(runs, table=runs.table.drop(columns="loss_sd"))
+    plan = design(runs, laws.get(law), **options)
+    assert plan.has_series
+    assert plan.drift == "through"
+    found = differences(plan, 100)
+    assert np.ptp(found) < 1e-6
+
+
+@pytest.mark.parametrize("groups", [None, "corpus"])
+def test_the_density_of_checkpoints_does_not_depend_on_blocks(checkpoints, groups, monkeypatch):
+    """A block may begin within a series, whose previous checkpoint is in another block."""
+    table = checkpoints.table.assign(corpus=checkpoints.table["series"])
+    plan = design(replace(checkpoints, table=table), laws.get("chinchilla"), groups)
+    z = 0.4 * np.random.default_rng(4).standard_normal((15, densities.dimension(plan)))
+    together = density(plan).log_likelihood(z)
+    monkeypatch.setattr(drift_density, "BLOCK", 7)
+    np.testing.assert_allclose(density(plan).log_likelihood(z), together, rtol=1e-10)
+
+
+def test_the_law_at_a_knot_is_evaluated_for_the_runs_beyond_it(checkpoints, monkeypatch):
+    """These are half of all pairs of a run and a knot."""
+    sizes, column = [], drift_density.LogColumn
+
+    def recorded(log):
+        sizes.append(log.size)
+        return column(log)
+
+    monkeypatch.setattr(drift_density, "LogColumn", recorded)
+    plan = design(checkpoints, laws.get("chinchilla"))
+    density(plan)
+    assert sizes == 2 * [np.count_nonzero(plan.increments)]
+    assert np.count_nonzero(plan.increments) < 0.7 * plan.increments.size
+
+
+def test_the_ridge_of_checkpoints_is_along_exponents_floor_and_drift(checkpoints, runs):
+    def names(of, law, which):
+        plan = design(of, laws.get(law))
+        return [plan.parameters[i].name for i in getattr(density(plan), which)]
+
+    assert names(checkpoints, "skaling", "wide") == ["E", "alpha", "beta", "q"]
+    assert names(checkpoints, "skaling", "ridge") == ["E", "alpha", "beta", "q", "drift"]
+    assert names(runs, "skaling", "wide") == ["E", "alpha", "beta", "q"]
+    assert names(runs, "skaling", "ridge") == []
 
 
 def test_groups_have_drifts_of_their_own(curves):

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections import OrderedDict
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import bayescale as bs
 from bayescale import laws
-from bayescale.inference import nuts
+from bayescale.inference import Density, nuts
 from bayescale.inference.diagnostics import convergence
 from bayescale.model import engines
 from bayescale.model.fitting import fit_design
 from bayescale.model.pymc_model import target
 from bayescale.model.specify import design
+
+ROOT = Path(__file__).parents[2]
 
 
 def quantiles(fit, name, *probs):
@@ -412,6 +417,41 @@ class TestModel:
                 "N < 1e8 and tokens_per_param == 20 or tokens_per_param == 320 and N < 1e8"
             )
         )
+
+
+def test_the_expected_time_is_that_of_evaluations(monkeypatch):
+    """A density that takes 50 ms for all positions, whatever their number."""
+
+    def slow(z):
+        time.sleep(0.05)
+        return np.zeros(len(z))
+
+    monkeypatch.setattr(engines, "density", lambda plan: Density(3, slow))
+    least, most = engines.expected_seconds(None)
+    assert least == pytest.approx(engines.FEWEST_EVALUATIONS * 0.05 / engines.TIMED, rel=0.3)
+    assert most / least == pytest.approx(engines.MOST_EVALUATIONS / engines.FEWEST_EVALUATIONS)
+
+
+def test_the_expected_evaluations_are_those_of_the_benchmark():
+    """The least and the most of one run, rounded outward by at most a factor of two."""
+    table = pd.read_csv(ROOT / "benchmarks" / "results" / "checkpoints.csv")
+    found = table["evaluations"]
+    assert found.min() / 2 < engines.FEWEST_EVALUATIONS <= found.min()
+    assert found.max() <= engines.MOST_EVALUATIONS < 2 * found.max()
+
+
+@pytest.mark.parametrize("law", ["chinchilla", "skaling"])
+def test_checkpoints_of_three_runs_need_neither_moves_nor_chains(law):
+    rng = np.random.default_rng(1)
+    N, D = np.repeat([1e8, 3e8, 1e9], 15), np.tile(np.geomspace(2e9, 4e10, 15), 3)
+    loss = 1.7 + 406 * N**-0.34 + 411 * D**-0.28
+    table = pd.DataFrame({"N": N, "D": D, "series": np.repeat(list("abc"), 15)})
+    runs = bs.Runs.from_frame(table.assign(loss=loss * np.exp(0.005 * rng.standard_normal(45))))
+    fit = bs.fit(runs, law, random_seed=1)
+    assert (fit.facts["engine"], fit.facts["attempts"]) == ("particles", 1)
+    assert fit.convergence.passed
+    assert fit.convergence.moves == 0
+    assert fit.convergence.ess > 1500
 
 
 @pytest.mark.slow

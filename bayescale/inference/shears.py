@@ -1,0 +1,89 @@
+"""Mixtures along curved ridges: straight in coordinates from which a polynomial trend is removed.
+
+Along a ridge, the narrow coordinates of a posterior are nearly a polynomial of the few in
+which it is wide. A mixture that is fitted to the differences from this function needs few
+components. The function is fitted to weighted draws, so that it takes no evaluation of the density.
+The map has a Jacobian determinant of one.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations_with_replacement
+from math import comb
+from typing import NamedTuple
+
+import numpy as np
+
+from bayescale.inference.mixtures import PRIOR_SHARE, Mixture, fitted
+from bayescale.inference.modes import log_prior
+
+#: Degrees of the trend; a degree is used with so many effective draws for each of its terms.
+DEGREES, DRAWS_NEEDED = (1, 2, 3), 8
+
+
+class Sheared(NamedTuple):
+    """A mixture in coordinates without a polynomial trend, and the standard normal prior.
+
+    Attributes
+    ----------
+    mixture : Mixture
+        Of the coordinates `wide`, and of the others minus their trend.
+    wide, rest : (coordinate,)
+        Indices.
+    coefficients : (term, coordinate)
+        Of the trends of `rest`.
+    """
+
+    mixture: Mixture
+    wide: np.ndarray
+    rest: np.ndarray
+    degree: int
+    coefficients: np.ndarray
+
+    def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Independent draws, (n, dimension)."""
+        of_prior = rng.random(n) < PRIOR_SHARE
+        alone = self.mixture._replace(weight=self.mixture.weight / self.mixture.weight.sum())
+        z = alone.draw(n, rng)
+        z[:, self.rest] += _terms(z[:, self.wide], self.degree) @ self.coefficients
+        z[of_prior] = rng.standard_normal((of_prior.sum(), z.shape[1]))
+        return z
+
+    def log_density(self, z: np.ndarray, of_prior: np.ndarray | None = None) -> np.ndarray:
+        """Log density, (n,); `of_prior` is `log_prior` of the positions, if it is known."""
+        of_prior = log_prior(z) if of_prior is None else of_prior
+        straight = z.copy()
+        straight[:, self.rest] -= _terms(z[:, self.wide], self.degree) @ self.coefficients
+        return self.mixture.log_density(straight, of_prior)
+
+
+def sheared(z: np.ndarray, effective: float, wide, rng: np.random.Generator) -> Sheared:
+    """A mixture fitted to equally weighted draws, with the trend of the coordinates not in `wide`.
+
+    Parameters
+    ----------
+    z : (draw, dimension)
+    effective : float
+        Effective number of draws, which limits the number of components and the degree.
+    wide : sequence of int
+    rng : numpy.random.Generator
+    """
+    wide = np.array(wide)
+    rest = np.setdiff1d(np.arange(z.shape[1]), wide)
+    affordable = [n for n in DEGREES if comb(len(wide) + n, n) * DRAWS_NEEDED <= effective]
+    degree = max(affordable, default=1)
+    terms = _terms(z[:, wide], degree)
+    coefficients = np.linalg.lstsq(terms, z[:, rest], rcond=None)[0]
+    straight = z.copy()
+    straight[:, rest] -= terms @ coefficients
+    return Sheared(fitted(straight, effective, rng), wide, rest, degree, coefficients)
+
+
+def _terms(x: np.ndarray, degree: int) -> np.ndarray:
+    """Products of up to `degree` coordinates, (n, term); the first is one."""
+    products = [
+        x[:, list(chosen)].prod(axis=1)
+        for size in range(degree + 1)
+        for chosen in combinations_with_replacement(range(x.shape[1]), size)
+    ]
+    return np.stack(products, axis=1)
