@@ -251,7 +251,7 @@ def test_one_law_says_how_much_drift_its_interval_allows_for(fit_of, pair, runs)
     fit, far = fit_of(), 50 * float(runs.table["C"].max())
     for result in (bs.forecast(fit, C=far), bs.allocate(fit, C=far)):
         (text,) = of_one_law(result)
-        assert "(about 0.1) than that of several laws (0.045)" in text
+        assert "(about 0.06) than that of several laws (0.03)" in text
         assert text not in result.bottom_line()
     assert f"note: {text}" in repr(bs.forecast(fit, C=far))
     given = replace(fit, plan=replace(fit.plan, ahead=bs.Positive(0.1)))
