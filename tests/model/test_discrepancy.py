@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 import bayescale as bs
 from bayescale.model import discrepancy as module
@@ -150,3 +151,32 @@ def test_the_likelihood_leaves_out_what_the_parameters_can_move(fits):
     assert _weights_of(replace(fit, posterior=moved)) == pytest.approx(before, abs=0.02)
     assert before[:, 0].sum() < 1e-6  # zero is excluded
     assert _weights_of(fits[0.0])[:, module.TAUS > 0.005].sum() < 0.15
+
+
+def test_runs_that_are_outliers_have_more_noise(fits):
+    posterior = fits[0.0].posterior.isel(draw=slice(2))
+    posterior = posterior.assign(nu=posterior["nu"] * 0 + 4.0)
+    at = dict(scale=np.array([[0.01, 0.01]]), standardised=np.array([[0.0, 3.0]]))
+    expected = 0.01 * np.sqrt(np.array([4.0, 13.0]) / 5)
+    assert module._noise(posterior, at) == pytest.approx(expected)
+
+
+def test_without_information_the_weights_are_the_prior():
+    """Normal in the logarithm of tau around .4 %, with zero counted as .1 %."""
+    nothing = [np.zeros((5, 2))] * 3
+    weights = _weights(nothing, np.random.default_rng(1).standard_normal((50, 5)))
+    z = np.log(np.array([0.001, 0.002, 0.004, 0.008, 0.016, 0.03]) / 0.004)
+    expected = np.exp(-(z**2) / 2)
+    assert weights == pytest.approx(np.tile(expected / expected.sum(), (3, 1)) / 3)
+
+
+def test_each_draw_of_the_law_has_its_own_residuals(fits, monkeypatch):
+    """Where the law is higher, the discrepancy is lower; the smallest tau counts too."""
+    monkeypatch.setattr(module, "TAUS", np.array([0.03]))
+    fit = fits[0.02]
+    factor = xr.where(fit.posterior["chain"] == fit.posterior["chain"][0], 1.02, 1.0)
+    moved = replace(fit, posterior=fit.posterior.assign(E=fit.posterior["E"] * factor))
+    draws = at(moved, NEAR).reshape(fit.posterior.sizes["chain"], -1, 3).mean(axis=(1, 2))
+    assert draws[0] < draws[1:].min() - 0.003
+    monkeypatch.setattr(module, "TAUS", np.array([0.002]))
+    assert at(fit, {"N": [1e30], "D": [1e30]}).std() == pytest.approx(0.002, rel=0.1)
