@@ -50,6 +50,10 @@ SLOW = (
     "several laws with groups take one to two minutes to sample; `--law chinchilla` fits one law "
     "in about a quarter of the time"
 )
+SLOW_CHECKPOINTS = (
+    "checkpoints of several groups are sampled together with their drift, which may take more than "
+    "ten minutes; without --groups, or with one group alone, it takes less than one"
+)
 
 #: A fit to checkpoints that is expected to take more than this at most, in seconds, is announced.
 ANNOUNCED = 60
@@ -205,6 +209,9 @@ def forecast(
         str | None, typer.Option("--at", help="other columns of the law: U=200B,lr=3e-4")
     ] = None,
     group: Group = None,
+    series: Annotated[
+        str | None, typer.Option(help="fitted run of checkpoints that the points continue")
+    ] = None,
     below: Annotated[
         float | None, typer.Option(help="also give the probability of a loss below this")
     ] = None,
@@ -233,6 +240,7 @@ def forecast(
         **(place if paired else options.crossed(place)),
         **others,
         group=options.group_label(group, fitted.groups),
+        series=series,
         cost=cost,
         random_seed=seed,
     )
@@ -284,7 +292,9 @@ def _fit(
         progressbar=progressbar,
     )
     if labels:
-        if laws is None or len(laws) > 1:
+        if "series" in runs and runs.table["series"].nunique() < len(runs):
+            console.announce(SLOW_CHECKPOINTS, quiet)
+        elif laws is None or len(laws) > 1:
             console.announce(SLOW, quiet)
     elif expected := _time_of_checkpoints(runs, laws):
         console.announce(expected, quiet)

@@ -166,6 +166,32 @@ def test_a_short_time_is_not_announced(tmp_path, monkeypatch, run):
     assert "note:" not in run("report", tmp_path / "runs.csv", "--out", tmp_path / "out").err
 
 
+def test_checkpoints_of_groups_are_announced(tmp_path, monkeypatch, run):
+    def stop(runs, *laws, **settings):
+        raise BayescaleError("stopped")
+
+    monkeypatch.setattr("bayescale.model.fit", stop)
+    table = checkpoints().assign(corpus=np.repeat(["x", "y", "x"], 30))
+    table.to_csv(tmp_path / "runs.csv", index=False)
+    words = ("--groups", "corpus", "--law", "chinchilla", "--out", tmp_path / "out")
+    ended = run("report", tmp_path / "runs.csv", *words)
+    assert ended.err.startswith("note: checkpoints of several groups are sampled together")
+
+
+def test_a_run_of_checkpoints_is_continued(tmp_path, run, refused):
+    table = checkpoints()
+    noise = np.exp(0.01 * np.random.default_rng(1).standard_normal(len(table)))
+    fit = bs.fit(table.assign(loss=table["loss"] * noise), "power(D)", draws=100, random_seed=1)
+    fit.save(tmp_path / "fit.nc")
+    words = ("forecast", tmp_path / "fit.nc", "--D", "2e10")
+    (row,) = json.loads(run(*words, "--series", "b", "--json").out)["forecast"]
+    expected = bs.forecast(fit, D=2e10, series="b").summary()["loss"][0]
+    assert row["series"] == "b"
+    assert row["loss"] == pytest.approx(expected)
+    assert row["loss"] != json.loads(run(*words, "--json").out)["forecast"][0]["loss"]
+    assert "there is no series 'd'" in refused(*words, "--series", "d")
+
+
 def checkpoints() -> pd.DataFrame:
     """Thirty checkpoints of each of three runs."""
     D = np.tile(np.geomspace(1e9, 1e10, 30), 3)
