@@ -62,8 +62,9 @@ class TaskForecast(PredictiveDraws):
     conversions: tuple[str, ...] = ()
 
     def bottom_line(self, ci_prob: float | None = None) -> str:
-        """How budgets were converted; empty if all are in FLOP."""
-        return " ".join(self.conversions)
+        """How budgets were converted, and tasks of which the fitted runs say nothing; or empty."""
+        doubts = [f"Main reason for doubt: {note}." for note in self.link.notes[:1]]
+        return " ".join([*self.conversions, *doubts])
 
     @property
     def _source(self) -> Link:

@@ -692,3 +692,11 @@ def test_groups_default_to_those_of_the_fit_that_the_table_has(fit, results, mon
     assert [p.groups for p in plans] == [("corpus",), (), ()]
     assert plans[0].members == ("books", "web")
     assert plans[1].members == ()
+
+
+def test_a_forecast_names_tasks_of_which_the_runs_say_nothing(link):
+    assert bs.forecast_tasks(link, loss=3.0).bottom_line() == ""
+    note = "task 'sums' never exceeds chance in these rows"
+    ahead = bs.forecast_tasks(replace(link, notes=[note]), loss=3.0)
+    assert ahead.bottom_line() == f"Main reason for doubt: {note}."
+    assert repr(ahead).startswith(f"Main reason for doubt: {note}.\n<TaskForecast")
