@@ -258,12 +258,12 @@ def test_the_expected_width_is_that_of_a_refit(runs, drift):
     scored = bs.design(fit, plan, target=target, drift=drift, simulations=8, random_seed=1)
     grid = plan.assign(cost=1.0)
     chosen = bs.suggest(fit, grid, target=target, number=2, repeat=False, drift=drift)
-    expected = 2 * 1.645 * chosen.runs["sd"].iloc[-1]
+    now, *_, expected = chosen.widths(0.9)
     assert len(chosen.runs) == 2
     scores = scored.summary()
     assert scores["width"][0] == pytest.approx(expected, rel=0.35)
-    assert scores["width_before"][0] == pytest.approx(2 * 1.645 * chosen.sd, rel=0.1)
-    assert expected < 0.7 * 2 * 1.645 * chosen.sd or drift == "auto"
+    assert scores["width_before"][0] == pytest.approx(now, rel=0.1)
+    assert chosen.runs["sd"].iloc[-1] < 0.7 * chosen.sd or drift == "auto"
 
 
 @pytest.mark.parametrize("distinct", [True, False])

@@ -226,7 +226,7 @@ def design_of(law: str) -> bs.Runs:
 @pytest.mark.slow
 @pytest.mark.parametrize("law", ["annealing", "mixing"])
 def test_ranks_of_the_truth_are_uniform_in_other_regimes(law):
-    assert_calibrated(bs.calibrate(design_of(law), law, n=100, random_seed=3))
+    assert_calibrated(bs.calibrate(design_of(law), law, n=200, random_seed=3))
 
 
 @pytest.mark.slow
