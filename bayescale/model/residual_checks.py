@@ -31,6 +31,8 @@ P_SHARED = 0.01
 #: A direction of the normal scores has a variance of 1 under the model. It is tested only if its
 #: posterior variance is below this; otherwise the parameters of the law absorb it.
 ABSORBED = 0.8
+#: Leverages above this count as this, so that draws of a leverage near 1 do not decide a shift.
+LARGEST_LEVERAGE = 0.8
 #: Degrees of freedom below which the tails of the noise are a misfit. Posterior medians are at
 #: least 2.0 on clean tables, and at most 1.2 on tables with four times the noise that the prior
 #: allows.
@@ -339,7 +341,7 @@ def shifts(draws: dict[str, np.ndarray], density: np.ndarray, leverage: np.ndarr
     values = np.stack(list(draws.values()), axis=1)
     unit = (values - values.mean(axis=0)) / np.maximum(values.std(axis=0), 1e-300)
     slope = (density - density.mean(axis=0)).T @ unit / len(unit)
-    return -slope / (1 - np.minimum(leverage, ABSORBED))[:, None]
+    return -slope / (1 - np.minimum(leverage, LARGEST_LEVERAGE))[:, None]
 
 
 def _influential(plan: Design, draws, density: np.ndarray, scores: np.ndarray) -> Finding:
