@@ -42,9 +42,9 @@ HEAVY_TAIL = 1.3
 #: freedom, because a heavier tail would make any distance plausible.
 LIGHTEST_TAIL, P_OUTLIER = 4.0, 0.01
 #: A run is influential if leaving it out moves a parameter of the law by more than this many
-#: posterior standard deviations, or if its leverage is above `LARGEST_LEVERAGE`. Pareto k of the importance
-#: weights is not used: on one clean table it varied from .4 to .8 with the seed of the sampler,
-#: while this shift varied from 1.3 to 1.7.
+#: posterior standard deviations, or if its leverage is above `LARGEST_LEVERAGE`. Pareto k of the
+#: importance weights is not used: on one clean table it varied from .4 to .8 with the seed of the
+#: sampler, while this shift varied from 1.3 to 1.7.
 SHIFT = 3.0
 FEWEST_CLUSTERS = 3  # of runs that share a size
 FEWEST_DRAWS = 25  # to fit the tail of the importance weights
