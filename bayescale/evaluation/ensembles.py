@@ -107,9 +107,9 @@ def ensemble(
 
     Notes
     -----
-    Checkpoints of several runs (column ``series``) take minutes, because their drift is estimated
-    with the law: 90 checkpoints of three runs take three to four minutes on one core, nearly all of
-    them for ``skaling``. The laws ``["chinchilla", "kaplan_floor"]`` take a tenth of this.
+    Checkpoints of several runs (column ``series``) take longer than finished runs, because their
+    drift is estimated with the law. 90 checkpoints of three runs take about twelve seconds of
+    processor time, most of them for ``skaling`` (``benchmarks/checkpoints.py``).
 
     Examples
     --------

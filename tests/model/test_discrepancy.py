@@ -180,3 +180,13 @@ def test_each_draw_of_the_law_has_its_own_residuals(fits, monkeypatch):
     assert draws[0] < draws[1:].min() - 0.003
     monkeypatch.setattr(module, "TAUS", np.array([0.002]))
     assert at(fit, {"N": [1e30], "D": [1e30]}).std() == pytest.approx(0.002, rel=0.1)
+
+
+def test_forecasts_do_not_depend_on_units():
+    frame = table(0.02, n=40)
+    other = frame.assign(N=frame["N"] * 3, D=frame["D"] * 0.5, loss=frame["loss"] / np.log(2))
+    one, two = (bs.fit(f, "chinchilla", draws=100, random_seed=1) for f in (frame, other))
+    places = pd.DataFrame(NEAR), pd.DataFrame(NEAR) * [3, 0.5]
+    expected, found = (bs.forecast(f, p).data for f, p in zip((one, two), places, strict=True))
+    assert np.allclose(found["mean"] * np.log(2), expected["mean"], rtol=1e-6)
+    assert not np.allclose(expected["mean"], expected["law"], rtol=1e-3)
