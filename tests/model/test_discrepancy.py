@@ -74,6 +74,9 @@ def test_a_wave_in_the_residuals_is_found_and_an_exact_law_has_none(fits):
     error = np.sqrt(np.mean((found.mean(axis=0) - missing) ** 2))
     assert np.sqrt(np.mean(missing**2)) > max(0.01, 2.5 * error)
     assert np.sqrt(np.mean(at(fits[0.0], points) ** 2)) < 0.0025
+    ahead = np.log(bs.forecast(fits[0.02], pd.DataFrame(points)).data["mean"])
+    left = ahead.median(("chain", "draw")).to_numpy() - np.log(truth) - wave
+    assert np.sqrt(np.mean(left**2)) < 0.6 * np.sqrt(np.mean(missing**2))
 
 
 def test_it_is_part_of_the_mean_of_a_forecast_and_goes_with_the_drift(fits):
