@@ -243,7 +243,9 @@ def test_figures_of_how_it_was_tested():
     text = (DOCS / "tested.md").read_text(encoding="utf-8")
     levels = ("0.50", "0.80", "0.90", "0.95")
     family = results("family").set_index("method")
-    for method in family.index[family.index.str.contains("other studies|other tables|^chinchilla|Huber")]:
+    for method in family.index[
+        family.index.str.contains("other studies|other tables|^chinchilla|Huber")
+    ]:
         line = family.loc[method]
         pooled, mean = (percentages(line[f"{kind} {p}"] for p in levels) for kind in KINDS)
         score = f"{line['score']:.3f}".removeprefix("0")
