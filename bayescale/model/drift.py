@@ -34,12 +34,11 @@ KNOTS = 10
 #: 2.2, a prior under which forecasts score worse. A narrower prior improves forecasts of image
 #: curves, whose points appear to be smoothed, and worsens those of language models.
 THROUGH = Positive(0.6, spread=1.7)
-#: The same with drift ``"ahead"``, for one law. Of the sizes tried it has the best interval score
-#: for the Chinchilla law on the tables of `benchmarks/family.py`, and nearly the nominal coverage.
+#: The same with drift ``"ahead"``, for one law. Of the sizes with nearly the lowest interval score
+#: for the Chinchilla law on the tables of `benchmarks/family.py` it has the best coverage.
 AHEAD = Positive(0.06, spread=1.5)
 #: The same for an average of several laws, whose differences already represent part of the
-#: misspecification. Of the sizes with nearly the lowest interval score it has the best coverage, on
-#: the same tables.
+#: misspecification: the middle of the sizes with nearly the lowest interval score, on these tables.
 AHEAD_AVERAGED = Positive(0.03, spread=1.5)
 
 #: With drift ``"ahead"``, W starts at this quantile of distinct runs, of their scales and of each
