@@ -3,11 +3,13 @@
 Tables of two to four recipes, six runs each, are simulated from the Chinchilla law. Each recipe
 has a known multiplier between 1 and 2 over the first at the largest run; in every second table
 the exponents differ. A report names a group as the best if its loss is the lowest at the largest
-budget, here 30 times the largest run, with a probability of more than 90 %; otherwise it answers
-for the group of the largest run. The truths are the laws alone, and laws with a drift beyond the
-runs that is drawn from its prior, independently for each recipe.
+budget with a probability of more than 90 %; otherwise it answers for the group of the largest run.
+The budgets are that of the largest run, and 3 and 30 times as much. The truths are the laws alone,
+and laws with a drift beyond the runs that is drawn from its prior, independently for each recipe.
+The group that is probably the best, named or not, shows whether choosing by the forecast spoils
+its interval.
 
-    python benchmarks/group_choice.py [tables] [--family]
+    python benchmarks/group_choice.py [tables] [--family] [--minutes 20]
 """
 
 from __future__ import annotations
@@ -22,13 +24,14 @@ from common import keep, write
 from speedups import DRIFTED, EXPONENTS, RATIO, RUNS, SIGMA, constants, drifted, loss_of, matched
 
 import bayescale as bs
+from bayescale.forecasting import fits_of
 from bayescale.model import AHEAD_AVERAGED, drift_start
-from bayescale.model import drift as drifts
-from bayescale.reporting.choices import answered_group, compared_recipes
+from bayescale.model.drift import AHEAD
+from bayescale.reporting.choices import SURELY_BEST
 
 TABLES, RECIPES, LARGEST = 100, (2, 3, 4), 2.0
-#: The largest budget of a report without budgets, in multiples of the largest run.
-TIMES = 30.0
+#: Budgets in multiples of the largest run; the last is that of a report without budgets.
+TIMES = (1.0, 3.0, 30.0)
 
 
 def table(index: int) -> tuple[bs.Runs, dict[str, dict], float]:
@@ -55,56 +58,56 @@ def table(index: int) -> tuple[bs.Runs, dict[str, dict], float]:
     return runs, truths, largest
 
 
-def outcome(index: int, family: bool) -> dict:
+def outcomes(index: int, family: bool) -> list[dict]:
     """What a report would say of one table, and whether it is so; shares are over drifts."""
     runs, truths, largest = table(index)
-    started = time.process_time()
     fitted = bs.ensemble if family else bs.fit
     fit = fitted(runs, groups="recipe", random_seed=index, progressbar=False)
-    seconds = time.process_time() - started
-    at, names = TIMES * largest, list(truths)
-    last = {"recipe": str(runs.table["recipe"].iloc[int(runs.table["C"].argmax())])}
-    compared, _ = compared_recipes(fit, np.array([at]))
-    chosen = answered_group(fit, last, compared)[0]["recipe"]
-    chances = compared[0].best.tail(len(names)).set_index("group")["p_best"]
-    is_named = bool(chances.max() > 0.9)
-    N = np.sqrt(at / (6 * RATIO))
-    bounds = {}
-    for name in names:
-        ahead = bs.forecast(fit, N=N, D=RATIO * N, group=name, random_seed=index)
-        bounds[name] = np.log(np.quantile(ahead.data["mean"], [0.05, 0.95]))
-    members = list(fit.used.values()) if family else [fit]
+    members, names = list(fits_of(fit).values()), list(truths)
+    of_largest = str(runs.table["recipe"].iloc[int(runs.table["C"].argmax())])
+    budgets = [times * largest for times in TIMES]
+    best = bs.speedup(fit, "B", over="A", at=budgets, along=RATIO).best
     edge = drift_start(members[0].law, members[0].plan.columns) + np.log(6)
     rng = np.random.default_rng([23, index])
-    prior = AHEAD_AVERAGED if family else drifts.AHEAD
+    prior = AHEAD_AVERAGED if family else AHEAD
     size = np.exp(prior.centre + prior.width * rng.standard_normal(DRIFTED))
-    with_drift = np.array(
-        [drifted(v, np.log([at]), edge, size, rng)[:, 0] for v in truths.values()]
-    )
-    law = np.array([[np.log(loss_of(v, at))] for v in truths.values()])
-    row = dict(
-        table=index,
-        recipes=len(names),
-        exponents="different" if index % 2 else "equal",
-        fitted="family" if family else "chinchilla",
-        chosen=chosen,
-        p_best=float(chances.max()),
-        named=is_named,
-        passed=all(f.convergence.passed for f in members),
-        seconds=seconds,
-    )
-    inside = np.array([[low, high] for low, high in bounds.values()])[:, :, None]
-    which = names.index(chosen)
-    for kind, truth in (("law", law), ("drift", with_drift)):
-        best = truth.argmin(axis=0)
-        holds = (truth >= inside[:, 0]) & (truth <= inside[:, 1])
-        row |= {
-            f"wrong, {kind}": float(is_named and (best != which).mean()),
-            f"lost, {kind}": float((truth[which] - truth.min(axis=0)).mean()),
-            f"holds, {kind}": float(holds[which].mean()),
-            f"holds for all, {kind}": float(holds.mean()),
-        }
-    return row
+    drifting = [drifted(v, np.log(budgets), edge, size, rng) for v in truths.values()]
+    rows = []
+    for i, (times, at) in enumerate(zip(TIMES, budgets, strict=True)):
+        chances = best[np.isclose(best["at"], at)].set_index("group")["p_best"]
+        likeliest, named = chances.idxmax(), bool(chances.max() > SURELY_BEST)
+        N = np.sqrt(at / (6 * RATIO))
+        drawn = [
+            np.log(bs.forecast(fit, N=N, D=RATIO * N, group=name, random_seed=index).data["mean"])
+            for name in names
+        ]
+        low, high = np.quantile([v.to_numpy().ravel() for v in drawn], [0.05, 0.95], axis=1)
+        row = dict(
+            table=index,
+            recipes=len(names),
+            exponents="different" if index % 2 else "equal",
+            fitted="family" if family else "chinchilla",
+            times=times,
+            p_best=float(chances.max()),
+            named=named,
+            passed=all(f.convergence.passed for f in members),
+        )
+        law = np.array([[np.log(loss_of(v, at))] for v in truths.values()])
+        for kind, truth in (("law", law), ("drift", np.array([d[:, i] for d in drifting]))):
+            is_best = truth.argmin(axis=0)
+            holds = (truth >= low[:, None]) & (truth <= high[:, None])
+            of = {n: names.index(n) for n in (likeliest, of_largest)}
+            answered = of[likeliest if named else of_largest]
+            row |= {
+                f"named and wrong, {kind}": float(named * (is_best != of[likeliest]).mean()),
+                f"likeliest is best, {kind}": float((is_best == of[likeliest]).mean()),
+                f"loss above the best, {kind}": float((truth[answered] - truth.min(0)).mean()),
+                f"answered holds, {kind}": float(holds[answered].mean()),
+                f"likeliest holds, {kind}": float(holds[of[likeliest]].mean()),
+                f"all hold, {kind}": float(holds.mean()),
+            }
+        rows.append(row)
+    return rows
 
 
 def main() -> None:
@@ -119,21 +122,15 @@ def main() -> None:
     for index in range(arguments.tables):
         if time.monotonic() - began > 60 * arguments.minutes:
             break
-        rows.append(outcome(index, arguments.family))
-        print(rows[-1], flush=True)
+        rows += outcomes(index, arguments.family)
+        last = pd.DataFrame(rows[-len(TIMES) :])
+        print(last[["table", "times", "p_best", "named"]].to_string(header=False), flush=True)
         keep(pd.DataFrame(rows), f"{name}_tables")
     frame = pd.DataFrame(rows)
-    parts = pd.concat(
-        [
-            frame.assign(tables="all"),
-            frame.assign(tables=frame["exponents"] + " exponents"),
-            frame.assign(tables=frame["recipes"].astype(str) + " recipes"),
-        ]
-    )
-    kinds = [c for c in frame if c.endswith((", law", ", drift"))]
-    summary = parts.groupby("tables")[["named", *kinds]].mean()
-    summary.insert(0, "number", parts.groupby("tables").size())
-    write(summary.reset_index(), name, "shares of tables in which a group is named, and is wrong")
+    shown = ["p_best", "named", *(c for c in frame if c.endswith((", law", ", drift")))]
+    summary = frame.groupby("times")[shown].mean()
+    summary.insert(0, "tables", frame.groupby("times").size())
+    write(summary.reset_index(), name, "shares of tables, and of truths with drift")
 
 
 if __name__ == "__main__":

@@ -81,9 +81,8 @@ def splits():
     frame["experiment"] = frame["experiment"].str[0]
     frame = frame[frame["experiment"].isin(list("345")) & (frame["loss_split"] == "val")]
     for number, part in frame.groupby("experiment"):
-        for above in (4e17, 1.7e18):
-            name = f"Porian, experiment {number}"
-            yield name, "corpora", "chinchilla", "dataset", part, part["C"] > above
+        name = f"Porian, experiment {number}"
+        yield name, "corpora", "chinchilla", "dataset", part, part["C"] > 4e17
     for corpus, part in frame.groupby("dataset"):
         name = f"Porian, {corpus}"
         yield name, "recipes", "chinchilla", "experiment", part, part["C"] > 8e17
