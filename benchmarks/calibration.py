@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 import warnings
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -35,8 +36,14 @@ CASES = {
     "power": dict(law="power"),
     "chinchilla_by_dataset": dict(law="chinchilla", groups="dataset"),
     "annealing": dict(law="annealing"),
-    "mixing": dict(law="mixing"),
-    "repeated_bounded": dict(law="repeated_bounded"),
+    **{
+        law: dict(law=law)
+        for law in (
+            *("mixing", "mixing_transfer", "repeated_data", "repeated_bounded", "routed_experts"),
+            *("sparse_experts", "sparse_multiplicative", "vocabulary", "vocabulary_size"),
+            *("parallel_streams", "finetuning"),
+        )
+    },
     "curve_power": dict(law="power(D)"),
     "curve_delayed_power": dict(law="delayed_power(D)"),
     "curve_shifted_power": dict(law="shifted_power(D)"),
@@ -57,17 +64,48 @@ def schedules() -> bs.Runs:
 
 def mixtures() -> bs.Runs:
     """Seven mixtures of two domains, in models of four sizes."""
-    share, N = (v.ravel() for v in np.meshgrid(np.linspace(0, 1, 7), np.geomspace(7e7, 4e8, 4)))
-    columns = share_columns({"share_1": share, "share_2": 1 - share})
-    return quietly(pd.DataFrame({"N": N, **columns}))
+    frame = grid(N=np.geomspace(7e7, 4e8, 4), share=np.linspace(0, 1, 7))
+    share = frame.pop("share").to_numpy()
+    return quietly(frame.assign(**share_columns({"share_1": share, "share_2": 1 - share})))
 
 
 def repeated() -> bs.Runs:
     """Three sizes, three amounts of unique tokens, one to a hundred epochs."""
-    N, U, epochs = (
-        v.ravel() for v in np.meshgrid([1e8, 4e8, 1.6e9], [1e9, 4e9, 16e9], [1, 3, 10, 30, 100])
-    )
-    return quietly(pd.DataFrame({"N": N, "D": U * epochs, "unique_tokens": U}))
+    frame = grid(N=[1e8, 4e8, 1.6e9], unique_tokens=[1e9, 4e9, 16e9], epochs=[1, 3, 10, 30, 100])
+    return quietly(frame.assign(D=frame["unique_tokens"] * frame.pop("epochs")))
+
+
+def routed() -> bs.Runs:
+    """Dense models and models with up to 512 experts, of four sizes."""
+    frame = grid(N=np.geomspace(1.5e7, 1.3e9, 4), experts=[1, 2, 8, 32, 128, 512])
+    return quietly(frame.assign(D=130e9))
+
+
+def sparse() -> bs.Runs:
+    """Dense models and models that are 2 to 16 times as large as their active part."""
+    frame = grid(N=[1e8, 4e8, 1.6e9], times=[1, 2, 4, 16], D=[5e9, 20e9, 80e9])
+    return quietly(frame.assign(N_total=frame["N"] * frame.pop("times")))
+
+
+def vocabularies() -> bs.Runs:
+    """Five sizes of the vocabulary, in models of three sizes."""
+    frame = grid(N=[3e7, 2e8, 1e9], vocab=[4e3, 1e4, 3e4, 1e5, 2.5e5], D=[2e9, 1e10, 5e10])
+    return quietly(frame.assign(N_vocab=1024 * frame["vocab"]))
+
+
+def streams() -> bs.Runs:
+    """One to eight parallel streams, in models of six sizes."""
+    return quietly(grid(N=np.geomspace(5e8, 4e9, 6), streams=[1, 2, 4, 8]))
+
+
+def fine_tuning() -> bs.Runs:
+    """Four models, fine-tuned on 200 to 1.6 million examples."""
+    return quietly(grid(N=[1e8, 4e8, 1.6e9, 6.4e9], finetune=np.geomspace(200, 1.6e6, 8)))
+
+
+def grid(**values) -> pd.DataFrame:
+    """All combinations of the values of columns."""
+    return pd.DataFrame(list(product(*values.values())), columns=list(values)).astype(float)
 
 
 def quietly(frame: pd.DataFrame) -> bs.Runs:
@@ -77,7 +115,20 @@ def quietly(frame: pd.DataFrame) -> bs.Runs:
         return bs.Runs.from_frame(frame.assign(loss=1.0))
 
 
-DESIGNS = {"annealing": schedules, "mixing": mixtures, "repeated_bounded": repeated}
+DESIGNS = {
+    "annealing": schedules,
+    "mixing": mixtures,
+    "mixing_transfer": mixtures,
+    "repeated_data": repeated,
+    "repeated_bounded": repeated,
+    "routed_experts": routed,
+    "sparse_experts": sparse,
+    "sparse_multiplicative": sparse,
+    "vocabulary": vocabularies,
+    "vocabulary_size": vocabularies,
+    "parallel_streams": streams,
+    "finetuning": fine_tuning,
+}
 
 
 def checkpoints() -> bs.Runs:

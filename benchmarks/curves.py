@@ -23,8 +23,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 from common import keep, part, reference, stacked, workers, write
-from sizes import ITSELF
-from sizes import population as of_forecasts
 
 import bayescale as bs
 from bayescale.evaluation.scores import score
@@ -36,11 +34,10 @@ WHOLE = 80  # largest number of points of a whole curve in the fit of its drift 
 SIZES = (0.2, 0.4, 0.6)
 LARGER = (0.2, 0.4, 0.6, 0.8, 1.0)
 SPREADS = (1.2, THROUGH.spread)
-NEAR, LAST = (
-    0.3,
-    8,
-)  # range beyond the split in e-folds, and number of points, of an extrapolated line
-BY_THEMSELVES = (0.05, 0.1, 0.2, 0.4, 0.6, 1.0)
+#: Range beyond the split in e-folds, and number of points, of an extrapolated line.
+NEAR, LAST = 0.3, 8
+#: Sizes that are given, and the spread of a prior that gives one.
+BY_THEMSELVES, ITSELF = (0.05, 0.1, 0.2, 0.4, 0.6, 1.0), 1.000001
 LAWS = (CHOOSES, "power(D)", "broken_power(D)")
 IMAGES = ("birds", "caltech101", "cifar100", "imagenet")
 INSIDE = ["inside50", "inside80", "inside90", "inside95"]
@@ -211,62 +208,26 @@ def drift_sizes(runs: bs.Runs, executor, args) -> tuple[pd.DataFrame, dict[str, 
     return pd.DataFrame(rows), chosen
 
 
-def larger_sizes(runs: bs.Runs, executor, args) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Scores of forecasts of the images under larger sizes and under a hierarchical size.
-
-    The hierarchical model is fitted to the log scores of forecasts of the other data sets. Its size
-    is returned too. The log likelihood of a size for one curve is the mean log score under this
-    size. Later points of a curve are strongly correlated, so all of them count as one point.
-    """
+def larger_sizes(runs: bs.Runs, executor, args) -> pd.DataFrame:
+    """Scores of forecasts of the images under given sizes, and under priors of larger sizes."""
     images = runs[runs.table["dataset"].isin(IMAGES)]
 
-    def scored(runs, size, label):
-        out = rolled(runs, (CHOOSES,), size, executor, args, baselines=False)
+    def scored(size, label):
+        out = rolled(images, (CHOOSES,), size, executor, args, baselines=False)
         return out.points.assign(drift=label)
 
-    alone = [scored(images, bs.Positive(s, spread=ITSELF), f"{s:g}, given") for s in BY_THEMSELVES]
-    by_size = pd.concat(alone).groupby(["dataset", "curve", "size"])["log_score"].mean().unstack()
-    of = by_size.index.get_level_values("dataset")
-    learnt = {
-        name: of_forecasts(by_size[of != name].to_numpy(), BY_THEMSELVES)
-        for name in (*of.unique(), "none")
-    }
-    populations = pd.DataFrame(
-        [
-            {
-                "without": name,
-                "curves": p.tables,
-                "mu": p.mu,
-                "mu_sd": p.mu_sd,
-                "tau": p.tau,
-                "median": p.size.median,
-                "spread": p.size.spread,
-            }
-            for name, p in learnt.items()
-        ]
-    )
     points = pd.concat(
         [
-            *alone,
-            *(scored(images, bs.Positive(s, spread=THROUGH.spread), f"{s:g}") for s in LARGER),
-            *(
-                scored(images[images.table["dataset"] == name], p.size, "hierarchical")
-                for name, p in learnt.items()
-                if name != "none"
-            ),
+            *(scored(bs.Positive(s, spread=ITSELF), f"{s:g}, given") for s in BY_THEMSELVES),
+            *(scored(bs.Positive(s, spread=THROUGH.spread), f"{s:g}") for s in LARGER),
         ]
     )
     curve = points.groupby(["drift", "dataset", "curve"], sort=False)[
         [*INSIDE, "log_score", "interval_score"]
     ].mean()
     by = curve.groupby(["drift", "dataset"], sort=False).mean()
-    every = (
-        curve.groupby("drift", sort=False)
-        .mean()
-        .assign(dataset="all")
-        .set_index("dataset", append=True)
-    )
-    return pd.concat([by, every]).reset_index(), populations
+    every = curve.groupby("drift", sort=False).mean().assign(dataset="all")
+    return pd.concat([by, every.set_index("dataset", append=True)]).reset_index()
 
 
 def spreads(runs: bs.Runs, executor, args) -> pd.DataFrame:
@@ -505,13 +466,8 @@ def main() -> None:
     runs = curves(args.every)
     if args.sizes:
         with workers(args.workers) as executor:
-            scores, populations = larger_sizes(curves(4), executor, args)
+            scores = larger_sizes(curves(4), executor, args)
         write(scores, "drift_size_curves_larger", f"Larger sizes of the drift, {CHOOSES}")
-        write(
-            populations,
-            "drift_size_curves_population",
-            "Sizes of the drift, from forecasts of the other data sets",
-        )
         return
     if args.spreads:
         with workers(args.workers) as executor:

@@ -35,6 +35,7 @@ SERVED = 1e12
 #: New runs with which the probability of reaching a target is computed.
 RUNS = 1000
 GROWTH, PROGRESS, YEARS = 4.0, 2.0, 3.0
+CHINCHILLA = bs.laws.get("chinchilla")
 EXACT = dict(growth=GROWTH, algorithms=PROGRESS, data_stock=1e30, epochs=1.0, ceiling=1e40)
 
 
@@ -44,7 +45,7 @@ class Truth:
     def __init__(self, rng, N, D, kind: str):
         spread = np.exp(rng.standard_normal(5) * [0.1, 0.4, 0.4, 0.1, 0.1])
         self.E, self.A, self.B, self.alpha, self.beta = spread * [1.8, 480.0, 2100.0, 0.35, 0.37]
-        self.edge = np.quantile(np.log(N) + np.log(D), drifts.STARTS_AT)
+        self.edge = drifts.Edge.of(CHINCHILLA, {"N": N, "D": D})
         self.grid = np.linspace(0, 40, 400)
         prior = drifts.AHEAD
         size = np.exp(prior.centre + prior.width * rng.standard_normal(1)) * (kind == "drift")
@@ -55,8 +56,9 @@ class Truth:
         return self.E + self.A * N**-self.alpha + self.B * D**-self.beta
 
     def loss(self, N, D):
-        distance = np.maximum(np.log(N) + np.log(D) - self.edge, 0.0)
-        law, near = self.law(N, D), self.law(N * np.exp(-distance / 2), D * np.exp(-distance / 2))
+        N, D = np.broadcast_arrays(np.asarray(N, float), np.asarray(D, float))
+        at_edge, distance = self.edge.before(CHINCHILLA, {"N": N, "D": D})
+        law, near = self.law(N, D), self.law(**at_edge)
         walk = np.interp(distance, self.grid, self.walk)
         return law * (law / near) ** walk
 

@@ -1,10 +1,11 @@
 """The default family of laws: how its weights and its drift are chosen, and whether intervals hold.
 
-Each law is fitted to the lower part of every table and forecasts the rest: the tables of
-`rollouts.py` without the pooled one, and three splits of Farseer. Laws are weighed by a power of
-their evidence. Among the powers and sizes of drift whose mean interval score is at most `CLOSE`
-times the lowest, the choice is the one whose coverage is closest to nominal. It is made once on all
-tables, for the defaults of the package, and once for each study on the tables of all others.
+Each law is fitted to the lower part of every table and forecasts the rest. Laws are weighed by a
+power of their evidence. Powers and sizes of drift whose mean interval score is at most `CLOSE`
+times the lowest are not distinguished by these tables, and the choice is the middle of them. It is
+made once on all tables, for the defaults of the package, once for each table on all others, and
+once for each study on the tables of all others. The baselines are log-Huber fits with a bootstrap
+of residuals.
 
 With ``--shapes`` further laws are fitted, and families with and without them are compared: power
 and drift of every family, and in the last row also its members, are chosen on the other studies.
@@ -24,11 +25,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 from common import interval_score, reference, write
-from rollouts import tables
 
 import bayescale as bs
 from bayescale.evaluation import splits
 from bayescale.evaluation.ensembles import POWER as DEFAULT_POWER
+from bayescale.evaluation.jobs import Job, by_huber
 from bayescale.model.drift import AHEAD, AHEAD_AVERAGED
 
 LAWS = ("chinchilla", "kaplan_floor", "skaling")
@@ -41,8 +42,11 @@ COARSE = ((0.1, 0.2, 0.3, 0.5), (0.03, 0.045, 0.06))
 REPLACED = tuple(("bounded_chinchilla", law) for law in LAWS)
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 DRAWS = dict(draws=1000, chains=2)
-#: Settings with a mean interval score of at most this factor times the lowest are compared by
-#: their coverage.
+#: Runs of xLSTM with a higher loss diverged; kinds of model with fewer runs are left out.
+LARGEST_LOSS, FEWEST = 4.5, 25
+#: Laws of the baseline.
+HUBER = ("chinchilla", "kaplan_floor")
+#: Settings with a mean interval score of at most this factor times the lowest count as equal.
 CLOSE = 1.05
 #: Multiples of the largest fitted compute that separate distances.
 DISTANCES = (0.0, 1.0, 3.0, 10.0, np.inf)
@@ -58,7 +62,28 @@ BEFORE = (
 
 def problems() -> list[splits.Problem]:
     """Runs to fit and runs to predict."""
-    out = [problem for problem, groups in tables() if not groups]
+    out = []
+    runs = bs.Runs.read(reference("chinchilla.csv"))
+    runs = runs[runs.table["epoch_excluded"].astype(str) != "True"]
+    for threshold in (1e20, 1e21):
+        name = f"chinchilla {threshold:.0e}".replace("+", "")
+        out.append(_problem(name, runs, runs.table["C"] < threshold))
+    runs = bs.Runs.example("openlm")
+    for corpus in runs.table["dataset"].unique():
+        of_corpus = runs[runs.table["dataset"] == corpus]
+        out.append(_problem(f"openlm {corpus}", of_corpus, of_corpus.table["N"] < 4.13e8))
+    runs = bs.Runs.read(reference("misfitting_best_lr.csv"))
+    out.append(_problem("misfitting", runs, runs.table["C"] < runs.table["C"].median()))
+    frame = pd.read_csv(reference("xlstm_isoflop.csv"))
+    kinds = frame[frame["loss"] < LARGEST_LOSS].groupby(["architecture", "context"])
+    for (architecture, context), group in kinds:
+        if len(group) > FEWEST:
+            runs = bs.Runs.from_frame(group)
+            lower = runs.table["C"] <= runs.table["C"].quantile(0.66)
+            out.append(_problem(f"xlstm {architecture} {context}", runs, lower))
+    frame = pd.read_csv(reference("datablations_c4.csv"))
+    runs = bs.Runs.from_frame(frame[frame["in_paper_fit"]])
+    out.append(_problem("datablations", runs, runs.table["N"] < 1e9))
     frame = pd.read_csv(reference("farseer.csv"))
     runs = bs.Runs.from_frame(frame[frame["split"] == "train"].reset_index(drop=True))
     train, compute = runs.table, runs.table["C"]
@@ -153,28 +178,40 @@ def summary(by_table: dict[str, pd.DataFrame]) -> dict[str, float]:
 
 
 def choose(each: dict[str, dict[str, pd.DataFrame]]) -> str:
-    """The method with the best coverage among those with nearly the lowest interval score."""
-    of = {method: summary(by_table) for method, by_table in each.items()}
-    lowest = min(row["score"] for row in of.values())
+    """The method in the middle of those with nearly the lowest interval score.
 
-    def deviation(method):
-        row = of[method]
-        return np.mean([abs(row[f"{k} {p:.2f}"] - p) for p in LEVELS for k in ("mean", "pooled")])
+    It has the median power and the median size of drift of the methods that have at most `CLOSE`
+    times the lowest score.
+    """
+    score = {m: np.mean([f["score"].mean() for f in by.values()]) for m, by in each.items()}
+    close = [m for m in score if score[m] <= CLOSE * min(score.values())]
+    power, size = (sorted(part) for part in zip(*map(setting, close), strict=True))
+    middle = (power[len(power) // 2], size[len(size) // 2])
+    # The methods of several families can share a setting.
+    return min((m for m in each if setting(m) == middle), key=score.get)
 
-    close = [method for method, row in of.items() if row["score"] <= CLOSE * lowest]
-    return min(close, key=deviation)
+
+def named(power: float, size: float) -> str:
+    return f"evidence^{power:g}, drift {size:g}"
+
+
+def setting(method: str) -> tuple[float, float]:
+    """The power and the size of drift of a method, from its name."""
+    power, size = method.rsplit("evidence^")[-1].split(", drift ")
+    return float(power), float(size)
 
 
 @dataclass(frozen=True)
 class Fitted:
     """Forecasts of all laws for all tables.
 
-    `drawn` and `evidence` are by table and law, `truth`, `away` and `seconds` by table; `failed`
-    lists tables and laws whose sampler did not converge.
+    `drawn`, `huber` (of the baseline) and `evidence` are by table and law, `truth`, `away` and
+    `seconds` by table; `failed` lists tables and laws whose sampler did not converge.
     """
 
     laws: tuple[str, ...]
     drawn: dict[tuple[str, str], dict[float | str, np.ndarray]]
+    huber: dict[tuple[str, str], np.ndarray]
     evidence: dict[tuple[str, str], float]
     truth: dict[str, np.ndarray]
     away: dict[str, np.ndarray]
@@ -196,16 +233,14 @@ class Fitted:
     def settings(self, members, powers=POWERS, sizes=SIZES) -> dict[str, dict[str, pd.DataFrame]]:
         """Scores by table under every power of the evidence and size of drift."""
         return {
-            f"evidence^{power:g}, drift {size:g}": {
-                t: self.of(t, members, power, size) for t in self.tables
-            }
+            named(power, size): {t: self.of(t, members, power, size) for t in self.tables}
             for power, size in itertools.product(powers, sizes)
         }
 
 
 def fitted(laws) -> Fitted:
     """Fit every law to every table."""
-    out = Fitted(tuple(laws), {}, {}, {}, {}, {}, [])
+    out = Fitted(tuple(laws), {}, {}, {}, {}, {}, {}, [])
     for problem in problems():
         name = problem.name
         out.truth[name] = np.log(problem.places["loss"].to_numpy(float))
@@ -220,6 +255,10 @@ def fitted(laws) -> Fitted:
             if not passed:
                 out.failed.append((name, law))
                 print(f"{name}: {law} failed its check", file=sys.stderr)
+        for i, law in enumerate(HUBER):
+            seed = np.random.SeedSequence([1, i])
+            job = Job(law, by_huber, problem, bs.laws.get(law), "C", (), {}, seed)
+            out.huber[name, law] = np.log(by_huber(job).draws)
         print(
             f"{name}: {len(problem.seen)} runs, {out.seconds[name]:.1f} s, "
             + ", ".join(f"{law} {out.evidence[name, law]:.1f}" for law in laws),
@@ -233,26 +272,38 @@ def study(table: str) -> str:
     return table.split()[0]
 
 
-def chosen_elsewhere(each) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
-    """Scores of each table under the method chosen on other studies, and that method."""
+def chosen_elsewhere(each, part=study) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
+    """Scores of each table under the method chosen on other studies, and that method.
+
+    `part` gives the part of the tables to which a table belongs.
+    """
     tables_ = list(next(iter(each.values())))
     choice = {}
-    for left_out in dict.fromkeys(study(t) for t in tables_):
-        others = [t for t in tables_ if study(t) != left_out]
+    for left_out in dict.fromkeys(part(t) for t in tables_):
+        others = [t for t in tables_ if part(t) != left_out]
         method = choose({m: {t: each[m][t] for t in others} for m in each})
-        choice |= {t: method for t in tables_ if study(t) == left_out}
+        choice |= {t: method for t in tables_ if part(t) == left_out}
     return {t: each[m][t] for t, m in choice.items()}, choice
 
 
 def default_family(found: Fitted) -> None:
     """The default family under all powers and sizes, the choice among them, and its scores."""
     rows, each = [], {}
+    for law in HUBER:
+        label = f"log-Huber bootstrap ({law})"
+        each[label] = {
+            t: scores(found.huber[t, law], found.truth[t], found.away[t]) for t in found.tables
+        }
+        rows.append({"method": label, **summary(each[label])})
     singles = [(f"{law}, drift {s:g}", (law,), 0.0, s) for law in LAWS for s in SIZES]
     for label, members, power, size in [*singles, BEFORE]:
         each[label] = {t: found.of(t, members, power, size) for t in found.tables}
         rows.append({"method": label, **summary(each[label])})
     family = {f"family, {k}": v for k, v in found.settings(LAWS).items()}
     rows += [{"method": label, **summary(scored)} for label, scored in family.items()]
+    chosen, choice = chosen_elsewhere(family, part=str)
+    rows.append({"method": "family, chosen on other tables", **summary(chosen)})
+    print(pd.Series(choice).value_counts().to_string())
     chosen, choice = chosen_elsewhere(family)
     rows.append({"method": "family, chosen on other studies", **summary(chosen)})
     write(pd.DataFrame(rows), "family", "forecasts by law, power of the evidence and size of drift")
@@ -260,17 +311,13 @@ def default_family(found: Fitted) -> None:
     print(pd.Series(choice).value_counts().to_string())
 
     best = choose(family)
-    power, size = next(
-        (p, s)
-        for p, s in itertools.product(POWERS, SIZES)
-        if best == f"family, evidence^{p:g}, drift {s:g}"
-    )
+    power, size = setting(best)
     choices = [{"left out": study(t), "method": m} for t, m in choice.items()]
     choices = [{"left out": "none", "method": best, "power": power, "drift": size}, *choices]
     write(pd.DataFrame(choices).drop_duplicates(), "family_choice", "choices, without each study")
     # The tables below are of the defaults of the package.
     before = each[BEFORE[0]]
-    scored = family[f"family, evidence^{DEFAULT_POWER:g}, drift {AHEAD_AVERAGED.median:g}"]
+    scored = family[f"family, {named(DEFAULT_POWER, AHEAD_AVERAGED.median)}"]
     tables_ = pd.DataFrame(
         {
             t: {

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from common import RESULTS, interval_score, reference, write
-from scipy.optimize import least_squares
+from scipy.optimize import least_squares, minimize
+from scipy.special import huber
 
 import bayescale as bs
 from bayescale.evaluation.baselines import Problem
@@ -33,6 +34,8 @@ from bayescale.model import design, fit_design
 HELD_BACK = 1 / 8
 STARTS = 12
 NORMAL_90 = 1.6449
+#: Labels of results.
+SQUARES, ALL, OF_REGIME = "least squares", "all tables", "the laws of each regime"
 SAMPLING = dict(draws=400, chains=2)
 
 
@@ -44,7 +47,7 @@ class Table:
     of the kind `everywhere` belong to all of them. Of large tables every `thin`-th run is fitted,
     or every `thin`-th problem is taken; all held-back runs of a problem are forecast. With `held`
     each value of this column is held back once, and cost is not used. `noise` is that of
-    `bayescale.fit`.
+    `bayescale.fit`. Held-back checkpoints belong to new runs, unless series are `continued`.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Table:
     thin: int = 1
     held: str | None = None
     noise: str = "even"
+    continued: bool = False
 
 
 def tables() -> list[Table]:
@@ -96,13 +100,21 @@ def tables() -> list[Table]:
     frame = pd.read_csv(reference("vocabulary.csv"))
     cost = frame["non_vocab_parameters"] * frame["num_characters"]
     # Losses relative to a unigram model are negative. The table has no widths of models, so that
-    # the parameters of the vocabulary are known up to a factor that depends on N.
+    # the parameters of the vocabulary are known up to a factor that depends on N. Rows are twenty
+    # checkpoints of each run.
     frame["loss"] = frame.pop("unigram_normalized_loss") + 6
+    frame["run"] = frame["non_vocab_parameters"].astype(str) + " " + frame["vocab_size"].astype(str)
     read = dict(
-        N="non_vocab_parameters", D="num_characters*1", N_vocab="vocab_size*1", vocab="vocab_size"
+        N="non_vocab_parameters",
+        D="num_characters*1",
+        N_vocab="vocab_size*1",
+        vocab="vocab_size",
+        series="run",
     )
     vocabulary = ("vocabulary", "vocabulary_size")
-    out.append(Table("vocabulary", frame, cost, vocabulary, "vocabulary", read, thin=4))
+    out.append(
+        Table("vocabulary", frame, cost, vocabulary, "vocabulary", read, thin=4, continued=True)
+    )
 
     frame = pd.read_csv(reference("lr_batch.csv"))
     cost = 6 * frame["params"] * frame["tokens"]
@@ -249,7 +261,7 @@ def points(table: Table) -> pd.DataFrame:
         for name, fit in averaged.items():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                ahead = later.drop(columns="series", errors="ignore")  # a new run
+                ahead = later if table.continued else later.drop(columns="series", errors="ignore")
                 draws = bs.forecast(fit, ahead, random_seed=1).data["loss"]
             draws = draws.transpose("chain", "draw", "point").to_numpy().reshape(-1, len(later))
             scores = score(later["loss"], draws, np.zeros(len(later)))
@@ -267,7 +279,7 @@ def points(table: Table) -> pd.DataFrame:
         y = np.log(later["loss"].to_numpy(float))
         low, high = log_mean - NORMAL_90 * scatter, log_mean + NORMAL_90 * scatter
         point = pd.DataFrame(
-            dict(law="least squares", run=later.index, loss=np.exp(y), median=np.exp(log_mean),
+            dict(law=SQUARES, run=later.index, loss=np.exp(y), median=np.exp(log_mean),
                  inside90=(low <= y) & (y <= high), width90=high - low,
                  interval_score=interval_score(y, low, high, alpha=0.1))
         )  # fmt: skip
@@ -372,6 +384,21 @@ def optima(bowl: bs.Fit, frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def repeated_by_huber(runs: pd.DataFrame, paper: dict[str, float]) -> dict[str, float]:
+    """R_D and R_N by the criterion of Muennighoff et al., the Huber loss of log loss with threshold
+    0.001, with their other constants."""
+    law = bs.laws.get("repeated_data")
+    names = ("R_D", "R_N")
+
+    def criterion(logs):
+        free = dict(zip(names, np.exp(logs), strict=True))
+        log_mean = np.log(law.loss(runs["N"], runs["D"], runs["U"], **{**paper, **free}))
+        return huber(1e-3, log_mean - np.log(runs["loss"])).sum()
+
+    best = minimize(criterion, np.log([paper[n] for n in names]), method="Nelder-Mead")
+    return dict(zip(names, np.exp(best.x).tolist(), strict=True))
+
+
 def values() -> pd.DataFrame:
     """Posteriors beside the constants of papers."""
     rows = []
@@ -379,9 +406,10 @@ def values() -> pd.DataFrame:
     def add(table, parameter, published, draws):
         low, middle, high = np.quantile(np.asarray(draws).ravel(), [0.05, 0.5, 0.95])
         print(table, parameter, published, low, middle, high, flush=True)
+        with_interval = published is not None and low < high
         rows.append(
             dict(table=table, parameter=parameter, published=published, median=middle, low=low,
-                 high=high, inside=np.nan if published is None else low <= published <= high)
+                 high=high, inside=low <= published <= high if with_interval else np.nan)
         )  # fmt: skip
 
     law = bs.laws.get("repeated_data")
@@ -404,6 +432,9 @@ def values() -> pd.DataFrame:
         posterior = particles(runs, law, priors=priors).posterior
         for parameter in ("R_D", "R_N"):
             add(f"datablations_c4, {name}", parameter, paper[parameter], posterior[parameter])
+
+    for parameter, found in repeated_by_huber(runs.table, paper).items():
+        add("datablations_c4, Huber loss", parameter, paper[parameter], [found])
 
     frame = pd.read_csv(reference("clark_moe.csv"))
     frame = frame[["router", "experts", "params", "loss"]].assign(tokens=130e9)
@@ -447,13 +478,33 @@ def main() -> None:
     if options.schedules:
         write(by_schedule(), "gallery_schedules", "Each schedule, from the other two")
         return
-    chosen = [t for t in tables() if not options.only or t.name in options.only]
-    for table in chosen:
+    for table in tables():
+        if options.only and table.name not in options.only:
+            continue
         found = [summary(points(table))]
         if (RESULTS / "gallery.csv").exists():  # rows of other tables are kept
             before = pd.read_csv(RESULTS / "gallery.csv")
-            found.insert(0, before[before["table"] != table.name])
-        write(pd.concat(found, ignore_index=True), "gallery", "The most expensive eighth")
+            found.insert(0, before[~before["table"].isin([table.name, ALL])])
+        found = pd.concat(found, ignore_index=True)
+        write(with_all(found), "gallery", "The most expensive eighth")
+
+
+def with_all(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows, with rows of all tables: of the laws of each regime together, and of the fits by
+    least squares. Every held-back run counts once."""
+    of_squares = rows["law"] == SQUARES
+    several = rows.groupby("table")["law"].transform("size") > 2
+    of_regime = ~of_squares & (~several | (rows["law"] == "average"))
+    for law, chosen in ((OF_REGIME, rows[of_regime]), (SQUARES, rows[of_squares])):
+        mean = {
+            c: np.average(chosen[c], weights=chosen["held_back"])
+            for c in ("coverage90", "interval_score", "width90")
+        }
+        sums = {c: chosen[c].sum() for c in ("fitted", "held_back")}
+        rows = pd.concat(
+            [rows, pd.DataFrame([dict(table=ALL, law=law, **sums, **mean)])], ignore_index=True
+        )
+    return rows
 
 
 if __name__ == "__main__":

@@ -25,8 +25,8 @@ TABLES = {
     "family, chosen on other studies": ("the default family of laws", "black", "-"),
     "chinchilla, drift 0.06": ("Chinchilla's law, with drift", COLOURS[0], "-"),
     "skaling, drift 0.06": ("skaling, with drift", COLOURS[1], "-"),
+    "log-Huber bootstrap (chinchilla)": ("log-Huber, bootstrap", GREY, "--"),
 }
-HUBER = "log-Huber bootstrap (chinchilla)"
 CURVES = {
     "delayed_power(D)": ("delayed power law, with drift", COLOURS[0], "-"),
     "log-Huber bootstrap (delayed_power(D))": ("log-Huber, bootstrap", GREY, "--"),
@@ -35,19 +35,14 @@ CURVES = {
 
 
 def reliability() -> None:
-    """Coverage of intervals, from the results of family.py, rollouts.py and curves.py."""
+    """Coverage of intervals, from the results of family.py and curves.py."""
     levels = (50, 80, 90, 95)
-    family, tables, curves = (
-        pd.read_csv(RESULTS / f"{n}.csv") for n in ("family", "rollouts", "curves")
-    )
+    family, curves = (pd.read_csv(RESULTS / f"{n}.csv") for n in ("family", "curves"))
     curves = curves[curves["domain"] == "IC"]
     figure, panels = plt.subplots(1, 2, figsize=(12, 5))
     for method, look in TABLES.items():
         row = family[family["method"] == method].iloc[0]
         _line(panels[0], levels, [100 * row[f"mean 0.{k}"] for k in levels], *look)
-    row = tables[(tables["method"] == HUBER) & (tables["over"] == "all")].iloc[0]
-    look = ("log-Huber, bootstrap (13 of the splits)", GREY, "--")
-    _line(panels[0], levels, [100 * row[f"mean{k}"] for k in levels], *look)
     for method, look in CURVES.items():
         row = curves[curves["method"] == method].iloc[0]
         _line(panels[1], levels, [100 * row[f"coverage{k}"] for k in levels], *look)

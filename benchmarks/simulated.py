@@ -3,9 +3,9 @@
     python benchmarks/simulated.py [--tables 200] [--curves 200] [--workers 2]
 
 True parameters are drawn from the priors. Tables have the design of OpenLM's C4 runs, the
-Chinchilla law and drift ahead that starts at the 90th percentile of the scale of the fitted runs;
-the largest fifth is held out. Curves follow a power law with drift from the first point on, noise
-that is correlated along the curve, and breaks at random in the last decade, which is held out.
+Chinchilla law and drift ahead that starts at the edge of the fitted runs; the largest fifth is held
+out. Curves follow a power law with drift from the first point on, noise that is correlated along
+the curve, and breaks at random in the last decade, which is held out.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ def log_law(plan: Design, truth, log_scale) -> np.ndarray:
     return np.log(plan.law({c: v * by for c, v in plan.columns.items()}, plan.scales, values))
 
 
-def ahead(plan: Design, edge: float, truth, rng) -> np.ndarray:
+def ahead(plan: Design, edge: drifts.Edge, truth, rng) -> np.ndarray:
     """Drift of log loss beyond `edge`, one random walk for all runs; dims (run,)."""
     size = drifts.AHEAD.median * drifts.AHEAD.spread ** rng.standard_normal(1)
-    distance = np.maximum(plan.log_scale - edge, 0.0)
+    at_edge, distance = edge.before(plan.law, plan.columns)
     kept = drifts.mean_walk(distance, size, rng, size * rng.standard_normal(1))[0]
-    mean = log_law(plan, truth, plan.log_scale)
-    return kept * (mean - log_law(plan, truth, plan.log_scale - distance))
+    law, before = (plan.law(columns, plan.scales, truth) for columns in (plan.columns, at_edge))
+    return kept * np.log(law / before)
 
 
 def through(plan: Design, edge: float, truth, rng) -> np.ndarray:
@@ -91,7 +91,7 @@ def one(case: str, i: int, seed: int) -> pd.DataFrame:
     deviation = (
         through(whole, plan.log_scale.max(), truth, rng)
         if plan.drift == "through"
-        else ahead(whole, np.quantile(plan.log_scale, drifts.STARTS_AT), truth, rng)
+        else ahead(whole, drifts.Edge.of(plan.law, plan.columns), truth, rng)
     )
     table = fake.runs.table.assign(loss=fake.runs.table["loss"] * np.exp(deviation))
     made = replace(runs, table=table)

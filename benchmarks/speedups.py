@@ -22,7 +22,6 @@ from common import interval_score, keep, write
 import bayescale as bs
 from bayescale.forecasting.searches import reached
 from bayescale.model import drift as drifts
-from bayescale.model import drift_start
 
 TABLES, RUNS, SIGMA, RATIO = 40, 6, 0.003, 20.0
 MULTIPLIERS = (1.05, 2.0)
@@ -126,7 +125,7 @@ def main(tables: int = TABLES) -> None:
                 low, high = np.quantile(draws, [0.05, 0.95])
                 rng = np.random.default_rng([21, index, i])
                 # Log scale of the model is that of N D.
-                edge = drift_start(fit.law, fit.plan.columns) + np.log(6)
+                edge = drifts.Edge.of(fit.law, fit.plan.columns).scale + np.log(6)
                 drifting = np.log(with_drift(one, other, at, edge, rng))
                 rows.append(
                     dict(

@@ -243,7 +243,9 @@ def test_figures_of_how_it_was_tested():
     text = (DOCS / "tested.md").read_text(encoding="utf-8")
     levels = ("0.50", "0.80", "0.90", "0.95")
     family = results("family").set_index("method")
-    for method in family.index[family.index.str.contains("other studies|^chinchilla")]:
+    for method in family.index[
+        family.index.str.contains("other studies|other tables|^chinchilla|Huber")
+    ]:
         line = family.loc[method]
         pooled, mean = (percentages(line[f"{kind} {p}"] for p in levels) for kind in KINDS)
         score = f"{line['score']:.3f}".removeprefix("0")
@@ -256,12 +258,6 @@ def test_figures_of_how_it_was_tested():
     for method in ("family", "chinchilla", "log-Huber bootstrap (chinchilla)"):
         inside = (percentages(sizes.loc[method, name]) for name in ("log N*", "a"))
         assert "| {} % | {} % |".format(*inside) in text, method
-    rollouts = results("rollouts").query("over == 'all'").set_index(["method", "drift"])
-    for key in (("average", "learnt"), ("chinchilla", "learnt"), ("chinchilla", "off")):
-        line = rollouts.loc[key]
-        covered = percentages(line[f"pooled{p}"] for p in (95, 90, 80, 50))
-        ratio = f"{line['interval_score_ratio']:.2f}"
-        assert f"| {covered} | {ratio} | {100 * line['worst95']:.0f} % |" in text, key
     curves = results("curves").query("method == 'delayed_power(D)'").set_index("domain")
     for domain, line in curves.iterrows():
         covered = percentages(line[f"coverage{p}"] for p in (50, 80, 90, 95))

@@ -15,7 +15,8 @@ import pandas as pd
 
 from bayescale.decisions.beliefs import columns_of, joint_draws
 from bayescale.forecasting import Average, ahead_of
-from bayescale.model import Fit, drift_start, drift_variance
+from bayescale.model import Fit, drift_variance
+from bayescale.model import drift as drifts
 
 #: A refit is taken to leave at least this share of the variance.
 SMALLEST = 1e-4
@@ -69,11 +70,11 @@ def after_refits(
     columns, labels = columns_of(belief, target, group)
     for name, fit in members.items():
         known = {c: np.asarray(fit.plan.columns[c]) for c in fit.law.columns}
-        starts = [drift_start(fit.law, known)]
+        edges = [drifts.Edge.of(fit.law, known)]
         for k in range(len(order)):
             added = {c: runs[c][list(order[: k + 1])] for c in known}
             after = {c: np.r_[known[c], v] for c, v in added.items()} if has_runs else added
-            starts.append(drift_start(fit.law, after))
+            edges.append(drifts.Edge.of(fit.law, after))
         drift += weights[name] * drift_variance(
             fit.posterior,
             fit.plan,
@@ -81,7 +82,7 @@ def after_refits(
             labels,
             np.random.default_rng(seed),
             ahead=ahead_of(fit, average and len(members) > 1),
-            starts=starts,
+            edges=edges,
         )
     # As a ratio, because draws of the drift have heavy tails and `before` is an estimate.
     return before * np.maximum((law + drift) / (law[0] + drift[0]), SMALLEST)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copyreg
+import importlib
 import re
 import sys
 import types
@@ -116,6 +117,10 @@ class _Gallery(types.ModuleType):
 
     def __dir__(self) -> list[str]:
         return list(__all__)
+
+    def __reduce__(self):
+        # Functions that use this module can be sent to other processes.
+        return importlib.import_module, (__name__,)
 
 
 sys.modules[__name__].__class__ = _Gallery

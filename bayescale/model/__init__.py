@@ -18,7 +18,7 @@ from bayescale.model.labels import (
 )
 from bayescale.model.literature_priors import LiteraturePriors, priors_from_literature
 from bayescale.model.posterior import at_runs, parameters, settle_groups
-from bayescale.model.predictive import drift_start, drift_variance, predict
+from bayescale.model.predictive import drift_variance, predict
 from bayescale.model.pymc_model import declared
 from bayescale.model.results import Fit, Mixture, fits_by_law
 from bayescale.model.sensitivity import Sensitivity, sensitivity
@@ -45,7 +45,6 @@ __all__ = [
     "design",
     "draw_prior",
     "drift",
-    "drift_start",
     "drift_variance",
     "expected_seconds",
     "fit",

@@ -23,7 +23,7 @@ from bayescale.model.hierarchy import SCALE_SPREAD
 from bayescale.priors import from_link, to_link
 
 #: Largest number of parameters of a posterior that is sampled without chains.
-MOST_PARAMETERS = 16
+MOST_PARAMETERS = 18
 #: Largest number of coordinates that are drawn before the others; see
 #: `bayescale.inference.conditional`.
 MOST_WIDE = 4

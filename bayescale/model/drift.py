@@ -10,16 +10,19 @@ error rates, and the drift vanishes where the law approaches its floor.
 * ``"through"``: W starts at the first run with the value 0, takes `KNOTS` steps up to the last run,
   and is inferred jointly with the law. This is for learning curves, whose hundreds of points are
   informative about W. Beyond the last run W continues, and may jump at a random scale (a break).
-* ``"ahead"``: the model of the runs has no drift. W starts at the quantile `STARTS_AT` of the
-  scales of runs of distinct sizes, at a random value. Tables of finished runs are usually too small
-  and too noisy to inform W.
+* ``"ahead"``: the model of the runs has no drift. W starts at the edge of the runs (`Edge`), at a
+  random value. Tables of finished runs are usually too small and too noisy to inform W.
 * ``"off"``: there is no drift.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 import numpy as np
 
+from bayescale.laws import Law
 from bayescale.priors import Positive
 
 KINDS = ("auto", "through", "ahead", "off")
@@ -31,17 +34,18 @@ KNOTS = 10
 #: 2.2, a prior under which forecasts score worse. A narrower prior improves forecasts of image
 #: curves, whose points appear to be smoothed, and worsens those of language models.
 THROUGH = Positive(0.6, spread=1.7)
-#: The same with drift ``"ahead"``, for one law. Of the sizes tried it has the best interval score
-#: for the Chinchilla law on the tables of `benchmarks/family.py`, and nearly the nominal coverage.
+#: The same with drift ``"ahead"``, for one law. Of the sizes with nearly the lowest interval score
+#: for the Chinchilla law on the tables of `benchmarks/family.py` it has the best coverage.
 AHEAD = Positive(0.06, spread=1.5)
 #: The same for an average of several laws, whose differences already represent part of the
-#: misspecification. Of the sizes with nearly the lowest interval score it has the best coverage, on
-#: the same tables.
+#: misspecification: the middle of the sizes with nearly the lowest interval score, on these tables.
 AHEAD_AVERAGED = Positive(0.03, spread=1.5)
 
-#: With drift ``"ahead"``, W starts at this quantile of the scales of distinct runs. Few of them lie
-#: beyond it.
+#: With drift ``"ahead"``, W starts at this quantile of distinct runs, of their scales and of each
+#: column. Few of them lie beyond it.
 STARTS_AT = 0.9
+#: Distances up to this are rounding errors.
+NEGLIGIBLE = 1e-9
 
 #: Rate of breaks per e-fold beyond a curve. Of 324 public learning curves (Alabdulmohsin et al.
 #: 2022, arXiv:2209.06640), fitted with the law of Caballero et al. 2022 (arXiv:2210.14891), one in
@@ -97,6 +101,55 @@ def deviations(curve, curve_at_knots, increment):
 
 
 # -- a random walk of the slope beyond the data ------------------------------------------------
+
+
+class Edge(NamedTuple):
+    """Where the drift beyond the runs begins.
+
+    A run can be beyond others in its scale, or in one of its columns: a small model on more tokens
+    than any other is, although its compute is not larger.
+
+    Attributes
+    ----------
+    scale : float
+        Log scale.
+    columns : mapping of str to float
+        Logs of the columns, empty if only the scale counts.
+    """
+
+    scale: float
+    columns: Mapping[str, float]
+
+    @classmethod
+    def of(cls, law: Law, columns: Mapping[str, np.ndarray]) -> Edge:
+        """The edge of runs with these columns.
+
+        Runs of one size count once: repeated runs measure the noise, not how far the law holds.
+        """
+        each = np.unique(np.column_stack([columns[c] for c in law.columns]), axis=0)
+        distinct = dict(zip(law.columns, each.T, strict=True))
+        starts = {c: float(np.quantile(np.log(distinct[c]), STARTS_AT)) for c in law.sizes}
+        return cls(float(np.quantile(law.log_scale(distinct), STARTS_AT)), starts)
+
+    def before(self, law: Law, place: Mapping[str, np.ndarray]):
+        """The points of the edge that belong to `place`, and the distances from them.
+
+        Columns beyond the edge are moved back to it, and then all columns by one factor until the
+        scale is not beyond it either.
+
+        Returns
+        -------
+        dict of str to array (point,), and array (point,)
+            Columns, and distances in e-folds of the scale.
+        """
+        moved = dict(place)
+        for c, start in self.columns.items():
+            moved[c] = np.minimum(moved[c], np.exp(start))
+        rest = np.maximum(law.log_scale(moved) - self.scale, 0.0)
+        for c in law.sizes:
+            moved[c] = moved[c] * np.exp(-rest / len(law.sizes))
+        distance = law.log_scale(place) - law.log_scale(moved)
+        return moved, np.where(distance > NEGLIGIBLE, distance, 0.0)
 
 
 def integrated_walk(distance, rng: np.random.Generator, *, start=0.0, copies: int | None = None):

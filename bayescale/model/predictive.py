@@ -83,7 +83,7 @@ def predict(
         increments = drifts.increments(log_scale, *drifts.knots(plan.log_scale))
         inferred = drifted(plan, values, log_law, columns, increments, steps, cell)
     if plan.drift != "off" and ahead is not None:
-        beyond = _beyond(posterior, plan, values, log_law, columns, log_scale, cell, ahead, rng)
+        beyond = _beyond(posterior, plan, values, log_law, columns, cell, ahead, rng)
     if plan.has_discrepancy and ahead is not None:
         beyond = beyond + discrepancy(posterior, plan, place, rng)
 
@@ -111,16 +111,6 @@ def predict(
     return xr.Dataset({k: (dims, v.reshape(shape)) for k, v in out.items()}, coords=coords)
 
 
-def drift_start(law: Law, columns: Mapping[str, np.ndarray]) -> float:
-    """The log scale at which the drift beyond runs of these columns begins.
-
-    Runs of one size count once: repeated runs measure the noise, not how far the law holds.
-    """
-    each = np.unique(np.column_stack([columns[c] for c in law.columns]), axis=0)
-    log_scale = law.log_scale(dict(zip(law.columns, each.T, strict=True)))
-    return float(np.quantile(log_scale, drifts.STARTS_AT))
-
-
 def drift_variance(
     posterior: xr.Dataset,
     plan: Design,
@@ -129,35 +119,33 @@ def drift_variance(
     rng: np.random.Generator,
     *,
     ahead: Positive,
-    starts: Sequence[float],
+    edges: Sequence[drifts.Edge],
 ) -> np.ndarray:
-    """The variance of log loss due to the drift beyond the runs, for other starts of the drift.
+    """The variance of log loss due to the drift beyond the runs, for other edges of the runs.
 
     Parameters
     ----------
     posterior, plan, place, groups, rng, ahead
         As in `predict`.
-    starts : sequence of float
-        Log scales at which the drift may begin.
+    edges : sequence of bayescale.model.drift.Edge
+        Where the drift may begin.
 
     Returns
     -------
     numpy.ndarray
-        Dims (start, point).
+        Dims (edge, point).
     """
     columns = {c: xr.DataArray(np.asarray(place[c], float), dims="point") for c in plan.law.columns}
     values = parameters(posterior, plan, groups, rng)
-    log_scale = plan.law.log_scale({c: v.to_numpy() for c, v in columns.items()})
-    shape = (posterior.sizes["chain"], posterior.sizes["draw"], len(log_scale))
-    log_law, sizes = log_law_of(plan, values, columns, shape), plan.law.sizes
-    out = np.zeros((len(starts), len(log_scale)))
+    size = len(next(iter(columns.values())))
+    shape = (posterior.sizes["chain"], posterior.sizes["draw"], size)
+    log_law = log_law_of(plan, values, columns, shape)
+    out = np.zeros((len(edges), size))
     # W starts with the variance of one e-fold, and its mean over a distance d adds that of d / 3.
     square = np.exp(2 * ahead.centre + 2 * ahead.width**2)
-    for i, start in enumerate(starts):
-        distance = np.maximum(log_scale - start, 0.0)
-        factor = np.exp(-distance / len(sizes))
-        at_start = {c: v * factor if c in sizes else v for c, v in columns.items()}
-        fall = log_law - log_law_of(plan, values, at_start, shape)
+    for i, edge in enumerate(edges):
+        at_edge, distance = _before(edge, plan.law, columns)
+        fall = log_law - log_law_of(plan, values, at_edge, shape)
         out[i] = (fall**2).mean(axis=0) * square * (1 + distance / 3)
     return out
 
@@ -179,7 +167,13 @@ def _steps(steps: np.ndarray, cell: np.ndarray, rng) -> np.ndarray:
     return np.concatenate([steps, new], axis=1)
 
 
-def _beyond(posterior, plan, values, log_law, columns, log_scale, cell, ahead, rng) -> np.ndarray:
+def _before(edge: drifts.Edge, law: Law, columns: Mapping[str, xr.DataArray]):
+    """As `bayescale.model.drift.Edge.before`, for arrays with the dim point."""
+    at_edge, distance = edge.before(law, {c: v.to_numpy() for c, v in columns.items()})
+    return {c: xr.DataArray(v, dims="point") for c, v in at_edge.items()}, distance
+
+
+def _beyond(posterior, plan, values, log_law, columns, cell, ahead, rng) -> np.ndarray:
     """Drift beyond the runs in log loss; (draw, point).
 
     The drift is a product of two factors, both taken from the edge of the runs to the point: the
@@ -189,17 +183,14 @@ def _beyond(posterior, plan, values, log_law, columns, log_scale, cell, ahead, r
     """
     draws = len(log_law)
     if plan.drift == "ahead":
-        edge = drift_start(plan.law, plan.columns)
+        edge = drifts.Edge.of(plan.law, plan.columns)
         size = np.exp(ahead.centre + ahead.width * rng.standard_normal(draws))
     else:
-        edge, size = plan.log_scale.max(), posterior["drift"].to_numpy().reshape(-1)
-    distance = np.maximum(log_scale - edge, 0.0)
+        edge, size = drifts.Edge(plan.log_scale.max(), {}), posterior["drift"].to_numpy().ravel()
+    at_edge, distance = _before(edge, plan.law, columns)
     if not distance.any():
         return np.zeros_like(log_law)
-    sizes = plan.law.sizes
-    factor = np.exp(-distance / len(sizes))
     shape = (posterior.sizes["chain"], posterior.sizes["draw"], len(distance))
-    at_edge = {c: v * factor if c in sizes else v for c, v in columns.items()}
     at_edge = log_law_of(plan, values, at_edge, shape)
     mean = np.zeros_like(log_law)
     for i in np.unique(cell):

@@ -10,7 +10,7 @@ import xarray as xr
 
 from bayescale.functions import student_tail
 from bayescale.inference import smoothed
-from bayescale.keywords import setting
+from bayescale.keywords import on_command_line, setting
 from bayescale.model.design import Design
 from bayescale.model.findings import Finding
 from bayescale.model.posterior import at_runs, log_density
@@ -204,6 +204,8 @@ def _misfit(at, plan: Design, scores: np.ndarray) -> list[Finding]:
 def _discrepancies(at, plan: Design, scores: np.ndarray) -> Iterator[tuple[float, bool, str, str]]:
     """All tests of the residuals: p-value, whether the misfit is large, text and remedy."""
     typical, n = float(np.median(at["sigma"])), scores.shape[1]
+    several = "a fit without --law" if on_command_line() else "bs.ensemble"
+    pooling = f", or pool less ({setting('pool')})" if plan.groups else ""
     for c in [c for c in "NDC" if c in plan.runs]:
         basis = _bend(np.log(plan.runs.table[c].to_numpy(float)))
         if basis.shape[1] == 0 or n < 2 * basis.shape[1] + 4:
@@ -214,7 +216,7 @@ def _discrepancies(at, plan: Design, scores: np.ndarray) -> Iterator[tuple[float
             float(np.sqrt((trend**2).mean())) > LARGE_BEND,
             f"residuals bend along log {c}: their trend spans "
             f"{100 * typical * float(np.ptp(trend)):.1f} % of the loss",
-            f"try another law or pool less ({setting('pool')}); forecasts allow for it",
+            f"fit other or several laws ({several}){pooling}; forecasts allow for it",
         )
     for g in plan.groups:
         member = _membership(plan.index(g))

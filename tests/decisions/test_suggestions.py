@@ -12,7 +12,7 @@ import xarray as xr
 
 import bayescale as bs
 from bayescale.decisions.suggestions import _choose, _greedy, _noise, _worthwhile
-from bayescale.model.drift import AHEAD
+from bayescale.model.drift import AHEAD, Edge
 
 SAMPLE = ("chain", "draw")
 pytestmark = pytest.mark.filterwarnings("ignore::bayescale.errors.ExtrapolationWarning")
@@ -277,16 +277,16 @@ def test_the_drift_of_a_refit_begins_further_out(wide, distinct):
     N = 7e9 * (1 + 1e-6 * np.arange(8)) if distinct else np.full(8, 7e9)
     far = pd.DataFrame({"N": N, "D": 140e9})
     chosen = bs.suggest(fit, far, target=target, number=8, repeat=False)
-    added = np.unique(np.log(N) + np.log(140e9))
-    before = np.quantile(fit.plan.log_scale, 0.9)
-    after = np.quantile([*fit.plan.log_scale, *added], 0.9)
-    assert after > before + (1 if distinct else 0)
+    known = fit.plan.columns
+    before = Edge.of(fit.law, known)
+    after = Edge.of(fit.law, {"N": np.r_[known["N"], N], "D": np.r_[known["D"], far["D"]]})
+    assert after.scale > before.scale + (1 if distinct else 0)
 
-    def spread(start):
-        distance = np.log(70e9) + np.log(1.4e12) - start
-        near = (x * np.exp(-distance / 2) for x in (70e9, 1.4e12))
-        fall = np.log(law_of(law, 70e9, 1.4e12, fit) / law_of(law, *near, fit))
-        return abs(fall) * np.sqrt(1 + distance / 3)
+    def spread(edge):
+        place = {"N": np.array([70e9]), "D": np.array([1.4e12])}
+        near, distance = edge.before(fit.law, place)
+        fall = np.log(law_of(law, **place, fit=fit) / law_of(law, **near, fit=fit))
+        return float((abs(fall) * np.sqrt(1 + distance / 3))[0])
 
     left = chosen.runs["sd"].iloc[-1] / chosen.sd
     assert left == pytest.approx(spread(after) / spread(before), rel=0.01)

@@ -125,7 +125,7 @@ def test_weights_by_evidence_are_those_of_the_ensemble(real):
         compared = compare(real, method="evidence")
     assert compared.weights == pytest.approx(evidence_weights(real))
     assert compared.table["elpd_loo"].is_monotonic_decreasing
-    assert "weights by evidence to the power 0.3" in repr(compared)
+    assert "weights by evidence to the power 0.2" in repr(compared)
 
 
 def test_bad_pareto_k_is_counted(by_loo):

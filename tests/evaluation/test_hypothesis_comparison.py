@@ -116,7 +116,7 @@ def test_the_average_mixes_exponents_by_weight(two):
 def test_the_average_is_that_of_an_ensemble_of_the_same_laws(two):
     assert two.average.weights == pytest.approx(evidence_weights(two.fits))
     assert two.summary()["weight"].iloc[:-1].to_dict() == pytest.approx(two.average.weights)
-    assert "weights by evidence to the power 0.3" in two.verdict
+    assert "weights by evidence to the power 0.2" in two.verdict
 
 
 def test_without_evidence_weights_are_those_of_leave_one_out(c4, fit_by_hand, monkeypatch):

@@ -1,6 +1,7 @@
 """The laws of the package: required properties, limits, and published results."""
 
 import inspect
+import pickle
 
 import numpy as np
 import pytest
@@ -328,3 +329,7 @@ def test_a_floor_of_zero_gives_the_law_without_a_floor():
     np.testing.assert_array_equal(
         kaplan_floor.optimum(3.0, **draws, E=1.7), kaplan.optimum(3.0, **draws)
     )
+
+
+def test_functions_that_use_the_gallery_can_be_sent_to_other_processes():
+    assert pickle.loads(pickle.dumps(laws)) is laws

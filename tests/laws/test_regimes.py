@@ -125,13 +125,22 @@ def test_the_best_vocabulary_grows_with_data():
 
 def test_the_best_learning_rate_is_a_power_of_n_and_d():
     bowl = dict(narrow_lr=0.01, narrow_batch=0.01, best_lr=0.7, lr_N=-0.7, lr_D=0.3,
-                lr_batch=0.4, best_batch=1.3, batch_D=0.6)  # fmt: skip
+                lr_batch=0.4, best_batch=1.3, batch_D=0.6, skew=1.2, narrow_N=-0.3)  # fmt: skip
     lr, batch = 0.7 * N**-0.7 * D**0.3, 1.3 * D**0.6
     at_best = learning_rate_batch.loss(N, D, lr, batch, **HOFFMANN, **bowl)
     np.testing.assert_allclose(at_best, chinchilla.loss(N, D, **HOFFMANN), rtol=1e-12)
     for change in ((2.0, 1.0), (0.5, 1.0), (1.0, 2.0), (1.0, 0.5), (0.5, 0.5)):
         away = learning_rate_batch.loss(N, D, change[0] * lr, change[1] * batch, **HOFFMANN, **bowl)
         assert (away > at_best).all()
+    below, above = (
+        learning_rate_batch.loss(N, D, k * lr, batch, **HOFFMANN, **bowl) / at_best - 1
+        for k in (0.25, 4.0)
+    )
+    assert (above > 2 * below).all()
+    nearly_even = {**bowl, "skew": 1e-4}
+    doubled = learning_rate_batch.loss(N, D, 2 * lr, batch, **HOFFMANN, **nearly_even)
+    rise = 0.01 * N**-0.3 * np.log(2) ** 2
+    np.testing.assert_allclose(doubled / at_best - 1, rise, rtol=1e-3)
 
 
 def test_limits_of_fine_tuning_streams_and_sigmoid():

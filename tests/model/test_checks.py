@@ -193,10 +193,10 @@ class TestMisfit:
         fit = by_hand(runs, "chinchilla", jittered(values, by=1e-3), draws=400)
         failed = [f for f in named(fit.check(), "misfit") if f.level == "failed"]
         bends = [f for f in failed if "residuals bend along log" in f.text]
-        assert "pool less (pool=)" in bends[0].remedy
+        assert bends[0].remedy.startswith("fit other or several laws (bs.ensemble); forecasts")
         with for_command_line():
             again = by_hand(runs, "chinchilla", jittered(values, by=1e-3), draws=400).check()
-        assert "pool less (--pool)" in " ".join(f.remedy for f in again.problems)
+        assert "laws (a fit without --law)" in " ".join(f.remedy for f in again.problems)
 
     def test_a_significant_bend_that_is_small_is_a_caution(self, judged, openlm):
         rng = np.random.default_rng(1)

@@ -383,6 +383,52 @@ def test_drift_ahead_is_a_share_of_what_the_law_promises(by_hand):
     assert abs(off[:, 1].mean()) < 4 * off[:, 1].std() / np.sqrt(20_000)
 
 
+def test_the_edge_of_the_runs_is_that_of_their_scale_and_of_each_column():
+    law = bs.laws.get("chinchilla")
+    columns = {"N": np.geomspace(1e8, 1e9, 41), "D": np.geomspace(1e10, 1e9, 41)}  # one compute
+    edge = drift.Edge.of(law, columns)
+    assert edge.scale == pytest.approx(np.log(1e18))
+    starts = {"N": 0.9 * np.log(10) + np.log(1e8), "D": 0.9 * np.log(10) + np.log(1e9)}
+    assert edge.columns == pytest.approx(starts)
+    place = {
+        # Inside; more parameters at the same compute; three times the compute at the centre.
+        "N": np.array([3e8, 3e9, 5e8]),
+        "D": np.array([3e9, 3e8, 6e9]),
+    }
+    moved, distance = edge.before(law, place)
+    assert distance == pytest.approx([0, np.log(3e9) - starts["N"], np.log(3)])
+    assert (distance[0], moved["N"][0]) == (0, 3e8)
+    assert (moved["N"][1], moved["D"][1]) == pytest.approx((np.exp(starts["N"]), 3e8))
+    assert moved["N"][2] * moved["D"][2] == pytest.approx(1e18)
+    assert moved["N"][2] / moved["D"][2] == pytest.approx(5e8 / 6e9)
+
+
+def test_copies_of_a_run_do_not_move_the_edge():
+    law = bs.laws.get("chinchilla")
+    columns = {"N": np.geomspace(1e8, 1e9, 11), "D": np.geomspace(1e9, 1e11, 11)}
+    copied = {c: np.r_[v, np.repeat(v[-1], 20)] for c, v in columns.items()}
+    assert drift.Edge.of(law, copied) == drift.Edge.of(law, columns)
+
+
+def test_a_larger_model_at_the_same_compute_drifts(by_hand):
+    table = pd.DataFrame({"N": np.geomspace(1e8, 1e9, 41), "D": np.geomspace(1e10, 1e9, 41)})
+    values = dict(E=1.5, A=0.6, B=0.5, alpha=0.4, beta=0.3, sigma=0.01, nu=5.0)
+    fit = by_hand(
+        runs(table.assign(loss=3.0)),
+        "chinchilla",
+        values,
+        draws=20_000,
+        chains=1,
+        priors={"drift": Positive(0.1, spread=1.0001)},
+    )
+    log = np.log(bs.forecast(fit, N=[3e8, 4e9], D=[3e9, 2.5e8], random_seed=1).data)
+    spread = (log["mean"] - log["law"]).std(("chain", "draw")).to_numpy()
+    start = np.exp(drift.Edge.of(fit.law, fit.plan.columns).columns["N"])
+    law = [np.log(fit.law({"N": n, "D": 2.5e8}, fit.plan.scales, values)) for n in (start, 4e9)]
+    expected = 0.1 * np.sqrt(1 + np.log(4e9 / start) / 3) * (law[0] - law[1])
+    assert spread == pytest.approx([0, expected], rel=0.02)
+
+
 def test_a_series_is_continued_from_its_last_checkpoint(drifting):
     plan = drifting.plan
     last = int(np.argmax(plan.log_scale))
