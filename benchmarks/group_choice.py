@@ -25,8 +25,8 @@ from speedups import DRIFTED, EXPONENTS, RATIO, RUNS, SIGMA, constants, drifted,
 
 import bayescale as bs
 from bayescale.forecasting import fits_of
-from bayescale.model import AHEAD_AVERAGED, drift_start
-from bayescale.model.drift import AHEAD
+from bayescale.model import AHEAD_AVERAGED
+from bayescale.model.drift import AHEAD, Edge
 from bayescale.reporting.choices import SURELY_BEST
 
 TABLES, RECIPES, LARGEST = 100, (2, 3, 4), 2.0
@@ -67,7 +67,7 @@ def outcomes(index: int, family: bool) -> list[dict]:
     of_largest = str(runs.table["recipe"].iloc[int(runs.table["C"].argmax())])
     budgets = [times * largest for times in TIMES]
     best = bs.speedup(fit, "B", over="A", at=budgets, along=RATIO).best
-    edge = drift_start(members[0].law, members[0].plan.columns) + np.log(6)
+    edge = Edge.of(members[0].law, members[0].plan.columns).scale + np.log(6)
     rng = np.random.default_rng([23, index])
     prior = AHEAD_AVERAGED if family else AHEAD
     size = np.exp(prior.centre + prior.width * rng.standard_normal(DRIFTED))

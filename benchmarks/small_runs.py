@@ -25,7 +25,8 @@ from common import keep, write
 from family import DEFAULT_POWER, LAWS, mixture, problems, scores
 
 import bayescale as bs
-from bayescale.model import AHEAD_AVERAGED, drift_start
+from bayescale.model import AHEAD_AVERAGED
+from bayescale.model.drift import Edge
 
 #: Standard deviation of the random walk; 0: runs as they are. That beyond the runs is .06.
 SIZES = (0.0, 0.03, 0.06, 0.12)
@@ -35,7 +36,7 @@ DRAWS = dict(family.DRAWS, random_seed=1)
 def errors(fit: bs.Fit) -> np.ndarray:
     """Standard deviation of log loss of each run with a walk of size one."""
     law, columns = fit.law, {c: fit.runs.table[c].to_numpy(float) for c in fit.law.columns}
-    distance = np.maximum(drift_start(law, columns) - law.log_scale(columns), 0.0)
+    distance = np.maximum(Edge.of(law, columns).scale - law.log_scale(columns), 0.0)
     factor = np.exp(distance / len(law.sizes))
     start = {c: v * factor if c in law.sizes else v for c, v in columns.items()}
     drawn = fit.parameters(None)
