@@ -7,7 +7,7 @@ budget with a probability of more than 90 %; otherwise it answers for the group 
 The budgets are that of the largest run, and 3 and 30 times as much. The truths are the laws alone,
 and laws with a drift beyond the runs that is drawn from its prior, independently for each recipe.
 The group that is probably the best, named or not, shows whether choosing by the forecast spoils
-its interval.
+its interval. Tables that the results file has are kept, so that the script can be continued.
 
     python benchmarks/group_choice.py [tables] [--family] [--minutes 20]
 """
@@ -20,7 +20,7 @@ import warnings
 
 import numpy as np
 import pandas as pd
-from common import keep, write
+from common import RESULTS, keep, write
 from speedups import DRIFTED, EXPONENTS, RATIO, RUNS, SIGMA, constants, drifted, loss_of, matched
 
 import bayescale as bs
@@ -118,8 +118,9 @@ def main() -> None:
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     name = "group_choice_family" if arguments.family else "group_choice"
-    began, rows = time.monotonic(), []
-    for index in range(arguments.tables):
+    began, file = time.monotonic(), RESULTS / f"{name}_tables.csv"
+    rows = pd.read_csv(file).to_dict("records") if file.exists() else []
+    for index in range(len(rows) // len(TIMES), arguments.tables):
         if time.monotonic() - began > 60 * arguments.minutes:
             break
         rows += outcomes(index, arguments.family)
