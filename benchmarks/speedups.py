@@ -49,17 +49,29 @@ def compute_of(v: dict, loss: float) -> float:
     return float(np.exp(low))
 
 
-def table(index: int) -> tuple[bs.Runs, dict, dict, float]:
-    """Runs, the truths of the two recipes, and the compute of the largest run."""
-    rng = np.random.default_rng([20, index])
-    multiplier = np.exp(rng.uniform(*np.log(MULTIPLIERS)))
-    one = dict(
+def constants(rng) -> dict:
+    """A law near the one of Hoffmann et al."""
+    return dict(
         E=1.7 * np.exp(0.1 * rng.normal()),
         A=450 * np.exp(0.2 * rng.normal()),
         B=1500 * np.exp(0.2 * rng.normal()),
         alpha=0.34 + 0.01 * rng.normal(),
         beta=0.35 + 0.01 * rng.normal(),
     )
+
+
+def matched(one: dict, other: dict, at: float, multiplier: float) -> dict:
+    """The other recipe, with amplitudes changed by one factor so that its multiplier is exact."""
+    goal = loss_of(one, at * multiplier) - one["E"]
+    reducible = loss_of(other, at) - other["E"]
+    return other | {name: other[name] * goal / reducible for name in "AB"}
+
+
+def table(index: int) -> tuple[bs.Runs, dict, dict, float]:
+    """Runs, the truths of the two recipes, and the compute of the largest run."""
+    rng = np.random.default_rng([20, index])
+    multiplier = np.exp(rng.uniform(*np.log(MULTIPLIERS)))
+    one = constants(rng)
     N = np.geomspace(3e7, 1e9, RUNS)
     D = N * np.where(np.arange(RUNS) % 2, 40.0, 10.0)
     largest = float(6 * (N * D).max())
@@ -67,10 +79,7 @@ def table(index: int) -> tuple[bs.Runs, dict, dict, float]:
     if index % 2:
         for name in ("alpha", "beta"):
             other[name] *= np.exp(EXPONENTS * rng.normal())
-    # Amplitudes are changed by one factor so that the multiplier is exact at the largest run.
-    goal = loss_of(one, largest * multiplier) - one["E"]
-    reducible = loss_of(other, largest) - other["E"]
-    other |= {name: other[name] * goal / reducible for name in "AB"}
+    other = matched(one, other, largest, multiplier)
     frames = []
     for name, v in (("A", one), ("B", other)):
         loss = v["E"] + v["A"] * N ** -v["alpha"] + v["B"] * D ** -v["beta"]
