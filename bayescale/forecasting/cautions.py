@@ -113,6 +113,8 @@ def doubts(
     width: float,
     below: Sequence[str] = (),
     times: float = 0.0,
+    series: str | None = None,
+    drift: str = "auto",
 ) -> tuple[str, ...]:
     """Reasons not to believe a result at a point, the most serious first.
 
@@ -131,6 +133,8 @@ def doubts(
         Sentences of `distances` about points below the runs.
     times : float
         Compute as a multiple of that of the largest run.
+    series, drift
+        Those of the forecast at the point.
 
     Returns
     -------
@@ -162,7 +166,8 @@ def doubts(
             "may no longer hold"
         )
     heavy = {n: fit for n, fit in fits.items() if weights[n] >= DISAGREES * heaviest}
-    differ = _disagreement(heavy, point, group, width)
+    continued = None if series is None else [series]
+    differ = _disagreement(heavy, point, group, width, continued, drift)
     ordered = [*failed, *far, *differ, *priors, *further, *others, *mild, *below]
     return tuple(dict.fromkeys(ordered))
 
@@ -199,11 +204,12 @@ def main_reason(reasons: Sequence[str], none: str = NO_DOUBT) -> str:
     return f"Main reason for doubt: {reasons[0]}."
 
 
-def _disagreement(fits, point, group, width: float) -> list[str]:
+def _disagreement(fits, point, group, width: float, series, drift: str) -> list[str]:
     """A clause if the laws differ by much of the width of the interval."""
     if len(fits) < 2:
         return []
-    expected = losses_by_law(fits, point, group)
+    medians = losses_by_law(fits, point, group, series=series, drift=drift)
+    expected = {name: float(loss[0]) for name, loss in medians.items()}
     spread = np.log(max(expected.values()) / min(expected.values()))
     if spread < SPREAD * width:
         return []

@@ -190,6 +190,7 @@ class Forecast(PredictiveDraws):
         low, high = interval(np.log(self.data["mean"].isel(point=index)), ci_prob)
         fitted_group = None if group and NEW in group.values() else group
         columns = {c: self.data[c].to_numpy() for c in place}
+        series = str(self.data["series"][index].item()) if "series" in self.data.coords else ""
         return (
             doubts(
                 fits_of(self.fit),
@@ -199,6 +200,8 @@ class Forecast(PredictiveDraws):
                 float(high - low),
                 distances(self.fit, columns, beyond=False),
                 float(self.data["extrapolation"][index]),
+                series or None,
+                self._drift,
             )
             + self._of_one_law
         )
@@ -206,9 +209,14 @@ class Forecast(PredictiveDraws):
     @property
     def _of_one_law(self) -> tuple[str, ...]:
         """A sentence on the size of the drift under a single law; empty if there is no drift."""
-        if self.data["mean"].equals(self.data["law"]):
+        if self._drift == "off":
             return ()
         return of_one_law(fits_of(self.fit), float(self.data["extrapolation"].max()))
+
+    @property
+    def _drift(self) -> str:
+        """As given to `forecast`."""
+        return "off" if self.data["mean"].equals(self.data["law"]) else "auto"
 
     @property
     def _largest(self) -> tuple[int, dict[str, float], dict[str, str]]:

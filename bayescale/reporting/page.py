@@ -275,11 +275,9 @@ def _allocation_caption(split: Allocation, ci_prob) -> str:
 def _what_laws_say(fit: Average, ahead: list[Forecast], group) -> tables.Table:
     """The median loss of each law alone at the budgets, and how far the laws differ."""
     data = _of_group(ahead, group).data
-    columns = [c for c in ("N", "D", "C") if c in data.coords]
-    by_point = [
-        losses_by_law(fit.used, {c: float(data[c][i]) for c in columns}, group)
-        for i in range(data.sizes["point"])
-    ]
+    columns = {c: data[c].to_numpy() for c in ("N", "D", "C") if c in data.coords}
+    medians = losses_by_law(fit.used, columns, group)
+    by_point = [dict(zip(medians, at, strict=True)) for at in zip(*medians.values(), strict=True)]
     rows = [
         (name, f"{100 * fit.weights[name]:.0f} %", *(f"{p[name]:.3f}" for p in by_point))
         for name in fit.used
