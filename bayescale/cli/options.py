@@ -13,7 +13,7 @@ from bayescale.errors import BayescaleError, unknown
 
 if TYPE_CHECKING:
     from bayescale.costs import Cost
-    from bayescale.data import Runs
+    from bayescale.data import Runs, TaskColumns
 
 RunsFile = Annotated[
     Path, typer.Argument(help="table with one row per run: csv, json, parquet, xlsx")
@@ -82,6 +82,10 @@ Chance = Annotated[
     typer.Option(
         help="accuracy of guessing: a column, a number, or one for each task: piqa=0.5,mmlu=0.25"
     ),
+]
+Tasks = Annotated[
+    str | None,
+    typer.Option(help="tasks to use, comma-separated: labels, or columns with one task each"),
 ]
 TaskPlot = Annotated[
     Path | None,
@@ -326,6 +330,20 @@ def read_runs(
     if any(quantity != column for quantity, column in runs.mapping.items()):
         typer.echo(f"read {runs.how_read}", err=True)
     return runs
+
+
+def read_tasks(
+    table: Path, needs: tuple[str, ...], y: str, groups: str | None, tasks: str | None, columns
+) -> TaskColumns:
+    """The table of scores in a file, and its column of tasks; prints what was read."""
+    from bayescale.data import task_columns
+
+    named = pairs(columns, "--columns")
+    chosen = None if tasks is None else names(tasks)
+    found = task_columns(table, needs, y=y, task=groups, tasks=chosen, columns=named)
+    for note in found.notes:
+        typer.echo(note, err=True)
+    return found
 
 
 def law_names(text: str | None) -> list[str] | None:

@@ -68,7 +68,7 @@ def test_a_table_in_place_of_a_fit_is_refused_with_the_command_that_fits_it(refu
 
 def test_missing_columns_of_scores_are_refused_with_their_options(refused, tmp_path):
     table = tmp_path / "scores.csv"
-    table.write_text("task,flop,acc\na,1e20,0.3\n")
+    table.write_text("task,size,result\na,1e20,0.3\n")
     text = refused("emergence", table)
     assert "Give --y, the column of the score." in text
     assert "Give --x, the column of the scale" in text
