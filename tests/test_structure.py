@@ -62,6 +62,7 @@ FOLDERS = {
                    "wording", "rollout_results", "rollouts",
                    "comparison", "claims", "decisive_run", "verdicts",
                    "hypothesis_comparison", "sbc"),
+    "saved": (),
     "decisions": ("paths", "speedup_results", "speedups",
                   "preregistration", "underway", "outcomes", "trajectories",
                   "beliefs", "limits", "refits", "suggestion_results", "suggestions", "designs"),
