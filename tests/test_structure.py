@@ -70,7 +70,8 @@ FOLDERS = {
               "tasks", "surfaces", "emergence"),
     "reporting": ("tables", "decision_tables", "sections", "choices", "answers", "held_out",
                   "page"),
-    "cli": ("options", "hints", "console", "fits", "allocations", "suggestions", "decisions",
+    "cli": ("options", "hints", "console", "fitting", "fits", "allocations", "suggestions",
+            "decisions",
             "evaluation", "tasks",
             "examples", "gallery", "documents", "command"),
 }  # fmt: skip

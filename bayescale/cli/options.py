@@ -19,6 +19,9 @@ RunsFile = Annotated[
     Path, typer.Argument(help="table with one row per run: csv, json, parquet, xlsx")
 ]
 FitFile = Annotated[Path, typer.Argument(help="fit.nc, as written by `fit` or `report`")]
+FitOrTable = Annotated[
+    Path, typer.Argument(help="fit.nc, as written by `fit` or `report`; or a table, fitted first")
+]
 Groups = Annotated[str | None, typer.Option(help="group columns, comma-separated")]
 LawNames = Annotated[
     str | None,
@@ -67,6 +70,7 @@ Hardware = Annotated[
 ]
 Seed = Annotated[int | None, typer.Option(help="random seed")]
 Draws = Annotated[int, typer.Option(help="posterior draws per chain")]
+FitDraws = Annotated[int | None, typer.Option(help="posterior draws per chain, 1000 by default")]
 CiProb = Annotated[
     float | None, typer.Option("--ci-prob", help="probability of the intervals, 0.9 by default")
 ]
