@@ -116,7 +116,12 @@ def report(
         comment=compared.verdict if compared is not None else _comment(fitted),
         fits=[fitted],
         show_passed=True,
-        notes=[note for note in (*found.notes, found.decisions.not_compared) if note],
+        # What the table lacks was printed when it was read.
+        notes=[
+            note
+            for note in (*found.notes, found.decisions.not_compared)
+            if note and (as_json or note != fitted.runs.lacking)
+        ],
         files={"report": page, "fit": out / "fit.nc", **console.saved(csv, found.numbers())},
         strict=strict,
     )
@@ -169,7 +174,7 @@ def fit(
         comment=_comment(fitted),
         fits=[fitted],
         show_passed=True,
-        notes=[fitted.runs.lacking] if fitted.runs.lacking else [],
+        notes=[fitted.runs.lacking] if fitted.runs.lacking and as_json else [],
         files=files,
         strict=strict,
     )

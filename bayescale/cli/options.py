@@ -333,6 +333,8 @@ def read_runs(
     )
     if any(quantity != column for quantity, column in runs.mapping.items()):
         typer.echo(f"read {runs.how_read}", err=True)
+    if runs.lacking:
+        typer.echo(f"note: {runs.lacking}", err=True)
     return runs
 
 

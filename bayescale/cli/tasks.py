@@ -53,7 +53,7 @@ def breaks(
     options.picture(out)
     progressbar = console.progress(quiet, as_json)
     from bayescale.capabilities import breaks as find
-    from bayescale.reporting import tables
+    from bayescale.reporting import task_tables
 
     needs = (x, "loss") if y == "loss" else (x,)
     read = options.read_tasks(table, needs, y, groups, None, columns)
@@ -78,7 +78,7 @@ def breaks(
         save_picture(plot_breaks(result, ci_prob=ci_prob), out)
         files["picture"] = out
     console.finish(
-        [tables.breaks(result, ci_prob)],
+        [task_tables.breaks(result, ci_prob)],
         {"breaks": result.summary(ci_prob).reset_index().to_dict("records")},
         seed=result.random_seed,
         as_json=as_json,
@@ -117,7 +117,7 @@ def emergence(
     options.picture(out)
     progressbar = console.progress(quiet, as_json)
     from bayescale.capabilities import emergence as find
-    from bayescale.reporting import tables
+    from bayescale.reporting import task_tables
 
     read = options.read_tasks(table, (x,), y, groups or "task", tasks, columns)
     result = find(
@@ -141,7 +141,7 @@ def emergence(
         save_picture(plot_emergence(result, ci_prob=ci_prob), out)
         files["picture"] = out
     console.finish(
-        [tables.emergence(result, ci_prob)],
+        [task_tables.emergence(result, ci_prob)],
         {"emergence": summary.to_dict("records")},
         seed=result.random_seed,
         as_json=as_json,

@@ -17,6 +17,7 @@ from bayescale.forecasting.cautions import (
     distances,
     doubts,
     extrapolation,
+    if_the_law_holds,
     main_reason,
     of_one_law,
     warn_of_distance,
@@ -168,6 +169,8 @@ class Forecast(PredictiveDraws):
             self.data["loss"].isel(point=index),
             ci_prob,
         )
+        times = float(self.data["extrapolation"][index])
+        answer = if_the_law_holds(answer, self.fit, times)
         return " ".join((answer, *self.conversions, main_reason(self.cautions(ci_prob))))
 
     def cautions(self, ci_prob: float | None = None) -> tuple[str, ...]:

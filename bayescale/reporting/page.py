@@ -41,6 +41,7 @@ from bayescale.reporting.sections import (
     linked,
     picture,
 )
+from bayescale.text_tables import as_sentence
 from bayescale.units import format_count, format_flop
 
 
@@ -144,7 +145,7 @@ def report(
         findings=tables.problems(fit) if len(members) > 1 else check.findings,
         folded=[f for f in check.findings if f.level == "passed"] if len(members) > 1 else [],
         verdict=_verdict(check.passed, len(members) > 1),
-        notes=[*found.notes, *fit.runs.notes],
+        notes=[as_sentence(note) for note in (*found.notes, *fit.runs.notes)],
         sections=sections,
         appendix=appendix,
         width=TABLE_WIDTH,
@@ -152,7 +153,6 @@ def report(
         laws=[f"{repr(m.law).strip('<>')}; {_settings(m)}" for m in members],
         seed=fit.random_seed,
         versions=", ".join(f"{k} {v}" for k, v in members[0].facts.get("versions", {}).items()),
-        kind=type(fit).__name__,
     )
     page = Path(folder) / "index.html"
     atomically(page, lambda temporary: temporary.write_text(html, encoding="utf-8"))
@@ -194,8 +194,8 @@ def _sections(fit: Fit | Average, found: Findings, ci_prob) -> list[Section]:
             Section(
                 "Forecast losses" if ahead else "The runs and the law",
                 f"The loss of a new run, trained like the fitted runs, lies in its interval with "
-                f"{100 * prob:g} % probability. The last column is the compute as a multiple of "
-                "that of the largest fitted run: the larger it is, the more the forecast depends "
+                f"{100 * prob:g} % probability. The compute is given as a multiple of that of "
+                "the largest fitted run: the larger it is, the more the forecast depends "
                 f"on {'the laws' if several else 'the law'}."
                 if ahead
                 else "",

@@ -244,6 +244,15 @@ def test_a_warning_about_several_runs_names_the_farthest(fit_of, runs):
     assert "(up to 250 times)" in text
 
 
+@pytest.mark.filterwarnings("ignore::bayescale.errors.ExtrapolationWarning")
+@pytest.mark.parametrize("verb", [bs.forecast, bs.allocate])
+def test_very_far_beyond_the_runs_the_answer_is_conditional(fit_of, pair, runs, verb):
+    far = verb(fit_of(), C=4.81e6 * largest(runs)).bottom_line()
+    assert far.startswith("If the law holds 4.8 million times beyond the largest run, which no run")
+    assert verb(pair, C=2e4 * largest(runs)).bottom_line().startswith("If the laws hold 20,000 ")
+    assert not verb(pair, C=5e3 * largest(runs)).bottom_line().startswith("If")
+
+
 def test_one_law_says_how_much_drift_its_interval_allows_for(fit_of, pair, runs):
     def of_one_law(result) -> list[str]:
         return [c for c in result.cautions() if "one law was fitted" in c]
