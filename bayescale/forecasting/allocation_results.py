@@ -25,7 +25,7 @@ from bayescale.forecasting.wording import (
 )
 from bayescale.intervals import SAMPLE, Summary, interval, table
 from bayescale.model import NEW, Fit
-from bayescale.units import counted, format_count, format_flop
+from bayescale.units import counted, format_count, format_flop, format_loss
 
 #: The probability of reaching a target with which the answer begins.
 USUAL_PROBABILITY = 0.8
@@ -242,8 +242,8 @@ class Allocation:
             lines.append(
                 f"  {format_flop(row.C)} FLOP: train {format_count(row.N_decision)} on "
                 f"{format_count(row.D_decision)} tokens (N* {format_count(low)} to "
-                f"{format_count(high)}), loss {row.loss_new_run:.3f}, a = {row.a:.2f}, expected "
-                f"regret {row.expected_regret:.2g} under {under}"
+                f"{format_count(high)}), loss {format_loss(row.loss_new_run)}, a = {row.a:.2f}, "
+                f"expected regret {row.expected_regret:.2g} under {under}"
             )
         return "\n".join(lines)
 

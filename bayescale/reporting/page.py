@@ -42,7 +42,7 @@ from bayescale.reporting.sections import (
     picture,
 )
 from bayescale.text_tables import as_sentence
-from bayescale.units import format_count, format_flop
+from bayescale.units import format_count, format_flop, format_loss
 
 
 @hinted
@@ -242,7 +242,8 @@ def _forecast_picture(fit, ahead: list[Forecast], group, several: bool, ci_prob)
         name = f" for {', '.join(group.values())}" if group else ""
         caption = (
             f"At {format_flop(row['C'])} FLOP a new run{name} is expected between "
-            f"{row.iloc[-2]:.3f} and {row.iloc[-1]:.3f} ({100 * prob:g} %, bars). {caption}"
+            f"{format_loss(row.iloc[-2])} and {format_loss(row.iloc[-1])} ({100 * prob:g} %, "
+            f"bars). {caption}"
         )
     if isinstance(fit, Fit) and fit.law.published:
         caption += (
@@ -279,7 +280,7 @@ def _what_laws_say(fit: Average, ahead: list[Forecast], group) -> tables.Table:
     medians = losses_by_law(fit.used, columns, group)
     by_point = [dict(zip(medians, at, strict=True)) for at in zip(*medians.values(), strict=True)]
     rows = [
-        (name, f"{100 * fit.weights[name]:.0f} %", *(f"{p[name]:.3f}" for p in by_point))
+        (name, f"{100 * fit.weights[name]:.0f} %", *(format_loss(p[name]) for p in by_point))
         for name in fit.used
     ]
     spread = [f"{100 * (max(p.values()) / min(p.values()) - 1):.1f} %" for p in by_point]

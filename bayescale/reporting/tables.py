@@ -21,7 +21,7 @@ from bayescale.forecasting import (
 from bayescale.intervals import defaults, in_words, interval
 from bayescale.model import NEW, Fit
 from bayescale.text_tables import text_table
-from bayescale.units import format_count, format_flop
+from bayescale.units import format_count, format_flop, format_loss
 
 #: The smallest density ratio that a few thousand draws can resolve.
 RARE = 0.001
@@ -237,7 +237,7 @@ def allocations(results: list[Allocation], ci_prob: float | None = None) -> list
                     format_count(row["D_decision"]),
                     *(() if with_targets else (per_parameter,)),
                     with_interval(row, "loss_new_run"),
-                    f"{row['expected_regret']:.4f}",
+                    f"{row['expected_regret']:{'.4f' if row['loss_new_run'] >= 0.1 else '.2g'}}",
                 )
             )
             optimum.append(
@@ -392,7 +392,7 @@ def _place(column: str, value) -> str:
     return format_count(value) if isinstance(value, (float, np.floating)) else str(value)
 
 
-def with_interval(row: pd.Series, name: str, write="{:.3f}".format) -> str:
+def with_interval(row: pd.Series, name: str, write=format_loss) -> str:
     """A cell with the median and the interval of a quantity in a row of a summary."""
     at = list(row.index).index(name)
     return f"{write(row.iloc[at])} ({write(row.iloc[at + 1])} to {write(row.iloc[at + 2])})"

@@ -346,3 +346,17 @@ def test_tidy_tables_have_draws_or_intervals(fit_of):
         assert (row["ci_prob"], row["ci_kind"]) == (0.8, "eti")
         with pytest.raises(bs.FitError, match="there is no table 'long'"):
             result.to_dataframe("long")
+
+
+def test_small_losses_keep_their_digits(by_hand, runs):
+    small = bs.Runs.from_frame(
+        runs.table[["N", "D"]].assign(loss=runs.table["loss"] / 400), loss_unit="squared error"
+    )
+    values = {**VALUES, "E": 0.005, "A": 0.002, "B": 0.001}
+    rng = np.random.default_rng(1)
+    drawn = {k: v * np.exp(0.01 * rng.standard_normal((2, 60))) for k, v in values.items()}
+    fit = by_hand(small, "chinchilla", drawn, draws=60)
+    middle = float(bs.forecast(fit, N="7B", D="140B").data["loss"].median())
+    answer = bs.forecast(fit, N="7B", D="140B").bottom_line()
+    assert f"a loss of {middle:#.3g}, with" in answer
+    assert len(f"{middle:#.3g}") >= 7
