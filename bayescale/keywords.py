@@ -103,6 +103,7 @@ PYTHON: Mapping[str, Mapping[str, str]] = {
         "scores": "bs.trajectory(bs.link(fit, results))",
         "questions": "bs.link(fit, results, n_questions=...)",
         "chance": "bs.link(fit, results, chance=...)",
+        "columns": "bs.link(fit, results, columns=...)",
     },
 }
 #: Arguments that are not options of a command: what to write on the command line.
