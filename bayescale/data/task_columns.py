@@ -208,20 +208,23 @@ def _scales(frame, needs: Sequence[str], named: dict) -> tuple[dict, list[str]]:
         told.append("C = 6ND")
     elif "C" in wanted and "C" not in sources:
         told = [t for t in told if t[0] in lacking]
-    for quantity, values in columns.items():
-        if quantity not in sources:
-            continue
-        smallest = reading.SMALLEST.get(quantity, 0.0)
-        if not sources[quantity].stated and np.nanmedian(values) < smallest:
-            column = sources[quantity].expression
-            wrong.append(
-                f"{names.MEANING[quantity]}, column {column!r}: the median is "
-                f"{np.nanmedian(values):.4g}, which looks like a count in another unit: state it "
-                f"by {remedies.of_tasks(quantity, f'{column}*1e6')}, or *1 if it is absolute"
-            )
-    if wrong:
+    if wrong := _small(columns, sources):
         raise RunsError(wrong)
     return columns, told
+
+
+def _small(columns: dict[str, np.ndarray], sources: dict[str, reading.Source]) -> list[str]:
+    """Problems of counts whose unit was probably not written."""
+    out = []
+    for quantity in [q for q in sources if q in columns and not sources[q].stated]:
+        middle, column = np.nanmedian(columns[quantity]), sources[quantity].expression
+        if middle < reading.SMALLEST.get(quantity, 0.0):
+            out.append(
+                f"{names.MEANING[quantity]}, column {column!r}: the median is {middle:.4g}, which "
+                "looks like a count in another unit: state it by "
+                f"{remedies.of_tasks(quantity, f'{column}*1e6')}, or *1 if it is absolute"
+            )
+    return out
 
 
 def _score(frame, y: str, of_tasks: str | None, named: dict) -> tuple[object, list[str]]:
@@ -235,7 +238,8 @@ def _score(frame, y: str, of_tasks: str | None, named: dict) -> tuple[object, li
         values = source.factor
         for column, power in source.factors:
             values = values * pd.to_numeric(frame[column], errors="coerce") ** power
-        values = {"log": np.log, "one_minus": lambda v: 1 - v}.get(source.transform, abs)(values)
+        if source.transform:
+            values = np.log(values) if source.transform == "log" else 1 - values
         return values, [f"{y} from {named[y]}"]
     if y in frame or y != "accuracy":
         return None, []

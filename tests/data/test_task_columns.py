@@ -107,3 +107,7 @@ def test_percentages_are_refused_with_an_expression_that_works(long):
     assert "columns={'accuracy': 'accuracy/100'}" in str(caught.value)
     found = task_columns(percent, ["C"], columns={"accuracy": "accuracy/100"})
     assert found.frame["accuracy"].tolist() == pytest.approx(long["acc"].tolist())
+    wrong = task_columns(long, ["C"], columns={"accuracy": "1-acc"})
+    assert wrong.frame["accuracy"].tolist() == pytest.approx((1 - long["acc"]).tolist())
+    below = task_columns(long.assign(acc=-1.0), ["C"], columns={"accuracy": "acc*1"})
+    assert set(below.frame["accuracy"]) == {-1.0}  # refused where scores are checked
