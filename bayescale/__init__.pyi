@@ -238,6 +238,7 @@ from .priors import Fraction as Fraction
 from .priors import Positive as Positive
 from .priors import Real as Real
 from .reporting import report as report
+from .saved import load as load
 from .units import (
     flop as flop,
 )

@@ -37,7 +37,8 @@ DIFFERENT: Mapping[str, Mapping[str, str]] = {
 }
 
 _READING = "bs.Runs.read(path, {}=...)"
-_BEFORE = "fit first: bs.report(bs.ensemble(runs, ...))"
+_BEFORE = "fit first: bs.{}(bs.ensemble(runs, ...))"
+_OF_FIT = ("law", "laws", "groups", "pool", "draws")
 _TARGET = "target={'N': ..., 'D': ...}"
 _TARGET_LOSS = "target={'loss': ...}"
 _TARGETS = "--target-N and --target-D, --target-flops or --target-loss"
@@ -59,7 +60,8 @@ PYTHON: Mapping[str, Mapping[str, str]] = {
         "strict": "fit.check().passed",
         "seed": "random_seed= of the fit",
     },
-    "allocate": {"budget": _BUDGET, "plot": "bs.plot_allocation(result)"},
+    "allocate": dict.fromkeys(_OF_FIT, _BEFORE.format("allocate"))
+    | {"seed": _BEFORE.format("allocate"), "budget": _BUDGET, "plot": "bs.plot_allocation(result)"},
     "breaks": {"plot": "bs.plot_breaks(result)", "out": "bs.plot_breaks(result)"},
     "design": {"N": _CANDIDATES, "D": _CANDIDATES, "runs": _CANDIDATES}
     | dict.fromkeys(("target_N", "target_D", "target_flops"), _TARGET)
@@ -72,6 +74,7 @@ PYTHON: Mapping[str, Mapping[str, str]] = {
         "plot": "bs.plot_fit(fit)",
     },
     "forecast": {
+        **dict.fromkeys(_OF_FIT, _BEFORE.format("forecast")),
         **dict.fromkeys(("params", "parameters", "n_params"), "N="),
         **dict.fromkeys(("compute", "flop", "budget"), "C="),
         "tokens": "D=",
@@ -87,7 +90,7 @@ PYTHON: Mapping[str, Mapping[str, str]] = {
     },
     "preregister": dict.fromkeys(("N", "D", "flops", "paired", "group"), _REGISTERED),
     "report": {
-        **dict.fromkeys(("law", "laws", "groups", "pool", "draws", "seed"), _BEFORE),
+        **dict.fromkeys((*_OF_FIT, "seed"), _BEFORE.format("report")),
         "against": "hypotheses=bs.hypotheses(runs, laws)",
     },
     "rollout": {"law": "laws=", "plot": "bs.plot_rollout(result)"},
@@ -100,6 +103,7 @@ PYTHON: Mapping[str, Mapping[str, str]] = {
         "scores": "bs.trajectory(bs.link(fit, results))",
         "questions": "bs.link(fit, results, n_questions=...)",
         "chance": "bs.link(fit, results, chance=...)",
+        "columns": "bs.link(fit, results, columns=...)",
     },
 }
 #: Arguments that are not options of a command: what to write on the command line.

@@ -101,3 +101,14 @@ def _block(columns: list[list[list[str]]]) -> str:
             ]
             out.append(GAP.join(parts).rstrip())
     return "\n".join(out)
+
+
+def as_sentence(text: str) -> str:
+    """A note as a sentence, for pages.
+
+    Examples
+    --------
+    >>> as_sentence("one law was fitted: see below")
+    'One law was fitted: see below.'
+    """
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""

@@ -206,3 +206,14 @@ def grid(start: float | str, stop: float | str, num: int = 50) -> np.ndarray:
     array([1.e+18, 1.e+19, 1.e+20])
     """
     return np.geomspace(parse_count(start), parse_count(stop), num)
+
+
+def format_loss(value: float) -> str:
+    """A loss with three decimals, or with three digits if it is small.
+
+    Examples
+    --------
+    >>> format_loss(2.3456), format_loss(0.00637), format_loss(1.2e-05)
+    ('2.346', '0.00637', '1.20e-05')
+    """
+    return f"{value:.3f}" if abs(value) >= 0.1 or value == 0 else f"{value:#.3g}"

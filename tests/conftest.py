@@ -27,6 +27,7 @@ UNIT = (
     "data/test_broken_tables.py",
     "data/test_counting.py",
     "data/test_runs.py",
+    "data/test_task_columns.py",
     "data/test_task_table.py",
     "evaluation/test_scores.py",
     "inference/test_shears.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import repeat
+from pathlib import Path
 
 import pandas as pd
 
@@ -20,7 +21,7 @@ from bayescale.seeds import settle_seed
 
 @hinted
 def breaks(
-    data: Runs | pd.DataFrame,
+    data: Runs | pd.DataFrame | str | Path,
     x: str = "C",
     y: str = "loss",
     groups: str | None = None,
@@ -30,6 +31,7 @@ def breaks(
     family: str | None = None,
     n_questions: str | float | Mapping[str, float] = "n_questions",
     chance: str | float | Mapping[str, float] = "chance",
+    columns: Mapping[str, str] | None = None,
     max_breaks: int = MAX_BREAKS,
     particles: int = PARTICLES,
     random_seed: int | None = None,
@@ -46,7 +48,7 @@ def breaks(
 
     Parameters
     ----------
-    data : Runs or DataFrame
+    data : Runs, DataFrame, or path of a file
         One row per model and curve.
     x, y : str
         Names of the columns of the scale, which must be positive, and of the score.
@@ -64,6 +66,8 @@ def breaks(
     n_questions, chance : str, float or mapping
         For accuracies, the number of questions, which determines the binomial noise, and the
         accuracy of random guesses: a column, one value, or values by label of the curve.
+    columns : mapping of str to str, optional
+        Column or expression of a quantity with another name, as in `bayescale.emergence`.
     max_breaks : int
         Largest number of breaks: 1, 2 or 3.
     particles : int
@@ -115,6 +119,7 @@ def breaks(
         family=family,
         n_questions=n_questions,
         chance=chance,
+        columns=columns,
     )
     if few := [label for label, curve in curves.items() if not curve.max_breaks]:
         notes += (f"{', '.join(few)}: fewer than 6 different {x}, so a break cannot be identified",)

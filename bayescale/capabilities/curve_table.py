@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 
 from bayescale.capabilities.break_model import Curve
 from bayescale.capabilities.likelihoods import Accuracy, Loss, Metric, PlottedAccuracy
-from bayescale.data import Runs, task_table
+from bayescale.data import Runs, task_columns, task_table
 from bayescale.errors import RunsError, unknown
 
 METRICS = ("loss", "brier", "accuracy")
@@ -55,12 +56,13 @@ def read_curves(
     family: str | None = None,
     n_questions="n_questions",
     chance="chance",
+    columns: Mapping[str, str] | None = None,
 ) -> CurveTable:
     """Check a table and split it into curves.
 
     Parameters
     ----------
-    data, x, y, groups, metric, scale, family, n_questions, chance
+    data, x, y, groups, metric, scale, family, n_questions, chance, columns
         As in `bayescale.breaks`.
 
     Returns
@@ -79,10 +81,8 @@ def read_curves(
     >>> list(curves), metric
     (['the curve'], 'loss')
     """
-    if isinstance(data, Runs):
-        data = data.table
-    if not isinstance(data, pd.DataFrame):
-        raise RunsError(f"expected Runs or a DataFrame, got {type(data).__name__}")
+    needs = (x, "loss") if y == "loss" else (x,)
+    data, _, _, told = task_columns(data, needs, y=y, task=groups, columns=columns)
     is_accuracy = any(word in y.lower() for word in ACCURACY_WORDS)
     metric = metric or ("accuracy" if is_accuracy else "loss")
     if metric not in METRICS:
@@ -97,6 +97,7 @@ def read_curves(
         frame, notes = task_table(data, metric="positive", **options)
         if y == "loss" and "loss_sd" in data:
             frame["loss_sd"] = data["loss_sd"].to_numpy()
+    notes = [*told, *notes]
     if "series" in data and data["series"].nunique() < len(data):
         notes.append(
             "checkpoints of one run are treated as independent points; if their noise is "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,8 +24,7 @@ from bayescale.capabilities.emergence_verdicts import (
     sentence,
     what_would_tell,
 )
-from bayescale.data import Runs, frame
-from bayescale.errors import RunsError
+from bayescale.data import Runs, task_columns
 from bayescale.inference import run_all
 from bayescale.intervals import defaults
 from bayescale.keywords import hinted
@@ -319,6 +318,8 @@ def emergence(
     continuous: str | None = None,
     n_questions="n_questions",
     chance="chance",
+    tasks: Sequence[str] | None = None,
+    columns: Mapping[str, str] | None = None,
     random_seed: int | None = None,
     executor=None,
     progressbar: bool | None = None,
@@ -336,7 +337,8 @@ def emergence(
     Parameters
     ----------
     data : Runs, DataFrame, or path of a file
-        One row per model and task.
+        One row per model and task; or one row per model and one column per task, which `tasks`
+        names. Columns are recognised by their names as `bayescale.Runs.read` does it.
     x, y : str
         Columns of the scale, and of the score: an accuracy in [0, 1] if its name contains "acc",
         "match" or "score", otherwise a positive metric that falls as models improve.
@@ -351,6 +353,11 @@ def emergence(
     n_questions, chance : str, float or mapping
         A column, one value, or a mapping from task to value. For accuracies only. Without numbers
         of questions, the noise at chance is estimated from the scores.
+    tasks : sequence of str, optional
+        The tasks to use: labels of the column of tasks, or the columns that are tasks.
+    columns : mapping of str to str, optional
+        Column or expression of a quantity with another name or unit, such as
+        ``{"C": "gflop*1e9", "accuracy": "percent/100"}``.
     random_seed : int, optional
     executor : concurrent.futures.Executor, optional
         By default several tasks are fitted on all cores.
@@ -377,13 +384,9 @@ def emergence(
     ['emergent as measured, smooth underneath']
     """
     random_seed = settle_seed(random_seed)
-    scores = data.table if isinstance(data, Runs) else data
-    if isinstance(scores, (str, Path)):
-        scores = frame(scores)
-    if not isinstance(scores, pd.DataFrame):
-        raise RunsError(f"expected Runs, a DataFrame or a path, got {type(scores).__name__}")
-    if groups is None:
-        groups = "task" if "task" in scores else None
+    scores, groups, _, told = task_columns(
+        data, (x,), y=y, task=groups or "task", tasks=tasks, columns=columns
+    )
     curves, families, notes = read_scores(scores, x, y, groups, family, n_questions, chance)
     smooth = {}
     if continuous is not None:
@@ -401,7 +404,7 @@ def emergence(
     tasks = [task for task, *_ in jobs]
     plotted = dict(zip(tasks[: len(curves) - len(unfitted)], found, strict=False))
     underneath = dict(zip(tasks[len(plotted) :], found[len(plotted) :], strict=True))
-    notes = tuple(notes)
+    notes = (*told, *notes)
     parts = (curves, plotted, underneath, unfitted)
     return Emergence(*parts, x, y, families, notes, random_seed, continuous or "")
 

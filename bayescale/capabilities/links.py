@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from bayescale.capabilities.link_diagnostics import LinkConvergence
 from bayescale.capabilities.link_forms import FORMS
 from bayescale.capabilities.link_model import LinkPlan, target
 from bayescale.capabilities.link_quantities import quantities
-from bayescale.data import as_names, task_table
+from bayescale.data import as_names, never_above_chance, task_columns, task_table
 from bayescale.errors import ConvergenceWarning, FitError, RunsError, unknown
 from bayescale.forecasting import Average
 from bayescale.inference import Convergence, convergence, nuts, scalars
@@ -32,6 +33,8 @@ from bayescale.units import FLOP_PER_PARAMETER_TOKEN
 ENGINES = ("auto", "particles", "nuts")
 #: Minutes that NUTS takes for a link: for the compilation and per row of the table, on two cores.
 MINUTES, MINUTES_PER_ROW = 2.5, 0.004
+#: Smallest probability with which a task is said to scale fastest.
+FASTEST = 0.9
 #: Names of scores of repeated samples.
 PASS_AT = re.compile(r"pass\W*(?:at|_)?\W*(\d+)", re.IGNORECASE)
 
@@ -208,6 +211,23 @@ class Link(Storable):
         names = pd.Index(self.tasks)[order]
         return pd.DataFrame(p[np.ix_(order, order)], names.rename("task"), names.rename("than"))
 
+    def _fastest(self) -> str:
+        """Which task scales fastest, if it is probable; empty with one task above chance."""
+        flat = never_above_chance(self.plan.table)
+        risen = [t for t in self.faster().index if t not in flat]
+        if len(risen) < 2:
+            return ""
+        slope = self._quantities()["slope"].stack(sample=SAMPLE).transpose("task", "sample")
+        drawn = slope.to_numpy()[[self.tasks.index(t) for t in risen]]
+        p = float((drawn.argmax(axis=0) == 0).mean())
+        if p >= FASTEST:
+            return f"{risen[0]} scales fastest (P = {p:.2f})"
+        pair = self.faster().loc[risen[0], risen[1]]
+        return (
+            f"which task scales fastest cannot be told: P({risen[0]} faster than {risen[1]}) = "
+            f"{pair:.2f}"
+        )
+
     def _quantities(self) -> dict[str, xr.DataArray]:
         """Draws of the quantities in `summary`; dims (chain, draw, task)."""
         return quantities(self.plan, self.posterior)
@@ -224,10 +244,7 @@ class Link(Storable):
         order = np.argsort(-slopes, kind="stable")
         thresholds = drawn["threshold"]
         unit = "C" if self.plan.form.along == "C" else "loss"
-        if len(order) > 1:
-            first, second = (self.tasks[i] for i in order[:2])
-            p = self.faster().loc[first, second]
-            lines.append(f"  {first} scales fastest; P({first} faster than {second}) = {p:.2f}")
+        lines += [f"  {text}"] if (text := self._fastest()) else []
         lines += [
             f"  {self.tasks[i]}: threshold {unit} {thresholds[i]:.3g}, slope {slopes[i]:.2g}"
             for i in order[:6]
@@ -240,7 +257,7 @@ class Link(Storable):
 
 def link(
     fit: Fit | Average | None,
-    results: pd.DataFrame,
+    results: pd.DataFrame | str | Path,
     *,
     kind: str = "logistic",
     groups: str | Sequence[str] | None = None,
@@ -248,6 +265,8 @@ def link(
     task: str = "task",
     n_questions: str | float | Mapping[str, float] = "n_questions",
     chance: str | float | Mapping[str, float] = "chance",
+    tasks: Sequence[str] | None = None,
+    columns: Mapping[str, str] | None = None,
     engine: str = "auto",
     draws: int = 1000,
     tune: int = 1000,
@@ -265,9 +284,11 @@ def link(
         The fit whose forecasts of the loss `bayescale.forecast_tasks` converts to accuracies. Its
         losses must be measured like those of the table. With None, tasks can only be forecast from
         known losses.
-    results : pandas.DataFrame
+    results : pandas.DataFrame, or path of a file
         Results on tasks, one row for each run and task: ``loss`` (for ``"direct"``: ``N`` and
-        ``D``; for ``"compute"``: ``C`` in FLOP), and the columns named below.
+        ``D``; for ``"compute"``: ``C`` in FLOP), and the columns named below. Names and units of
+        columns are read as by `bayescale.Runs.read`. For one row per run and one column per task,
+        name the columns with `tasks`.
     kind : {"logistic", "gadre", "hinge", "direct", "compute"}
         The form of the rise of accuracy as the loss decreases. ``"logistic"``: a sigmoid.
         ``"gadre"``: an exponential (Gadre et al. 2024, arXiv:2403.08540), bounded by 1.
@@ -286,6 +307,8 @@ def link(
     n_questions, chance : str, float or mapping from task to float
         Number of questions, and the accuracy of random guesses: a column, one number for all tasks,
         or one for each.
+    tasks, columns
+        As in `bayescale.emergence`.
     engine : {"auto", "particles", "nuts"}
         ``"particles"``: adaptive importance sampling task by task, then a Gibbs sampler of the
         population, without compilation. ``"nuts"``: NUTS on the PyMC model of all tasks.
@@ -359,6 +382,10 @@ def link(
             "of questions"
         )
     form = FORMS[kind]
+    results, found, _, told = task_columns(
+        results, form.columns, y=y, task=task, tasks=tasks, columns=columns
+    )
+    task = found or task
     if groups is None:
         of_fit = fit.groups if fit is not None else ()
         groups = tuple(g for g in of_fit if g in getattr(results, "columns", ()))
@@ -378,6 +405,7 @@ def link(
         needs=form.columns,
         keep=groups,
     )
+    notes = [*told, *notes]
     if problems := reserved({g: checked[g].astype(str) for g in groups}):
         raise FitError(problems)
     if form.by_size:

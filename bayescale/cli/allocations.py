@@ -7,22 +7,33 @@ from typing import Annotated, Any
 import typer
 
 from bayescale.cli import console, options
+from bayescale.cli.fitting import from_file
 from bayescale.cli.options import (
     AsJson,
     CiProb,
+    Columns,
     Csv,
-    FitFile,
+    DropFailed,
+    DropMissing,
+    FitDraws,
+    FitOrTable,
     Group,
+    Groups,
     Hardware,
+    KeepBest,
+    LawNames,
+    LossUnit,
     Plot,
+    Pool,
     Quiet,
+    Seed,
     Strict,
 )
 from bayescale.errors import BayescaleError
 
 
 def allocate(
-    fit: FitFile,
+    fit: FitOrTable,
     flops: Annotated[
         str | None,
         typer.Option(help="budgets in FLOP: 1e22,1e24, or '$2M', '50k H100 hours', '30 GWh'"),
@@ -61,6 +72,16 @@ def allocate(
         str | None, typer.Option(help="unique tokens, under laws of repeated data: 100B")
     ] = None,
     group: Group = None,
+    groups: Groups = None,
+    law: LawNames = None,
+    columns: Columns = None,
+    drop_missing: DropMissing = False,
+    drop_failed: DropFailed = False,
+    loss_unit: LossUnit = None,
+    keep_best: KeepBest = False,
+    pool: Pool = None,
+    seed: Seed = None,
+    draws: FitDraws = None,
     csv: Csv = None,
     plot: Plot = None,
     ci_prob: CiProb = None,
@@ -90,12 +111,13 @@ def allocate(
         )
     }
     options.picture(plot)
-    console.progress(quiet, as_json)
+    progressbar = console.progress(quiet, as_json)
     from bayescale.forecasting import allocate as split
-    from bayescale.forecasting import load_posterior
     from bayescale.reporting import allocation_curve, save_picture, tables
 
-    fitted = load_posterior(fit)
+    reading = columns, drop_missing, drop_failed, loss_unit, keep_best
+    settings = groups, law, reading, pool, seed, draws, quiet, progressbar
+    fitted = from_file(fit, *settings)
     label = options.group_label(group, fitted.groups)
     result = split(
         fitted,

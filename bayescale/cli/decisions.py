@@ -12,6 +12,7 @@ from bayescale.cli.options import (
     AsJson,
     Chance,
     CiProb,
+    Columns,
     Csv,
     FitFile,
     Group,
@@ -273,8 +274,8 @@ def trajectory(
     scores: Annotated[
         Path | None,
         typer.Option(
-            help="csv or parquet table with the columns task, loss and accuracy: gives accuracies "
-            "by year too"
+            help="csv or parquet table with the columns task, loss and accuracy, or with one "
+            "column for each of --tasks: gives accuracies by year too"
         ),
     ] = None,
     questions: Questions = "n_questions",
@@ -282,6 +283,7 @@ def trajectory(
     tasks: Annotated[
         str | None, typer.Option(help="the tasks to show, comma-separated; all by default")
     ] = None,
+    columns: Columns = None,
     growth: Annotated[
         str | None, typer.Option(help=f"growth of compute per year: {Figure}")
     ] = None,
@@ -316,7 +318,7 @@ def trajectory(
         "n_questions": options.by_task(questions, "--questions"),
         "chance": options.by_task(chance, "--chance"),
     }
-    fitted, link = _with_link(fit, scores, about, seed, progressbar)
+    fitted, link = _with_link(fit, scores, tasks, columns, about, seed, progressbar)
     result = by_year(
         fitted if link is None else link,
         options.counts(years, "--years") or None,
@@ -350,7 +352,13 @@ def trajectory(
 
 
 def _with_link(
-    file: Path, scores: Path | None, about: dict, seed: int | None, progressbar: bool
+    file: Path,
+    scores: Path | None,
+    tasks: str | None,
+    columns: str | None,
+    about: dict,
+    seed: int | None,
+    progressbar: bool | None,
 ) -> tuple[Fit | Average, Link | None]:
     """The fit of a file, and the link that the file holds or that is fitted to scores on tasks.
 
@@ -380,8 +388,11 @@ def _with_link(
         return found.fit, found
     if scores is None:
         return found, None
-    results = frame(scores)
-    return found, link(found, results, **about, random_seed=seed, progressbar=progressbar)
+    is_wide = tasks is not None and set(options.names(tasks) or ()) <= set(frame(scores))
+    chosen = tasks if is_wide else None
+    read = options.read_tasks(scores, ("loss",), "accuracy", "task", chosen, columns)
+    settings = dict(task=read.task or "task", **about, random_seed=seed, progressbar=progressbar)
+    return found, link(found, read.frame, **settings)
 
 
 def _table(title: str, frame) -> Table:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bayescale.cli import console, options
+from bayescale.cli.fitting import fit_table, from_file
 from bayescale.cli.options import (
     AsJson,
     CiProb,
@@ -20,7 +20,8 @@ from bayescale.cli.options import (
     Draws,
     DropFailed,
     DropMissing,
-    FitFile,
+    FitDraws,
+    FitOrTable,
     Flops,
     Group,
     Groups,
@@ -39,24 +40,9 @@ from bayescale.cli.options import (
 from bayescale.errors import BayescaleError
 
 if TYPE_CHECKING:
-    from bayescale.data import Runs
     from bayescale.evaluation import Hypotheses
     from bayescale.forecasting import Average
     from bayescale.model import Fit
-
-#: Printed before several laws are fitted to runs with groups (about 100 s for the bundled table of
-#: 104 runs on two busy cores, of which chinchilla takes 16 s).
-SLOW = (
-    "several laws with groups take one to two minutes to sample; `--law chinchilla` fits one law "
-    "in about a quarter of the time"
-)
-SLOW_CHECKPOINTS = (
-    "checkpoints of several groups are sampled together with their drift, which may take more than "
-    "ten minutes; without --groups, or with one group alone, it takes less than one"
-)
-
-#: A fit to checkpoints that is expected to take more than this at most, in seconds, is announced.
-ANNOUNCED = 60
 
 
 def report(
@@ -97,7 +83,7 @@ def report(
     others = _others(laws, against, pool)
     progressbar = console.progress(quiet, as_json)
     reading = columns, drop_missing, drop_failed, loss_unit, keep_best
-    fitted = _fit(table, groups, laws, reading, pool, seed, draws, quiet, progressbar)
+    fitted = fit_table(table, groups, laws, reading, pool, seed, draws, quiet, progressbar)
     from bayescale.progress import bar
     from bayescale.reporting import findings, held_out_half
     from bayescale.reporting import report as write
@@ -130,7 +116,12 @@ def report(
         comment=compared.verdict if compared is not None else _comment(fitted),
         fits=[fitted],
         show_passed=True,
-        notes=[note for note in (*found.notes, found.decisions.not_compared) if note],
+        # What the table lacks was printed when it was read.
+        notes=[
+            note
+            for note in (*found.notes, found.decisions.not_compared)
+            if note and (as_json or note != fitted.runs.lacking)
+        ],
         files={"report": page, "fit": out / "fit.nc", **console.saved(csv, found.numbers())},
         strict=strict,
     )
@@ -163,7 +154,7 @@ def fit(
     laws = options.law_names(law)
     progressbar = console.progress(quiet, as_json)
     reading = columns, drop_missing, drop_failed, loss_unit, keep_best
-    fitted = _fit(table, groups, laws, reading, pool, seed, draws, quiet, progressbar)
+    fitted = fit_table(table, groups, laws, reading, pool, seed, draws, quiet, progressbar)
     from bayescale.reporting import findings, save_picture
 
     fitted.save(out)
@@ -183,14 +174,14 @@ def fit(
         comment=_comment(fitted),
         fits=[fitted],
         show_passed=True,
-        notes=[fitted.runs.lacking] if fitted.runs.lacking else [],
+        notes=[fitted.runs.lacking] if fitted.runs.lacking and as_json else [],
         files=files,
         strict=strict,
     )
 
 
 def forecast(
-    fit: FitFile,
+    fit: FitOrTable,
     N: Annotated[
         str | None,
         typer.Option("--N", help="parameters: 7B,70B; each is combined with each D or FLOP"),
@@ -215,6 +206,15 @@ def forecast(
     below: Annotated[
         float | None, typer.Option(help="also give the probability of a loss below this")
     ] = None,
+    groups: Groups = None,
+    law: LawNames = None,
+    columns: Columns = None,
+    drop_missing: DropMissing = False,
+    drop_failed: DropFailed = False,
+    loss_unit: LossUnit = None,
+    keep_best: KeepBest = False,
+    pool: Pool = None,
+    draws: FitDraws = None,
     csv: Csv = None,
     plot: Plot = None,
     seed: Seed = None,
@@ -228,12 +228,13 @@ def forecast(
     points = {"N": options.counts(N, "--N"), "D": options.counts(D, "--D"), "C": budgets}
     others = {c: options.counts(v, "--at") for c, v in options.pairs(at, "--at").items()}
     options.picture(plot)
-    console.progress(quiet, as_json)
+    progressbar = console.progress(quiet, as_json)
     from bayescale.forecasting import forecast as predict
-    from bayescale.forecasting import load_posterior
     from bayescale.reporting import Table, save_picture, tables
 
-    fitted = load_posterior(fit)
+    reading = columns, drop_missing, drop_failed, loss_unit, keep_best
+    settings = groups, law, reading, pool, seed, draws, quiet, progressbar
+    fitted = from_file(fit, *settings)
     place = {column: values for column, values in points.items() if values}
     result = predict(
         fitted,
@@ -267,78 +268,6 @@ def forecast(
         cautions=result.cautions(ci_prob)[1:],
         files=files,
         strict=strict,
-    )
-
-
-def _fit(
-    table: Path,
-    groups: str | None,
-    laws: list[str] | None,
-    reading: tuple[str | None, bool, bool, str | None, bool],
-    pool: str | None,
-    seed: int | None,
-    draws: int,
-    quiet: bool,
-    progressbar: bool | None,
-) -> Fit | Average:
-    """Read a table of runs and fit one law, or an ensemble; None is the default ensemble."""
-    labels = options.names(groups)
-    runs = options.read_runs(table, labels, *reading)
-    settings: dict[str, Any] = dict(
-        groups=labels,
-        pool=options.pairs(pool, "--pool"),
-        draws=draws,
-        random_seed=seed,
-        progressbar=progressbar,
-    )
-    if labels:
-        if "series" in runs and runs.table["series"].nunique() < len(runs):
-            console.announce(SLOW_CHECKPOINTS, quiet)
-        elif laws is None or len(laws) > 1:
-            console.announce(SLOW, quiet)
-    elif expected := _time_of_checkpoints(runs, laws):
-        console.announce(expected, quiet)
-    if laws is not None and len(laws) == 1:
-        from bayescale.model import fit
-
-        return fit(runs, laws[0], **settings)
-    from bayescale.evaluation import ensemble
-
-    return ensemble(runs, laws, **settings)
-
-
-def _time_of_checkpoints(runs: Runs, names: list[str] | None) -> str:
-    """How long checkpoints take under these laws, and what takes less; empty if that is short.
-
-    The time is that of evaluations of the density, which are made here, times their usual number.
-    """
-    from bayescale import laws
-    from bayescale.evaluation import OF_SIZE
-    from bayescale.model import design, expected_seconds
-    from bayescale.units import counted
-
-    if "series" not in runs or not runs.table["series"].nunique() < len(runs):
-        return ""
-    if names is None:
-        if not {"N", "D"} <= set(runs.table):
-            return ""
-        names = list(OF_SIZE)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the fit itself warns
-            each = [expected_seconds(design(runs, laws.get(n))) for n in names]
-    except BayescaleError:  # the fit itself says what is wrong
-        return ""
-    least, most = (sum(seconds) for seconds in zip(*each, strict=True))
-    if most < ANNOUNCED:
-        return ""
-    low, high = max(1, round(least / 60)), max(1, round(most / 60))
-    span = counted(high, "minute") if low == high else f"{low} to {counted(high, 'minute')}"
-    fewer = "; `--law chinchilla` fits one law only" if len(names) > 1 else ""
-    return (
-        f"{len(runs)} checkpoints of {counted(runs.table['series'].nunique(), 'run')} take about "
-        f"{span} to sample under {', '.join(names)}; the time is in proportion to the number of "
-        f"checkpoints, so a table with every tenth of each run takes a tenth{fewer}"
     )
 
 

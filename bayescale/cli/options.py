@@ -13,12 +13,15 @@ from bayescale.errors import BayescaleError, unknown
 
 if TYPE_CHECKING:
     from bayescale.costs import Cost
-    from bayescale.data import Runs
+    from bayescale.data import Runs, TaskColumns
 
 RunsFile = Annotated[
     Path, typer.Argument(help="table with one row per run: csv, json, parquet, xlsx")
 ]
 FitFile = Annotated[Path, typer.Argument(help="fit.nc, as written by `fit` or `report`")]
+FitOrTable = Annotated[
+    Path, typer.Argument(help="fit.nc, as written by `fit` or `report`; or a table, fitted first")
+]
 Groups = Annotated[str | None, typer.Option(help="group columns, comma-separated")]
 LawNames = Annotated[
     str | None,
@@ -67,6 +70,7 @@ Hardware = Annotated[
 ]
 Seed = Annotated[int | None, typer.Option(help="random seed")]
 Draws = Annotated[int, typer.Option(help="posterior draws per chain")]
+FitDraws = Annotated[int | None, typer.Option(help="posterior draws per chain, 1000 by default")]
 CiProb = Annotated[
     float | None, typer.Option("--ci-prob", help="probability of the intervals, 0.9 by default")
 ]
@@ -82,6 +86,10 @@ Chance = Annotated[
     typer.Option(
         help="accuracy of guessing: a column, a number, or one for each task: piqa=0.5,mmlu=0.25"
     ),
+]
+Tasks = Annotated[
+    str | None,
+    typer.Option(help="tasks to use, comma-separated: labels, or columns with one task each"),
 ]
 TaskPlot = Annotated[
     Path | None,
@@ -325,7 +333,23 @@ def read_runs(
     )
     if any(quantity != column for quantity, column in runs.mapping.items()):
         typer.echo(f"read {runs.how_read}", err=True)
+    if runs.lacking:
+        typer.echo(f"note: {runs.lacking}", err=True)
     return runs
+
+
+def read_tasks(
+    table: Path, needs: tuple[str, ...], y: str, groups: str | None, tasks: str | None, columns
+) -> TaskColumns:
+    """The table of scores in a file, and its column of tasks; prints what was read."""
+    from bayescale.data import task_columns
+
+    named = pairs(columns, "--columns")
+    chosen = None if tasks is None else names(tasks)
+    found = task_columns(table, needs, y=y, task=groups, tasks=chosen, columns=named)
+    for note in found.notes:
+        typer.echo(note, err=True)
+    return found
 
 
 def law_names(text: str | None) -> list[str] | None:

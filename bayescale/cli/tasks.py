@@ -12,6 +12,7 @@ from bayescale.cli.options import (
     AsJson,
     Chance,
     CiProb,
+    Columns,
     Csv,
     Family,
     Questions,
@@ -19,6 +20,7 @@ from bayescale.cli.options import (
     ScaleColumn,
     Seed,
     TaskPlot,
+    Tasks,
 )
 
 
@@ -39,6 +41,7 @@ def breaks(
     scale: Annotated[str, typer.Option(help="scale of accuracies: odds or plotted")] = "odds",
     questions: Questions = "n_questions",
     chance: Chance = "chance",
+    columns: Columns = None,
     out: TaskPlot = None,
     csv: Csv = None,
     seed: Seed = 1,
@@ -50,11 +53,12 @@ def breaks(
     options.picture(out)
     progressbar = console.progress(quiet, as_json)
     from bayescale.capabilities import breaks as find
-    from bayescale.data import frame
-    from bayescale.reporting import tables
+    from bayescale.reporting import task_tables
 
+    needs = (x, "loss") if y == "loss" else (x,)
+    read = options.read_tasks(table, needs, y, groups, None, columns)
     result = find(
-        frame(table),
+        read.frame,
         x,
         y,
         groups,
@@ -74,7 +78,7 @@ def breaks(
         save_picture(plot_breaks(result, ci_prob=ci_prob), out)
         files["picture"] = out
     console.finish(
-        [tables.breaks(result, ci_prob)],
+        [task_tables.breaks(result, ci_prob)],
         {"breaks": result.summary(ci_prob).reset_index().to_dict("records")},
         seed=result.random_seed,
         as_json=as_json,
@@ -86,7 +90,8 @@ def breaks(
 
 def emergence(
     table: Annotated[
-        Path, typer.Argument(help="csv or parquet table with one row per model and task")
+        Path,
+        typer.Argument(help="csv or parquet table, one row per model and task, or see --tasks"),
     ],
     x: ScaleColumn = "C",
     y: Annotated[str, typer.Option("--y", help="column of the score")] = "accuracy",
@@ -99,6 +104,8 @@ def emergence(
     ] = None,
     questions: Questions = "n_questions",
     chance: Chance = "chance",
+    tasks: Tasks = None,
+    columns: Columns = None,
     out: TaskPlot = None,
     csv: Csv = None,
     seed: Seed = 1,
@@ -110,14 +117,14 @@ def emergence(
     options.picture(out)
     progressbar = console.progress(quiet, as_json)
     from bayescale.capabilities import emergence as find
-    from bayescale.data import frame
-    from bayescale.reporting import tables
+    from bayescale.reporting import task_tables
 
+    read = options.read_tasks(table, (x,), y, groups or "task", tasks, columns)
     result = find(
-        frame(table),
+        read.frame,
         x,
         y,
-        groups,
+        read.task,
         family=family,
         continuous=continuous,
         n_questions=options.by_task(questions, "--questions"),
@@ -134,7 +141,7 @@ def emergence(
         save_picture(plot_emergence(result, ci_prob=ci_prob), out)
         files["picture"] = out
     console.finish(
-        [tables.emergence(result, ci_prob)],
+        [task_tables.emergence(result, ci_prob)],
         {"emergence": summary.to_dict("records")},
         seed=result.random_seed,
         as_json=as_json,

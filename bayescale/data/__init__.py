@@ -6,7 +6,8 @@ from bayescale.data.counting import Count, count, local_exponent
 from bayescale.data.formats import frame
 from bayescale.data.literature import literature
 from bayescale.data.runs import Runs
-from bayescale.data.task_table import below_chance, task_table
+from bayescale.data.task_columns import TaskColumns, task_columns
+from bayescale.data.task_table import below_chance, never_above_chance, task_table
 from bayescale.data.validation import EXTRAS, FEWEST_RUNS, as_names
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Count",
     "Runs",
     "RunsLike",
+    "TaskColumns",
     "as_names",
     "as_runs",
     "below_chance",
@@ -23,5 +25,7 @@ __all__ = [
     "frame",
     "literature",
     "local_exponent",
+    "never_above_chance",
+    "task_columns",
     "task_table",
 ]

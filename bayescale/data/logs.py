@@ -16,11 +16,18 @@ STEP = ("step", "steps", "globalstep", "trainerglobalstep", "iteration", "iter",
 RUN = ("run", "runname", "runid", "name", "experiment", "model", "modelname")
 
 
-def arranged(raw: RawTable, named: dict, groups: tuple[str, ...]) -> RawTable:
-    """A table with the columns ``loss`` and ``series`` where a log has another arrangement."""
+def arranged(raw: RawTable, named: dict) -> tuple[RawTable, dict]:
+    """A table with one column of losses where a log has another arrangement.
+
+    Returns
+    -------
+    tuple of RawTable and dict
+        The table, and `named` with the column of the series, if steps show that rows are
+        checkpoints.
+    """
     if named.get("loss") is None:
         raw = _evaluation_rows(_tensorboard(_wide(raw)))
-    return _checkpoints(raw, named, groups)
+    return _checkpoints(raw, named)
 
 
 def _numeric(raw: RawTable, column) -> np.ndarray:
@@ -90,29 +97,30 @@ def _evaluation_rows(raw: RawTable) -> RawTable:
     return replace(raw, cells=cells, notes=(*raw.notes, note))
 
 
-def _checkpoints(raw: RawTable, named: dict, groups) -> RawTable:
-    """A column ``series`` for checkpoints that a step column shows."""
+def _checkpoints(raw: RawTable, named: dict) -> tuple[RawTable, dict]:
+    """The column of the series of checkpoints that a step column shows."""
     columns = {compact(str(c)): c for c in raw.cells.columns}
     if "series" in columns or named.get("series") is not None or len(raw.cells) < 4:
-        return raw
+        return raw, named
     step = next((columns[s] for s in STEP[:6] if s in columns), None)
     if step is None:
-        return raw
+        return raw, named
     steps = _numeric(raw, step)
     run = next((columns[r] for r in RUN if r in columns), None)
     if run is not None:
         label = raw.cells[run].astype(str).to_numpy()
         counts = pd.Series(label).value_counts()
         if counts.median() < 3 or pd.DataFrame({"r": label, "s": steps}).duplicated().mean() > 0.2:
-            return raw
+            return raw, named
         text = f"rows with one {run!r} are read as checkpoints of one run, by {step!r}"
+        cells = raw.cells
     else:
         sizes = [c for c in raw.cells if names.recognise(str(c)).quantity == "N"]
         one = all(raw.cells[c].astype(str).nunique() == 1 for c in sizes)
         if not one or not np.isfinite(steps).all() or np.mean(np.diff(steps) >= 0) < 0.9:
-            return raw
+            return raw, named
         if len(np.unique(steps)) < 0.8 * len(steps):
-            return raw
-        label = np.full(len(steps), "run")
-        text = f"all rows are read as checkpoints of one run, by {step!r}"
-    return replace(raw, cells=raw.cells.assign(series=label), notes=(*raw.notes, text))
+            return raw, named
+        run, text = "one run", f"all rows are read as checkpoints of one run, by {step!r}"
+        cells = raw.cells.assign(**{run: "run"})
+    return replace(raw, cells=cells, notes=(*raw.notes, text)), {**named, "series": str(run)}

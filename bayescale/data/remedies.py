@@ -6,7 +6,7 @@ import numpy as np
 
 from bayescale.keywords import on_command_line, option
 
-__all__ = ["column", "columns", "naming", "option", "percent_signs", "value_of_tasks"]
+__all__ = ["column", "columns", "naming", "of_tasks", "option", "percent_signs", "value_of_tasks"]
 
 
 def column(quantity: str, expression: str) -> str:
@@ -51,6 +51,13 @@ def percent_signs(column_name: str, factor: float | None) -> str:
             f"rate), for an error rate {error}; {read}"
         )
     return f"{read}: leave out the division by 100" if np.isclose(factor, 0.01) else ""
+
+
+def of_tasks(quantity: str, expression: str) -> str:
+    """How to name a column of a table of tasks: ``columns={'accuracy': 'acc/100'}``."""
+    if on_command_line():
+        return column(quantity, expression)
+    return f"columns={{{quantity!r}: {expression!r}}}"
 
 
 def value_of_tasks(name: str) -> str:

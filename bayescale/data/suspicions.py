@@ -24,6 +24,10 @@ FAILED = frozenset({"crashed", "failed", "killed", "diverged", "nan", "preempted
 RATIOS, FAR = (1e-2, 1e5), 1e3
 #: Names of columns, in small letters alone, whose labels are of single runs.
 RUN = frozenset({"run", "runid", "runname", "experiment", "experimentid", "experimentname"})
+#: Names whose labels may be of single runs, or of models that were trained several times: only with
+#: as many values of D as few sweeps have are their rows taken to be checkpoints.
+MODEL, MANY = frozenset({"model", "modelname", "modelid", "name"}), 8
+STEP = frozenset({"step", "steps", "globalstep", "iteration", "iter", "checkpoint"})
 SUMMARY = re.compile(r"(macro |micro |overall )?(avg\.?|average|mean|median|overall|total|sum|all)")
 
 
@@ -188,19 +192,36 @@ def _checkpoints(columns, raw: RawTable, others) -> list[str]:
     """A note on rows that look like checkpoints: one run, one N, and several D."""
     if "D" not in columns:
         return []
-    for column in others:
-        if re.sub(r"[^a-z]", "", str(column).lower()) not in RUN:
-            continue
-        frame = pd.DataFrame({k: np.asarray(columns[k]) for k in "ND" if k in columns})
-        runs = frame.groupby(raw.cells[column].astype(str).to_numpy())
-        of_run = runs.nunique()
-        one_size = "N" not in of_run or (of_run["N"] == 1).all()
-        if one_size and runs.size().median() >= 3 and (of_run["D"] == runs.size()).all():
-            return [
-                f"rows with one {column!r} differ in D alone: if they are checkpoints of one run, "
-                f"pass {remedies.column('series', str(column))}; now they count as independent"
-            ]
+    small = {column: re.sub(r"[^a-z]", "", str(column).lower()) for column in others}
+    for names, fewest in ((RUN, 3), (MODEL, MANY)):
+        for column in (c for c in others if small[c] in names):
+            if _differ_in_tokens(columns, raw.cells[column].astype(str).to_numpy(), fewest):
+                return [
+                    f"rows with one {column!r} differ in D alone: if they are checkpoints of one "
+                    f"run, pass {remedies.column('series', str(column))}; now they count as "
+                    "independent"
+                ]
+    step = next((c for c in others if small[c] in STEP), None)
+    if step is not None and "N" in columns and _differ_in_tokens(columns, columns["N"], MANY):
+        return [
+            f"rows with one N differ in D and in {step!r} alone: if they are checkpoints of one "
+            f"run, add a column that names the run, and pass {remedies.column('series', 'run')}; "
+            "now they count as independent"
+        ]
     return []
+
+
+def _differ_in_tokens(columns, labels: np.ndarray, fewest: int) -> bool:
+    """Whether rows with one label have one N, and typically so many values of D, hardly any twice.
+
+    A resumed run has a few values twice.
+    """
+    frame = pd.DataFrame({k: np.asarray(columns[k]) for k in "ND" if k in columns})
+    runs = frame.groupby(labels)
+    of_run = runs.nunique()
+    one_size = "N" not in of_run or (of_run["N"] == 1).all()
+    typical = of_run["D"].median()
+    return bool(one_size and typical >= fewest and (of_run["D"] >= 0.8 * runs.size()).all())
 
 
 def _unusual_ratios(columns, raw: RawTable) -> list[str]:

@@ -188,7 +188,8 @@ class _Check:
     def accuracies(self, y: np.ndarray) -> None:
         percent = 1.5 < np.nanmax(y, initial=0) <= 100 and np.nanmin(y, initial=0) >= 0
         remedy = (
-            "these look like percentages: divide by 100"
+            "these look like percentages: divide by 100, "
+            + remedies.of_tasks("accuracy", f"{self.source.get('y', 'accuracy')}/100")
             if percent
             else "give accuracies as fractions"
         )
@@ -227,12 +228,17 @@ def _listed(tasks: Sequence[str]) -> str:
     return f"task{'s' * (len(tasks) > 1)} {', '.join(map(repr, tasks[:SHOWN]))}{more}"
 
 
-def _at_chance(table: pd.DataFrame) -> list[str]:
+def never_above_chance(table: pd.DataFrame) -> list[str]:
+    """Tasks of a checked table of accuracies whose scores never exceed chance."""
     chance, n = table["chance"], table["n_questions"]
     # At a chance level of 0 the binomial error is 0; one correct answer is used in its place.
     error = np.sqrt(np.maximum(chance * (1 - chance), 1 / n) / n)
     above = (table["y"] - chance > ABOVE_CHANCE * error).groupby(table["task"]).any()
-    if flat := list(above.index[~above]):
+    return list(above.index[~above])
+
+
+def _at_chance(table: pd.DataFrame) -> list[str]:
+    if flat := never_above_chance(table):
         verb = "exceed" if len(flat) > 1 else "exceeds"
         return [
             f"{_listed(flat)} never {verb} chance in these rows: forecasts for larger models "

@@ -113,7 +113,7 @@ def validate(
         raise RunsError("the table has no rows", where=raw.source)
     if drop_failed:
         raw = suspicions.without_failed(raw)
-    raw = logs.arranged(raw, named, groups)
+    raw, named = logs.arranged(raw, named)
     matched = reading.match_columns(raw, named, problems, groups)
     if not problems:
         matched.sources |= extras.found(raw, matched.sources, groups)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import pandas as pd
+
 from bayescale.data import remedies
 from bayescale.units import format_count, format_flop
 
@@ -46,7 +48,10 @@ def what_is_lacking(runs) -> str:
     """What a table without tokens costs, and how to name them; empty if there are tokens."""
     if "D" in runs:
         return ""
-    named = f"{remedies.column('D', 'COLUMN')} names a column of tokens"
+    if large := _large_counts(runs):
+        named = f"is {large!r} the column of tokens? Then pass {remedies.column('D', large)}"
+    else:
+        named = f"{remedies.column('D', 'COLUMN')} names a column of tokens"
     if "N" in runs:
         return (
             "there is no column of tokens (D), so laws are of N alone: forecasts are for runs "
@@ -65,3 +70,15 @@ def how_read(mapping: Mapping[str, str], loss_unit: str) -> str:
     parts = [f"{quantity} from {column}" for quantity, column in mapping.items()]
     unit = f"; the unit of the loss is {loss_unit}" if loss_unit else ""
     return f"{', '.join(parts)}{unit}"
+
+
+def _large_counts(runs) -> str:
+    """The column that was not read and whose values are as large as counts of tokens, if one is."""
+    read = {*runs.mapping, *runs.mapping.values(), *runs.groups, "N", "D", "C", "loss"}
+    found = []
+    for column in (c for c in runs.table if c not in read):
+        values = pd.to_numeric(runs.table[column], errors="coerce")
+        whole = bool(values.notna().all() and (values % 1 == 0).all())
+        if whole and values.nunique() > 2 and 1e6 < values.median() < 1e15:
+            found.append(str(column))
+    return found[0] if len(found) == 1 else ""

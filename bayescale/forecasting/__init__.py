@@ -12,7 +12,15 @@ from bayescale.forecasting.averaging import (
     warn_if_any_failed,
     weights_of,
 )
-from bayescale.forecasting.cautions import FAR, distances, doubts, main_reason
+from bayescale.forecasting.cautions import (
+    FAR,
+    REMOTE,
+    distances,
+    doubts,
+    main_reason,
+    scale_column,
+    times_in_words,
+)
 from bayescale.forecasting.domains import Domains, DomainsForecast, fit_domains
 from bayescale.forecasting.forecasts import Forecast, forecast
 from bayescale.forecasting.law_draws import DRIFTS
@@ -34,6 +42,7 @@ from bayescale.forecasting.wording import answer_html
 __all__ = [
     "DRIFTS",
     "FAR",
+    "REMOTE",
     "Allocation",
     "Average",
     "Domains",
@@ -64,8 +73,10 @@ __all__ = [
     "read_points",
     "refuse_tiny",
     "regret",
+    "scale_column",
     "shares",
     "stacking",
+    "times_in_words",
     "warn_if_any_failed",
     "weights_of",
 ]

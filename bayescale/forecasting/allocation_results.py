@@ -9,7 +9,13 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.forecasting.averaging import Average, fits_of, weights_of
-from bayescale.forecasting.cautions import distances, doubts, main_reason, of_one_law
+from bayescale.forecasting.cautions import (
+    distances,
+    doubts,
+    if_the_law_holds,
+    main_reason,
+    of_one_law,
+)
 from bayescale.forecasting.predictive_draws import tidy
 from bayescale.forecasting.wording import (
     allocation_in_words,
@@ -19,7 +25,7 @@ from bayescale.forecasting.wording import (
 )
 from bayescale.intervals import SAMPLE, Summary, interval, table
 from bayescale.model import NEW, Fit
-from bayescale.units import counted, format_count, format_flop
+from bayescale.units import counted, format_count, format_flop, format_loss
 
 #: The probability of reaching a target with which the answer begins.
 USUAL_PROBABILITY = 0.8
@@ -172,9 +178,16 @@ class Allocation:
         )
         if "probability" in self.data.coords:
             answer += probabilities_in_words(self.data, self._main)
+        answer = if_the_law_holds(answer, self.fit, self._times)
         sentences = [answer, *self.unreached, *self.conversions]
         sentences.append(main_reason(self.cautions(ci_prob)))
         return " ".join(sentences)
+
+    @property
+    def _times(self) -> float:
+        """The training compute of the main budget as a multiple of that of the largest run."""
+        N, D = (float(self.data[f"{c}_decision"][self._main]) for c in "ND")
+        return self.fit.runs.flop_factor * N * D / float(self.fit.runs.table["C"].max())
 
     @property
     def _main(self) -> int:
@@ -204,7 +217,7 @@ class Allocation:
         low, high = interval(np.log(self.data["loss_decision"].isel(budget=index)), ci_prob)
         columns = {c: self.data[f"{c}_decision"].to_numpy() for c in "ND"}
         columns["C"] = self.fit.runs.flop_factor * columns["N"] * columns["D"]
-        times = float(columns["C"][index]) / float(self.fit.runs.table["C"].max())
+        times = self._times
         return doubts(
             fits_of(self.fit),
             weights_of(self.fit),
@@ -229,8 +242,8 @@ class Allocation:
             lines.append(
                 f"  {format_flop(row.C)} FLOP: train {format_count(row.N_decision)} on "
                 f"{format_count(row.D_decision)} tokens (N* {format_count(low)} to "
-                f"{format_count(high)}), loss {row.loss_new_run:.3f}, a = {row.a:.2f}, expected "
-                f"regret {row.expected_regret:.2g} under {under}"
+                f"{format_count(high)}), loss {format_loss(row.loss_new_run)}, a = {row.a:.2f}, "
+                f"expected regret {row.expected_regret:.2g} under {under}"
             )
         return "\n".join(lines)
 

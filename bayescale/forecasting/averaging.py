@@ -183,12 +183,9 @@ class Average(Storable):
 
     @property
     def difference(self) -> str:
-        """One sentence: what each law expects of a run of ten times the largest compute."""
-        expected, place = {}, {}
-        for name, fit in self.used.items():
-            of_law, group = beyond_largest(fit)
-            expected |= losses_by_law({name: fit}, of_law, group)
-            place |= of_law
+        """One sentence: the median loss of each law for the run of `bottom_line`."""
+        place, _, _ = self._ahead
+        expected = {name: float(v[0]) for name, v in self._by_law.items()}
         listed = ", ".join(f"{loss:.4g} ({name})" for name, loss in expected.items())
         spread = max(expected.values()) / min(expected.values()) - 1
         run = run_in_words(place)
@@ -212,6 +209,12 @@ class Average(Storable):
             self.random_seed,
         )
         return place, group, draws
+
+    @cached_property
+    def _by_law(self) -> dict[str, np.ndarray]:
+        """The median loss of this run under each law."""
+        place, group, _ = self._ahead
+        return losses_by_law(self.used, place, group)
 
     def cautions(self, ci_prob: float | None = None) -> tuple[str, ...]:
         """Reasons to doubt `bottom_line`, the most serious first.

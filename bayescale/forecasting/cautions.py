@@ -14,6 +14,8 @@ from bayescale.units import counted, format_count, format_flop
 
 #: Multiple of the largest training compute, or share of the smallest, beyond which a result warns.
 FAR = 100.0
+#: Multiple beyond which a result is said to hold only if the law does.
+REMOTE = 1e4
 #: A model is reported if it has fewer parameters than this share of the smallest fitted one.
 SMALL = 0.1
 #: Factor beyond the range of a column other than N, D and C at which a result warns.
@@ -64,8 +66,8 @@ def distances(fit, place: Mapping[str, np.ndarray], *, beyond: bool = True) -> l
         which = f", at {write(at.max())} {unit}" if len(at) > 1 else ""
         out.append(
             f"{_points(above > FAR, 'lies', 'lie')} beyond {FAR:.0f} times the largest "
-            f"fitted run (up to {above.max():.3g} times{which}): the runs are not "
-            "informative about deviations from the law at this distance"
+            f"fitted run (up to {above.max():.3g} times{which}): the runs do not "
+            "show whether the law holds at this distance"
         )
     if (below < 1 / FAR).any():
         out.append(
@@ -113,6 +115,8 @@ def doubts(
     width: float,
     below: Sequence[str] = (),
     times: float = 0.0,
+    series: str | None = None,
+    drift: str = "auto",
 ) -> tuple[str, ...]:
     """Reasons not to believe a result at a point, the most serious first.
 
@@ -131,6 +135,8 @@ def doubts(
         Sentences of `distances` about points below the runs.
     times : float
         Compute as a multiple of that of the largest run.
+    series, drift
+        Those of the forecast at the point.
 
     Returns
     -------
@@ -162,7 +168,8 @@ def doubts(
             "may no longer hold"
         )
     heavy = {n: fit for n, fit in fits.items() if weights[n] >= DISAGREES * heaviest}
-    differ = _disagreement(heavy, point, group, width)
+    continued = None if series is None else [series]
+    differ = _disagreement(heavy, point, group, width, continued, drift)
     ordered = [*failed, *far, *differ, *priors, *further, *others, *mild, *below]
     return tuple(dict.fromkeys(ordered))
 
@@ -188,6 +195,44 @@ def of_one_law(fits: Mapping[str, Fit], times: float) -> tuple[str, ...]:
     )
 
 
+def if_the_law_holds(answer: str, fit, times: float) -> str:
+    """An answer about a run far beyond all others, with the condition on which it rests.
+
+    Parameters
+    ----------
+    answer : str
+    fit : Fit or Average
+    times : float
+        Scale of the run as a multiple of that of the largest run.
+
+    Examples
+    --------
+    >>> if_the_law_holds("With 1e22 FLOP, train ...", None, 9.0)
+    'With 1e22 FLOP, train ...'
+    """
+    if times <= REMOTE:
+        return answer
+    laws = "the laws hold" if len(getattr(fit, "used", ())) > 1 else "the law holds"
+    return (
+        f"If {laws} {times_in_words(times)} times beyond the largest run, which no run shows: "
+        f"{answer[:1].lower()}{answer[1:]}"
+    )
+
+
+def times_in_words(times: float) -> str:
+    """A large factor in words.
+
+    Examples
+    --------
+    >>> times_in_words(4.81e6), times_in_words(12_345), times_in_words(3e14)
+    ('4.8 million', '12,000', '3e+14')
+    """
+    for size, name in ((1e12, ""), (1e9, " billion"), (1e6, " million")):
+        if times >= size:
+            return f"{times / size:.2g}{name}" if name else f"{times:.2g}"
+    return f"{float(f'{times:.2g}'):,.0f}"
+
+
 #: What is said of a forecast without a reason for doubt.
 NO_DOUBT = "No reason for doubt was found: the check passed and the runs reach this scale."
 
@@ -199,11 +244,12 @@ def main_reason(reasons: Sequence[str], none: str = NO_DOUBT) -> str:
     return f"Main reason for doubt: {reasons[0]}."
 
 
-def _disagreement(fits, point, group, width: float) -> list[str]:
+def _disagreement(fits, point, group, width: float, series, drift: str) -> list[str]:
     """A clause if the laws differ by much of the width of the interval."""
     if len(fits) < 2:
         return []
-    expected = losses_by_law(fits, point, group)
+    medians = losses_by_law(fits, point, group, series=series, drift=drift)
+    expected = {name: float(loss[0]) for name, loss in medians.items()}
     spread = np.log(max(expected.values()) / min(expected.values()))
     if spread < SPREAD * width:
         return []

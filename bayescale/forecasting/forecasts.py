@@ -17,6 +17,7 @@ from bayescale.forecasting.cautions import (
     distances,
     doubts,
     extrapolation,
+    if_the_law_holds,
     main_reason,
     of_one_law,
     warn_of_distance,
@@ -168,6 +169,8 @@ class Forecast(PredictiveDraws):
             self.data["loss"].isel(point=index),
             ci_prob,
         )
+        times = float(self.data["extrapolation"][index])
+        answer = if_the_law_holds(answer, self.fit, times)
         return " ".join((answer, *self.conversions, main_reason(self.cautions(ci_prob))))
 
     def cautions(self, ci_prob: float | None = None) -> tuple[str, ...]:
@@ -190,6 +193,7 @@ class Forecast(PredictiveDraws):
         low, high = interval(np.log(self.data["mean"].isel(point=index)), ci_prob)
         fitted_group = None if group and NEW in group.values() else group
         columns = {c: self.data[c].to_numpy() for c in place}
+        series = str(self.data["series"][index].item()) if "series" in self.data.coords else ""
         return (
             doubts(
                 fits_of(self.fit),
@@ -199,6 +203,8 @@ class Forecast(PredictiveDraws):
                 float(high - low),
                 distances(self.fit, columns, beyond=False),
                 float(self.data["extrapolation"][index]),
+                series or None,
+                self._drift,
             )
             + self._of_one_law
         )
@@ -206,9 +212,14 @@ class Forecast(PredictiveDraws):
     @property
     def _of_one_law(self) -> tuple[str, ...]:
         """A sentence on the size of the drift under a single law; empty if there is no drift."""
-        if self.data["mean"].equals(self.data["law"]):
+        if self._drift == "off":
             return ()
         return of_one_law(fits_of(self.fit), float(self.data["extrapolation"].max()))
+
+    @property
+    def _drift(self) -> str:
+        """As given to `forecast`."""
+        return "off" if self.data["mean"].equals(self.data["law"]) else "auto"
 
     @property
     def _largest(self) -> tuple[int, dict[str, float], dict[str, str]]:

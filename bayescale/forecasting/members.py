@@ -8,7 +8,8 @@ import numpy as np
 import xarray as xr
 
 from bayescale.forecasting.mixing import mix
-from bayescale.model import AHEAD_AVERAGED, Fit, predict
+from bayescale.intervals import SAMPLE
+from bayescale.model import AHEAD_AVERAGED, Fit, predict, settle_groups
 from bayescale.priors import Positive
 
 #: Multiple of the compute of the largest run at which the laws of an average are compared.
@@ -58,7 +59,16 @@ def draw_losses(
     xarray.Dataset
         The variables of `bayescale.model.predict`; dims (chain, draw, point).
     """
-    drawn = {
+    drawn = _draws_by_law(fits, place, groups, seed, series, drift)
+    if len(drawn) == 1:
+        (draws,) = drawn.values()
+        return draws
+    return mix(drawn, weights)
+
+
+def _draws_by_law(fits, place, groups, seed, series, drift) -> dict[str, xr.Dataset]:
+    """The draws of each law before they are mixed; arguments as in `draw_losses`."""
+    return {
         name: predict(
             fit.posterior,
             fit.plan,
@@ -70,10 +80,6 @@ def draw_losses(
         )
         for name, fit in fits.items()
     }
-    if len(drawn) == 1:
-        (draws,) = drawn.values()
-        return draws
-    return mix(drawn, weights)
 
 
 def beyond_largest(fit: Fit) -> tuple[dict[str, float], dict[str, str]]:
@@ -91,10 +97,36 @@ def beyond_largest(fit: Fit) -> tuple[dict[str, float], dict[str, str]]:
 
 
 def losses_by_law(
-    fits: Mapping[str, Fit], place: Mapping[str, float], group: Mapping[str, str] | None
-) -> dict[str, float]:
-    """The median loss that each law alone gives at one point."""
-    return {
-        name: float(fit.law(place, fit.plan.scales, fit.parameters(group or None)).median())
-        for name, fit in fits.items()
-    }
+    fits: Mapping[str, Fit],
+    place: Mapping[str, float | np.ndarray],
+    group: Mapping[str, str] | None,
+    *,
+    series=None,
+    drift: str = "auto",
+) -> dict[str, np.ndarray]:
+    """The median loss of a new run under each law, as the forecast of their average has it.
+
+    The draws are those that `draw_losses` mixes. They include the drift that was inferred through
+    the runs and the discrepancy near them, so the median of the mixture lies between these medians.
+
+    Parameters
+    ----------
+    fits : mapping of str to Fit
+    place : mapping of str to float or numpy.ndarray
+        Columns of the laws in absolute units, one value or dims (point,).
+    group : mapping of str to str, optional
+        A fitted group; None stands for a new one.
+    series, drift
+        As in `draw_losses`.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        Dims (point,).
+    """
+    first = next(iter(fits.values()))
+    columns = {c: np.atleast_1d(np.asarray(v, float)) for c, v in place.items()}
+    size = len(next(iter(columns.values())))
+    groups = settle_groups(first.plan, group or None, size)
+    drawn = _draws_by_law(fits, columns, groups, first.random_seed, series, drift)
+    return {name: draws["loss"].median(SAMPLE).to_numpy() for name, draws in drawn.items()}

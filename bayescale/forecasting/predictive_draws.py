@@ -13,6 +13,7 @@ import xarray as xr
 from bayescale.forecasting.wording import answer_html
 from bayescale.intervals import SAMPLE, Summary, check_rows, defaults, interval, table
 from bayescale.model import Storable
+from bayescale.units import format_loss
 
 #: Lower bound of a squared width, so that the shares of an interval of zero width are finite.
 TINY = 1e-300
@@ -139,8 +140,8 @@ class PredictiveDraws(Storable):
         lines = [line for line in (self.bottom_line(), f"<{self._heading()}>") if line]
         for _, row in frame.head(self.rows_in_text).iterrows():
             text = (
-                f"{outcome} {row.iloc[middle]:.3f} "
-                f"({called}: {row.iloc[low]:.3f} to {row.iloc[high]:.3f})"
+                f"{outcome} {format_loss(row.iloc[middle])} "
+                f"({called}: {format_loss(row.iloc[low])} to {format_loss(row.iloc[high])})"
             )
             lines.append(f"  {self._line(row, text)}")
         return "\n".join(lines + (["  ..."] if len(frame) > self.rows_in_text else []))

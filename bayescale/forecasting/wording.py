@@ -10,7 +10,7 @@ import xarray as xr
 
 from bayescale.intervals import defaults, interval
 from bayescale.model import NEW
-from bayescale.units import format_count, format_flop
+from bayescale.units import format_count, format_flop, format_loss
 
 
 def run_in_words(place: Mapping[str, float]) -> str:
@@ -46,9 +46,7 @@ def _label_in_words(column: str, label: str) -> str:
     return f"the {column} called {label!r}" if re.search(r"\bnew\b", label, re.I) else label
 
 
-def interval_in_words(
-    draws: xr.DataArray, ci_prob: float | None = None, write="{:.3f}".format
-) -> str:
+def interval_in_words(draws: xr.DataArray, ci_prob: float | None = None, write=format_loss) -> str:
     """``2.134, with 90 % probability between 2.021 and 2.254``."""
     prob, _ = defaults(ci_prob)
     low, high = (float(bound) for bound in interval(draws, prob))

@@ -5,7 +5,7 @@ from bayescale.model.arviz_groups import PRIOR_DRAWS
 from bayescale.model.design import Design
 from bayescale.model.drift import AHEAD_AVERAGED
 from bayescale.model.engines import expected_seconds, sample_design
-from bayescale.model.files import atomically
+from bayescale.model.files import atomically, is_table
 from bayescale.model.findings import Check
 from bayescale.model.fitting import fit, fit_design
 from bayescale.model.hierarchy import Effect, Parameter
@@ -50,6 +50,7 @@ __all__ = [
     "fit",
     "fit_design",
     "fits_by_law",
+    "is_table",
     "labels_in_points",
     "load_one_of",
     "number_of_points",

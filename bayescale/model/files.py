@@ -21,6 +21,12 @@ def writer() -> str:
     return "'bayescale fit'" if on_command_line() else "save()"
 
 
+def is_table(path: str | Path) -> bool:
+    """Whether a file exists and holds a table of runs, by the ending of its name."""
+    path = Path(path)
+    return path.is_file() and any(suffix.lower() in TABLES for suffix in path.suffixes)
+
+
 def opened(path: str | Path, without: Collection[str] = ()) -> xr.DataTree:
     """The tree of a netCDF file, in memory.
 
@@ -59,7 +65,7 @@ def opened(path: str | Path, without: Collection[str] = ()) -> xr.DataTree:
             why = "the file is truncated or damaged"
         reason = str(error).splitlines()[0][:100] if str(error) else "unreadable"
         remedy = f"load a file that {writer()} wrote"
-        if any(suffix.lower() in TABLES for suffix in path.suffixes):
+        if is_table(path):
             fits = f"bayescale fit {path}" if on_command_line() else f"bs.fit({str(path)!r})"
             why, remedy = "this is a table, not a fit", f"fit it first: {fits}"
         raise FitError(f"{why} ({reason}): {remedy}", where=where) from None

@@ -137,7 +137,7 @@ def load_one_of(
     if header["kind"] not in names:
         raise FitError(
             f"the file holds a result of the class {header['kind']}, not {' or '.join(names)}: "
-            + (remedy or f"read it with {header['kind']}.load(path)"),
+            + (remedy or "read it with bs.load(path)"),
             where=where,
         )
     laws = _Laws(law, where)

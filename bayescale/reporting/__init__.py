@@ -1,6 +1,6 @@
 """Results as tables of text, and as an HTML page."""
 
-from bayescale.reporting import decision_tables, tables
+from bayescale.reporting import decision_tables, tables, task_tables
 from bayescale.reporting.answers import allocation_curve, findings
 from bayescale.reporting.held_out import held_out_half
 from bayescale.reporting.page import report
@@ -16,4 +16,5 @@ __all__ = [
     "report",
     "save_picture",
     "tables",
+    "task_tables",
 ]

@@ -22,7 +22,7 @@ from bayescale.forecasting import (
     forecast,
     main_reason,
 )
-from bayescale.model import Fit
+from bayescale.model import NEW, Fit
 from bayescale.reporting import tables
 from bayescale.reporting.choices import (
     Decisions,
@@ -315,18 +315,19 @@ def _next_step(
 
 def _unusual_ratio(splits: list[Allocation]) -> list[str]:
     """A remark if the optimal tokens per parameter are far from the rule of 20."""
-    out = []
-    for split in splits:
-        data = split.data
-        ratio = (data["D_decision"] / data["N_decision"]).to_numpy()
-        off = np.abs(np.log(ratio / RULE_OF_THUMB)) > np.log(FAR_FROM_RULE)
-        if off.any():
-            low, high = ratio[off].min(), ratio[off].max()
-            span = f"{low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g}"
-            out.append(
-                f"the optimum{split.group} has {span} tokens per parameter, where "
-                f"Hoffmann et al. (2022) found about {RULE_OF_THUMB:g}: other data, tokenizers and "
-                "ways of counting parameters and FLOP change this ratio, and so does a law that is "
-                "not identified in both N and D"
-            )
-    return out
+    ratios = [(s.data["D_decision"] / s.data["N_decision"]).to_numpy() for s in splits]
+    far = [np.abs(np.log(r / RULE_OF_THUMB)) > np.log(FAR_FROM_RULE) for r in ratios]
+    off = np.concatenate([r[f] for r, f in zip(ratios, far, strict=True)] or [np.array([])])
+    if not off.size:
+        return []
+    low, high = f"{off.min():.3g}", f"{off.max():.3g}"
+    span = low if low == high else f"{low} to {high}"
+    names = [
+        s.group.removeprefix(" for ") or NEW for s, f in zip(splits, far, strict=True) if f.any()
+    ]
+    whose = f" ({', '.join(names)})" if len(splits) > 1 else ""
+    return [
+        f"the optimum has {span} tokens per parameter{whose}, where Hoffmann et al. (2022) found "
+        f"about {RULE_OF_THUMB:g}: other data, tokenizers and ways of counting parameters and FLOP "
+        "change this ratio, and it is uncertain if N and D vary little in the table"
+    ]

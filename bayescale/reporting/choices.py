@@ -214,7 +214,7 @@ def answered_group(
         return largest, ""
     main = ", ".join(largest.values())
     if not speedups:
-        return largest, f"This is for {main}, the group of the largest run."
+        return largest, f"The largest run is of the group {main}."
     last = speedups[0].best.tail(len(members))
     chances = last.set_index("group")["p_best"].sort_values(ascending=False)
     best, chance = chances.index[0], float(chances.iloc[0])
@@ -222,19 +222,18 @@ def answered_group(
     if chance <= SURELY_BEST:
         listed = ", ".join(f"{name} {100 * p:.0f} %" for name, p in chances.items())
         return largest, (
-            f"This is for {main}, the group of the largest run: no group is the best at {where} "
-            f"with more than {100 * SURELY_BEST:g} % probability ({listed})."
+            f"The largest run is of the group {main}; no group is the best at {where} with more "
+            f"than {100 * SURELY_BEST:g} % probability ({listed})."
         )
     if best == main:
         return largest, (
-            f"This is for {main}, the group of the largest run, which also is the best at {where} "
-            f"with {100 * chance:.0f} % probability."
+            f"The largest run is of the group {main}, which also is the best at {where} with "
+            f"{100 * chance:.0f} % probability."
         )
     group = next(m for m in members if ", ".join(m.values()) == best)
     return group, (
-        f"This is for {best}, which has the lowest loss at {where} with {100 * chance:.0f} % "
-        f"probability, if the losses of all groups are of the same text; the largest run is of "
-        f"{main}."
+        f"The group {best} has the lowest loss at {where} with {100 * chance:.0f} % probability, "
+        f"if the losses of all groups are of the same text; the largest run is of {main}."
     )
 
 

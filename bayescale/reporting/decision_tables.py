@@ -19,6 +19,10 @@ UNITS = {"hours": "{} hours", "dollars": "USD", "kwh": "kWh"}
 
 #: Explanations of columns, which are printed below a table that has them.
 EXPLAINED = {
+    "multiplier": "the compute of the other recipe over that of the recipe for the same loss; "
+    "above 1, the recipe is better",
+    "difference": "the expected loss of the other recipe minus that of the recipe at equal "
+    "compute; above 0, the recipe is better",
     "p_better": "the probability that the recipe has the lower expected loss at equal compute",
     "p_unlimited": f"the probability that the other needs more than {MOST_TIMES:g} times the "
     "compute",
@@ -76,7 +80,9 @@ def multipliers(speedups: Sequence[Speedup], ci_prob: float | None = None) -> Ta
             )
     first = speedups[0].name
     header = ("recipe", f"at {scale}", f"compute for the loss of {first}", f"P({first} is better)")
-    return Table(f"Compute multipliers, with {100 * prob:g} % intervals", header, tuple(rows))
+    note = f"A multiplier above 1: the recipe needs more compute than {first}, which is better."
+    title = f"Compute multipliers, with {100 * prob:g} % intervals"
+    return Table(title, header, tuple(rows), (note,))
 
 
 def suggestions(suggestion: Suggestion, ci_prob: float | None = None) -> Table:

@@ -41,7 +41,8 @@ from bayescale.reporting.sections import (
     linked,
     picture,
 )
-from bayescale.units import format_count, format_flop
+from bayescale.text_tables import as_sentence
+from bayescale.units import format_count, format_flop, format_loss
 
 
 @hinted
@@ -144,7 +145,7 @@ def report(
         findings=tables.problems(fit) if len(members) > 1 else check.findings,
         folded=[f for f in check.findings if f.level == "passed"] if len(members) > 1 else [],
         verdict=_verdict(check.passed, len(members) > 1),
-        notes=[*found.notes, *fit.runs.notes],
+        notes=[as_sentence(note) for note in (*found.notes, *fit.runs.notes)],
         sections=sections,
         appendix=appendix,
         width=TABLE_WIDTH,
@@ -152,7 +153,6 @@ def report(
         laws=[f"{repr(m.law).strip('<>')}; {_settings(m)}" for m in members],
         seed=fit.random_seed,
         versions=", ".join(f"{k} {v}" for k, v in members[0].facts.get("versions", {}).items()),
-        kind=type(fit).__name__,
     )
     page = Path(folder) / "index.html"
     atomically(page, lambda temporary: temporary.write_text(html, encoding="utf-8"))
@@ -194,8 +194,8 @@ def _sections(fit: Fit | Average, found: Findings, ci_prob) -> list[Section]:
             Section(
                 "Forecast losses" if ahead else "The runs and the law",
                 f"The loss of a new run, trained like the fitted runs, lies in its interval with "
-                f"{100 * prob:g} % probability. The last column is the compute as a multiple of "
-                "that of the largest fitted run: the larger it is, the more the forecast depends "
+                f"{100 * prob:g} % probability. The compute is given as a multiple of that of "
+                "the largest fitted run: the larger it is, the more the forecast depends "
                 f"on {'the laws' if several else 'the law'}."
                 if ahead
                 else "",
@@ -242,7 +242,8 @@ def _forecast_picture(fit, ahead: list[Forecast], group, several: bool, ci_prob)
         name = f" for {', '.join(group.values())}" if group else ""
         caption = (
             f"At {format_flop(row['C'])} FLOP a new run{name} is expected between "
-            f"{row.iloc[-2]:.3f} and {row.iloc[-1]:.3f} ({100 * prob:g} %, bars). {caption}"
+            f"{format_loss(row.iloc[-2])} and {format_loss(row.iloc[-1])} ({100 * prob:g} %, "
+            f"bars). {caption}"
         )
     if isinstance(fit, Fit) and fit.law.published:
         caption += (
@@ -275,13 +276,11 @@ def _allocation_caption(split: Allocation, ci_prob) -> str:
 def _what_laws_say(fit: Average, ahead: list[Forecast], group) -> tables.Table:
     """The median loss of each law alone at the budgets, and how far the laws differ."""
     data = _of_group(ahead, group).data
-    columns = [c for c in ("N", "D", "C") if c in data.coords]
-    by_point = [
-        losses_by_law(fit.used, {c: float(data[c][i]) for c in columns}, group)
-        for i in range(data.sizes["point"])
-    ]
+    columns = {c: data[c].to_numpy() for c in ("N", "D", "C") if c in data.coords}
+    medians = losses_by_law(fit.used, columns, group)
+    by_point = [dict(zip(medians, at, strict=True)) for at in zip(*medians.values(), strict=True)]
     rows = [
-        (name, f"{100 * fit.weights[name]:.0f} %", *(f"{p[name]:.3f}" for p in by_point))
+        (name, f"{100 * fit.weights[name]:.0f} %", *(format_loss(p[name]) for p in by_point))
         for name in fit.used
     ]
     spread = [f"{100 * (max(p.values()) / min(p.values()) - 1):.1f} %" for p in by_point]

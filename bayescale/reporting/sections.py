@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from bayescale.capabilities import Breaks, Emergence, Link
 from bayescale.errors import BayescaleError
 from bayescale.evaluation import Hypotheses, Rollout
@@ -20,12 +23,17 @@ from bayescale.plots import (
     plot_rollout,
     png,
 )
-from bayescale.reporting import tables
+from bayescale.reporting import tables, task_tables
+from bayescale.units import counted
 
 #: Characters of a table, and inches of a figure, that fill the width of the page. All figures have
 #: the same width, so that their text has the same size.
 TABLE_WIDTH, FIGURE_WIDTH = 96, 10.0
 HIGHEST = 7.5  # inches
+
+
+#: With fewer held-out runs, a share of them is rough; scores within this factor are about equal.
+FEW_HELD_OUT, SIMILAR = 20, 1.1
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,7 @@ def held_out(held: Rollout | str, ci_prob: float | None = None) -> Section:
         title,
         f"The runs below the median size were fitted, and the others forecast.{each} {words} "
         "Neighbouring runs share deviations from the law, so that this is one test rather than "
-        "many.",
+        f"many.{_scores_in_words(held)}",
         [tables.coverage(held)],
         [
             picture(
@@ -65,6 +73,30 @@ def held_out(held: Rollout | str, ci_prob: float | None = None) -> Section:
                 f"{words} Bars are forecasts from the smaller half, points the measured losses.",
             )
         ],
+    )
+
+
+def _scores_in_words(rollout: Rollout) -> str:
+    """Sentences on what coverage of few runs and the ratio of scores tell; may be empty."""
+    frame = rollout.summary()
+    fewest = int(frame["n"].min())
+    text = ""
+    if fewest < FEW_HELD_OUT:
+        text = (
+            f" With {counted(fewest, 'held-out run')}, one run is {100 / fewest:.0f} percentage "
+            "points of a share, so the shares are rough."
+        )
+    ratio = frame.get("interval_score_ratio", pd.Series(np.nan, frame.index)).iloc[0]
+    if np.isnan(ratio):
+        return text
+    law = frame["law"].iloc[0]
+    if 1 / SIMILAR < ratio < SIMILAR:
+        how = "about as good as"
+    else:
+        how = "better than" if ratio < 1 else "worse than"
+    return (
+        f"{text} The interval score of {law} is {ratio:.2f} times that of least squares with a "
+        f"bootstrap (log-Huber); the lower the better, so its intervals were {how} these."
     )
 
 
@@ -99,7 +131,7 @@ def broken(breaks: Breaks, ci_prob: float | None = None) -> Section:
         "factors are natural logarithms. 'break over law' compares a break with the law, both "
         "without drift; 'break over drift' compares a break with drift with drift alone."
         f"{noted(breaks.notes)}",
-        [tables.breaks(breaks, ci_prob)],
+        [task_tables.breaks(breaks, ci_prob)],
         [
             picture(
                 plot_breaks(breaks, ci_prob=ci_prob),
@@ -117,7 +149,7 @@ def linked(link: Link, ci_prob: float | None = None) -> Section:
         "direct link, the compute) at which accuracy is halfway between its floor and its maximum; "
         "in a hinge link, at which it begins to rise. 'scatter' is the standard deviation between "
         f"runs of equal loss, beyond binomial noise.{noted(link.notes)}",
-        [tables.links(link, ci_prob)],
+        [task_tables.links(link, ci_prob)],
         [picture(plot_link(link, ci_prob=ci_prob), "Accuracy of the runs, and the fitted link.")],
     )
 
@@ -133,7 +165,7 @@ def emergent(emergence: Emergence, ci_prob: float | None = None) -> Section:
         "ability is emergent as plotted if its score rises at least 3.5 times as fast in its "
         "steepest decade as below it; a departure is from every unbroken law."
         f"{noted(emergence.notes)}",
-        [tables.emergence(emergence, ci_prob)],
+        [task_tables.emergence(emergence, ci_prob)],
         [
             picture(
                 plot_emergence(emergence, ci_prob=ci_prob),
@@ -146,7 +178,7 @@ def emergent(emergence: Emergence, ci_prob: float | None = None) -> Section:
 
 def noted(notes: Sequence[str]) -> str:
     """Notes as sentences."""
-    return "".join(f" Note: {note}." for note in notes)
+    return "".join(f" Note: {note.rstrip('.')}." for note in notes)
 
 
 def picture(axes: Any, caption: str) -> Picture:

@@ -8,14 +8,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from bayescale.capabilities import Breaks, Emergence, Link
 from bayescale.errors import ConvergenceWarning
 from bayescale.evaluation import LARGE, Hypotheses, Rollout
-from bayescale.forecasting import Allocation, Average, Forecast
+from bayescale.forecasting import (
+    REMOTE,
+    Allocation,
+    Average,
+    Forecast,
+    scale_column,
+    times_in_words,
+)
 from bayescale.intervals import defaults, in_words, interval
 from bayescale.model import NEW, Fit
 from bayescale.text_tables import text_table
-from bayescale.units import format_count, format_flop
+from bayescale.units import format_count, format_flop, format_loss
 
 #: The smallest density ratio that a few thousand draws can resolve.
 RARE = 0.001
@@ -23,9 +29,6 @@ RARE = 0.001
 
 #: Notes below tables whose heads are terms of statistics.
 EVIDENCE = "Log evidence: the log probability of the runs under the law; higher is better."
-BAYES_FACTOR = (
-    "A log Bayes factor of 3 means that the data are 20 times more probable under the first."
-)
 HUBER = (
     "score / log-Huber's: the interval score divided by that of least squares (log-Huber) with a "
     "bootstrap; below 1 is better."
@@ -163,7 +166,8 @@ def posterior(fit: Fit, ci_prob: float | None = None, title: str = "Posterior") 
 def forecasts(results: list[Forecast], ci_prob: float | None = None) -> Table:
     """A row for each point: N, D and C, the loss of a new run, and the mean loss.
 
-    With groups, the mean loss is left out, so that the table is not wider than 80 characters.
+    With groups, the distance from the runs is in a note, so that the table is not wider than 80
+    characters.
     """
     prob, kind = defaults(ci_prob)
     frames = [pd.DataFrame(f.summary(prob, kind)) for f in results]
@@ -171,17 +175,40 @@ def forecasts(results: list[Forecast], ci_prob: float | None = None) -> Table:
     places = [c for c in frame.columns[: list(frame.columns).index("mean")] if c != "extrapolation"]
     groups = [c for c in places if c in results[0].fit.groups or c == "series"]
     places = [*groups, *(c for c in places if c not in groups)]
+    scale = scale_column(results[0].fit, dict.fromkeys(places))
     rows = tuple(
         (
-            *(_place(c, row[c]) for c in places),
-            _interval(row, "loss"),
-            *([] if groups else [_interval(row, "mean")]),
-            f"{row['extrapolation']:.3g}x",
+            *(_place(c, row[c]) + _mark(row["extrapolation"]) * (c == scale) for c in places),
+            with_interval(row, "loss"),
+            with_interval(row, "mean"),
+            *([] if groups else [f"{row['extrapolation']:.3g}x"]),
         )
         for _, row in frame.iterrows()
     )
-    header = (*places, "loss of a new run", *([] if groups else ["mean loss"]), "times largest run")
-    return Table(f"Forecast: median ({in_words(prob, kind)}) of the loss", header, rows)
+    losses = ("loss of a new run", "mean loss")
+    header = (*places, *losses, *([] if groups else ["times largest run"]))
+    ends = (frame["extrapolation"].min(), frame["extrapolation"].max())
+    span = " to ".join(dict.fromkeys(times_in_words(t) if t > REMOTE else f"{t:.3g}" for t in ends))
+    notes = (
+        (f"The runs have {span} times the {scale} of the largest fitted run.",) if groups else ()
+    )
+    notes += _marked(frame["extrapolation"].max())
+    return Table(f"Forecast: median ({in_words(prob, kind)}) of the loss", header, rows, notes)
+
+
+def _mark(times: float) -> str:
+    """A mark beside quantities of a run that is very far beyond the others."""
+    return "*" if times > REMOTE else ""
+
+
+def _marked(times: float) -> tuple[str, ...]:
+    """What the mark means, if a row has it."""
+    if not _mark(times):
+        return ()
+    return (
+        f"* more than {REMOTE:,.0f} times the largest run, up to {times_in_words(times)} times: "
+        "what the law says, if it holds so far; no run shows that it does.",
+    )
 
 
 def allocations(results: list[Allocation], ci_prob: float | None = None) -> list[Table]:
@@ -191,12 +218,15 @@ def allocations(results: list[Allocation], ci_prob: float | None = None) -> list
     grouped = bool(fit.groups)
     with_targets = "target" in results[0].data.coords
     under = "the average" if isinstance(fit, Average) and len(fit.used) > 1 else "the law"
-    train, optimum = [], []
+    train, optimum, most = [], [], 0.0
+    largest = float(fit.runs.table["C"].max())
     for result in results:
         label = result.group.removeprefix(" for ") or NEW
         first = (label,) if grouped else ()
         for _, row in pd.DataFrame(result.summary(prob, kind)).iterrows():
-            budget = (*first, format_flop(row["C"]))
+            times = fit.runs.flop_factor * row["N_decision"] * row["D_decision"] / largest
+            most = max(most, times)
+            budget = (*first, format_flop(row["C"]) + _mark(times))
             aim = (f"{row['target']:g}", f"{row['p_reach']:.2f}") if with_targets else ()
             per_parameter = f"{row['D_decision'] / row['N_decision']:.3g}"
             train.append(
@@ -206,16 +236,16 @@ def allocations(results: list[Allocation], ci_prob: float | None = None) -> list
                     format_count(row["N_decision"]),
                     format_count(row["D_decision"]),
                     *(() if with_targets else (per_parameter,)),
-                    _interval(row, "loss_new_run"),
-                    f"{row['expected_regret']:.4f}",
+                    with_interval(row, "loss_new_run"),
+                    f"{row['expected_regret']:{'.4f' if row['loss_new_run'] >= 0.1 else '.2g'}}",
                 )
             )
             optimum.append(
                 (
                     *budget,
-                    _interval(row, "N", format_count),
-                    _interval(row, "tokens_per_param", "{:.3g}".format),
-                    _interval(row, "a", "{:.2f}".format),
+                    with_interval(row, "N", format_count),
+                    with_interval(row, "tokens_per_param", "{:.3g}".format),
+                    with_interval(row, "a", "{:.2f}".format),
                 )
             )
     groups = ("group",) if grouped else ()
@@ -237,6 +267,7 @@ def allocations(results: list[Allocation], ci_prob: float | None = None) -> list
             (
                 "Expected regret: by how much the loss exceeds that of the best split.",
                 f"It is an expectation under {under}, not a bound.",
+                *_marked(most),
             ),
         ),
         Table(
@@ -312,7 +343,9 @@ def hypotheses(result: Hypotheses, ci_prob: float | None = None) -> Table:
             if not np.isnan(row["elpd_diff"])
             else "",
             *([cell(row, "log_score", "{:.3f}".format)] if scored else []),
-            _interval(row, "a", "{:.2f}".format) if "a" in row and not np.isnan(row["a"]) else "",
+            with_interval(row, "a", "{:.2f}".format)
+            if "a" in row and not np.isnan(row["a"])
+            else "",
             cell(row, f"P(a > {LARGE})", "{:.2f}".format),
             cell(row, "E", "{:.2f}".format),
         )
@@ -353,88 +386,13 @@ def claims(result: Hypotheses, ci_prob: float | None = None) -> Table:
     return Table("Claims", ("claim", "result"), tuple(rows))
 
 
-def breaks(result: Breaks, ci_prob: float | None = None) -> Table:
-    """A row for each curve: the probability of a break, its place and slopes, and evidence."""
-    prob, kind = defaults(ci_prob)
-    frame = result.summary(prob, kind)
-    rows = tuple(
-        (
-            label,
-            str(row["n"]),
-            "-" if np.isnan(row["P(break)"]) else f"{row['P(break)']:.2f}",
-            *(
-                "" if np.isnan(row["x"]) else cell
-                for cell in (
-                    _interval(row, "x", "{:.3g}".format),
-                    _interval(row, "before", "{:.2f}".format),
-                    _interval(row, "after", "{:.2f}".format),
-                    f"{row['kind']} ({row['P(kind)']:.2f})",
-                )
-            ),
-            *(
-                "" if np.isnan(row[name]) else f"{row[name]:.1f}"
-                for name in ("drift_over_law", "break_over_law", "break_over_drift")
-            ),
-            "-" if np.isnan(row["false_alarms"]) else f"{100 * row['false_alarms']:.0f} %",
-        )
-        for label, row in frame.iterrows()
-    )
-    header = (
-        "curve",
-        "points",
-        "P(break)",
-        f"{result.x} of the break",
-        "slope before",
-        "slope after",
-        "kind",
-        "drift over law",
-        "break over law",
-        "break over drift",
-        "false alarms",
-    )
-    return Table(
-        f"Breaks of {result.y}: medians ({in_words(prob, kind)}); log Bayes factors",
-        header,
-        rows,
-        (BAYES_FACTOR,),
-    )
-
-
-def emergence(result: Emergence, ci_prob: float | None = None) -> Table:
-    """A row for each task: verdict, probabilities of departures, and the onset."""
-    frame = result.summary(ci_prob)
-    names = ("P(verdict)", "P(departure)", "P(abrupt)", "P(gradual)", "P(emergent as plotted)")
-    rows = tuple(
-        (
-            str(task),
-            row["verdict"],
-            *("-" if np.isnan(row[name]) else f"{row[name]:.2f}" for name in names),
-            "-" if np.isnan(row["onset"]) else f"{row['onset']:.1e}",
-        )
-        for task, row in frame.iterrows()
-    )
-    header = ("task", "verdict", "P", "departs", "abrupt", "gradual", "emergent", "onset")
-    return Table(f"Emergence of {result.y}: verdicts and probabilities", header, rows)
-
-
-def links(link: Link, ci_prob: float | None = None) -> Table:
-    """A row for each task: floor, threshold, slope and scatter of the link."""
-    prob, kind = defaults(ci_prob)
-    frame = link.summary(prob, kind)
-    names = ("floor", "threshold", "slope", "scatter")
-    rows = tuple(
-        (task, *(_interval(row, n, "{:.3g}".format) for n in names))
-        for task, row in frame.iterrows()
-    )
-    return Table(f"Link ({link.kind}): medians ({in_words(prob, kind)})", ("task", *names), rows)
-
-
 def _place(column: str, value) -> str:
     if column == "C":
         return format_flop(value)
     return format_count(value) if isinstance(value, (float, np.floating)) else str(value)
 
 
-def _interval(row: pd.Series, name: str, write="{:.3f}".format) -> str:
+def with_interval(row: pd.Series, name: str, write=format_loss) -> str:
+    """A cell with the median and the interval of a quantity in a row of a summary."""
     at = list(row.index).index(name)
     return f"{write(row.iloc[at])} ({write(row.iloc[at + 1])} to {write(row.iloc[at + 2])})"

@@ -22,6 +22,7 @@ SECTIONS = {
     "costs": "Costs",
     "evaluation": "Tests and comparisons",
     "capabilities": "Tasks and breaks",
+    "saved": "Saved results",
     "reporting": "The report",
     "plots": "Figures",
     "laws": "Laws",

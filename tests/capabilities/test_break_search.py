@@ -192,7 +192,7 @@ def test_the_seed_determines_the_result_and_a_fresh_one_is_stored(loss_curves):
         (dict(max_breaks=4), "max_breaks is 4"),
         (dict(x="compute"), "column 'compute'"),
         (dict(y="accuracy"), "column 'accuracy'"),
-        (dict(data=[1.0, 2.0]), "expected Runs or a DataFrame, got list"),
+        (dict(data=[1.0, 2.0]), "expected Runs, a DataFrame or a path, got list"),
     ],
 )
 def test_invalid_arguments_are_refused(change, message, loss_curves):

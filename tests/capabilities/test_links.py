@@ -380,10 +380,32 @@ def test_the_onset_comes_before_half_of_the_rise(link):
     np.testing.assert_allclose(gap, np.log(9), rtol=0.01)
 
 
+def test_a_ranking_is_stated_only_if_it_is_probable(link):
+    steps = np.array([0.0, 0.4, 0.0, 0.0])  # one task has a steeper slope than all others
+    slope = link._quantities()["slope"]
+
+    def fastest(shift, notes_of=link):
+        drawn = {"slope": 0 * slope + 2.0 + 0.1 * np.random.default_rng(1).standard_normal(
+            slope.shape) + xr.DataArray(shift, dims="task")}  # fmt: skip
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(bs.Link, "_quantities", lambda self: drawn)
+            return notes_of._fastest()
+
+    second = link.tasks[1]
+    assert fastest(steps).startswith(f"{second} scales fastest (P = ")
+    told = fastest(0 * steps)
+    assert told.startswith("which task scales fastest cannot be told: P(")
+    # A task that is never above chance has no place in a ranking.
+    table = link.plan.table.copy()
+    table.loc[table["task"] == second, "y"] = table.loc[table["task"] == second, "chance"]
+    flat = replace(link, plan=replace(link.plan, table=table))
+    assert second not in fastest(steps, flat)
+
+
 def test_a_link_tells_what_it_is(link):
     text = repr(link)
     assert "Link (logistic) of 4 tasks over corpus, 32 runs" in text
-    assert "late scales fastest; P(late faster than hard) = " in text
+    assert link._fastest() in text
     assert "easy: threshold loss" in text
     assert link.kind == "logistic"
     assert link.groups == ("corpus",)
@@ -668,7 +690,7 @@ def test_bad_links_are_refused(fit, results):
         bs.link(fit, results, groups="corpsu")
     with pytest.raises(bs.RunsError, match="divide by 100"):
         bs.link(fit, results.assign(accuracy=results["accuracy"] * 100))
-    with pytest.raises(bs.RunsError, match="expected a DataFrame"):
+    with pytest.raises(bs.RunsError, match="expected Runs, a DataFrame or a path"):
         bs.link(fit, None)
 
 

@@ -182,6 +182,20 @@ def test_accuracies_by_year_from_a_table_of_results(run, saved, scores, tmp_path
     assert 0.5 < got[0] < got[1] < 1
 
 
+def test_accuracies_by_year_from_one_column_for_each_task(run, saved, scores, tmp_path):
+    wide = pd.read_csv(scores).pivot_table(index="loss", columns="task", values="accuracy") * 100
+    wide.reset_index().rename(columns={"loss": "val_loss"}).to_csv(tmp_path / "w.csv", index=False)
+    words = (*AHEAD, "--scores", tmp_path / "w.csv", "--tasks", "piqa", "--chance", "0.5",
+             "--questions", "1000", "--seed", "1", "--json", "--quiet")  # fmt: skip
+    percent = run("trajectory", saved / "c4.nc", *words)
+    assert percent.code == 2
+    expression = "accuracy=accuracy/100"
+    assert f'--columns "{expression}"' in percent.err
+    ended = run("trajectory", saved / "c4.nc", *words, "--columns", expression)
+    assert "read loss from val_loss, accuracy from accuracy/100" in ended.err
+    assert 0.5 < json.loads(ended.out)["trajectory"][0]["accuracy_piqa"] < 1
+
+
 def test_a_saved_link_takes_the_place_of_the_fit(run, refused, saved, scores, tmp_path):
     fit = bs.Fit.load(saved / "c4.nc")
     link = bs.link(fit, pd.read_csv(scores), draws=100, random_seed=1)

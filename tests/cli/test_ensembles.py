@@ -55,7 +55,7 @@ def test_the_page_says_whose_parameters_are_drawn(averaged, kept_average, folder
     assert "the average of the laws at the compute-optimal N and D" in page
     assert "Had we fitted the smaller half of these runs" in page
     assert "<h1>3 laws fitted to 34 runs</h1>" in page
-    assert 'bs.Average.load("fit.nc")' in page
+    assert 'bs.load("fit.nc")' in page
     only_here = page[page.index("What each law says") :].split("Appendix")[0]
     cells = re.findall(r"<td>(.*?)</td>", page.replace(only_here, ""))
     printed = " ".join(averaged.out.split())

@@ -63,12 +63,14 @@ def test_counts_without_their_unit_are_refused_with_the_option(refused, saved, w
 def test_a_table_in_place_of_a_fit_is_refused_with_the_command_that_fits_it(refused, tmp_path):
     table = tmp_path / "runs.csv"
     table.write_text("params,tokens,loss\n7B,140B,2.5\n")
-    assert f"fit it first: bayescale fit {table}" in refused("forecast", table, "--flops", "1e22")
+    assert f"fit it first: bayescale fit {table}" in refused(
+        "preregister", table, "--flops", "1e22", "--out", tmp_path / "a"
+    )
 
 
 def test_missing_columns_of_scores_are_refused_with_their_options(refused, tmp_path):
     table = tmp_path / "scores.csv"
-    table.write_text("task,flop,acc\na,1e20,0.3\n")
+    table.write_text("task,size,result\na,1e20,0.3\n")
     text = refused("emergence", table)
     assert "Give --y, the column of the score." in text
     assert "Give --x, the column of the scale" in text

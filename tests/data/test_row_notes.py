@@ -170,3 +170,43 @@ def test_an_accuracy_without_a_loss_has_the_error_rate_as_remedy():
         Runs.from_frame(scores)
     runs = Runs.from_frame(scores, loss="1-accuracy/100")
     np.testing.assert_allclose(runs.table["loss"], LOSS / 9)
+
+
+def checkpoints(label: str | None, each: int = 20, **more) -> pd.DataFrame:
+    """Three models of so many checkpoints."""
+    rows = [
+        {"model": f"m{i}", "params": n, "tokens": 1e8 * k, "loss": 5 * (n * k) ** -0.06, "step": k}
+        for i, n in enumerate((2e7, 8e7, 3e8))
+        for k in range(1, each + 1)
+    ]
+    frame = pd.DataFrame(rows).assign(**more)
+    return frame.rename(columns={"model": label}) if label else frame.drop(columns="model")
+
+
+@pytest.mark.parametrize("label", ["model", "name", "model_name", "run_name", "Run ID"])
+def test_rows_with_one_label_and_many_tokens_may_be_checkpoints(label):
+    frame = checkpoints(label).drop(columns="step")
+    with pytest.warns(RunsWarning, match=f"rows with one '{label}' differ in D alone"):
+        runs = Runs.from_frame(frame)
+    assert f"series={label!r}" in runs.notes[0]
+    assert Runs.from_frame(frame, series=label).how_read.endswith(f"series from {label}")
+
+
+@pytest.mark.parametrize(("label", "each"), [("model", 7), ("architecture", 20)])
+def test_few_token_counts_of_a_model_are_runs_of_their_own(label, each):
+    assert Runs.from_frame(checkpoints(label, each).drop(columns="step")).notes == ()
+
+
+def test_steps_without_a_label_may_be_those_of_checkpoints():
+    with pytest.warns(RunsWarning, match="differ in D and in 'step' alone"):
+        Runs.from_frame(checkpoints(None))
+    assert Runs.from_frame(checkpoints(None, 7)).notes == ()
+
+
+def test_series_that_steps_show_are_named_by_their_column():
+    with pytest.warns(RunsWarning, match="rows with one 'run_name' are read as checkpoints"):
+        runs = Runs.from_frame(checkpoints("run_name"))
+    assert "series from run_name" in runs.how_read
+    with pytest.warns(RunsWarning, match="all rows are read as checkpoints of one run"):
+        one = Runs.from_frame(checkpoints(None).query("params == 2e7"))
+    assert "series from one run" in one.how_read

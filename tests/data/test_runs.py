@@ -500,6 +500,9 @@ def test_what_a_table_without_tokens_cannot_tell():
     assert runs.lacking.startswith("there is no column of tokens (D), so laws are of N alone: ")
     assert "D='COLUMN' names a column of tokens" in runs.lacking
     assert f"note: {runs.lacking}" in repr(runs)
+    seen = Runs.from_frame(frame.assign(Seen=[int(2e9) * (i + 1) for i in range(len(frame))]))
+    assert "is 'Seen' the column of tokens? Then pass D='Seen'" in seen.lacking
+    assert Runs.from_frame(frame.assign(Seen=7)).lacking == runs.lacking
     compute = Runs.from_frame(frame.assign(params=frame["params"] ** 2 * 1e3), C="params")
     assert "so laws are of C alone" in compute.lacking
     assert Runs.from_frame(frame.assign(tokens=2e10)).lacking == ""

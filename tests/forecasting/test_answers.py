@@ -244,6 +244,15 @@ def test_a_warning_about_several_runs_names_the_farthest(fit_of, runs):
     assert "(up to 250 times)" in text
 
 
+@pytest.mark.filterwarnings("ignore::bayescale.errors.ExtrapolationWarning")
+@pytest.mark.parametrize("verb", [bs.forecast, bs.allocate])
+def test_very_far_beyond_the_runs_the_answer_is_conditional(fit_of, pair, runs, verb):
+    far = verb(fit_of(), C=4.81e6 * largest(runs)).bottom_line()
+    assert far.startswith("If the law holds 4.8 million times beyond the largest run, which no run")
+    assert verb(pair, C=2e4 * largest(runs)).bottom_line().startswith("If the laws hold 20,000 ")
+    assert not verb(pair, C=5e3 * largest(runs)).bottom_line().startswith("If")
+
+
 def test_one_law_says_how_much_drift_its_interval_allows_for(fit_of, pair, runs):
     def of_one_law(result) -> list[str]:
         return [c for c in result.cautions() if "one law was fitted" in c]
@@ -337,3 +346,17 @@ def test_tidy_tables_have_draws_or_intervals(fit_of):
         assert (row["ci_prob"], row["ci_kind"]) == (0.8, "eti")
         with pytest.raises(bs.FitError, match="there is no table 'long'"):
             result.to_dataframe("long")
+
+
+def test_small_losses_keep_their_digits(by_hand, runs):
+    small = bs.Runs.from_frame(
+        runs.table[["N", "D"]].assign(loss=runs.table["loss"] / 400), loss_unit="squared error"
+    )
+    values = {**VALUES, "E": 0.005, "A": 0.002, "B": 0.001}
+    rng = np.random.default_rng(1)
+    drawn = {k: v * np.exp(0.01 * rng.standard_normal((2, 60))) for k, v in values.items()}
+    fit = by_hand(small, "chinchilla", drawn, draws=60)
+    middle = float(bs.forecast(fit, N="7B", D="140B").data["loss"].median())
+    answer = bs.forecast(fit, N="7B", D="140B").bottom_line()
+    assert f"a loss of {middle:#.3g}, with" in answer
+    assert len(f"{middle:#.3g}") >= 7

@@ -416,11 +416,50 @@ class TestInfluence:
         y = np.array([0.4, 0.1, 0.3, -0.2, 4.0])
         slope, sd, at = self.linear(y, x)
         density = -(at["residual"] ** 2) / 2
-        found = residual_checks.shifts({"slope": slope}, density, at["residual"].var(axis=0))
-        for i in range(5):
+        found = residual_checks.shifts({"slope": slope}, residual_checks.leave_one_out(density))
+        for i in range(4):
             rest = np.arange(5) != i
             without = (x[rest] @ y[rest]) / (x[rest] @ x[rest])
             assert found[i, 0] == pytest.approx((without - (x @ y) * sd**2) / sd, abs=0.04)
+        # Few draws lie where the fit without the last run does: its shift is a lower bound.
+        true = ((x[:4] @ y[:4]) / (x[:4] @ x[:4]) - (x @ y) * sd**2) / sd
+        assert true - 0.04 < found[4, 0] < 0.6 * true
+
+    @pytest.mark.parametrize(
+        ("groups", "rows"),
+        [
+            (None, [0, 1, 3, 5, 8, 11, 14, 17, 20, 23, 26, 29, 31, 33]),
+            pytest.param("dataset", None, marks=pytest.mark.slow),
+        ],
+    )
+    def test_the_shift_is_that_of_a_refit(self, openlm, groups, rows):
+        """The most influential run of a small table, with and without groups."""
+        if groups is None:
+            runs = openlm.query("dataset == 'c4'")
+            runs = runs[np.isin(np.arange(len(runs)), rows)]
+        else:
+            rng = np.random.default_rng(2)
+            labels = openlm.table["dataset"].to_numpy()
+            chosen = [
+                rng.choice(np.flatnonzero(labels == g), size, replace=False)
+                for g, size in (("c4", 8), ("refinedweb", 8), ("redpajama", 4))
+            ]
+            runs = openlm[np.isin(np.arange(len(openlm)), np.concatenate(chosen))]
+
+        def parameters(some):
+            fit = bs.fit(some, "chinchilla", groups=groups, random_seed=1)
+            at, draws = residual_checks._at_all_draws(fit.posterior, fit.plan)
+            return draws, residual_checks.leave_one_out(residual_checks.log_density(at))
+
+        draws, weights = parameters(runs)
+        exponents = {n: v for n, v in draws.items() if not n.startswith(("A", "B"))}
+        found = residual_checks.shifts(exponents, weights)
+        run, j = np.unravel_index(np.abs(found).argmax(), found.shape)
+        name = list(exponents)[j]
+        without, _ = parameters(runs[np.arange(len(runs)) != run])
+        moved = (without[name].mean() - draws[name].mean()) / draws[name].std()
+        assert abs(moved) > 0.4
+        assert found[run, j] == pytest.approx(moved, abs=0.35)
 
     def test_weights_are_those_of_a_fit_without_the_run(self):
         x, y = np.ones(7), np.array([-0.4, 0.1, 0.3, -0.2, 0.2, 0.0, 2.0])

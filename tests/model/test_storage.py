@@ -17,6 +17,7 @@ import xarray as xr
 
 import bayescale as bs
 from bayescale import laws
+from bayescale import saved as saved_results
 from bayescale.capabilities.link_forms import FORMS
 from bayescale.capabilities.link_model import COMPONENTS, LinkPlan
 from bayescale.data import task_table
@@ -503,9 +504,21 @@ def test_a_class_refuses_files_of_another_class(average, tmp_path):
     with pytest.raises(bs.FitError) as caught:
         bs.Fit.load(path)
     assert str(caught.value) == (
-        f"{path}: the file holds a result of the class Average, not Fit: read it with "
-        "Average.load(path)"
+        f"{path}: the file holds a result of the class Average, not Fit: read it with bs.load(path)"
     )
+
+
+def test_one_function_reads_results_of_every_class(average, tmp_path):
+    path = tmp_path / "result.nc"
+    ahead = bs.forecast(average, N="7B", D="140B")
+    for result in (average, next(iter(average.fits.values())), ahead):
+        result.save(path)
+        loaded = bs.load(path)
+        assert type(loaded) is type(result)
+    np.testing.assert_array_equal(loaded.data["loss"], ahead.data["loss"])
+    every = storage.KINDS.values()
+    of_package = {c.__name__ for c in every if c.__module__.startswith("bayescale.")}
+    assert of_package - {"PredictiveDraws"} == {cls.__name__ for cls in saved_results.KINDS}
 
 
 # -- laws that are not in the gallery ----------------------------------------------------------

@@ -183,7 +183,7 @@ def test_laws_without_a_split_of_a_budget_leave_a_note(average_of, c4, tmp_path,
     assert note.startswith("no losses are forecast for these budgets: average of chinchilla")
     with unpictured():
         page = bs.report(average, tmp_path, C=[1e22], found=found).read_text(encoding="utf-8")
-    assert html.escape(note) in page
+    assert html.escape(f"N{note[1:]}.") in page  # as a sentence
 
 
 def test_the_page_says_once_that_tokens_are_missing(by_hand, c4, tmp_path, unpictured):
@@ -196,7 +196,7 @@ def test_the_page_says_once_that_tokens_are_missing(by_hand, c4, tmp_path, unpic
     assert runs.lacking in findings(fit, ()).notes
     with unpictured():
         page = html.unescape(bs.report(fit, tmp_path).read_text(encoding="utf-8"))
-    assert page.count(runs.lacking) == 1
+    assert page.count(f"T{runs.lacking[1:]}.") == 1
 
 
 # -- the first page ----------------------------------------------------------------------------
@@ -300,6 +300,52 @@ def test_scores_are_compared_with_least_squares_only_if_there_are_baselines(two)
     column = table.header.index("score / log-Huber's")
     assert [row[column] for row in table.rows] == ["1.00", "1.00"]
     assert table.notes[0].startswith("score / log-Huber's: the interval score divided by")
+
+
+def test_few_held_out_runs_and_the_ratio_of_scores_are_commented(two):
+    half = held_out_half(two.fits["chinchilla"], draws=100)
+    rough = " With 17 held-out runs, one run is 6 percentage points of a share"
+    assert sections._scores_in_words(half).startswith(rough)
+    points = half.points
+
+    def said(factor):
+        score = points["interval_score"] * factor
+        name = "log-Huber bootstrap (chinchilla)"
+        other = points.assign(method="log-Huber", law=name, interval_score=score)
+        return sections._scores_in_words(
+            replace(half, points=pd.concat([points, other], ignore_index=True))
+        )
+
+    assert "chinchilla is 0.50 times that of least squares" in said(2.0)
+    assert said(2.0).endswith("so its intervals were better than these.")
+    assert said(0.5).endswith("so its intervals were worse than these.")
+    assert said(1.0).endswith("so its intervals were about as good as these.")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sections, "FEW_HELD_OUT", 17)
+        assert "rough" not in said(1.0)
+
+
+@pytest.mark.filterwarnings("ignore::bayescale.errors.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::bayescale.errors.ExtrapolationWarning")
+@pytest.mark.parametrize("far", [1.0, 2e4])
+def test_tables_mark_what_lies_very_far_beyond_the_runs(two, far):
+    largest = float(two.runs.table["C"].max())
+    (ahead, split) = bs.forecast(two, C=far * largest), bs.allocate(two, far * largest)
+    for table in (tables.forecasts([ahead]), *tables.allocations([split])):
+        marked = [row for row in table.rows if any(str(cell).endswith("*") for cell in row)]
+        assert bool(marked) == (far > 1)
+    notes = tables.allocations([split])[0].notes
+    assert any(note.startswith("* more than 10,000 times") for note in notes) == (far > 1)
+
+
+@pytest.mark.filterwarnings("ignore::bayescale.errors.ConvergenceWarning")
+def test_forecasts_of_groups_have_both_losses_and_the_distance(average_of, openlm):
+    grouped = average_of(openlm, {"chinchilla": 1.0}, groups="dataset")
+    largest = float(grouped.runs.table["C"].max())
+    table = tables.forecasts([bs.forecast(grouped, C=3 * largest, group="c4")])
+    assert table.header[-2:] == ("loss of a new run", "mean loss")
+    assert table.notes == ("The runs have 3 times the C of the largest fitted run.",)
+    assert max(map(len, table.text().splitlines())) <= 80
 
 
 def test_the_page_says_what_the_numbers_of_rows_count(average_of, tmp_path, unpictured):

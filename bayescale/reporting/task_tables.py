@@ -1,0 +1,89 @@
+"""Tables of results on tasks: breaks, verdicts on emergence, and links."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bayescale.capabilities import Breaks, Emergence, Link
+from bayescale.intervals import defaults, in_words
+from bayescale.reporting.tables import Table, with_interval
+
+BAYES_FACTOR = (
+    "A log Bayes factor of 3 means that the data are 20 times more probable under the first."
+)
+
+
+def breaks(result: Breaks, ci_prob: float | None = None) -> Table:
+    """A row for each curve: the probability of a break, its place and slopes, and evidence."""
+    prob, kind = defaults(ci_prob)
+    frame = result.summary(prob, kind)
+    rows = tuple(
+        (
+            label,
+            str(row["n"]),
+            "-" if np.isnan(row["P(break)"]) else f"{row['P(break)']:.2f}",
+            *(
+                "" if np.isnan(row["x"]) else cell
+                for cell in (
+                    with_interval(row, "x", "{:.3g}".format),
+                    with_interval(row, "before", "{:.2f}".format),
+                    with_interval(row, "after", "{:.2f}".format),
+                    f"{row['kind']} ({row['P(kind)']:.2f})",
+                )
+            ),
+            *(
+                "" if np.isnan(row[name]) else f"{row[name]:.1f}"
+                for name in ("drift_over_law", "break_over_law", "break_over_drift")
+            ),
+            "-" if np.isnan(row["false_alarms"]) else f"{100 * row['false_alarms']:.0f} %",
+        )
+        for label, row in frame.iterrows()
+    )
+    header = (
+        "curve",
+        "points",
+        "P(break)",
+        f"{result.x} of the break",
+        "slope before",
+        "slope after",
+        "kind",
+        "drift over law",
+        "break over law",
+        "break over drift",
+        "false alarms",
+    )
+    return Table(
+        f"Breaks of {result.y}: medians ({in_words(prob, kind)}); log Bayes factors",
+        header,
+        rows,
+        (BAYES_FACTOR,),
+    )
+
+
+def emergence(result: Emergence, ci_prob: float | None = None) -> Table:
+    """A row for each task: verdict, probabilities of departures, and the onset."""
+    frame = result.summary(ci_prob)
+    names = ("P(verdict)", "P(departure)", "P(abrupt)", "P(gradual)", "P(emergent as plotted)")
+    rows = tuple(
+        (
+            str(task),
+            row["verdict"],
+            *("-" if np.isnan(row[name]) else f"{row[name]:.2f}" for name in names),
+            "-" if np.isnan(row["onset"]) else f"{row['onset']:.1e}",
+        )
+        for task, row in frame.iterrows()
+    )
+    header = ("task", "verdict", "P", "departs", "abrupt", "gradual", "emergent", "onset")
+    return Table(f"Emergence of {result.y}: verdicts and probabilities", header, rows)
+
+
+def links(link: Link, ci_prob: float | None = None) -> Table:
+    """A row for each task: floor, threshold, slope and scatter of the link."""
+    prob, kind = defaults(ci_prob)
+    frame = link.summary(prob, kind)
+    names = ("floor", "threshold", "slope", "scatter")
+    rows = tuple(
+        (task, *(with_interval(row, n, "{:.3g}".format) for n in names))
+        for task, row in frame.iterrows()
+    )
+    return Table(f"Link ({link.kind}): medians ({in_words(prob, kind)})", ("task", *names), rows)
