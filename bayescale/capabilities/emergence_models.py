@@ -3,6 +3,8 @@
 A curve is `eta(s)` with s = log x, centred. The kinds are
 
 * ``unbroken``: ``level + slope * s``;
+* ``flattening``: ``level + slope * (1 - exp(-alpha * s)) / alpha``, which is linear in a loss that
+  falls as ``x**-alpha``, and straight for alpha near 0;
 * ``break``: the slope changes by a factor at one place;
 * ``drift``: the slope follows a random walk, of which `COMPONENTS` principal components are kept;
 * ``line``: the accuracy is a straight line in s, as plotted;
@@ -102,7 +104,7 @@ class TaskCurve:
         """Kinds of curves that the points can distinguish."""
         kinds = ACCURACY_KINDS if self.is_accuracy else LOSS_KINDS
         if self.window is None:
-            kinds = tuple(k for k in kinds if k in ("unbroken", "line"))
+            kinds = tuple(k for k in kinds if k in priors.SMOOTH_KINDS)
         return kinds
 
     @cached_property
@@ -147,6 +149,8 @@ class Model:
                 out["jitter"] = priors.JITTER_WITHOUT_QUESTIONS
             if curve.has_families:
                 out["family"] = priors.FAMILY_ODDS
+        if self.kind == "flattening":
+            out |= priors.FLATTENING
         if self.kind == "break":
             out |= priors.BREAK
         if self.kind == "drift":
@@ -187,6 +191,8 @@ class Model:
             # The log odds of 1 - exp(-passed).
             return passed + np.log(-np.expm1(-np.maximum(passed, 1e-12)))
         path = s[None]
+        if self.kind == "flattening":
+            path = -np.expm1(-h["alpha"] * s) / h["alpha"]
         if self.kind == "break":
             place, root = self.place(z), np.sqrt(h["ratio"])
             rounded = h["width"] * softplus((s - place) / h["width"])

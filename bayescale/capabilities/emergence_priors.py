@@ -15,18 +15,26 @@ from bayescale.priors import Fraction, Positive, Prior, Real
 #: times the slope have P(departure) > 0.5. With 0.35 it is two of three; with 0.56 straight curves
 #: that tell little are called departures.
 KINDS: dict[str, float] = {
-    "unbroken": 0.34,
-    "line": 0.20,
+    "unbroken": 0.18,
+    "flattening": 0.18,
+    "line": 0.18,
     "late": 0.08,
     "break": 0.16,
     "drift": 0.22,
 }
+#: Kinds of one smooth law, without a change.
+SMOOTH_KINDS = ("unbroken", "flattening", "line")
 #: The same for losses, which have one unbroken law and no late start. Drift is more probable than a
-#: break, because curves that drift are easily taken for broken ones, and hardly the reverse.
-LOSS_KINDS: dict[str, float] = {"unbroken": 0.54, "break": 0.18, "drift": 0.28}
+#: break, because curves that drift are easily taken for broken ones, and hardly the reverse. With
+#: P(departure) = 0.46, as for accuracies, no more bends are found than with 0.3, and straight curves
+#: that tell little are called departures twice as often.
+LOSS_KINDS: dict[str, float] = {"unbroken": 0.70, "break": 0.12, "drift": 0.18}
 
 #: Log odds above chance: level at the middle of the curve, and slope per e-fold of x.
 ODDS: dict[str, Prior] = dict(level=Real(-1.0, sd=2.5), slope=Positive(0.6, spread=2.5))
+#: Exponent of a loss in which log odds are linear. Published exponents of compute are .05 (Kaplan
+#: et al. 2020) to .18 (Besiroglu et al. 2024), those of parameters and tokens up to .37.
+FLATTENING: dict[str, Prior] = dict(alpha=Positive(0.12, spread=2.0))
 #: Share of the range from chance to the top at the two ends of a line as plotted.
 LINE: dict[str, Prior] = dict(first=Fraction(0.1, spread=4.0), last=Fraction(0.5, spread=4.0))
 #: Rate, per e-fold of x, at which the unsolved share falls after a late start.

@@ -211,7 +211,13 @@ def test_the_most_specific_verdict_that_is_probable_is_given(probability, emerge
     assert decide(probability, emergent) == pytest.approx(expected)
 
 
-ROW = {"onset": 2.34e22, "onset_low": 1e22, "onset_high": 5e22, "sharpness": 0.71}
+ROW = {
+    "onset": 2.34e22,
+    "onset_low": 1e22,
+    "onset_high": 5e22,
+    "sharpness": 0.71,
+    "P(flattening)": 0.02,
+}
 ONSET = "onset at 2.3e22 [1.0e22, 5.0e22]; 71 % of the rise in one decade"
 
 
@@ -247,6 +253,16 @@ def test_sentences_of_verdicts(probability, emergent, text):
     verdict, p = decide(probability, emergent)
     row = ROW | {"verdict": verdict, "P(verdict)": p, "P(emergent as plotted)": emergent}
     assert sentence(row, probability, "more questions") == text
+
+
+def test_a_flattening_law_is_named_where_it_is_favoured():
+    probability = {SMOOTH: 0.95, MEASURED: 0.0, LATE: 0.0, ABRUPT: 0.02, GRADUAL: 0.03}
+    row = ROW | {"verdict": SMOOTH, "P(verdict)": 0.95, "P(emergent as plotted)": 0.1}
+    assert sentence(row, probability, "more questions") == "smooth (P = 0.95)"
+    assert sentence(row | {"P(flattening)": 0.84}, probability, "more questions") == (
+        "smooth (P = 0.95); the log odds flatten with scale, as they do if they are linear in a "
+        "loss (P = 0.84)"
+    )
 
 
 # -- foresight ---------------------------------------------------------------------------------
@@ -289,15 +305,14 @@ def test_a_forecast_from_below_does_not_use_models_above(accuracies):
 
 
 def test_a_change_ahead_widens_forecasts(accuracies):
-    posterior = accuracies.posteriors["line"]
-    s = np.array([posterior.curve.ends[1] + 3.0])
+    # Of models that are far from the top.
+    posterior = sample(part(accuracies.curves["bend"], S < 8), 1)
+    s = np.array([posterior.curve.ends[1] + 1.0])
     n = np.array([float(QUESTIONS)])
     widths = []
     for rate in (1e-6, 3.0):
         ahead = Ahead(rate, Positive(2.0, spread=4.0))
-        draws = foresights.forecast(
-            accuracies.posteriors["bend"], s, n, np.random.default_rng(1), ahead
-        )
+        draws = foresights.forecast(posterior, s, n, np.random.default_rng(1), ahead)
         assert ((draws >= 0) & (draws <= 1)).all()
         widths.append(np.ptp(np.quantile(draws, [0.05, 0.95])))
     assert widths[1] > widths[0]
@@ -365,7 +380,7 @@ def test_at_chance_the_likelihood_does_not_depend_on_how_far_below_the_curve_lie
 
 def test_kinds_need_six_different_x():
     few = TaskCurve(np.array([0.0, 1, 2, 3, 4]), np.full(5, 0.5), 0.0, np.full(5, 100.0), 0.0)
-    assert few.kinds == ("unbroken", "line")
+    assert few.kinds == ("unbroken", "flattening", "line")
 
 
 def test_shapes_of_a_line():
