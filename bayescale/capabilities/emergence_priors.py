@@ -26,8 +26,8 @@ KINDS: dict[str, float] = {
 SMOOTH_KINDS = ("unbroken", "flattening", "line")
 #: The same for losses, which have one unbroken law and no late start. Drift is more probable than a
 #: break, because curves that drift are easily taken for broken ones, and hardly the reverse. With
-#: P(departure) = 0.46, as for accuracies, no more bends are found than with 0.3, and straight curves
-#: that tell little are called departures twice as often.
+#: P(departure) = 0.46, as for accuracies, no more bends are found than with 0.3, and twice as many
+#: straight curves that tell little are called departures.
 LOSS_KINDS: dict[str, float] = {"unbroken": 0.70, "break": 0.12, "drift": 0.18}
 
 #: Log odds above chance: level at the middle of the curve, and slope per e-fold of x.
