@@ -5,10 +5,11 @@
 All parts run if none is named. `--curves` is the number of simulated curves of each kind. With
 `--first` 4 the parts power, alarms and loss_laws add the next curves to those of earlier runs; with
 `--curves` 0 they only judge the curves of earlier runs again, by their log evidences and the
-present prior probabilities of kinds. `--metric` draws `confusion` anew for losses or accuracies
-only.
+present prior probabilities of kinds. With `--metric` the parts power, alarms and confusion are run
+for losses or accuracies only, and keep the other rows.
 
-power       curves that drift, and curves with a bend to 2.5 and 4, or .4 and .25 times the slope
+power       curves that drift, and curves with a bend to 2.5 and 4 times the slope; of accuracies
+            also curves with a bend to .4 and .25 times the slope
 alarms      straight curves of many sizes and noises
 loss_laws   accuracies whose log odds are linear in a loss that follows a power law of compute
 confusion   curves drawn from each kind: how often each verdict is given, and how often intervals
@@ -47,7 +48,9 @@ STRAIGHT = (
     *(("accuracy", points, questions) for points in (20, 40) for questions in (200, 2000)),
 )
 #: Change of the slope relative to the slope before, and size of the drift.
-CHANGES = ((0.0, 0.2), (0.0, 0.5), (1.5, 0.0), (3.0, 0.0), (-0.6, 0.0), (-0.75, 0.0))
+CHANGES = ((0.0, 0.2), (0.0, 0.5), (1.5, 0.0), (3.0, 0.0))
+#: The same for accuracies only: a law that flattens is the alternative.
+DOWNWARD = ((-0.6, 0.0), (-0.75, 0.0))
 #: Models, questions and families of accuracies that follow a loss.
 LOSS_LAWS = tuple((m, q, f) for m in (20, 40) for q in (200, 2000) for f in (1, 6))
 #: Shapes whose intervals are tested in `confusion`; the first two are places.
@@ -137,17 +140,23 @@ def of_loss(job) -> dict:
     return row | dict(exponent=exponent, curve=i) | verdict_of(of_task, [i, models])
 
 
-def detection(many, part: str, simulate, settings, by, curves: int, first: int) -> pd.DataFrame:
+def detection(
+    many, part: str, simulate, settings, by, curves: int, first: int, metric: str | None = None
+) -> pd.DataFrame:
     """Shares of curves that are called departures, and abrupt."""
     name = f"emergence_{part}_each"
-    again = first or not curves
+    again = first or not curves or metric
     each = pd.read_csv(RESULTS / f"{name}.csv") if again else pd.DataFrame()
+    if metric and curves and not first:
+        each = each[each["metric"] != metric]
+    chosen = [s for s in settings if metric in (None, s[0])]
     for i in range(first, first + curves):
-        new = pd.DataFrame(many(simulate, [(*s, i) for s in settings]))
-        earlier = each[each["curve"] != i] if len(each) else each
-        each = pd.concat([earlier, new], ignore_index=True)
+        new = pd.DataFrame(many(simulate, [(*s, i) for s in chosen]))
+        each = pd.concat([each, new])
+        each = each.drop_duplicates([*by, "curve"], keep="last", ignore_index=True)
         keep(each, name)  # a run that is stopped leaves the curves so far
-    found = judged(each)
+    of_part = [s in settings for s in each[by].itertuples(index=False, name=None)]
+    found = judged(each[of_part])
     found["found"], found["stated"] = found["departure"] > 0.5, found["departure"] >= TOLD
     found["called abrupt"] = found["abrupt"] >= TOLD
     return (
@@ -164,19 +173,20 @@ def detection(many, part: str, simulate, settings, by, curves: int, first: int) 
     )
 
 
-STRAIGHT_BY = ["metric", "points", "noise", "change", "drift"]
+CURVE_BY = ["metric", "points", "noise", "change", "drift"]
 TITLE = "Share of curves with P(departure) > .5, with P(departure) > .8, and with P(abrupt) > .8"
 
 
-def power(many, curves: int, first: int = 0) -> None:
+def power(many, curves: int, first: int = 0, metric: str | None = None) -> None:
     settings = [(*s, *c) for s in SETTINGS for c in CHANGES]
-    found = detection(many, "power", one, settings, STRAIGHT_BY, curves, first)
+    settings += [(*s, *c) for s in SETTINGS if s[0] == "accuracy" for c in DOWNWARD]
+    found = detection(many, "power", one, settings, CURVE_BY, curves, first, metric)
     write(found, "emergence_power", TITLE)
 
 
-def alarms(many, curves: int, first: int = 0) -> None:
+def alarms(many, curves: int, first: int = 0, metric: str | None = None) -> None:
     settings = [(*s, 0.0, 0.0) for s in STRAIGHT]
-    found = detection(many, "alarms", one, settings, STRAIGHT_BY, curves, first)
+    found = detection(many, "alarms", one, settings, CURVE_BY, curves, first, metric)
     write(found, "emergence_alarms", TITLE)
 
 
@@ -435,7 +445,7 @@ def main() -> None:
         many = map if pool is None else pool.map
         for name in options.parts or PARTS:
             extra = {"first": options.first} if name in ("power", "alarms", "loss_laws") else {}
-            extra |= {"metric": options.metric} if name == "confusion" else {}
+            extra |= {"metric": options.metric} if name in ("power", "alarms", "confusion") else {}
             PARTS[name](many, options.curves, **extra)
 
 
