@@ -370,6 +370,30 @@ def test_accuracies_are_a_density_of_the_score():
     assert mass == pytest.approx(1.0, abs=0.05)
 
 
+def test_log_odds_that_flatten_are_linear_in_a_power_law():
+    model = Model(curve(np.full(len(C), 0.5)), "flattening")
+    z = np.zeros((2, model.dimension))
+    z[1, list(model.priors).index("alpha")] = -8.0  # an exponent of about 0.0005
+    h = model.parameters(z)
+    eta, s = model.eta(z, model.curve.s, h), model.curve.s
+    loss = np.exp(-float(h["alpha"][0, 0]) * s)
+    assert np.polyfit(loss, eta[0], 1, full=True)[1] == pytest.approx(0.0, abs=1e-9)
+    assert np.polyfit(s, eta[0], 1, full=True)[1] > 1
+    straight = float(h["level"][1, 0]) + float(h["slope"][1, 0]) * s
+    assert eta[1] == pytest.approx(straight, abs=0.02)
+
+
+def test_an_accuracy_that_is_logistic_in_a_loss_does_not_depart():
+    table = scores(sigmoid(3 - 8 * np.exp(-0.18 * S)))
+    found = bs.emergence(table, n_questions=QUESTIONS, chance=0.25, random_seed=1)
+    row = found.summary().iloc[0]
+    assert row["P(departure)"] < 0.2
+    assert row["P(flattening)"] > 0.8
+    assert "the log odds flatten with scale" in row["sentence"]
+    evidence = found.posteriors["the task"].log_evidence
+    assert evidence["flattening"] > max(evidence["unbroken"], evidence["line"]) + 5
+
+
 def test_at_chance_the_likelihood_does_not_depend_on_how_far_below_the_curve_lies():
     model = Model(curve(np.full(len(C), 0.25)), "unbroken")
     z = np.zeros((2, model.dimension))
