@@ -47,6 +47,8 @@ CHUNK = 20_000
 #: largest measurable log odds it reaches.
 NODES, BEYOND = 6, 2.0
 _NODE, _WEIGHT = np.polynomial.legendre.leggauss(NODES)
+#: Largest floor of a start, in units of the lowest loss, and smallest slope.
+BELOW_LOSSES, LEAST_SLOPE = 0.98, 1e-9
 #: Median of the absolute value of a standard normal number.
 HALF_INSIDE = 0.674
 
@@ -190,20 +192,24 @@ class Model:
             passed = h["rate"] * width * softplus((s - self.place(z)) / width)
             # The log odds of 1 - exp(-passed).
             return passed + np.log(-np.expm1(-np.maximum(passed, 1e-12)))
-        path = s[None]
-        if self.kind == "flattening":
-            path = -np.expm1(-h["alpha"] * s) / h["alpha"]
-        if self.kind == "break":
-            place, root = self.place(z), np.sqrt(h["ratio"])
-            rounded = h["width"] * softplus((s - place) / h["width"])
-            path = place + (s - place) / root + (root - 1 / root) * rounded
-        if self.kind == "drift":
-            grid, basis = self.curve.drift_basis
-            at = np.stack([_interpolated(s, grid, b) for b in basis.T])
-            path = s + h["drift"] * (z[:, len(self.priors) :] @ at)
+        path = self._path(z, s, h)
         if self.curve.is_accuracy:
             return h["level"] + h["slope"] * path
         return np.log(h["amount"]) - h["slope"] * path
+
+    def _path(self, z, s, h) -> np.ndarray:
+        """The curve without its level, in units of the slope, (draw or 1, point)."""
+        if self.kind == "flattening":
+            return -np.expm1(-h["alpha"] * s) / h["alpha"]
+        if self.kind == "break":
+            place, root = self.place(z), np.sqrt(h["ratio"])
+            rounded = h["width"] * softplus((s - place) / h["width"])
+            return place + (s - place) / root + (root - 1 / root) * rounded
+        if self.kind == "drift":
+            grid, basis = self.curve.drift_basis
+            at = np.stack([_interpolated(s, grid, b) for b in basis.T])
+            return s + h["drift"] * (z[:, len(self.priors) :] @ at)
+        return s[None]
 
     def mean(self, z: np.ndarray, s: np.ndarray) -> np.ndarray:
         """The score on the curve at `s`, (draw, point)."""
@@ -298,7 +304,32 @@ class Model:
 
     def density(self) -> Density:
         """The posterior, for `bayescale.inference.importance`."""
-        return Density(self.dimension, self.log_likelihood, None, self._with_noise)
+        with_line = not self.curve.is_accuracy and self.kind != "drift"
+        improved = self._with_line if with_line else self._with_noise
+        return Density(self.dimension, self.log_likelihood, None, improved)
+
+    def _with_line(self, z: np.ndarray) -> np.ndarray:
+        """Positions of losses with an amount, a slope and a noise scale that agree with the losses.
+
+        Given the floor and a break, the log of the part above the floor is a line. Without this all
+        starts may lie near one of several places that a break may have.
+        """
+        prior, y, out = self.priors, self.curve.y / self.curve.unit, z.copy()
+        highest = np.log(BELOW_LOSSES * y.min()) - prior["floor"].centre
+        out[:, 0] = np.minimum(out[:, 0], highest / prior["floor"].width)
+        h = self.parameters(out)
+        above, path = np.log(y - h["floor"]), self._path(out, self.curve.s, h)
+        weight = (1 - h["floor"] / y) ** 2
+        weight /= weight.sum(axis=1, keepdims=True)
+        middle = (weight * path).sum(axis=1, keepdims=True)
+        fall = -(weight * (path - middle) * above).sum(axis=1)
+        slope = fall / (weight * (path - middle) ** 2).sum(axis=1)
+        log_slope = np.log(np.maximum(slope, LEAST_SLOPE))
+        log_amount = (weight * above).sum(axis=1) + np.exp(log_slope) * middle[:, 0]
+        for name, value in (("amount", log_amount), ("slope", log_slope)):
+            at = list(prior).index(name)
+            out[:, at] = np.clip((value - prior[name].centre) / prior[name].width, -3, 3)
+        return self._with_noise(out)
 
     def _with_noise(self, z: np.ndarray) -> np.ndarray:
         """Positions with a noise scale that agrees with the residuals."""

@@ -50,8 +50,9 @@ SCATTER: dict[str, Prior] = dict(
 #: The last one if the number of questions is not known: it then has to describe their noise.
 JITTER_WITHOUT_QUESTIONS = Positive(0.015, spread=2.5)
 #: Standard deviation of families around the curve, in log odds above chance. It is narrow because a
-#: curve at chance with very different families describes any scores.
-FAMILY_ODDS = Positive(0.4, spread=1.7)
+#: curve at chance with very different families describes any scores: with a spread of 1.7, MMLU had
+#: such a second mode, and was called a gradual change if it was found for drift only.
+FAMILY_ODDS = Positive(0.4, spread=1.5)
 
 #: Losses and other positive metrics that fall, in units of their geometric mean: floor, reducible
 #: part at the middle of the curve, its slope, and relative noise.

@@ -370,6 +370,23 @@ def test_accuracies_are_a_density_of_the_score():
     assert mass == pytest.approx(1.0, abs=0.05)
 
 
+def test_starts_of_losses_lie_on_the_losses():
+    s = S - S.mean()
+    blank = Model(TaskCurve(s, np.ones(len(s))), "break")
+    z = np.random.default_rng(1).standard_normal((3, blank.dimension))
+    z[:, :3] = np.clip(z[:, :3], -1, 1) - [1.5, 0, 0]  # far below the lowest loss
+    for row in z:
+        # In the unit of the geometric mean of the losses, which is one in `blank`.
+        own = TaskCurve(s, blank.mean(row[None], s)[0])
+        model = Model(own, "break")
+        truth = row[None].copy()
+        for i, name in enumerate(("floor", "amount")):
+            truth[0, i] -= np.log(own.unit) / model.priors[name].width
+        start = truth.copy()
+        start[0, [1, 2]] = 0.0
+        assert model._with_line(start)[0, :3] == pytest.approx(truth[0, :3], abs=1e-4)
+
+
 def test_log_odds_that_flatten_are_linear_in_a_power_law():
     model = Model(curve(np.full(len(C), 0.5)), "flattening")
     z = np.zeros((2, model.dimension))
