@@ -167,10 +167,13 @@ class Model:
 
     def parameters(self, z: np.ndarray) -> dict[str, np.ndarray]:
         """Parameters on their natural scales, (draw, 1)."""
-        return {
+        out = {
             name: from_link(p.link, p.centre + p.width * z[:, [i]])
             for i, (name, p) in enumerate(self.priors.items())
         }
+        if self.curve.is_accuracy and "family" in out:
+            out["family"] = np.minimum(out["family"], priors.LARGEST_FAMILY_ODDS)
+        return out
 
     def place(self, z: np.ndarray) -> np.ndarray:
         """s of the break or of the start, (draw, 1)."""

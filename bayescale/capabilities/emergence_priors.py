@@ -50,9 +50,12 @@ SCATTER: dict[str, Prior] = dict(
 #: The last one if the number of questions is not known: it then has to describe their noise.
 JITTER_WITHOUT_QUESTIONS = Positive(0.015, spread=2.5)
 #: Standard deviation of families around the curve, in log odds above chance. It is narrow because a
-#: curve at chance with very different families describes any scores: with a spread of 1.7, MMLU had
-#: such a second mode, and was called a gradual change if it was found for drift only.
-FAMILY_ODDS = Positive(0.4, spread=1.5)
+#: curve at chance with very different families describes any scores. For the same reason it has an
+#: upper limit, a factor of 9 in the odds: without it, MMLU had such a second mode, and was called a
+#: gradual change where the mode was found for drift only. The limit lies between that mode (3.7)
+#: and the families of arithmetic tasks (1.7).
+FAMILY_ODDS = Positive(0.4, spread=1.7)
+LARGEST_FAMILY_ODDS = 2.2
 
 #: Losses and other positive metrics that fall, in units of their geometric mean: floor, reducible
 #: part at the middle of the curve, its slope, and relative noise.

@@ -169,6 +169,14 @@ def test_families_share_an_intercept():
     assert apart.families == ("f0", "f1", "f2", "f3", "f4")
 
 
+def test_families_differ_by_a_limited_factor():
+    families = curve(np.full(len(C), 0.5), family=np.arange(len(C)) % 4)
+    model = Model(families, "unbroken")
+    z = np.zeros((2, model.dimension))
+    z[1, list(model.priors).index("family")] = 9.0
+    assert model.parameters(z)["family"].ravel().tolist() == pytest.approx([0.4, 2.2])
+
+
 def test_the_same_seed_gives_the_same_result_and_none_is_stored():
     table = scores(sigmoid(S - 8)).iloc[::6]
     options = dict(n_questions=QUESTIONS, chance=0.25)
