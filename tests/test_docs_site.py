@@ -176,6 +176,13 @@ def test_figures_of_emergence():
     assert bent.size().to_dict() == {"accuracy": 2, "loss": 4}
     for _, pair in power[power["change"] > 0].groupby(["metric", "points"]):
         assert "{:.0f} and {:.0f} %".format(*(100 * pair["departure"])) in text
+    fall = power[power["change"] < 0].sort_values("change", ascending=False)["departure"]
+    assert "0.4 and 0.25 times as steep: {:.0f} and {:.0f} %".format(*(100 * fall)) in text
+    laws = results("emergence_loss_laws")
+    assert f"{laws['curves'].sum()} accuracies whose log odds are linear in a loss" in text
+    assert laws["stated"].sum() == laws["abrupt"].sum() == 0
+    above = 100 * (laws["departure"] * laws["curves"]).sum() / laws["curves"].sum()
+    assert f"stated for none; P > .5 for {above:.0f} % of them" in text
     drift = power[power["drift"] > 0]
     called = (drift["abrupt"] * drift["curves"]).sum()
     assert f"curves that drift, {drift['curves'].sum()} (" in text
@@ -189,7 +196,7 @@ def test_figures_of_emergence():
     assert f"up to {100 * alarms['departure'].max():.0f} % of such curves" in text
     given = results("emergence_confusion").set_index(["metric", "kind"])
     changes = ["late start", "abrupt change", "gradual change", "abrupt or gradual change"]
-    unbroken = given[given.index.get_level_values("kind").isin(["unbroken", "line"])]
+    unbroken = given[given.index.get_level_values("kind").isin(["unbroken", "flattening", "line"])]
     assert f"of {unbroken.to_numpy().sum()} unbroken curves none is called a change" in text
     assert unbroken[changes].to_numpy().sum() == 0
     abrupt, gradual = given["abrupt change"], given["gradual change"]
