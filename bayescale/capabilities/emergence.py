@@ -337,10 +337,9 @@ def emergence(
     power law, and a score that is straight as plotted. Three are departures: a late start, a change
     of slope at one place, and a slope that drifts (`bayescale.capabilities.emergence_models`). For
     a loss, and for the continuous metric, these are an unbroken power law above a floor, a change
-    of slope and drift. An ability is called
-    emergent if it is "not present in smaller models but present in larger models" (Wei et al. 2022,
-    arXiv:2206.07682). It may be so as measured while it is smooth on another scale or in another
-    metric (Schaeffer et al. 2023, arXiv:2304.15004).
+    of slope and drift. An ability is called emergent if it is "not present in smaller models but
+    present in larger models" (Wei et al. 2022, arXiv:2206.07682). It may be so as measured while it
+    is smooth on another scale or in another metric (Schaeffer et al. 2023, arXiv:2304.15004).
 
     Parameters
     ----------
