@@ -12,7 +12,7 @@ from bayescale.priors import Fraction, Positive, Prior, Real
 
 #: Prior probability of each kind of accuracy curve. The kinds are those of
 #: `bayescale.capabilities.emergence_models`. With P(departure) = 0.46, 80 and 88 % of bends to
-#: 2.5 and 4 times the slope have P(departure) > 0.5, and 16 % of straight curves, which tell little.
+#: 2.5 and 4 times the slope have P(departure) > 0.5, and 16 % of straight curves do.
 #: With 0.35 it is 80 and 80 %, and 9 % of straight curves; with 0.56, 84 and 92 %, and 35 %.
 KINDS: dict[str, float] = {
     "unbroken": 0.18,
