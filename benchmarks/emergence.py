@@ -3,12 +3,15 @@
     python benchmarks/emergence.py [part ...] [--curves 4] [--first 0] [--workers 1] [--metric loss]
 
 All parts run if none is named. `--curves` is the number of simulated curves of each kind. With
-`--first` 4 the parts power and alarms add the next curves to those of earlier runs; with `--curves`
-0 they only judge the curves of earlier runs again, by their log evidences and the present prior
-probabilities of kinds. `--metric` draws `confusion` anew for losses or accuracies only.
+`--first` 4 the parts power, alarms and loss_laws add the next curves to those of earlier runs; with
+`--curves` 0 they only judge the curves of earlier runs again, by their log evidences and the
+present prior probabilities of kinds. With `--metric` the parts power, alarms and confusion are run
+for losses or accuracies only, and keep the other rows.
 
-power       curves that drift and curves with a bend to 2.5 and 4 times the slope
+power       curves that drift, and curves with a bend to 2.5 and 4 times the slope; of accuracies
+            also curves with a bend to .4 and .25 times the slope
 alarms      straight curves of many sizes and noises
+loss_laws   accuracies whose log odds are linear in a loss that follows a power law of compute
 confusion   curves drawn from each kind: how often each verdict is given, and how often intervals
             of onset, half-rise, sharpness and slope ratio hold the truth
 foresight   forecasts from below the onset, each task left out in turn
@@ -33,7 +36,7 @@ from common import RESULTS, interval_score, keep, reference, workers, write
 import bayescale as bs
 from bayescale.capabilities import emergence_foresight as foresights
 from bayescale.capabilities.emergence_models import Model, TaskCurve
-from bayescale.capabilities.emergence_priors import KINDS, LOSS_KINDS, Ahead
+from bayescale.capabilities.emergence_priors import KINDS, LOSS_KINDS, SMOOTH_KINDS, Ahead
 from bayescale.capabilities.emergence_shapes import Shapes, sample, shapes
 from bayescale.capabilities.emergence_verdicts import TOLD, VERDICTS, decide, probabilities
 from bayescale.priors import Positive
@@ -46,6 +49,10 @@ STRAIGHT = (
 )
 #: Change of the slope relative to the slope before, and size of the drift.
 CHANGES = ((0.0, 0.2), (0.0, 0.5), (1.5, 0.0), (3.0, 0.0))
+#: The same for accuracies only: a law that flattens is the alternative.
+DOWNWARD = ((-0.6, 0.0), (-0.75, 0.0))
+#: Models, questions and families of accuracies that follow a loss.
+LOSS_LAWS = tuple((m, q, f) for m in (20, 40) for q in (200, 2000) for f in (1, 6))
 #: Shapes whose intervals are tested in `confusion`; the first two are places.
 HELD_SHAPES = ("onset", "half_rise", "sharpness", "slope_ratio")
 PLACES = HELD_SHAPES[:2]
@@ -91,14 +98,17 @@ def judged(each: pd.DataFrame) -> pd.DataFrame:
         log = {k: row[f"log evidence {k}"] + np.log(prior[k]) for k in prior}
         total = np.logaddexp.reduce([v for v in log.values() if np.isfinite(v)])
         p = {k: float(np.exp(v - total)) if np.isfinite(v) else 0.0 for k, v in log.items()}
-        departs = sum(p.get(k, 0.0) for k in ("break", "drift", "late"))
+        departs = sum(v for k, v in p.items() if k not in SMOOTH_KINDS)
         rows.append({"departure": departs, "abrupt": p["break"]})
     return each.assign(**pd.DataFrame(rows, index=each.index))
 
 
 def one(job) -> dict:
     kind, n, noise, change, drift, i = job
-    rng = np.random.default_rng([i, n, int(1e4 * noise), int(100 * change), int(10 * drift), 11])
+    # Seeds are not negative.
+    rng = np.random.default_rng(
+        [i, n, int(1e4 * noise), int(100 * change) % 1000, int(10 * drift), 11]
+    )
     curve, _ = simulated(kind, n, noise, change, drift, rng)
     questions = getattr(curve.metric, "n", None)
     of_task = TaskCurve(curve.s, curve.metric.y, 0.0, questions, getattr(curve.metric, "chance", 0))
@@ -106,21 +116,51 @@ def one(job) -> dict:
     return row | verdict_of(of_task, [i, n])
 
 
-def detection(many, part: str, settings, curves: int, first: int) -> pd.DataFrame:
+def of_loss(job) -> dict:
+    """An accuracy whose log odds are linear in a loss that follows a power law.
+
+    Its top is .85 to 1, and its exponent of compute .05 to .2, over three to five decades. Models
+    differ by .1 and families by .3 in log odds.
+    """
+    models, questions, families, i = job
+    rng = np.random.default_rng([i, models, questions, families, 17])
+    length = rng.uniform(3, 5) * np.log(10)
+    s = np.linspace(-length / 2, length / 2, models)
+    exponent = np.exp(rng.uniform(np.log(0.05), np.log(0.2)))
+    chance, top = float(rng.choice([0.0, 0.25, 0.5])), rng.uniform(0.85, 1)
+    fall = 1 - np.exp(-exponent * (s - s[0]))
+    first, last = rng.uniform(-5, -1), rng.uniform(0, 4)
+    family = rng.integers(families, size=models)
+    eta = first + (last - first) * fall / fall[-1] + 0.1 * rng.standard_normal(models)
+    if families > 1:
+        eta += 0.3 * rng.standard_normal(families)[family]
+    y = rng.binomial(questions, chance + (top - chance) / (1 + np.exp(-eta))) / questions
+    of_task = TaskCurve(s, y, 0.0, np.full(models, float(questions)), chance, family)
+    row = dict(metric="accuracy", models=models, questions=questions, families=families)
+    return row | dict(exponent=exponent, curve=i) | verdict_of(of_task, [i, models])
+
+
+def detection(
+    many, part: str, simulate, settings, by, curves: int, first: int, metric: str | None = None
+) -> pd.DataFrame:
     """Shares of curves that are called departures, and abrupt."""
     name = f"emergence_{part}_each"
-    again = first or not curves
+    again = first or not curves or metric
     each = pd.read_csv(RESULTS / f"{name}.csv") if again else pd.DataFrame()
+    if metric and curves and not first:
+        each = each[each["metric"] != metric]
+    chosen = [s for s in settings if metric in (None, s[0])]
     for i in range(first, first + curves):
-        new = pd.DataFrame(many(one, [(*s, i) for s in settings]))
-        earlier = each[each["curve"] != i] if len(each) else each
-        each = pd.concat([earlier, new], ignore_index=True)
+        new = pd.DataFrame(many(simulate, [(*s, i) for s in chosen]))
+        each = pd.concat([each, new])
+        each = each.drop_duplicates([*by, "curve"], keep="last", ignore_index=True)
         keep(each, name)  # a run that is stopped leaves the curves so far
-    found = judged(each)
+    of_part = [s in settings for s in each[by].itertuples(index=False, name=None)]
+    found = judged(each[of_part])
     found["found"], found["stated"] = found["departure"] > 0.5, found["departure"] >= TOLD
     found["called abrupt"] = found["abrupt"] >= TOLD
     return (
-        found.groupby(["metric", "points", "noise", "change", "drift"])
+        found.groupby(by)
         .agg(
             curves=("found", "size"),
             departure=("found", "mean"),
@@ -133,17 +173,27 @@ def detection(many, part: str, settings, curves: int, first: int) -> pd.DataFram
     )
 
 
+CURVE_BY = ["metric", "points", "noise", "change", "drift"]
 TITLE = "Share of curves with P(departure) > .5, with P(departure) > .8, and with P(abrupt) > .8"
 
 
-def power(many, curves: int, first: int = 0) -> None:
+def power(many, curves: int, first: int = 0, metric: str | None = None) -> None:
     settings = [(*s, *c) for s in SETTINGS for c in CHANGES]
-    write(detection(many, "power", settings, curves, first), "emergence_power", TITLE)
+    settings += [(*s, *c) for s in SETTINGS if s[0] == "accuracy" for c in DOWNWARD]
+    found = detection(many, "power", one, settings, CURVE_BY, curves, first, metric)
+    write(found, "emergence_power", TITLE)
 
 
-def alarms(many, curves: int, first: int = 0) -> None:
+def alarms(many, curves: int, first: int = 0, metric: str | None = None) -> None:
     settings = [(*s, 0.0, 0.0) for s in STRAIGHT]
-    write(detection(many, "alarms", settings, curves, first), "emergence_alarms", TITLE)
+    found = detection(many, "alarms", one, settings, CURVE_BY, curves, first, metric)
+    write(found, "emergence_alarms", TITLE)
+
+
+def loss_laws(many, curves: int, first: int = 0) -> None:
+    by = ["models", "questions", "families"]
+    found = detection(many, "loss_laws", of_loss, LOSS_LAWS, by, curves, first)
+    write(found, "emergence_loss_laws", TITLE)
 
 
 def drawn(job) -> dict:
@@ -182,7 +232,7 @@ def drawn(job) -> dict:
 
 def confusion(many, curves: int, metric: str | None = None) -> None:
     kinds = [(False, k) for k in ("unbroken", "break", "drift")]
-    kinds += [(True, k) for k in ("unbroken", "line", "late", "break", "drift")]
+    kinds += [(True, k) for k in KINDS]
     kinds = [k for k in kinds if metric in (None, "accuracy" if k[0] else "loss")]
     each = pd.DataFrame(many(drawn, [(*k, i) for k in kinds for i in range(curves)]))
     if metric:
@@ -374,6 +424,7 @@ class _InTurn:
 PARTS = dict(
     power=power,
     alarms=alarms,
+    loss_laws=loss_laws,
     confusion=confusion,
     metric=metric,
     published=published,
@@ -393,8 +444,8 @@ def main() -> None:
     with workers(options.workers) as pool:
         many = map if pool is None else pool.map
         for name in options.parts or PARTS:
-            extra = {"first": options.first} if name in ("power", "alarms") else {}
-            extra |= {"metric": options.metric} if name == "confusion" else {}
+            extra = {"first": options.first} if name in ("power", "alarms", "loss_laws") else {}
+            extra |= {"metric": options.metric} if name in ("power", "alarms", "confusion") else {}
             PARTS[name](many, options.curves, **extra)
 
 

@@ -176,6 +176,13 @@ def test_figures_of_emergence():
     assert bent.size().to_dict() == {"accuracy": 2, "loss": 4}
     for _, pair in power[power["change"] > 0].groupby(["metric", "points"]):
         assert "{:.0f} and {:.0f} %".format(*(100 * pair["departure"])) in text
+    fall = power[power["change"] < 0].sort_values("change", ascending=False)["departure"]
+    assert "0.4 and 0.25 times as steep: {:.0f} and {:.0f} %".format(*(100 * fall)) in text
+    laws = results("emergence_loss_laws")
+    assert f"{laws['curves'].sum()} accuracies whose log odds are linear in a loss" in text
+    assert laws["stated"].sum() == laws["abrupt"].sum() == 0
+    above = 100 * (laws["departure"] * laws["curves"]).sum() / laws["curves"].sum()
+    assert f"stated for none; P > .5 for {above:.0f} % of them" in text
     drift = power[power["drift"] > 0]
     called = (drift["abrupt"] * drift["curves"]).sum()
     assert f"curves that drift, {drift['curves'].sum()} (" in text
@@ -188,18 +195,19 @@ def test_figures_of_emergence():
     assert alarms["abrupt"].sum() == 0
     assert f"up to {100 * alarms['departure'].max():.0f} % of such curves" in text
     given = results("emergence_confusion").set_index(["metric", "kind"])
+    (n,) = set(given.sum(axis=1))
     changes = ["late start", "abrupt change", "gradual change", "abrupt or gradual change"]
-    unbroken = given[given.index.get_level_values("kind").isin(["unbroken", "line"])]
+    unbroken = given[given.index.get_level_values("kind").isin(["unbroken", "flattening", "line"])]
     assert f"of {unbroken.to_numpy().sum()} unbroken curves none is called a change" in text
     assert unbroken[changes].to_numpy().sum() == 0
     abrupt, gradual = given["abrupt change"], given["gradual change"]
-    assert f"late starts: {given['late start']['accuracy', 'late']} of 50" in text
+    assert f"late starts: {given['late start']['accuracy', 'late']} of {n}" in text
     smooth, wrong = given["smooth"]["loss", "break"], gradual["loss", "break"]
-    called = f"{abrupt['loss', 'break']} of 50 breaks are called abrupt, {smooth} smooth"
+    called = f"{abrupt['loss', 'break']} of {n} breaks are called abrupt, {smooth} smooth"
     assert f"{called} and {['none', 'one'][wrong]} gradual" in text
-    assert f"{gradual['loss', 'drift']} of 50 drifts gradual and none abrupt" in text
+    assert f"{gradual['loss', 'drift']} of {n} drifts gradual and none abrupt" in text
     assert abrupt["loss", "drift"] == 0
-    pair = f"{abrupt['accuracy', 'break']} of 50 breaks and {gradual['accuracy', 'drift']} of 50"
+    pair = f"{abrupt['accuracy', 'break']} of {n} breaks and {gradual['accuracy', 'drift']} of {n}"
     assert pair in text
     held = results("emergence_intervals").set_index("90 % interval")
     names = {"holds onset": "onset", "holds half_rise": "half-rise", "holds sharpness": "sharpness"}
@@ -217,7 +225,7 @@ def test_figures_of_emergence():
     worlds = results("emergence_metric").set_index(["change", "verdict"])["curves"]
     said = worlds.groupby(level=[0, 1]).sum()
     fine = said[0].filter(like="smooth").sum()
-    wrong, unknown = said[0]["abrupt change"], said[0]["cannot be told"]
+    wrong, unknown = said[0]["abrupt change"], said[0].get("cannot be told", 0)
     assert f"underneath: {fine}, cannot be told: {unknown}, abrupt: {wrong}; with" in text
     assert f"with a change: all {said[2]['abrupt change']} abrupt" in text
     assert len(said[2]) == 1
@@ -232,7 +240,8 @@ def test_figures_of_emergence():
     assert ((arithmetic["onset_low"] < 2.3e22) & (arithmetic["onset_high"] > 2.3e22)).all()
     brier = published.loc["Wu, Brier"].set_index("published")["verdict"]
     assert brier["emergence"].isin(["abrupt change", "abrupt or gradual change"]).all()
-    assert sorted(brier["no_emergence"]) == ["abrupt or gradual change", *2 * ["cannot be told"]]
+    others = ["abrupt or gradual change", "cannot be told", "smooth"]
+    assert sorted(brier["no_emergence"]) == others
     mean = results("emergence_foresight").set_index("task").loc["mean"]
     held = "hold {:.0f} % of later scores ({:.0f} % within a point of accuracy)"
     assert held.format(100 * mean["held"], 100 * mean["within_a_point"]) in text

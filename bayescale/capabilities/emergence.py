@@ -14,6 +14,9 @@ from bayescale.capabilities.emergence_curves import read_scores, why_not
 from bayescale.capabilities.emergence_models import Model, TaskCurve, part
 from bayescale.capabilities.emergence_shapes import Posterior, Shapes, sample, shapes
 from bayescale.capabilities.emergence_verdicts import (
+    ABRUPT,
+    GRADUAL,
+    LATE,
     SPECIFIC,
     TOLD,
     UNBROKEN,
@@ -140,16 +143,18 @@ class Emergence(Storable):
         pandas.DataFrame
             ``verdict`` (see `probabilities`) and ``P(verdict)``, its probability;
             ``P(departure)`` from an unbroken law, and its parts ``P(abrupt)``, ``P(gradual)`` and
-            ``P(late start)``; ``P(emergent as plotted)``: the score rises at least 3.5 times as
-            fast in its steepest decade as below it; and medians with ``_low`` and ``_high`` of
+            ``P(late start)``; ``P(flattening)``: an unbroken law whose log odds flatten, as they do
+            if they are linear in a loss; ``P(emergent as plotted)``: the score rises at least 3.5
+            times as fast in its steepest decade as below it; and medians with ``_low`` and
+            ``_high`` of
 
             * ``onset``: x from which 97.5 % of models are above chance by more than the question
               noise (NaN for losses);
             * ``half_rise``: x where half of the rise is reached;
             * ``sharpness``: the largest share of the rise in one decade of x;
-              ``sharpness_smooth`` is its median under an unbroken law;
-            * ``slope_ratio``: slope in the upper third of log x over that in the lower third, on
-              the scale where an unbroken law is straight.
+              ``sharpness_smooth`` is its median under the more probable unbroken law of log odds;
+            * ``slope_ratio``: slope in the upper third of log x over that in the lower third, of
+              the log odds above chance, or of the log of a loss above its floor.
 
             ``sentence`` says the same in words.
         """
@@ -158,7 +163,7 @@ class Emergence(Storable):
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("task")
 
     def _row(self, task: str, prob: float) -> dict[str, object]:
-        parts = ("P(departure)", "P(abrupt)", "P(gradual)", "P(late start)")
+        parts = ("P(departure)", "P(abrupt)", "P(gradual)", "P(late start)", "P(flattening)")
         if task not in self.posteriors:
             row = {"verdict": UNKNOWN, "P(verdict)": np.nan} | dict.fromkeys(parts, np.nan)
             row["P(emergent as plotted)"] = np.nan
@@ -171,7 +176,7 @@ class Emergence(Storable):
         plotted, under = self.shapes(task), self.shapes(task, "underneath")
         posterior = self.underneath(task)
         p = self._probabilities(task)
-        values = (departure(p), p["abrupt change"], p["gradual change"], p["late start"])
+        values = (departure(p), p[ABRUPT], p[GRADUAL], p[LATE], posterior.probability["flattening"])
         emergent = float(plotted.is_emergent.mean())
         row = dict(zip(("verdict", "P(verdict)"), decide(p, emergent), strict=True))
         row |= dict(zip(parts, values, strict=True)) | {"P(emergent as plotted)": emergent}
@@ -269,7 +274,9 @@ class Emergence(Storable):
 
     def _smooth_sharpness(self, task: str) -> float:
         posterior = self.posteriors[task]
-        law = shapes([(Model(posterior.curve, "unbroken"), posterior.positions["unbroken"])])
+        laws = [k for k in ("unbroken", "flattening") if k in posterior.positions]
+        kind = max(laws, key=posterior.probability.__getitem__)
+        law = shapes([(Model(posterior.curve, kind), posterior.positions[kind])])
         return float(np.nanmedian(law.sharpness)) if np.isfinite(law.sharpness).any() else np.nan
 
     def bottom_line(self) -> str:
@@ -326,13 +333,14 @@ def emergence(
 ) -> Emergence:
     """Find out which tasks emerge, where, and whether the metric explains it.
 
-    Five kinds of curves are compared for each task: an unbroken law in log odds above chance, a
-    straight line as plotted, a late start, a change of slope at one place, and a slope that drifts
-    (`bayescale.capabilities.emergence_models`). For a loss, and for the continuous metric, these
-    are an unbroken power law above a floor, a change of slope and drift. An ability is called
-    emergent if it is "not present in smaller models but present in larger models" (Wei et al. 2022,
-    arXiv:2206.07682). It may be so as measured while it is smooth on another scale or in another
-    metric (Schaeffer et al. 2023, arXiv:2304.15004).
+    Six kinds of curves are compared for each task. Three are unbroken: log odds above chance that
+    are straight in log x, log odds that flatten as if they were linear in a loss that follows a
+    power law, and a score that is straight as plotted. Three are departures: a late start, a change
+    of slope at one place, and a slope that drifts (`bayescale.capabilities.emergence_models`). For
+    a loss, and for the continuous metric, these are an unbroken power law above a floor, a change
+    of slope and drift. An ability is called emergent if it is "not present in smaller models but
+    present in larger models" (Wei et al. 2022, arXiv:2206.07682). It may be so as measured while it
+    is smooth on another scale or in another metric (Schaeffer et al. 2023, arXiv:2304.15004).
 
     Parameters
     ----------

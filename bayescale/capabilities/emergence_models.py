@@ -3,6 +3,8 @@
 A curve is `eta(s)` with s = log x, centred. The kinds are
 
 * ``unbroken``: ``level + slope * s``;
+* ``flattening``: ``level + slope * (1 - exp(-alpha * s)) / alpha``, which is linear in a loss that
+  falls as ``x**-alpha``, and straight for alpha near 0;
 * ``break``: the slope changes by a factor at one place;
 * ``drift``: the slope follows a random walk, of which `COMPONENTS` principal components are kept;
 * ``line``: the accuracy is a straight line in s, as plotted;
@@ -45,6 +47,8 @@ CHUNK = 20_000
 #: largest measurable log odds it reaches.
 NODES, BEYOND = 6, 2.0
 _NODE, _WEIGHT = np.polynomial.legendre.leggauss(NODES)
+#: Largest floor of a start, in units of the lowest loss, and smallest slope.
+BELOW_LOSSES, LEAST_SLOPE = 0.98, 1e-9
 #: Median of the absolute value of a standard normal number.
 HALF_INSIDE = 0.674
 
@@ -102,7 +106,7 @@ class TaskCurve:
         """Kinds of curves that the points can distinguish."""
         kinds = ACCURACY_KINDS if self.is_accuracy else LOSS_KINDS
         if self.window is None:
-            kinds = tuple(k for k in kinds if k in ("unbroken", "line"))
+            kinds = tuple(k for k in kinds if k in priors.SMOOTH_KINDS)
         return kinds
 
     @cached_property
@@ -147,6 +151,8 @@ class Model:
                 out["jitter"] = priors.JITTER_WITHOUT_QUESTIONS
             if curve.has_families:
                 out["family"] = priors.FAMILY_ODDS
+        if self.kind == "flattening":
+            out |= priors.FLATTENING
         if self.kind == "break":
             out |= priors.BREAK
         if self.kind == "drift":
@@ -161,10 +167,13 @@ class Model:
 
     def parameters(self, z: np.ndarray) -> dict[str, np.ndarray]:
         """Parameters on their natural scales, (draw, 1)."""
-        return {
+        out = {
             name: from_link(p.link, p.centre + p.width * z[:, [i]])
             for i, (name, p) in enumerate(self.priors.items())
         }
+        if self.curve.is_accuracy and "family" in out:
+            out["family"] = np.minimum(out["family"], priors.LARGEST_FAMILY_ODDS)
+        return out
 
     def place(self, z: np.ndarray) -> np.ndarray:
         """s of the break or of the start, (draw, 1)."""
@@ -186,18 +195,24 @@ class Model:
             passed = h["rate"] * width * softplus((s - self.place(z)) / width)
             # The log odds of 1 - exp(-passed).
             return passed + np.log(-np.expm1(-np.maximum(passed, 1e-12)))
-        path = s[None]
-        if self.kind == "break":
-            place, root = self.place(z), np.sqrt(h["ratio"])
-            rounded = h["width"] * softplus((s - place) / h["width"])
-            path = place + (s - place) / root + (root - 1 / root) * rounded
-        if self.kind == "drift":
-            grid, basis = self.curve.drift_basis
-            at = np.stack([_interpolated(s, grid, b) for b in basis.T])
-            path = s + h["drift"] * (z[:, len(self.priors) :] @ at)
+        path = self._path(z, s, h)
         if self.curve.is_accuracy:
             return h["level"] + h["slope"] * path
         return np.log(h["amount"]) - h["slope"] * path
+
+    def _path(self, z, s, h) -> np.ndarray:
+        """The curve without its level, in units of the slope, (draw or 1, point)."""
+        if self.kind == "flattening":
+            return -np.expm1(-h["alpha"] * s) / h["alpha"]
+        if self.kind == "break":
+            place, root = self.place(z), np.sqrt(h["ratio"])
+            rounded = h["width"] * softplus((s - place) / h["width"])
+            return place + (s - place) / root + (root - 1 / root) * rounded
+        if self.kind == "drift":
+            grid, basis = self.curve.drift_basis
+            at = np.stack([_interpolated(s, grid, b) for b in basis.T])
+            return s + h["drift"] * (z[:, len(self.priors) :] @ at)
+        return s[None]
 
     def mean(self, z: np.ndarray, s: np.ndarray) -> np.ndarray:
         """The score on the curve at `s`, (draw, point)."""
@@ -292,7 +307,32 @@ class Model:
 
     def density(self) -> Density:
         """The posterior, for `bayescale.inference.importance`."""
-        return Density(self.dimension, self.log_likelihood, None, self._with_noise)
+        with_line = not self.curve.is_accuracy and self.kind != "drift"
+        improved = self._with_line if with_line else self._with_noise
+        return Density(self.dimension, self.log_likelihood, None, improved)
+
+    def _with_line(self, z: np.ndarray) -> np.ndarray:
+        """Positions of losses with an amount, a slope and a noise scale that agree with the losses.
+
+        Given the floor and a break, the log of the part above the floor is a line. Without this all
+        starts may lie near one of several places that a break may have.
+        """
+        prior, y, out = self.priors, self.curve.y / self.curve.unit, z.copy()
+        highest = np.log(BELOW_LOSSES * y.min()) - prior["floor"].centre
+        out[:, 0] = np.minimum(out[:, 0], highest / prior["floor"].width)
+        h = self.parameters(out)
+        above, path = np.log(y - h["floor"]), self._path(out, self.curve.s, h)
+        weight = (1 - h["floor"] / y) ** 2
+        weight /= weight.sum(axis=1, keepdims=True)
+        middle = (weight * path).sum(axis=1, keepdims=True)
+        fall = -(weight * (path - middle) * above).sum(axis=1)
+        slope = fall / (weight * (path - middle) ** 2).sum(axis=1)
+        log_slope = np.log(np.maximum(slope, LEAST_SLOPE))
+        log_amount = (weight * above).sum(axis=1) + np.exp(log_slope) * middle[:, 0]
+        for name, value in (("amount", log_amount), ("slope", log_slope)):
+            at = list(prior).index(name)
+            out[:, at] = np.clip((value - prior[name].centre) / prior[name].width, -3, 3)
+        return self._with_noise(out)
 
     def _with_noise(self, z: np.ndarray) -> np.ndarray:
         """Positions with a noise scale that agrees with the residuals."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from bayescale.capabilities.emergence_priors import SMOOTH_KINDS
 from bayescale.capabilities.emergence_shapes import Posterior, Shapes
 
 SMOOTH = "smooth"
@@ -47,9 +48,9 @@ def probabilities(
         Whether `underneath` is of another metric than `plotted`.
     """
     p = underneath.probability
-    smooth = p["unbroken"] + p["line"]
+    smooth = sum(p[kind] for kind in SMOOTH_KINDS)
     # A score whose own law is unbroken, or any score over an unbroken continuous metric.
-    rows = has_continuous | np.isin(plotted.kind, ("unbroken", "line"))
+    rows = has_continuous | np.isin(plotted.kind, SMOOTH_KINDS)
     emergent = float(plotted.is_emergent[rows].mean()) if rows.any() else 0.0
     return {
         SMOOTH: smooth * (1 - emergent),
@@ -155,6 +156,11 @@ def sentence(row: Mapping[str, object], probability: Mapping[str, float], tell: 
         parts.append(f"the change came {' or '.join(kinds)}; {tell} would tell")
     elif verdict in (EMERGENT, UNKNOWN):
         parts.append(f"P(departure from an unbroken law) = {departs:.2f}; {tell} would tell")
+    if row["P(flattening)"] > 0.5:
+        parts.append(
+            "the log odds flatten with scale, as they do if they are linear in a loss "
+            f"(P = {row['P(flattening)']:.2f})"
+        )
     if emergent >= 0.5 and verdict not in (MEASURED, EMERGENT):
         parts.append(f"emergent as plotted (P = {emergent:.2f})")
     if emergent >= 0.5 and np.isfinite(float(row["onset"])):

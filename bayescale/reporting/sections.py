@@ -169,8 +169,8 @@ def emergent(emergence: Emergence, ci_prob: float | None = None) -> Section:
         [
             picture(
                 plot_emergence(emergence, ci_prob=ci_prob),
-                "Scores as plotted, and on the scale where an unbroken law is straight. The onset "
-                "is shaded.",
+                "Scores as plotted, and on the scale where unbroken laws are straight or flatten. "
+                "The onset is shaded.",
             )
         ],
     )

@@ -169,6 +169,14 @@ def test_families_share_an_intercept():
     assert apart.families == ("f0", "f1", "f2", "f3", "f4")
 
 
+def test_families_differ_by_a_limited_factor():
+    families = curve(np.full(len(C), 0.5), family=np.arange(len(C)) % 4)
+    model = Model(families, "unbroken")
+    z = np.zeros((2, model.dimension))
+    z[1, list(model.priors).index("family")] = 9.0
+    assert model.parameters(z)["family"].ravel().tolist() == pytest.approx([0.4, 2.2])
+
+
 def test_the_same_seed_gives_the_same_result_and_none_is_stored():
     table = scores(sigmoid(S - 8)).iloc[::6]
     options = dict(n_questions=QUESTIONS, chance=0.25)
@@ -211,7 +219,13 @@ def test_the_most_specific_verdict_that_is_probable_is_given(probability, emerge
     assert decide(probability, emergent) == pytest.approx(expected)
 
 
-ROW = {"onset": 2.34e22, "onset_low": 1e22, "onset_high": 5e22, "sharpness": 0.71}
+ROW = {
+    "onset": 2.34e22,
+    "onset_low": 1e22,
+    "onset_high": 5e22,
+    "sharpness": 0.71,
+    "P(flattening)": 0.02,
+}
 ONSET = "onset at 2.3e22 [1.0e22, 5.0e22]; 71 % of the rise in one decade"
 
 
@@ -247,6 +261,16 @@ def test_sentences_of_verdicts(probability, emergent, text):
     verdict, p = decide(probability, emergent)
     row = ROW | {"verdict": verdict, "P(verdict)": p, "P(emergent as plotted)": emergent}
     assert sentence(row, probability, "more questions") == text
+
+
+def test_a_flattening_law_is_named_where_it_is_favoured():
+    probability = {SMOOTH: 0.95, MEASURED: 0.0, LATE: 0.0, ABRUPT: 0.02, GRADUAL: 0.03}
+    row = ROW | {"verdict": SMOOTH, "P(verdict)": 0.95, "P(emergent as plotted)": 0.1}
+    assert sentence(row, probability, "more questions") == "smooth (P = 0.95)"
+    assert sentence(row | {"P(flattening)": 0.84}, probability, "more questions") == (
+        "smooth (P = 0.95); the log odds flatten with scale, as they do if they are linear in a "
+        "loss (P = 0.84)"
+    )
 
 
 # -- foresight ---------------------------------------------------------------------------------
@@ -289,15 +313,14 @@ def test_a_forecast_from_below_does_not_use_models_above(accuracies):
 
 
 def test_a_change_ahead_widens_forecasts(accuracies):
-    posterior = accuracies.posteriors["line"]
-    s = np.array([posterior.curve.ends[1] + 3.0])
+    # Of models that are far from the top.
+    posterior = sample(part(accuracies.curves["bend"], S < 8), 1)
+    s = np.array([posterior.curve.ends[1] + 1.0])
     n = np.array([float(QUESTIONS)])
     widths = []
     for rate in (1e-6, 3.0):
         ahead = Ahead(rate, Positive(2.0, spread=4.0))
-        draws = foresights.forecast(
-            accuracies.posteriors["bend"], s, n, np.random.default_rng(1), ahead
-        )
+        draws = foresights.forecast(posterior, s, n, np.random.default_rng(1), ahead)
         assert ((draws >= 0) & (draws <= 1)).all()
         widths.append(np.ptp(np.quantile(draws, [0.05, 0.95])))
     assert widths[1] > widths[0]
@@ -355,6 +378,47 @@ def test_accuracies_are_a_density_of_the_score():
     assert mass == pytest.approx(1.0, abs=0.05)
 
 
+def test_starts_of_losses_lie_on_the_losses():
+    s = S - S.mean()
+    blank = Model(TaskCurve(s, np.ones(len(s))), "break")
+    z = np.random.default_rng(1).standard_normal((3, blank.dimension))
+    z[:, :3] = np.clip(z[:, :3], -1, 1) - [1.5, 0, 0]  # far below the lowest loss
+    for row in z:
+        # In the unit of the geometric mean of the losses, which is one in `blank`.
+        own = TaskCurve(s, blank.mean(row[None], s)[0])
+        model = Model(own, "break")
+        truth = row[None].copy()
+        for i, name in enumerate(("floor", "amount")):
+            truth[0, i] -= np.log(own.unit) / model.priors[name].width
+        start = truth.copy()
+        start[0, [1, 2]] = 0.0
+        assert model._with_line(start)[0, :3] == pytest.approx(truth[0, :3], abs=1e-4)
+
+
+def test_log_odds_that_flatten_are_linear_in_a_power_law():
+    model = Model(curve(np.full(len(C), 0.5)), "flattening")
+    z = np.zeros((2, model.dimension))
+    z[1, list(model.priors).index("alpha")] = -8.0  # an exponent of about 0.0005
+    h = model.parameters(z)
+    eta, s = model.eta(z, model.curve.s, h), model.curve.s
+    loss = np.exp(-float(h["alpha"][0, 0]) * s)
+    assert np.polyfit(loss, eta[0], 1, full=True)[1] == pytest.approx(0.0, abs=1e-9)
+    assert np.polyfit(s, eta[0], 1, full=True)[1] > 1
+    straight = float(h["level"][1, 0]) + float(h["slope"][1, 0]) * s
+    assert eta[1] == pytest.approx(straight, abs=0.02)
+
+
+def test_an_accuracy_that_is_logistic_in_a_loss_does_not_depart():
+    table = scores(sigmoid(3 - 8 * np.exp(-0.18 * S)))
+    found = bs.emergence(table, n_questions=QUESTIONS, chance=0.25, random_seed=1)
+    row = found.summary().iloc[0]
+    assert row["P(departure)"] < 0.2
+    assert row["P(flattening)"] > 0.8
+    assert "the log odds flatten with scale" in row["sentence"]
+    evidence = found.posteriors["the task"].log_evidence
+    assert evidence["flattening"] > max(evidence["unbroken"], evidence["line"]) + 5
+
+
 def test_at_chance_the_likelihood_does_not_depend_on_how_far_below_the_curve_lies():
     model = Model(curve(np.full(len(C), 0.25)), "unbroken")
     z = np.zeros((2, model.dimension))
@@ -365,7 +429,7 @@ def test_at_chance_the_likelihood_does_not_depend_on_how_far_below_the_curve_lie
 
 def test_kinds_need_six_different_x():
     few = TaskCurve(np.array([0.0, 1, 2, 3, 4]), np.full(5, 0.5), 0.0, np.full(5, 100.0), 0.0)
-    assert few.kinds == ("unbroken", "line")
+    assert few.kinds == ("unbroken", "flattening", "line")
 
 
 def test_shapes_of_a_line():
