@@ -28,6 +28,7 @@ from bayescale.capabilities.emergence_verdicts import (
     what_would_tell,
 )
 from bayescale.data import Runs, task_columns
+from bayescale.errors import RunsError
 from bayescale.inference import run_all
 from bayescale.intervals import defaults
 from bayescale.keywords import hinted
@@ -398,6 +399,7 @@ def emergence(
     curves, families, notes = read_scores(scores, x, y, groups, family, n_questions, chance)
     smooth = {}
     if continuous is not None:
+        _check_metric(scores, continuous, x, groups)
         smooth = read_scores(scores, x, continuous, groups, family, is_accuracy=False)[0]
     # A task is judged only if both of its curves can be.
     checked = [*smooth.items(), *curves.items()]
@@ -415,6 +417,21 @@ def emergence(
     notes = (*told, *notes)
     parts = (curves, plotted, underneath, unfitted)
     return Emergence(*parts, x, y, families, notes, random_seed, continuous or "")
+
+
+def _check_metric(scores: pd.DataFrame, metric: str, x: str, groups: str | None) -> None:
+    """Refuse a metric with the same values for all tasks: it measures models, not answers."""
+    if groups not in scores or not {metric, x} <= set(scores):
+        return
+    each = [set(zip(f[x], f[metric], strict=True)) for _, f in scores.groupby(groups)]
+    largest = max(each, key=len)
+    if len(each) > 1 and len(largest) > 1 and all(part <= largest for part in each):
+        raise RunsError(
+            f"continuous={metric!r} has the same values for every task, so that it measures the "
+            "models and not their answers to a task, and cannot tell whether a task changes: leave "
+            "out continuous=, or give a metric of the same answers, such as a Brier score",
+            where="emergence",
+        )
 
 
 def _fit(job) -> Posterior:

@@ -63,7 +63,8 @@ class TaskForecast(PredictiveDraws):
 
     def bottom_line(self, ci_prob: float | None = None) -> str:
         """How budgets were converted, and tasks of which the fitted runs say nothing; or empty."""
-        doubts = [f"Main reason for doubt: {note}." for note in self.link.notes[:1]]
+        doubts = [note for note in self.link.notes if not note.startswith("read ")]
+        doubts = [f"Main reason for doubt: {note}." for note in doubts[:1]]
         return " ".join([*self.conversions, *doubts])
 
     @property

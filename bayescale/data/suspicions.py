@@ -171,6 +171,16 @@ def _several_rows(columns, groups, raw: RawTable, others) -> list[str]:
     )
     if rows < 2:
         text = "some points" + text.removeprefix(f"each ({point})").replace(" has ", " have ", 1)
+    settings = [c for c in columns if c not in (*"NDC", "loss", "loss_sd", "series", *groups)]
+    settings = [
+        c for c in settings if pd.Series(np.asarray(columns[c])).groupby(cell).nunique().max() > 1
+    ]
+    if settings:
+        return [
+            f"{text}, and {' and '.join(settings)} differ{'s' * (len(settings) == 1)} between "
+            "them: fit a law with such a column (the laws list their columns), or "
+            f"{remedies.option('keep_best')} keeps the row of lowest loss"
+        ]
     varies = [
         c
         for c in others

@@ -152,8 +152,8 @@ def _melted(frame: pd.DataFrame, tasks: list[str], y: str) -> tuple[pd.DataFrame
         raise RunsError([unknown("column of a task", t, frame.columns) for t in missing])
     others = frame.drop(columns=[*tasks, *(c for c in (y, "task") if c in frame)])
     parts = [others.assign(task=str(t), **{y: frame[t]}) for t in tasks]
-    count = f"{len(tasks)} columns are tasks" if len(tasks) > 1 else "one column is a task"
-    note = f"{count}, with one row for each model: {', '.join(tasks)}"
+    count = f"{len(tasks)} columns as tasks" if len(tasks) > 1 else "one column as a task"
+    note = f"read {count}, with one row for each model: {', '.join(tasks)}"
     return pd.concat(parts), note
 
 

@@ -32,6 +32,9 @@ LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
 TOLERANCE = 0.01
 #: A measured loss that differs from the forecast by a larger factor is probably in another unit.
 ANOTHER_UNIT = 2.0
+#: A bit is this many nats fewer: a loss that lies outside and differs by this factor, or its
+#: inverse, up to the relative difference, is probably in the other of the two units.
+BITS, NEARLY = float(np.log2(np.e)), 0.04
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -86,7 +89,13 @@ class Outcome:
         side = "above" if outside > 0 else "below"
         text = f" It lies {abs(outside):.2g} widths of the 90 % interval {side} it."
         ratio = float(row["measured"] / row["median"])
-        if max(ratio, 1 / ratio) <= ANOTHER_UNIT:
+        factor = max(ratio, 1 / ratio)
+        if abs(factor / BITS - 1) < NEARLY:
+            units = (
+                "bits, and the forecast in nats" if ratio > 1 else "nats, and the forecast in bits"
+            )
+            return f"{text} It is {ratio:.3g} times the median: perhaps it is in {units}."
+        if factor <= ANOTHER_UNIT:
             return text
         unit = self.preregistration.content["runs"].get("loss_unit")
         times = f"{ratio:.3g} times" if ratio > 1 else f"1/{1 / ratio:.3g} of"

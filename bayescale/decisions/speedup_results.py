@@ -281,7 +281,7 @@ class Speedup:
             own.append(
                 f"the two curves cross in {100 * self.p_crosses:.0f} % of the draws "
                 f"({100 * beyond:.0f} % beyond the largest run), between {low} and {high}: which "
-                "recipe is better depends on the scale"
+                "recipe is better may depend on the scale"
             )
         if share > MUCH:
             own.append(

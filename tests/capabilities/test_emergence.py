@@ -152,6 +152,13 @@ def test_a_continuous_metric_explains_a_sharp_accuracy():
     assert found.summary()["P(departure)"].iloc[0] > 0.9
 
 
+def test_a_loss_of_the_models_is_no_metric_of_their_tasks():
+    one = scores(np.linspace(0.3, 0.8, len(S))).assign(loss=np.linspace(3.5, 2.5, len(S)))
+    both = pd.concat([one.assign(task="one"), one.assign(task="two")], ignore_index=True)
+    with pytest.raises(RunsError, match=r"(?s)same values for every task.*leave out continuous="):
+        bs.emergence(both, continuous="loss", chance=0.25, n_questions=QUESTIONS)
+
+
 def test_families_share_an_intercept():
     """A curve that is straight within each of five families departs from a law without them."""
     family = np.arange(len(C)) * 5 // len(C)

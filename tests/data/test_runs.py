@@ -726,6 +726,13 @@ def sweep(**columns) -> pd.DataFrame:
     return pd.DataFrame({"N": N, "D": 20 * N, "loss": loss, "lr": rate} | columns)
 
 
+def test_of_a_sweep_the_setting_that_was_read_is_named():
+    frame = pd.DataFrame({"name": ["s1", "s2", "s3"] * 3, "N": np.repeat([1e8, 2e8, 4e8], 3)})
+    frame = frame.assign(D=2e9, lr=[1e-4, 1e-3, 1e-2] * 3, loss=[3.3, 3.0, 3.2] * 3)
+    with pytest.warns(RunsWarning, match="and lr differs between them: fit a law"):
+        Runs.from_frame(frame)
+
+
 def test_of_a_sweep_the_run_of_lowest_loss_can_be_kept():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

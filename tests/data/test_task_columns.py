@@ -62,7 +62,7 @@ def test_tasks_names_columns_that_become_rows(wide):
     rows = found.frame[["task", "accuracy", "C"]].values.tolist()
     assert rows[0] == ["piqa", pytest.approx(0.581), 8.4e17]
     assert rows[5] == ["arc", pytest.approx(0.299), 6 * 410e6 * 8e9]
-    assert found.notes[0] == "2 columns are tasks, with one row for each model: piqa, arc"
+    assert found.notes[0] == "read 2 columns as tasks, with one row for each model: piqa, arc"
     with pytest.raises(bs.RunsError, match="no column of a task 'boolq'"):
         task_columns(wide, ["C"], tasks=["boolq"])
 

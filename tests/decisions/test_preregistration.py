@@ -196,6 +196,20 @@ def test_the_answer_says_how_surprising_a_run_is(fit, tmp_path):
     assert "<table" in result._repr_html_()
 
 
+@pytest.mark.parametrize(
+    ("times", "said"),
+    [
+        (1 / np.log(2), "perhaps it is in bits, and the forecast in nats."),
+        (np.log(2), "perhaps it is in nats, and the forecast in bits."),
+        (1.6, "above it."),
+    ],
+)
+def test_bits_and_nats_are_told_apart(fit, tmp_path, times, said):
+    file = bs.preregister(bs.forecast(fit, N="1B", D="20B"), tmp_path / "one.json")
+    median = bs.outcome(file.path, 3.0).table["median"][0]
+    assert bs.outcome(file.path, times * median).bottom_line().endswith(said)
+
+
 @pytest.mark.parametrize(("times", "said"), [(100, "It is 100 times"), (1 / 50, "It is 1/50 of")])
 def test_a_loss_in_another_unit_is_recognised(fit, tmp_path, times, said):
     file = bs.preregister(bs.forecast(fit, N="1B", D="20B"), tmp_path / "one.json")
