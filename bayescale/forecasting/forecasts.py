@@ -369,6 +369,10 @@ def forecast(
     return Forecast(data, noise, fit.law.name, in_words, seed, fit, conversions)
 
 
+#: Relative difference up to which the parameters of a run are the same.
+SAME_SIZE = 0.01
+
+
 def _points(
     fit: Fit | Average, points, keywords: dict, group, cost: Cost | None
 ) -> tuple[dict[str, np.ndarray], object, object, tuple[str, ...]]:
@@ -384,6 +388,7 @@ def _points(
                 "series are given both in the column 'series' and by series=: give one of them"
             )
         series = given.pop("series")
+    given |= _of_series(fit, series, given)
     factor, conversions = fit.runs.flop_factor, ()
     if "C" in given:
         given["C"], conversions = read_budgets(given["C"], cost, flop_factor=factor, name="C")
@@ -407,6 +412,30 @@ def _points(
     n_points = number_of_points(size, group, series)
     place = {c: np.broadcast_to(v, n_points) for c, v in place.items()}
     return place, group, series, conversions
+
+
+def _of_series(fit: Fit | Average, series, given: dict[str, np.ndarray]) -> dict:
+    """The parameters of the fitted run that is continued, if they are not given.
+
+    Raises
+    ------
+    FitError
+        If other parameters are given.
+    """
+    table = fit.runs.table
+    if not isinstance(series, str) or not {"series", "N"} <= set(table):
+        return {}
+    own = table["N"][table["series"].astype(str) == series].unique()
+    if len(own) != 1:
+        return {}
+    if "N" not in given:
+        return {} if {"C", "D"} <= set(given) else {"N": own}
+    if np.any(np.abs(np.log(np.asarray(given["N"], float) / own)) > SAME_SIZE):
+        raise FitError(
+            f"series {series!r} has {format_count(own[0])} parameters, and N is another number: "
+            "leave out N, or leave out series= for a new run"
+        )
+    return {}
 
 
 def _settled_series(fit: Fit | Average, series, size: int) -> list[str | None] | None:

@@ -441,6 +441,17 @@ def test_one_run_can_be_asked_of_several_groups(openlm_fit):
         assert np.array_equal(both.data["law"][..., i], alone.data["law"][..., 0])
 
 
+def test_the_parameters_of_a_series_are_those_of_its_run(by_hand):
+    table = pd.DataFrame({"N": [1e8] * 4 + [4e8] * 4, "D": [1e9, 2e9, 4e9, 8e9] * 2})
+    runs = bs.Runs.from_frame(table.assign(loss=3.0, series=["a"] * 4 + ["b"] * 4))
+    values = dict(E=1.5, A=0.6, B=0.5, alpha=0.4, beta=0.3, sigma=0.01)
+    fit = by_hand(runs, "chinchilla", values | {"drift": 0.01, "memory": 0.1})
+    found = bs.forecast(fit, D=16e9, series="b", random_seed=1).data
+    assert found["N"].to_numpy().tolist() == [4e8]
+    with pytest.raises(bs.FitError, match=r"series 'b' has 400M parameters.*leave out N"):
+        bs.forecast(fit, N=1e9, D=16e9, series="b")
+
+
 def test_series_may_be_a_column_of_the_points_or_a_keyword(by_hand):
     runs = bs.Runs.from_frame(PLAIN.assign(series=[*"aab", *"bcc", *"dde"]))
     values = {"E": 1.7, "A": 0.4, "B": 0.4, "alpha": 0.3, "beta": 0.3, "sigma": 0.01, "nu": 5.0}
