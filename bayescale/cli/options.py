@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -234,6 +235,10 @@ def counts(text: str | None, option: str) -> list[float]:
     return values
 
 
+#: One budget of a list. A comma within dollars separates thousands: ``$5,000``.
+BUDGET = re.compile(r"\s*\$\d{1,3}(?:,\d{3})+(?!\d)[^,]*|[^,]+")
+
+
 def budgets(
     text: str | None, option: str, hardware: str | None
 ) -> tuple[list[float | str], Cost | None]:
@@ -245,7 +250,7 @@ def budgets(
         Numbers for budgets in FLOP, and text for those in other units; and the cost by which the
         latter are converted: that of `hardware`, of the accelerator that they name, or of an H100.
     """
-    parts = [part.strip() for part in text.split(",")] if text else []
+    parts = [part.strip() for part in BUDGET.findall(text)] if text else []
     from bayescale.costs import Cost, hardware_in, read_budgets
 
     cost = None

@@ -46,3 +46,12 @@ def test_a_group_is_a_label_or_a_label_per_column():
     assert options.group_label("c4", ["dataset"]) == "c4"
     assert options.group_label("a=x,b=y", ["a", "b"]) == {"a": "x", "b": "y"}
     assert options.group_label(None, ["a", "b"]) is None
+
+
+def test_a_comma_within_dollars_separates_thousands():
+    assert options.budgets("$5,000,1e22, $12,000,000", "--flops", None)[0] == [
+        "$5,000",
+        1e22,
+        "$12,000,000",
+    ]
+    assert options.budgets("$5,$700", "--flops", None)[0] == ["$5", "$700"]
