@@ -32,8 +32,8 @@ LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
 TOLERANCE = 0.01
 #: A measured loss that differs from the forecast by a larger factor is probably in another unit.
 ANOTHER_UNIT = 2.0
-#: A bit is this many nats fewer: a loss that lies outside and differs by this factor, or its
-#: inverse, up to the relative difference, is probably in the other of the two units.
+#: A loss in bits is this many times the loss in nats. A loss outside its interval that differs from
+#: the median by this factor, up to the second number, may be in the other of the two units.
 BITS, NEARLY = float(np.log2(np.e)), 0.04
 
 
@@ -90,14 +90,15 @@ class Outcome:
         text = f" It lies {abs(outside):.2g} widths of the 90 % interval {side} it."
         ratio = float(row["measured"] / row["median"])
         factor = max(ratio, 1 / ratio)
-        if abs(factor / BITS - 1) < NEARLY:
-            units = (
-                "bits, and the forecast in nats" if ratio > 1 else "nats, and the forecast in bits"
+        unit = self.preregistration.content["runs"].get("loss_unit")
+        one, other = ("bits", "nats") if ratio > 1 else ("nats", "bits")
+        if abs(factor / BITS - 1) < NEARLY and one not in (unit or ""):
+            return (
+                f"{text} It is {ratio:.3g} times the median: perhaps it is in {one}, and the "
+                f"forecast in {other}."
             )
-            return f"{text} It is {ratio:.3g} times the median: perhaps it is in {units}."
         if factor <= ANOTHER_UNIT:
             return text
-        unit = self.preregistration.content["runs"].get("loss_unit")
         times = f"{ratio:.3g} times" if ratio > 1 else f"1/{1 / ratio:.3g} of"
         return (
             f"{text} It is {times} the median, so that it probably is in another unit: the "

@@ -1,24 +1,15 @@
 """The benchmark of probabilities of laws: its scores, on probabilities that are known."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 TABLES = 4000
 
 
 @pytest.fixture
-def evidence(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import evidence
-
-    yield evidence
-    for name in ("evidence", "common"):
-        sys.modules.pop(name)
+def evidence(script):
+    return script("evidence")
 
 
 def cases(evidence, overstated: float) -> pd.DataFrame:

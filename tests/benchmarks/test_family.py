@@ -1,6 +1,5 @@
 """The defaults of the package are those of the benchmark."""
 
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -9,18 +8,12 @@ import pytest
 from bayescale.evaluation.ensembles import POWER
 from bayescale.model import drift
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-RESULTS = BENCHMARKS / "results"
+RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 
 
 @pytest.fixture
-def family(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import family
-
-    yield family
-    for name in ("family", "common"):
-        sys.modules.pop(name)
+def family(script):
+    return script("family")
 
 
 @pytest.fixture(scope="module")

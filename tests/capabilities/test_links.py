@@ -239,6 +239,13 @@ def test_skill_scatters_where_there_is_some_to_win_or_lose():
 # -- walks -------------------------------------------------------------------------------------
 
 
+def test_what_was_read_is_no_reason_for_doubt(link):
+    read, doubt = "read N from params", "two tasks have no row above chance"
+    for notes, said in (((read,), ""), ((read, doubt), f"Main reason for doubt: {doubt}.")):
+        noted = replace(link, notes=notes)
+        assert bs.forecast_tasks(noted, loss=2.6, group="web").bottom_line() == said
+
+
 def test_walks_leave_level_and_slope_of_the_table_to_the_form(link):
     plan = link.plan
     u = plan.fitted

@@ -200,7 +200,7 @@ def test_the_answer_says_how_surprising_a_run_is(fit, tmp_path):
     ("times", "said"),
     [
         (1 / np.log(2), "perhaps it is in bits, and the forecast in nats."),
-        (np.log(2), "perhaps it is in nats, and the forecast in bits."),
+        (np.log(2), "below it."),  # the fitted losses are in nats
         (1.6, "above it."),
     ],
 )
