@@ -15,7 +15,7 @@ TERMS: Mapping[str, str] = {
     r"leverage": "leverage: the share of its own fitted value that a run determines",
     r"log predictive density": "log predictive density: how well runs that were left out are "
     "predicted, higher is better",
-    r"pool less|not pooled": "less pooling: groups share less information",
+    r"pool less|less pooling|not pooled": "less pooling: groups share less information",
     r"e-folds": "e-fold: a factor of 2.72 in scale",
     r"prior-dominated": "prior-dominated: determined more by the prior than by the runs",
     r"elpd": "elpd: expected log predictive density of runs that were left out, higher is better",

@@ -205,7 +205,7 @@ def _discrepancies(at, plan: Design, scores: np.ndarray) -> Iterator[tuple[float
     """All tests of the residuals: p-value, whether the misfit is large, text and remedy."""
     typical, n = float(np.median(at["sigma"])), scores.shape[1]
     several = "a fit without --law" if on_command_line() else "bs.ensemble"
-    pooling = f", or pool less ({setting('pool')})" if plan.groups else ""
+    pooling = f", or less pooling ({setting('pool')})" if plan.groups else ""
     for c in [c for c in "NDC" if c in plan.runs]:
         basis = _bend(np.log(plan.runs.table[c].to_numpy(float)))
         if basis.shape[1] == 0 or n < 2 * basis.shape[1] + 4:
@@ -216,7 +216,8 @@ def _discrepancies(at, plan: Design, scores: np.ndarray) -> Iterator[tuple[float
             float(np.sqrt((trend**2).mean())) > LARGE_BEND,
             f"residuals bend along log {c}: their trend spans "
             f"{100 * typical * float(np.ptp(trend)):.1f} % of the loss",
-            f"fit other or several laws ({several}){pooling}; forecasts allow for it",
+            "another law may describe them better, or the average of several "
+            f"({several}){pooling}; forecasts allow for it",
         )
     for g in plan.groups:
         member = _membership(plan.index(g))

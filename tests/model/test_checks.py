@@ -193,10 +193,12 @@ class TestMisfit:
         fit = by_hand(runs, "chinchilla", jittered(values, by=1e-3), draws=400)
         failed = [f for f in named(fit.check(), "misfit") if f.level == "failed"]
         bends = [f for f in failed if "residuals bend along log" in f.text]
-        assert bends[0].remedy.startswith("fit other or several laws (bs.ensemble); forecasts")
+        assert "or the average of several (bs.ensemble); forecasts allow for it" in bends[0].remedy
         with for_command_line():
             again = by_hand(runs, "chinchilla", jittered(values, by=1e-3), draws=400).check()
-        assert "laws (a fit without --law)" in " ".join(f.remedy for f in again.problems)
+        assert "the average of several (a fit without --law)" in " ".join(
+            f.remedy for f in again.problems
+        )
 
     def test_a_significant_bend_that_is_small_is_a_caution(self, judged, openlm):
         rng = np.random.default_rng(1)
