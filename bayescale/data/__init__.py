@@ -3,6 +3,7 @@
 from bayescale.data import datasets
 from bayescale.data.accepting import RunsLike, as_runs
 from bayescale.data.counting import Count, count, local_exponent
+from bayescale.data.extras import ORDERED
 from bayescale.data.formats import frame
 from bayescale.data.literature import literature
 from bayescale.data.runs import Runs
@@ -13,6 +14,7 @@ from bayescale.data.validation import EXTRAS, FEWEST_RUNS, as_names
 __all__ = [
     "EXTRAS",
     "FEWEST_RUNS",
+    "ORDERED",
     "Count",
     "Runs",
     "RunsLike",

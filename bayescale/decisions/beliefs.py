@@ -21,6 +21,7 @@ from bayescale.forecasting import (
     complete_counts,
     draw_losses,
     fits_of,
+    refuse_disordered,
     refuse_tiny,
     weights_of,
 )
@@ -252,6 +253,7 @@ def columns_of(
             f"{what} has {', '.join(given)} without {', '.join(missing)}, but {needed}: give "
             f"{_example(belief, prefix)}{or_compute}"
         )
+    refuse_disordered(place)
     first = next(iter(fits_of(belief).values()))
     labels = settle_groups(first.plan, labels_in_points(frame, belief.groups, group), len(frame))
     return place, {g: list(np.broadcast_to(v, len(frame))) for g, v in labels.items()}

@@ -2,7 +2,7 @@
 
 from bayescale.evaluation import scores
 from bayescale.evaluation.claims import LARGE
-from bayescale.evaluation.comparison import Comparison, average, compare
+from bayescale.evaluation.comparison import NOISE, Comparison, average, compare
 from bayescale.evaluation.ensembles import OF_SIZE, ensemble
 from bayescale.evaluation.hypothesis_comparison import Hypotheses, hypotheses
 from bayescale.evaluation.jobs import BAYESCALE
@@ -15,6 +15,7 @@ __all__ = [
     "BAYESCALE",
     "DISTANCES",
     "LARGE",
+    "NOISE",
     "OF_SIZE",
     "Calibration",
     "Comparison",

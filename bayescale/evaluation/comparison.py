@@ -29,6 +29,8 @@ PARETO_K = 0.7
 ENOUGH_RUNS, SMALL = 100, 4.0
 #: A difference is undecided below this number of standard errors, and clear above twice as many.
 DECIDED = 2.0
+#: The rule in words, wherever differences in elpd are shown.
+NOISE = f"a difference of less than {SMALL:.0f}, or of less than twice its error, is noise"
 
 
 @dataclass(frozen=True, eq=False)
@@ -396,9 +398,6 @@ def _rollout_table(
     return table.assign(weight_rollout=stacking(averaged.to_numpy(), problem))
 
 
-# -- in words ----------------------------------------------------------------------------------
-
-
 def _line(name: str, row: Mapping[str, float]) -> str:
     density = f"log predictive density {row['elpd_loo']:.1f} ± {row['se']:.1f}"
     line = f"{100 * row['weight']:3.0f} %  {name}: {density}"
@@ -442,9 +441,9 @@ def _evidence(table: pd.DataFrame, method: str) -> str:
             f"{judge} prefers {best} to {second} by {difference:.3g} in {what}, on a single "
             "problem, so its standard error is not known."
         )
-    if method != "rollout" and difference < SMALL:
-        return f"{judge} cannot tell {best} from {second}: {shown}; less than {SMALL:.0f} is noise."
-    if difference < DECIDED * se:
-        return f"{judge} weakly favours {best} over {second}, without deciding: {shown}."
+    least = 0.0 if method == "rollout" else SMALL
+    if difference < max(least, DECIDED * se):
+        rule = NOISE if least else "a difference of less than twice its error is noise"
+        return f"{judge} cannot tell {best} from {second}: {shown}; {rule}."
     strongly = "clearly favours" if difference > 2 * DECIDED * se else "favours"
     return f"{judge} {strongly} {best} over {second}: {shown}."

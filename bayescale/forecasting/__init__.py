@@ -31,7 +31,7 @@ from bayescale.forecasting.members import (
     losses_by_law,
 )
 from bayescale.forecasting.mixing import mix, shares, stacking
-from bayescale.forecasting.plausibility import refuse_tiny
+from bayescale.forecasting.plausibility import refuse_disordered, refuse_tiny
 from bayescale.forecasting.points import complete_counts, read_points
 from bayescale.forecasting.predictive_draws import PredictiveDraws
 from bayescale.forecasting.regrets import regret
@@ -71,6 +71,7 @@ __all__ = [
     "percent",
     "reached",
     "read_points",
+    "refuse_disordered",
     "refuse_tiny",
     "regret",
     "scale_column",

@@ -24,7 +24,7 @@ from bayescale.forecasting.cautions import (
 )
 from bayescale.forecasting.law_draws import DRIFTS
 from bayescale.forecasting.members import draw_losses
-from bayescale.forecasting.plausibility import refuse_tiny
+from bayescale.forecasting.plausibility import refuse_disordered, refuse_tiny
 from bayescale.forecasting.points import check_flop, complete_counts, example_of, read_points
 from bayescale.forecasting.predictive_draws import PredictiveDraws
 from bayescale.forecasting.wording import answer_of_run, group_in_words
@@ -402,12 +402,13 @@ def _points(
     if fit.law.allocates and "C" in place and not {"N", "D"} & set(place):
         place["N"], place["D"] = best_split(fit, place["C"], group)
     if missing := [c for c in fit.law.columns if c not in place]:
-        examples = " and ".join(assigned(c, example_of(fit.runs.table[c])) for c in missing)
+        examples = " and ".join(assigned(c, example_of(table, c, place)) for c in missing)
         raise FitError(
             f"law {fit.law.name!r} needs {', '.join(fit.law.columns)}, and "
             f"{', '.join(missing)} cannot be derived from {', '.join(place) or 'nothing'}: give "
             f"{'it' if len(missing) == 1 else 'them'}, such as {examples}"
         )
+    refuse_disordered(place)
     size = len(next(iter(place.values())))
     n_points = number_of_points(size, group, series)
     place = {c: np.broadcast_to(v, n_points) for c, v in place.items()}

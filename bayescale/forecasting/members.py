@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
+from bayescale.data import ORDERED
 from bayescale.forecasting.mixing import mix
 from bayescale.intervals import SAMPLE
 from bayescale.model import AHEAD_AVERAGED, Fit, predict, settle_groups
@@ -85,14 +86,16 @@ def _draws_by_law(fits, place, groups, seed, series, drift) -> dict[str, xr.Data
 def beyond_largest(fit: Fit) -> tuple[dict[str, float], dict[str, str]]:
     """A run of ten times the compute of the largest run, and the group of that run.
 
-    Each column of the law that is a size is multiplied by the same factor.
+    Each column of the law that is a size is multiplied by the same factor, and so is a column that
+    may not be smaller than one of them, such as the parameters of all experts.
     """
     largest = int(fit.plan.log_scale.argmax())
     columns, sizes = fit.plan.columns, fit.law.sizes
     step = TEN_TIMES ** (1 / len(sizes))
+    grown = {*sizes, *(large for small, large in ORDERED if small in sizes)}
     table = fit.runs.table
     group = {g: str(table[g].iloc[largest]) for g in fit.groups}
-    place = {c: float(v[largest] * (step if c in sizes else 1)) for c, v in columns.items()}
+    place = {c: float(v[largest] * (step if c in grown else 1)) for c, v in columns.items()}
     return place, group
 
 

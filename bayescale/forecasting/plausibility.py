@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from bayescale.data import ORDERED
 from bayescale.errors import FitError
 from bayescale.keywords import argument, assigned
 from bayescale.units import format_count, format_flop
@@ -24,6 +25,8 @@ COUNTED = {
 BELOW = 0.01
 #: A suggested count is at most this multiple of that of the largest run.
 ABOVE = 300.0
+#: Relative excess that counts as a rounding error.
+ROUNDING = 1.01
 #: The largest number that is taken for a power of ten of FLOP.
 LARGEST_POWER = 40
 
@@ -64,6 +67,31 @@ def refuse_tiny(
             problems.append(_problem(name, tiny, counted, smallest, runs, prefix, name in derived))
     if problems:
         raise FitError(problems)
+
+
+def refuse_disordered(place: Mapping[str, np.ndarray]) -> None:
+    """Raise an error if a run has more parameters in use than in all.
+
+    Parameters
+    ----------
+    place : mapping of str to numpy.ndarray
+        Columns of the law; dims (point,).
+
+    Raises
+    ------
+    FitError
+        Naming both counts of the first such run.
+    """
+    for small, large in ORDERED:
+        if not {small, large} <= set(place) or COUNTED[small] != "N":
+            continue
+        few, many = np.broadcast_arrays(place[small], place[large])
+        if (bad := few > ROUNDING * many).any():
+            raise FitError(
+                f"{large} is {format_count(many[bad][0])} where {small} is "
+                f"{format_count(few[bad][0])}: {large} counts all parameters and cannot be smaller "
+                f"than {small}, which counts some of them; correct one of them"
+            )
 
 
 def _problem(name, tiny, counted, smallest, runs, prefix, is_derived) -> str:

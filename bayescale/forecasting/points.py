@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from bayescale.data import ORDERED
 from bayescale.errors import FitError, unknown
 from bayescale.keywords import in_python
 from bayescale.model import labels_in_points
@@ -84,9 +85,20 @@ def _no_column(name: str, columns: Sequence[str]) -> str:
     return f"there is no column {name!r}: in Python it is {hint}"
 
 
-def example_of(values: pd.Series) -> str | float:
-    """A typical value of a column, as it may be given: ``"4B"`` or 0.003."""
-    middle = float(np.median(values))
+def example_of(
+    table: pd.DataFrame, column: str, given: Mapping[str, np.ndarray] | None = None
+) -> str | float:
+    """A typical value of a column, as it may be given: ``"4B"`` or 0.003.
+
+    Where another column bounds it (`bayescale.data.ORDERED`) and is given, it has the typical ratio
+    to that column, so that an example with more parameters in use than in all never arises.
+    """
+    middle = float(np.median(table[column]))
+    for pair in ORDERED:
+        other = next((c for c in pair if c != column), "")
+        if column in pair and other in (given or {}) and other in table:
+            end = np.max if column == pair[1] else np.min
+            middle = float(end(given[other]) * np.median(table[column] / table[other]))
     return format_count(middle, 1) if middle >= 1e4 else float(f"{middle:.2g}")
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.keywords import on_command_line, option
+from bayescale.laws import REGISTRY
 from bayescale.model.design import Design
 from bayescale.model.findings import Finding
 from bayescale.units import counted
@@ -102,11 +103,21 @@ def _settings(plan: Design) -> list[Finding]:
                     f"{int(several.sum())} of {len(values)} points have runs with several {words} "
                     f"(up to {int(values.max())}), whose effect counts as noise under law "
                     f"{law.name!r}",
-                    f"keep the best run of each point ({option('keep_best')}), or fit a law with "
-                    "this column" + (", 'learning_rate_batch'" if setting != "vocab" else ""),
+                    f"keep the best run of each point ({option('keep_best')})"
+                    + _with_column(setting, table),
                 )
             )
     return out
+
+
+def _with_column(setting: str, table: pd.DataFrame) -> str:
+    """The laws that read a setting and whose columns the table has, as a further remedy."""
+    fitting = [
+        repr(law.name)
+        for law in REGISTRY.values()
+        if setting in law.columns and set(law.columns) <= set(table)
+    ]
+    return f", or fit a law with this column: {' or '.join(fitting)}" if fitting else ""
 
 
 def _rounded(column: pd.Series) -> pd.Series:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.errors import ConvergenceWarning
-from bayescale.evaluation import LARGE, Hypotheses, Rollout
+from bayescale.evaluation import LARGE, NOISE, Hypotheses, Rollout
 from bayescale.forecasting import (
     REMOTE,
     Allocation,
@@ -35,7 +35,7 @@ HUBER = (
 )
 LEFT_OUT = (
     "Log predictive density: how well runs that were left out are predicted, summed over runs; "
-    "differences of less than twice their error say little."
+    f"{NOISE}."
 )
 
 

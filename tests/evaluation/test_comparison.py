@@ -190,6 +190,7 @@ def test_one_law_has_no_comparison(openlm, draws):
     assert "nothing to compare" in compared.verdict
 
 
+NOISE = "a difference of less than 4, or of less than twice its error, is noise"
 LOO, IN_DENSITY = "Leave-one-out (LOO)", "the difference in log predictive density is"
 
 
@@ -202,12 +203,12 @@ LOO, IN_DENSITY = "Leave-one-out (LOO)", "the difference in log predictive densi
         (
             1.0,
             0.1,
-            f"{LOO} cannot tell a from b: {IN_DENSITY} 1 ± 0.1; less than 4 is noise",
+            f"{LOO} cannot tell a from b: {IN_DENSITY} 1 ± 0.1; {NOISE}.",
         ),
         (
             8.0,
             6.0,
-            f"{LOO} weakly favours a over b, without deciding: {IN_DENSITY} 8 ± 6",
+            f"{LOO} cannot tell a from b: {IN_DENSITY} 8 ± 6; {NOISE}.",
         ),
         (
             8.0,

@@ -9,8 +9,9 @@ import pytest
 import bayescale as bs
 from bayescale import laws
 from bayescale.errors import FitError
-from bayescale.forecasting import refuse_tiny
+from bayescale.forecasting import beyond_largest, refuse_tiny
 from bayescale.keywords import for_command_line
+from bayescale.units import parse_count
 
 VALUES = {"E": 1.8, "A": 0.7, "B": 0.5, "alpha": 0.34, "beta": 0.28, "sigma": 0.01, "nu": 5.0}
 RUNS = pd.DataFrame({"N": [1e7, 4e8], "D": [2e8, 4e10], "C": [1e16, 1e20]})
@@ -99,3 +100,34 @@ def test_unique_tokens_of_an_allocation_are_checked(by_hand, c4):
         bs.forecast(fit, N="1B", D="20B")
     with pytest.raises(FitError, match="such as --at U="), for_command_line():
         bs.forecast(fit, N="1B", D="20B")
+
+
+@pytest.fixture
+def sparse(by_hand):
+    """A law of parameters in use and of all parameters, with 16 times as many at most."""
+    N, share, D = (v.ravel() for v in np.meshgrid([5e7, 8e8], [1.0, 16.0], [2e9, 2e10]))
+    frame = pd.DataFrame({"N": N, "N_total": N * share, "D": D, "loss": 2 + 0 * N})
+    values = {p: 0.3 for p in laws.get("sparse_experts").parameters}
+    return by_hand(bs.Runs.from_frame(frame), "sparse_experts", values | {"sigma": 0.01, "nu": 5.0})
+
+
+def test_no_proposed_run_has_more_parameters_in_use_than_in_all(sparse):
+    place, _ = beyond_largest(sparse)
+    largest = sparse.runs.table.iloc[int(sparse.plan.log_scale.argmax())]
+    assert place["N"] > largest["N_total"] / 16
+    assert place["N_total"] / place["N"] == pytest.approx(largest["N_total"] / largest["N"])
+    with pytest.raises(FitError, match="such as N_total='") as refused:
+        bs.forecast(sparse, N="30B", D="200B")
+    text = str(refused.value)
+    assert parse_count(text.split("N_total='")[1].split("'")[0]) >= 30e9
+    with for_command_line(), pytest.raises(FitError, match="--at N_total="):
+        bs.forecast(sparse, N="30B", D="200B")
+
+
+def test_more_parameters_in_use_than_in_all_are_refused(sparse):
+    with pytest.raises(FitError, match="N_total is 500M where N is 1B"):
+        bs.forecast(sparse, N="1B", D="20B", N_total="500M")
+    with pytest.raises(FitError, match="N_total is 500M where N is 1B"):
+        candidates = {"N": ["1B"], "D": ["20B"], "N_total": ["500M"]}
+        bs.suggest(sparse, candidates, target={"N": "2B", "D": "40B", "N_total": "2B"})
+    assert bs.forecast(sparse, N="1B", D="20B", N_total="1B").data.sizes["point"] == 1

@@ -51,7 +51,14 @@ def test_several_learning_rates_at_a_point_are_reported():
     with for_command_line():
         runs = bs.Runs.from_frame(frame)
         (finding,) = regime_findings(design(runs, get("chinchilla")), 0.01)
-    assert "(--keep-best)" in finding.remedy
+    assert finding.remedy.endswith("(--keep-best)")  # the law needs a column that is not there
+
+
+@pytest.mark.filterwarnings("ignore::bayescale.RunsWarning")
+def test_a_law_is_suggested_if_the_table_has_its_columns():
+    frame = pd.concat([grid().assign(lr=x, batch=2**18) for x in (1e-3, 2e-3)], ignore_index=True)
+    (finding,) = regime_findings(design(bs.Runs.from_frame(frame), get("chinchilla")), 0.01)
+    assert finding.remedy.endswith("or fit a law with this column: 'learning_rate_batch'")
 
 
 def test_mixtures_of_experts_under_a_dense_law_are_reported():
