@@ -113,7 +113,7 @@ def report(
         seed=fitted.random_seed,
         as_json=as_json,
         headline=" ".join(found.answers),
-        comment=compared.verdict if compared is not None else _comment(fitted),
+        comment=compared.verdict if compared is not None else found.difference or _comment(fitted),
         fits=[fitted],
         show_passed=True,
         # What the table lacks was printed when it was read.

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from bayescale.costs.hardware import is_accelerator
 from bayescale.errors import LawError
+from bayescale.keywords import on_command_line
 from bayescale.units import parse_count
 
 FLOP_PER_PF_DAY = 86400e15
@@ -64,6 +65,7 @@ def parse_budget(text: str) -> Amount:
     if match is None:
         raise LawError(
             f"{text!r} is not a budget: write 1e24 FLOP, 50k H100 hours, $2M, 30 GWh or 12 t CO2e"
+            + (" in single quotes ('$5k'), because a shell reads $ itself" * on_command_line())
         )
     try:
         value = parse_count(match["number"] + match["suffix"])

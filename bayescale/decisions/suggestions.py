@@ -34,6 +34,8 @@ from bayescale.units import as_counts
 MOST = 5000
 #: A run that removes less than this share of the variance that is left is not worth its effort.
 LEAST = 0.002
+#: Largest number of smaller budgets whose choices are compared, for each rule of choice.
+MOST_PLANS = 400
 #: A correlation over draws is taken as zero if its square is below this many times the log of the
 #: number of candidates, divided by the number of draws. Otherwise cheap runs would be chosen for
 #: correlations that are errors of sampling.
@@ -107,8 +109,9 @@ def suggest(
     A run with noise is then an observation of a jointly normal vector, which reduces the variance
     of the target by a known amount, whatever its outcome: no refit is needed. Runs are chosen one
     by one by the reduction per unit of cost (expected information of a linear model: Lindley 1956;
-    Chaloner & Verdinelli 1995, doi:10.1214/ss/1177009939), and once more by the reduction alone;
-    the better set is returned. The noise of a run counts with its Fisher information.
+    Chaloner & Verdinelli 1995, doi:10.1214/ss/1177009939), and once more by the reduction alone,
+    for the budget and for smaller ones; the best set is returned, so that more money does not give
+    a worse one. The noise of a run counts with its Fisher information.
 
     The expected widths of a loss are those of the interval of a new run, as `forecast` gives it for
     the target. The noise of the run remains, whichever runs are trained. They are those of a refit
@@ -217,50 +220,102 @@ def _worthwhile(variances: np.ndarray) -> int:
 
 
 def _choose(drawn, at_target, costs, budget: float, number: int, repeat: bool) -> _Chosen:
-    """The better of two greedy choices: by reduction per cost, and by reduction."""
-    by_ratio, by_size = (
-        _greedy(drawn, at_target, costs, budget, number, repeat, per_cost)
-        for per_cost in (True, False)
-    )
-    return by_ratio if by_ratio.variance[-1] <= by_size.variance[-1] else by_size
+    """The best of the greedy choices for this budget and for every smaller one.
+
+    A greedy choice for more money can be worse than one for less, because it starts with a dear
+    run. The choices of two rules, by reduction per cost and by reduction, have a bound on their distance
+    from the optimum (Leskovec et al. 2007, doi:10.1145/1281192.1281239); with those for smaller
+    budgets, the variance does not increase with the budget. A choice stays the same down to the
+    budget that it spends, so that the next smaller budget lies just below.
+    """
+    moments = _Moments.of(drawn, at_target, len(costs))
+    best = None
+    for per_cost in (True, False):
+        limit = budget
+        for _ in range(MOST_PLANS):
+            plan = _greedy(moments, costs, limit, number, repeat, per_cost)
+            if best is None or plan.variance[-1] < best.variance[-1] * (1 - 1e-12):
+                best = plan
+            if not len(plan.order):
+                break
+            limit = costs[plan.order].sum() * (1 - 1e-9)
+    return best
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """Covariances over draws: of the losses of candidates with each other, as columns that are
+    computed when they are asked for, and with the targets; and the variance of a run's noise."""
+
+    centred: np.ndarray
+    with_target: np.ndarray
+    diagonal: np.ndarray
+    variance: np.ndarray
+    noise: np.ndarray
+    least: float
+    columns: dict[int, np.ndarray]
+
+    @classmethod
+    def of(cls, drawn, at_target, candidates: int) -> _Moments:
+        centred = drawn["centre"] - drawn["centre"].mean(axis=0)
+        targets = at_target - at_target.mean(axis=0)
+        samples = len(centred) - 1
+        variance = (targets**2).sum(axis=0) / samples
+        if not (variance > 0).all():
+            raise FitError("the target is the same in all draws: no run could change it")
+        return cls(
+            centred,
+            centred.T @ targets / samples,
+            (centred**2).sum(axis=0) / samples,
+            variance,
+            _noise(drawn),
+            CHANCE * np.log(max(2, candidates)) / samples,
+            {},
+        )
+
+    @property
+    def samples(self) -> int:
+        return len(self.centred) - 1
+
+    def with_candidate(self, i: int) -> np.ndarray:
+        """The covariances of all candidates with one."""
+        if i not in self.columns:
+            self.columns[i] = self.centred.T @ self.centred[:, i] / self.samples
+        return self.columns[i]
 
 
 def _greedy(
-    drawn, at_target, costs, budget: float, number: int, repeat: bool, per_cost: bool
+    moments: _Moments, costs, budget: float, number: int, repeat: bool, per_cost: bool
 ) -> _Chosen:
     """Runs chosen one by one, each given those before it."""
-    centred = drawn["centre"] - drawn["centre"].mean(axis=0)
-    targets = at_target - at_target.mean(axis=0)
-    samples = len(centred) - 1
-    between = centred.T @ centred / samples
-    with_target = centred.T @ targets / samples
-    variance = (targets**2).sum(axis=0) / samples
-    if not (variance > 0).all():
-        raise FitError("the target is the same in all draws: no run could change it")
+    with_target, variance = moments.with_target, moments.variance
+    diagonal, samples = moments.diagonal, moments.samples
     weight = 1 / (len(variance) * variance)  # several targets count equally
-    noise = _noise(drawn)
-    least = CHANCE * np.log(max(2, len(costs))) / samples
     order, left, first, spent = [], [variance.mean()], None, 0.0
-    start, free = variance.copy(), np.ones(len(costs), bool)
+    start, free = variance, np.ones(len(costs), bool)
+    removed: list[np.ndarray] = []  # what each chosen run takes from the covariances, as a root
     while len(order) < number:
-        total = np.diagonal(between) + noise
+        total = diagonal + moments.noise
         squared = with_target**2 / total[:, None]
         # The square of a correlation, without what is expected of an uncorrelated target.
         share = squared / variance
-        share = np.where(share > least, share - (1 - share) / samples, 0.0).clip(0.0, 1.0)
+        share = np.where(share > moments.least, share - (1 - share) / samples, 0.0).clip(0.0, 1.0)
         gain = (share * variance) @ weight
-        first = gain.copy() if first is None else first
-        payable = free & (costs <= budget - spent) & (gain > LEAST * (variance @ weight))
+        first = gain if first is None else first
+        payable = free & (costs <= (budget - spent) * (1 + 1e-12))
+        payable &= gain > LEAST * (variance @ weight)
         value = np.where(payable, gain / costs if per_cost else gain, 0.0)
         best = int(np.argmax(value))
         if value[best] <= 0:
             break
-        update = between[:, best].copy()
-        along = with_target[best].copy()
-        denominator = total[best]
+        root = moments.with_candidate(best).copy()
+        for other in removed:
+            root -= other * other[best]
+        root /= np.sqrt(total[best])
+        with_target = with_target - np.outer(root, with_target[best]) / np.sqrt(total[best])
+        diagonal = diagonal - root**2
         variance = variance - share[best] * variance
-        between = between - np.outer(update, update) / denominator
-        with_target = with_target - np.outer(update, along) / denominator
+        removed.append(root)
         order.append(best)
         free[best] = repeat
         left.append(float(start.mean() * (variance * weight).sum()))

@@ -32,7 +32,7 @@ from bayescale.forecasting.members import (
 )
 from bayescale.forecasting.mixing import mix, shares, stacking
 from bayescale.forecasting.plausibility import refuse_disordered, refuse_tiny
-from bayescale.forecasting.points import complete_counts, read_points
+from bayescale.forecasting.points import complete_counts, example_of, read_points
 from bayescale.forecasting.predictive_draws import PredictiveDraws
 from bayescale.forecasting.regrets import regret
 from bayescale.forecasting.searches import reached
@@ -59,6 +59,7 @@ __all__ = [
     "distances",
     "doubts",
     "draw_losses",
+    "example_of",
     "fit_domains",
     "fits_of",
     "forecast",

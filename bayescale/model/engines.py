@@ -21,9 +21,10 @@ ENGINES = ("auto", "particles", "nuts")
 #: Runs of importance sampling before NUTS is used. A second run, with other random numbers, takes
 #: seconds and mostly succeeds where the first did not; compiling a model takes longer.
 PARTICLE_RUNS = 2
-#: Evaluations of the density in one run of importance sampling: of a posterior that is nearly
-#: normal, and of one that is wide and curved (`benchmarks/checkpoints.py`).
-FEWEST_EVALUATIONS, MOST_EVALUATIONS = 15_000, 600_000
+#: Evaluations of the density in one run of importance sampling: the fewest, the most under a law of
+#: at most `FEW` parameters, and under one of more, whose posterior is curved
+#: (`benchmarks/checkpoints.py`: 17,000 to 107,000, and up to 464,000 under skaling).
+FEWEST_EVALUATIONS, MOST_EVALUATIONS, MOST_CURVED, FEW = 15_000, 120_000, 500_000, 5
 #: The speed of a density is measured at this many positions.
 TIMED = 24
 
@@ -119,7 +120,8 @@ def expected_seconds(plan: Design) -> tuple[float, float]:
     started = time.perf_counter()
     target.log_likelihood(z)
     each = (time.perf_counter() - started) / TIMED
-    return FEWEST_EVALUATIONS * each, MOST_EVALUATIONS * each
+    most = MOST_EVALUATIONS if len(plan.law.parameters) <= FEW else MOST_CURVED
+    return FEWEST_EVALUATIONS * each, most * each
 
 
 def _particles(plan: Design, draws: int, chains: int, seed: int, run: int, progressbar) -> Drawn:

@@ -18,10 +18,13 @@ from bayescale.forecasting import (
     allocate,
     beyond_largest,
     distances,
+    example_of,
     fits_of,
     forecast,
+    losses_by_law,
     main_reason,
 )
+from bayescale.keywords import assigned, on_command_line
 from bayescale.model import NEW, Fit
 from bayescale.reporting import tables
 from bayescale.reporting.choices import (
@@ -37,6 +40,9 @@ MOST_GROUPS = 12  # largest number of groups in the tables of forecasts and allo
 MULTIPLES = (3, 10, 30)
 #: Tokens per parameter of Hoffmann et al. 2022, and a factor that counts as far from it.
 RULE_OF_THUMB, FAR_FROM_RULE = 20.0, 2.0
+#: A run in between may cost this share of the largest budget, and is of use if it has this multiple
+#: of the compute of the largest fitted run.
+TRIAL_SHARE, TRIAL_BEYOND = 0.1, 1.5
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,10 @@ class Findings:
     group : mapping of str to str or None
         The group that the answer is about: that of the largest run, unless another one has the
         lowest loss at the largest budget with more than 90 % probability. None without groups.
+    each : tuple of str
+        A line for each budget, if several were asked for: `answers` is about the largest.
+    difference : str
+        How far the laws of an average differ at the largest budget that was asked for.
     """
 
     laws: tables.Table | None
@@ -78,6 +88,8 @@ class Findings:
     decisions: Decisions = field(default_factory=Decisions)
     ci_prob: float | None = None
     group: Mapping[str, str] | None = None
+    each: tuple[str, ...] = ()
+    difference: str = ""
 
     @property
     def tables(self) -> list[tables.Table]:
@@ -127,18 +139,18 @@ def findings(
     """
     budgeted = fit.law.allocates or fit.law.columns == ("C",)
     chosen, remark = _budgets(fit, budgets, budgeted)
+    asked, flop = budgets is not None, np.array([])
+    if len(chosen):
+        flop = read_budgets(chosen, cost, flop_factor=fit.runs.flop_factor).flop
+        order = np.argsort(flop, kind="stable")
+        chosen, flop = [chosen[i] for i in order], flop[order]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         ahead: list[Forecast] = []
         splits: list[Allocation] = []
         groups = [m or None for m in fit.members()[:MOST_GROUPS]]
         groups += [None] if fit.groups else []
-        if len(chosen) and not budgeted:
-            warnings.warn(
-                f"no losses are forecast for these budgets: {fit.law.name} is a function of "
-                f"{', '.join(fit.law.columns)}, which do not follow from a budget in FLOP"
-            )
-        elif len(chosen):
+        if len(chosen) and budgeted:
             ahead = [
                 forecast(fit, C=chosen, group=g, cost=cost, random_seed=fit.random_seed)
                 for g in groups
@@ -150,16 +162,19 @@ def findings(
                 warnings.warn(str(error))
         laws = tables.laws(fit) if isinstance(fit, Average) else None
         posteriors = tables.posteriors(fit, ci_prob)
-        flop = np.array([])
-        if len(chosen):
-            flop = read_budgets(chosen, cost, flop_factor=fit.runs.flop_factor).flop
         recipes = compared_recipes(fit, flop if ahead or splits else flop[:0])
         group, whose = answered_group(fit, main_group(fit), recipes[0])
-        answer, reasons = _answer(fit, group, ahead, splits, ci_prob)
+        if asked and len(chosen) and not budgeted:
+            answer, reasons, doubt = _unanswered(fit), (), ""
+        else:
+            answer, reasons = _answer(fit, group, ahead, splits, ci_prob)
+            doubt = main_reason(reasons)
+        each = _each(group, ahead, splits, ci_prob) if asked and len(chosen) > 1 else ()
+        if each:
+            whose = f"This is the answer for the largest of {len(each)} budgets. {whose}".strip()
         forecasts = tables.forecasts(ahead, ci_prob) if ahead else None
         decided = Decisions(not_compared=recipes[1])
         if ahead or splits:
-            asked = budgets is not None
             decided = decisions(fit, flop, ahead, splits, recipes, group, cost, asked)
         allocations = tuple(tables.allocations(splits, ci_prob)) if splits else ()
     elsewhere = (ConvergenceWarning, ExtrapolationWarning)
@@ -170,6 +185,8 @@ def findings(
     checked = {f.text for f in fit.check().findings}
     more = [r for r in reasons[1:] if r not in of_one and not any(t in r for t in checked)]
     lacking = [fit.runs.lacking] if fit.runs.lacking else []
+    if "the compute of the largest" in doubt:  # one point is the run of the answer
+        distant = [text for text in distant if not text.startswith("1 point ")]
     notes = dict.fromkeys([*remark, *lacking, *warned, *distant, *more, *_unusual_ratio(splits)])
     return Findings(
         laws,
@@ -177,16 +194,64 @@ def findings(
         forecasts,
         allocations,
         (
-            f"{answer.removesuffix(main_reason(reasons)).strip()} {whose}".strip(),
-            main_reason(reasons),
+            f"{answer.removesuffix(doubt).strip()} {whose}".strip(),
+            doubt,
         ),
-        _next_step(fit, group, ahead, decided, ci_prob),
+        _next_step(fit, group, ahead, decided, ci_prob, asked),
         tuple(notes),
         tuple(flop.tolist()),
         (*ahead, *splits),
         decided,
         ci_prob,
         group,
+        each,
+        _difference(fit, group, ahead) if asked else "",
+    )
+
+
+def _unanswered(fit: Fit | Average) -> str:
+    """Why budgets have no answer, and how to ask instead."""
+    table = fit.runs.table
+    given = " ".join(assigned(c, example_of(table, c)) for c in fit.law.columns if c in table)
+    ask = f"`bayescale forecast fit.nc {given}`" if on_command_line() else f"forecast, with {given}"
+    return (
+        f"No losses are forecast for these budgets: {fit.law.name} is a function of "
+        f"{', '.join(fit.law.columns)}, which do not follow from a budget in FLOP. Ask {ask}."
+    )
+
+
+def _each(group, ahead, splits, ci_prob) -> tuple[str, ...]:
+    """A line for each budget: what to train, and the loss of a new run."""
+    labels = group or {}
+    for result in (*splits, *ahead):
+        split = isinstance(result, Allocation)
+        if (result.labels if split else _labels(result)) != labels:
+            continue
+        N, D, loss = ("N_decision", "D_decision", "loss_new_run") if split else ("N", "D", "loss")
+        lines = []
+        for _, row in pd.DataFrame(result.summary(ci_prob)).iterrows():
+            size = ""
+            if N in row and D in row:
+                size = f"{format_count(row[N])} parameters on {format_count(row[D])} tokens, "
+            reached = tables.with_interval(row, loss)
+            lines.append(f"{format_flop(row['C'])} FLOP: {size}loss {reached}")
+        return tuple(lines)
+    return ()
+
+
+def _difference(fit: Fit | Average, group, ahead: Sequence[Forecast]) -> str:
+    """How far the laws of an average differ at the largest budget, as a sentence."""
+    if not isinstance(fit, Average) or len(fit.used) == 1 or not ahead:
+        return ""
+    data = next((a.data for a in ahead if _labels(a) == (group or {})), ahead[0].data)
+    place = {c: data[c].to_numpy() for c in ("N", "D", "C") if c in data.coords}
+    last = int(np.argmax(place["C"]))
+    expected = {k: float(v[last]) for k, v in losses_by_law(fit.used, place, group).items()}
+    listed = ", ".join(f"{loss:.4g} ({name})" for name, loss in expected.items())
+    spread = max(expected.values()) / min(expected.values()) - 1
+    return (
+        f"At {format_flop(float(place['C'][last]))} FLOP the laws expect a loss of {listed}: they "
+        f"differ by {100 * spread:.1f} %."
     )
 
 
@@ -237,7 +302,8 @@ def _budgets(fit, budgets, budgeted: bool) -> tuple[list[float], list[str]]:
     listed = ", ".join(map(str, MULTIPLES[:-1])) + f" and {MULTIPLES[-1]}"
     remark = (
         f"no budgets were given: forecasts are for {listed} times the compute of the largest run "
-        f"({format_flop(largest)} FLOP)"
+        f"({format_flop(largest)} FLOP); {assigned('C', '1e22')} gives others, also in dollars "
+        "('$5k')"
     )
     return [multiple * largest for multiple in MULTIPLES], [remark]
 
@@ -261,12 +327,13 @@ def _labels(result: Forecast) -> dict[str, str]:
 
 
 def _next_step(
-    fit: Fit | Average, group, ahead: list[Forecast], decided: Decisions, ci_prob
+    fit: Fit | Average, group, ahead: list[Forecast], decided: Decisions, ci_prob, asked: bool
 ) -> str:
     """What to do before relying on the answer.
 
     The runs to train are those that `suggest` chooses, or without them one run between the largest
-    one and the largest budget.
+    one and the largest budget, which costs at most a tenth of it. Without budgets that were asked
+    for, no run is proposed.
     """
     failed = [f for f in fit.check().problems if f.level == "failed"]
     if failed:
@@ -278,8 +345,19 @@ def _next_step(
     most = float(np.max(ahead[0].data["C"]))
     if most <= 1.01 * MULTIPLES[0] * largest:
         return "Train the run, and compare its loss with the forecast interval."
+    if not asked:
+        return (
+            f"Name the budget that you plan to spend ({assigned('C', '1e22')}, or dollars as in "
+            "'$5k'): the report then says which smaller runs narrow its forecast."
+        )
     suggested = decided.suggestion
-    trial = max(MULTIPLES[0], np.sqrt(most / largest)) * largest
+    trial = min(float(np.sqrt(most * largest)), TRIAL_SHARE * most)
+    if suggested is None and trial < TRIAL_BEYOND * largest:
+        return (
+            "No cheap run tells much about the largest budget: a run of a tenth of it lies hardly "
+            "beyond the fitted runs. Train the run, and compare its loss with the forecast "
+            "interval."
+        )
     place: dict[str, float] = {"C": trial}
     if suggested is not None:
         first = suggested.runs.loc[suggested.runs["cost"].idxmax()]

@@ -55,13 +55,11 @@ class Decisions:
         prob, _ = defaults(ci_prob)
         out = []
         if self.bill is not None:
-            assumed = self.bill.cost.assumptions()
-            figures = "; ".join(f"{name}: {source}" for name, source in assumed["source"].items())
             out.append(
                 Section(
                     "What the budgets cost",
                     f"{self.bill.bottom_line(prob)} This is one run, without the experiments "
-                    f"before it. Figures: {figures}.",
+                    "before it. The sources of the figures are in the appendix.",
                     [decision_tables.costs(self.bill, prob)],
                 )
             )
@@ -90,6 +88,14 @@ class Decisions:
                 )
             )
         return out
+
+    def sources(self) -> list[Section]:
+        """The sources of the figures behind costs, for the appendix."""
+        if self.bill is None:
+            return []
+        assumed = self.bill.cost.assumptions()
+        figures = "; ".join(f"{name}: {source}" for name, source in assumed["source"].items())
+        return [Section("Figures behind the costs", f"{figures[0].upper()}{figures[1:]}.")]
 
     def price(self, C: float, flop_factor: float) -> str:
         """What a run costs, as a phrase; empty without a cost."""

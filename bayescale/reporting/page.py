@@ -128,7 +128,7 @@ def report(
             sections.append(emergent(emergence, ci_prob))
         if breaks is not None:
             sections.append(broken(breaks, ci_prob))
-        appendix = _parameters(fit, found, ci_prob)
+        appendix = [*_parameters(fit, found, ci_prob), *found.decisions.sources()]
     environment = Environment(loader=PackageLoader("bayescale.reporting"), autoescape=True)
     by = f" by {', '.join(fit.groups)}" if fit.groups else ""
     members = list(fits_of(fit).values())
@@ -138,6 +138,7 @@ def report(
         title=f"{name} fitted to {len(fit.runs)} runs{by}",
         runs=_runs_in_words(fit.runs),
         answer=found.answers[0],
+        each=found.each,
         risk=found.answers[1],
         next_step=found.next_step,
         passed=check.passed,
@@ -225,7 +226,7 @@ def _sections(fit: Fit | Average, found: Findings, ci_prob) -> list[Section]:
         )
     if isinstance(fit, Average) and found.laws is not None:
         expectations = [_what_laws_say(fit, ahead, found.group)] if several and ahead else []
-        out.append(_laws(fit, [found.laws, *expectations]))
+        out.append(_laws(fit, [found.laws, *expectations], found.difference))
     return out
 
 
@@ -343,8 +344,8 @@ def _parameters(fit: Fit | Average, found: Findings, ci_prob) -> list[Section]:
     ]
 
 
-def _laws(average: Average, listed: Sequence[tables.Table]) -> Section:
-    differ = f"{average.difference[0].upper()}{average.difference[1:]}. "
+def _laws(average: Average, listed: Sequence[tables.Table], difference: str) -> Section:
+    differ = f"{difference or as_sentence(average.difference)} "
     return Section(
         "What each law says" if len(average.used) > 1 else "Law",
         f"{differ if len(average.used) > 1 else ''}Forecasts and allocations on this page are of "

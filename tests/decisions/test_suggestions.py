@@ -11,7 +11,8 @@ import pytest
 import xarray as xr
 
 import bayescale as bs
-from bayescale.decisions.suggestions import _choose, _greedy, _noise, _worthwhile
+from bayescale.decisions.suggestions import _choose, _Moments, _noise, _worthwhile
+from bayescale.decisions.suggestions import _greedy as greedy
 from bayescale.model.drift import AHEAD, Edge
 
 SAMPLE = ("chain", "draw")
@@ -49,6 +50,11 @@ def linear():
         "nu": np.full((40_000, 6), np.inf),
     }
     return drawn, coefficients @ target, design, target
+
+
+def _greedy(drawn, at_target, costs, *options):
+    """A greedy choice from draws."""
+    return greedy(_Moments.of(drawn, at_target, len(costs)), costs, *options)
 
 
 def exact(design, target, order) -> float:
@@ -95,6 +101,53 @@ def test_the_choice_is_near_the_best_of_all_sets(linear):
     chosen = _choose(drawn, at_target, costs, budget, 100, True)
     assert costs[chosen.order].sum() <= budget
     assert start - chosen.variance[-1] >= 0.9 * (start - best)
+
+
+@pytest.mark.parametrize("seed", [0, 3, 6])
+def test_more_money_never_gives_a_worse_plan(seed):
+    """Also where the greedy choice for more money alone is worse, as it is for some seeds."""
+    rng = np.random.default_rng(seed)
+    centre = rng.standard_normal((2000, 4)) @ rng.standard_normal((4, 12))
+    at_target = centre @ rng.standard_normal((12, 1))
+    drawn = {"centre": centre, "scale": np.full((2000, 12), 2.0), "nu": np.full((2000, 12), 9.0)}
+    costs = np.exp(rng.normal(0, 1.2, 12))
+    budgets = np.geomspace(costs.min(), 6 * costs.max(), 15)
+    plans = [_choose(drawn, at_target, costs, b, 100, True) for b in budgets]
+    left = [plan.variance[-1] for plan in plans]
+    assert (np.diff(left) <= 1e-9 * left[0]).all()
+    spent = [costs[plan.order].sum() for plan in plans]
+    assert (np.array(spent) <= budgets * (1 + 1e-9)).all()
+
+
+def test_greedy_choices_alone_can_be_worse_with_more_money():
+    """What the comparison with smaller budgets is for."""
+    worse = 0
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        centre = rng.standard_normal((2000, 4)) @ rng.standard_normal((4, 12))
+        at_target = centre @ rng.standard_normal((12, 1))
+        noise = {"scale": np.full((2000, 12), 2.0), "nu": np.full((2000, 12), 9.0)}
+        costs = np.exp(rng.normal(0, 1.2, 12))
+        left = [
+            min(
+                _greedy({"centre": centre, **noise}, at_target, costs, b, 100, True, k).variance[-1]
+                for k in (True, False)
+            )
+            for b in np.geomspace(costs.min(), 6 * costs.max(), 40)
+        ]
+        worse += int((np.diff(left) > 1e-6 * left[0]).any())
+    assert worse
+
+
+@pytest.mark.parametrize("number", [None, 3])
+def test_the_expected_interval_does_not_widen_with_the_budget(wide, number):
+    grid = {"N": ["100M", "400M", "1B", "3B"], "D": ["2B", "8B", "20B", "60B"]}
+    target = {"N": "7B", "D": "140B"}
+    widths = [
+        bs.suggest(wide, grid, target=target, budget=b, number=number).widths()[-1]
+        for b in np.geomspace(2e18, 4e21, 9)
+    ]
+    assert (np.diff(widths) <= 0.01 * widths[0]).all()
 
 
 def test_without_repeats_every_candidate_is_chosen_once(linear):

@@ -107,7 +107,7 @@ def sparse(by_hand):
     """A law of parameters in use and of all parameters, with 16 times as many at most."""
     N, share, D = (v.ravel() for v in np.meshgrid([5e7, 8e8], [1.0, 16.0], [2e9, 2e10]))
     frame = pd.DataFrame({"N": N, "N_total": N * share, "D": D, "loss": 2 + 0 * N})
-    values = {p: 0.3 for p in laws.get("sparse_experts").parameters}
+    values = dict.fromkeys(laws.get("sparse_experts").parameters, 0.3)
     return by_hand(bs.Runs.from_frame(frame), "sparse_experts", values | {"sigma": 0.01, "nu": 5.0})
 
 
@@ -127,7 +127,7 @@ def test_no_proposed_run_has_more_parameters_in_use_than_in_all(sparse):
 def test_more_parameters_in_use_than_in_all_are_refused(sparse):
     with pytest.raises(FitError, match="N_total is 500M where N is 1B"):
         bs.forecast(sparse, N="1B", D="20B", N_total="500M")
+    candidates = {"N": ["1B"], "D": ["20B"], "N_total": ["500M"]}
     with pytest.raises(FitError, match="N_total is 500M where N is 1B"):
-        candidates = {"N": ["1B"], "D": ["20B"], "N_total": ["500M"]}
         bs.suggest(sparse, candidates, target={"N": "2B", "D": "40B", "N_total": "2B"})
     assert bs.forecast(sparse, N="1B", D="20B", N_total="1B").data.sizes["point"] == 1

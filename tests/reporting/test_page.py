@@ -161,9 +161,10 @@ def test_a_report_of_an_average_saves_it(written):
         "Runs to train next",
         "Appendix: diagnostics",
         "Appendix: parameters of the laws",
+        "Appendix: figures behind the costs",
         "How to reproduce this",
     ]
-    assert html.escape(f"they differ by {average.difference.rsplit(' by ')[1]}") in page
+    assert "At 1e24 FLOP the laws expect a loss of" in page
 
 
 def test_an_average_of_one_law_is_shown_as_that_law(average_of, c4, tmp_path, unpictured):
@@ -174,16 +175,16 @@ def test_an_average_of_one_law_is_shown_as_that_law(average_of, c4, tmp_path, un
     assert "they differ" not in page
 
 
-def test_laws_without_a_split_of_a_budget_leave_a_note(average_of, c4, tmp_path, unpictured):
+def test_budgets_without_a_forecast_are_the_answer_themselves(average_of, c4, tmp_path, unpictured):
     average = average_of(c4, {"chinchilla": 0.6, "power": 0.4})
     found = findings(average, [1e22])
     assert found.forecasts is None
     assert found.allocations == ()
-    note = found.notes[0]
-    assert note.startswith("no losses are forecast for these budgets: average of chinchilla")
+    note = found.answers[0]
+    assert note.startswith("No losses are forecast for these budgets: average of chinchilla")
     with unpictured():
         page = bs.report(average, tmp_path, C=[1e22], found=found).read_text(encoding="utf-8")
-    assert html.escape(f"N{note[1:]}.") in page  # as a sentence
+    assert note in html.unescape(page)
 
 
 def test_the_page_says_once_that_tokens_are_missing(by_hand, c4, tmp_path, unpictured):
@@ -230,16 +231,69 @@ def test_the_next_step_after_a_failed_check_is_to_mend_it(two):
     )
 
 
-def test_the_next_step_is_a_run_in_between_with_its_interval(two, c4):
+@pytest.fixture
+def unsuggested(two, monkeypatch):
+    """No runs are suggested, so that one run in between is proposed."""
     for fit in two.fits.values():
         fit.__dict__["_check"] = Check((), None)
+    monkeypatch.setattr("bayescale.reporting.choices._next_runs", lambda *_: None)
+    return two
+
+
+@pytest.mark.parametrize(("multiple", "trial"), [(30, 3.0), (90, 9.0), (400, 20.0)])
+def test_a_run_in_between_costs_at_most_a_tenth_of_the_budget(unsuggested, c4, multiple, trial):
     largest = float(c4.table["C"].max())
-    found = findings(two, None)  # without budgets no runs are suggested
-    assert found.decisions.suggestion is None
-    step = found.next_step
-    trial = bs.forecast(two, C=30**0.5 * largest)
-    low, high = np.quantile(trial.data["loss"], [0.05, 0.95])
+    step = findings(unsuggested, [multiple * largest]).next_step
+    ahead = bs.forecast(unsuggested, C=trial * largest)
+    low, high = np.quantile(ahead.data["loss"], [0.05, 0.95])
+    assert "train one run in between" in step
     assert f"({low:.3f} to {high:.3f})" in step
+
+
+def test_no_run_in_between_is_proposed_where_a_cheap_one_tells_little(unsuggested, c4):
+    step = findings(unsuggested, [10 * float(c4.table["C"].max())]).next_step
+    assert step.startswith("No cheap run tells much about the largest budget")
+
+
+def test_without_budgets_no_run_is_proposed(two):
+    for fit in two.fits.values():
+        fit.__dict__["_check"] = Check((), None)
+    found = findings(two, None)
+    assert found.decisions.suggestion is None
+    assert found.next_step.startswith("Name the budget that you plan to spend (C='1e22'")
+    assert found.each == ()
+    assert found.difference == ""
+
+
+def test_each_budget_has_a_line_and_the_sentence_is_for_the_largest(two):
+    found = findings(two, [1e23, 1e22])
+    split = bs.allocate(two, [1e22, 1e23])
+    N = [bs.units.format_count(float(v)) for v in split.data["N_decision"]]
+    assert [line.split(" parameters")[0] for line in found.each] == [
+        f"1e22 FLOP: {N[0]}",
+        f"1e23 FLOP: {N[1]}",
+    ]
+    assert found.answers[0].startswith("With 1e23 FLOP")
+    assert "This is the answer for the largest of 2 budgets." in found.answers[0]
+    assert found.difference.startswith("At 1e23 FLOP the laws expect a loss of")
+    assert findings(two, [1e22]).each == ()
+
+
+def test_a_caution_of_several_laws_is_one_finding(two):
+    for name, text in (("chinchilla", "run 3"), ("kaplan_floor", "run 7")):
+        found = (Finding("influence", "caution", f"it depends on single runs: {text}", "look"),)
+        two.fits[name].__dict__["_check"] = Check(found, None)
+    (finding,) = tables.problems(two)
+    assert finding.text == ("it depends on single runs: kaplan_floor: run 7; chinchilla: run 3")
+    assert finding.remedy == "look"
+
+
+def test_the_distance_of_the_run_of_the_answer_is_told_once(two, c4):
+    for fit in two.fits.values():
+        fit.__dict__["_check"] = Check((), None)
+    found = findings(two, [300 * float(c4.table["C"].max())])
+    told = [t for t in (*found.answers, *found.notes) if "300 times" in t]
+    assert len(told) == 1
 
 
 def test_an_unusual_ratio_is_remarked(by_hand, c4):
