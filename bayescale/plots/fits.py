@@ -140,6 +140,7 @@ def plot_fit(
 def _bars(ax: Axes, fit, forecasts: Sequence[Forecast], column: str, prob, kind) -> None:
     """Draw intervals of the loss of new runs, in the colour of their group."""
     names = [", ".join(member.values()) for member in fit.members()]
+    named = False
     for result in forecasts:
         labels = [", ".join(str(result.data[g].values[i]) for g in fit.groups)
                   for i in range(result.data.sizes["point"])]  # fmt: skip
@@ -147,10 +148,17 @@ def _bars(ax: Axes, fit, forecasts: Sequence[Forecast], column: str, prob, kind)
         for i, label in enumerate(labels):
             if label in names:  # a new group has no curve
                 ink = colour(names.index(label))
-                width = 7 / (1 + names.index(label))  # bars of several groups overlap
+                # Bars of several groups at one budget overlap: the first is the widest.
+                width = 3.5 / (1 + names.index(label))
                 ax.vlines(
-                    float(result.data[column][i]), lower[i], upper[i], color=ink, linewidth=width
+                    float(result.data[column][i]),
+                    lower[i],
+                    upper[i],
+                    color=ink,
+                    linewidth=width,
+                    label=None if named else f"forecast of a new run, {100 * prob:g} %",
                 )
+                named = True
 
 
 def _along(fit: Fit | Average, column: str, grid: np.ndarray, group) -> xr.DataArray:
@@ -316,20 +324,17 @@ def plot_residuals(fit: Fit, *, label: int = 4) -> np.ndarray:
                 label=name or None,
                 zorder=3,
             )
-        for row in list(fit.check().surprising.index)[:label]:
-            k = rows.index(row)
-            ax.annotate(
-                str(row),
-                (values[k], residual[k]),
-                xytext=(5, 3),
-                fontsize=9,
-                textcoords="offset points",
-                color=style.GREY,
-            )
         log_axis(ax.xaxis, column)
+        ax.margins(x=0.08)
         ax.set(xlabel=label_for(column))
     panels.flat[0].set(ylabel="residual: observed loss / law - 1 (%)")
     panels.flat[0].set_title(f"band: noise scale, ±{sigma:.1f} %", fontsize=11)
     if any(labels):
         panels.flat[-1].legend()
+    panels.flat[0].figure.draw_without_rendering()
+    for ax, column in zip(panels.flat, columns, strict=True):
+        values = fit.runs.table[column].to_numpy()
+        worst = [(row, rows.index(row)) for row in list(fit.check().surprising.index)[:label]]
+        named = [(str(row), values[k], residual[k]) for row, k in worst]
+        style.place_labels(ax, named, style.GREY)
     return panels.ravel()

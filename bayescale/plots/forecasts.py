@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+#: Differences of logarithms that are errors of rounding.
+ROUNDING = 1e-9
+
+
 def plot_forecast(
     forecast: Forecast,
     *,
@@ -46,7 +50,8 @@ def plot_forecast(
     -------
     matplotlib.axes.Axes
         Bands of ``mean``, the law with its drift, and of ``loss``, the measured loss of a new run.
-        With one or two points, bars in place of bands. The region beyond the fitted runs is shaded.
+        With one or two points, or points that are not on one path, such as each N with each D, bars
+        in place of bands. The region beyond the fitted runs is shaded.
 
     Raises
     ------
@@ -80,7 +85,7 @@ def plot_forecast(
         ("loss", 0.18, f"loss of a new run, {100 * prob:g} %"),
         ("mean", 0.4, f"mean, {100 * prob:g} %"),
     )
-    if len(at) > 2:
+    if len(at) > 2 and _on_one_path(data, x):
         for name, alpha, text in shades:
             lower, upper = interval(data[name], prob, kind)
             ax.fill_between(at, lower, upper, color=colour(0), alpha=alpha, linewidth=0, label=text)
@@ -116,6 +121,21 @@ def plot_forecast(
     )
     ax.legend()
     return ax
+
+
+def _on_one_path(data, x: str) -> bool:
+    """Whether the points, sorted by `x`, are of one group and series, and no column turns back."""
+    numbers = [c for c in data.coords if data[c].dims == ("point",) and data[c].dtype.kind == "f"]
+    labels = [c for c in data.coords if data[c].dims == ("point",) and data[c].dtype.kind in "OU"]
+    if any(len(set(data[c].to_numpy().tolist())) > 1 for c in labels):
+        return False
+    if (np.diff(data[x].to_numpy()) <= 0).any():
+        return False
+    for c in numbers:
+        steps = np.diff(np.log(data[c].to_numpy()))
+        if (steps > ROUNDING).any() and (steps < -ROUNDING).any():
+            return False
+    return True
 
 
 def _observed(ax: Axes, forecast: Forecast, observed: Runs, x: str) -> None:
@@ -217,7 +237,8 @@ def plot_allocation(
             title=f"Optimal {label_for(column)}{allocation.group}",
         )
         style.shade_far(ax, largest)
-    panels[0].legend(loc="upper left", fontsize=9.5)
+    # Below the axes, where it covers no line.
+    panels[0].legend(loc="upper left", bbox_to_anchor=(0, -0.2), fontsize=8.5, ncols=2)
     if models:
         panels[0].figure.draw_without_rendering()
     for ax, column in zip(panels, "ND", strict=True):

@@ -70,3 +70,19 @@ def test_one_budget_is_refused(c4_fit):
     with pytest.raises(bs.FitError, match="plot_allocation needs two or more budgets"):
         bs.plot_allocation(bs.allocate(c4_fit, [1e22, 1e22]))
     assert not plt.get_fignums()
+
+
+def test_only_points_on_one_path_are_joined(c4_fit):
+    grid = bs.forecast(c4_fit, N=[1e9, 1e9, 3e9, 3e9], D=[2e10, 2e11, 2e10, 2e11])
+    ax = bs.plot_forecast(grid)
+    assert ax.lines[0].get_linestyle() == "None"
+    assert [len(c.get_segments()) for c in ax.collections[:2]] == [4, 4]
+    path = bs.plot_forecast(bs.forecast(c4_fit, N=[1e9, 1e9, 1e9], D=[2e10, 5e10, 2e11]))
+    assert path.lines[0].get_linestyle() == "-"
+
+
+def test_the_legend_of_an_allocation_covers_no_line(c4_fit):
+    panels = bs.plot_allocation(bs.allocate(c4_fit, bs.grid(1e20, 1e22, 5)))
+    panels[0].figure.draw_without_rendering()
+    legend = panels[0].get_legend().get_window_extent()
+    assert not any(legend.overlaps(ax.get_window_extent()) for ax in panels)
