@@ -223,9 +223,10 @@ def _choose(drawn, at_target, costs, budget: float, number: int, repeat: bool) -
     """The best of the greedy choices for this budget and for every smaller one.
 
     A greedy choice for more money can be worse than one for less, because it starts with a dear
-    run. The choices of two rules, by reduction per cost and by reduction, are near the optimum (Leskovec et al. 2007, doi:10.1145/1281192.1281239); with those for smaller
-    budgets, the variance does not increase with the budget. A choice stays the same down to the
-    budget that it spends, so that the next smaller budget lies just below.
+    run. The better of two rules, by reduction per cost and by reduction, is near the optimum
+    (Leskovec et al. 2007, doi:10.1145/1281192.1281239). With the choices for smaller budgets, the
+    variance does not increase with the budget. A choice stays the same down to the budget that it
+    spends, so that the next smaller budget lies just below. At most `MOST_PLANS` are compared.
     """
     moments = _Moments.of(drawn, at_target, len(costs))
     best = None
