@@ -13,7 +13,10 @@ from bayescale.errors import FitError, unknown
 from bayescale.forecasting import Average, answer_html, doubts, main_reason
 from bayescale.intervals import SAMPLE, Summary, defaults, interval
 from bayescale.model import Fit
-from bayescale.units import as_counts, format_count, format_flop
+from bayescale.units import as_counts, counted, format_count, format_flop
+
+#: A chosen run is far outside the fitted runs if a column is beyond theirs by this factor.
+OUTSIDE = 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,17 +200,41 @@ class Suggestion:
                 "the target is a quantity computed from the fit, whose own reasons for doubt, such "
                 "as extrapolation, apply",
             )
+        beyond = self._outside_design()
         only_checks = not set(self.fit.law.columns) <= set(point) or bool(self.fit.groups)
         fits = self.fit.used if average else {self.fit.law.name: self.fit}
-        return costly + doubts(
-            dict(list(fits.items())[:1]) if only_checks else fits,
-            self.fit.weights if average else {self.fit.law.name: 1.0},
-            point,
-            None,
-            float(self.widths(ci_prob)[0]),
-            (),
-            times,
+        return (
+            costly
+            + doubts(
+                dict(list(fits.items())[:1]) if only_checks else fits,
+                self.fit.weights if average else {self.fit.law.name: 1.0},
+                point,
+                None,
+                float(self.widths(ci_prob)[0]),
+                (),
+                times,
+            )
+            + beyond
         )
+
+    def _outside_design(self) -> tuple[str, ...]:
+        """Sentences about chosen runs whose columns are far outside those of the fitted runs."""
+        out: list[str] = []
+        if not len(self.runs):
+            return ()
+        for column in (c for c in self.fit.law.columns if c in self.runs and c in self.fit.runs):
+            known = self.fit.runs.table[column]
+            values = np.array(as_counts(self.runs[column].tolist(), column))
+            far = (values < known.min() / OUTSIDE) | (values > known.max() * OUTSIDE)
+            if far.any():
+                low, high = format_count(values[far].min()), format_count(values[far].max())
+                out.append(
+                    f"{column} of {counted(int(far.sum()), 'chosen run')} is "
+                    f"{low if low == high else f'{low} to {high}'}, far outside the fitted runs "
+                    f"({format_count(known.min())} to {format_count(known.max())}), where the law "
+                    "may not hold"
+                )
+        return tuple(out)
 
     def _repr_html_(self) -> str:
         return answer_html(self.bottom_line(), self.summary()._repr_html_(), self.cautions()[1:])

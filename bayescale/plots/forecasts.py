@@ -201,7 +201,7 @@ def plot_allocation(
         )
     allocation.fit.warn_if_failed()
     prob, kind = defaults(ci_prob)
-    _, panels = style.figure(1, 2, (10, 4.6))
+    _, panels = style.figure(1, 2, (10, 5.8))
     data = allocation.data.sortby("C")
     C = data["C"].to_numpy()
     models = [m for m in MODELS if C.min() <= m.C <= C.max()] if landmarks else []
@@ -238,7 +238,7 @@ def plot_allocation(
         )
         style.shade_far(ax, largest)
     # Below the axes, where it covers no line.
-    panels[0].legend(loc="upper left", bbox_to_anchor=(0, -0.2), fontsize=8.5, ncols=2)
+    panels[0].legend(loc="upper left", bbox_to_anchor=(0, -0.2), fontsize=9)
     if models:
         panels[0].figure.draw_without_rendering()
     for ax, column in zip(panels, "ND", strict=True):

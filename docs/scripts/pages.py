@@ -87,6 +87,24 @@ def laws_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+#: What the functions of each section are for.
+INTRODUCTIONS = {
+    "Runs and tables": "`Runs.read` checks a table of training runs, from a file or a DataFrame. "
+    "`count` counts parameters and FLOP, and `literature` looks published constants up.",
+    "Fits": "`fit` gives the posterior of one law, whose checks are `Fit.check()`. `simulate` "
+    "makes tables from known parameters, and `sensitivity` tells how much depends on priors.",
+    "Forecasts and allocations": "`forecast` gives losses of runs with their intervals, and "
+    "`allocate` the N and D for a budget or for a loss. `regret` is the loss of another choice.",
+    "Decisions": "`speedup` compares recipes, `suggest` chooses the runs to train next, and "
+    "`design` scores a plan by simulation. `preregister` and `outcome` keep and score forecasts.",
+    "Costs": "`Cost` is the hardware with its prices. Budgets in dollars or in hours become FLOP.",
+    "Tests and comparisons": "`ensemble` fits the default family of laws and weighs them. "
+    "`rollout` tests forecasts on larger runs, and `hypotheses` and `compare` compare laws.",
+    "Tasks and breaks": "`link` maps losses to accuracy, and `forecast_tasks` forecasts it. "
+    "`emergence` and `breaks` ask whether a task leaves its smooth curve.",
+}
+
+
 def api_page() -> str:
     """The reference of all public names."""
     parts = [
@@ -109,6 +127,8 @@ def api_page() -> str:
             by_section[SECTIONS[folder]].append(path)
     for title, paths in by_section.items():
         parts.append(f"## {title}")
+        if title in INTRODUCTIONS:
+            parts.append(INTRODUCTIONS[title])
         if title == "Fits":
             parts.append("`bayescale.NEW` is the label of a group that was not observed.")
         if title == "Laws":

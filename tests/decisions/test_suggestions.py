@@ -507,3 +507,11 @@ def test_the_width_of_another_quantity_is_that_of_a_normal(wide):
     chosen = bs.suggest(wide, {"N": ["1B", "3B"], "D": ["20B"]}, target=plan, number=1)
     assert chosen.ahead is None
     assert chosen.widths(0.5)[1] == pytest.approx(2 * 0.6745 * chosen.runs["sd"][0], 1e-4)
+
+
+def test_chosen_runs_far_outside_the_fitted_runs_are_a_caution(wide):
+    target = {"N": "7B", "D": "140B"}
+    large = bs.suggest(wide, {"N": ["70B"], "D": ["20B"]}, target=target, budget="1e24", number=1)
+    assert "N of 1 chosen run is 70B, far outside the fitted runs" in large.cautions()[-1]
+    usual = bs.suggest(wide, {"N": ["1B"], "D": ["20B"]}, target=target, number=1)
+    assert not any("far outside" in text for text in usual.cautions())
