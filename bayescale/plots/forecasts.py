@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-#: Differences of logarithms that are errors of rounding.
+#: Relative differences of neighbouring points that are errors of rounding.
 ROUNDING = 1e-9
 
 
@@ -132,7 +132,8 @@ def _on_one_path(data, x: str) -> bool:
     if (np.diff(data[x].to_numpy()) <= 0).any():
         return False
     for c in numbers:
-        steps = np.diff(np.log(data[c].to_numpy()))
+        values = data[c].to_numpy()
+        steps = np.diff(values) / np.maximum(np.abs(values[1:]), np.abs(values[:-1])).clip(1e-300)
         if (steps > ROUNDING).any() and (steps < -ROUNDING).any():
             return False
     return True

@@ -16,6 +16,7 @@ from bayescale.intervals import defaults
 from bayescale.model import Fit
 from bayescale.reporting import decision_tables
 from bayescale.reporting.sections import Section
+from bayescale.text_tables import as_sentence
 from bayescale.units import format_count, format_flop
 
 #: Share of the largest budget that further small runs may cost.
@@ -95,7 +96,7 @@ class Decisions:
             return []
         assumed = self.bill.cost.assumptions()
         figures = "; ".join(f"{name}: {source}" for name, source in assumed["source"].items())
-        return [Section("Figures behind the costs", f"{figures[0].upper()}{figures[1:]}.")]
+        return [Section("Figures behind the costs", as_sentence(figures))]
 
     def price(self, C: float, flop_factor: float) -> str:
         """What a run costs, as a phrase; empty without a cost."""

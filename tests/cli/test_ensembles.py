@@ -12,6 +12,7 @@ import pytest
 
 import bayescale as bs
 from bayescale.errors import BayescaleError
+from bayescale.reporting.tables import problems
 
 FAMILY = {"chinchilla", "kaplan_floor", "skaling"}
 
@@ -22,8 +23,7 @@ def test_a_report_without_a_law_is_of_the_default_laws(averaged, kept_average):
     assert set(average.fits) == FAMILY
     answer, difference = averaged.out.splitlines()[:2]
     assert answer.startswith("With 1e21 FLOP, train 1.")
-    assert difference.startswith("At ten times the compute of the largest run (")
-    assert ") the laws expect a loss of " in difference
+    assert difference.startswith("At 1e21 FLOP the laws expect a loss of ")  # the budget asked for
     for name, fit in average.fits.items():
         log = f"{fit.evidence.log:.2f} ± {fit.evidence.error:.2f}"
         assert re.search(
@@ -35,7 +35,9 @@ def test_a_report_without_a_law_is_of_the_default_laws(averaged, kept_average):
 
 
 def test_each_caution_is_printed_once_and_findings_that_passed_are_not(averaged, kept_average):
-    cautions = bs.Average.load(kept_average).check().problems
+    average = bs.Average.load(kept_average)
+    cautions = problems(average)  # what several laws share is one caution
+    assert {c.name for c in cautions} == {c.name for c in average.check().problems}
     printed = " ".join(averaged.out.split("\n", 1)[1].split())  # without the answer
     for caution in cautions:
         assert printed.count(" ".join(caution.text.split())) == 1
