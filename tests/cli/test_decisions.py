@@ -102,7 +102,9 @@ def test_cost_names_options_in_errors(refused):
     assert "there is no accelerator 'H101'" in refused("cost", "1e24", "--hardware", "H101")
     assert "the bounds of a 90 % interval, as in 0.3,0.5" in refused("cost", "1e24", "--mfu", "40")
     assert "there is no region 'Nowhere'" in refused("cost", "1e24", "--carbon", "Nowhere")
-    assert "is not a budget" in refused("cost", "two millions")
+    told = refused("cost", "two millions")
+    assert "is not a budget" in told
+    assert "in single quotes ('$5k')" in " ".join(told.split())
 
 
 def test_a_forecast_is_registered_and_scored(run, refused, saved, tmp_path):

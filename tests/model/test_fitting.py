@@ -428,9 +428,13 @@ def test_the_expected_time_is_that_of_evaluations(monkeypatch):
         return np.zeros(len(z))
 
     monkeypatch.setattr(engines, "density", lambda plan: Density(3, slow))
-    least, most = engines.expected_seconds(SimpleNamespace(law=laws.get("chinchilla")))
-    assert least == pytest.approx(engines.FEWEST_EVALUATIONS * 0.05 / engines.TIMED, rel=0.3)
-    assert most / least == pytest.approx(engines.MOST_EVALUATIONS / engines.FEWEST_EVALUATIONS)
+    for law, evaluations in (
+        ("chinchilla", engines.MOST_EVALUATIONS),
+        ("skaling", engines.MOST_CURVED),
+    ):
+        least, most = engines.expected_seconds(SimpleNamespace(law=laws.get(law)))
+        assert least == pytest.approx(engines.FEWEST_EVALUATIONS * 0.05 / engines.TIMED, rel=0.3)
+        assert most / least == pytest.approx(evaluations / engines.FEWEST_EVALUATIONS)
 
 
 def test_the_expected_evaluations_are_those_of_the_benchmark():
