@@ -88,7 +88,7 @@ PYTHON: Mapping[str, Mapping[str, str]] = {
         "out": "bs.plot_exponents(result)",
         "plot": "bs.plot_exponents(result)",
     },
-    "preregister": dict.fromkeys(("N", "D", "flops", "paired", "group"), _REGISTERED),
+    "preregister": dict.fromkeys(("N", "D", "flops", "paired", "group", "series"), _REGISTERED),
     "report": {
         **dict.fromkeys((*_OF_FIT, "seed"), _BEFORE.format("report")),
         "against": "hypotheses=bs.hypotheses(runs, laws)",

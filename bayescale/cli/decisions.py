@@ -92,7 +92,8 @@ def speedup(
         random_seed=seed,
     )
     frame = result.summary(ci_prob)
-    tables = [_table("Compute multiplier", frame)]
+    named = frame.rename(columns=lambda c: c.replace("loss", "loss_to_reach", 1))
+    tables = [_table("Compute multiplier", named)]
     if len(result.best) and result.best["group"].nunique() > 2:
         tables.append(_table("Probability of the lowest loss at equal compute", result.best))
     console.finish(
@@ -166,6 +167,13 @@ def preregister(
         bool, typer.Option("--paired", help="combine the first N with the first D, and so on")
     ] = False,
     group: Group = None,
+    series: Annotated[
+        str | None,
+        typer.Option(
+            help="fitted run of checkpoints that is under way; without --N, the only one if "
+            "there is one"
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="file to write; it must not exist")] = Path(
         "forecast.json"
     ),
@@ -193,6 +201,7 @@ def preregister(
         fitted,
         **(place if paired else options.crossed(place)),
         group=options.group_label(group, fitted.groups),
+        series=options.only_series(fitted, place) if series is None else series,
         cost=paid,
         random_seed=seed,
     )
