@@ -64,7 +64,7 @@ FOLDERS = {
                    "hypothesis_comparison", "sbc"),
     "saved": (),
     "decisions": ("paths", "speedup_results", "speedups",
-                  "preregistration", "underway", "outcomes", "trajectories",
+                  "preregistration", "measured", "underway", "outcomes", "trajectories",
                   "beliefs", "limits", "refits", "suggestion_results", "suggestions", "designs"),
     "plots": ("style", "runs", "fits", "forecasts", "rollouts", "coverage", "sbc", "exponents",
               "tasks", "surfaces", "emergence"),

@@ -229,8 +229,8 @@ def outcome(
     measured: Annotated[
         str,
         typer.Argument(
-            help="losses as in 2.31,2.25, or a csv file with the column loss; with a column "
-            "series, checkpoints of runs under way"
+            help="losses as in 2.31,2.25, or a csv file of runs with their losses, or of "
+            "checkpoints of runs under way; columns are read as those of `fit`"
         ),
     ],
     fit: Annotated[
@@ -261,6 +261,7 @@ def outcome(
         seed=result.preregistration.content["random_seed"],
         as_json=as_json,
         headline=result.bottom_line(),
+        notes=[f"read {result.read}"] if result.read else [],
         files=console.saved(csv, result.table),
     )
 
@@ -431,14 +432,11 @@ def _losses(text: str):
         return [float(part) for part in text.split(",")]
     except ValueError:
         pass
-    import pandas as pd
+    from bayescale.data import frame
 
     path = Path(text)
     if not path.is_file():
         raise BayescaleError(
             f"{text!r} is neither a list of losses, such as 2.31,2.25, nor a file", where="outcome"
         )
-    try:
-        return pd.read_csv(path)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise BayescaleError(f"cannot be read as csv ({error})", where=text) from None
+    return frame(path)
