@@ -94,7 +94,7 @@ PYTHON: Mapping[str, Mapping[str, str]] = {
         "against": "hypotheses=bs.hypotheses(runs, laws)",
     },
     "rollout": {"law": "laws=", "plot": "bs.plot_rollout(result)"},
-    "speedup": {"over_fit": "over=, with a fit"},
+    "speedup": {"over_fit": "over=, with a fit", "plot": "bs.plot_speedup(result)"},
     "suggest": {"N": _CANDIDATES, "D": _CANDIDATES, "runs": _CANDIDATES}
     | dict.fromkeys(("target_N", "target_D", "target_flops"), _TARGET)
     | {"target_loss": _TARGET_LOSS},

@@ -17,6 +17,7 @@ from bayescale.cli.options import (
     FitFile,
     Group,
     Hardware,
+    Plot,
     Questions,
     Quiet,
     Seed,
@@ -62,6 +63,7 @@ def speedup(
         ),
     ] = None,
     csv: Csv = None,
+    plot: Plot = None,
     seed: Seed = None,
     ci_prob: CiProb = None,
     as_json: AsJson = False,
@@ -71,6 +73,7 @@ def speedup(
     """Compare two recipes: how much more compute one needs for the loss of the other."""
     places, paid = options.budgets(at, "--at", hardware)
     targets = options.counts(loss, "--loss") or None
+    options.picture(plot)
     if (over is None) == (over_fit is None):
         raise BayescaleError(
             "give the other recipe with --over LABEL or with --over-fit FILE", where="speedup"
@@ -81,16 +84,21 @@ def speedup(
 
     fitted = load_posterior(fit)
     other = load_posterior(over_fit) if over_fit is not None else None
-    result = compare(
-        fitted,
-        options.group_label(group, fitted.groups),
+    settings = dict(
+        group=options.group_label(group, fitted.groups),
         over=options.group_label(over, fitted.groups) if other is None else other,
-        at=places or None,
-        cost=paid,
-        loss=targets,
         along=None if along is None else options.number(along),
         random_seed=seed,
     )
+    result = compare(fitted, at=places or None, cost=paid, loss=targets, **settings)
+    files = {}
+    if plot is not None:
+        from bayescale.plots import plot_speedup
+        from bayescale.reporting import save_picture, speedup_curve
+
+        curve = speedup_curve(result, fitted, settings)
+        save_picture(plot_speedup(curve, ci_prob=ci_prob), plot)
+        files["plot"] = plot
     frame = result.summary(ci_prob)
     named = frame.rename(columns=lambda c: c.replace("loss", "loss_to_reach", 1))
     tables = [_table("Compute multiplier", named)]
@@ -104,7 +112,7 @@ def speedup(
         headline=result.bottom_line(ci_prob),
         fits=[fitted] if other is None else [fitted, other],
         cautions=result.cautions(ci_prob)[1:],
-        files=console.saved(csv, frame),
+        files=console.saved(csv, frame) | files,
         strict=strict,
     )
 

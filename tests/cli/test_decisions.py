@@ -235,3 +235,21 @@ def test_the_only_run_under_way_is_registered_and_several_are_named(
         "preregister", tmp_path / "two.nc", "--D", "40B", "--out", tmp_path / "b.json"
     )
     assert "name the one under way with --series (a, b)" in message
+
+
+@pytest.mark.filterwarnings("ignore::bayescale.errors.ExtrapolationWarning")
+@pytest.mark.parametrize("words", [("--at", "1e20"), ("--loss", "2.5")])
+def test_a_speedup_is_drawn_around_the_points_asked_for(run, saved, tmp_path, monkeypatch, words):
+    drawn = []
+    monkeypatch.setattr("bayescale.plots.plot_speedup", lambda curve, ci_prob: drawn.append(curve))
+    monkeypatch.setattr("bayescale.reporting.save_picture", lambda *_: None)
+    over = ("--over-fit", saved / "c4.nc", "--along", "20")
+    ended = run("speedup", saved / "c4.nc", *over, *words, "--plot", tmp_path / "a.png")
+    assert ended.code == 0
+    (curve,) = drawn
+    asked = dict(zip(("at", "target"), (1e20, 2.5), strict=True))
+    along = "at" if words[0] == "--at" else "target"
+    values = curve.data[along].to_numpy()
+    assert len(values) >= 20
+    assert values.min() <= asked[along] * (1 + 1e-9)
+    assert values.max() >= asked[along]
