@@ -231,6 +231,9 @@ from .plots import (
     plot_sbc as plot_sbc,
 )
 from .plots import (
+    plot_speedup as plot_speedup,
+)
+from .plots import (
     plot_staircase as plot_staircase,
 )
 from .priors import Fixed as Fixed

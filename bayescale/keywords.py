@@ -88,13 +88,13 @@ PYTHON: Mapping[str, Mapping[str, str]] = {
         "out": "bs.plot_exponents(result)",
         "plot": "bs.plot_exponents(result)",
     },
-    "preregister": dict.fromkeys(("N", "D", "flops", "paired", "group"), _REGISTERED),
+    "preregister": dict.fromkeys(("N", "D", "flops", "paired", "group", "series"), _REGISTERED),
     "report": {
         **dict.fromkeys((*_OF_FIT, "seed"), _BEFORE.format("report")),
         "against": "hypotheses=bs.hypotheses(runs, laws)",
     },
     "rollout": {"law": "laws=", "plot": "bs.plot_rollout(result)"},
-    "speedup": {"over_fit": "over=, with a fit"},
+    "speedup": {"over_fit": "over=, with a fit", "plot": "bs.plot_speedup(result)"},
     "suggest": {"N": _CANDIDATES, "D": _CANDIDATES, "runs": _CANDIDATES}
     | dict.fromkeys(("target_N", "target_D", "target_flops"), _TARGET)
     | {"target_loss": _TARGET_LOSS},

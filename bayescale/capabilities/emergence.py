@@ -107,6 +107,11 @@ class Emergence(Storable):
         known = draws[np.isfinite(draws)]
         return float(np.median(known)) if 2 * len(known) > len(draws) else np.nan
 
+    def smallest(self, task: str) -> float:
+        """x of the smallest model of a task, with a margin for rounding: an onset up to it may have
+        come before."""
+        return float(10 ** self.shapes(task).grid[0] * (1 + 1e-9))
+
     def underneath(self, task: str) -> Posterior:
         """The posterior of the continuous metric if there is one, otherwise of the score."""
         return self.continuous.get(task, self.posteriors[task])
@@ -198,7 +203,7 @@ class Emergence(Storable):
         tell = what_would_tell(
             posterior, plotted, under, p, x=self.x, has_continuous=task in self.continuous
         )
-        row["sentence"] = sentence(row, p, tell)
+        row["sentence"] = sentence(row, p, tell, self.smallest(task))
         return row
 
     def foresight(

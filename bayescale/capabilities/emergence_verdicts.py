@@ -130,7 +130,9 @@ def compact(value: float) -> str:
     return text.replace("e+0", "e").replace("e+", "e").replace("e-0", "e-")
 
 
-def sentence(row: Mapping[str, object], probability: Mapping[str, float], tell: str) -> str:
+def sentence(
+    row: Mapping[str, object], probability: Mapping[str, float], tell: str, smallest: float
+) -> str:
     """The sentence of a task.
 
     Parameters
@@ -141,6 +143,8 @@ def sentence(row: Mapping[str, object], probability: Mapping[str, float], tell: 
         As from `probabilities`.
     tell : str
         As from `what_would_tell`.
+    smallest : float
+        x of the smallest model. An onset there may have come before.
     """
     verdict, emergent = str(row["verdict"]), float(row["P(emergent as plotted)"])
     departs = departure(probability)
@@ -163,7 +167,9 @@ def sentence(row: Mapping[str, object], probability: Mapping[str, float], tell: 
         )
     if emergent >= 0.5 and verdict not in (MEASURED, EMERGENT):
         parts.append(f"emergent as plotted (P = {emergent:.2f})")
-    if emergent >= 0.5 and np.isfinite(float(row["onset"])):
+    if emergent >= 0.5 and row["onset"] <= smallest:
+        parts.append(f"onset at or before the smallest model ({compact(smallest)})")
+    elif emergent >= 0.5 and np.isfinite(float(row["onset"])):
         parts.append(
             f"onset at {compact(row['onset'])} [{compact(row['onset_low'])}, "
             f"{compact(row['onset_high'])}]"

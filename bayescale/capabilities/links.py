@@ -29,6 +29,8 @@ from bayescale.progress import bar
 from bayescale.seeds import settle_seed
 from bayescale.units import FLOP_PER_PARAMETER_TOKEN
 
+#: What is said of a task that never exceeds chance, in place of numbers.
+AT_CHANCE = "at chance in all rows: cannot be told"
 #: Values of ``engine=``, as in `bayescale.fit`.
 ENGINES = ("auto", "particles", "nuts")
 #: Minutes that NUTS takes for a link: for the compilation and per row of the table, on two cores.
@@ -213,7 +215,7 @@ class Link(Storable):
 
     def _fastest(self) -> str:
         """Which task scales fastest, if it is probable; empty with one task above chance."""
-        flat = never_above_chance(self.plan.table)
+        flat = self.at_chance
         risen = [t for t in self.faster().index if t not in flat]
         if len(risen) < 2:
             return ""
@@ -228,27 +230,26 @@ class Link(Storable):
             f"{pair:.2f}"
         )
 
+    @property
+    def at_chance(self) -> list[str]:
+        """Tasks that never exceed chance in the rows, of whose curve the scores say nothing."""
+        return never_above_chance(self.plan.table)
+
     def _quantities(self) -> dict[str, xr.DataArray]:
         """Draws of the quantities in `summary`; dims (chain, draw, task)."""
         return quantities(self.plan, self.posterior)
 
     def __repr__(self) -> str:
         over = f" over {', '.join(self.groups)}" if self.groups else ""
-        rows = self.plan.table[self.plan.form.along].nunique()
-        lines = [
-            f"<Link ({self.kind}) of {len(self.tasks)} tasks{over}, {rows} runs; "
-            f"{self.convergence}>"
-        ]
+        along, flat = self.plan.form.along, self.at_chance
+        size = f"{len(self.tasks)} tasks{over}, {self.plan.table[along].nunique()} runs"
+        lines = [f"<Link ({self.kind}) of {size}; {self.convergence}>"]
         drawn = {k: v.median(SAMPLE).to_numpy() for k, v in self._quantities().items()}
-        slopes = drawn["slope"]
-        order = np.argsort(-slopes, kind="stable")
-        thresholds = drawn["threshold"]
-        unit = "C" if self.plan.form.along == "C" else "loss"
+        order = np.argsort(-drawn["slope"], kind="stable")
         lines += [f"  {text}"] if (text := self._fastest()) else []
-        lines += [
-            f"  {self.tasks[i]}: threshold {unit} {thresholds[i]:.3g}, slope {slopes[i]:.2g}"
-            for i in order[:6]
-        ]
+        for i in order[:6]:
+            text = f"threshold {along} {drawn['threshold'][i]:.3g}, slope {drawn['slope'][i]:.2g}"
+            lines.append(f"  {self.tasks[i]}: {AT_CHANCE if self.tasks[i] in flat else text}")
         lines += ["  ..."] if len(self.tasks) > 6 else []
         if failures := self.convergence.failures():
             lines.append(f"  THE DRAWS DID NOT CONVERGE: {'; '.join(failures)}")

@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.capabilities.link_model import cell, walks
-from bayescale.capabilities.links import Link
+from bayescale.capabilities.links import AT_CHANCE, Link
 from bayescale.costs import Cost, read_budgets
 from bayescale.errors import FitError, unknown
 from bayescale.forecasting import (
@@ -80,12 +80,12 @@ class TaskForecast(PredictiveDraws):
         }
 
     def _heading(self) -> str:
-        sizes = dict(zip(("point", "task"), (self.data.sizes[d] for d in self.dims), strict=True))
-        listed = ", ".join(counted(number, noun) for noun, number in sizes.items())
+        listed = ", ".join(counted(self.data.sizes[noun], noun) for noun in self.dims)
         return f"TaskForecast by {self.link.kind} link, {listed}"
 
     def _line(self, row: pd.Series, outcome: str) -> str:
-        return f"{row.task}: {outcome}"
+        place = f"{self._place(row)}, " if self.data.sizes["point"] > 1 else ""
+        return f"{place}{row.task}: {AT_CHANCE if row.task in self.link.at_chance else outcome}"
 
 
 def forecast_tasks(

@@ -17,6 +17,7 @@ from bayescale.cli.options import (
     FitFile,
     Group,
     Hardware,
+    Plot,
     Questions,
     Quiet,
     Seed,
@@ -62,6 +63,7 @@ def speedup(
         ),
     ] = None,
     csv: Csv = None,
+    plot: Plot = None,
     seed: Seed = None,
     ci_prob: CiProb = None,
     as_json: AsJson = False,
@@ -71,6 +73,7 @@ def speedup(
     """Compare two recipes: how much more compute one needs for the loss of the other."""
     places, paid = options.budgets(at, "--at", hardware)
     targets = options.counts(loss, "--loss") or None
+    options.picture(plot)
     if (over is None) == (over_fit is None):
         raise BayescaleError(
             "give the other recipe with --over LABEL or with --over-fit FILE", where="speedup"
@@ -81,18 +84,24 @@ def speedup(
 
     fitted = load_posterior(fit)
     other = load_posterior(over_fit) if over_fit is not None else None
-    result = compare(
-        fitted,
-        options.group_label(group, fitted.groups),
+    settings = dict(
+        group=options.group_label(group, fitted.groups),
         over=options.group_label(over, fitted.groups) if other is None else other,
-        at=places or None,
-        cost=paid,
-        loss=targets,
         along=None if along is None else options.number(along),
         random_seed=seed,
     )
+    result = compare(fitted, at=places or None, cost=paid, loss=targets, **settings)
+    files = {}
+    if plot is not None:
+        from bayescale.plots import plot_speedup
+        from bayescale.reporting import save_picture, speedup_curve
+
+        curve = speedup_curve(result, fitted, settings)
+        save_picture(plot_speedup(curve, ci_prob=ci_prob), plot)
+        files["plot"] = plot
     frame = result.summary(ci_prob)
-    tables = [_table("Compute multiplier", frame)]
+    named = frame.rename(columns=lambda c: c.replace("loss", "loss_to_reach", 1))
+    tables = [_table("Compute multiplier", named)]
     if len(result.best) and result.best["group"].nunique() > 2:
         tables.append(_table("Probability of the lowest loss at equal compute", result.best))
     console.finish(
@@ -103,7 +112,7 @@ def speedup(
         headline=result.bottom_line(ci_prob),
         fits=[fitted] if other is None else [fitted, other],
         cautions=result.cautions(ci_prob)[1:],
-        files=console.saved(csv, frame),
+        files=console.saved(csv, frame) | files,
         strict=strict,
     )
 
@@ -166,6 +175,13 @@ def preregister(
         bool, typer.Option("--paired", help="combine the first N with the first D, and so on")
     ] = False,
     group: Group = None,
+    series: Annotated[
+        str | None,
+        typer.Option(
+            help="fitted run of checkpoints that is under way; without --N, the only one if "
+            "there is one"
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="file to write; it must not exist")] = Path(
         "forecast.json"
     ),
@@ -193,6 +209,7 @@ def preregister(
         fitted,
         **(place if paired else options.crossed(place)),
         group=options.group_label(group, fitted.groups),
+        series=options.only_series(fitted, place) if series is None else series,
         cost=paid,
         random_seed=seed,
     )
@@ -220,8 +237,8 @@ def outcome(
     measured: Annotated[
         str,
         typer.Argument(
-            help="losses as in 2.31,2.25, or a csv file with the column loss; with a column "
-            "series, checkpoints of runs under way"
+            help="losses as in 2.31,2.25, or a csv file of runs with their losses, or of "
+            "checkpoints of runs under way; columns are read as those of `fit`"
         ),
     ],
     fit: Annotated[
@@ -252,6 +269,7 @@ def outcome(
         seed=result.preregistration.content["random_seed"],
         as_json=as_json,
         headline=result.bottom_line(),
+        notes=[f"read {result.read}"] if result.read else [],
         files=console.saved(csv, result.table),
     )
 
@@ -422,14 +440,11 @@ def _losses(text: str):
         return [float(part) for part in text.split(",")]
     except ValueError:
         pass
-    import pandas as pd
+    from bayescale.data import frame
 
     path = Path(text)
     if not path.is_file():
         raise BayescaleError(
             f"{text!r} is neither a list of losses, such as 2.31,2.25, nor a file", where="outcome"
         )
-    try:
-        return pd.read_csv(path)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise BayescaleError(f"cannot be read as csv ({error})", where=text) from None
+    return frame(path)

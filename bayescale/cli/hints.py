@@ -10,6 +10,24 @@ from typer.core import TyperCommand
 from bayescale.errors import BayescaleError
 from bayescale.keywords import as_option
 
+#: Options that take a list, of which the shell makes several words if it is written with spaces.
+LISTS = ("--tasks",)
+
+
+def joined(args: list[str]) -> list[str]:
+    """The words, with those after an option of a list joined by commas, up to the next option.
+
+    Only behind the file, which is the first word: otherwise the file could be one of them.
+    """
+    out: list[str] = []
+    for word in args:
+        is_value = not word.startswith("-") and not args[0].startswith("-")
+        if is_value and len(out) >= 3 and out[-2] in LISTS:
+            out[-1] = f"{out[-1].rstrip(',')},{word}"
+        else:
+            out.append(word)
+    return [w.rstrip(",") if i and out[i - 1] in LISTS else w for i, w in enumerate(out)]
+
 
 class HintingCommand(TyperCommand):
     """A command whose error for an unknown option names the right one, if it is known."""
@@ -18,6 +36,7 @@ class HintingCommand(TyperCommand):
         """Parse the words after the name of the command."""
         options = {name for p in self.params for name in (*p.opts, *p.secondary_opts)}
         options |= {"--help"}
+        args = joined(args)
         for word in args:
             name = word.partition("=")[0]
             if word == "--":

@@ -357,6 +357,26 @@ def read_tasks(
     return found
 
 
+def only_series(fitted, place: dict) -> str | None:
+    """The run under way that is registered if none is named: the only one of the fit.
+
+    With parameters of its own, or as a budget alone, a run is a new one.
+    """
+    table = fitted.runs.table
+    if "series" not in table or "D" not in place or "N" in place or "C" in place:
+        return None
+    labels = list(dict.fromkeys(table["series"].astype(str)))
+    if len(labels) > 1:
+        raise BayescaleError(
+            f"the fit has {len(labels)} runs of checkpoints: name the one under way with --series "
+            f"({', '.join(labels[:8])}{', ...' if len(labels) > 8 else ''}), or give --N for a "
+            "new run",
+            where="preregister",
+        )
+    typer.echo(f"the run under way is series {labels[0]}, the only one of the fit", err=True)
+    return labels[0]
+
+
 def law_names(text: str | None) -> list[str] | None:
     """The laws that ``--law`` names; None for the default family."""
     from bayescale.laws import get

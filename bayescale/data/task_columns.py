@@ -98,8 +98,8 @@ def task_columns(
     chosen = [tasks] if isinstance(tasks, str) else list(tasks or ())
     notes = []
     if (of_tasks := _task_column(frame, task, named)) is None and chosen:
-        frame, note = _melted(frame, chosen, y)
-        notes, of_tasks, chosen = [note], "task", []
+        frame, notes = _melted(frame, chosen, y, in_percent=y not in named)
+        of_tasks, chosen = "task", []
     found, read = {}, []
     quantities = {"task": of_tasks} if of_tasks not in (None, task) else {}
     for name in ("n_questions", "chance"):
@@ -146,15 +146,51 @@ def _task_column(frame: pd.DataFrame, task: str | None, named: dict) -> str | No
     return task
 
 
-def _melted(frame: pd.DataFrame, tasks: list[str], y: str) -> tuple[pd.DataFrame, str]:
-    """One row for each model and task, from one column for each task."""
+def _melted(
+    frame: pd.DataFrame, tasks: list[str], y: str, *, in_percent: bool
+) -> tuple[pd.DataFrame, list[str]]:
+    """One row for each model and task, from one column for each task, and notes.
+
+    A model without a score on a task has no row for this task. With `in_percent`, columns whose
+    names say so are divided by 100.
+    """
     if missing := [t for t in tasks if t not in frame]:
         raise RunsError([unknown("column of a task", t, frame.columns) for t in missing])
     others = frame.drop(columns=[*tasks, *(c for c in (y, "task") if c in frame)])
-    parts = [others.assign(task=str(t), **{y: frame[t]}) for t in tasks]
+    scores = {t: _share(frame[t]) if in_percent else frame[t] for t in tasks}
+    parts = [others.assign(task=str(t), **{y: scores[t]})[frame[t].notna()] for t in tasks]
     count = f"{len(tasks)} columns as tasks" if len(tasks) > 1 else "one column as a task"
-    note = f"read {count}, with one row for each model: {', '.join(tasks)}"
-    return pd.concat(parts), note
+    notes = [f"read {count}, with one row for each model: {', '.join(tasks)}"]
+    if percent := [t for t in tasks if in_percent and _is_percent(t)]:
+        notes.append(f"divided by 100, as the name says per cent: {', '.join(percent)}")
+    lacking = {t: int(frame[t].isna().sum()) for t in tasks if frame[t].isna().any()}
+    if lacking:
+        listed = ", ".join(f"{t} {number}" for t, number in lacking.items())
+        notes.append(f"models without a score, left out for the task only: {listed}")
+    return pd.concat(parts), notes
+
+
+def _is_percent(column: object) -> bool:
+    return "%" in str(column) or "percent" in str(column).lower()
+
+
+def _share(scores: pd.Series) -> pd.Series:
+    """The scores as shares: divided by 100 if the name of the column says per cent.
+
+    Raises
+    ------
+    RunsError
+        If scores in per cent are all at most 1.
+    """
+    if not _is_percent(scores.name):
+        return scores
+    numbers = pd.to_numeric(scores, errors="coerce")
+    if numbers.max() <= 1:
+        raise RunsError(
+            f"column {scores.name!r} is in per cent by its name, but its largest value is "
+            f"{numbers.max():.3g}: rename it if it holds shares"
+        )
+    return numbers / 100
 
 
 def _selected(frame: pd.DataFrame, tasks: list[str], column: str | None) -> pd.DataFrame:
@@ -247,7 +283,8 @@ def _score(frame, y: str, of_tasks: str | None, named: dict) -> tuple[object, li
     found = [c for c in free if ACCURACY.search(str(c)) and not NO_SCORE.search(str(c))]
     found = [c for c in found if pd.api.types.is_numeric_dtype(frame[c])]
     if len(found) == 1:
-        return frame[found[0]], [f"{y} from {found[0]}"]
+        how = ", divided by 100" if _is_percent(found[0]) else ""
+        return _share(frame[found[0]]), [f"{y} from {found[0]}{how}"]
     several = found if len(found) > 1 else _scores_of_tasks(frame, free)
     if several and of_tasks is None:
         given = (

@@ -2,7 +2,7 @@
 
 from bayescale.decisions.designs import DesignScore, design
 from bayescale.decisions.outcomes import Outcome, outcome
-from bayescale.decisions.paths import MOST_TIMES
+from bayescale.decisions.paths import MOST_TIMES, QUANTITIES
 from bayescale.decisions.preregistration import Preregistration, preregister
 from bayescale.decisions.speedup_results import Speedup
 from bayescale.decisions.speedups import speedup
@@ -13,6 +13,7 @@ from bayescale.decisions.underway import Underway
 
 __all__ = [
     "MOST_TIMES",
+    "QUANTITIES",
     "DesignScore",
     "Outcome",
     "Preregistration",

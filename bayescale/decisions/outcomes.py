@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import overload
 
 import numpy as np
 import pandas as pd
 
+from bayescale.decisions.measured import read_measured
 from bayescale.decisions.preregistration import (
     QUANTILES,
     Preregistration,
@@ -53,10 +54,13 @@ class Outcome:
         continuous ranked probability score in the unit of the loss.
     preregistration : Preregistration
         What was registered.
+    read : str
+        What was read from columns of other names; may be empty.
     """
 
     table: pd.DataFrame = field(repr=False)
     preregistration: Preregistration
+    read: str = ""
 
     def bottom_line(self) -> str:
         """One sentence: which interval holds the outcome, and how surprising it is."""
@@ -155,7 +159,8 @@ def outcome(path: str | Path, measured, *, fit: Fit | Average | None = None) -> 
         The measured loss of each registered run in their order; or a table with the column
         ``loss`` and the columns and groups of the runs, in any order. Further rows are ignored. A
         table with a column ``series`` has the checkpoints of runs under way, each with its ``D``
-        (or ``C``) and loss, as evaluated for the registered losses.
+        (or ``C``) and loss, as evaluated for the registered losses. Columns of other names are read
+        as `bayescale.Runs` reads them, also the names of runs with their steps.
     fit : Fit or Average, optional
         The posterior that the forecast is said to be from. Its runs, law and priors are compared
         with those registered.
@@ -191,14 +196,17 @@ def outcome(path: str | Path, measured, *, fit: Fit | Average | None = None) -> 
     if fit is not None:
         _compare(registered, fit)
     points = registered.content["points"]
-    if isinstance(measured, pd.DataFrame) and "series" in measured:
-        return underway(registered, measured, TOLERANCE)
+    read = ""
+    if isinstance(measured, pd.DataFrame):
+        measured, read = read_measured(measured, len(points))
+        if "series" in measured:
+            return replace(underway(registered, measured, TOLERANCE), read=read)
     losses = _losses(points, measured, str(path))
     rows = [
         {**point["at"], "measured": loss, **_scored(np.array(point["quantiles"]), loss)}
         for point, loss in zip(points, losses, strict=True)
     ]
-    return Outcome(pd.DataFrame(rows), registered)
+    return Outcome(pd.DataFrame(rows), registered, read)
 
 
 def _compare(registered: Preregistration, fit: Fit | Average) -> None:

@@ -16,8 +16,10 @@ from bayescale.model import Fit, settle_groups
 #: Largest multiplier that is looked for. A curve that does not reach a loss with this multiple of
 #: the compute is said not to reach it.
 MOST_TIMES = 1e4
+#: Crossings are looked for from the smallest run to this multiple of the largest.
+BEYOND = 100.0
 #: Step of the grid in e-folds of compute. Between its points log loss is interpolated linearly.
-STEP = 0.12
+STEP = 0.1
 #: E-folds beyond the runs at which a law is evaluated for its floor.
 LIMIT = 150.0
 #: Budgets at which the best split is computed; between them it is interpolated.
@@ -179,9 +181,17 @@ def path_of(
 
 
 def grid(low: float, high: float, always: np.ndarray) -> np.ndarray:
-    """Logs of the scale from low to high, with the points `always` among them; sorted."""
-    number = max(2, int(np.ceil((high - low) / STEP)) + 1)
-    return np.unique(np.concatenate([np.linspace(low, high, number), always]))
+    """Multiples of `STEP` from low to high, with the points `always` among them; sorted.
+
+    Calls at other points share the multiples, so that they agree on where curves cross.
+    """
+    first, last = int(np.floor(low / STEP)), int(np.ceil(high / STEP))
+    return np.unique(np.concatenate([STEP * np.arange(first, last + 1), always]))
+
+
+def on_grid(log_x: np.ndarray) -> np.ndarray:
+    """Whether each point of `grid` is a multiple of `STEP`."""
+    return np.isclose(log_x / STEP, np.round(log_x / STEP), rtol=0, atol=1e-9)
 
 
 def losses(

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.decisions.paths import MOST_TIMES, QUANTITIES
+from bayescale.decisions.paths import BEYOND, MOST_TIMES, QUANTITIES
 from bayescale.forecasting import Average, answer_html, main_reason
 from bayescale.intervals import SAMPLE, Summary, check_rows, defaults, interval, table
 from bayescale.model import Fit
@@ -279,9 +279,10 @@ class Speedup:
             largest = max(float(f.runs.table[self.scale].max()) for f in (self.fit, self.fit_over))
             beyond = float((self.data["crossing"] > largest).mean())
             own.append(
-                f"the two curves cross in {100 * self.p_crosses:.0f} % of the draws "
-                f"({100 * beyond:.0f} % beyond the largest run), between {low} and {high}: which "
-                "recipe is better may depend on the scale"
+                f"the two curves cross in {100 * self.p_crosses:.0f} % of the draws from the "
+                f"smallest run to {BEYOND:g} times the largest ({100 * beyond:.0f} % beyond the "
+                f"largest run), between {low} and {high}: which recipe is better may depend on the "
+                "scale"
             )
         if share > MUCH:
             own.append(

@@ -12,12 +12,14 @@ import xarray as xr
 from bayescale.costs import Cost, read_budgets
 from bayescale.decisions.paths import (
     BEST,
+    BEYOND,
     MOST_TIMES,
     Side,
     at_scale,
     crossing,
     grid,
     losses,
+    on_grid,
     path_of,
     scale_of,
     side,
@@ -29,9 +31,6 @@ from bayescale.intervals import SAMPLE
 from bayescale.model import Fit
 from bayescale.seeds import settle_seed
 from bayescale.units import as_counts
-
-#: Crossings are looked for from the smallest run to this multiple of the largest.
-BEYOND = 100.0
 
 
 def speedup(
@@ -245,7 +244,7 @@ def _compared(log_x, one, two, at, targets, ends) -> xr.Dataset:
         place = np.clip(x, log_x[0], log_x[-1])
         difference = np.exp(at_scale(log_x, two, place)) - np.exp(goal)
     difference = np.where(np.isfinite(x), difference, np.nan)
-    inside = (log_x >= ends[0]) & (log_x <= ends[1])
+    inside = (log_x >= ends[0]) & (log_x <= ends[1]) & on_grid(log_x)
     found = crossing(log_x[inside], (two - one)[:, inside])
     dims = (*SAMPLE, "point")
     return xr.Dataset(

@@ -45,11 +45,14 @@ class Underway:
         What was registered.
     random_seed : int
         Seed of the fits of the curves.
+    read : str
+        What was read from columns of other names; may be empty.
     """
 
     table: pd.DataFrame = field(repr=False)
     preregistration: Preregistration
     random_seed: int = 0
+    read: str = ""
 
     def bottom_line(self) -> str:
         """One sentence for each run, and the main reason for doubt."""

@@ -39,7 +39,7 @@ from bayescale.model import (
     settle_labels,
 )
 from bayescale.seeds import settle_seed
-from bayescale.units import counted, format_count, format_flop
+from bayescale.units import counted, format_count
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -249,9 +249,7 @@ class Forecast(PredictiveDraws):
         return "\n".join([super().__repr__(), *(f"  note: {n}" for n in self._of_one_law)])
 
     def _line(self, row: pd.Series, outcome: str) -> str:
-        formats = {"N": format_count, "D": format_count, "C": format_flop}
-        place = ", ".join(f"{c} {write(row[c])}" for c, write in formats.items() if c in row)
-        return f"{place}: {outcome}, {row.extrapolation:.3g}x the largest run"
+        return f"{self._place(row)}: {outcome}, {row.extrapolation:.3g}x the largest run"
 
 
 @singledispatch

@@ -13,7 +13,7 @@ import xarray as xr
 from bayescale.forecasting.wording import answer_html
 from bayescale.intervals import SAMPLE, Summary, check_rows, defaults, interval, table
 from bayescale.model import Storable
-from bayescale.units import format_loss
+from bayescale.units import format_count, format_flop, format_loss
 
 #: Lower bound of a squared width, so that the shares of an interval of zero width are finite.
 TINY = 1e-300
@@ -153,6 +153,16 @@ class PredictiveDraws(Storable):
     def _rows(self, names) -> xr.Dataset:
         """Variables with one row for each combination of the dims; dims (chain, draw, row)."""
         return self.data[list(names)].stack(row=self.dims, create_index=False)
+
+    def _place(self, row: pd.Series) -> str:
+        """The run of a row of `summary`, from its columns or its known loss."""
+        formats = {"N": format_count, "D": format_count, "C": format_flop}
+        formats["known_loss"] = "{:.4g}".format
+        return ", ".join(
+            f"{c.removeprefix('known_')} {write(row[c])}"
+            for c, write in formats.items()
+            if c in row
+        )
 
     # -- defined by subclasses -----------------------------------------------------------------
 

@@ -16,8 +16,12 @@ the values of tau and of the length by their likelihood and the prior below.
 Groups share one discrepancy: it belongs to the form of the law. On most public tables with groups
 this has a higher likelihood than a discrepancy for each group (`benchmarks/shared.py`).
 
-The covariance of runs and points is replaced by a pivoted Cholesky factorisation, which is exact up
-to `TOLERANCE`. The cost is then linear in the number of runs and of points.
+The covariance of the runs is replaced by a pivoted Cholesky factorisation, which is exact up to
+`TOLERANCE`. The cost is then linear in the number of runs and of points. What the runs leave
+undetermined at a point is drawn as random waves, of which each draw has its own: any number of
+points share them, so that draws at one point do not depend on which others are asked for. The
+distribution at each point is exact. Between two points at the border of the runs the correlation of
+this part is that of the prior.
 """
 
 from __future__ import annotations
@@ -42,6 +46,8 @@ LENGTHS = (1.0, 2.0, 4.0)
 TOLERANCE = 1e-6
 #: Draws from which the weights of tau and length are found, and draws times runs at once.
 FEW, AT_ONCE = 400, 10_000_000
+#: Waves of each draw. Their sum is normal at each point for any number, and nearly so jointly.
+WAVES = 4
 #: A direction of the law at the runs is taken to be fitted if its posterior standard deviation is
 #: at least this share of the noise; one that the runs determine alone has 1.
 FITTED = 0.5
@@ -76,12 +82,16 @@ def discrepancy(
     every = max(1, posterior.sizes["chain"] * posterior.sizes["draw"] // FEW)
     few = residuals(posterior.isel(draw=slice(None, None, every)), plan)
     noise = _noise(posterior, few)
-    alone = [_features(runs / length) / noise[:, None] for length in LENGTHS]
-    weights = _weights(alone, few["standardised"] * few["scale"] / noise)
+    # The waves are counted from the centre of the runs, so that units do not matter.
+    runs, points = runs - runs.mean(axis=0), points - runs.mean(axis=0)
     together = np.concatenate([runs, points])
-    factors = [_features(together / length) for length in LENGTHS]
+    factors = [_features(together / length, len(runs)) for length in LENGTHS]
+    alone = [each[: len(runs)] / noise[:, None] for each in factors]
+    weights = _weights(alone, few["standardised"] * few["scale"] / noise)
     shape = (posterior.sizes["chain"], posterior.sizes["draw"])
+    # Everything random has a fixed number of draws, whatever the points are.
     which = rng.choice(weights.size, shape, p=weights.ravel())
+    waves = _waves(shape, points.shape[1], rng)
     out = np.zeros((*shape, len(points)))
     size = max(1, AT_ONCE // (shape[0] * len(runs)))
     for part in (slice(i, i + size) for i in range(0, shape[1], size)):
@@ -93,7 +103,12 @@ def discrepancy(
                 drawn = which[:, part] == number
                 at_runs, at_points = np.split(TAUS[level] * factors[length], [len(runs)])
                 of_draws = _weights_of_features(at_runs / noise[:, None], residual[drawn], rng)
-                out[:, part][drawn] = (at_points @ of_draws).T
+                value = (at_points @ of_draws).T
+                left = TAUS[level] ** 2 - (at_points**2).sum(axis=1)
+                far = left > TAUS[level] ** 2 * TOLERANCE
+                unit = _sum_of_waves(points[far] / LENGTHS[length], waves[:, part][drawn])
+                value[:, far] += np.sqrt(left[far]) * unit
+                out[:, part][drawn] = value
     return out.reshape(-1, len(points))
 
 
@@ -118,12 +133,33 @@ def _noise(posterior: xr.Dataset, at: Mapping[str, np.ndarray]) -> np.ndarray:
     return scale * np.sqrt((nu + standardised**2) / (nu + 1))
 
 
-def _features(x: np.ndarray) -> np.ndarray:
+def _waves(shape: tuple[int, int], dims: int, rng: np.random.Generator) -> np.ndarray:
+    """Frequencies, phase and amplitude of the waves of each draw; (chain, draw, wave, dims + 2).
+
+    The frequencies are the spectrum of the squared exponential covariance. A wave with a random
+    phase and a Rayleigh amplitude has a standard normal value at each position.
+    """
+    size = (*shape, WAVES, 1)
+    frequency = rng.standard_normal((*shape, WAVES, dims))
+    phase, amplitude = 2 * np.pi * rng.random(size), np.sqrt(2 / WAVES * rng.exponential(size=size))
+    return np.concatenate([frequency, phase, amplitude], axis=-1)
+
+
+def _sum_of_waves(x: np.ndarray, waves: np.ndarray) -> np.ndarray:
+    """A unit process, (draw, position), at positions (position, dims); waves as in `_waves`."""
+    out = np.zeros((len(waves), len(x)))
+    for one in np.moveaxis(waves, 1, 0):
+        out += one[:, -1:] * np.cos(one[:, :-2] @ x.T + one[:, -2:-1])
+    return out
+
+
+def _features(x: np.ndarray, number: int | None = None) -> np.ndarray:
     """Features of positions whose products are their squared exponential covariance, by pivoted
-    Cholesky factorisation; (position, feature)."""
+    Cholesky factorisation; (position, feature). With a `number`, the pivots are among the first
+    positions only."""
     left, features = np.ones(len(x)), np.empty((len(x), 0))
-    while left.max() > TOLERANCE:
-        pivot = int(left.argmax())
+    while left[:number].max() > TOLERANCE:
+        pivot = int(left[:number].argmax())
         column = np.exp(-((x - x[pivot]) ** 2).sum(axis=1) / 2) - features @ features[pivot]
         column /= np.sqrt(left[pivot])
         left = np.maximum(left - column**2, 0.0)

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bayescale.laws import Law
+from bayescale.model.walks import integrals
 from bayescale.priors import Positive
 
 KINDS = ("auto", "through", "ahead", "off")
@@ -230,6 +231,5 @@ def mean_walk(distance: np.ndarray, size: np.ndarray, rng: np.random.Generator, 
     -------
     array (draw, point)
     """
-    paths = np.broadcast_to(distance, (len(size), len(distance)))
-    walk = mean_over(distance, integrated_walk(paths, rng))
+    walk = mean_over(distance, integrals(distance, len(size), rng))
     return size[:, None] * walk + np.broadcast_to(start, len(size))[:, None]

@@ -1,7 +1,12 @@
-"""The posterior predictive of new runs: law, discrepancy, drift and noise."""
+"""The posterior predictive of new runs: law, discrepancy, drift and noise.
+
+Each part has random numbers of its own, which belong to a group or to a run. Draws of a run are
+therefore the same whichever other runs are asked for.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -22,6 +27,7 @@ from bayescale.model.posterior import (
     residuals,
 )
 from bayescale.priors import Positive
+from bayescale.seeds import stream
 
 #: Bound on the absolute noise of log loss, so that the loss of a draw from the tails is finite.
 LARGEST_NOISE = 50.0
@@ -74,18 +80,20 @@ def predict(
     scale = flat(noise_scale(plan, values, law, float(np.median(plan.log_loss_sd))))
     nu = flat(values["nu"]) if "nu" in values else np.full_like(scale, np.inf)
     log_scale = plan.law.log_scale({c: v.to_numpy() for c, v in columns.items()})
-    cell = _cells(plan, groups, size)
+    # After the parameters, whose draws of a new group an allocation shares.
+    seed = int(rng.integers(2**63))
+    cell, labels = _cells(plan, groups, size)
     fitted = residuals(posterior, plan) if plan.drift == "through" or series is not None else None
 
     inferred = beyond = np.zeros_like(log_law)
     if plan.drift == "through":
-        steps = _steps(fitted["steps"], cell, rng)
+        steps = _steps(fitted["steps"], labels, seed)
         increments = drifts.increments(log_scale, *drifts.knots(plan.log_scale))
         inferred = drifted(plan, values, log_law, columns, increments, steps, cell)
     if plan.drift != "off" and ahead is not None:
-        beyond = _beyond(posterior, plan, values, log_law, columns, cell, ahead, rng)
+        beyond = _beyond(posterior, plan, values, log_law, columns, (cell, labels), ahead, seed)
     if plan.has_discrepancy and ahead is not None:
-        beyond = beyond + discrepancy(posterior, plan, place, rng)
+        beyond = beyond + discrepancy(posterior, plan, place, stream(seed, "discrepancy"))
 
     log_law = log_law + inferred
     centre = log_law + beyond
@@ -93,10 +101,9 @@ def predict(
         correlation, nearest = _nearest(posterior, plan, series, log_scale)
         centre = centre + scale * correlation * fitted["standardised"][:, nearest]
         scale = scale * noise.unexplained(correlation)
-    normal = np.isinf(nu)
-    standardised = np.where(
-        normal, rng.standard_normal(nu.shape), rng.standard_t(np.where(normal, 1.0, nu))
-    )
+    of_points = [labels[i] for i in cell], series or [None] * size
+    relative = [v.to_numpy() / plan.scales[c] for c, v in columns.items()]
+    standardised = _standardised_noise(nu, relative, of_points, seed)
     log_loss = centre + (scale * standardised).clip(-LARGEST_NOISE, LARGEST_NOISE)
     out = dict(
         law=np.exp(log_law),
@@ -150,21 +157,46 @@ def drift_variance(
     return out
 
 
-def _cells(plan: Design, groups: Mapping[str, object], size: int) -> np.ndarray:
-    """Index of the cell of each point; indices of new cells follow those of the plan."""
+def _cells(plan: Design, groups: Mapping[str, object], size: int):
+    """Index of the cell of each point, and the labels of each cell; new cells follow those of the
+    plan."""
     labels = [np.broadcast_to(np.asarray(groups[g], object), size) for g in plan.groups]
-    index = {tuple(c.values()): i for i, c in enumerate(plan.cells)}
+    index = {tuple(map(str, c.values())): i for i, c in enumerate(plan.cells)}
     keys = zip(*labels, strict=True) if labels else [()] * size
-    return np.array([index.setdefault(key, len(index)) for key in keys])
+    cell = np.array([index.setdefault(tuple(map(str, key)), len(index)) for key in keys])
+    return cell, list(index)
 
 
-def _steps(steps: np.ndarray, cell: np.ndarray, rng) -> np.ndarray:
+def _steps(steps: np.ndarray, labels: Sequence, seed: int) -> np.ndarray:
     """Steps of the inferred drift, with draws from the prior for cells that were not fitted."""
     draws, cells, knots = steps.shape
-    if cell.max() < cells:
-        return steps
-    new = rng.standard_normal((draws, cell.max() + 1 - cells, knots))
-    return np.concatenate([steps, new], axis=1)
+    new = [stream(seed, "steps", x).standard_normal((draws, 1, knots)) for x in labels[cells:]]
+    return np.concatenate([steps, *new], axis=1)
+
+
+def _standardised_noise(nu: np.ndarray, columns, of_points, seed: int) -> np.ndarray:
+    """Draws of the noise of each point in units of its scale, (draw, point).
+
+    Parameters
+    ----------
+    nu : array (draw, point)
+        Degrees of freedom; infinite for normal noise.
+    columns : sequence of arrays (point,)
+        In units of their centre among the runs.
+    of_points : sequence of sequences
+        Labels of each point. Runs that agree in them and in the columns are repeated runs, with
+        independent noise.
+    seed : int
+    """
+    out, seen = np.empty_like(nu), Counter()
+    # Six digits: columns that are computed in two ways differ by rounding errors.
+    places = ([f"{v:.6g}" for v in values] for values in columns)
+    for i, key in enumerate(zip(*of_points, *places, strict=True)):
+        rng = stream(seed, "noise", key, seen[key])
+        seen[key] += 1
+        normal = np.isinf(nu[:, i])
+        out[:, i] = rng.standard_normal(len(nu)) if normal.all() else rng.standard_t(nu[:, i])
+    return out
 
 
 def _before(edge: drifts.Edge, law: Law, columns: Mapping[str, xr.DataArray]):
@@ -173,7 +205,7 @@ def _before(edge: drifts.Edge, law: Law, columns: Mapping[str, xr.DataArray]):
     return {c: xr.DataArray(v, dims="point") for c, v in at_edge.items()}, distance
 
 
-def _beyond(posterior, plan, values, log_law, columns, cell, ahead, rng) -> np.ndarray:
+def _beyond(posterior, plan, values, log_law, columns, cells, ahead, seed) -> np.ndarray:
     """Drift beyond the runs in log loss; (draw, point).
 
     The drift is a product of two factors, both taken from the edge of the runs to the point: the
@@ -181,10 +213,10 @@ def _beyond(posterior, plan, values, log_law, columns, cell, ahead, rng) -> np.n
     random value. With ``"through"``, the inferred drift includes the last value of W, so that only
     its later change counts; a break may be part of it.
     """
-    draws = len(log_law)
+    draws, (cell, labels) = len(log_law), cells
     if plan.drift == "ahead":
         edge = drifts.Edge.of(plan.law, plan.columns)
-        size = np.exp(ahead.centre + ahead.width * rng.standard_normal(draws))
+        size = np.exp(ahead.centre + ahead.width * stream(seed, "size").standard_normal(draws))
     else:
         edge, size = drifts.Edge(plan.log_scale.max(), {}), posterior["drift"].to_numpy().ravel()
     at_edge, distance = _before(edge, plan.law, columns)
@@ -194,11 +226,12 @@ def _beyond(posterior, plan, values, log_law, columns, cell, ahead, rng) -> np.n
     at_edge = log_law_of(plan, values, at_edge, shape)
     mean = np.zeros_like(log_law)
     for i in np.unique(cell):
-        distances = distance[cell == i]
+        distances, rng = distance[cell == i], stream(seed, "walk", labels[i])
         start = size * rng.standard_normal(draws) if plan.drift == "ahead" else 0.0
         mean[:, cell == i] = drifts.mean_walk(distances, size, rng, start)
         if plan.drift == "through":
-            after_break = drifts.future_break(distances, drifts.BREAKS, draws, rng)
+            breaks = stream(seed, "break", labels[i])
+            after_break = drifts.future_break(distances, drifts.BREAKS, draws, breaks)
             mean[:, cell == i] += drifts.mean_over(distances, after_break)
     return (log_law - at_edge) * mean
 

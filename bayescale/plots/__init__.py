@@ -8,6 +8,7 @@ from bayescale.plots.forecasts import plot_allocation, plot_forecast
 from bayescale.plots.rollouts import plot_rollout
 from bayescale.plots.runs import plot_runs
 from bayescale.plots.sbc import plot_sbc
+from bayescale.plots.speedups import plot_speedup
 from bayescale.plots.style import png
 from bayescale.plots.surfaces import plot_contours, plot_isoflop
 from bayescale.plots.tasks import plot_breaks, plot_link
@@ -28,6 +29,7 @@ __all__ = [
     "plot_rollout",
     "plot_runs",
     "plot_sbc",
+    "plot_speedup",
     "plot_staircase",
     "png",
 ]

@@ -202,6 +202,7 @@ DRAWN_BY = {
     "Link": "plot_link",
     "Rollout": "plot_rollout",
     "Runs": "plot_runs",
+    "Speedup": "plot_speedup",
 }
 
 

@@ -1,7 +1,7 @@
 """Results as tables of text, and as an HTML page."""
 
 from bayescale.reporting import decision_tables, tables, task_tables
-from bayescale.reporting.answers import allocation_curve, findings
+from bayescale.reporting.answers import allocation_curve, findings, speedup_curve
 from bayescale.reporting.held_out import held_out_half
 from bayescale.reporting.page import report
 from bayescale.reporting.sections import save_picture
@@ -15,6 +15,7 @@ __all__ = [
     "held_out_half",
     "report",
     "save_picture",
+    "speedup_curve",
     "tables",
     "task_tables",
 ]

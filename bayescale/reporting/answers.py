@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.costs import Cost, read_budgets
+from bayescale.decisions import Speedup, speedup
 from bayescale.errors import ConvergenceWarning, ExtrapolationWarning, LawError
 from bayescale.forecasting import (
     Allocation,
@@ -281,6 +282,31 @@ def allocation_curve(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExtrapolationWarning)
         return allocate(fit, grid(low, max(*budgets, 10 * low), 30), group=group, **given)
+
+
+def speedup_curve(result: Speedup, fit: Fit | Average, settings: Mapping) -> Speedup:
+    """The comparison over a range, for plots: from the smallest run to the points of the result.
+
+    The range is of target losses if these were given: down to the lowest from 15 % above it.
+
+    Parameters
+    ----------
+    result : Speedup
+    fit : Fit or Average
+    settings : mapping
+        The other arguments of `bayescale.speedup`.
+    """
+    target = result.data["target"].to_numpy()
+    if np.isfinite(target).all():
+        losses = np.geomspace(target.min(), max(1.15 * target.min(), target.max()), 20)
+        place = {"loss": losses}
+    else:
+        runs = fit.runs.table[result.scale]
+        last = max(float(runs.max()), *result.data["at"].to_numpy().tolist())
+        place = {"at": grid(float(runs.min()), last, 30)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExtrapolationWarning)
+        return speedup(fit, **place, **settings)
 
 
 def main_group(fit: Fit | Average) -> dict[str, str] | None:

@@ -23,6 +23,7 @@ EXPLAINED = {
     "above 1, the recipe is better",
     "difference": "the expected loss of the other recipe minus that of the recipe at equal "
     "compute; above 0, the recipe is better",
+    "loss_to_reach": "the expected loss of the recipe, which the other has to reach",
     "p_better": "the probability that the recipe has the lower expected loss at equal compute",
     "p_unlimited": f"the probability that the other needs more than {MOST_TIMES:g} times the "
     "compute",

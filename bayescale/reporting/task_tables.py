@@ -69,7 +69,7 @@ def emergence(result: Emergence, ci_prob: float | None = None) -> Table:
             str(task),
             row["verdict"],
             *("-" if np.isnan(row[name]) else f"{row[name]:.2f}" for name in names),
-            "-" if np.isnan(row["onset"]) else f"{row['onset']:.1e}",
+            _onset(result, task, row["onset"]),
         )
         for task, row in frame.iterrows()
     )
@@ -77,13 +77,27 @@ def emergence(result: Emergence, ci_prob: float | None = None) -> Table:
     return Table(f"Emergence of {result.y}: verdicts and probabilities", header, rows)
 
 
+def _onset(result: Emergence, task: str, onset: float) -> str:
+    if np.isnan(onset):
+        return "-"
+    if onset <= (smallest := result.smallest(task)):
+        return f"at or before the smallest model ({smallest:.1e})"
+    return f"{onset:.1e}"
+
+
 def links(link: Link, ci_prob: float | None = None) -> Table:
     """A row for each task: floor, threshold, slope and scatter of the link."""
     prob, kind = defaults(ci_prob)
     frame = link.summary(prob, kind)
     names = ("floor", "threshold", "slope", "scatter")
+    flat = link.at_chance
     rows = tuple(
-        (task, *(with_interval(row, n, "{:.3g}".format) for n in names))
+        (task, "at chance: cannot be told", "", "", "")
+        if task in flat
+        else (task, *(with_interval(row, n, "{:.3g}".format) for n in names))
         for task, row in frame.iterrows()
     )
-    return Table(f"Link ({link.kind}): medians ({in_words(prob, kind)})", ("task", *names), rows)
+    why = ("At chance: no score exceeds chance by more than the noise of the questions, so that "
+           "values would be those of the other tasks and of the priors.",)  # fmt: skip
+    title = f"Link ({link.kind}): medians ({in_words(prob, kind)})"
+    return Table(title, ("task", *names), rows, why if flat else ())

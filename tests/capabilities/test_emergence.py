@@ -267,14 +267,21 @@ ONSET = "onset at 2.3e22 [1.0e22, 5.0e22]; 71 % of the rise in one decade"
 def test_sentences_of_verdicts(probability, emergent, text):
     verdict, p = decide(probability, emergent)
     row = ROW | {"verdict": verdict, "P(verdict)": p, "P(emergent as plotted)": emergent}
-    assert sentence(row, probability, "more questions") == text
+    assert sentence(row, probability, "more questions", 0.0) == text
+
+
+def test_an_onset_at_the_smallest_model_may_have_come_before():
+    row = ROW | {"verdict": CHANGE, "P(verdict)": 0.95, "P(emergent as plotted)": 0.9}
+    text = sentence(row, PROBABILITY, "more questions", 2.34e22)
+    assert "onset at or before the smallest model (2.3e22); 71 % of" in text
+    assert ONSET in sentence(row, PROBABILITY, "more questions", 2.3e22)
 
 
 def test_a_flattening_law_is_named_where_it_is_favoured():
     probability = {SMOOTH: 0.95, MEASURED: 0.0, LATE: 0.0, ABRUPT: 0.02, GRADUAL: 0.03}
     row = ROW | {"verdict": SMOOTH, "P(verdict)": 0.95, "P(emergent as plotted)": 0.1}
-    assert sentence(row, probability, "more questions") == "smooth (P = 0.95)"
-    assert sentence(row | {"P(flattening)": 0.84}, probability, "more questions") == (
+    assert sentence(row, probability, "more questions", 0.0) == "smooth (P = 0.95)"
+    assert sentence(row | {"P(flattening)": 0.84}, probability, "more questions", 0.0) == (
         "smooth (P = 0.95); the log odds flatten with scale, as they do if they are linear in a "
         "loss (P = 0.84)"
     )

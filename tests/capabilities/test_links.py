@@ -15,6 +15,7 @@ from bayescale.capabilities.link_forms import FORMS, floor_of, precision_of
 from bayescale.capabilities.link_model import LinkPlan, walks
 from bayescale.capabilities.task_forecasts import accuracies
 from bayescale.functions import softplus
+from bayescale.reporting import task_tables
 
 TRUE = {
     "easy": (2.6, 3.0, 0.25, 2000),
@@ -407,6 +408,27 @@ def test_a_ranking_is_stated_only_if_it_is_probable(link):
     table.loc[table["task"] == second, "y"] = table.loc[table["task"] == second, "chance"]
     flat = replace(link, plan=replace(link.plan, table=table))
     assert second not in fastest(steps, flat)
+
+
+def test_a_task_at_chance_has_no_numbers(results):
+    """In the link, in its table and in forecasts of several points, which have their N and D."""
+    flat = results.assign(accuracy=results["accuracy"].where(results["task"] != "hard", 0.25),
+                          chance=0.25)  # fmt: skip
+    made = made_by_hand(flat)
+    assert made.at_chance == ["hard"]
+    assert "hard: at chance in all rows: cannot be told" in repr(made)
+    (row,) = [r for r in task_tables.links(made).rows if r[0] == "hard"]
+    assert row == ("hard", "at chance: cannot be told", "", "", "")
+    assert "no score exceeds chance" in task_tables.links(made).notes[0]
+    ahead = repr(bs.forecast_tasks(made, loss=[2.6, 2.4], group="web"))
+    assert "loss 2.6, hard: at chance in all rows: cannot be told" in ahead
+    assert "loss 2.4, easy: accuracy 0." in ahead
+
+
+def test_a_forecast_of_several_points_says_which(link):
+    ahead = repr(bs.forecast_tasks(link, N=[3e9, 1e9], D=6e10, group="web"))
+    assert "N 3B, D 60B" in ahead
+    assert "N 1B, D 60B" in ahead
 
 
 def test_a_link_tells_what_it_is(link):

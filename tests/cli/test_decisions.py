@@ -214,3 +214,44 @@ def test_a_saved_link_takes_the_place_of_the_fit(run, refused, saved, scores, tm
     assert "--tasks needs a table of results" in message
     message = refused("trajectory", tmp_path / "link.nc", "--tasks", "piqqa")
     assert "Did you mean 'piqa'" in message
+
+
+@pytest.mark.filterwarnings("ignore::bayescale.errors.ExtrapolationWarning")
+def test_the_only_run_under_way_is_registered_and_several_are_named(
+    run, refused, by_hand, tmp_path
+):
+    D = np.geomspace(1e9, 2e10, 12)
+    one = pd.DataFrame({"D": D, "loss": 2 + 3 * (D / 1e9) ** -0.4, "N": 1e8})
+    values = dict(E=1.7, A=0.5, alpha=0.34, sigma=0.01, drift=0.5, memory=1.0)
+    for name, labels in (("one", ["a"]), ("two", ["a", "b"])):
+        table = pd.concat([one.assign(series=label) for label in labels], ignore_index=True)
+        fit = by_hand(bs.Runs.from_frame(table), "power(D)", values, draws=50)
+        fit.save(tmp_path / f"{name}.nc")
+    words = ("--D", "40B", "--out", tmp_path / "registered.json")
+    ended = run("preregister", tmp_path / "one.nc", *words)
+    assert ended.code == 0
+    assert "the run under way is series a, the only one of the fit" in ended.err
+    (point,) = json.loads((tmp_path / "registered.json").read_text())["points"]
+    assert point["at"]["series"] == "a"
+    message = refused(
+        "preregister", tmp_path / "two.nc", "--D", "40B", "--out", tmp_path / "b.json"
+    )
+    assert "name the one under way with --series (a, b)" in message
+
+
+@pytest.mark.filterwarnings("ignore::bayescale.errors.ExtrapolationWarning")
+@pytest.mark.parametrize("words", [("--at", "1e20"), ("--loss", "2.5")])
+def test_a_speedup_is_drawn_around_the_points_asked_for(run, saved, tmp_path, monkeypatch, words):
+    drawn = []
+    monkeypatch.setattr("bayescale.plots.plot_speedup", lambda curve, ci_prob: drawn.append(curve))
+    monkeypatch.setattr("bayescale.reporting.save_picture", lambda *_: None)
+    over = ("--over-fit", saved / "c4.nc", "--along", "20")
+    ended = run("speedup", saved / "c4.nc", *over, *words, "--plot", tmp_path / "a.png")
+    assert ended.code == 0
+    (curve,) = drawn
+    asked = dict(zip(("at", "target"), (1e20, 2.5), strict=True))
+    along = "at" if words[0] == "--at" else "target"
+    values = curve.data[along].to_numpy()
+    assert len(values) >= 20
+    assert values.min() <= asked[along] * (1 + 1e-9)
+    assert values.max() >= asked[along]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from bayescale.cli.hints import joined
+
 VALUES = {"E": 1.8, "A": 0.7, "B": 0.5, "alpha": 0.34, "beta": 0.28, "sigma": 0.01, "nu": 5.0}
 
 
@@ -74,3 +76,20 @@ def test_missing_columns_of_scores_are_refused_with_their_options(refused, tmp_p
     text = refused("emergence", table)
     assert "Give --y, the column of the score." in text
     assert "Give --x, the column of the scale" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "read"),
+    [
+        (
+            ["t.csv", "--tasks", "a", "b,", "c", "--x", "C"],
+            ["t.csv", "--tasks", "a,b,c", "--x", "C"],
+        ),
+        (["t.csv", "--tasks", "a,", "b"], ["t.csv", "--tasks", "a,b"]),
+        (["t.csv", "--tasks", "a,b"], ["t.csv", "--tasks", "a,b"]),
+        (["--tasks", "a", "t.csv"], ["--tasks", "a", "t.csv"]),
+        (["t.csv", "--x", "C", "more"], ["t.csv", "--x", "C", "more"]),
+    ],
+)
+def test_a_list_that_the_shell_has_split_is_one_list(words, read):
+    assert joined(words) == read

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -111,3 +112,25 @@ def test_percentages_are_refused_with_an_expression_that_works(long):
     assert wrong.frame["accuracy"].tolist() == pytest.approx((1 - long["acc"]).tolist())
     below = task_columns(long.assign(acc=-1.0), ["C"], columns={"accuracy": "acc*1"})
     assert set(below.frame["accuracy"]) == {-1.0}  # refused where scores are checked
+
+
+def test_a_missing_cell_of_a_wide_table_leaves_out_that_cell_only(wide):
+    wide.loc[wide.index[1], "arc"] = np.nan
+    found = task_columns(wide, ["C"], tasks=["piqa", "arc"])
+    counts = found.frame["task"].value_counts()
+    assert counts["piqa"] == len(wide)
+    assert counts["arc"] == len(wide) - 1
+    assert "models without a score, left out for the task only: arc 1" in found.notes
+
+
+def test_per_cent_in_the_name_of_a_column_is_taken_at_its_word(wide):
+    shares = wide[["params (M)", "tokens"]].assign(**{"acc (%)": np.linspace(31, 42, len(wide))})
+    found = task_columns(shares, ["C"])
+    assert found.frame["accuracy"].max() == pytest.approx(0.42)
+    assert "accuracy from acc (%), divided by 100" in found.read
+    found = task_columns(shares, ["C"], tasks=["acc (%)"])
+    assert found.frame["accuracy"].max() == pytest.approx(0.42)
+    assert "divided by 100, as the name says per cent: acc (%)" in found.notes
+    shares["acc (%)"] /= 100
+    with pytest.raises(bs.RunsError, match=r"largest value is 0\.42: rename it if it holds shares"):
+        task_columns(shares, ["C"])

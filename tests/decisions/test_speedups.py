@@ -180,6 +180,7 @@ def test_where_the_curves_cross(made):
     expected = (1e21 / centre) ** (0.06 / 0.05 - 1)
     np.testing.assert_allclose(found.data["multiplier"], expected, rtol=1e-3)
     assert any("the two curves cross in 100 %" in caution for caution in found.cautions())
+    assert "from the smallest run to 100 times the largest" in " ".join(found.cautions())
     assert found.along == ""
 
 

@@ -65,3 +65,34 @@ def test_curves_that_cannot_be_extrapolated_are_refused(file, checkpoints, messa
 def test_a_table_without_tokens_is_refused(file):
     with pytest.raises(bs.FitError, match="need the columns series, loss, and D or C"):
         bs.outcome(file.path, curve(2.3).drop(columns="D"))
+
+
+@pytest.mark.parametrize("with_steps", [False, True])
+def test_checkpoints_are_read_in_the_usual_spellings(file, with_steps):
+    """The names of runs are those of series if there are steps, or a column series is there."""
+    (middle,) = file.points["median"]
+    checkpoints = curve(middle)
+    spelled = pd.DataFrame(
+        {
+            "run" if with_steps else "series": "a",
+            "params": "7B",
+            "tokens (B)": checkpoints["D"] / 1e9,
+            "val_loss": checkpoints["loss"],
+        }
+    )
+    if with_steps:
+        spelled.insert(1, "step", (checkpoints["D"] / 4e6).round())
+    result = bs.outcome(file.path, spelled)
+    expected = bs.outcome(file.path, checkpoints)
+    assert result.table["end"].iloc[0] == pytest.approx(expected.table["end"].iloc[0], rel=1e-6)
+    assert "tokens (B)" in result.read
+    assert expected.read == ""
+
+
+def test_measured_losses_are_read_in_the_usual_spellings(file):
+    table = pd.DataFrame(
+        {"params (B)": [1.0, 7.0], "tokens (B)": [140, 140], "eval_loss": [9, 2.3]}
+    )
+    result = bs.outcome(file.path, table)
+    assert result.table["measured"].tolist() == [2.3]
+    assert result.read == "N from params (B), D from tokens (B), loss from eval_loss, C = 6ND"

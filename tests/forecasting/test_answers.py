@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import bayescale as bs
@@ -79,6 +80,23 @@ def test_forecast_and_allocation_of_one_budget_give_one_interval(fit_of, pair, a
         assert np.allclose(ahead.data[name], of_split, rtol=1e-12, atol=0)
     loss = ahead.bottom_line().split("would reach a loss of ")[1]
     assert split.bottom_line().split("would reach a loss of ")[1] == loss
+
+
+@pytest.mark.parametrize("average", [False, True])
+def test_a_run_has_one_forecast_alone_and_among_others(fit_of, pair, average):
+    """Near the runs and beyond them; a repeated run has noise of its own."""
+    fit = pair if average else fit_of()
+    points = pd.DataFrame({"N": [3e8, 7e9, 2e10, 7e9], "D": [2e10, 1e12, 1.4e12, 1e12]})
+    among = bs.forecast(fit, points).data
+    for i in range(3):
+        alone = bs.forecast(fit, points.iloc[[i]]).data
+        for name in ("law", "mean", "loss"):
+            one, other = alone[name][..., 0], among[name][..., i]
+            assert np.allclose(one, other, rtol=1e-9, atol=0), (name, i)
+    assert np.allclose(among["mean"][..., 1], among["mean"][..., 3], rtol=1e-9, atol=0)
+    noise = np.log(among["loss"] / among["mean"])
+    both = np.corrcoef(noise[..., 1].to_numpy().ravel(), noise[..., 3].to_numpy().ravel())
+    assert abs(both[0, 1]) < 0.1
 
 
 def test_an_average_answers_for_ten_times_the_largest_run(pair, runs):
