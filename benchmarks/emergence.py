@@ -79,6 +79,7 @@ def verdict_of(curve: TaskCurve, seed, truth: Shapes | None = None) -> dict:
     p = probabilities(posterior, plotted)
     verdict, _ = decide(p, float(plotted.is_emergent.mean()))
     row = dict(verdict=verdict, seconds=time.perf_counter() - started)
+    row["shows slope_ratio"] = 2 * np.isfinite(plotted.slope_ratio).sum() > len(plotted.kind)
     for name in HELD_SHAPES if truth is not None else ():
         draws, true = getattr(plotted, name), float(getattr(truth, name)[0])
         draws = draws[np.isfinite(draws)]
@@ -90,11 +91,11 @@ def verdict_of(curve: TaskCurve, seed, truth: Shapes | None = None) -> dict:
     return row | {f"log evidence {k}": v for k, v in posterior.log_evidence.items()}
 
 
-def judged(each: pd.DataFrame) -> pd.DataFrame:
+def judged(each: pd.DataFrame, of_accuracy=KINDS) -> pd.DataFrame:
     """With P(departure) and P(abrupt) of each curve, from its log evidences."""
     rows = []
     for _, row in each.iterrows():
-        prior = KINDS if row["metric"] == "accuracy" else LOSS_KINDS
+        prior = of_accuracy if row["metric"] == "accuracy" else LOSS_KINDS
         log = {k: row[f"log evidence {k}"] + np.log(prior[k]) for k in prior}
         total = np.logaddexp.reduce([v for v in log.values() if np.isfinite(v)])
         p = {k: float(np.exp(v - total)) if np.isfinite(v) else 0.0 for k, v in log.items()}
@@ -196,8 +197,8 @@ def loss_laws(many, curves: int, first: int = 0) -> None:
     write(found, "emergence_loss_laws", TITLE)
 
 
-def drawn(job) -> dict:
-    """A curve from the prior of one kind, with scores that its likelihood draws."""
+def drawn_curve(job) -> tuple[TaskCurve, Model, np.ndarray]:
+    """A curve from the prior of one kind, with scores that its likelihood draws; its parameters."""
     is_accuracy, kind, i = job
     rng = np.random.default_rng([i, len(kind), is_accuracy, 13])
     n = 40
@@ -224,8 +225,14 @@ def drawn(job) -> dict:
             informative = h["noise"] < 0.03 and np.ptp(np.log(y)) > 0.2 and apart < UNIT_WITHIN
         if informative:
             break
-    curve = TaskCurve(s, y, 0.0, questions, 0.25 if is_accuracy else 0.0)
-    truth = shapes([(model, z)])
+    return TaskCurve(s, y, 0.0, questions, 0.25 if is_accuracy else 0.0), model, z
+
+
+def drawn(job) -> dict:
+    """Verdict on a curve of `drawn_curve`."""
+    is_accuracy, kind, i = job
+    curve, *true = drawn_curve(job)
+    truth = shapes([tuple(true)])
     named = dict(metric="accuracy" if is_accuracy else "loss", kind=kind)
     return named | verdict_of(curve, [i, 3], truth)
 
@@ -251,6 +258,13 @@ def summarised(each: pd.DataFrame) -> None:
     table = by.mean().T.add_prefix("coverage, ").join(by.count().T.add_prefix("curves, "))
     table = table.rename_axis("90 % interval").reset_index()
     write(table, "emergence_intervals", "Share of 90 % intervals that hold the true shape")
+    of_kind = each.groupby(["metric", "kind"])
+    table = of_kind.agg(
+        curves=("verdict", "size"),
+        shown=("shows slope_ratio", "sum"),
+        held=("holds slope_ratio", "mean"),
+    )
+    write(table.reset_index(), "emergence_slope_ratio", "Where a slope ratio is shown, and right")
 
 
 def world(job) -> dict:

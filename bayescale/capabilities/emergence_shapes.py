@@ -105,7 +105,7 @@ class Shapes:
         steepest decade is the first.
     slope_ratio : (draw,)
         Slope in the upper third of log x over that in the lower third, in log odds or in the log
-        of the reducible loss.
+        of the reducible loss; NaN for kinds without a change of slope.
     place : (draw,)
         log10 of the place of a break or late start, NaN for other kinds.
     """
@@ -154,7 +154,9 @@ def shapes(draws: list[tuple[Model, np.ndarray]]) -> Shapes:
                     mean=mean,
                     onset=onset,
                     place=place,
-                    slope_ratio=_slope_ratio(eta),
+                    slope_ratio=_slope_ratio(eta)
+                    if model.kind in priors.CHANGES
+                    else np.full(len(z), np.nan),
                     **_rise(rise, grid),
                 )
             )
