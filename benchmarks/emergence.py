@@ -14,6 +14,8 @@ alarms      straight curves of many sizes and noises
 loss_laws   accuracies whose log odds are linear in a loss that follows a power law of compute
 confusion   curves drawn from each kind: how often each verdict is given, and how often intervals
             of onset, half-rise, sharpness and slope ratio hold the truth
+slope_ratio the same intervals of the slope ratio on further losses, which were not used to choose
+            where it is shown
 foresight   forecasts from below the onset, each task left out in turn
 metric      exact match of several tokens, with and without a change of slope in the loss
 published   nine tasks (Wu and Lo 2024, arXiv:2410.01692), seven tasks (Ruan et al. 2024), and
@@ -60,6 +62,8 @@ PLACES = HELD_SHAPES[:2]
 UNIT_WITHIN = 0.05
 #: Smallest share of later scores in the 90 % intervals of a prior that can be chosen.
 HELD = 0.85
+#: Curves of each kind in `confusion` by which the kinds with a slope ratio were chosen.
+SEEN = 50
 #: Simulated worlds of each kind in `metric`.
 WORLDS = 10
 #: Priors of what a curve does beyond its models, from which `foresight` chooses.
@@ -258,13 +262,22 @@ def summarised(each: pd.DataFrame) -> None:
     table = by.mean().T.add_prefix("coverage, ").join(by.count().T.add_prefix("curves, "))
     table = table.rename_axis("90 % interval").reset_index()
     write(table, "emergence_intervals", "Share of 90 % intervals that hold the true shape")
+    ratios(each, "emergence_slope_ratio")
+
+
+def ratios(each: pd.DataFrame, name: str) -> None:
     of_kind = each.groupby(["metric", "kind"])
     table = of_kind.agg(
         curves=("verdict", "size"),
         shown=("shows slope_ratio", "sum"),
         held=("holds slope_ratio", "mean"),
     )
-    write(table.reset_index(), "emergence_slope_ratio", "Where a slope ratio is shown, and right")
+    write(table.reset_index(), name, "Where a slope ratio is shown, and right")
+
+
+def slope_ratio(many, curves: int) -> None:
+    jobs = [(False, k, SEEN + i) for k in ("break", "drift") for i in range(curves)]
+    ratios(pd.DataFrame(many(drawn, jobs)), "emergence_slope_ratio_losses")
 
 
 def world(job) -> dict:
@@ -440,6 +453,7 @@ PARTS = dict(
     alarms=alarms,
     loss_laws=loss_laws,
     confusion=confusion,
+    slope_ratio=slope_ratio,
     metric=metric,
     published=published,
     public=public,

@@ -156,8 +156,8 @@ class Emergence(Storable):
               ``sharpness_smooth`` is its median under the more probable unbroken law of log odds;
             * ``slope_ratio``: slope in the upper third of log x over that in the lower third, of
               the log odds above chance, or of the log of a loss above its floor. It is that of
-              abrupt and gradual changes, and NaN if these have a probability below 0.5: with
-              unbroken laws, most of the interval would be one value that stands for no change.
+              abrupt and gradual changes of accuracies and abrupt changes of losses, and NaN if
+              these have a probability below 0.5.
 
             ``sentence`` says the same in words.
         """
