@@ -14,6 +14,8 @@ alarms      straight curves of many sizes and noises
 loss_laws   accuracies whose log odds are linear in a loss that follows a power law of compute
 confusion   curves drawn from each kind: how often each verdict is given, and how often intervals
             of onset, half-rise, sharpness and slope ratio hold the truth
+slope_ratio the same intervals of the slope ratio on further losses, which were not used to choose
+            where it is shown
 foresight   forecasts from below the onset, each task left out in turn
 metric      exact match of several tokens, with and without a change of slope in the loss
 published   nine tasks (Wu and Lo 2024, arXiv:2410.01692), seven tasks (Ruan et al. 2024), and
@@ -60,6 +62,8 @@ PLACES = HELD_SHAPES[:2]
 UNIT_WITHIN = 0.05
 #: Smallest share of later scores in the 90 % intervals of a prior that can be chosen.
 HELD = 0.85
+#: Curves of each kind in `confusion` by which the kinds with a slope ratio were chosen.
+SEEN = 50
 #: Simulated worlds of each kind in `metric`.
 WORLDS = 10
 #: Priors of what a curve does beyond its models, from which `foresight` chooses.
@@ -79,6 +83,7 @@ def verdict_of(curve: TaskCurve, seed, truth: Shapes | None = None) -> dict:
     p = probabilities(posterior, plotted)
     verdict, _ = decide(p, float(plotted.is_emergent.mean()))
     row = dict(verdict=verdict, seconds=time.perf_counter() - started)
+    row["shows slope_ratio"] = 2 * np.isfinite(plotted.slope_ratio).sum() > len(plotted.kind)
     for name in HELD_SHAPES if truth is not None else ():
         draws, true = getattr(plotted, name), float(getattr(truth, name)[0])
         draws = draws[np.isfinite(draws)]
@@ -90,11 +95,11 @@ def verdict_of(curve: TaskCurve, seed, truth: Shapes | None = None) -> dict:
     return row | {f"log evidence {k}": v for k, v in posterior.log_evidence.items()}
 
 
-def judged(each: pd.DataFrame) -> pd.DataFrame:
+def judged(each: pd.DataFrame, of_accuracy=KINDS) -> pd.DataFrame:
     """With P(departure) and P(abrupt) of each curve, from its log evidences."""
     rows = []
     for _, row in each.iterrows():
-        prior = KINDS if row["metric"] == "accuracy" else LOSS_KINDS
+        prior = of_accuracy if row["metric"] == "accuracy" else LOSS_KINDS
         log = {k: row[f"log evidence {k}"] + np.log(prior[k]) for k in prior}
         total = np.logaddexp.reduce([v for v in log.values() if np.isfinite(v)])
         p = {k: float(np.exp(v - total)) if np.isfinite(v) else 0.0 for k, v in log.items()}
@@ -196,8 +201,8 @@ def loss_laws(many, curves: int, first: int = 0) -> None:
     write(found, "emergence_loss_laws", TITLE)
 
 
-def drawn(job) -> dict:
-    """A curve from the prior of one kind, with scores that its likelihood draws."""
+def drawn_curve(job) -> tuple[TaskCurve, Model, np.ndarray]:
+    """A curve from the prior of one kind, with scores that its likelihood draws; its parameters."""
     is_accuracy, kind, i = job
     rng = np.random.default_rng([i, len(kind), is_accuracy, 13])
     n = 40
@@ -224,8 +229,14 @@ def drawn(job) -> dict:
             informative = h["noise"] < 0.03 and np.ptp(np.log(y)) > 0.2 and apart < UNIT_WITHIN
         if informative:
             break
-    curve = TaskCurve(s, y, 0.0, questions, 0.25 if is_accuracy else 0.0)
-    truth = shapes([(model, z)])
+    return TaskCurve(s, y, 0.0, questions, 0.25 if is_accuracy else 0.0), model, z
+
+
+def drawn(job) -> dict:
+    """Verdict on a curve of `drawn_curve`."""
+    is_accuracy, kind, i = job
+    curve, *true = drawn_curve(job)
+    truth = shapes([tuple(true)])
     named = dict(metric="accuracy" if is_accuracy else "loss", kind=kind)
     return named | verdict_of(curve, [i, 3], truth)
 
@@ -251,6 +262,22 @@ def summarised(each: pd.DataFrame) -> None:
     table = by.mean().T.add_prefix("coverage, ").join(by.count().T.add_prefix("curves, "))
     table = table.rename_axis("90 % interval").reset_index()
     write(table, "emergence_intervals", "Share of 90 % intervals that hold the true shape")
+    ratios(each, "emergence_slope_ratio")
+
+
+def ratios(each: pd.DataFrame, name: str) -> None:
+    of_kind = each.groupby(["metric", "kind"])
+    table = of_kind.agg(
+        curves=("verdict", "size"),
+        shown=("shows slope_ratio", "sum"),
+        held=("holds slope_ratio", "mean"),
+    )
+    write(table.reset_index(), name, "Where a slope ratio is shown, and right")
+
+
+def slope_ratio(many, curves: int) -> None:
+    jobs = [(False, k, SEEN + i) for k in ("break", "drift") for i in range(curves)]
+    ratios(pd.DataFrame(many(drawn, jobs)), "emergence_slope_ratio_losses")
 
 
 def world(job) -> dict:
@@ -426,6 +453,7 @@ PARTS = dict(
     alarms=alarms,
     loss_laws=loss_laws,
     confusion=confusion,
+    slope_ratio=slope_ratio,
     metric=metric,
     published=published,
     public=public,

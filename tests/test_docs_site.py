@@ -216,6 +216,23 @@ def test_figures_of_emergence():
         shares = held[f"coverage, {metric}"].dropna()
         listed = ", ".join(f"{names[n]} {100 * v:.0f} %" for n, v in shares.items())
         assert f"{word}: {listed}" in text
+    ratio = results("emergence_slope_ratio").set_index(["metric", "kind"])
+    of_break, of_drift = ratio.loc[("accuracy", "break")], ratio.loc[("accuracy", "drift")]
+    shown = of_break["shown"] + of_drift["shown"]
+    assert f"shown for {shown:.0f} of {of_break['curves'] + of_drift['curves']:.0f} changes" in text
+    assert f"{100 * of_break['held']:.0f} % of breaks and {100 * of_drift['held']:.0f} %" in text
+    further = results("emergence_slope_ratio_losses").set_index("kind")
+    shown, held = further.loc["break", ["shown", "held"]]
+    assert f"breaks shown for {shown:.0f}, and {100 * held:.0f} % held" in text
+    assert f"shown for {further['shown']['drift']} of {further['curves']['drift']} losses" in text
+    told = 100 * results("emergence_oracle").set_index(["by", "kind"])["told"]
+    for by, word in {
+        "emergence": "by `emergence`",
+        "noise and top known": "the top of the curve",
+        "nothing known, long computation": "computation of the evidence",
+        "all but the change known": "level and slope tells",
+    }.items():
+        assert f"{word} {told[by, 'break']:.0f} and {told[by, 'drift']:.0f} %" in text
     public = results("emergence_public").set_index("set")
     assert public["abrupt change"]["addition"] == 1
     tuned = public[public.index.str.startswith("fine-tuning")]

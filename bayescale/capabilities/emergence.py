@@ -160,7 +160,9 @@ class Emergence(Storable):
             * ``sharpness``: the largest share of the rise in one decade of x;
               ``sharpness_smooth`` is its median under the more probable unbroken law of log odds;
             * ``slope_ratio``: slope in the upper third of log x over that in the lower third, of
-              the log odds above chance, or of the log of a loss above its floor.
+              the log odds above chance, or of the log of a loss above its floor. It is that of
+              abrupt and gradual changes of accuracies and abrupt changes of losses, and NaN if
+              these have a probability below 0.5.
 
             ``sentence`` says the same in words.
         """
@@ -195,7 +197,7 @@ class Emergence(Storable):
         tails = [(1 - prob) / 2, 0.5, (1 + prob) / 2]
         for name in QUANTITIES:
             known = draws[name][np.isfinite(draws[name])]
-            # An onset that few draws have lies beyond the data.
+            # An onset that few draws have lies beyond the data; so few changes are no change.
             few = len(known) < 0.5 * len(draws[name])
             low, middle, high = [np.nan] * 3 if few else np.quantile(known, tails)
             row |= {name: middle, f"{name}_low": low, f"{name}_high": high}

@@ -24,6 +24,10 @@ KINDS: dict[str, float] = {
 }
 #: Kinds of one smooth law, without a change.
 SMOOTH_KINDS = ("unbroken", "flattening", "line")
+#: Kinds whose slope changes by a factor, with the ratio of slopes that is reported. After a late
+#: start there is no slope before the change. Intervals of losses that drift were too narrow.
+CHANGES = ("break", "drift")
+LOSS_CHANGES = ("break",)
 #: The same for losses, which have one unbroken law and no late start. Drift is more probable than a
 #: break, because curves that drift are easily taken for broken ones, and hardly the reverse. With
 #: P(departure) = 0.46, as for accuracies, hardly more bends are found than with 0.3, and twice as

@@ -105,7 +105,7 @@ class Shapes:
         steepest decade is the first.
     slope_ratio : (draw,)
         Slope in the upper third of log x over that in the lower third, in log odds or in the log
-        of the reducible loss.
+        of the reducible loss; NaN for kinds without a change of slope, and for losses that drift.
     place : (draw,)
         log10 of the place of a break or late start, NaN for other kinds.
     """
@@ -139,6 +139,7 @@ def shapes(draws: list[tuple[Model, np.ndarray]]) -> Shapes:
     grid = (s + curve.middle) / np.log(10)
     sign = 1.0 if curve.is_accuracy else -1.0
     parts = []
+    changes = priors.CHANGES if curve.is_accuracy else priors.LOSS_CHANGES
     for model, z in draws:
         with np.errstate(all="ignore"):
             h = model.parameters(z)
@@ -154,7 +155,9 @@ def shapes(draws: list[tuple[Model, np.ndarray]]) -> Shapes:
                     mean=mean,
                     onset=onset,
                     place=place,
-                    slope_ratio=_slope_ratio(eta),
+                    slope_ratio=_slope_ratio(eta)
+                    if model.kind in changes
+                    else np.full(len(z), np.nan),
                     **_rise(rise, grid),
                 )
             )

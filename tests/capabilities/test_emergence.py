@@ -90,9 +90,11 @@ def test_each_kind_of_accuracy_gets_its_verdict(accuracies, task, verdict, emerg
 
 
 def test_a_change_of_slope_is_a_departure_at_its_place(accuracies):
-    row = accuracies.summary().loc["bend"]
+    table = accuracies.summary()
+    row = table.loc["bend"]
     assert row["P(departure)"] > 0.95
     assert row["slope_ratio_low"] > 2
+    assert table.loc[["sigmoid", "line", "late"], "slope_ratio"].isna().all()  # no change of slope
     places = accuracies.shapes("bend").place
     places = S[0] + np.log(10 ** places[np.isfinite(places)] / C[0])
     assert abs(np.median(places) - 7) < 0.7
