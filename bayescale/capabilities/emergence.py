@@ -108,8 +108,7 @@ class Emergence(Storable):
         return float(np.median(known)) if 2 * len(known) > len(draws) else np.nan
 
     def smallest(self, task: str) -> float:
-        """x of the smallest model of a task, with a margin for rounding: an onset up to it may have
-        come before."""
+        """x of the smallest model of a task, with a margin for rounding."""
         return float(10 ** self.shapes(task).grid[0] * (1 + 1e-9))
 
     def underneath(self, task: str) -> Posterior:
@@ -160,9 +159,8 @@ class Emergence(Storable):
             * ``sharpness``: the largest share of the rise in one decade of x;
               ``sharpness_smooth`` is its median under the more probable unbroken law of log odds;
             * ``slope_ratio``: slope in the upper third of log x over that in the lower third, of
-              the log odds above chance, or of the log of a loss above its floor. It is that of
-              abrupt and gradual changes of accuracies and abrupt changes of losses, and NaN if
-              these have a probability below 0.5.
+              the log odds above chance, or of the log of a loss above its floor, under a change
+              (of losses: an abrupt one); NaN if its probability is below 0.5.
 
             ``sentence`` says the same in words.
         """
