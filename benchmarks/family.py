@@ -36,9 +36,9 @@ LAWS = ("chinchilla", "kaplan_floor", "skaling")
 #: Laws that were tried as further members.
 SHAPES = ("shifted_chinchilla", "bounded_chinchilla", "farseer")
 POWERS = (0.0, 0.1, 0.2, 0.3, 0.5, 1.0)
-SIZES = (0.01, 0.03, 0.045, 0.06, 0.1)
+SIZES = (0.01, 0.015, 0.02, 0.03, 0.045, 0.06, 0.1)
 #: Powers and sizes for the comparison of families, and replacements in the default family.
-COARSE = ((0.1, 0.2, 0.3, 0.5), (0.03, 0.045, 0.06))
+COARSE = ((0.1, 0.2, 0.3, 0.5), (0.01, 0.015, 0.03, 0.06))
 REPLACED = tuple(("bounded_chinchilla", law) for law in LAWS)
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 DRAWS = dict(draws=1000, chains=2)
@@ -238,8 +238,8 @@ class Fitted:
         }
 
 
-def fitted(laws) -> Fitted:
-    """Fit every law to every table."""
+def fitted(laws, baseline=HUBER) -> Fitted:
+    """Fit every law to every table, and the laws of the baseline by least squares."""
     out = Fitted(tuple(laws), {}, {}, {}, {}, {}, {}, [])
     for problem in problems():
         name = problem.name
@@ -255,7 +255,7 @@ def fitted(laws) -> Fitted:
             if not passed:
                 out.failed.append((name, law))
                 print(f"{name}: {law} failed its check", file=sys.stderr)
-        for i, law in enumerate(HUBER):
+        for i, law in enumerate(baseline):
             seed = np.random.SeedSequence([1, i])
             job = Job(law, by_huber, problem, bs.laws.get(law), "C", (), {}, seed)
             out.huber[name, law] = np.log(by_huber(job).draws)

@@ -1,139 +1,104 @@
-"""Are forecasts better if small runs count less, because laws fail between small and large runs?
+"""How large is the error of the law in small runs, and how near is near?
 
-Beyond the runs, the drift (`bayescale.model.drift`) describes how the law fails. Here it extends
-from its start to smaller scales too, approximately: each run gets an error of the law, entered as
-an error of measurement (`loss_sd`), whose standard deviation is that of the drift between the run
-and the start, independent between runs. The fall of the loss between them is that of a first fit.
+The model lets the law fail towards small scales (`bayescale.model.small_runs`). Its two settings,
+the size of the error and the range within which runs count as neighbours, are tried here; a size of
+zero is a law that holds for all runs.
 
-* tables: the tables of `family.py`, for each law of the default family and for their average with
-  the default power and drift;
-* pools: the pools of `suggest.py`, with all runs but the most expensive eighth, which is forecast.
+* tables: the tables of `family.py`, with the average of the default family. Its power of the
+  evidence and its drift are chosen on the other studies for each setting, by the rule of
+  `family.py`, and in the last row the setting is chosen on the other studies too;
+* pools: the pools of `suggest.py`, with all runs but the most expensive eighth, which is forecast
+  under the law of the pool.
 
     python benchmarks/small_runs.py
 """
 
 from __future__ import annotations
 
+import itertools
 import warnings
-from dataclasses import replace
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import family
 import numpy as np
 import pandas as pd
 import suggest
 from common import keep, write
-from family import DEFAULT_POWER, LAWS, mixture, problems, scores
 
 import bayescale as bs
-from bayescale.model import AHEAD_AVERAGED
-from bayescale.model.drift import Edge
+from bayescale.model import small_runs
 
-#: Standard deviation of the random walk; 0: runs as they are. That beyond the runs is .06.
-SIZES = (0.0, 0.03, 0.06, 0.12)
+#: Sizes of the error, and ranges of neighbours in e-folds. The range has no effect at size zero.
+SETTINGS = ((0.0, 1.0), *itertools.product((0.015, 0.03, 0.06), (1.0, 2.0)))
 DRAWS = dict(family.DRAWS, random_seed=1)
 
 
-def errors(fit: bs.Fit) -> np.ndarray:
-    """Standard deviation of log loss of each run with a walk of size one."""
-    law, columns = fit.law, {c: fit.runs.table[c].to_numpy(float) for c in fit.law.columns}
-    distance = np.maximum(Edge.of(law, columns).scale - law.log_scale(columns), 0.0)
-    factor = np.exp(distance / len(law.sizes))
-    start = {c: v * factor if c in law.sizes else v for c, v in columns.items()}
-    drawn = fit.parameters(None)
-    values = {name: float(drawn[name].median()) for name in law.parameters}
-    fall = np.log(law(columns, fit.plan.scales, values) / law(start, fit.plan.scales, values))
-    return np.abs(fall) * np.sqrt(1 + distance / 3)
+def named(size: float, nearby: float) -> str:
+    return f"size {size:g}, {nearby:g} e-folds" if size else "no error"
 
 
-def weighed(runs: bs.Runs, law: str, sd: np.ndarray) -> bs.Fit:
-    """The law fitted to runs with an error of the law; `sd` of log loss."""
-    frame, loss = runs.table, runs.table["loss"].to_numpy(float)
-    known = frame["loss_sd"].to_numpy(float) if "loss_sd" in frame else 0.0
-    names = [c for c in dict.fromkeys(("N", "D", "C", *bs.laws.get(law).columns)) if c in frame]
-    frame = frame[[*names, "loss"]].assign(loss_sd=np.hypot(sd * loss, known) + 1e-6)
-    return bs.fit(bs.Runs.from_frame(frame), law, **DRAWS)
+def measured(setting: tuple[float, float]) -> tuple[dict, list[dict]]:
+    """Scores of the tables under every power and drift, and rows of the pools."""
+    warnings.simplefilter("ignore")
+    small_runs.SIZE, small_runs.NEARBY = setting
+    found = family.fitted(family.LAWS, baseline=())
+    of_tables = found.settings(family.LAWS)
+    return of_tables, [of_pool(name, seed, setting) for name, seed in POOLS]
 
 
-def draws(fit: bs.Fit, points: pd.DataFrame) -> np.ndarray:
-    """Draws of the log loss of new runs, (draw, point), without the error of the law."""
-    mean = np.log(bs.forecast(fit, points, random_seed=2).data["mean"])
-    mean = mean.transpose("chain", "draw", "point").to_numpy().reshape(-1, len(points))
-    sigma, nu = (fit.posterior[v].to_numpy().reshape(-1, 1) for v in ("sigma", "nu"))
-    rng = np.random.default_rng(3)
-    return mean + sigma * rng.standard_t(np.broadcast_to(nu, mean.shape))
+POOLS = [*((name, 0) for name in suggest.POOLS), ("parallel", 1)]
 
 
-def row(kind: str, name: str, law: str, size: float, drawn, truth) -> dict:
-    each = scores(drawn, truth, np.zeros(len(truth)))
-    middle = np.median(drawn, axis=0)
-    loss, error = np.exp(truth), np.exp(middle) - np.exp(truth)
-    return dict(
-        kind=kind,
-        name=name,
-        law=law,
-        size=size,
-        runs=len(truth),
-        coverage=each["0.90"].mean(),
-        score=each["score"].mean(),
-        CRPS=each["CRPS"].mean(),
-        error=np.sqrt(((middle - truth) ** 2).mean()),
-        r_squared=1 - (error**2).sum() / ((loss - loss.mean()) ** 2).sum(),
-    )
-
-
-def of_tables() -> list[dict]:
-    rows = []
-    for problem in problems():
-        truth = np.log(problem.later["loss"].to_numpy(float))
-        first = bs.fit(problem.seen, LAWS[0], **DRAWS)
-        unit, points = errors(first), problem.points(first.law, ())
-        for size in SIZES:
-            averaged, evidence = [], []
-            for law in LAWS:
-                fit = weighed(problem.seen, law, size * unit)
-                rows.append(row("table", problem.name, law, size, draws(fit, points), truth))
-                averaged.append(draws(with_drift(fit, AHEAD_AVERAGED), points))
-                evidence.append(fit.evidence.log)
-            weights = np.exp(DEFAULT_POWER * (np.array(evidence) - max(evidence)))
-            drawn = mixture(averaged, weights / weights.sum())
-            rows.append(row("table", problem.name, "average", size, drawn, truth))
-            print(pd.DataFrame(rows[-1:]).round(4).to_string(header=False), flush=True)
-    return rows
-
-
-def with_drift(fit: bs.Fit, ahead: bs.Positive) -> bs.Fit:
-    return replace(fit, plan=replace(fit.plan, ahead=ahead))
-
-
-def of_pools() -> list[dict]:
-    rows = []
-    for name, seed in [*((name, 0) for name in suggest.POOLS), ("parallel", 1)]:
-        pool = suggest.pool(name, seed)
-        dear = pool.frame["cost"] >= pool.frame["cost"].quantile(1 - 1 / 8)
-        target, rest = pool.frame[dear], pool.frame[~dear]
-        truth = np.log(target["loss"].to_numpy())
-        fit = bs.fit(rest[[*pool.columns, "loss"]], pool.law, **DRAWS)
-        unit = errors(fit)
-        for size in SIZES:
-            again = weighed(fit.runs, pool.law, size * unit)
-            drawn = draws(again, target[pool.columns])
-            rows.append(row("pool", f"{name} {seed}", pool.law, size, drawn, truth))
-            print(pd.DataFrame(rows[-1:]).round(4).to_string(header=False), flush=True)
-    return rows
+def of_pool(name: str, seed: int, setting: tuple[float, float]) -> dict:
+    pool = suggest.pool(name, seed)
+    dear = pool.frame["cost"] >= pool.frame["cost"].quantile(1 - 1 / 8)
+    target, rest = pool.frame[dear], pool.frame[~dear]
+    fit = bs.fit(rest[[*pool.columns, "loss"]], pool.law, **DRAWS)
+    drawn = np.log(bs.forecast(fit, target[pool.columns], random_seed=2).data["loss"])
+    drawn = drawn.transpose("chain", "draw", "point").to_numpy().reshape(-1, len(target))
+    loss = target["loss"].to_numpy()
+    each = family.scores(drawn, np.log(loss), np.zeros(len(loss)))
+    error = np.exp(np.median(drawn, axis=0)) - loss
+    return {
+        "setting": named(*setting),
+        "pool": f"{name} {seed}",
+        "runs": len(loss),
+        "coverage": each["0.90"].mean(),
+        "score": each["score"].mean(),
+        "CRPS": each["CRPS"].mean(),
+        "R squared": 1 - (error**2).sum() / ((loss - loss.mean()) ** 2).sum(),
+    }
 
 
 def main() -> None:
-    warnings.simplefilter("ignore")
-    frame = pd.DataFrame([*of_tables(), *of_pools()])
-    frame["law"] = frame["law"].where(frame["kind"] == "table", "its own")
-    frame["better"] = frame["score"] < frame.groupby(["kind", "name", "law"])["score"].transform(
-        "first"
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        both = list(pool.map(measured, SETTINGS))
+    of_tables = dict(
+        zip(map(named, *zip(*SETTINGS, strict=True)), (b[0] for b in both), strict=True)
     )
-    keep(frame, "small_runs_each")
-    numbers = ["coverage", "score", "CRPS", "error", "r_squared", "better"]
-    summary = frame.groupby(["kind", "law", "size"], as_index=False)[numbers].mean()
-    summary.insert(3, "tables", frame.groupby(["kind", "law", "size"]).size().to_numpy())
-    write(summary, "small_runs", "means over tables, with an error of the law at small runs")
+    rows, every = [], {}
+    for setting, each in of_tables.items():
+        chosen, choice = family.chosen_elsewhere(each)
+        every |= {f"{setting}; {method}": by for method, by in each.items()}
+        methods = "; ".join(dict.fromkeys(choice.values()))
+        rows.append({"setting": setting, **family.summary(chosen), "power and drift": methods})
+    lowest = {
+        setting: min(np.mean([f["score"].mean() for f in by.values()]) for by in each.values())
+        for setting, each in of_tables.items()
+    }
+    chosen, choice = family.chosen_elsewhere(every)
+    methods = "; ".join(dict.fromkeys(choice.values()))
+    rows.append({"setting": "chosen too", **family.summary(chosen), "power and drift": methods})
+    table = pd.DataFrame(rows)
+    table.insert(1, "lowest score", table["setting"].map(lowest))
+    write(table, "small_runs", "the default family, by setting of the error of the law")
+
+    pools = pd.DataFrame([row for _, rows in both for row in rows])
+    keep(pools, "small_runs_pools_each")
+    numbers = ["coverage", "score", "CRPS", "R squared"]
+    means = pools.groupby("setting", sort=False, as_index=False)[numbers].mean()
+    write(means, "small_runs_pools", "pools of `suggest.py`, by setting of the error of the law")
 
 
 if __name__ == "__main__":

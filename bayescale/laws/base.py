@@ -39,7 +39,7 @@ RESERVED = frozenset(
         # data of the PyMC model
         *(
             "observed_log_loss",
-            "log_loss_sd",
+            "log_error",
             "loss_range",
             "previous",
             "gap",

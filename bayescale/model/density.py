@@ -226,8 +226,8 @@ def _log_likelihood(plan: Design) -> Callable[[np.ndarray], np.ndarray]:
         mean, scale = np.log(plan.law.loss(*columns, **of_law)), values["sigma"]
         if plan.has_trend:
             scale = scale * noise.factor(values["trend"], mean, arrays["loss_range"])
-        if plan.has_loss_sd:
-            scale = np.sqrt(scale**2 + arrays["log_loss_sd"] ** 2)
+        if plan.has_log_error:
+            scale = np.sqrt(scale**2 + arrays["log_error"] ** 2)
         residual = (arrays["observed_log_loss"] - mean) / scale
         correlation = None
         if plan.has_series:

@@ -12,7 +12,7 @@ import pandas as pd
 from bayescale.data import Runs
 from bayescale.laws import Law
 from bayescale.model import drift as drifts
-from bayescale.model import noise
+from bayescale.model import noise, small_runs
 from bayescale.model.hierarchy import Parameter
 from bayescale.priors import Positive
 
@@ -95,6 +95,45 @@ class Design:
         if not self.has_loss_sd:
             return np.zeros(len(self.runs))
         return (self.runs.table["loss_sd"] / self.runs.table["loss"]).to_numpy(float)
+
+    @property
+    def has_law_error(self) -> bool:
+        """Whether the law has an error in small runs; see `bayescale.model.small_runs`."""
+        is_flat = not self.groups and bool(self.law.sizes)
+        return self.has_discrepancy and is_flat
+
+    @cached_property
+    def edge(self) -> drifts.Edge:
+        """Where the drift beyond the runs begins."""
+        return drifts.Edge.of(self.law, self.columns)
+
+    def law_error(self, log_loss: np.ndarray) -> np.ndarray:
+        """Standard deviation of the error of the law, in log loss, if the runs have these losses;
+        (run,)."""
+        if not self.has_law_error:
+            return np.zeros(len(self.runs))
+        unit = small_runs.unit_errors(self.law, self.columns, self.edge.scale)
+        return small_runs.slope(self.law, self.columns, log_loss) * unit
+
+    @property
+    def has_log_error(self) -> bool:
+        """Whether the noise of some runs has a part of known size."""
+        return self.has_loss_sd or self.has_law_error
+
+    @cached_property
+    def log_error_alone(self) -> np.ndarray:
+        """The same as `log_error` if each run had no other nearby; (run,)."""
+        return np.hypot(self.log_loss_sd, self.law_error(self.log_loss))
+
+    @cached_property
+    def log_error(self) -> np.ndarray:
+        """Standard deviation of the part of the noise of log loss whose size is known: the
+        measurement error, and the error of the law times the root of the number of runs nearby;
+        (run,)."""
+        if not self.has_law_error:
+            return self.log_loss_sd
+        crowds = small_runs.crowds(self.law, self.columns)
+        return np.hypot(self.log_loss_sd, self.law_error(self.log_loss) * np.sqrt(crowds))
 
     @property
     def log_scale(self) -> np.ndarray:
@@ -199,7 +238,7 @@ class Design:
             self.law,
             tuple((p.name, p.prior.link, p.is_fixed, p.effects) for p in self.parameters),
             tuple((g, len(levels)) for g, levels in self.levels.items()),
-            self.has_loss_sd,
+            self.has_log_error,
             self.has_series,
             self.has_trend,
             len(self.cells) if self.drift == "through" else 0,
@@ -209,8 +248,8 @@ class Design:
         """The ``pm.Data`` of the model: the numbers that differ between designs of one shape."""
         arrays = {f"log_{c}": np.log(v / self.scales[c]) for c, v in self.columns.items()}
         arrays["observed_log_loss"] = self.log_loss
-        if self.has_loss_sd:
-            arrays["log_loss_sd"] = self.log_loss_sd
+        if self.has_log_error:
+            arrays["log_error"] = self.log_error
         if self.has_trend:
             arrays["loss_range"] = self.loss_range
         if self.has_series:

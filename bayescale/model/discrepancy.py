@@ -125,8 +125,13 @@ def _weights_of_features(features: np.ndarray, residual: np.ndarray, rng) -> np.
 
 
 def _noise(posterior: xr.Dataset, at: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The scale of the noise of each run, larger for outliers where the noise has heavy tails."""
-    scale, standardised = np.median(at["scale"], axis=0), at["standardised"].mean(axis=0)
+    """The scale of the noise of each run, larger for outliers where the noise has heavy tails.
+
+    Neighbours do not raise it: that the law has one error in common with them is what the
+    discrepancy describes.
+    """
+    scale = np.median(at["alone"], axis=0)
+    standardised = (at["standardised"] * at["scale"] / at["alone"]).mean(axis=0)
     if "nu" not in posterior:
         return scale
     nu = float(posterior["nu"].median())

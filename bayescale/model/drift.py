@@ -37,10 +37,10 @@ KNOTS = 10
 THROUGH = Positive(0.6, spread=1.7)
 #: The same with drift ``"ahead"``, for one law. Of the sizes with nearly the lowest interval score
 #: for the Chinchilla law on the tables of `benchmarks/family.py` it has the best coverage.
-AHEAD = Positive(0.06, spread=1.5)
+AHEAD = Positive(0.03, spread=1.5)
 #: The same for an average of several laws, whose differences already represent part of the
 #: misspecification: the middle of the sizes with nearly the lowest interval score, on these tables.
-AHEAD_AVERAGED = Positive(0.03, spread=1.5)
+AHEAD_AVERAGED = Positive(0.015, spread=1.5)
 
 #: With drift ``"ahead"``, W starts at this quantile of distinct runs, of their scales and of each
 #: column. Few of them lie beyond it.

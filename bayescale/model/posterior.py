@@ -73,12 +73,12 @@ def _value(posterior, plan, p: Parameter, groups, rng) -> xr.DataArray:
     return p.value(posterior, select)
 
 
-def noise_scale(plan: Design, values, log_law: xr.DataArray, log_loss_sd) -> xr.DataArray:
+def noise_scale(plan: Design, values, log_law: xr.DataArray, log_error) -> xr.DataArray:
     """Noise scale of log loss at runs whose log loss under the law is `log_law`."""
     scale = values["sigma"]
     if plan.has_trend:
         scale = scale * noise.factor(values["trend"], log_law, plan.loss_range)
-    return np.hypot(scale, log_loss_sd)
+    return np.hypot(scale, log_error)
 
 
 def stacked(array: xr.DataArray) -> np.ndarray:
@@ -206,18 +206,22 @@ def residuals(posterior: xr.Dataset, plan: Design) -> dict[str, np.ndarray]:
     Returns
     -------
     dict
-        ``drift`` in log loss, from a draw of its steps; ``scale`` of the noise; ``standardised``,
-        the residual of log loss in units of that scale. Each is (draw, run), with chains and draws
-        in one axis. With drift through the runs also ``steps``, (draw, cell, knot).
+        ``drift`` in log loss, from a draw of its steps; ``scale`` of the noise, and what it would
+        be without neighbours, ``alone``; ``standardised``, the residual of log loss in units of the
+        scale. Each is (draw, run), with chains and draws in one axis. With drift through the runs
+        also ``steps``, (draw, cell, knot).
     """
     values = parameters(posterior, plan, run_groups(plan), np.random.default_rng(0))
     columns = {c: xr.DataArray(v, dims="point") for c, v in plan.columns.items()}
     shape = (posterior.sizes["chain"], posterior.sizes["draw"], len(plan.runs))
     law = log_law_of(plan, values, columns, shape)
     of_point = xr.DataArray(law.reshape(shape), dims=(*SAMPLE, "point"))
-    scale = noise_scale(plan, values, of_point, xr.DataArray(plan.log_loss_sd, dims="point"))
-    scale = stacked(xr.broadcast(scale, of_point)[0])
-    out = dict(drift=np.zeros_like(law), scale=scale, standardised=(plan.log_loss - law) / scale)
+    scale, alone = (
+        stacked(xr.broadcast(noise_scale(plan, values, of_point, error), of_point)[0])
+        for error in (xr.DataArray(e, dims="point") for e in (plan.log_error, plan.log_error_alone))
+    )
+    standardised = (plan.log_loss - law) / scale
+    out = dict(drift=np.zeros_like(law), scale=scale, alone=alone, standardised=standardised)
     if plan.drift == "through":
         size = drift_size(values, len(law))[..., None]
         at_knots = law_at_knots(plan, values, columns)
@@ -237,11 +241,12 @@ def at_runs(posterior: xr.Dataset, plan: Design) -> dict[str, np.ndarray]:
     -------
     dict
         ``residual`` of log loss, given law, drift and the previous checkpoint; its scale ``sigma``
-        and degrees of freedom ``nu`` (infinite for normal noise). Each is (draw, run), with chains
+        and degrees of freedom ``nu`` (infinite for normal noise); ``alone``, the scale without
+        neighbours, which raise the error of the law in small runs. Each is (draw, run), with chains
         and draws in one axis.
     """
     marginal = residuals(posterior, plan)
-    standardised, scale = marginal["standardised"], marginal["scale"]
+    standardised, scale, alone = (marginal[k] for k in ("standardised", "scale", "alone"))
     nu = np.full_like(standardised, np.inf)
     if plan.drift != "through":
         values = parameters(posterior, plan, run_groups(plan), np.random.default_rng(0), ["nu"])
@@ -249,10 +254,10 @@ def at_runs(posterior: xr.Dataset, plan: Design) -> dict[str, np.ndarray]:
         nu = stacked(xr.broadcast(values["nu"], point)[0])
     if plan.has_series:
         correlation = correlations(posterior, plan)
-        scale = scale * noise.unexplained(correlation)
+        scale, alone = (s * noise.unexplained(correlation) for s in (scale, alone))
         previous = standardised[:, plan.before[0]]
         standardised = noise.innovation(standardised, previous, correlation)
-    return dict(residual=standardised * scale, sigma=scale, nu=nu)
+    return dict(residual=standardised * scale, sigma=scale, nu=nu, alone=alone)
 
 
 def log_density(at: dict[str, np.ndarray]) -> np.ndarray:

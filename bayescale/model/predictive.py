@@ -14,7 +14,7 @@ import xarray as xr
 
 from bayescale.laws import Law
 from bayescale.model import drift as drifts
-from bayescale.model import noise
+from bayescale.model import noise, small_runs
 from bayescale.model.design import Design
 from bayescale.model.discrepancy import discrepancy
 from bayescale.model.posterior import (
@@ -77,7 +77,12 @@ def predict(
         value = xr.broadcast(value, law, point)[0].transpose(*SAMPLE, "point")
         return value.to_numpy().reshape(-1, size)
 
-    scale = flat(noise_scale(plan, values, law, float(np.median(plan.log_loss_sd))))
+    error = np.full(size, np.median(plan.log_loss_sd))
+    if plan.has_law_error:
+        unit = small_runs.unit_errors(plan.law, place, plan.edge.scale)
+        slope = small_runs.slope(plan.law, plan.columns, plan.log_loss)
+        error = np.hypot(error, slope * unit)
+    scale = flat(noise_scale(plan, values, law, xr.DataArray(error, dims="point")))
     nu = flat(values["nu"]) if "nu" in values else np.full_like(scale, np.inf)
     log_scale = plan.law.log_scale({c: v.to_numpy() for c, v in columns.items()})
     # After the parameters, whose draws of a new group an allocation shares.
@@ -215,7 +220,7 @@ def _beyond(posterior, plan, values, log_law, columns, cells, ahead, seed) -> np
     """
     draws, (cell, labels) = len(log_law), cells
     if plan.drift == "ahead":
-        edge = drifts.Edge.of(plan.law, plan.columns)
+        edge = plan.edge
         size = np.exp(ahead.centre + ahead.width * stream(seed, "size").standard_normal(draws))
     else:
         edge, size = drifts.Edge(plan.log_scale.max(), {}), posterior["drift"].to_numpy().ravel()

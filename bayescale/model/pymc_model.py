@@ -88,8 +88,8 @@ def build(plan: Design):
         mean, scale = np.log(_law(plan.law, logs, values)), values["sigma"]
         if plan.has_trend:
             scale = scale * noise.factor(values["trend"], mean, data["loss_range"])
-        if plan.has_loss_sd:
-            scale = np.sqrt(scale**2 + data["log_loss_sd"] ** 2)
+        if plan.has_log_error:
+            scale = np.sqrt(scale**2 + data["log_error"] ** 2)
         residual = (data["observed_log_loss"] - mean) / scale
         correlation = noise.correlation(data["gap"], values["memory"]) if plan.has_series else None
         if plan.drift == "through":

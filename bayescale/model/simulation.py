@@ -135,7 +135,8 @@ def simulate_design(
         standardised = rng.standard_normal(n)
     if plan.has_series:
         standardised = _along_series(*plan.before, values["memory"], standardised)
-    loss = np.exp(mean + np.hypot(scale, plan.log_loss_sd) * standardised)
+    known = replace(plan, runs=replace(plan.runs, table=plan.runs.table.assign(loss=np.exp(mean))))
+    loss = np.exp(mean + np.hypot(scale, known.log_error) * standardised)
     table = plan.runs.table.assign(loss=loss)
     if plan.has_loss_sd:
         table = table.assign(loss_sd=plan.log_loss_sd * loss)

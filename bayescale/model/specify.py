@@ -268,7 +268,7 @@ def _parametrised(plan: Design) -> Design:
         return plan
     varying = [p for p in plan.parameters if p.effects and p.name in plan.law.parameters]
     sensitivity = _sensitivity(plan, varying)
-    noise = np.hypot(plan.parameter("sigma").prior.median, plan.log_loss_sd)
+    noise = np.hypot(plan.parameter("sigma").prior.median, plan.log_error)
     typical = np.array([p.prior.between_width for p in varying])
     centred = {}
     for g in plan.groups:

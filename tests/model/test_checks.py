@@ -372,7 +372,7 @@ class TestOutliers:
             runs=SimpleNamespace(labels=lambda: ["a", "b"], table=pd.DataFrame(index=[3, 5]))
         )
         z = np.array([[1.0, -2.0]])
-        at = {"residual": 0.01 * z, "sigma": np.full((1, 2), 0.01), "nu": np.full((1, 2), np.inf)}
+        at = {"residual": 0.01 * z, "alone": np.full((1, 2), 0.01), "nu": np.full((1, 2), np.inf)}
         found = residual_checks._distances(at, norm.sf(abs(z)), np.ones((1, 2)), plan)
         assert found.index.tolist() == [5, 3]
         np.testing.assert_allclose(found["tail"], 2 * norm.sf([2, 1]))
@@ -384,7 +384,7 @@ class TestOutliers:
         plan = SimpleNamespace(
             runs=SimpleNamespace(labels=lambda: ["a"], table=pd.DataFrame(index=[0]))
         )
-        at = {"residual": np.full((1, 1), 0.3), "sigma": np.full((1, 1), 0.01)}
+        at = {"residual": np.full((1, 1), 0.3), "alone": np.full((1, 1), 0.01)}
         tail = student_t.sf(30, 1.0)
         found = residual_checks._distances(
             {**at, "nu": np.ones((1, 1))}, np.full((1, 1), tail), np.ones((1, 1)), plan
