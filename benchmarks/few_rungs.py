@@ -23,7 +23,6 @@ from family import LEVELS, mixture, problems, scores
 import bayescale as bs
 from bayescale.evaluation.ensembles import OF_SIZE, POWER
 from bayescale.inference import importance
-from bayescale.model.drift import AHEAD_AVERAGED
 from bayescale.model.fitting import fit_design
 from bayescale.model.predictive import predict
 from bayescale.model.specify import design
@@ -64,7 +63,8 @@ def one(problem, n: int, repeat: int) -> pd.DataFrame:
         points = problem.points(fit.law, ())
         place = {c: points[c].to_numpy(float) for c in fit.law.columns}
         rng = np.random.default_rng(repeat)
-        made = predict(fit.posterior, fit.plan, place, {}, rng, ahead=AHEAD_AVERAGED)
+        ahead = fit.plan.drift_ahead(is_averaged=True)
+        made = predict(fit.posterior, fit.plan, place, {}, rng, ahead=ahead)
         drawn.append(np.log(made["loss"].to_numpy()).reshape(-1, len(points)))
         evidence.append(fit.evidence.log)
         converged &= fit.convergence.passed

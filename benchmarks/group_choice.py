@@ -25,8 +25,7 @@ from speedups import DRIFTED, EXPONENTS, RATIO, RUNS, SIGMA, constants, drifted,
 
 import bayescale as bs
 from bayescale.forecasting import fits_of
-from bayescale.model import AHEAD_AVERAGED
-from bayescale.model.drift import AHEAD, Edge
+from bayescale.model.drift import Edge, ahead
 from bayescale.reporting.choices import SURELY_BEST
 
 TABLES, RECIPES, LARGEST = 100, (2, 3, 4), 2.0
@@ -69,7 +68,7 @@ def outcomes(index: int, family: bool) -> list[dict]:
     best = bs.speedup(fit, "B", over="A", at=budgets, along=RATIO).best
     edge = Edge.of(members[0].law, members[0].plan.columns).scale + np.log(6)
     rng = np.random.default_rng([23, index])
-    prior = AHEAD_AVERAGED if family else AHEAD
+    prior = ahead(is_averaged=family, has_law_error=False)
     size = np.exp(prior.centre + prior.width * rng.standard_normal(DRIFTED))
     drifting = [drifted(v, np.log(budgets), edge, size, rng) for v in truths.values()]
     rows = []

@@ -99,7 +99,8 @@ def drifted(v: dict, log_C: np.ndarray, edge: float, size, rng) -> np.ndarray:
 
 def with_drift(one: dict, other: dict, at: float, edge: float, rng) -> np.ndarray:
     """Multipliers under draws of the drift, (draw,); not beyond the range that is looked for."""
-    size = np.exp(drifts.AHEAD.centre + drifts.AHEAD.width * rng.standard_normal(DRIFTED))
+    prior = drifts.ahead(is_averaged=False, has_law_error=False)
+    size = np.exp(prior.centre + prior.width * rng.standard_normal(DRIFTED))
     goal = drifted(other, np.log([at]), edge, size, rng)
     log_C = np.log(at) + np.linspace(-np.log(1e4), np.log(1e4), 400)
     needed = reached(log_C, drifted(one, log_C, edge, size, rng), goal)[:, 0]

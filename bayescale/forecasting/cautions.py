@@ -9,7 +9,7 @@ import numpy as np
 
 from bayescale.errors import ExtrapolationWarning
 from bayescale.forecasting.members import losses_by_law
-from bayescale.model import AHEAD_AVERAGED, Fit
+from bayescale.model import Fit
 from bayescale.units import counted, format_count, format_flop
 
 #: Multiple of the largest training compute, or share of the smallest, beyond which a result warns.
@@ -188,7 +188,7 @@ def of_one_law(fits: Mapping[str, Fit], times: float) -> tuple[str, ...]:
     plan = first.plan
     if others or times <= BEYOND or plan.drift != "ahead" or plan.ahead is not None:
         return ()
-    alone, averaged = (np.exp(p.centre) for p in (plan.drift_ahead, AHEAD_AVERAGED))
+    alone, averaged = (plan.drift_ahead(is_averaged).median for is_averaged in (False, True))
     return (
         f"one law was fitted: its interval allows for more drift beyond the runs (about {alone:g}) "
         f"than that of several laws ({averaged:g}), whose differences represent part of the error",

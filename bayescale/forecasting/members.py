@@ -10,7 +10,7 @@ import xarray as xr
 from bayescale.data import ORDERED
 from bayescale.forecasting.mixing import mix
 from bayescale.intervals import SAMPLE
-from bayescale.model import AHEAD_AVERAGED, Fit, predict, settle_groups
+from bayescale.model import Fit, predict, settle_groups
 from bayescale.priors import Positive
 
 #: Multiple of the compute of the largest run at which the laws of an average are compared.
@@ -24,7 +24,7 @@ def ahead_of(fit: Fit, is_average: bool) -> Positive:
     between the laws represent part of the misspecification. A prior that the user gave is not
     replaced.
     """
-    return AHEAD_AVERAGED if is_average and fit.plan.ahead is None else fit.plan.drift_ahead
+    return fit.plan.drift_ahead(is_average)
 
 
 def draw_losses(

@@ -44,7 +44,7 @@ class Design:
         Where the model allows deviations from the law; see `bayescale.model.drift`.
     ahead : Positive or None
         Prior of the size of the drift beyond the runs, which the runs do not determine. None
-        stands for the default of `drift_ahead`.
+        stands for the default, see `drift_ahead`.
     is_observed : bool
         Whether the losses of the runs were measured. They were not if the posterior is the prior.
     """
@@ -66,10 +66,12 @@ class Design:
         """
         return self.drift == "ahead" and self.is_observed and not self.has_series
 
-    @property
-    def drift_ahead(self) -> Positive:
-        """Prior of the size of the drift beyond the runs, for one law that is not averaged."""
-        return drifts.AHEAD if self.ahead is None else self.ahead
+    def drift_ahead(self, is_averaged: bool = False) -> Positive:
+        """Prior of the size of the drift beyond the runs, for one law or an average of several.
+
+        One that the user gave is used for both.
+        """
+        return drifts.ahead(is_averaged, self.has_law_error) if self.ahead is None else self.ahead
 
     @cached_property
     def levels(self) -> dict[str, tuple[str, ...]]:

@@ -41,6 +41,9 @@ AHEAD = Positive(0.03, spread=1.5)
 #: The same for an average of several laws, whose differences already represent part of the
 #: misspecification: the middle of the sizes with nearly the lowest interval score, on these tables.
 AHEAD_AVERAGED = Positive(0.015, spread=1.5)
+#: Factor on both where the law has no error in small runs (`bayescale.model.small_runs`), with
+#: groups for instance: small runs then decide more about the law, and it is wrong by more.
+WITHOUT_ERROR = 2.0
 
 #: With drift ``"ahead"``, W starts at this quantile of distinct runs, of their scales and of each
 #: column. Few of them lie beyond it.
@@ -102,6 +105,20 @@ def deviations(curve, curve_at_knots, increment):
 
 
 # -- a random walk of the slope beyond the data ------------------------------------------------
+
+
+def ahead(is_averaged: bool, has_law_error: bool) -> Positive:
+    """The default prior of the size of the drift beyond the runs.
+
+    Parameters
+    ----------
+    is_averaged : bool
+        Whether forecasts average several laws.
+    has_law_error : bool
+        Whether the law has an error in small runs.
+    """
+    prior = AHEAD_AVERAGED if is_averaged else AHEAD
+    return prior if has_law_error else Positive(WITHOUT_ERROR * prior.median, prior.spread)
 
 
 class Edge(NamedTuple):

@@ -71,9 +71,10 @@ def fit(
         discrepancy near the runs that is inferred from their residuals. ``"through"``:
         from the first run on; the drift is estimated together with the law. ``"off"``: nowhere.
         ``"auto"`` is ``"through"`` if some rows are checkpoints of one run (column ``series``),
-        else ``"ahead"``. The prior of the drift ahead has a median of 0.06, and of 0.03 in
+        else ``"ahead"``. The prior of the drift ahead has a median of 0.03, and of 0.015 in
         forecasts of an average, where the differences between the laws represent part of the
-        deviation.
+        deviation; with groups and checkpoints it is twice as large, because there the law has no
+        error in small runs (see `bayescale.model.small_runs`).
     noise : {"even", "by_loss"}
         Scale of the noise of log loss. ``"even"``: the same at every loss. ``"by_loss"``: the log
         of the scale is linear in the log of the loss, with an estimated slope, and constant beyond

@@ -52,7 +52,11 @@ def test_columns_that_are_no_sizes_do_not_count():
     law = bs.laws.get("learning_rate_batch")
     assert set(law.sizes) == {"N", "D"}
     rng = np.random.default_rng(1)
-    columns = {**grid(), "lr": 10 ** rng.uniform(-4, -2, 24), "batch": 2.0 ** rng.integers(5, 9, 24)}
+    columns = {
+        **grid(),
+        "lr": 10 ** rng.uniform(-4, -2, 24),
+        "batch": 2.0 ** rng.integers(5, 9, 24),
+    }
     log_loss = 0.5 * np.log(columns["lr"]) - 0.1 * np.log(columns["D"])
     assert small_runs.slope(law, columns, log_loss) == pytest.approx(0.05)
 
@@ -70,7 +74,8 @@ def test_the_error_is_the_mean_of_a_random_walk_to_the_edge():
 def test_runs_at_the_edge_and_beyond_it_have_no_error():
     columns = {"N": np.exp([9.9, 10.0, 11.0]), "D": np.exp([9.9, 10.0, 11.0])}
     unit = small_runs.unit_errors(LAW, columns, 20.0)
-    assert unit[0] > 0 and unit[1] == unit[2] == 0
+    assert unit[0] > 0
+    assert unit[1] == unit[2] == 0
 
 
 def test_a_crowd_has_together_the_error_of_one_run():
@@ -97,7 +102,8 @@ def test_of_many_runs_a_sample_is_counted(monkeypatch):
 def test_small_runs_have_an_error_known_before_the_parameters():
     plan = design(runs(), LAW)
     small = plan.log_scale < plan.edge.scale
-    assert (plan.log_error[small] > 0).all() and (plan.log_error[~small] == 0).all()
+    assert (plan.log_error[small] > 0).all()
+    assert (plan.log_error[~small] == 0).all()
     other = design(runs(), bs.laws.get("skaling"))
     np.testing.assert_array_equal(plan.log_error, other.log_error)
     pinned = design(runs(), LAW, priors={"alpha": bs.Fixed(0.1)})
@@ -151,7 +157,7 @@ def test_a_forecast_of_a_small_run_has_the_error_of_one_run():
     expected = small_runs.slope(LAW, plan.columns, plan.log_loss) * unit
     assert expected > 0.005
     sigma = fit.posterior["sigma"].to_numpy()[..., None]
-    for ahead in (None, plan.drift_ahead):
+    for ahead in (None, plan.drift_ahead()):
         drawn = predict(fit.posterior, plan, small, {}, np.random.default_rng(1), ahead=ahead)
         np.testing.assert_allclose(drawn["scale"], np.hypot(sigma, expected))
 
