@@ -22,6 +22,8 @@ from common import RESULTS, write
 import bayescale as bs
 from bayescale.laws import share_columns
 
+#: Members of the default family, which have an error of the law in small runs.
+FAMILY = ("chinchilla", "kaplan_floor", "skaling")
 CASES = {
     "chinchilla": dict(law="chinchilla"),
     "kaplan": dict(law="kaplan"),
@@ -34,6 +36,7 @@ CASES = {
     "multiplicative": dict(law="multiplicative"),
     "kaplan_steps": dict(law="kaplan_steps"),
     "power": dict(law="power"),
+    **{f"{law}_with_error": dict(law=law, law_error=True) for law in FAMILY},
     "chinchilla_by_dataset": dict(law="chinchilla", groups="dataset"),
     "annealing": dict(law="annealing"),
     **{

@@ -7,6 +7,10 @@ made once on all tables, for the defaults of the package, once for each table on
 once for each study on the tables of all others. The baselines are log-Huber fits with a bootstrap
 of residuals.
 
+The laws of the family have an error in small runs (`bayescale.model.small_runs`). Their scores do
+not distinguish powers from .1 to 1. The power is therefore chosen on fits of laws without such an
+error, and then the drift on those with it. Laws alone are shown with and without the error.
+
 With ``--shapes`` further laws are fitted, and families with and without them are compared: power
 and drift of every family, and in the last row also its members, are chosen on the other studies.
 
@@ -30,7 +34,7 @@ import bayescale as bs
 from bayescale.evaluation import splits
 from bayescale.evaluation.ensembles import POWER as DEFAULT_POWER
 from bayescale.evaluation.jobs import Job, by_huber
-from bayescale.model.drift import AHEAD, AHEAD_AVERAGED
+from bayescale.model.drift import ahead
 
 LAWS = ("chinchilla", "kaplan_floor", "skaling")
 #: Laws that were tried as further members.
@@ -38,7 +42,7 @@ SHAPES = ("shifted_chinchilla", "bounded_chinchilla", "farseer")
 POWERS = (0.0, 0.1, 0.2, 0.3, 0.5, 1.0)
 SIZES = (0.01, 0.015, 0.02, 0.03, 0.045, 0.06, 0.1)
 #: Powers and sizes for the comparison of families, and replacements in the default family.
-COARSE = ((0.1, 0.2, 0.3, 0.5), (0.01, 0.015, 0.03, 0.06))
+COARSE = ((DEFAULT_POWER,), SIZES)
 REPLACED = tuple(("bounded_chinchilla", law) for law in LAWS)
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 DRAWS = dict(draws=1000, chains=2)
@@ -105,16 +109,16 @@ def _problem(name: str, runs: bs.Runs, fitted) -> splits.Problem:
     return replace(problem, name=name, places=problem.places.assign(problem=name))
 
 
-def draws_of(problem: splits.Problem, law: str) -> tuple[dict, float, bool]:
+def draws_of(problem: splits.Problem, law: str, law_error: bool = True) -> tuple[dict, float, bool]:
     """Draws of log loss of the runs to predict, by size of drift, and without the discrepancy; the
     log evidence; the check."""
-    fit = bs.fit(problem.seen, law, **DRAWS, random_seed=1)
+    fit = bs.fit(problem.seen, law, law_error=law_error, **DRAWS, random_seed=1)
     points = problem.points(fit.law, ())
     out = {}
     for name, size, observed in [*((s, s, True) for s in SIZES), ("before", 0.03, False)]:
-        ahead = bs.Positive(size, spread=AHEAD.spread)
+        prior = bs.Positive(size, spread=ahead(False, law_error).spread)
         # Without observed losses no discrepancy is inferred.
-        sized = replace(fit, plan=replace(fit.plan, ahead=ahead, is_observed=observed))
+        sized = replace(fit, plan=replace(fit.plan, ahead=prior, is_observed=observed))
         forecast = bs.forecast(sized, points, random_seed=2)
         loss = np.log(forecast.data["loss"].to_numpy())
         out[name] = loss.reshape(-1, loss.shape[-1])
@@ -177,18 +181,22 @@ def summary(by_table: dict[str, pd.DataFrame]) -> dict[str, float]:
     }
 
 
-def choose(each: dict[str, dict[str, pd.DataFrame]]) -> str:
+def choose(each: dict[str, dict[str, pd.DataFrame]], power: float | None = None) -> str:
     """The method in the middle of those with nearly the lowest interval score.
 
-    It has the median power and the median size of drift of the methods that have at most `CLOSE`
+    It is one of those with a given `power`, or has the median power and the median size of drift of the methods that have at most `CLOSE`
     times the lowest score.
     """
-    score = {m: np.mean([f["score"].mean() for f in by.values()]) for m, by in each.items()}
+    score = {
+        m: np.mean([f["score"].mean() for f in by.values()])
+        for m, by in each.items()
+        if power in (None, setting(m)[0])
+    }
     close = [m for m in score if score[m] <= CLOSE * min(score.values())]
-    power, size = (sorted(part) for part in zip(*map(setting, close), strict=True))
-    middle = (power[len(power) // 2], size[len(size) // 2])
+    powers, sizes = (sorted(part) for part in zip(*map(setting, close), strict=True))
+    middle = (powers[len(powers) // 2], sizes[len(sizes) // 2])
     # The methods of several families can share a setting.
-    return min((m for m in each if setting(m) == middle), key=score.get)
+    return min((m for m in score if setting(m) == middle), key=score.get)
 
 
 def named(power: float, size: float) -> str:
@@ -238,7 +246,7 @@ class Fitted:
         }
 
 
-def fitted(laws, baseline=HUBER) -> Fitted:
+def fitted(laws, baseline=HUBER, law_error: bool = True) -> Fitted:
     """Fit every law to every table, and the laws of the baseline by least squares."""
     out = Fitted(tuple(laws), {}, {}, {}, {}, {}, {}, [])
     for problem in problems():
@@ -247,7 +255,7 @@ def fitted(laws, baseline=HUBER) -> Fitted:
         out.away[name] = problem.places["extrapolation"].to_numpy(float)
         for law in laws:
             started = time.perf_counter()
-            drawn, out.evidence[name, law], passed = draws_of(problem, law)
+            drawn, out.evidence[name, law], passed = draws_of(problem, law, law_error)
             out.drawn[name, law] = drawn
             if law in LAWS:
                 taken = out.seconds.get(name, 0.0)
@@ -272,52 +280,68 @@ def study(table: str) -> str:
     return table.split()[0]
 
 
-def chosen_elsewhere(each, part=study) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
+def chosen_elsewhere(
+    each, part=study, exact=None
+) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
     """Scores of each table under the method chosen on other studies, and that method.
 
-    `part` gives the part of the tables to which a table belongs.
+    `part` gives the part of the tables to which a table belongs. With `exact`, scores of laws
+    without an error in small runs, the power is chosen on these.
     """
     tables_ = list(next(iter(each.values())))
     choice = {}
     for left_out in dict.fromkeys(part(t) for t in tables_):
         others = [t for t in tables_ if part(t) != left_out]
-        method = choose({m: {t: each[m][t] for t in others} for m in each})
+        power = None if exact is None else setting(choose(_of(exact, others)))[0]
+        method = choose(_of(each, others), power)
         choice |= {t: method for t in tables_ if part(t) == left_out}
     return {t: each[m][t] for t, m in choice.items()}, choice
 
 
-def default_family(found: Fitted) -> None:
+def _of(each, tables_) -> dict[str, dict[str, pd.DataFrame]]:
+    return {m: {t: by[t] for t in tables_} for m, by in each.items()}
+
+
+def default_family(found: Fitted, exact: Fitted) -> None:
     """The default family under all powers and sizes, the choice among them, and its scores."""
     rows, each = [], {}
     for law in HUBER:
         label = f"log-Huber bootstrap ({law})"
         each[label] = {
-            t: scores(found.huber[t, law], found.truth[t], found.away[t]) for t in found.tables
+            t: scores(exact.huber[t, law], found.truth[t], found.away[t]) for t in found.tables
         }
         rows.append({"method": label, **summary(each[label])})
     singles = [(f"{law}, drift {s:g}", (law,), 0.0, s) for law in LAWS for s in SIZES]
     for label, members, power, size in [*singles, BEFORE]:
-        each[label] = {t: found.of(t, members, power, size) for t in found.tables}
+        each[label] = {t: exact.of(t, members, power, size) for t in found.tables}
         rows.append({"method": label, **summary(each[label])})
+    for label, members, power, size in singles:
+        scored = {t: found.of(t, members, power, size) for t in found.tables}
+        rows.append({"method": f"{label}, error in small runs", **summary(scored)})
+    without = exact.settings(LAWS)
+    rows += [
+        {"method": f"family without errors, {k}", **summary(scored)}
+        for k, scored in without.items()
+    ]
     family = {f"family, {k}": v for k, v in found.settings(LAWS).items()}
     rows += [{"method": label, **summary(scored)} for label, scored in family.items()]
-    chosen, choice = chosen_elsewhere(family, part=str)
+    chosen, choice = chosen_elsewhere(family, str, without)
     rows.append({"method": "family, chosen on other tables", **summary(chosen)})
     print(pd.Series(choice).value_counts().to_string())
-    chosen, choice = chosen_elsewhere(family)
+    chosen, choice = chosen_elsewhere(family, study, without)
     rows.append({"method": "family, chosen on other studies", **summary(chosen)})
     write(pd.DataFrame(rows), "family", "forecasts by law, power of the evidence and size of drift")
     print(pd.DataFrame(rows).set_index("method").round(3).to_string())
     print(pd.Series(choice).value_counts().to_string())
 
-    best = choose(family)
+    best = choose(family, setting(choose(without))[0])
     power, size = setting(best)
     choices = [{"left out": study(t), "method": m} for t, m in choice.items()]
     choices = [{"left out": "none", "method": best, "power": power, "drift": size}, *choices]
     write(pd.DataFrame(choices).drop_duplicates(), "family_choice", "choices, without each study")
     # The tables below are of the defaults of the package.
     before = each[BEFORE[0]]
-    scored = family[f"family, {named(DEFAULT_POWER, AHEAD_AVERAGED.median)}"]
+    scored = family[f"family, {named(DEFAULT_POWER, ahead(True, True).median)}"]
     tables_ = pd.DataFrame(
         {
             t: {
@@ -392,8 +416,8 @@ def main() -> None:
     parser.add_argument("--shapes", action="store_true", help="also compare further laws")
     more = parser.parse_args().shapes
     warnings.simplefilter("ignore")
-    found = fitted((*LAWS, *SHAPES) if more else LAWS)
-    default_family(found)
+    found = fitted((*LAWS, *SHAPES) if more else LAWS, baseline=())
+    default_family(found, fitted(LAWS, law_error=False))
     if more:
         shapes(found)
 

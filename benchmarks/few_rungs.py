@@ -58,7 +58,10 @@ def one(problem, n: int, repeat: int) -> pd.DataFrame:
     evidence, drawn, converged = [], [], True
     for law in OF_SIZE:
         fit = fit_design(
-            design(runs, bs.laws.get(law)), random_seed=repeat, progressbar=False, **SAMPLING
+            design(runs, bs.laws.get(law), law_error=True),
+            random_seed=repeat,
+            progressbar=False,
+            **SAMPLING,
         )
         points = problem.points(fit.law, ())
         place = {c: points[c].to_numpy(float) for c in fit.law.columns}

@@ -77,8 +77,7 @@ def curve() -> tuple[bs.Runs, np.ndarray, str]:
     return runs, D < 1e8, "power(D)"
 
 
-#: Tables of exact laws are simulated without the error of the law in small runs.
-CASES = {"tables": table_of_runs, "exact": table_of_runs, "curves": curve}
+CASES = {"tables": table_of_runs, "curves": curve}
 
 
 def one(case: str, i: int, seed: int) -> pd.DataFrame:
@@ -95,8 +94,6 @@ def one(case: str, i: int, seed: int) -> pd.DataFrame:
         else ahead(whole, drifts.Edge.of(plan.law, plan.columns), truth, rng)
     )
     table = fake.runs.table.assign(loss=fake.runs.table["loss"] * np.exp(deviation))
-    if case == "tables":
-        table.loc[fitted, "loss"] = simulate_design(plan, truth, rng).runs.table["loss"].to_numpy()
     made = replace(runs, table=table)
     seen, later = replace(plan, runs=made[fitted]), table[~fitted]
     started = time.perf_counter()
@@ -121,7 +118,6 @@ def main() -> None:
     warnings.simplefilter("ignore", bs.ExtrapolationWarning)  # extrapolation is intended
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tables", type=int, default=200)
-    parser.add_argument("--exact", type=int, default=100)
     parser.add_argument("--curves", type=int, default=200)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)

@@ -4,9 +4,9 @@ The model lets the law fail towards small scales (`bayescale.model.small_runs`).
 the size of the error and the range within which runs count as neighbours, are tried here; a size of
 zero is a law that holds for all runs.
 
-* tables: the tables of `family.py`, with the average of the default family. Its power of the
-  evidence and its drift are chosen on the other studies for each setting, by the rule of
-  `family.py`, and in the last row the setting is chosen on the other studies too;
+* tables: the tables of `family.py`, with the average of the default family and its power of the
+  evidence. The drift is chosen on the other studies for each setting, by the rule of `family.py`,
+  and in the last row the setting is chosen on the other studies too;
 * pools: the pools of `suggest.py`, with all runs but the most expensive eighth, which is forecast
   under the law of the pool.
 
@@ -43,7 +43,7 @@ def measured(setting: tuple[float, float]) -> tuple[dict, list[dict]]:
     warnings.simplefilter("ignore")
     small_runs.SIZE, small_runs.NEARBY = setting
     found = family.fitted(family.LAWS, baseline=())
-    of_tables = found.settings(family.LAWS)
+    of_tables = found.settings(family.LAWS, powers=(family.DEFAULT_POWER,))
     return of_tables, [of_pool(name, seed, setting) for name, seed in POOLS]
 
 
@@ -54,7 +54,7 @@ def of_pool(name: str, seed: int, setting: tuple[float, float]) -> dict:
     pool = suggest.pool(name, seed)
     dear = pool.frame["cost"] >= pool.frame["cost"].quantile(1 - 1 / 8)
     target, rest = pool.frame[dear], pool.frame[~dear]
-    fit = bs.fit(rest[[*pool.columns, "loss"]], pool.law, **DRAWS)
+    fit = bs.fit(rest[[*pool.columns, "loss"]], pool.law, law_error=True, **DRAWS)
     drawn = np.log(bs.forecast(fit, target[pool.columns], random_seed=2).data["loss"])
     drawn = drawn.transpose("chain", "draw", "point").to_numpy().reshape(-1, len(target))
     loss = target["loss"].to_numpy()

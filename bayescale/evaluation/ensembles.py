@@ -54,6 +54,7 @@ def ensemble(
     priors: Priors | None = None,
     drift: str = "auto",
     noise: str = "even",
+    law_error: bool = True,
     engine: str = "auto",
     draws: int = 1000,
     tune: int = 500,
@@ -77,8 +78,12 @@ def ensemble(
         The family. By default ``chinchilla``, ``kaplan_floor`` and ``skaling`` for runs with N and
         D; otherwise ``power`` and ``shifted_power`` of the first of C, D and N that the runs have.
     groups, drift, noise, engine, draws, tune, chains, cores, target_accept
-        As in `bayescale.fit`. The prior of the drift beyond the runs has a median of 0.03, of one
-        law 0.06, because the differences between the laws represent part of the deviation.
+        As in `bayescale.fit`. The prior of the drift beyond the runs is smaller than that of one
+        law, because the differences between the laws represent part of the deviation.
+    law_error : bool
+        As in `bayescale.fit`, but true by default: on public tables forecasts of larger runs are
+        more accurate (``benchmarks/small_runs.py``). False: exponents and constants are those of
+        published fits.
     pool, priors : mapping, optional
         As in `bayescale.fit`, for all laws that have the parameter. Priors may also be given by the
         name of a law: ``{"chinchilla": {"alpha": bs.Positive(0.3)}}``.
@@ -147,6 +152,7 @@ def ensemble(
                 priors_of(law, chosen, priors),
                 drift,
                 noise,
+                law_error,
             ),
             sampling,
             random_seed,

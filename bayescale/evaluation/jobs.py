@@ -170,11 +170,18 @@ def by_posterior(job: Job) -> Prediction:
         loss = ahead.data["loss"].transpose("chain", "draw", "point").to_numpy()
         return loss.reshape(-1, loss.shape[-1]), np.asarray(ahead.log_density(job.problem.truth))
 
-    member = None
-    if job.averaged and plan.drift == "ahead":
-        member = predicted(replace(fitted, plan=replace(plan, ahead=ahead_of(fitted, True))))
-    evidence = fitted.evidence.log if job.averaged else np.nan
-    return Prediction(*predicted(fitted), fitted.convergence.passed, member, evidence)
+    if not job.averaged:
+        return Prediction(*predicted(fitted), fitted.convergence.passed)
+    member, passed = fitted, fitted.convergence.passed
+    tolerant = replace(plan, law_error=True)  # as in an ensemble
+    if tolerant.has_law_error:
+        member = fit_design(tolerant, random_seed=for_fit, progressbar=False, **sampling)
+        passed &= member.convergence.passed
+    evidence, as_member = member.evidence.log, None
+    if plan.drift == "ahead":
+        ahead = ahead_of(member, True)
+        as_member = predicted(replace(member, plan=replace(member.plan, ahead=ahead)))
+    return Prediction(*predicted(fitted), passed, as_member, evidence)
 
 
 def by_huber(job: Job) -> Prediction:

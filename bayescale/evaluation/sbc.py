@@ -186,6 +186,7 @@ def calibrate(
     pool: Mapping[str, str] | None = None,
     priors: Mapping[str, Prior] | None = None,
     drift: str = "auto",
+    law_error: bool = False,
     n: int = 200,
     draws: int = 500,
     tune: int = 500,
@@ -203,7 +204,7 @@ def calibrate(
     ----------
     runs : Runs, path or DataFrame
         The design: their sizes and groups are used, and their losses are simulated.
-    law, groups, pool, priors, drift, engine, draws, tune, chains, cores, target_accept
+    law, groups, pool, priors, drift, law_error, engine, draws, tune, chains, cores, target_accept
         As in `bayescale.fit`.
     n : int
         Number of simulated tables, at least 2; a conclusion needs 200 or more.
@@ -234,7 +235,7 @@ def calibrate(
     if n < 2:
         raise FitError(f"n is {n}: at least 2 tables are needed", where="calibrate")
     runs, random_seed = as_runs(runs, groups), settle_seed(random_seed)
-    plan = design(runs, laws.get(law), groups, pool, priors, drift)
+    plan = design(runs, laws.get(law), groups, pool, priors, drift, law_error=law_error)
     truths = draw_prior(plan, n, np.random.default_rng(random_seed))
     sampling = dict(
         engine=engine,

@@ -3,7 +3,6 @@
 from bayescale.model import drift
 from bayescale.model.arviz_groups import PRIOR_DRAWS
 from bayescale.model.design import Design
-from bayescale.model.drift import AHEAD_AVERAGED
 from bayescale.model.engines import expected_seconds, sample_design
 from bayescale.model.files import atomically, is_table
 from bayescale.model.findings import Check
@@ -27,7 +26,6 @@ from bayescale.model.specify import design
 from bayescale.model.storage import Storable, load_one_of
 
 __all__ = [
-    "AHEAD_AVERAGED",
     "NEW",
     "PRIOR_DRAWS",
     "Check",

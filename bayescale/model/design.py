@@ -47,6 +47,8 @@ class Design:
         stands for the default, see `drift_ahead`.
     is_observed : bool
         Whether the losses of the runs were measured. They were not if the posterior is the prior.
+    law_error : bool
+        Whether the law may have an error in small runs; see `bayescale.model.small_runs`.
     """
 
     law: Law
@@ -57,6 +59,7 @@ class Design:
     drift: str = "ahead"
     ahead: Positive | None = None
     is_observed: bool = True
+    law_error: bool = False
 
     @property
     def has_discrepancy(self) -> bool:
@@ -100,16 +103,16 @@ class Design:
 
     @property
     def has_law_error(self) -> bool:
-        """Whether the law has an error in small runs; see `bayescale.model.small_runs`."""
+        """Whether the law has an error in small runs. It needs a flat table of finished runs."""
         is_flat = not self.groups and bool(self.law.sizes)
-        return self.has_discrepancy and is_flat
+        return self.law_error and self.has_discrepancy and is_flat
 
     @cached_property
     def edge(self) -> drifts.Edge:
         """Where the drift beyond the runs begins."""
         return drifts.Edge.of(self.law, self.columns)
 
-    def law_error(self, log_loss: np.ndarray) -> np.ndarray:
+    def errors_of_law(self, log_loss: np.ndarray) -> np.ndarray:
         """Standard deviation of the error of the law, in log loss, if the runs have these losses;
         (run,)."""
         if not self.has_law_error:
@@ -125,7 +128,7 @@ class Design:
     @cached_property
     def log_error_alone(self) -> np.ndarray:
         """The same as `log_error` if each run had no other nearby; (run,)."""
-        return np.hypot(self.log_loss_sd, self.law_error(self.log_loss))
+        return np.hypot(self.log_loss_sd, self.errors_of_law(self.log_loss))
 
     @cached_property
     def log_error(self) -> np.ndarray:
@@ -135,7 +138,7 @@ class Design:
         if not self.has_law_error:
             return self.log_loss_sd
         crowds = small_runs.crowds(self.law, self.columns)
-        return np.hypot(self.log_loss_sd, self.law_error(self.log_loss) * np.sqrt(crowds))
+        return np.hypot(self.log_loss_sd, self.errors_of_law(self.log_loss) * np.sqrt(crowds))
 
     @property
     def log_scale(self) -> np.ndarray:

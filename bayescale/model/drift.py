@@ -35,15 +35,17 @@ KNOTS = 10
 #: 2.2, a prior under which forecasts score worse. A narrower prior improves forecasts of image
 #: curves, whose points appear to be smoothed, and worsens those of language models.
 THROUGH = Positive(0.6, spread=1.7)
-#: The same with drift ``"ahead"``, for one law. Of the sizes with nearly the lowest interval score
-#: for the Chinchilla law on the tables of `benchmarks/family.py` it has the best coverage.
-AHEAD = Positive(0.03, spread=1.5)
-#: The same for an average of several laws, whose differences already represent part of the
-#: misspecification: the middle of the sizes with nearly the lowest interval score, on these tables.
-AHEAD_AVERAGED = Positive(0.015, spread=1.5)
-#: Factor on both where the law has no error in small runs (`bayescale.model.small_runs`), with
-#: groups for instance: small runs then decide more about the law, and it is wrong by more.
-WITHOUT_ERROR = 2.0
+#: The same with drift ``"ahead"``, by whether several laws are averaged, whose differences already
+#: represent part of the misspecification, and whether the law has an error in small runs
+#: (`bayescale.model.small_runs`), which otherwise decide more about it, so that it is wrong by
+#: more. Of the sizes with nearly the lowest interval score on the tables of `benchmarks/family.py`
+#: those of one law, Chinchilla's, have the best coverage; those of averages are the middle.
+AHEAD = {
+    (False, False): Positive(0.06, spread=1.5),
+    (True, False): Positive(0.03, spread=1.5),
+    (False, True): Positive(0.03, spread=1.5),
+    (True, True): Positive(0.02, spread=1.5),
+}
 
 #: With drift ``"ahead"``, W starts at this quantile of distinct runs, of their scales and of each
 #: column. Few of them lie beyond it.
@@ -117,8 +119,7 @@ def ahead(is_averaged: bool, has_law_error: bool) -> Positive:
     has_law_error : bool
         Whether the law has an error in small runs.
     """
-    prior = AHEAD_AVERAGED if is_averaged else AHEAD
-    return prior if has_law_error else Positive(WITHOUT_ERROR * prior.median, prior.spread)
+    return AHEAD[is_averaged, has_law_error]
 
 
 class Edge(NamedTuple):

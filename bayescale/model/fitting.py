@@ -27,6 +27,7 @@ def fit(
     priors: Mapping[str, Prior] | None = None,
     drift: str = "auto",
     noise: str = "even",
+    law_error: bool = False,
     engine: str = "auto",
     draws: int = 1000,
     tune: int = 500,
@@ -71,14 +72,18 @@ def fit(
         discrepancy near the runs that is inferred from their residuals. ``"through"``:
         from the first run on; the drift is estimated together with the law. ``"off"``: nowhere.
         ``"auto"`` is ``"through"`` if some rows are checkpoints of one run (column ``series``),
-        else ``"ahead"``. The prior of the drift ahead has a median of 0.03, and of 0.015 in
+        else ``"ahead"``. The prior of the drift ahead has a median of 0.06, and of 0.03 in
         forecasts of an average, where the differences between the laws represent part of the
-        deviation; with groups and checkpoints it is twice as large, because there the law has no
-        error in small runs (see `bayescale.model.small_runs`).
+        deviation; with `law_error` of 0.03 and 0.02.
     noise : {"even", "by_loss"}
         Scale of the noise of log loss. ``"even"``: the same at every loss. ``"by_loss"``: the log
         of the scale is linear in the log of the loss, with an estimated slope, and constant beyond
         the observed losses.
+    law_error : bool
+        Whether the law may fail towards small scales, as it may beyond the runs: the largest runs
+        then decide where small ones disagree with them (see `bayescale.model.small_runs`). Only
+        for finished runs without groups. By default the law holds for all runs, as in published
+        fits; `bayescale.ensemble`, which is made for forecasts, lets it fail.
     engine : {"auto", "particles", "nuts"}
         The sampler. ``"particles"``: adaptive importance sampling, for models without groups (see
         `bayescale.inference.importance`). It needs no compilation, gives independent draws, and
@@ -137,7 +142,7 @@ def fit(
     True
     """
     runs = as_runs(runs, groups)
-    plan = design(runs, laws.get(law), groups, pool, priors, drift, noise)
+    plan = design(runs, laws.get(law), groups, pool, priors, drift, noise, law_error)
     fitted = fit_design(
         plan,
         engine=engine,

@@ -39,6 +39,7 @@ def design(
     priors: Mapping[str, Prior] | None = None,
     drift: str = "auto",
     noise: str = "even",
+    law_error: bool = False,
 ) -> Design:
     """Check the options of `bayescale.fit` and build the specification of the model.
 
@@ -85,7 +86,9 @@ def design(
         for name, prior in {**defaults, **priors}.items()
     )
     scales = law.scales_of({c: runs.table[c].to_numpy(float) for c in law.columns})
-    return _parametrised(Design(law, runs, groups, parameters, scales, drift, ahead))
+    return _parametrised(
+        Design(law, runs, groups, parameters, scales, drift, ahead, law_error=law_error)
+    )
 
 
 def _columns(runs: Runs, law: Law, groups: Sequence[str]) -> list[str]:

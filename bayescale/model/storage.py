@@ -331,7 +331,7 @@ def _described(plan: Design) -> dict:
             )
             for p in plan.parameters
         ],
-        **{name: getattr(plan, name) for name in ("groups", "drift", "is_observed")},
+        **{name: getattr(plan, name) for name in ("groups", "drift", "is_observed", "law_error")},
         ahead=None if plan.ahead is None else asdict(plan.ahead),
         scales={c: float(v).hex() for c, v in plan.scales.items()},
         runs=plan.runs.to_json(),
@@ -356,6 +356,7 @@ def _design(saved: dict, laws: _Laws) -> Design:
         drift=saved.get("drift", "ahead"),
         ahead=Positive(**saved["ahead"]) if saved.get("ahead") else None,
         is_observed=saved.get("is_observed", True),
+        law_error=saved.get("law_error", False),
     )
     expected = {p.name for p in plan.parameters} - {*TERMS}
     if expected != set(plan.law.parameters):

@@ -100,20 +100,20 @@ def test_of_many_runs_a_sample_is_counted(monkeypatch):
 
 
 def test_small_runs_have_an_error_known_before_the_parameters():
-    plan = design(runs(), LAW)
+    plan = design(runs(), LAW, law_error=True)
     small = plan.log_scale < plan.edge.scale
     assert (plan.log_error[small] > 0).all()
     assert (plan.log_error[~small] == 0).all()
-    other = design(runs(), bs.laws.get("skaling"))
+    other = design(runs(), bs.laws.get("skaling"), law_error=True)
     np.testing.assert_array_equal(plan.log_error, other.log_error)
-    pinned = design(runs(), LAW, priors={"alpha": bs.Fixed(0.1)})
+    pinned = design(runs(), LAW, law_error=True, priors={"alpha": bs.Fixed(0.1)})
     np.testing.assert_array_equal(plan.log_error, pinned.log_error)
 
 
 def test_it_adds_to_the_measurement_error():
     table = runs().table
     measured = bs.Runs.from_frame(table.assign(loss_sd=0.01 * table["loss"]))
-    with_both, alone = design(measured, LAW), design(runs(), LAW)
+    with_both, alone = design(measured, LAW, law_error=True), design(runs(), LAW, law_error=True)
     np.testing.assert_allclose(with_both.log_error, np.hypot(0.01, alone.log_error))
     np.testing.assert_allclose(with_both.log_loss_sd, 0.01)
 
@@ -123,15 +123,15 @@ def test_it_adds_to_the_measurement_error():
 )
 def test_groups_and_other_drifts_have_none(groups, options):
     table = bs.Runs.from_frame(runs().table.assign(recipe=["a", "b"] * 12))
-    plan = design(table, LAW, groups=groups, **options)
+    plan = design(table, LAW, groups=groups, law_error=True, **options)
     assert not plan.has_law_error
     assert not plan.log_error.any()
 
 
 def test_checkpoints_and_losses_that_were_not_measured_have_none():
     series = bs.Runs.from_frame(runs().table.assign(series=["a", "b", "c"] * 8))
-    assert not design(series, LAW, drift="ahead").has_law_error
-    assert not replace(design(runs(), LAW), is_observed=False).has_law_error
+    assert not design(series, LAW, drift="ahead", law_error=True).has_law_error
+    assert not replace(design(runs(), LAW, law_error=True), is_observed=False).has_law_error
 
 
 def test_where_small_runs_disagree_the_large_ones_decide(monkeypatch):
@@ -142,7 +142,9 @@ def test_where_small_runs_disagree_the_large_ones_decide(monkeypatch):
     truth = float(LAW(place, dict.fromkeys(LAW.columns, 1.0), TRUTH)[0])
 
     def wrong_by():
-        drawn = bs.forecast(bs.fit(table, LAW, random_seed=1), **large, random_seed=2)
+        drawn = bs.forecast(
+            bs.fit(table, LAW, law_error=True, random_seed=1), **large, random_seed=2
+        )
         return abs(float(np.median(drawn.data["loss"])) / truth - 1)
 
     with_error = wrong_by()
@@ -151,7 +153,7 @@ def test_where_small_runs_disagree_the_large_ones_decide(monkeypatch):
 
 
 def test_a_forecast_of_a_small_run_has_the_error_of_one_run():
-    fit = bs.fit(runs(), LAW, draws=500, chains=2, random_seed=1)
+    fit = bs.fit(runs(), LAW, law_error=True, draws=500, chains=2, random_seed=1)
     plan, small = fit.plan, {"N": np.array([2e7]), "D": np.array([4e8])}
     unit = small_runs.unit_errors(LAW, small, plan.edge.scale)
     expected = small_runs.slope(LAW, plan.columns, plan.log_loss) * unit
@@ -163,17 +165,19 @@ def test_a_forecast_of_a_small_run_has_the_error_of_one_run():
 
 
 def test_residuals_are_in_units_of_noise_and_error():
-    fit = bs.fit(runs(), LAW, draws=500, chains=2, random_seed=1)
+    fit = bs.fit(runs(), LAW, law_error=True, draws=500, chains=2, random_seed=1)
     at = residuals(fit.posterior, fit.plan)
     sigma = fit.posterior["sigma"].to_numpy().reshape(-1, 1)
     np.testing.assert_allclose(at["scale"], np.hypot(sigma, fit.plan.log_error))
 
 
 def test_simulated_runs_have_the_error_that_a_fit_expects():
-    plan = design(runs(), LAW, priors={"sigma": bs.Fixed(1e-4), "nu": bs.Fixed(1e3)})
+    plan = design(
+        runs(), LAW, law_error=True, priors={"sigma": bs.Fixed(1e-4), "nu": bs.Fixed(1e3)}
+    )
     rng = np.random.default_rng(1)
     truth = {k: v[0] for k, v in draw_prior(plan, 1, rng).items()}
     mean = np.log(plan.law(plan.columns, plan.scales, truth))
     losses = [simulate_design(plan, truth, rng).log_loss - mean for _ in range(2000)]
-    expected = np.sqrt(small_runs.crowds(LAW, plan.columns)) * plan.law_error(mean)
+    expected = np.sqrt(small_runs.crowds(LAW, plan.columns)) * plan.errors_of_law(mean)
     np.testing.assert_allclose(np.std(losses, axis=0), np.hypot(1e-4, expected), rtol=0.12)
