@@ -47,7 +47,7 @@ class Truth:
         self.E, self.A, self.B, self.alpha, self.beta = spread * [1.8, 480.0, 2100.0, 0.35, 0.37]
         self.edge = drifts.Edge.of(CHINCHILLA, {"N": N, "D": D})
         self.grid = np.linspace(0, 40, 400)
-        prior = drifts.AHEAD
+        prior = drifts.ahead(is_averaged=False, has_law_error=False)
         size = np.exp(prior.centre + prior.width * rng.standard_normal(1)) * (kind == "drift")
         start = size * rng.standard_normal(1)
         self.walk = drifts.mean_walk(self.grid, size, rng, start)[0]

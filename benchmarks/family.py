@@ -184,8 +184,8 @@ def summary(by_table: dict[str, pd.DataFrame]) -> dict[str, float]:
 def choose(each: dict[str, dict[str, pd.DataFrame]], power: float | None = None) -> str:
     """The method in the middle of those with nearly the lowest interval score.
 
-    It is one of those with a given `power`, or has the median power and the median size of drift of the methods that have at most `CLOSE`
-    times the lowest score.
+    It has the median power and the median size of drift of the methods that have at most `CLOSE`
+    times the lowest score. With a `power`, only methods with this power count.
     """
     score = {
         m: np.mean([f["score"].mean() for f in by.values()])

@@ -41,7 +41,8 @@ def log_law(plan: Design, truth, log_scale) -> np.ndarray:
 
 def ahead(plan: Design, edge: drifts.Edge, truth, rng) -> np.ndarray:
     """Drift of log loss beyond `edge`, one random walk for all runs; dims (run,)."""
-    size = drifts.AHEAD.median * drifts.AHEAD.spread ** rng.standard_normal(1)
+    prior = drifts.ahead(is_averaged=False, has_law_error=False)
+    size = prior.median * prior.spread ** rng.standard_normal(1)
     at_edge, distance = edge.before(plan.law, plan.columns)
     kept = drifts.mean_walk(distance, size, rng, size * rng.standard_normal(1))[0]
     law, before = (plan.law(columns, plan.scales, truth) for columns in (plan.columns, at_edge))

@@ -13,7 +13,7 @@ import xarray as xr
 import bayescale as bs
 from bayescale.decisions.suggestions import _choose, _Moments, _noise, _worthwhile
 from bayescale.decisions.suggestions import _greedy as greedy
-from bayescale.model.drift import AHEAD, Edge
+from bayescale.model.drift import Edge, ahead
 
 SAMPLE = ("chain", "draw")
 pytestmark = pytest.mark.filterwarnings("ignore::bayescale.errors.ExtrapolationWarning")
@@ -340,7 +340,8 @@ def test_the_drift_of_a_refit_begins_further_out(wide, distinct):
 
     left = chosen.runs["sd"].iloc[-1] / chosen.sd
     assert left == pytest.approx(spread(after) / spread(before), rel=0.01)
-    size = np.exp(AHEAD.centre + AHEAD.width**2)  # root of the mean square under the prior
+    prior = ahead(is_averaged=False, has_law_error=False)
+    size = np.exp(prior.centre + prior.width**2)  # root of the mean square under the prior
     assert chosen.sd == pytest.approx(size * spread(before), rel=0.15)
 
 

@@ -7,6 +7,7 @@ import pickle
 import re
 import warnings
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import make_dataclass
 from functools import partial
 from types import SimpleNamespace
 
@@ -75,7 +76,8 @@ def replaced_fits(patch: pytest.MonkeyPatch) -> SimpleNamespace:
     )
 
     def design(runs, law, groups, **options):
-        return SimpleNamespace(runs=runs, law=law, groups=groups, **options)
+        values = dict(runs=runs, law=law, groups=groups, law_error=False, has_law_error=False)
+        return make_dataclass("Plan", (values | options).keys())(**values | options)
 
     def fit_design(plan, *, random_seed, progressbar, **sampling):
         calls.fits.append(SimpleNamespace(**vars(plan), seed=random_seed, **sampling))
