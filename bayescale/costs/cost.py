@@ -339,7 +339,7 @@ class Budgets(NamedTuple):
     flop : numpy.ndarray
         Dims (budget,).
     conversions : tuple of str
-        A sentence for each budget in another unit: the FLOP, and the figures used.
+        A sentence for each budget in another unit: the FLOP, and the figures used, with sources.
     """
 
     flop: np.ndarray
@@ -386,7 +386,7 @@ def read_budgets(
 
 
 def _conversion(item: str, amount: Amount, draws: np.ndarray, cost: Cost) -> str:
-    """A conversion in words: its result, and the figures, whose sources `Cost.assumptions` has."""
+    """A conversion in words: its result, and the figures with their sources."""
     low, middle, high = (format_flop(float(v)) for v in np.quantile(draws, [0.05, 0.5, 0.95]))
     figures = cost.assumptions()
     used = {
@@ -396,8 +396,13 @@ def _conversion(item: str, amount: Amount, draws: np.ndarray, cost: Cost) -> str
         "kg_co2e": ("power", "carbon"),
     }[amount.unit]
     units = {"price": "USD per hour", "power": "W", "carbon": "kg CO2e per kWh"}
-    parts = [f"{figures['median'][name]:.3g} {units[name]}" for name in used]
-    parts.append(f"{100 * figures['median']['mfu']:.2g} % of {cost.peak:.3g} FLOP per second")
+    parts = [
+        f"{figures['median'][name]:.3g} {units[name]} ({figures['source'][name]})" for name in used
+    ]
+    parts.append(
+        f"{100 * figures['median']['mfu']:.2g} % of {cost.peak:.3g} FLOP per second "
+        f"({figures['source']['mfu']})"
+    )
     on = cost.hardware
     return f"{item} is taken as {middle} FLOP (90 %: {low} to {high}) on {on}: {', '.join(parts)}."
 

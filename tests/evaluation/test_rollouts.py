@@ -721,13 +721,24 @@ def test_laws_drift_less_in_the_average_than_alone(c4, sampled):
     mixed = sampled.mixed(weights).points.groupby("law").get_group("average")
     later = c4.table.loc[mixed["run"], ["N", "D"]]
     seen = c4[~c4.table.index.isin(later.index)]
-    both = bs.average([bs.fit(seen, law, draws=400, random_seed=2) for law in weights])
+    fits = {
+        law: [bs.fit(seen, law, law_error=e, draws=400, random_seed=2) for e in (False, True)]
+        for law in weights
+    }
+    both = bs.average([tolerant for _, tolerant in fits.values()])
     ahead = bs.forecast(both, later)
     summary = ahead.summary(ci_prob=0.9)
     widths = np.log(summary["loss_eti90_ub"] / summary["loss_eti90_lb"]).to_numpy()
     assert np.log(mixed["high90"] / mixed["low90"]).to_numpy() == pytest.approx(widths, rel=0.25)
     density = ahead.log_density(mixed["loss"])
     assert mixed["log_score"].to_numpy() == pytest.approx(density, abs=0.2)
+
+    # Alone, the law is taken to hold for all runs.
+    exact, tolerant = (np.log(bs.forecast(f, later).data["loss"]) for f in fits["chinchilla"])
+    for of_law, like in ((alone, exact), (member, tolerant)):
+        middle = like.median(("chain", "draw")).to_numpy()
+        assert np.median(np.log(of_law), axis=0) == pytest.approx(middle, abs=0.0025)
+    assert abs(exact.median(("chain", "draw")) - tolerant.median(("chain", "draw"))).max() > 0.005
 
 
 @pytest.mark.slow
