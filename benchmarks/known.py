@@ -1,7 +1,8 @@
 """The posterior of the 240 Chinchilla runs compared with published values.
 
-It also reports the evidence of these runs on the laws of Kaplan et al. and Hoffmann et al., and
-forecasts of the Chinchilla model under two laws.
+It shows how the exponent of the optimal size depends on which runs are fitted, and whether small
+runs have an error of the law. It also reports the evidence of these runs on the laws of Kaplan et
+al. and Hoffmann et al., and forecasts of the Chinchilla model under two laws.
 
     python benchmarks/known.py
 """
@@ -55,6 +56,28 @@ def published(fit: bs.Fit) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def exponents(runs: bs.Runs, seed: int) -> pd.DataFrame:
+    """The exponent of N* ~ C^a: of all runs, of the more expensive half, and of an ensemble."""
+    half = runs[runs.table["C"] >= runs.table["C"].median()]
+    fits = {
+        ("all runs", "chinchilla"): bs.fit(runs, "chinchilla", random_seed=seed),
+        ("the more expensive half", "chinchilla"): bs.fit(half, "chinchilla", random_seed=seed),
+        ("all runs", "chinchilla, error in small runs"): bs.fit(
+            runs, "chinchilla", law_error=True, random_seed=seed
+        ),
+        ("all runs", "ensemble"): bs.ensemble(runs, random_seed=seed),
+    }
+    rows = []
+    for (which, law), fit in fits.items():
+        best = bs.allocate(fit, C=5.76e23).data.isel(budget=0)
+        row = {"runs": which, "law": law}
+        for name, value in (("a", best["a"]), ("N* (B)", best["N"] / 1e9)):
+            low, middle, high = value.quantile([0.05, 0.5, 0.95]).to_numpy()
+            row |= {name: middle, f"{name} 5 %": low, f"{name} 95 %": high}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
 def itself(fits: dict[str, bs.Fit]) -> pd.DataFrame:
     """95 % intervals of the law and of a new run with drift, for each law and their average."""
     rows = []
@@ -74,6 +97,7 @@ def main(seed: int = 1) -> None:
     found = bs.hypotheses(chinchilla240(), random_seed=seed)
     print(found.fits["chinchilla"].convergence)
     write(published(found.fits["chinchilla"]), "known", "Chinchilla, 240 runs")
+    write(exponents(chinchilla240(), seed), "known_halves", "N* ~ C^a, at 5.76e23 FLOP")
     print(found)
     write(found.summary(0.95, "eti").reset_index(), "known_laws", "The same runs, four laws")
     write(

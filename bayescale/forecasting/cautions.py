@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -188,7 +189,8 @@ def of_one_law(fits: Mapping[str, Fit], times: float) -> tuple[str, ...]:
     plan = first.plan
     if others or times <= BEYOND or plan.drift != "ahead" or plan.ahead is not None:
         return ()
-    alone, averaged = (plan.drift_ahead(is_averaged).median for is_averaged in (False, True))
+    alone = plan.drift_ahead().median
+    averaged = replace(plan, law_error=True).drift_ahead(is_averaged=True).median
     return (
         f"one law was fitted: its interval allows for more drift beyond the runs (about {alone:g}) "
         f"than that of several laws ({averaged:g}), whose differences represent part of the error",
