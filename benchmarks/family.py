@@ -36,14 +36,13 @@ from bayescale.evaluation.ensembles import POWER as DEFAULT_POWER
 from bayescale.evaluation.jobs import Job, by_huber
 from bayescale.model.drift import ahead
 
-LAWS = ("chinchilla", "kaplan_floor", "skaling")
+LAWS = ("chinchilla", "kaplan_floor", "skaling", "bounded_chinchilla")
 #: Laws that were tried as further members.
-SHAPES = ("shifted_chinchilla", "bounded_chinchilla", "farseer")
+SHAPES = ("shifted_chinchilla", "farseer")
 POWERS = (0.0, 0.1, 0.2, 0.3, 0.5, 1.0)
 SIZES = (0.01, 0.015, 0.02, 0.03, 0.045, 0.06, 0.1)
-#: Powers and sizes for the comparison of families, and replacements in the default family.
+#: Powers and sizes for the comparison of families.
 COARSE = ((DEFAULT_POWER,), SIZES)
-REPLACED = tuple(("bounded_chinchilla", law) for law in LAWS)
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 DRAWS = dict(draws=1000, chains=2)
 #: Runs of xLSTM with a higher loss diverged; kinds of model with fewer runs are left out.
@@ -373,7 +372,7 @@ def default_family(found: Fitted, exact: Fitted) -> None:
 def shapes(found: Fitted) -> None:
     """Families with and without further laws, and every law alone, compared with the default."""
     families = [LAWS, *((*LAWS, law) for law in SHAPES), (*LAWS, *SHAPES)]
-    families += [(*(law for law in LAWS if law != other), one) for one, other in REPLACED]
+    families += [tuple(law for law in LAWS if law != other) for other in LAWS]
     families += [(law,) for law in found.laws]
     every, chosen = {}, {}
     for members in families:

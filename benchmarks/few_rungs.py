@@ -21,7 +21,7 @@ from evidence import FEWER
 from family import LEVELS, mixture, problems, scores
 
 import bayescale as bs
-from bayescale.evaluation.ensembles import OF_SIZE, POWER
+from bayescale.evaluation.ensembles import FLAT, POWER
 from bayescale.inference import importance
 from bayescale.model.fitting import fit_design
 from bayescale.model.predictive import predict
@@ -56,7 +56,7 @@ def one(problem, n: int, repeat: int) -> pd.DataFrame:
     name = [ord(c) for c in problem.name]
     runs = ladder(problem.seen, n, np.random.default_rng([SEED, n, repeat, *name]))
     evidence, drawn, converged = [], [], True
-    for law in OF_SIZE:
+    for law in FLAT:
         fit = fit_design(
             design(runs, bs.laws.get(law), law_error=True),
             random_seed=repeat,

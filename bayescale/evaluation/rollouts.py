@@ -122,7 +122,7 @@ def rollout(
     """
     runs = as_runs(runs, (*as_names(groups), *([each] if isinstance(each, str) else [])))
     groups, wrong = as_names(groups), []
-    chosen = contenders(family(runs) if laws is None else laws, runs, wrong)
+    chosen = contenders(family(runs, groups) if laws is None else laws, runs, wrong)
     check_priors(priors, chosen, wrong)
     labels_are_valid = _can_label(runs, each, groups, wrong)
     if split is not None and column == "C" and column not in runs and chosen:

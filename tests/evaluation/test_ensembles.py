@@ -37,7 +37,7 @@ def test_weights_are_a_power_of_the_evidence():
 
 
 def test_the_default_family_is_weighed_by_its_evidence(best):
-    assert list(best.fits) == list(ensembles.OF_SIZE)
+    assert list(best.fits) == list(ensembles.FLAT)
     logs = {name: fit.evidence.log for name, fit in best.fits.items()}
     for one, other in (("skaling", "chinchilla"), ("kaplan_floor", "chinchilla")):
         ratio = np.exp(POWER * (logs[one] - logs[other]))
@@ -52,7 +52,7 @@ def test_members_are_the_fits_of_single_laws(best, runs):
 @pytest.mark.parametrize(
     ("columns", "expected"),
     [
-        ("NDC", ensembles.OF_SIZE),
+        ("NDC", ensembles.FLAT),
         ("C", ("power(C)", "shifted_power(C)")),
         ("D", ("power(D)", "shifted_power(D)")),
     ],
@@ -63,6 +63,14 @@ def test_the_family_follows_the_columns(columns, expected):
     )
     made = bs.Runs.from_frame(frame.assign(loss=[5.0, 4.0, 3.5, 3.2, 3.0]))
     assert family(made) == list(expected)
+
+
+def test_with_groups_and_along_curves_the_family_has_three_laws():
+    frame = pd.DataFrame({"N": [1e8] * 4, "D": [1e9, 2e9, 4e9, 8e9], "loss": [4.0, 3.6, 3.3, 3.1]})
+    made = bs.Runs.from_frame(frame.assign(recipe=["a", "a", "b", "b"]))
+    assert family(made, ("recipe",)) == list(ensembles.OF_SIZE)
+    curves = bs.Runs.from_frame(frame.assign(series=["a", "a", "b", "b"]))
+    assert family(curves) == list(ensembles.OF_SIZE)
 
 
 def test_an_executor_gives_the_same_result(best, runs):

@@ -22,7 +22,7 @@ from bayescale import laws
 from bayescale.data.runs import Runs
 from bayescale.errors import BayescaleError, ConvergenceWarning, FitError
 from bayescale.evaluation import jobs
-from bayescale.evaluation.ensembles import OF_SIZE, POWER
+from bayescale.evaluation.ensembles import FLAT, POWER
 from bayescale.evaluation.rollout_results import DISTANCES, Rollout
 from bayescale.evaluation.rollouts import rollout
 from bayescale.inference import execution
@@ -545,8 +545,8 @@ def test_without_weights_each_problem_has_those_of_the_ensemble(openlm, fitted):
 
 def test_the_default_is_the_family_and_its_average(openlm, fitted):
     rolled = rollout(openlm, above=1e21, baselines=False)
-    assert rolled.laws == OF_SIZE
-    assert set(rolled.points["law"]) == {*OF_SIZE, "average"}
+    assert rolled.laws == FLAT
+    assert set(rolled.points["law"]) == {*FLAT, "average"}
 
 
 def test_weights_are_needed_if_the_evidence_is_not_known(openlm, fitted):
