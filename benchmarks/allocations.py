@@ -22,9 +22,10 @@ from common import interval_score, keep, reference, write
 import bayescale as bs
 from bayescale import laws
 from bayescale.evaluation.baselines import Problem, huber_fits
+from bayescale.evaluation.ensembles import FLAT
 from bayescale.inference import run_all
 
-LAWS = ("chinchilla", "kaplan_floor", "skaling")
+LAWS = FLAT
 TIMES = (1.0, 10.0, 100.0)
 #: Budgets a little below and above, for the exponent.
 STEP = 1.1

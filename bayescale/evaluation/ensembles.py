@@ -79,7 +79,8 @@ def ensemble(
         The table of training runs.
     laws : str, Law or sequence of them, optional
         The family. By default ``chinchilla``, ``kaplan_floor`` and ``skaling`` for runs with N and
-        D, with ``bounded_chinchilla`` for finished runs without groups; otherwise ``power`` and ``shifted_power`` of the first of C, D and N that the runs have.
+        D, with ``bounded_chinchilla`` for finished runs without groups; otherwise ``power`` and
+        ``shifted_power`` of the first of C, D and N that the runs have.
     groups, drift, noise, engine, draws, tune, chains, cores, target_accept
         As in `bayescale.fit`. The prior of the drift beyond the runs is smaller than that of one
         law, because the differences between the laws represent part of the deviation.
