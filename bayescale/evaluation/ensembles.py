@@ -126,8 +126,8 @@ def ensemble(
     >>> import bayescale as bs
     >>> runs = bs.Runs.example("openlm").query("dataset == 'c4'")
     >>> best = bs.ensemble(runs, random_seed=1)
-    >>> max(best.weights, key=best.weights.get)
-    'skaling'
+    >>> list(best.weights)
+    ['chinchilla', 'kaplan_floor', 'skaling', 'bounded_chinchilla']
     >>> bool(1.8 < bs.forecast(best, N="7B", D="140B").summary()["loss"][0] < 2.6)
     True
     """
