@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -303,6 +303,8 @@ def hypotheses(
 ) -> Hypotheses:
     """Fit several laws to the same runs and compare the evidence on their claims.
 
+    The laws hold for all runs, as in `bayescale.fit`.
+
     Parameters
     ----------
     runs : Runs, path or DataFrame
@@ -312,8 +314,9 @@ def hypotheses(
     above : sequence of float, optional
         Thresholds of C. If given, every law is also fitted to the runs below each threshold and
         scored on those above (`bayescale.rollout`). The weights are then computed from these
-        scores, because laws are used for extrapolation. Otherwise they are those of
-        `bayescale.ensemble`; or of leave-one-out, with a note, if a law has no finite evidence.
+        scores, because laws are used for extrapolation. Otherwise they are in
+        proportion to a power of the evidence (`bayescale.ensemble`); or those of leave-one-out,
+        with a note, if a law has no finite evidence.
     groups : str or sequence of str, optional
         Columns over which parameters may vary.
     group : str or mapping, optional
@@ -321,17 +324,11 @@ def hypotheses(
     C : float or str, optional
         The budget in FLOP at which exponents are evaluated; by default the largest C of the runs.
     priors : mapping, optional
-        From the name of a parameter to its prior, as in `bayescale.fit`, for all laws that have
-        the parameter. The name of a law may be a key too: its value maps parameters to priors of
-        this law alone, and overrides the others.
+        As in `bayescale.ensemble`; those by the name of a law override the others.
     draws, tune, chains, cores, target_accept
         As in `bayescale.fit`. Fits of the rollout keep at most 500 draws per chain.
-    executor : concurrent.futures.Executor, optional
-        Makes the fits, as in `bayescale.rollout`. Results do not depend on it.
-    random_seed : int, optional
-        With None a seed is drawn. The seed that was used is stored on the fits.
-    progressbar : bool, optional
-        By default on a terminal and in notebooks only.
+    executor, random_seed, progressbar
+        As in `bayescale.rollout`.
 
     Returns
     -------
@@ -432,6 +429,8 @@ def hypotheses(
             "weights are those of LOO, because the evidence is not known under "
             f"{', '.join(without_evidence(fits))}"
         )
+    if any(replace(one.plan, law_error=True).has_law_error for one in fits.values()):
+        notes.append(verdicts.EXACT)
     notes += [
         f"{name} failed its check: its figures are unreliable; see fits[{name!r}].check()"
         for name, one in fits.items()

@@ -14,6 +14,12 @@ from bayescale.units import format_count
 #: A law of less weight hardly changes the average exponent.
 NEGLIGIBLE = 0.01
 
+#: Why exponents of a comparison can differ from those of forecasts and allocations.
+EXACT = (
+    "the laws are taken to hold for all runs, small ones too; several laws that forecast or "
+    "allocate together may fail in small runs, and can have other exponents"
+)
+
 
 def supported(
     compared: Comparison,
