@@ -23,7 +23,7 @@ import bayescale as bs
 from bayescale.laws import share_columns
 
 #: Members of the default family, which have an error of the law in small runs.
-FAMILY = ("chinchilla", "kaplan_floor", "skaling")
+FAMILY = ("chinchilla", "kaplan_floor", "skaling", "bounded_chinchilla")
 CASES = {
     "chinchilla": dict(law="chinchilla"),
     "kaplan": dict(law="kaplan"),

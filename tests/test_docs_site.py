@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 import bayescale as bs
+from bayescale.evaluation.ensembles import FLAT
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -138,7 +139,7 @@ def test_readme_coverage_of_curves_and_simulations():
 
 
 def test_readme_calibration_and_known_values():
-    laws = ["chinchilla", "kaplan_floor", "skaling"]
+    laws = [f"{law}_with_error" for law in FLAT]
     frame = results("calibration").set_index("case").loc[laws]
     text = row("calibration")
     inside, scalars = frame["inside 95 % envelope"].sum(), frame["scalars"].sum()
@@ -270,7 +271,10 @@ def test_figures_of_how_it_was_tested():
     levels = ("0.50", "0.80", "0.90", "0.95")
     family = results("family").set_index("method")
     for method in family.index[
-        family.index.str.contains("other studies|other tables|^chinchilla|Huber")
+        family.index.str.contains(
+            r"other studies|other tables|^chinchilla, drift 0\.0[36]|Huber"
+            r"|without errors, evidence\^0\.2, drift 0\.03"
+        )
     ]:
         line = family.loc[method]
         pooled, mean = (percentages(line[f"{kind} {p}"] for p in levels) for kind in KINDS)

@@ -43,7 +43,7 @@ THROUGH = Positive(0.6, spread=1.7)
 AHEAD = {
     (False, False): Positive(0.06, spread=1.5),
     (True, False): Positive(0.03, spread=1.5),
-    (False, True): Positive(0.03, spread=1.5),
+    (False, True): Positive(0.045, spread=1.5),
     (True, True): Positive(0.02, spread=1.5),
 }
 

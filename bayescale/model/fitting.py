@@ -74,7 +74,7 @@ def fit(
         ``"auto"`` is ``"through"`` if some rows are checkpoints of one run (column ``series``),
         else ``"ahead"``. The prior of the drift ahead has a median of 0.06, and of 0.03 in
         forecasts of an average, where the differences between the laws represent part of the
-        deviation; with `law_error` of 0.03 and 0.02.
+        deviation; with `law_error` of 0.045 and 0.02.
     noise : {"even", "by_loss"}
         Scale of the noise of log loss. ``"even"``: the same at every loss. ``"by_loss"``: the log
         of the scale is linear in the log of the loss, with an estimated slope, and constant beyond
