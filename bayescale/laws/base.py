@@ -143,6 +143,8 @@ class Law:
         Columns in which the loss does not rise.
     poolable : tuple of str, optional
         Parameters that are pooled partially over groups by default; all if not given.
+    known : tuple of str
+        Parameters whose prior states what is known of any table, so that runs need not inform them.
     columns : tuple of str, optional
         Names of the columns; those of the formula's arguments if not given.
     published : mapping of str to Published
@@ -188,6 +190,7 @@ class Law:
     constants: Callable | None = None
     falling: tuple[str, ...] = ()
     poolable: tuple[str, ...] | None = None
+    known: tuple[str, ...] = ()
     columns: tuple[str, ...] | None = None
     published: Mapping[str, Published] = field(default_factory=dict)
     amplitude: str | None = None
@@ -221,6 +224,7 @@ class Law:
         for what, names, valid in (
             ("falling", self.falling, columns),
             ("poolable", poolable, parameters),
+            ("known", self.known, parameters),
             ("units", self.units, columns),
             ("units", [u for u in self.units.values() if isinstance(u, str)], columns),
             ("settings", self.settings, columns),
@@ -249,6 +253,7 @@ class Law:
             units=MappingProxyType(dict(self.units)),
             falling=tuple(self.falling),
             settings=tuple(self.settings),
+            known=tuple(self.known),
             poolable=poolable,
             columns=columns,
         )

@@ -36,6 +36,7 @@ bounded_chinchilla = Law(
     falling=("N", "D"),
     # The loss of a uniform guess depends on the tokens alone.
     poolable=("E", "A", "B", "alpha", "beta"),
+    known=("H",),
     reference="Bryant & Liu 2026, arXiv:2605.09189, without the term of overfitting",
     regime="parameters and tokens",
     formula="E + r / (1 + r/H)  with  r = A * N**-alpha + B * D**-beta",

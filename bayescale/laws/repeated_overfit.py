@@ -65,6 +65,7 @@ repeated_bounded = Law(
     name="repeated_bounded",
     loss=bounded,
     constants=bounded_constants,
+    known=("H",),
     # As in `bounded_chinchilla`.
     priors=dict(PRIORS, H=Positive(3.0, spread=1.4, between=1.1, of="loss")),
     reference="Bryant & Liu 2026, arXiv:2605.09189, with a power of the tokens seen",

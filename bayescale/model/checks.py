@@ -197,6 +197,8 @@ def _informed(posterior: xr.Dataset, plan: Design) -> list[Finding]:
     for p in plan.parameters:
         if p.name not in plan.law.parameters or not p.has_population:
             continue
+        if p.name in plan.law.known:
+            continue
         on_link = to_link(p.prior.link, posterior[p.name])
         contraction = 1 - float(on_link.var()) / p.prior.width**2
         if abs(float(on_link.median()) - p.prior.centre) > MOVED * p.prior.width:

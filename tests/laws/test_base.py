@@ -52,6 +52,7 @@ def test_priors_are_kept_in_the_order_of_the_formula_and_cannot_be_changed():
         ({"priors": {**PRIORS, "A": 3.0}}, "the prior of A is 3.0: use Positive, Fraction or Real"),
         ({"falling": ("N",)}, r"falling names N, not among \('D',\)"),
         ({"poolable": ("E",)}, r"poolable names E, not among \('A', 'alpha'\)"),
+        ({"known": ("E",)}, r"known names E, not among \('A', 'alpha'\)"),
         (
             {"published": {"paper": Published("a paper", {"A": 1.0}, "a paper")}},
             r"published\['paper'\] must give exactly A, alpha",

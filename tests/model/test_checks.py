@@ -163,6 +163,15 @@ class TestDesign:
         found = named(judged(clean, alpha=alpha), "information")
         assert "alpha" not in " ".join(f.text for f in found)
 
+    @pytest.mark.parametrize("known", [("alpha",), ()])
+    def test_a_parameter_that_is_known_need_not_be_informed(self, by_hand, clean, known):
+        law = replace(laws.chinchilla, name="of_known", known=known)
+        width = np.log(law.priors["alpha"].spread)
+        alpha = TRUTH["alpha"] * np.exp(width * np.random.default_rng(2).standard_normal((2, 400)))
+        values = jittered({**at_scales(clean, sigma=0.01, nu=30.0), "alpha": alpha})
+        found = named(by_hand(clean, law, values, draws=400).check(), "information")
+        assert [f.level for f in found] == ["passed" if known else "caution"]
+
     def test_a_floor_far_from_its_prior(self, judged, clean):
         found = named(judged(clean, E=TRUTH["E"] / 50), "prior")
         assert any("E is 0.0363" in f.text and f.level == "caution" for f in found)
