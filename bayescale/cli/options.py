@@ -30,7 +30,8 @@ LawNames = Annotated[
         "--law",
         help="one law, such as chinchilla, kaplan, skaling, power or delayed_power(D), or several, "
         "comma-separated, weighed by their evidence; by default chinchilla,kaplan_floor,skaling, "
-        "or power,shifted_power for runs without N and D",
+        "with bounded_chinchilla for finished runs without groups, or power,shifted_power for runs "
+        "without N and D",
     ),
 ]
 Columns = Annotated[

@@ -241,9 +241,12 @@ class Speedup:
         if self.along:
             where += f" {self.along}"
         quantity = QUANTITIES[self.scale]
+        sure = f"{100 * better:.0f} %"
+        if not 0.005 <= better < 0.995:
+            sure = "more than 99 %" if better > 0.5 else "less than 1 %"
         answer = (
-            f"{where}, {self.name} is better than {self.over} with {100 * better:.0f} % "
-            f"probability: {self.over} needs {_times(middle)} the {quantity} for the same loss "
+            f"{where}, {self.name} is better than {self.over} with {sure} probability: "
+            f"{self.over} needs {_times(middle)} the {quantity} for the same loss "
             f"({100 * prob:g} % {_times(low, False)} to {_times(high, False)})."
         )
         return " ".join((answer, *self.conversions, main_reason(self.cautions(prob))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -153,6 +154,10 @@ class Average(Storable):
                     finding = replace(finding, text=f"{name}: {finding.text}")
                 if light and finding.level == "failed":
                     finding = replace(finding, level="caution")
+                # The average that it proposes is this one.
+                if len(self.used) > 1:
+                    remedy = re.sub(r", or the average of several \([^)]*\)", "", finding.remedy)
+                    finding = replace(finding, remedy=remedy)
                 findings.append(finding)
         return Check(tuple(dict.fromkeys(findings)), heaviest.check().surprising)
 

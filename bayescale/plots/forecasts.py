@@ -174,7 +174,8 @@ def plot_allocation(
     ci_prob : float, optional
         Probability of the bands; 90 % by default.
     landmarks : bool
-        Whether to draw the rules of Kaplan et al. 2020 and Hoffmann et al. 2022 as lines, and
+        Whether to draw the rules of Kaplan et al. 2020 and Hoffmann et al. 2022 (as refitted by
+        Besiroglu et al. 2024) as lines, and
         well-known models as points.
 
     Returns

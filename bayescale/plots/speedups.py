@@ -64,7 +64,7 @@ def plot_speedup(speedup: Speedup, *, ci_prob: float | None = None, ax: Axes | N
         ax.vlines(at, frame["lower"], frame["upper"], color=colour(0), linewidth=3, label=name)
         ax.plot(at, frame["median"], "o", color=colour(0), label="median")
     ax.axhline(1, color=style.GREY, linewidth=1.4, linestyle="--", label="equal")
-    log_axis(ax.yaxis, "multiplier")
+    loss_axis(ax.yaxis)  # plain numbers, which need not be losses
     if by_loss:
         loss_axis(ax.xaxis)
         ax.invert_xaxis()

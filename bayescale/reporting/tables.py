@@ -29,7 +29,10 @@ RARE = 0.001
 
 
 #: Notes below tables whose heads are terms of statistics.
-EVIDENCE = "Log evidence: the log probability of the runs under the law; higher is better."
+EVIDENCE = (
+    "Log evidence: the log probability of the runs under the law; higher is better. Weights are in "
+    "proportion to the evidence to the power 0.2, because no law is exactly true."
+)
 HUBER = (
     "score / log-Huber's: the interval score divided by that of least squares (log-Huber) with a "
     "bootstrap; below 1 is better."

@@ -49,6 +49,14 @@ def test_members_are_the_fits_of_single_laws(best, runs):
     np.testing.assert_array_equal(alone.posterior["E"], best.fits["chinchilla"].posterior["E"])
 
 
+def test_the_check_of_an_average_does_not_propose_an_average(best):
+    alone = best.fits["chinchilla"].check().problems
+    assert any("or the average of several" in f.remedy for f in alone)
+    remedies = [f.remedy for f in best.check().problems]
+    assert any("another law may describe them better" in remedy for remedy in remedies)
+    assert not any("average of several" in remedy for remedy in remedies)
+
+
 @pytest.mark.parametrize(
     ("columns", "expected"),
     [
