@@ -215,8 +215,8 @@ def test_the_best_of_all_groups(grouped):
 def test_the_answer_comes_first(grouped):
     found = bs.speedup(grouped(), "B", over="A", at=[1e19, 1e20], along=20, drift="off")
     assert found.bottom_line().startswith(
-        "At 1e20 FLOP and 20 tokens per parameter, B is better than A with 100 % probability: A "
-        "needs 1.5 times the compute for the same loss (90 % 1.5 to 1.5). "
+        "At 1e20 FLOP and 20 tokens per parameter, B is better than A with more than 99 % "
+        "probability: A needs 1.5 times the compute for the same loss (90 % 1.5 to 1.5). "
     )
     assert repr(found).startswith(found.bottom_line())
     assert found._repr_html_().startswith("<p><strong>At 1e20 FLOP")

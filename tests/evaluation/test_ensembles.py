@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -49,10 +50,17 @@ def test_members_are_the_fits_of_single_laws(best, runs):
     np.testing.assert_array_equal(alone.posterior["E"], best.fits["chinchilla"].posterior["E"])
 
 
-def test_the_check_of_an_average_does_not_propose_an_average(best):
-    alone = best.fits["chinchilla"].check().problems
+def test_the_check_of_an_average_does_not_propose_an_average():
+    frame = pd.DataFrame({"N": np.tile(np.geomspace(1e7, 1e9, 8), 4)})
+    frame["D"] = frame["N"] * np.repeat([5.0, 20.0, 80.0, 320.0], 8)
+    bent = 3 * (frame["N"] / 1e8) ** -0.1 * np.exp(0.05 * np.cos(2 * np.log(frame["N"] / 1e7)))
+    runs = bs.Runs.from_frame(frame.assign(loss=bent * (frame["D"] / 1e9) ** -0.05))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = bs.ensemble(runs, ["chinchilla", "kaplan_floor"], draws=200, random_seed=1)
+    alone = found.fits["chinchilla"].check().problems
     assert any("or the average of several" in f.remedy for f in alone)
-    remedies = [f.remedy for f in best.check().problems]
+    remedies = [f.remedy for f in found.check().problems]
     assert any("another law may describe them better" in remedy for remedy in remedies)
     assert not any("average of several" in remedy for remedy in remedies)
 

@@ -58,7 +58,8 @@ def test_an_allocation_has_two_panels_with_known_models(c4_fit, check_axis, lege
         assert "Chinchilla" in [t.get_text() for t in ax.texts]
         assert np.array_equal(ax.lines[0].get_ydata(), split.data[f"{column}_decision"])
     assert {
-        f"{a} et al. {y} (other tokenizer)" for a, y in (("Kaplan", 2020), ("Hoffmann", 2022))
+        f"{name} (other tokenizer)"
+        for name in ("Kaplan et al. 2020", "Hoffmann et al. 2022, refitted")
     } < set(legend(panels[0]))
     bare = bs.plot_allocation(split, landmarks=False)
     assert not any(ax.texts for ax in bare)
