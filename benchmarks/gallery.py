@@ -230,11 +230,9 @@ def least_squares_fit(law: bs.Law, seen: pd.DataFrame, later: pd.DataFrame):
     return problem.log_mean(best.x[None], ahead)[0], np.sqrt(2 * best.cost / free)
 
 
-def particles(
-    runs: bs.Runs, law, priors=None, noise: str = "even", law_error: bool = False
-) -> bs.Fit:
+def particles(runs: bs.Runs, law, priors=None, noise: str = "even") -> bs.Fit:
     """A fit by importance sampling, without the check."""
-    plan = design(runs, bs.laws.get(law), priors=priors, noise=noise, law_error=law_error)
+    plan = design(runs, bs.laws.get(law), priors=priors, noise=noise)
     started = time.perf_counter()
     fit = fit_design(
         plan, engine="particles", tune=500, random_seed=1, progressbar=False, **SAMPLING
@@ -254,7 +252,7 @@ def points(table: Table) -> pd.DataFrame:
             continue
         started = time.perf_counter()
         fits = {
-            bs.laws.get(law).name: particles(runs[fitted], law, noise=table.noise, law_error=True)
+            bs.laws.get(law).name: particles(runs[fitted], law, noise=table.noise)
             for law in table.laws
         }
         found, averaged = [], dict(fits)

@@ -114,13 +114,7 @@ POOLS = (
 
 
 def fitted(pool: Pool, rows) -> bs.Fit:
-    return bs.fit(
-        pool.frame.loc[rows, [*pool.columns, "loss"]],
-        pool.law,
-        law_error=True,
-        random_seed=1,
-        **DRAWS,
-    )
+    return bs.fit(pool.frame.loc[rows, [*pool.columns, "loss"]], pool.law, random_seed=1, **DRAWS)
 
 
 def r_squared(fit: bs.Fit, target: pd.DataFrame, columns: list[str]) -> float:

@@ -57,7 +57,7 @@ def ensemble(
     priors: Priors | None = None,
     drift: str = "auto",
     noise: str = "even",
-    law_error: bool = True,
+    law_error: bool | None = None,
     engine: str = "auto",
     draws: int = 1000,
     tune: int = 500,
@@ -85,9 +85,10 @@ def ensemble(
         As in `bayescale.fit`. The prior of the drift beyond the runs is smaller than that of one
         law, because the differences between the laws represent part of the deviation.
     law_error : bool
-        As in `bayescale.fit`, but true by default: on public tables forecasts of larger runs are
-        more accurate (``benchmarks/small_runs.py``). False: exponents and constants are those of
-        published fits.
+        As in `bayescale.fit`. By default true if all laws are laws of N and D: on public tables
+        their forecasts of larger runs are more accurate (``benchmarks/small_runs.py``); those of
+        laws of other regimes are not (``benchmarks/gallery.py``). False: exponents and constants
+        are those of published fits.
     pool, priors : mapping, optional
         As in `bayescale.fit`, for all laws that have the parameter. Priors may also be given by the
         name of a law: ``{"chinchilla": {"alpha": bs.Positive(0.3)}}``.
@@ -138,6 +139,8 @@ def ensemble(
     check_priors(priors, chosen, problems)
     if problems:
         raise FitError(problems, where="ensemble")
+    if law_error is None:
+        law_error = may_fail(chosen)
     random_seed = settle_seed(random_seed)
     sampling = dict(
         engine=engine,
@@ -170,6 +173,11 @@ def ensemble(
     average = Average(by_name, evidence_weights(by_name))
     average.warn_if_failed(stacklevel=4)
     return average
+
+
+def may_fail(laws: Sequence[Law]) -> bool:
+    """Whether these laws have an error in small runs by default (`bayescale.model.small_runs`)."""
+    return all(law.allocates for law in laws)
 
 
 def family(runs: Runs, groups: Sequence[str] = ()) -> list[str]:

@@ -80,6 +80,8 @@ class Job:
         A separate seed for this job, so that results depend neither on order nor on the executor.
     averaged : bool
         Whether the forecast may be averaged with those of other laws.
+    law_error : bool
+        Whether the law as a member of the average has an error in small runs, as in an ensemble.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Job:
     options: Mapping[str, object]
     seed: np.random.SeedSequence
     averaged: bool = False
+    law_error: bool = False
 
     @property
     def is_baseline(self) -> bool:
@@ -173,7 +176,7 @@ def by_posterior(job: Job) -> Prediction:
     if not job.averaged:
         return Prediction(*predicted(fitted), fitted.convergence.passed)
     member, passed = fitted, fitted.convergence.passed
-    tolerant = replace(plan, law_error=True)  # as in an ensemble
+    tolerant = replace(plan, law_error=job.law_error)
     if tolerant.has_law_error:
         member = fit_design(tolerant, random_seed=for_fit, progressbar=False, **sampling)
         passed &= member.convergence.passed

@@ -17,7 +17,7 @@ from bayescale.evaluation.contenders import (
     options_of,
     priors_of,
 )
-from bayescale.evaluation.ensembles import family
+from bayescale.evaluation.ensembles import family, may_fail
 from bayescale.evaluation.jobs import (
     Job,
     JobResult,
@@ -162,8 +162,9 @@ def rollout(
         ]
     along = next((law.columns[0] for law in chosen if len(law.columns) == 1), column)
     seeds = np.random.SeedSequence(random_seed).spawn(len(forecasts))
+    several, fail = len(chosen) > 1, may_fail(chosen)
     jobs = [
-        Job(name, predict, problem, law, along, groups, options, seed, len(chosen) > 1)
+        Job(name, predict, problem, law, along, groups, options, seed, several, fail)
         for (name, predict, law, problem, options), seed in zip(forecasts, seeds, strict=True)
     ]
     results = run_jobs(jobs, executor, progressbar)

@@ -14,7 +14,7 @@ import bayescale as bs
 from bayescale.errors import BayescaleError
 from bayescale.reporting.tables import problems
 
-FAMILY = {"chinchilla", "kaplan_floor", "skaling"}
+FAMILY = {"chinchilla", "kaplan_floor", "skaling", "bounded_chinchilla"}
 
 
 def test_a_report_without_a_law_is_of_the_default_laws(averaged, kept_average):
@@ -56,7 +56,7 @@ def test_the_page_says_whose_parameters_are_drawn(averaged, kept_average, folder
     ]
     assert "the average of the laws at the compute-optimal N and D" in page
     assert "Had we fitted the smaller half of these runs" in page
-    assert "<h1>3 laws fitted to 34 runs</h1>" in page
+    assert "<h1>4 laws fitted to 34 runs</h1>" in page
     assert 'bs.load("fit.nc")' in page
     only_here = page[page.index("What each law says") :].split("Appendix")[0]
     cells = re.findall(r"<td>(.*?)</td>", page.replace(only_here, ""))

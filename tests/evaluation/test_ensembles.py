@@ -50,6 +50,19 @@ def test_members_are_the_fits_of_single_laws(best, runs):
     np.testing.assert_array_equal(alone.posterior["E"], best.fits["chinchilla"].posterior["E"])
 
 
+@pytest.mark.parametrize(
+    ("laws", "given", "fails"),
+    [
+        (["chinchilla", "skaling"], None, True),
+        (["chinchilla", "power(D)"], None, False),
+        (["chinchilla"], False, False),
+    ],
+)
+def test_laws_of_n_and_d_may_fail_in_small_runs(runs, laws, given, fails):
+    made = bs.ensemble(runs, laws, law_error=given, draws=200, random_seed=1)
+    assert {fit.plan.has_law_error for fit in made.fits.values()} == {fails}
+
+
 def test_the_check_of_an_average_does_not_propose_an_average():
     frame = pd.DataFrame({"N": np.tile(np.geomspace(1e7, 1e9, 8), 4)})
     frame["D"] = frame["N"] * np.repeat([5.0, 20.0, 80.0, 320.0], 8)

@@ -22,7 +22,7 @@ from bayescale import laws
 from bayescale.data.runs import Runs
 from bayescale.errors import BayescaleError, ConvergenceWarning, FitError
 from bayescale.evaluation import jobs
-from bayescale.evaluation.ensembles import FLAT, POWER
+from bayescale.evaluation.ensembles import FLAT, POWER, may_fail
 from bayescale.evaluation.rollout_results import DISTANCES, Rollout
 from bayescale.evaluation.rollouts import rollout
 from bayescale.inference import execution
@@ -709,9 +709,10 @@ def test_a_rollout_of_openlm(sampled):
     assert (np.isfinite(sampled.points["log_evidence"]) == fitted).all()
 
 
-def test_laws_drift_less_in_the_average_than_alone(c4, sampled):
+def test_laws_drift_less_in_the_average_than_alone(c4):
     """The average of a rollout is that of `bayescale.average`, within Monte Carlo error."""
-    weights = {"chinchilla": 0.5, "power(D)": 0.5}
+    weights = {"chinchilla": 0.5, "kaplan_floor": 0.5}
+    sampled = rollout(c4, list(weights), **OPTIONS)
     [alone], [member] = (
         [v for k, v in of.items() if k[0] == "chinchilla"]
         for of in (sampled.draws, sampled.members)
@@ -739,6 +740,18 @@ def test_laws_drift_less_in_the_average_than_alone(c4, sampled):
         middle = like.median(("chain", "draw")).to_numpy()
         assert np.median(np.log(of_law), axis=0) == pytest.approx(middle, abs=0.0025)
     assert abs(exact.median(("chain", "draw")) - tolerant.median(("chain", "draw"))).max() > 0.005
+
+
+def test_laws_of_other_regimes_hold_for_all_runs_in_an_average_too(c4, sampled):
+    """Their members are the same fits, with another drift beyond the runs."""
+    assert not may_fail([laws.get("chinchilla"), laws.get("power(D)")])
+    [alone], [member] = (
+        [v for k, v in of.items() if k[0] == "chinchilla"]
+        for of in (sampled.draws, sampled.members)
+    )
+    assert np.median(np.log(member), axis=0) == pytest.approx(
+        np.median(np.log(alone), axis=0), abs=0.0025
+    )
 
 
 @pytest.mark.slow
