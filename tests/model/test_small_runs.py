@@ -181,3 +181,33 @@ def test_simulated_runs_have_the_error_that_a_fit_expects():
     losses = [simulate_design(plan, truth, rng).log_loss - mean for _ in range(2000)]
     expected = np.sqrt(small_runs.crowds(LAW, plan.columns)) * plan.errors_of_law(mean)
     np.testing.assert_allclose(np.std(losses, axis=0), np.hypot(1e-4, expected), rtol=0.12)
+
+
+def findings(fit, name):
+    return [f for f in fit.check().findings if f.name == name]
+
+
+def test_an_exact_law_is_no_misfit_although_small_runs_scatter_less_than_they_may():
+    fit = bs.fit(runs(), LAW, law_error=True, random_seed=1)
+    assert [f.level for f in findings(fit, "misfit")] == ["passed"]
+    scatter = np.abs(fit.plan.log_error).mean()
+    assert scatter > 3 * float(fit.posterior["sigma"].median())
+
+
+def test_a_small_run_that_crashed_is_an_outlier_among_many_neighbours():
+    """Neighbours raise the error of all, but not how far one run may lie from the law."""
+    table = runs().table
+    crashed = table["N"].to_numpy().argmin()
+    loss = table["loss"].to_numpy() * np.where(np.arange(len(table)) == crashed, 1.6, 1.0)
+    fit = bs.fit(bs.Runs.from_frame(table.assign(loss=loss)), LAW, law_error=True, random_seed=1)
+    (found,) = findings(fit, "outlier")
+    assert f"{crashed}: " in found.text
+
+
+def test_a_saved_fit_keeps_its_errors(tmp_path):
+    for law_error in (False, True):
+        fit = bs.fit(runs(), LAW, law_error=law_error, draws=200, chains=2, random_seed=1)
+        fit.save(tmp_path / f"{law_error}.nc")
+        again = bs.Fit.load(tmp_path / f"{law_error}.nc")
+        assert again.plan.has_law_error == law_error
+        np.testing.assert_array_equal(again.plan.log_error, fit.plan.log_error)
