@@ -194,6 +194,7 @@ def test_an_exact_law_is_no_misfit_although_small_runs_scatter_less_than_they_ma
     assert scatter > 3 * float(fit.posterior["sigma"].median())
 
 
+@pytest.mark.filterwarnings("ignore::bayescale.errors.RunsWarning")
 def test_a_small_run_that_crashed_is_an_outlier_among_many_neighbours():
     """Neighbours raise the error of all, but not how far one run may lie from the law."""
     table = runs().table
