@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 import bayescale as bs
-from bayescale.model import drift, small_runs
+from bayescale.model import drift, residual_checks, small_runs
 from bayescale.model.posterior import residuals
 from bayescale.model.predictive import predict
+from bayescale.model.residual_checks import scale_p_value
 from bayescale.model.simulation import draw_prior, simulate_design
 from bayescale.model.specify import design
 
@@ -24,10 +25,10 @@ def grid(small: float = 2e7, large: float = 1e9, number: int = 8) -> dict[str, n
     return {"N": sizes.ravel(), "D": (sizes * ratios).ravel()}
 
 
-def runs(error=None, sigma: float = 0.003) -> bs.Runs:
+def runs(error=None, sigma: float = 0.003, number: int = 8) -> bs.Runs:
     """Runs of Chinchilla's law, with an error of log loss that depends on the e-folds below the
     largest run."""
-    table = pd.DataFrame(grid())
+    table = pd.DataFrame(grid(number=number))
     made = bs.simulate(LAW, table, TRUTH, sigma=sigma, random_seed=1).table
     below = np.log(table["N"] * table["D"])
     below = below.max() - below
@@ -188,7 +189,7 @@ def findings(fit, name):
 
 
 def test_an_exact_law_is_no_misfit_although_small_runs_scatter_less_than_they_may():
-    fit = bs.fit(runs(), LAW, law_error=True, random_seed=1)
+    fit = bs.fit(runs(number=40), LAW, law_error=True, random_seed=1)
     assert [f.level for f in findings(fit, "misfit")] == ["passed"]
     scatter = np.abs(fit.plan.log_error).mean()
     assert scatter > 3 * float(fit.posterior["sigma"].median())
@@ -212,3 +213,18 @@ def test_a_saved_fit_keeps_its_errors(tmp_path):
         again = bs.Fit.load(tmp_path / f"{law_error}.nc")
         assert again.plan.has_law_error == law_error
         np.testing.assert_array_equal(again.plan.log_error, fit.plan.log_error)
+
+
+def test_only_more_scatter_than_allowed_is_a_misfit():
+    tolerant, exact = (design(runs(), LAW, law_error=e) for e in (True, False))
+    unit = np.random.default_rng(1).standard_normal((200, 24))
+    noise = {k: np.full_like(unit, 0.01) for k in ("alone", "sigma")}
+
+    def text(plan, times):
+        at = {**noise, "residual": 0.01 * times * unit, "nu": np.full_like(unit, 30.0)}
+        return residual_checks._misfit(at, plan, times * unit)[-1].text
+
+    assert scale_p_value(0.3 * unit) < 0.001 < 0.5 < scale_p_value(0.3 * unit, only_larger=True)
+    assert "scatter 0.3" in text(exact, 0.3)
+    assert "no structure is left" in text(tolerant, 0.3)
+    assert "scatter 3" in text(tolerant, 3.0)
