@@ -228,3 +228,18 @@ def test_only_more_scatter_than_allowed_is_a_misfit():
     assert "scatter 0.3" in text(exact, 0.3)
     assert "no structure is left" in text(tolerant, 0.3)
     assert "scatter 3" in text(tolerant, 3.0)
+
+
+@pytest.mark.parametrize(("neighbours", "level"), [(1.0, "failed"), (5.0, "caution")])
+@pytest.mark.parametrize("kind", ["scatter", "bend"])
+def test_a_misfit_fails_only_beyond_what_neighbours_may_have_in_common(kind, neighbours, level):
+    plan = design(runs(), LAW, law_error=True)
+    scores = np.random.default_rng(1).standard_normal((200, 24))
+    size = np.log(plan.columns["N"])
+    bend = (size - size.mean()) ** 2
+    scores = 3 * scores if kind == "scatter" else 0.3 * scores + 3 * (bend - bend.mean())
+    alone = np.full_like(scores, 0.01)
+    at = {"alone": alone, "sigma": neighbours * alone, "residual": scores * alone}
+    at["nu"] = np.full_like(scores, 30.0)
+    found = residual_checks._misfit(at, plan, scores)
+    assert {f.level for f in found if kind in f.text} == {level}
