@@ -18,8 +18,10 @@ of the errors is then known before the parameters, equal for all laws that are c
 parameter can make the errors small.
 
 The errors belong to the form of the law, not to a group. With groups they would have to be common
-to the groups, as the discrepancy is; there, and along learning curves, the model has none. Nor has
-one law that is fitted alone, unless it is asked for: published fits have none.
+to the groups, as the discrepancy is; there, and along learning curves, the model has none.
+
+By default only ensembles of laws of N and D have them (`bayescale.ensemble`). Laws of other regimes
+do not forecast better with them, and one law that is fitted alone has none, as published fits.
 """
 
 from __future__ import annotations
