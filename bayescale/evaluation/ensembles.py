@@ -27,7 +27,7 @@ from bayescale.seeds import settle_seed
 #: the best of the three on some public table (`benchmarks/family.py`).
 OF_SIZE = ("chinchilla", "kaplan_floor", "skaling")
 #: Those of finished runs without groups. The fourth improves scores on such tables by three
-#: standard errors; it was not tried on others, where it would take another half minute.
+#: standard errors (`benchmarks/family.py`); it was not tried on others.
 FLAT = (*OF_SIZE, "bounded_chinchilla")
 #: Laws of one column, the first of C, D and N that the runs have.
 OF_ONE_COLUMN = ("power", "shifted_power")
@@ -84,7 +84,7 @@ def ensemble(
     groups, drift, noise, engine, draws, tune, chains, cores, target_accept
         As in `bayescale.fit`. The prior of the drift beyond the runs is smaller than that of one
         law, because the differences between the laws represent part of the deviation.
-    law_error : bool
+    law_error : bool, optional
         As in `bayescale.fit`. By default true if all laws are laws of N and D: on public tables
         their forecasts of larger runs are more accurate (``benchmarks/small_runs.py``); those of
         laws of other regimes are not (``benchmarks/gallery.py``). False: exponents and constants

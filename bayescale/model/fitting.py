@@ -83,7 +83,7 @@ def fit(
         Whether the law may fail towards small scales, as it may beyond the runs: the largest runs
         then decide where small ones disagree with them (see `bayescale.model.small_runs`). Only
         for finished runs without groups. By default the law holds for all runs, as in published
-        fits; `bayescale.ensemble`, which is made for forecasts, lets it fail.
+        fits; `bayescale.ensemble`, which is made for forecasts, lets laws of N and D fail.
     engine : {"auto", "particles", "nuts"}
         The sampler. ``"particles"``: adaptive importance sampling, for models without groups (see
         `bayescale.inference.importance`). It needs no compilation, gives independent draws, and

@@ -63,12 +63,15 @@ def residual_findings(posterior: xr.Dataset, plan: Design) -> tuple[list[Finding
     some = {k: v[every] for k, v in at.items()}
     tail = student_tail(np.abs(some["residual"]) / some["alone"], some["nu"])
     scores = normal_scores(some["residual"], tail)
+    # A leverage is a share of what the model takes for noise, neighbours included.
+    allowed = student_tail(np.abs(some["residual"]) / some["sigma"], some["nu"])
+    leverage = normal_scores(some["residual"], allowed).var(axis=0)
     distant = _distances(some, tail, leave_one_out(density[every]), plan)
     outliers = _outliers(distant, plan.runs.rows_are)
     findings = [
         *_misfit(some, plan, scores),
         *_shared_scatter(plan, scores),
-        _influential(plan, draws, density, scores),
+        _influential(plan, draws, density, leverage),
         *outliers,
         _surprising(distant, plan.runs.rows_are),
     ]
@@ -349,7 +352,7 @@ def shifts(draws: dict[str, np.ndarray], weights: np.ndarray) -> np.ndarray:
     return weights.T @ unit
 
 
-def _influential(plan: Design, draws, density: np.ndarray, scores: np.ndarray) -> Finding:
+def _influential(plan: Design, draws, density: np.ndarray, leverage: np.ndarray) -> Finding:
     """Runs that decide the posterior of a parameter."""
     if len(density) < FEWEST_DRAWS:
         return Finding(
@@ -358,7 +361,6 @@ def _influential(plan: Design, draws, density: np.ndarray, scores: np.ndarray) -
             f"{len(density)} draws are too few to measure the influence of single runs",
             "fit with more draws",
         )
-    leverage = scores.var(axis=0)
     shift, k = shifts(draws, leave_one_out(density)), pareto_k(-density)
     largest = np.abs(shift).max(axis=1)
     rows = np.flatnonzero((largest > SHIFT) | (leverage > LARGEST_LEVERAGE))

@@ -243,3 +243,9 @@ def test_a_misfit_fails_only_beyond_what_neighbours_may_have_in_common(kind, nei
     at["nu"] = np.full_like(scores, 30.0)
     found = residual_checks._misfit(at, plan, scores)
     assert {f.level for f in found if kind in f.text} == {level}
+
+
+def test_neighbours_count_in_the_leverage_of_a_run():
+    """The law is as uncertain as the errors of small runs allow, far more than their noise."""
+    fit = bs.fit(runs(number=40), LAW, law_error=True, random_seed=1)
+    assert [f.level for f in findings(fit, "influence")] == ["passed"]
