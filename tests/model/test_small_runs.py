@@ -249,3 +249,16 @@ def test_neighbours_count_in_the_leverage_of_a_run():
     """The law is as uncertain as the errors of small runs allow, far more than their noise."""
     fit = bs.fit(runs(), "kaplan_floor", law_error=True, random_seed=1)
     assert [f.level for f in findings(fit, "influence")] == ["passed"]
+
+
+def test_forecasts_do_not_depend_on_units():
+    table = runs().table[["N", "D", "loss"]]
+    found = []
+    for loss, size in ((1.0, 1.0), (3.7, 31.0)):
+        frame = table.assign(N=size * table["N"], D=size * table["D"], loss=loss * table["loss"])
+        best = bs.ensemble(bs.Runs.from_frame(frame), draws=200, random_seed=1)
+        assert all(fit.plan.has_law_error for fit in best.fits.values())
+        found.append(
+            bs.forecast(best, N=4e9 * size, D=1e11 * size, random_seed=2).data["loss"] / loss
+        )
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-9)
