@@ -15,6 +15,8 @@ class BayescaleError(ValueError):
         One sentence per problem: what was given, where, what is allowed, what to do.
     where : str
         The file, call or law that the problems are about.
+    remedy : str
+        One sentence on what mends all problems together; may be empty.
 
     Examples
     --------
@@ -22,17 +24,18 @@ class BayescaleError(ValueError):
     'runs.csv: the file is empty'
     """
 
-    def __init__(self, problems: str | Sequence[str], *, where: str = ""):
+    def __init__(self, problems: str | Sequence[str], *, where: str = "", remedy: str = ""):
         self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
-        self.where = where
+        self.where, self.remedy = where, remedy
         super().__init__(self._message())
 
     def _message(self) -> str:
-        if len(self.problems) == 1:
-            return f"{self.where}: {self.problems[0]}" if self.where else self.problems[0]
         head = f"{self.where}: " if self.where else ""
-        lines = [f"{head}{len(self.problems)} problems", *(f"  - {p}" for p in self.problems)]
-        return "\n".join(lines)
+        if len(self.problems) == 1:
+            lines = [f"{head}{self.problems[0]}"]
+        else:
+            lines = [f"{head}{len(self.problems)} problems", *(f"  - {p}" for p in self.problems)]
+        return "\n".join([*lines, self.remedy] if self.remedy else lines)
 
 
 class RunsError(BayescaleError):

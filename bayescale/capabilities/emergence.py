@@ -398,9 +398,9 @@ def emergence(
     ['emergent as measured, smooth underneath']
     """
     random_seed = settle_seed(random_seed)
-    scores, groups, _, told = task_columns(
-        data, (x,), y=y, task=groups or "task", tasks=tasks, columns=columns
-    )
+    call = f"bs.emergence(table, {'' if x == 'C' else f'x={x!r}, '}"
+    settings = dict(y=y, task=groups or "task", tasks=tasks, columns=columns)
+    scores, groups, _, told = task_columns(data, (x,), **settings, chance=chance, call=call)
     curves, families, notes = read_scores(scores, x, y, groups, family, n_questions, chance)
     smooth = {}
     if continuous is not None:

@@ -345,14 +345,22 @@ def read_runs(
 
 
 def read_tasks(
-    table: Path, needs: tuple[str, ...], y: str, groups: str | None, tasks: str | None, columns
+    table: Path,
+    needs: tuple[str, ...],
+    y: str,
+    groups: str | None,
+    tasks: str | None,
+    columns: str | None,
+    chance: object = None,
+    call: str = "",
 ) -> TaskColumns:
     """The table of scores in a file, and its column of tasks; prints what was read."""
     from bayescale.data import task_columns
 
     named = pairs(columns, "--columns")
     chosen = None if tasks is None else names(tasks)
-    found = task_columns(table, needs, y=y, task=groups, tasks=chosen, columns=named)
+    settings = dict(tasks=chosen, columns=named, chance=chance, call=call)
+    found = task_columns(table, needs, y=y, task=groups, **settings)
     for note in found.notes:
         typer.echo(note, err=True)
     return found

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bayescale.cli import console, options
+from bayescale.cli.hints import joined
 from bayescale.cli.options import (
     AsJson,
     Chance,
@@ -119,7 +122,10 @@ def emergence(
     from bayescale.capabilities import emergence as find
     from bayescale.reporting import task_tables
 
-    read = options.read_tasks(table, (x,), y, groups or "task", tasks, columns)
+    level = options.by_task(chance, "--chance")
+    proposed = ("--chance",) if chance == "chance" else ()
+    call = _call_without("--tasks", "--columns", *proposed)
+    read = options.read_tasks(table, (x,), y, groups or "task", tasks, columns, level, call)
     result = find(
         read.frame,
         x,
@@ -128,7 +134,7 @@ def emergence(
         family=family,
         continuous=continuous,
         n_questions=options.by_task(questions, "--questions"),
-        chance=options.by_task(chance, "--chance"),
+        chance=level,
         random_seed=seed,
         progressbar=progressbar,
     )
@@ -150,3 +156,18 @@ def emergence(
         notes=result.notes,
         files=files,
     )
+
+
+def _call_without(*chosen: str) -> str:
+    """The command as it was typed, without these options and their values."""
+    name, *words = sys.argv[1:]
+    kept: list[str] = []
+    skip = False
+    for word in joined(words):
+        if word.partition("=")[0] in chosen:
+            skip = "=" not in word
+        elif skip:
+            skip = False
+        else:
+            kept.append(word)
+    return f"bayescale {shlex.join([name, *kept])}"

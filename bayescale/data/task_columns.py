@@ -13,6 +13,7 @@ import pandas as pd
 from bayescale.data import formats, names, reading, remedies
 from bayescale.data.names import compact
 from bayescale.data.runs import Runs
+from bayescale.data.wide_tasks import is_percent, require_ready
 from bayescale.errors import RunsError, unknown
 from bayescale.keywords import on_command_line
 from bayescale.units import FLOP_PER_PARAMETER_TOKEN
@@ -58,6 +59,8 @@ def task_columns(
     task: str | None = "task",
     tasks: Sequence[str] | None = None,
     columns: Mapping[str, str] | None = None,
+    chance: object = None,
+    call: str = "",
 ) -> TaskColumns:
     """Find the columns of a table of task results.
 
@@ -75,6 +78,11 @@ def task_columns(
         The tasks to use. If they are columns of the table, each is the score of one task.
     columns : mapping of str to str, optional
         Column or expression of a quantity, such as ``{"C": "gflop*1e9", "accuracy": "acc/100"}``.
+    chance : object, optional
+        What the caller was given for the accuracy of guessing; None if it needs none.
+    call : str, optional
+        The call of the caller up to these arguments, open at its end. With it, the refusal of a
+        table with one column for each task names all further arguments at once.
 
     Raises
     ------
@@ -97,7 +105,12 @@ def task_columns(
         raise RunsError([unknown("quantity", q, allowed) for q in wrong], where="columns")
     chosen = [tasks] if isinstance(tasks, str) else list(tasks or ())
     notes = []
-    if (of_tasks := _task_column(frame, task, named)) is None and chosen:
+    if (of_tasks := _task_column(frame, task, named)) is None and call:
+        wide = chosen or _several_scores(frame, y, named)
+        if wide and set(wide) <= set(frame):
+            ready = dict(named=named, chance=chance, call=call, unnamed=not chosen)
+            require_ready(frame, wide, y, **ready)
+    if of_tasks is None and chosen:
         frame, notes = _melted(frame, chosen, y, in_percent=y not in named)
         of_tasks, chosen = "task", []
     found, read = {}, []
@@ -161,17 +174,13 @@ def _melted(
     parts = [others.assign(task=str(t), **{y: scores[t]})[frame[t].notna()] for t in tasks]
     count = f"{len(tasks)} columns as tasks" if len(tasks) > 1 else "one column as a task"
     notes = [f"read {count}, with one row for each model: {', '.join(tasks)}"]
-    if percent := [t for t in tasks if in_percent and _is_percent(t)]:
+    if percent := [t for t in tasks if in_percent and is_percent(t)]:
         notes.append(f"divided by 100, as the name says per cent: {', '.join(percent)}")
     lacking = {t: int(frame[t].isna().sum()) for t in tasks if frame[t].isna().any()}
     if lacking:
         listed = ", ".join(f"{t} {number}" for t, number in lacking.items())
         notes.append(f"models without a score, left out for the task only: {listed}")
     return pd.concat(parts), notes
-
-
-def _is_percent(column: object) -> bool:
-    return "%" in str(column) or "percent" in str(column).lower()
 
 
 def _share(scores: pd.Series) -> pd.Series:
@@ -182,7 +191,7 @@ def _share(scores: pd.Series) -> pd.Series:
     RunsError
         If scores in per cent are all at most 1.
     """
-    if not _is_percent(scores.name):
+    if not is_percent(scores.name):
         return scores
     numbers = pd.to_numeric(scores, errors="coerce")
     if numbers.max() <= 1:
@@ -279,13 +288,11 @@ def _score(frame, y: str, of_tasks: str | None, named: dict) -> tuple[object, li
         return values, [f"{y} from {named[y]}"]
     if y in frame or y != "accuracy":
         return None, []
-    free = [c for c in frame if names.recognise(str(c)).quantity is None]
-    found = [c for c in free if ACCURACY.search(str(c)) and not NO_SCORE.search(str(c))]
-    found = [c for c in found if pd.api.types.is_numeric_dtype(frame[c])]
+    found = _scores(frame)
     if len(found) == 1:
-        how = ", divided by 100" if _is_percent(found[0]) else ""
+        how = ", divided by 100" if is_percent(found[0]) else ""
         return _share(frame[found[0]]), [f"{y} from {found[0]}{how}"]
-    several = found if len(found) > 1 else _scores_of_tasks(frame, free)
+    several = _several_scores(frame, y, named)
     if several and of_tasks is None:
         given = (
             f"--tasks {','.join(map(str, several))}" if on_command_line() else f"tasks={several!r}"
@@ -301,6 +308,27 @@ def _score(frame, y: str, of_tasks: str | None, named: dict) -> tuple[object, li
             f"{_option_y(found[0])}"
         )
     return None, []
+
+
+def _free(frame: pd.DataFrame) -> list[str]:
+    """Columns that hold no quantity of runs."""
+    return [c for c in frame if names.recognise(str(c)).quantity is None]
+
+
+def _scores(frame: pd.DataFrame) -> list[str]:
+    """Columns of numbers that are accuracies by their names."""
+    found = [c for c in _free(frame) if ACCURACY.search(str(c)) and not NO_SCORE.search(str(c))]
+    return [c for c in found if pd.api.types.is_numeric_dtype(frame[c])]
+
+
+def _several_scores(frame: pd.DataFrame, y: str, named: dict) -> list[str]:
+    """The columns that may each hold the scores of one task; empty if one column holds all."""
+    if y in frame or y in named or y != "accuracy":
+        return []
+    found = _scores(frame)
+    if len(found) == 1:
+        return []
+    return found or _scores_of_tasks(frame, _free(frame))
 
 
 def _scores_of_tasks(frame: pd.DataFrame, columns) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -98,3 +100,16 @@ def test_each_task_may_have_its_own_level_of_chance(tmp_path, run, monkeypatch, 
     assert given["chance"] == {"a": 0.1, "b": 0.5}
     assert given["n_questions"] == {"a": 100, "b": 200}
     assert "--chance: b=half: give a number for each task" in run(*words, "--chance", "b=half").err
+
+
+def test_emergence_refuses_a_wide_table_once_with_a_command_that_works(tmp_path, run, refused):
+    cases = Path(__file__).parents[1] / "data" / "cases"
+    table = tmp_path / "my tasks.csv"
+    table.write_text((cases / "tasks_wide_percent.csv").read_text())
+    text = refused("emergence", table, "--chance=0.1", "--seed", 3, "--tasks", "piqa")
+    assert "--chance=0.1 --seed 3 --tasks piqa --columns" in text
+    text = refused("emergence", table, "--seed", 3)
+    assert text.startswith("error: 3 problems")
+    command = shlex.split(text.splitlines()[-1].removeprefix("All together: "))
+    ended = run(*command[1:], "--quiet")
+    assert ended.code == 0 and "arc_challenge" in ended.out

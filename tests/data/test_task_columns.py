@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -134,3 +136,31 @@ def test_per_cent_in_the_name_of_a_column_is_taken_at_its_word(wide):
     shares["acc (%)"] /= 100
     with pytest.raises(bs.RunsError, match=r"largest value is 0\.42: rename it if it holds shares"):
         task_columns(shares, ["C"])
+
+
+WIDE_PERCENT = Path(__file__).parent / "cases" / "tasks_wide_percent.csv"
+
+
+def test_one_refusal_of_a_wide_table_in_per_cent_ends_in_a_call_that_works():
+    table = pd.read_csv(WIDE_PERCENT)
+    with pytest.raises(bs.RunsError) as caught:
+        bs.emergence(table)
+    unnamed, percent, chance = caught.value.problems
+    assert "hellaswag, piqa, arc_challenge, lambada may each hold" in unnamed
+    assert "up to 84.87: they look like percentages" in percent
+    assert "accuracy of guessing" in chance
+    call = caught.value.remedy.removeprefix("All together: ")
+    assert str(caught.value).endswith(call)
+    verdicts = eval(call.removesuffix(")") + ", random_seed=1)", {"bs": bs, "table": table})
+    assert verdicts.tasks == ("hellaswag", "piqa", "arc_challenge", "lambada")
+    assert verdicts.curves["piqa"].chance == 0.5
+
+
+def test_a_proposed_level_of_guessing_that_is_not_known_is_named():
+    table = pd.read_csv(WIDE_PERCENT).rename(columns={"piqa": "own_test"})
+    with pytest.raises(bs.RunsError, match="0, for free answers, is assumed for own_test") as caught:
+        bs.emergence(table, tasks=["own_test", "lambada"])
+    assert "chance={'own_test': 0.0, 'lambada': 0.0}" in caught.value.remedy
+    assert len(caught.value.problems) == 2  # the tasks are named
+    with pytest.raises(bs.RunsError, match=r"tasks=\['lambada'\].*, chance=0\.1\)$"):
+        bs.emergence(table, tasks=["lambada"], chance=0.1)
