@@ -30,6 +30,7 @@ UNIT = (
     "data/test_task_columns.py",
     "data/test_task_table.py",
     "evaluation/test_scores.py",
+    "inference/test_nuts.py",
     "inference/test_shears.py",
     "laws/test_gallery.py",
     "model/test_noise.py",

@@ -422,11 +422,12 @@ class Runs:
         return wording.what_is_lacking(self)
 
     def labels(self) -> list[str]:
-        """A label per row: its line or index in the source, its groups, N and D."""
+        """A label per row: its line or row in the source, its groups, N and D."""
         parts = [self.table[g].astype(str) for g in self.groups]
         parts += [self.table[c].map(format_count) + f" {c}" for c in "ND" if c in self]
         joined = [", ".join(row) for row in zip(*parts, strict=True)] if parts else [""] * len(self)
-        return [f"{i}: {text}" for i, text in zip(self.table.index, joined, strict=True)]
+        noun = "line" if self.noun == "line" else "row"
+        return [f"{noun} {i}: {text}" for i, text in zip(self.table.index, joined, strict=True)]
 
     def to_json(self) -> str:
         """These runs as JSON text, which `from_json` reads."""

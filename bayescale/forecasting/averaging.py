@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,7 +21,7 @@ from bayescale.forecasting.mixing import ROUNDING
 from bayescale.forecasting.wording import answer_html, answer_of_run, run_in_words
 from bayescale.intervals import Summary, interval
 from bayescale.keywords import setting
-from bayescale.model import Check, Fit, Storable, settle_groups
+from bayescale.model import Check, Finding, Fit, Storable, merged, settle_groups
 from bayescale.text_tables import html_table
 
 #: Smallest weight of a fit whose failed check gives a warning. Fits of less weight hardly change an
@@ -138,27 +139,35 @@ class Average(Storable):
         Returns
         -------
         Check
-            Each finding names its law, unless it is the same for all laws. ``passed`` is false if a
+            Findings that passed name their law, unless they are the same for all laws; what failed
+            or calls for caution under several laws is one finding. ``passed`` is false if a
             fit with more than 1 % weight failed. The runs that are farthest from the law,
             ``surprising``, are those of the heaviest fit.
         """
-        texts = [{f.text for f in fit.check().findings} for fit in self.used.values()]
-        shared, findings = set.intersection(*texts), []
         heaviest = next(iter(self.used.values()))
+        problems: dict[str, list[Finding]] = {name: [] for name in self.used}
+        passed: list[tuple[str, Finding]] = []
         for name, fit in self.used.items():
             light = self.weights[name] <= SMALLEST_WEIGHT
             for finding in fit.check().findings:
                 if finding.name == "surprise" and fit is not heaviest:
                     continue
-                if finding.text not in shared:
-                    finding = replace(finding, text=f"{name}: {finding.text}")
-                if light and finding.level == "failed":
-                    finding = replace(finding, level="caution")
+                if finding.level == "passed":
+                    passed.append((name, finding))
+                    continue
+                level = "caution" if light else finding.level
                 # The average that it proposes is this one.
-                if len(self.used) > 1:
-                    remedy = re.sub(r", or the average of several \([^)]*\)", "", finding.remedy)
-                    finding = replace(finding, remedy=remedy)
-                findings.append(finding)
+                several = r", or the average of several \([^)]*\)" if len(self.used) > 1 else "$^"
+                remedy = re.sub(several, "", finding.remedy)
+                problems[name].append(replace(finding, level=level, remedy=remedy))
+        count = Counter(finding for _, finding in passed)
+        findings = [
+            replace(finding, text=f"{', '.join(laws)}: {finding.text}") if laws else finding
+            for laws, finding in (
+                *merged(problems),
+                *((() if count[f] == len(self.used) else (name,), f) for name, f in passed),
+            )
+        ]
         return Check(tuple(dict.fromkeys(findings)), heaviest.check().surprising)
 
     def summary(self, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:

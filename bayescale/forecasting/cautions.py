@@ -10,7 +10,7 @@ import numpy as np
 
 from bayescale.errors import ExtrapolationWarning
 from bayescale.forecasting.members import losses_by_law
-from bayescale.model import Fit
+from bayescale.model import Finding, Fit, merged
 from bayescale.units import counted, format_count, format_flop
 
 #: Multiple of the largest training compute, or share of the smallest, beyond which a result warns.
@@ -147,16 +147,22 @@ def doubts(
     """
     failed, priors, others = [], [], []
     heaviest = max(weights[name] for name in fits)
+    cautions: dict[str, list[Finding]] = {}
     for name, fit in fits.items():
         if weights[name] < min(SMALLEST_WEIGHT, heaviest):
             continue
-        of = f" of {name}" if len(fits) > 1 else ""
+        of, cautions[name] = f" of {name}" if len(fits) > 1 else "", []
         for finding in fit.check().problems:
             if finding.level == "failed":
                 failed.append(f"the fit{of} FAILED its check ({finding.name}: {finding.text})")
             else:
-                text = f"{finding.name} check{of}: {finding.text}"
-                (priors if finding.name in ABOUT_PRIORS else others).append(text)
+                cautions[name].append(finding)
+    for laws, finding in merged(cautions):
+        # Laws of little weight are not asked, so what all others have is named too.
+        laws = laws or (tuple(cautions) if 1 == len(cautions) < len(fits) else ())
+        of = f" of {', '.join(laws)}" if laws else ""
+        text = f"{finding.name} check{of}: {finding.text}"
+        (priors if finding.name in ABOUT_PRIORS else others).append(text)
     far, further, mild = [], [], []
     if times > FAR:
         far.append(

@@ -5,7 +5,7 @@ from bayescale.model.arviz_groups import PRIOR_DRAWS
 from bayescale.model.design import Design, has_checkpoints
 from bayescale.model.engines import expected_seconds, sample_design
 from bayescale.model.files import atomically, is_table
-from bayescale.model.findings import Check
+from bayescale.model.findings import Check, Finding, merged
 from bayescale.model.fitting import fit, fit_design
 from bayescale.model.hierarchy import Effect, Parameter
 from bayescale.model.labels import (
@@ -31,6 +31,7 @@ __all__ = [
     "Check",
     "Design",
     "Effect",
+    "Finding",
     "Fit",
     "LiteraturePriors",
     "Mixture",
@@ -52,6 +53,7 @@ __all__ = [
     "is_table",
     "labels_in_points",
     "load_one_of",
+    "merged",
     "number_of_points",
     "parameters",
     "predict",

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from bayescale.inference import Convergence
-from bayescale.keywords import setting
+from bayescale.keywords import on_command_line, setting
 from bayescale.model.design import Design
 from bayescale.model.findings import Check, Finding
 from bayescale.model.regimes import regime_findings
@@ -183,12 +183,26 @@ def _identified(plan: Design) -> list[Finding]:
                     "caution",
                     f"{kind}: log N and log D have a correlation of {correlation:.3f}, so their "
                     "effects on the loss are not identified, and the allocation is prior-dominated",
-                    "add runs at other ratios of D to N: one model trained longer, and one shorter",
+                    "add runs at other ratios of D to N: one model trained longer, and one shorter"
+                    + _with_one_floor(plan),
                 )
             )
     return findings or [
         Finding("design", "passed", "the columns vary enough, and independently enough")
     ]
+
+
+def _with_one_floor(plan: Design) -> str:
+    """A further remedy where floors of the groups cannot be told from their other parameters."""
+    floor = next((p for p in plan.parameters if p.name == "E"), None)
+    if floor is None or not floor.effects:
+        return ""
+    pooled = f"{floor.name}=complete" if on_command_line() else f"{{{floor.name!r}: 'complete'}}"
+    return (
+        f"; if the losses of all groups are of the same text and tokenizer, "
+        f"{setting('pool', pooled)} gives them one irreducible loss, which narrows what is said of "
+        "their differences"
+    )
 
 
 def _informed(posterior: xr.Dataset, plan: Design) -> list[Finding]:

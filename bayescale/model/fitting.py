@@ -100,8 +100,9 @@ def fit(
         NUTS: number of chains that run in parallel; by default the number of processors.
     target_accept : float, optional
         NUTS: target acceptance rate of the sampler. By default 0.9 (0.95 with drift ``"through"``);
-        if the chains do not converge, sampling is repeated with higher rates and longer chains. A
-        given value does not change, and sampling is repeated only if R-hat exceeds 1.3.
+        if the chains do not converge, sampling is repeated with longer chains, and after
+        divergences with a higher rate. A given value does not change, and sampling is repeated
+        only if R-hat exceeds 1.3.
     random_seed : int, optional
         Seed of the sampler. The same seed gives the same draws on the same machine. By default a
         random one. The result stores the seed that was used.

@@ -372,21 +372,24 @@ def _influential(plan: Design, draws, density: np.ndarray, leverage: np.ndarray)
             f"(a caution above {SHIFT:g})",
         )
     names, labels = list(draws), plan.runs.labels()
-    parts = []
+    named = []
     for i in sorted(rows, key=lambda i: -largest[i])[:MOST_NAMED]:
         j = int(np.abs(shift[i]).argmax())
         by = "about" if k[i] < RELIABLE else "at least"
-        parts.append(
-            f"{labels[i]} (leverage {min(leverage[i], 1):.2f}; without it {names[j]} moves by "
-            f"{by} {shift[i, j]:+.1f} posterior sd)"
-        )
+        moved = f"without it {names[j]} moves by {by} {shift[i, j]:+.1f} posterior sd"
+        named.append((labels[i], f"leverage {min(leverage[i], 1):.2f}; {moved}"))
     more = f"; and {len(rows) - MOST_NAMED} more" if len(rows) > MOST_NAMED else ""
     return Finding(
         "influence",
         "caution",
-        f"the posterior depends on single runs: {'; '.join(parts)}{more}",
+        f"the posterior depends on single runs: {_listed(named)}{more}",
         "fit without them and compare, or add runs near them",
+        tuple(named),
     )
+
+
+def _listed(rows: list[tuple[str, str]]) -> str:
+    return "; ".join(f"{run} ({detail})" for run, detail in rows)
 
 
 def _distances(at, tail: np.ndarray, weights: np.ndarray, plan: Design) -> pd.DataFrame:
@@ -416,18 +419,19 @@ def _outliers(distant: pd.DataFrame, rows_are: str) -> list[Finding]:
     far = distant[distant["light_tail"] * len(distant) < P_OUTLIER]
     if not len(far):
         return []
-    shown = "; ".join(
-        f"{r.label} ({r.percent:+.3g} %, {_shown(min(1.0, r.light_tail * len(distant)))})"
+    rows = [
+        (r.label, f"{r.percent:+.3g} %, {_shown(min(1.0, r.light_tail * len(distant)))}")
         for r in far.head(MOST_NAMED).itertuples()
-    )
+    ]
     more = f"; and {len(far) - MOST_NAMED} more" if len(far) > MOST_NAMED else ""
     return [
         Finding(
             "outlier",
             "caution",
             f"too far from the law of the other runs for noise with at least {LIGHTEST_TAIL:.0f} "
-            f"degrees of freedom: {shown}{more}",
+            f"degrees of freedom: {_listed(rows)}{more}",
             f"check these {rows_are}; fit without them and compare",
+            tuple(rows),
         )
     ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -88,15 +87,15 @@ def laws(average: Average) -> Table:
         evidence, problems = fit.evidence, fit.check().problems
         failed = [f.name for f in problems if f.level == "failed"]
         cautions = [f.name for f in problems if f.level == "caution"]
-        verdict = f"FAILED: {', '.join(failed)}" if failed else "passed"
+        verdict = [f"FAILED: {', '.join(failed)}"] if failed else []
         if cautions:
-            verdict += f"; caution: {', '.join(dict.fromkeys(cautions))}"
+            verdict.append(f"caution: {', '.join(dict.fromkeys(cautions))}")
         rows.append(
             (
                 name,
                 "<1 %" if 0 < weight < 0.005 else f"{100 * weight:.0f} %",
                 f"{evidence.log:.2f} ± {evidence.error:.2f}",
-                verdict,
+                "; ".join(verdict) or "passed",
             )
         )
     header = ("law", "weight", "log evidence", "check")
@@ -104,40 +103,14 @@ def laws(average: Average) -> Table:
 
 
 def problems(fit: Fit | Average) -> list:
-    """Findings that failed or call for caution, by level and kind; each remedy is given once.
-
-    Several laws often have the same problem, which has the same remedy: it is one finding, with
-    what differs between laws.
-    """
+    """Findings that failed or call for caution, by level and kind; each remedy is given once."""
     found = sorted(fit.check().problems, key=lambda f: (f.level != "failed", f.name))
-    if isinstance(fit, Average):
-        found = _of_several_laws(found, fit.used)
     remedies: set[str] = set()
     once = []
     for finding in found:
         once.append(replace(finding, remedy="") if finding.remedy in remedies else finding)
         remedies.add(finding.remedy)
     return once
-
-
-def _of_several_laws(found: list, names: Iterable[str]) -> list:
-    """Findings of one kind and level that begin with the name of a law, as one finding."""
-    own = tuple(f"{name}: " for name in names)
-    by_kind: dict[tuple, list] = {}
-    for i, finding in enumerate(found):
-        kind = (finding.level, finding.name)
-        if not finding.text.startswith(own):
-            kind += (i,)
-        by_kind.setdefault(kind, []).append(finding)
-    merged = []
-    for same in by_kind.values():
-        parts = [f.text.split(": ", 2) for f in same]
-        text = "; ".join(f.text for f in same)
-        if len(same) > 1 and all(len(p) == 3 and p[1] == parts[0][1] for p in parts):
-            text = f"{parts[0][1]}: {'; '.join(f'{law}: {rest}' for law, _, rest in parts)}"
-        remedies = dict.fromkeys(f.remedy for f in same if f.remedy)
-        merged.append(replace(same[0], text=text, remedy="; ".join(remedies)))
-    return merged
 
 
 def posteriors(fit: Fit | Average, ci_prob: float | None = None) -> tuple[Table, ...]:

@@ -614,8 +614,8 @@ def test_only_one_truth_value_per_run_is_a_mask(rows):
 
 def test_labels_have_the_row_its_groups_and_sizes(read):
     assert read(CSV, groups="corpus").labels()[:2] == [
-        "2: web, 70M N, 2B D",
-        "3: web, 160M N, 4B D",
+        "line 2: web, 70M N, 2B D",
+        "line 3: web, 160M N, 4B D",
     ]
     compute = pd.DataFrame({"C": [1e18, 1e19, 1e20], "loss": [3.0, 2.8, 2.6]})
     assert Runs.from_frame(compute).labels() == ["0: ", "1: ", "2: "]

@@ -158,7 +158,9 @@ def test_one_refusal_of_a_wide_table_in_per_cent_ends_in_a_call_that_works():
 
 def test_a_proposed_level_of_guessing_that_is_not_known_is_named():
     table = pd.read_csv(WIDE_PERCENT).rename(columns={"piqa": "own_test"})
-    with pytest.raises(bs.RunsError, match="0, for free answers, is assumed for own_test") as caught:
+    with pytest.raises(
+        bs.RunsError, match="0, for free answers, is assumed for own_test"
+    ) as caught:
         bs.emergence(table, tasks=["own_test", "lambada"])
     assert "chance={'own_test': 0.0, 'lambada': 0.0}" in caught.value.remedy
     assert len(caught.value.problems) == 2  # the tasks are named

@@ -210,11 +210,11 @@ def test_of_many_laws_of_small_weight_the_heaviest_gives_its_reasons(fit_of):
     assert doubts(fits, weights, POINT, None, 0.1) == ("outlier check of b: row of b",)
 
 
-@pytest.mark.parametrize(("share", "laws"), [(0.3, ["heavy", "light"]), (0.2, ["heavy"])])
-def test_a_law_of_a_quarter_of_the_weight_gives_its_reasons(fit_of, share, laws):
+@pytest.mark.parametrize(("share", "of"), [(0.3, ""), (0.2, " of heavy")])
+def test_a_law_of_a_quarter_of_the_weight_gives_its_reasons(fit_of, share, of):
     fits = {name: fit_of(findings=(OUTLIER,)) for name in ("heavy", "light")}
     reasons = doubts(fits, {"heavy": 1 - share, "light": share}, POINT, None, 0.1)
-    assert reasons == tuple(f"outlier check of {name}: odd row" for name in laws)
+    assert reasons == (f"outlier check{of}: odd row",)
 
 
 def test_equal_reasons_are_given_once(fit_of):

@@ -18,8 +18,8 @@ from bayescale.inference import Convergence
 from bayescale.inference.diagnostics import convergence
 from bayescale.keywords import for_command_line
 from bayescale.model import residual_checks
-from bayescale.model.checks import _not_as_measured
-from bayescale.model.findings import Check, Finding
+from bayescale.model.checks import _identified, _not_as_measured
+from bayescale.model.findings import Check, Finding, merged
 from bayescale.model.specify import design
 
 TRUTH = bs.laws.chinchilla.published["besiroglu2024"].values
@@ -550,7 +550,7 @@ def test_a_verdict_counts_cautions():
         return Check(tuple(Finding("noise", level, "text") for level in levels), pd.DataFrame())
 
     assert check("passed").verdict == "check passed"
-    assert check("passed", "caution").verdict == "check passed, 1 caution"
+    assert check("passed", "caution").verdict == "sampling converged; 1 caution"
     assert check("failed", "caution", "caution").verdict == "CHECK FAILED, 2 cautions"
     first = repr(check("failed", "caution")).splitlines()[0]
     assert first == "CHECK FAILED: do not rely on this fit, 1 caution"
@@ -563,3 +563,59 @@ def test_large_tables_are_checked_with_fewer_draws():
         return residual_checks._bounded(posterior, runs).sizes["draw"]
 
     assert [used(runs) for runs in (100, 2000, 4000, 20_000, 10**6)] == [1000, 1000, 500, 250, 250]
+
+
+def test_a_run_that_several_laws_point_at_is_named_once():
+    def finding(*rows):
+        text = "; ".join(f"{run} ({detail})" for run, detail in rows)
+        return Finding("influence", "caution", f"it depends on single runs: {text}", "", rows)
+
+    first, second = ("line 14: 70M N", "leverage 0.92"), ("line 3: 1B N", "leverage 0.8")
+    by_law = {
+        "chinchilla": [finding(first, second)],
+        "skaling": [finding(("line 14: 70M N", "leverage 0.7"))],
+        "kaplan": [],
+    }
+    ((laws, found),) = merged(by_law)
+    assert laws == ()
+    assert found.text == (
+        "it depends on single runs: line 14: 70M N (under chinchilla: leverage 0.92; also under "
+        "skaling); line 3: 1B N (under chinchilla: leverage 0.8)"
+    )
+
+
+def test_findings_of_one_kind_are_merged_only_within_it():
+    bend = "residuals bend along log N: their trend spans {} % of the loss (p = {})"
+    same = Finding("design", "caution", "N and D rise together", "add runs")
+    by_law = {
+        "a": [same, Finding("misfit", "caution", bend.format(2.2, 0.03), "another law")],
+        "b": [same, Finding("misfit", "caution", bend.format(2.8, 0.02), "another law")],
+        "c": [same, Finding("misfit", "failed", bend.format(9, 0.001), "another law")],
+    }
+    (none, design), (_, misfit), (only, failed) = merged(by_law)
+    assert (none, design) == ((), same)
+    assert misfit.text == (
+        "residuals bend along log N: their trend spans 2.2 % of the loss (p = 0.03) under a; "
+        "2.8 % of the loss (p = 0.02) under b"
+    )
+    assert (only, failed.level) == (("c",), "failed")
+    unlike = {"a": [Finding("x", "caution", "one two")], "b": [Finding("x", "caution", "three")]}
+    ((_, found),) = merged(unlike)
+    assert found.text == "under a: one two; under b: three"
+
+
+@pytest.mark.parametrize("pool", [None, {"E": "complete"}])
+def test_groups_on_one_path_are_led_to_one_irreducible_loss(pool):
+    N = np.geomspace(1e8, 2e9, 6)
+    frame = pd.DataFrame(
+        {"N": N, "D": 20 * N, "loss": 2 + (N / 1e8) ** -0.3, "recipe": list("ab") * 3}
+    )
+    plan = design(
+        bs.Runs.from_frame(frame, groups="recipe"), laws.get("chinchilla"), "recipe", pool
+    )
+    (finding,) = _identified(plan)
+    assert finding.text.startswith("N and D rise together")
+    assert ("pool={'E': 'complete'}" in finding.remedy) == (pool is None)
+    if pool is None:
+        with for_command_line():
+            assert "--pool E=complete" in _identified(plan)[0].remedy

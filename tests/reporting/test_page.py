@@ -280,11 +280,14 @@ def test_each_budget_has_a_line_and_the_sentence_is_for_the_largest(two):
 
 
 def test_a_caution_of_several_laws_is_one_finding(two):
-    for name, text in (("chinchilla", "run 3"), ("kaplan_floor", "run 7")):
-        found = (Finding("influence", "caution", f"it depends on single runs: {text}", "look"),)
+    for name, row in (("chinchilla", "row 3"), ("kaplan_floor", "row 7")):
+        text, rows = f"it depends on single runs: {row} (far)", ((row, "far"),)
+        found = (Finding("influence", "caution", text, "look", rows),)
         two.fits[name].__dict__["_check"] = Check(found, None)
     (finding,) = tables.problems(two)
-    assert finding.text == ("it depends on single runs: kaplan_floor: run 7; chinchilla: run 3")
+    assert finding.text == (
+        "it depends on single runs: row 7 (under kaplan_floor: far); row 3 (under chinchilla: far)"
+    )
     assert finding.remedy == "look"
 
 
