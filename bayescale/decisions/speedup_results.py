@@ -230,7 +230,8 @@ class Speedup:
         Returns
         -------
         str
-            Two sentences, on the last point.
+            Two sentences, on the last point; a third one on the first point, if its multiplier is
+            outside the interval of the last one, or if the recipes may change places.
         """
         prob, _ = defaults(ci_prob)
         draws = self._valid("multiplier", -1)
@@ -249,7 +250,24 @@ class Speedup:
             f"{self.over} needs {_times(middle)} the {quantity} for the same loss "
             f"({100 * prob:g} % {_times(low, False)} to {_times(high, False)})."
         )
+        answer += self._other_end(low, high, prob)
         return " ".join((answer, *self.conversions, main_reason(self.cautions(prob))))
+
+    def _other_end(self, low: float, high: float, prob: float) -> str:
+        """The multiplier at the first point, if it says something else than that at the last."""
+        if self.data.sizes["point"] < 2:
+            return ""
+        draws, better = self._valid("multiplier", 0), self.p_better[[0, -1]] > 0.5
+        middle = float(draws.median())
+        if low <= middle <= high and better[0] == better[1] and self.p_crosses <= OFTEN:
+            return ""
+        first, last = (float(bound) for bound in interval(draws, prob))
+        target = float(self.data["target"][0])
+        where = f"For a loss of {target:.4g}" if np.isfinite(target) else f"At {self._at(0)}"
+        return (
+            f" {where} it needs {_times(middle)} the {QUANTITIES[self.scale]} "
+            f"({_times(first, False)} to {_times(last, False)})."
+        )
 
     def cautions(self, ci_prob: float | None = None) -> tuple[str, ...]:
         """Reasons to doubt the multiplier, the most serious first.
@@ -282,10 +300,11 @@ class Speedup:
             largest = max(float(f.runs.table[self.scale].max()) for f in (self.fit, self.fit_over))
             beyond = float((self.data["crossing"] > largest).mean())
             own.append(
-                f"the two curves cross in {100 * self.p_crosses:.0f} % of the draws from the "
-                f"smallest run to {BEYOND:g} times the largest ({100 * beyond:.0f} % beyond the "
-                f"largest run), between {low} and {high}: which recipe is better may depend on the "
-                "scale"
+                "which recipe is better may change with scale: with "
+                f"{100 * self.p_crosses:.0f} % probability the two change places somewhere between "
+                f"the smallest run and {BEYOND:g} times the largest, and then probably between "
+                f"{low} and {high} ({100 * beyond:.0f} %: beyond the largest run, where no run "
+                "shows it)"
             )
         if share > MUCH:
             own.append(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,9 @@ from bayescale.model import Fit
 from bayescale.seeds import settle_seed
 from bayescale.units import as_counts
 
+#: Both ends of the common range are compared if they are at least this factor apart.
+APART = 3.0
+
 
 def speedup(
     fit: Fit | Average,
@@ -58,8 +61,8 @@ def speedup(
         The other recipe: a group of `fit`, or another fit of the same response.
     at : float, str or array_like, optional
         Compute of the first recipe in FLOP (``"1e22"``), or in any unit that `bayescale.as_flops`
-        reads; tokens or parameters for a law of one of these alone. By default the largest that
-        both recipes have runs of.
+        reads; tokens or parameters for a law of one of these alone. By default both ends of the
+        range that both recipes have runs of.
     loss : float or array_like, optional
         Target losses, in place of `at`.
     along : float or "best", optional
@@ -127,7 +130,7 @@ def speedup(
         raise FitError("at= and loss= are both given: give one of them")
     targets = None if loss is None else as_counts(loss, "loss")
     if at is None:
-        at = min(float(each.runs()[scale].max()) for each in (first, other))
+        at = _ends([each.runs()[scale] for each in (first, other)])
     at, conversions = (
         read_budgets(at, cost, flop_factor=fit.runs.flop_factor, name="at")
         if scale == "C"
@@ -179,6 +182,13 @@ def speedup(
         int(seed),
         conversions,
     )
+
+
+def _ends(scales: Sequence[pd.Series]) -> list[float]:
+    """Both ends of the range that the runs of two recipes have in common, or else its upper end."""
+    low = max(float(each.min()) for each in scales)
+    high = min(float(each.max()) for each in scales)
+    return [low, high] if APART * low <= high else [high]
 
 
 def _required(over):

@@ -39,8 +39,8 @@ class Stage(NamedTuple):
 
 
 #: Attempts, made in this order until the chains converge. The acceptance rate rises only after an
-#: attempt with divergences, which smaller steps avoid. Chains that are slow along a ridge need to be
-#: longer instead.
+#: attempt with divergences, which smaller steps avoid. Chains that are slow along a ridge need more
+#: draws instead.
 STAGES = (Stage(0.9, 1), Stage(0.98, 3), Stage(0.99, 10))
 
 #: If the user gives the target acceptance rate, there is a second attempt only if R-hat exceeds

@@ -157,6 +157,8 @@ def _as_one(texts: Mapping[str, str]) -> str:
         start -= 1
     left = shortest - start
     end = next((i for i in range(left) if len({w[-1 - i] for w in words}) > 1), left)
+    while (text := " ".join(words[0][len(words[0]) - end :])).count(")") > text.count("("):
+        end -= 1
     parts = [" ".join(w[start : len(w) - end]) for w in words]
     if start + end < ALIKE * max(map(len, words)) or not all(parts):
         return "; ".join(f"under {law}: {text}" for law, text in texts.items())

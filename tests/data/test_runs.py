@@ -618,7 +618,7 @@ def test_labels_have_the_row_its_groups_and_sizes(read):
         "line 3: web, 160M N, 4B D",
     ]
     compute = pd.DataFrame({"C": [1e18, 1e19, 1e20], "loss": [3.0, 2.8, 2.6]})
-    assert Runs.from_frame(compute).labels() == ["0: ", "1: ", "2: "]
+    assert Runs.from_frame(compute).labels() == ["row 0: ", "row 1: ", "row 2: "]
 
 
 def test_scales_are_geometric_means():

@@ -179,9 +179,20 @@ def test_where_the_curves_cross(made):
     np.testing.assert_allclose(found.data["crossing"], centre, rtol=1e-6)
     expected = (1e21 / centre) ** (0.06 / 0.05 - 1)
     np.testing.assert_allclose(found.data["multiplier"], expected, rtol=1e-3)
-    assert any("the two curves cross in 100 %" in caution for caution in found.cautions())
-    assert "from the smallest run to 100 times the largest" in " ".join(found.cautions())
+    told = " ".join(found.cautions())
+    assert "with 100 % probability the two change places somewhere between the smallest" in told
     assert found.along == ""
+    both = bs.speedup(one, over=two, drift="off")  # both ends of the runs, on both sides of it
+    first, last = both.data["multiplier"].median(("chain", "draw")).to_numpy()
+    assert both.data["at"].values.tolist() == pytest.approx([1e18, 1e21])
+    assert first < 1 < last
+    assert f" At 1e18 FLOP it needs {first:.3g} times the compute (" in both.bottom_line()
+
+
+def test_both_ends_are_told_only_if_they_differ(grouped):
+    equal = bs.speedup(grouped(), "B", over="A", along=20)
+    assert equal.data.sizes["point"] == 2
+    assert equal.bottom_line().count(" needs ") == 1
 
 
 def test_two_fits_are_compared(made):
@@ -227,9 +238,9 @@ def test_the_answer_comes_first(grouped):
     assert set(found.to_dataframe("summary")["variable"]) == {"multiplier", "difference", "loss"}
 
 
-def test_by_default_at_the_largest_run_that_both_have(grouped):
+def test_by_default_at_both_ends_of_the_runs_that_both_have(grouped):
     found = bs.speedup(grouped(), "B", over="A", drift="off")
-    assert float(found.data["at"][0]) == pytest.approx(6 * 40 * 1e18)
+    assert found.data["at"].values.tolist() == pytest.approx([6 * 1e15, 6 * 40 * 1e18])
 
 
 @pytest.mark.parametrize(
