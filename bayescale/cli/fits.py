@@ -85,9 +85,16 @@ def report(
     reading = columns, drop_missing, drop_failed, loss_unit, keep_best
     fitted = fit_table(table, groups, laws, reading, pool, seed, draws, quiet, progressbar)
     from bayescale.progress import bar
-    from bayescale.reporting import findings, held_out_half
+    from bayescale.reporting import findings, held_out_half, why_not_held_out
     from bayescale.reporting import report as write
 
+    fitted.save(out / "fit.nc")
+    if rollout and not why_not_held_out(fitted):
+        console.announce(
+            f"the fit is saved as {out / 'fit.nc'}; now the smaller half of the runs is fitted to "
+            "forecast the others, which --no-rollout leaves out",
+            quiet or as_json,
+        )
     found = findings(fitted, given, ci_prob, cost)
     compared = _compare(fitted, others, seed, draws, progressbar)
     held = held_out_half(fitted, progressbar=progressbar) if rollout else None

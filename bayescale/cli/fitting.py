@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,14 @@ if TYPE_CHECKING:
 type Reading = tuple[str | None, bool, bool, str | None, bool]
 
 #: Printed before several laws are fitted to runs with groups (about 100 s for the bundled table of
-#: 104 runs on two busy cores, of which chinchilla takes 16 s).
+#: 104 runs on two busy cores, of which chinchilla takes 16 s; 135 s of processor time for nine runs
+#: of two groups whose N and D rise together).
 SLOW = (
-    "several laws with groups take one to two minutes to sample; `--law chinchilla` fits one law "
-    "in about a quarter of the time"
+    "several laws with groups take {} to sample; `--law chinchilla` fits one law in about a "
+    "quarter of the time"
 )
+#: Fewest runs of a group, and largest correlation of log N and log D, of which that is true.
+FEWEST_RUNS, LARGEST_CORRELATION = 6, 0.98
 SLOW_CHECKPOINTS = (
     "checkpoints of several groups are sampled together with their drift, which may take more than "
     "ten minutes; without --groups, or with one group alone, it takes less than one"
@@ -114,7 +118,7 @@ def fit_table(
         if "series" in runs and runs.table["series"].nunique() < len(runs):
             console.announce(SLOW_CHECKPOINTS, quiet)
         elif laws is None or len(laws) > 1:
-            console.announce(SLOW, quiet)
+            console.announce(SLOW.format(_time_of_groups(runs, labels)), quiet)
     elif expected := _time_of_checkpoints(runs, laws):
         console.announce(expected, quiet)
     if laws is not None and len(laws) == 1:
@@ -124,6 +128,21 @@ def fit_table(
     from bayescale.evaluation import ensemble
 
     return ensemble(runs, laws, **settings)
+
+
+def _time_of_groups(runs: Runs, labels: Sequence[str]) -> str:
+    """How long several laws take: longer if the runs hardly determine them, in words."""
+    import numpy as np
+
+    counts = runs.table.groupby([runs.table[g].astype(str) for g in labels]).size()
+    why = "groups of few runs" if counts.min() < FEWEST_RUNS else ""
+    if {"N", "D"} <= set(runs.table):
+        logs = np.log(runs.table[["N", "D"]].to_numpy(float).T)
+        if np.ptp(logs, axis=1).min() > 0 and np.corrcoef(logs)[0, 1] > LARGEST_CORRELATION:
+            why = "runs whose N and D rise together"
+    if not why:
+        return "one to two minutes"
+    return f"two to four minutes for {why}, which determine the parameters poorly,"
 
 
 def _time_of_checkpoints(runs: Runs, names: list[str] | None) -> str:

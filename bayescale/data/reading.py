@@ -392,7 +392,7 @@ def numbers(raw: RawTable, quantity: str, column: str, problems: list[str], tabl
         problems += [f"column {column!r} ({MEANING[quantity]}): {problem}"] if problem else []
     infinite = ~missing & ~not_numeric & ~np.isfinite(values)
     nonpositive = ~missing & ~not_numeric & ~infinite & (values <= 0)
-    drop = f"fill in or remove these rows, or pass {remedies.option('drop_missing')}"
+    drop = remedies.of_missing()
     kinds = [
         (missing, "missing", drop),
         (not_numeric, "not a number", "write 70B, 1.4T, 1e24 or a plain number"),

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from bayescale.keywords import on_command_line, option
 
-__all__ = ["column", "columns", "naming", "of_tasks", "option", "percent_signs", "value_of_tasks"]
+__all__ = [
+    "column",
+    "columns",
+    "is_score",
+    "naming",
+    "of_missing",
+    "of_tasks",
+    "option",
+    "percent_signs",
+    "value_of_tasks",
+]
 
 
 def column(quantity: str, expression: str) -> str:
@@ -24,14 +36,36 @@ def columns(expressions: dict[str, str]) -> str:
     return f'--columns "{",".join(f"{q}={e}" for q, e in expressions.items())}"'
 
 
+#: Words of names of columns that hold the score of a task.
+SCORES = frozenset(
+    "acc accuracy accuracies score scores em f1 match mmlu hellaswag piqa winogrande boolq gsm8k "
+    "humaneval arc lambada bleu rouge pass correct".split()
+)
+
+
+def is_score(name: str) -> bool:
+    """Whether a name says that a column holds the score of a task.
+
+    Examples
+    --------
+    >>> is_score("mmlu_acc"), is_score("avg score"), is_score("EM"), is_score("accum_loss")
+    (True, True, True, False)
+    """
+    return bool(SCORES & set(re.split(r"[^a-z0-9]+", name.lower())))
+
+
 def naming(quantity: str, name: str) -> str:
-    """How to name the column of a quantity that was not found; accuracies become error rates."""
-    if quantity == "loss" and "acc" in name.lower():
-        share, percent = (column("loss", f"1-{name}{by}") for by in ("", "/100"))
-        return (
-            f"For an accuracy pass {share}, for one in percent (without percent signs) {percent}."
-        )
-    return f"Name it: {column(quantity, name)}."
+    """How to name the column of a quantity that was not found; a score is no loss."""
+    if quantity != "loss" or not is_score(name):
+        return f"Name it: {column(quantity, name)}."
+    ask = f"`emergence --y {name}`" if on_command_line() else f"bs.emergence(table, y={name!r})"
+    linked = "" if on_command_line() else ", or bs.link if there are losses of the models"
+    share, percent = (column("loss", f"1-{name}{by}") for by in ("", "/100"))
+    return (
+        f"Column {name!r} is the score of a task by its name, and no loss: ask {ask}{linked}. To "
+        f"fit its error rate as a loss, pass {share}, or {percent} if it is in percent (without "
+        "percent signs)."
+    )
 
 
 def percent_signs(column_name: str, factor: float | None) -> str:
@@ -51,6 +85,11 @@ def percent_signs(column_name: str, factor: float | None) -> str:
             f"rate), for an error rate {error}; {read}"
         )
     return f"{read}: leave out the division by 100" if np.isclose(factor, 0.01) else ""
+
+
+def of_missing() -> str:
+    """What to do about missing values."""
+    return f"fill in or remove these rows, or pass {option('drop_missing')}"
 
 
 def of_tasks(quantity: str, expression: str) -> str:

@@ -28,6 +28,12 @@ RUN = frozenset({"run", "runid", "runname", "experiment", "experimentid", "exper
 #: as many values of D as few sweeps have are their rows taken to be checkpoints.
 MODEL, MANY = frozenset({"model", "modelname", "modelid", "name"}), 8
 STEP = frozenset({"step", "steps", "globalstep", "iteration", "iter", "checkpoint"})
+#: Names of settings of training that are swept to find the best.
+SWEPT = re.compile(
+    r"(?:^|[^a-z])(?:lr|wd|seed|beta\d?)(?:$|[^a-z])|learning|rate|batch|decay|warmup|momentum|dropout"
+    r"|clip|optim|schedul",
+    re.IGNORECASE,
+)
 SUMMARY = re.compile(r"(macro |micro |overall )?(avg\.?|average|mean|median|overall|total|sum|all)")
 
 
@@ -49,9 +55,14 @@ def failed(raw: RawTable) -> list[str]:
         return []
     return [
         f"{counted(int(bad.sum()), 'run has', 'runs have')} {column} crashed or failed "
-        f"{raw.rows(bad)}: if their losses are not final, leave them out with "
+        f"{raw.rows(bad)}: if their losses are missing or not final, leave them out with "
         f"{remedies.option('drop_failed')}"
     ]
+
+
+def has_failed(raw: RawTable) -> np.ndarray:
+    """Which rows are of runs whose state is crashed or failed."""
+    return _of_state(raw)[1]
 
 
 def without_failed(raw: RawTable) -> RawTable:
@@ -178,8 +189,8 @@ def _several_rows(columns, groups, raw: RawTable, others) -> list[str]:
     if settings:
         return [
             f"{text}, and {' and '.join(settings)} differ{'s' * (len(settings) == 1)} between "
-            "them: fit a law with such a column (the laws list their columns), or "
-            f"{remedies.option('keep_best')} keeps the row of lowest loss"
+            f"them: keep the row of lowest loss with {remedies.option('keep_best')}, or fit a law "
+            "with such a column (the laws list their columns)"
         ]
     varies = [
         c
@@ -187,14 +198,18 @@ def _several_rows(columns, groups, raw: RawTable, others) -> list[str]:
         if raw.cells[c].astype(str).reset_index(drop=True).groupby(cell).nunique().max() > 1
     ]
     if best is not None:
+        group = remedies.option("groups", str(best))
         return [
-            f"{text}: is {best!r} a group? Then pass {remedies.option('groups', str(best))}; for "
-            f"a sweep of settings, {remedies.option('keep_best')} keeps the row of lowest loss"
+            f"{text}: if {best!r} is a setting that was swept, {remedies.option('keep_best')} "
+            f"keeps the row of lowest loss; if it is a group, pass {group}"
+            if SWEPT.search(str(best))
+            else f"{text}: is {best!r} a group? Then pass {group}; for a sweep of settings, "
+            f"{remedies.option('keep_best')} keeps the row of lowest loss"
         ]
     named = f" (columns that differ: {', '.join(map(str, varies[:8]))})" if varies else ""
     return [
-        f"{text}{named}: name the group column ({remedies.option('groups', '...')}); "
-        f"for a sweep of settings, {remedies.option('keep_best')} keeps the row of lowest loss"
+        f"{text}{named}: for a sweep of settings, {remedies.option('keep_best')} keeps the row of "
+        f"lowest loss; otherwise name the group column ({remedies.option('groups', '...')})"
     ]
 
 

@@ -141,7 +141,11 @@ def validate(
             f"only {counted(len(raw.cells), 'run')}: a law needs at least {FEWEST_RUNS}"
         )
     if problems:
-        problems += suspicions.failed(raw)
+        crashed = suspicions.failed(raw)
+        # Values that crashed runs alone lack need no remedy of their own.
+        if crashed and not (_missing(raw, matched.sources) & ~suspicions.has_failed(raw)).any():
+            problems = [p for p in problems if not p.endswith(remedies.of_missing())]
+        problems += crashed
     else:
         problems += _loss_error(columns, raw)
     if problems:
@@ -194,16 +198,22 @@ def _written(source: reading.Source) -> str:
 
 def _without_missing(raw: formats.RawTable, sources) -> tuple[formats.RawTable, list[str]]:
     """The table without rows that lack a value of a quantity, and a note on them."""
+    bad = _missing(raw, sources)
+    if not bad.any():
+        return raw, []
+    note = f"left out {counted(int(bad.sum()), 'row')} with missing values {raw.rows(bad)}"
+    return replace(raw, cells=raw.cells[~bad]), [note]
+
+
+def _missing(raw: formats.RawTable, sources) -> np.ndarray:
+    """Which rows lack a value of a quantity."""
     bad = np.zeros(len(raw.cells), dtype=bool)
     for source in sources.values():
         for column, _ in source.factors:
             words = raw.cells[column].astype(str).str.strip().str.lower()
             bad |= np.array([formats.is_missing(v) for v in raw.cells[column]], dtype=bool)
             bad |= words.isin(["inf", "+inf", "-inf", "infinity"]).to_numpy(bool)
-    if not bad.any():
-        return raw, []
-    note = f"left out {counted(int(bad.sum()), 'row')} with missing values {raw.rows(bad)}"
-    return replace(raw, cells=raw.cells[~bad]), [note]
+    return bad
 
 
 def _drop_forward_flop(columns, matched, mapping) -> None:

@@ -18,6 +18,8 @@ from bayescale.units import counted, format_count, format_flop
 OFTEN = 0.05
 #: Share of the variance that the floors explain, from which this is a caution.
 MUCH = 0.25
+#: Multipliers differ if one is outside the interval of the other by more than this factor.
+ALIKE = 1.05
 #: Classes of the table of multipliers by the difference of the floors.
 CLASSES = 5
 
@@ -259,7 +261,8 @@ class Speedup:
             return ""
         draws, better = self._valid("multiplier", 0), self.p_better[[0, -1]] > 0.5
         middle = float(draws.median())
-        if low <= middle <= high and better[0] == better[1] and self.p_crosses <= OFTEN:
+        alike = low / ALIKE <= middle <= high * ALIKE
+        if alike and better[0] == better[1] and self.p_crosses <= OFTEN:
             return ""
         first, last = (float(bound) for bound in interval(draws, prob))
         target = float(self.data["target"][0])

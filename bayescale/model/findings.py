@@ -13,6 +13,8 @@ from bayescale.terms import Explained
 LEVELS = ("passed", "caution", "failed")
 #: Sentences about several laws that share at least this part of their words are written as one.
 ALIKE = 0.3
+#: The last words of the shared beginning of such sentences.
+BEFORE = (":", ";", "of", "the", "for", "with", "spans", "only")
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ def _as_one(texts: Mapping[str, str]) -> str:
     words = [text.split() for text in texts.values()]
     shortest = min(map(len, words))
     start = next((i for i in range(shortest) if len({w[i] for w in words}) > 1), shortest)
-    while (text := " ".join(words[0][:start])).count("(") > text.count(")"):
+    while start and not words[0][start - 1].endswith(BEFORE):
         start -= 1
     left = shortest - start
     end = next((i for i in range(left) if len({w[-1 - i] for w in words}) > 1), left)

@@ -2,7 +2,7 @@
 
 from bayescale.reporting import decision_tables, tables, task_tables
 from bayescale.reporting.answers import allocation_curve, findings, speedup_curve
-from bayescale.reporting.held_out import held_out_half
+from bayescale.reporting.held_out import held_out_half, why_not_held_out
 from bayescale.reporting.page import report
 from bayescale.reporting.sections import save_picture
 from bayescale.reporting.tables import Table
@@ -18,4 +18,5 @@ __all__ = [
     "speedup_curve",
     "tables",
     "task_tables",
+    "why_not_held_out",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -37,9 +37,11 @@ from bayescale.reporting.choices import (
 from bayescale.units import format_count, format_flop, grid
 
 MOST_GROUPS = 12  # largest number of groups in the tables of forecasts and allocations
+MOST_LINES = 4  # largest number of groups that have a line each below the answer
+ELSEWHERE = "Parameters of the other laws: on the page of `report`, or by --csv of `fit`."
 #: Multiples of the largest run's compute that are forecast if no budgets are given.
 MULTIPLES = (3, 10, 30)
-#: Tokens per parameter of Hoffmann et al. 2022, and a factor that counts as far from it.
+#: Tokens per parameter of Hoffmann et al. 2022, and a factor far from it.
 RULE_OF_THUMB, FAR_FROM_RULE = 20.0, 2.0
 #: A run in between may cost this share of the largest budget, and is of use if it has this multiple
 #: of the compute of the largest fitted run.
@@ -59,7 +61,6 @@ class Findings:
         reason for doubt.
     next_step : str
     notes : tuple of str
-        Cautions, and remarks about the budgets.
     budgets : tuple of float
         In FLOP.
     results : tuple of Forecast and Allocation
@@ -72,7 +73,8 @@ class Findings:
         The group that the answer is about: that of the largest run, unless another one has the
         lowest loss at the largest budget with more than 90 % probability. None without groups.
     each : tuple of str
-        A line for each budget, if several were asked for: `answers` is about the largest.
+        A line for each budget, if several were asked for: `answers` is about the largest. Then a
+        line for each other group, if there are at most 4.
     difference : str
         How far the laws of an average differ at the largest budget that was asked for.
     """
@@ -94,9 +96,11 @@ class Findings:
 
     @property
     def tables(self) -> list[tables.Table]:
-        """All tables: forecasts, allocations, decisions, laws, parameters."""
-        decided = self.decisions.tables(self.ci_prob)
-        listed = (self.forecasts, *self.allocations, *decided, self.laws, *self.posteriors)
+        """All tables: forecasts, allocations, decisions, laws, parameters of the heaviest law."""
+        decided, parameters = self.decisions.tables(self.ci_prob), self.posteriors[:1]
+        if len(self.posteriors) > 1:
+            parameters = (replace(parameters[0], notes=(ELSEWHERE,)),)
+        listed = self.forecasts, *self.allocations, *decided, self.laws, *parameters
         return [table for table in listed if table is not None]
 
     def numbers(self) -> pd.DataFrame:
@@ -130,13 +134,12 @@ def findings(
     ci_prob : float, optional
         Probability of all intervals; 90 % by default.
     cost : Cost, optional
-        The hardware and its prices.
 
     Returns
     -------
     Findings
-        Warnings are not raised; their messages are in ``notes``. Warnings about convergence are
-        left out, because the check of the fit is shown with the tables.
+        Warnings are not raised; their messages are in ``notes``, except those about convergence,
+        because the check of the fit is shown with the tables.
     """
     budgeted = fit.law.allocates or fit.law.columns == ("C",)
     chosen, remark = _budgets(fit, budgets, budgeted)
@@ -173,6 +176,7 @@ def findings(
         each = _each(group, ahead, splits, ci_prob) if asked and len(chosen) > 1 else ()
         if each:
             whose = f"This is the answer for the largest of {len(each)} budgets. {whose}".strip()
+        each += _other_groups(fit, group, ahead, splits, ci_prob)
         forecasts = tables.forecasts(ahead, ci_prob) if ahead else None
         decided = Decisions(not_compared=recipes[1])
         if ahead or splits:
@@ -180,7 +184,6 @@ def findings(
         allocations = tuple(tables.allocations(splits, ci_prob)) if splits else ()
     elsewhere = (ConvergenceWarning, ExtrapolationWarning)
     warned = [str(w.message) for w in caught if not issubclass(w.category, elsewhere)]
-    # Each result counts its own points; the page counts those of its table.
     distant = _distant(fit, ahead)
     of_one = {text for result in ahead for text in _distant(fit, [result])}
     checked = {f.text for f in fit.check().findings}
@@ -194,10 +197,7 @@ def findings(
         posteriors,
         forecasts,
         allocations,
-        (
-            f"{answer.removesuffix(doubt).strip()} {whose}".strip(),
-            doubt,
-        ),
+        (f"{answer.removesuffix(doubt).strip()} {whose}".strip(), doubt),
         _next_step(fit, group, ahead, decided, ci_prob, asked),
         tuple(notes),
         tuple(flop.tolist()),
@@ -238,6 +238,19 @@ def _each(group, ahead, splits, ci_prob) -> tuple[str, ...]:
             lines.append(f"{format_flop(row['C'])} FLOP: {size}loss {reached}")
         return tuple(lines)
     return ()
+
+
+def _other_groups(fit, group, ahead, splits, ci_prob) -> tuple[str, ...]:
+    """A line for each group that `answers` is not about, at the largest budget, if they are few."""
+    members = [m for m in fit.members() if m]
+    if not 1 < len(members) <= MOST_LINES:
+        return ()
+    return tuple(
+        f"{', '.join(m.values())}: {line}"
+        for m in members
+        if m != group
+        for line in _each(m, ahead, splits, ci_prob)[-1:]
+    )
 
 
 def _difference(fit: Fit | Average, group, ahead: Sequence[Forecast]) -> str:

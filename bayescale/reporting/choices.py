@@ -221,7 +221,7 @@ def answered_group(
         return largest, ""
     main = ", ".join(largest.values())
     if not speedups:
-        return largest, f"The largest run is of the group {main}."
+        return largest, f"The answer is for {main}, the group of the largest run."
     last = speedups[0].best.tail(len(members))
     chances = last.set_index("group")["p_best"].sort_values(ascending=False)
     best, chance = chances.index[0], float(chances.iloc[0])
@@ -229,18 +229,19 @@ def answered_group(
     if chance <= SURELY_BEST:
         listed = ", ".join(f"{name} {100 * p:.0f} %" for name, p in chances.items())
         return largest, (
-            f"The largest run is of the group {main}; no group is the best at {where} with more "
-            f"than {100 * SURELY_BEST:g} % probability ({listed})."
+            f"The answer is for {main}, the group of the largest run, because no group is the best "
+            f"at {where} with more than {100 * SURELY_BEST:g} % probability ({listed})."
         )
     if best == main:
         return largest, (
-            f"The largest run is of the group {main}, which also is the best at {where} with "
-            f"{100 * chance:.0f} % probability."
+            f"The answer is for {main}, the group of the largest run, which also has the lowest "
+            f"loss at {where} with {100 * chance:.0f} % probability."
         )
     group = next(m for m in members if ", ".join(m.values()) == best)
     return group, (
-        f"The group {best} has the lowest loss at {where} with {100 * chance:.0f} % probability, "
-        f"if the losses of all groups are of the same text; the largest run is of {main}."
+        f"The answer is for {best}, because this group has the lowest loss at {where} with "
+        f"{100 * chance:.0f} % probability, if the losses of all groups are of the same text; the "
+        f"largest run is of {main}."
     )
 
 

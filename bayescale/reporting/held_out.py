@@ -35,25 +35,10 @@ def held_out_half(
         by itself, without pooling, because this takes seconds; with several group columns there
         is only a sentence.
     """
+    if reason := why_not_held_out(fit):
+        return reason
     runs = fit.runs
-    column = "C" if "C" in runs else fit.law.columns[0]
-    sizes = np.sort(runs.table[column].to_numpy(float))
-    threshold = float(sizes[len(sizes) // 2])
-    each = fit.groups[0] if len(fit.groups) == 1 else None
-    if len(fit.groups) > 1:
-        return "No runs were held out, because there are several columns of groups."
-    if "series" in runs:
-        return "No runs were held out, because the runs are checkpoints of learning curves."
-    labels = runs.table[each] if each else np.zeros(len(runs))
-    counts = [
-        min((part < threshold).sum(), (part >= threshold).sum())
-        for _, part in runs.table[column].groupby(np.asarray(labels))
-    ]
-    if min(counts) < FEWEST:
-        return (
-            f"No runs were held out, because there are too few: at least {FEWEST} below and above "
-            f"the median of {column} are needed{f' for each {each}' if each else ''}."
-        )
+    column, threshold, each = _split(fit)
     laws = list(fits_of(fit).values())
     try:
         with warnings.catch_warnings():
@@ -74,3 +59,32 @@ def held_out_half(
     except BayescaleError as error:
         return f"No runs were held out: {error}."
     return held
+
+
+def why_not_held_out(fit: Fit | Average) -> str:
+    """Why no runs are held out, as a sentence; empty if they are."""
+    runs = fit.runs
+    if len(fit.groups) > 1:
+        return "No runs were held out, because there are several columns of groups."
+    if "series" in runs:
+        return "No runs were held out, because the runs are checkpoints of learning curves."
+    column, threshold, each = _split(fit)
+    labels = runs.table[each] if each else np.zeros(len(runs))
+    counts = [
+        min((part < threshold).sum(), (part >= threshold).sum())
+        for _, part in runs.table[column].groupby(np.asarray(labels))
+    ]
+    if min(counts) >= FEWEST:
+        return ""
+    return (
+        f"No runs were held out, because there are too few: at least {FEWEST} below and above "
+        f"the median of {column} are needed{f' for each {each}' if each else ''}."
+    )
+
+
+def _split(fit: Fit | Average) -> tuple[str, float, str | None]:
+    """The column that divides the runs, its value, and the column of groups."""
+    column = "C" if "C" in fit.runs else fit.law.columns[0]
+    sizes = np.sort(fit.runs.table[column].to_numpy(float))
+    each = fit.groups[0] if len(fit.groups) == 1 else None
+    return column, float(sizes[len(sizes) // 2]), each

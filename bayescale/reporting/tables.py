@@ -123,17 +123,13 @@ def posteriors(fit: Fit | Average, ci_prob: float | None = None) -> tuple[Table,
         return (posterior(fit, ci_prob),)
     fit.warn_if_failed()
     used = list(fit.used.items())
+    heaviest = ", the law with the largest weight" if len(used) > 1 else ""
+    out = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # given once for all fits
-        return tuple(
-            posterior(
-                member,
-                ci_prob,
-                f"Posterior of {name}"
-                + (", the law with the largest weight" if fit.groups else ""),
-            )
-            for name, member in (used[:1] if fit.groups else used)
-        )
+        for i, (name, member) in enumerate(used[:1] if fit.groups else used):
+            out.append(posterior(member, ci_prob, f"Posterior of {name}{'' if i else heaviest}"))
+    return tuple(out)
 
 
 def posterior(fit: Fit, ci_prob: float | None = None, title: str = "Posterior") -> Table:

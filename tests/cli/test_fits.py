@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 import bayescale as bs
+from bayescale import reporting
+from bayescale.errors import BayescaleError
 
 
 def test_a_report_prints_its_check_tables_and_files(reported, folder):
@@ -28,7 +30,9 @@ def test_a_report_prints_its_check_tables_and_files(reported, folder):
 
 
 def test_output_to_a_pipe_has_no_progress_bar_and_no_colours(reported):
-    assert reported.err == ""
+    (told,) = reported.err.splitlines()  # before the fits of the held-out half
+    assert told.startswith("note: the fit is saved as ")
+    assert told.endswith("which --no-rollout leaves out")
     assert "\x1b" not in reported.out
 
 
@@ -258,3 +262,14 @@ def test_invalid_options_end_with_two(table, tmp_path, options, message, refused
 def test_invalid_points_and_budgets_end_with_two(kept, words, message, refused):
     command, *options = words
     assert message in refused(command, kept, *options)
+
+
+def test_the_fit_is_saved_before_what_follows_it(table, folder, run, monkeypatch):
+    def stop(*_, **__):
+        raise BayescaleError("stopped")
+
+    monkeypatch.setattr(reporting, "findings", stop)
+    out = folder / "stopped"
+    ended = run("report", table, "--law", "chinchilla", "--draws", 100, "--out", out, "--quiet")
+    assert (ended.code, ended.err) == (2, "error: stopped\n")
+    assert bs.load(out / "fit.nc").law.name == "chinchilla"

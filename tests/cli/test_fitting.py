@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
+import pandas as pd
 import pytest
+
+import bayescale as bs
+from bayescale.cli.fitting import _time_of_groups
 
 
 @pytest.mark.parametrize("command", ["forecast", "allocate"])
@@ -29,3 +34,20 @@ def test_options_of_a_fit_are_refused_with_a_saved_fit(kept, refused):
     text = refused("forecast", kept, "--flops", "1e21", "--law", "power", "--drop-missing")
     assert "--law, --drop-missing apply to a table of runs, and this file holds a fit" in text
     assert "--groups applies" in refused("allocate", kept, "--flops", "1e21", "--groups", "a")
+
+
+@pytest.mark.parametrize(
+    ("tokens", "told"),
+    [
+        ([20, 20, 20], "two to four minutes for runs whose N and D rise together"),
+        ([20, 2, 200], "one to two minutes"),
+        (None, "two to four minutes for groups of few runs"),
+    ],
+)
+def test_poorly_determined_groups_are_said_to_take_longer(tokens, told):
+    N = np.geomspace(1e8, 2e9, 12)
+    D = N * np.tile(tokens or [20, 2, 200], 4)
+    frame = pd.DataFrame({"N": N, "D": D, "loss": 2 + (N / 1e8) ** -0.3, "recipe": list("ab") * 6})
+    frame = frame if tokens else frame.iloc[:9]
+    runs = bs.Runs.from_frame(frame, groups="recipe")
+    assert _time_of_groups(runs, ["recipe"]).startswith(told)

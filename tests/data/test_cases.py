@@ -61,7 +61,7 @@ REFUSED = {
     "format_tokens_in_millions.csv": "millions \\(D='tokens\\*1e6'\\)",
     "format_steps_bs.csv": "D='steps\\*batch_size\\*seq_len'",
     "format_tensorboard.csv": "if D = steps x batch_size x seq_len, pass D='Step\\*512\\*2048'",
-    "format_wandb_runs.csv": "drop_missing=True(.|\n)*State crashed or failed \\(line 5\\)",
+    "format_wandb_runs.csv": "State crashed or failed \\(line 5\\): .* drop_failed=True$",
     "format_x.xlsx": "not an Excel workbook",
     "gflops_per_forward.csv": "loss='FID'",
 }

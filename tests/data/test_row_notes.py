@@ -166,7 +166,9 @@ def test_a_repeated_heading_is_recognised(tmp_path):
 
 def test_an_accuracy_without_a_loss_has_the_error_rate_as_remedy():
     scores = FRAME[["params", "tokens"]].assign(accuracy=100 * (1 - LOSS / 9))
-    with pytest.raises(RunsError, match="For an accuracy pass loss='1-accuracy', for one in perc"):
+    with pytest.raises(
+        RunsError, match=r"is the score of a task .* loss='1-accuracy/100' if it is"
+    ):
         Runs.from_frame(scores)
     runs = Runs.from_frame(scores, loss="1-accuracy/100")
     np.testing.assert_allclose(runs.table["loss"], LOSS / 9)
@@ -210,3 +212,37 @@ def test_series_that_steps_show_are_named_by_their_column():
     with pytest.warns(RunsWarning, match="all rows are read as checkpoints of one run"):
         one = Runs.from_frame(checkpoints(None).query("params == 2e7"))
     assert "series from one run" in one.how_read
+
+
+@pytest.mark.parametrize("name", ["mmlu_acc", "score", "em", "hellaswag"])
+def test_a_score_is_not_proposed_as_the_loss(name):
+    frame = pd.DataFrame({"params": [7e7, 2e8, 5e8], "tokens": 2e9, name: [0.2, 0.3, 0.4]})
+    with pytest.raises(RunsError) as caught:
+        Runs.from_frame(frame)
+    assert f"loss={name!r}" not in str(caught.value)
+    assert f"bs.emergence(table, y={name!r}), or bs.link" in str(caught.value)
+    with for_command_line(), pytest.raises(RunsError) as caught:
+        Runs.from_frame(frame)
+    assert f"`emergence --y {name}`" in str(caught.value)
+    assert f"--columns loss={name}" not in str(caught.value)
+
+
+def test_values_that_only_crashed_runs_lack_have_one_remedy():
+    frame = FRAME.assign(state="finished")
+    frame.loc[3, ["state", "loss"]] = "crashed", np.nan
+    with pytest.raises(RunsError) as caught:
+        Runs.from_frame(frame)
+    (problem,) = caught.value.problems
+    assert "missing or not final, leave them out with drop_failed=True" in problem
+    assert len(Runs.from_frame(frame, drop_failed=True)) == 8
+    frame.loc[5, "loss"] = np.nan  # of a run that finished
+    with pytest.raises(RunsError, match="drop_missing=True"):
+        Runs.from_frame(frame)
+
+
+def test_several_rows_of_a_point_are_led_to_the_best_one_first():
+    sweep = pd.concat([FRAME.assign(loss=LOSS * (1 + 0.1 * i), rate=f"{i}e-4") for i in (1, 2, 3)])
+    with pytest.warns(RunsWarning) as caught:
+        Runs.from_frame(sweep)
+    told, *_ = [str(w.message) for w in caught if "keep_best=True" in str(w.message)]
+    assert told.index("keep_best=True") < told.index("groups='rate'")

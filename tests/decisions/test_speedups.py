@@ -190,7 +190,7 @@ def test_where_the_curves_cross(made):
 
 
 def test_both_ends_are_told_only_if_they_differ(grouped):
-    equal = bs.speedup(grouped(), "B", over="A", along=20)
+    equal = bs.speedup(grouped(), "B", over="A", along=20, drift="off")
     assert equal.data.sizes["point"] == 2
     assert equal.bottom_line().count(" needs ") == 1
 

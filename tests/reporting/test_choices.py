@@ -141,10 +141,14 @@ def test_the_answer_is_about_the_group_that_is_the_best_at_the_budget(recipes):
     assert found.group == {"dataset": best}
     assert found.answers[0].startswith(split.bottom_line().split(" Main reason")[0])
     assert found.answers[0].endswith(
-        f"The group {best} has the lowest loss at 1e22 FLOP with {100 * chance:.0f} % "
-        "probability, if the losses of all groups are of the same text; the largest run is of "
-        f"{main}."
+        f"The answer is for {best}, because this group has the lowest loss at 1e22 FLOP with "
+        f"{100 * chance:.0f} % probability, if the losses of all groups are of the same text; the "
+        f"largest run is of {main}."
     )
+    others = [name for name in recipes.plan.levels["dataset"] if name != best]
+    assert [line.split(": ")[0] for line in found.each] == others
+    other = bs.allocate(recipes, 1e22, group=others[0]).summary()["loss_new_run"].iloc[0]
+    assert f"loss {other:.3f} (" in found.each[0]
 
 
 def test_without_a_best_group_the_answer_is_about_that_of_the_largest_run(by_hand, openlm):
@@ -154,7 +158,9 @@ def test_without_a_best_group_the_answer_is_about_that_of_the_largest_run(by_han
     chances = found.decisions.speedups[0].best.tail(3).set_index("group")["p_best"]
     assert chances.max() < 0.9
     assert found.group == {"dataset": main}
-    assert f"The largest run is of the group {main}; no group is the best" in (found.answers[0])
+    assert (
+        f"The answer is for {main}, the group of the largest run, because no group is the best"
+    ) in found.answers[0]
     assert all(f"{name} {100 * p:.0f} %" in found.answers[0] for name, p in chances.items())
 
 

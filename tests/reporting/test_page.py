@@ -128,12 +128,16 @@ def test_a_remedy_that_laws_share_is_given_once(two):
     ]
 
 
-def test_every_law_has_a_table_of_parameters_without_groups(two):
-    assert [t.title.split(":")[0] for t in findings(two).tables] == [
-        "Laws",
-        "Posterior of kaplan_floor",
+def test_the_page_has_a_table_of_parameters_for_every_law_and_the_terminal_one(two):
+    found = findings(two)
+    assert [t.title.split(":")[0] for t in found.posteriors] == [
+        "Posterior of kaplan_floor, the law with the largest weight",
         "Posterior of chinchilla",
     ]
+    weights, parameters = found.tables
+    assert weights.title == "Laws"
+    assert parameters.rows == found.posteriors[0].rows
+    assert parameters.notes[0].startswith("Parameters of the other laws: on the page")
 
 
 def test_with_groups_only_the_heaviest_law_has_one(grouped):
