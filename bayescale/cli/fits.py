@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,6 +39,7 @@ from bayescale.cli.options import (
     Strict,
 )
 from bayescale.errors import BayescaleError
+from bayescale.keywords import argument
 
 if TYPE_CHECKING:
     from bayescale.evaluation import Hypotheses
@@ -243,6 +245,13 @@ def forecast(
     settings = groups, law, reading, pool, seed, draws, quiet, progressbar
     fitted = from_file(fit, *settings)
     place = {column: values for column, values in points.items() if values}
+    if not paired and sum(len(values) > 1 for values in place.values()) > 1:
+        console.announce(
+            f"each {' with each '.join(map(argument, place))}: "
+            f"{prod(map(len, place.values()))} runs; --paired combines the first with the first, "
+            "and so on",
+            quiet or as_json,
+        )
     result = predict(
         fitted,
         **(place if paired else options.crossed(place)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -179,9 +180,15 @@ def picture(path: Path | None) -> Path | None:
     if path is not None and path.suffix.lower() not in PICTURES:
         raise BayescaleError(
             f"{path} has no ending of a picture: give a name that ends in {', '.join(PICTURES)}",
-            where="--plot",
+            where=_typed("--plot", "--out"),
         )
     return path
+
+
+def _typed(*spellings: str) -> str:
+    """The first of several spellings of an option that was typed, or the first of all."""
+    typed = {word.partition("=")[0] for word in sys.argv}
+    return next((name for name in spellings if name in typed), spellings[0])
 
 
 def names(text: str | None) -> tuple[str, ...] | None:

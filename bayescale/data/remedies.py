@@ -38,9 +38,10 @@ def columns(expressions: dict[str, str]) -> str:
 
 #: Words of names of columns that hold the score of a task.
 SCORES = frozenset(
-    "acc accuracy accuracies score scores em f1 match mmlu hellaswag piqa winogrande boolq gsm8k "
-    "humaneval arc lambada bleu rouge pass correct".split()
-)
+    ("acc", "accuracy", "accuracies", "score", "scores", "em", "f1", "match", "pass", "correct",
+     "bleu", "rouge", "mmlu", "hellaswag", "piqa", "winogrande", "boolq", "gsm8k", "humaneval",
+     "arc", "lambada")
+)  # fmt: skip
 
 
 def is_score(name: str) -> bool:

@@ -96,15 +96,23 @@ def suggestions(suggestion: Suggestion, ci_prob: float | None = None) -> Table:
             *(_place(c, row[c]) for c in places),
             format_flop(row["cost"]),
             format_flop(row["total_cost"]),
-            f"{row['width']:.3g}",
+            f"{100 * row['width']:.3g} %" if suggestion.is_loss else f"{row['width']:.3g}",
             f"{100 * row['share']:.0f} %",
         )
         for _, row in frame.iterrows()
     )
     header = (*places, "cost", "in all", "width after it", "variance left")
-    of = "the log loss of a new run" if suggestion.is_loss else "the target"
+    of = "the loss of a new run" if suggestion.is_loss else "the target"
     title = f"Runs to train next: expected width of the {100 * prob:g} % interval of {of}"
-    return Table(title, header, rows)
+    now = float(suggestion.widths(prob)[0])
+    before = f"{100 * now:.3g} % of the loss" if suggestion.is_loss else f"{now:.3g}"
+    unit = suggestion.limits.unit if suggestion.limits else " FLOP"
+    notes = (
+        f"width after it: from the lower bound of the interval to the upper one, {before} now.",
+        "variance left: the share of the present variance that the runs up to this one do not "
+        f"remove.{f' Costs are in{unit}.' if unit else ''}",
+    )
+    return Table(title, header, rows, notes)
 
 
 def design_scores(score: DesignScore) -> Table:
@@ -130,7 +138,9 @@ def design_scores(score: DesignScore) -> Table:
         "width",
         "width now",
     )
-    return Table("The plan, by simulation: log loss of a new run at the target", header, rows)
+    note = "All but the coverage are in log loss: 0.01 is 1 % of the loss."
+    title = "The plan, by simulation: log loss of a new run at the target"
+    return Table(title, header, rows, (note,))
 
 
 def _place(column: str, value) -> str:

@@ -134,3 +134,11 @@ def test_cautions_stand_below_the_table(saved, run):
         assert [f"caution: {c}" for c in cautions] == [
             x for x in ended.out.splitlines() if x.startswith("caution: ")
         ]
+
+
+def test_a_grid_of_runs_is_said_to_be_one(kept, run):
+    both = ("--N", "1B,2B", "--D", "2e10,4e10")
+    said = "note: each --N with each --D: 4 runs; --paired combines the first with the first"
+    assert said in run("forecast", kept, *both).err
+    assert "note: each" not in run("forecast", kept, *both, "--paired").err
+    assert "note: each" not in run("forecast", kept, "--N", "1B,2B", "--D", "2e10").err

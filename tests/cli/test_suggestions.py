@@ -31,7 +31,11 @@ def test_suggestions_are_those_of_the_package(kept, kept_fit, run, tmp_path):
     assert len(pd.read_csv(csv)) == len(frame)
     out = run(*words).out
     assert out.startswith("Train ")
-    assert "expected width of the 90 % interval of the log loss of a new run" in out
+    assert "expected width of the 90 % interval of the loss of a new run" in out
+    before, after, *_ = 100 * expected.widths()
+    assert f" {after:.3g} %" in out
+    assert f"to the upper one, {before:.3g} % of the loss now." in out
+    assert "Costs are in FLOP." in out
 
 
 def test_candidates_and_costs_are_read_from_a_file(kept, run, tmp_path):

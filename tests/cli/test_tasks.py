@@ -114,3 +114,8 @@ def test_emergence_refuses_a_wide_table_once_with_a_command_that_works(tmp_path,
     ended = run(*command[1:], "--quiet")
     assert ended.code == 0
     assert "arc_challenge" in ended.out
+
+
+@pytest.mark.parametrize("option", ["--out", "--plot"])
+def test_a_refused_file_of_a_picture_names_the_option_that_was_typed(refused, option):
+    assert f"error: {option}: DIR has no ending" in refused("emergence", "any.csv", option, "DIR")
