@@ -293,8 +293,8 @@ class Emergence(Storable):
         unbroken = table.index[table["P(departure)"] <= UNBROKEN]
         total = len(self.tasks)
         return (
-            f"Emergent as plotted: {_listed(emergent)} of {total}. Departs from an unbroken law: "
-            f"{_listed(departs)}; does not: {_listed(unbroken)}; cannot be told: "
+            f"Emergent as plotted: {_listed(emergent)} of {total}. No single smooth curve fits all "
+            f"models: {_listed(departs)}; one does: {_listed(unbroken)}; cannot be told: "
             f"{total - len(departs) - len(unbroken)}."
         )
 

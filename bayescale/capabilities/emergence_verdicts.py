@@ -155,11 +155,13 @@ def sentence(
     if verdict != UNKNOWN:
         parts = [f"{verdict} (P = {row['P(verdict)']:.2f})"]
     if verdict == EMERGENT and departs >= TOLD:
-        parts.append(f"it departs from an unbroken law (P = {departs:.2f})")
+        parts.append(f"no single smooth curve fits all models (P = {departs:.2f})")
     if verdict in (CHANGE, EMERGENT) and departs >= TOLD:
         parts.append(f"the change came {' or '.join(kinds)}; {tell} would tell")
     elif verdict in (EMERGENT, UNKNOWN):
-        parts.append(f"P(departure from an unbroken law) = {departs:.2f}; {tell} would tell")
+        parts.append(
+            f"P(no single smooth curve fits all models) = {departs:.2f}; {tell} would tell"
+        )
     if row["P(flattening)"] > 0.5:
         parts.append(
             "the log odds flatten with scale, as they do if they are linear in a loss "
@@ -168,12 +170,12 @@ def sentence(
     if emergent >= 0.5 and verdict not in (MEASURED, EMERGENT):
         parts.append(f"emergent as plotted (P = {emergent:.2f})")
     if emergent >= 0.5 and row["onset"] <= smallest:
-        parts.append(f"onset at or before the smallest model ({compact(smallest)})")
+        parts.append(f"onset at or below the smallest model ({compact(smallest)})")
     elif emergent >= 0.5 and np.isfinite(float(row["onset"])):
-        parts.append(
-            f"onset at {compact(row['onset'])} [{compact(row['onset_low'])}, "
-            f"{compact(row['onset_high'])}]"
-        )
+        low = compact(row["onset_low"])
+        if row["onset_low"] <= smallest:
+            low = f"at or below the smallest model, {compact(smallest)},"
+        parts.append(f"onset at {compact(row['onset'])} ({low} to {compact(row['onset_high'])})")
     if emergent >= 0.5 and np.isfinite(float(row["sharpness"])):
         parts.append(f"{100 * float(row['sharpness']):.0f} % of the rise in one decade")
     return "; ".join(parts)

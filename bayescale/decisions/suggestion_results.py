@@ -150,7 +150,7 @@ class Suggestion:
         more = f"; and {len(listed) - 3} more" if len(listed) > 3 else ""
         verb = "narrow" if after < before else "widen"
         if self.is_loss:
-            widths = f"to {verb} from {100 * before:.2g} % to {100 * after:.2g} % of the loss"
+            widths = f"to {verb} from {100 * before:.3g} % to {100 * after:.3g} % of the loss"
             what = "the loss of a new run at the target"
         else:
             widths, what = f"to {verb} from {before:.3g} to {after:.3g}", "the target"

@@ -123,6 +123,7 @@ def plot_fit(
             linewidth=1.6,
             label=f"{published.label}, other tokenizer",
         )
+    style.cut_outliers(ax, values, fit.runs.table["loss"])
     log_axis(ax.xaxis, column)
     loss_axis(ax.yaxis)
     ax.axvspan(values.max(), grid[-1], color="#f4f1ea", zorder=0, linewidth=0)

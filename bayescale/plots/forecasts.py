@@ -106,6 +106,7 @@ def plot_forecast(
     if observed is not None:
         style.require(observed, Runs, "plot_forecast: observed=")
         _observed(ax, forecast, observed, x)
+        style.cut_outliers(ax, observed.table[x], observed.table["loss"])
     largest = float(forecast.fit.runs.table[x].max()) if x in forecast.fit.runs else np.inf
     log_axis(ax.xaxis, x)
     loss_axis(ax.yaxis)
@@ -203,7 +204,7 @@ def plot_allocation(
         )
     allocation.fit.warn_if_failed()
     prob, kind = defaults(ci_prob)
-    _, panels = style.figure(1, 2, (10, 5.8))
+    _, panels = style.figure(1, 2, (10, 5.2))
     data = allocation.data.sortby("C")
     C = data["C"].to_numpy()
     models = [m for m in MODELS if C.min() <= m.C <= C.max()] if landmarks else []
@@ -240,7 +241,7 @@ def plot_allocation(
         )
         style.shade_far(ax, largest)
     # Below the axes, where it covers no line.
-    panels[0].legend(loc="upper left", bbox_to_anchor=(0, -0.2), fontsize=9)
+    style.legend_below(panels)
     if models:
         panels[0].figure.draw_without_rendering()
     for ax, column in zip(panels, "ND", strict=True):

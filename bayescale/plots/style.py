@@ -52,6 +52,48 @@ UNITS = {
 }
 
 
+#: The loss axis ends above the runs if some lie farther above nine tenths of all than this multiple
+#: of the range of these.
+FAR_ABOVE = 1.5
+
+
+def cut_outliers(ax: Axes, x, loss) -> None:
+    """End the loss axis below far outliers, which would squeeze the rest, and mark them there.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        With all that is drawn except these marks.
+    x, loss : array
+        Places and losses of the runs.
+    """
+    at, loss = np.asarray(x, float), np.asarray(loss, float)
+    logs, low = np.log(loss), float(np.log(loss.min()))
+    usual = float(np.quantile(logs, 0.9))
+    far = logs > usual + FAR_ABOVE * (usual - low)
+    if not far.any() or usual <= low:
+        return
+    bottom, top = float(np.log(ax.dataLim.y0)), float(logs[~far].max())
+    margin = 0.06 * (top - bottom)
+    ax.set_ylim(np.exp(bottom - margin), np.exp(top + 2 * margin))
+    several = f"{far.sum()} runs" if far.sum() > 1 else "1 run"
+    ax.plot(
+        at[far],
+        np.full(far.sum(), 0.975),
+        "^",
+        color=GREY,
+        transform=ax.get_xaxis_transform(),
+        label=f"{several} above the axis, loss up to {loss[far].max():.3g}",
+        zorder=5,
+    )
+
+
+def legend_below(panels) -> None:
+    """A legend of the first panel across the figure, below the axes."""
+    handles, texts = panels[0].get_legend_handles_labels()
+    panels[0].figure.legend(handles, texts, loc="outside lower center", ncols=3, fontsize=9.5)
+
+
 def figure(
     rows: int = 1, columns: int = 1, size: tuple[float, float] | None = None, **options
 ) -> tuple[Figure, Any]:

@@ -20,7 +20,7 @@ from bayescale.forecasting import (
 )
 from bayescale.intervals import defaults
 from bayescale.keywords import hinted
-from bayescale.model import Fit, atomically
+from bayescale.model import Check, Fit, atomically
 from bayescale.plots import (
     plot_allocation,
     plot_fit,
@@ -42,7 +42,7 @@ from bayescale.reporting.sections import (
     picture,
 )
 from bayescale.text_tables import as_sentence
-from bayescale.units import format_count, format_flop, format_loss
+from bayescale.units import counted, format_count, format_flop, format_loss
 
 
 @hinted
@@ -145,7 +145,7 @@ def report(
         # The findings of several laws are many, so those that passed follow.
         findings=tables.problems(fit) if len(members) > 1 else check.findings,
         folded=[f for f in check.findings if f.level == "passed"] if len(members) > 1 else [],
-        verdict=_verdict(check.passed, len(members) > 1),
+        verdict=_verdict(check, len(members) > 1),
         notes=[as_sentence(note) for note in (*found.notes, *fit.runs.notes)],
         sections=sections,
         appendix=appendix,
@@ -164,14 +164,17 @@ def report(
 def _runs_in_words(runs: Runs) -> str:
     """What was read, without the notes, which are among the risks."""
     lines = [line for line in repr(runs).splitlines() if not line.startswith("  note: ")]
-    return "\n".join(lines).replace("<", "", 1).replace(">", "", 1)
+    text = "\n".join(lines).replace("<", "", 1).replace(">", "", 1)
+    return as_sentence(text.removeprefix(f"{counted(len(runs), 'run')} ")).removesuffix(".")
 
 
-def _verdict(passed: bool, several: bool) -> str:
+def _verdict(check: Check, several: bool) -> str:
     fits = "The fits" if several else "The fit"
-    if passed:
-        return f"{fits} passed {'their' if several else 'its'} checks."
-    return f"{fits} FAILED a check: {'their' if several else 'its'} intervals are unreliable."
+    if not check.passed:
+        return f"{fits} FAILED a check: {'their' if several else 'its'} intervals are unreliable."
+    if cautions := sum(finding.level == "caution" for finding in check.findings):
+        return f"Sampling converged; {counted(cautions, 'caution')}."
+    return f"{fits} passed {'their' if several else 'its'} checks."
 
 
 def _settings(fit: Fit) -> str:

@@ -12,6 +12,11 @@ BAYES_FACTOR = (
     "A log Bayes factor of 3 means that the data are 20 times more probable under the first."
 )
 
+DEPARTS = (
+    "departs: the probability that no single smooth curve fits all models of the task, with its "
+    "kinds; emergent: that the score, as plotted, is flat first and then rises steeply."
+)
+
 
 def breaks(result: Breaks, ci_prob: float | None = None) -> Table:
     """A row for each curve: the probability of a break, its place and slopes, and evidence."""
@@ -74,14 +79,15 @@ def emergence(result: Emergence, ci_prob: float | None = None) -> Table:
         for task, row in frame.iterrows()
     )
     header = ("task", "verdict", "P", "departs", "abrupt", "gradual", "emergent", "onset")
-    return Table(f"Emergence of {result.y}: verdicts and probabilities", header, rows)
+    title = f"Emergence of {result.y}: verdicts and probabilities"
+    return Table(title, header, rows, (DEPARTS,))
 
 
 def _onset(result: Emergence, task: str, onset: float) -> str:
     if np.isnan(onset):
         return "-"
     if onset <= (smallest := result.smallest(task)):
-        return f"at or before the smallest model ({smallest:.1e})"
+        return f"at or below the smallest model ({smallest:.1e})"
     return f"{onset:.1e}"
 
 

@@ -72,8 +72,8 @@ def colours():
 
 @pytest.fixture
 def legend():
-    """The entries of a legend."""
-    return lambda ax: [t.get_text() for t in ax.get_legend().get_texts()]
+    """The entries of the legend of axes, or else of their figure."""
+    return lambda ax: [t.get_text() for t in (ax.get_legend() or ax.figure.legends[0]).get_texts()]
 
 
 @pytest.fixture

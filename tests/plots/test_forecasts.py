@@ -85,5 +85,22 @@ def test_only_points_on_one_path_are_joined(c4_fit):
 def test_the_legend_of_an_allocation_covers_no_line(c4_fit):
     panels = bs.plot_allocation(bs.allocate(c4_fit, bs.grid(1e20, 1e22, 5)))
     panels[0].figure.draw_without_rendering()
-    legend = panels[0].get_legend().get_window_extent()
-    assert not any(legend.overlaps(ax.get_window_extent()) for ax in panels)
+    (legend,) = panels[0].figure.legends
+    box = legend.get_window_extent()
+    assert not any(box.overlaps(ax.get_window_extent()) for ax in panels)
+    # It is across the figure, so that no half of it is empty.
+    assert box.x0 < panels[0].get_window_extent().x1 < panels[1].get_window_extent().x0 < box.x1
+
+
+@pytest.mark.filterwarnings("ignore::bayescale.errors.RunsWarning")
+def test_far_outliers_do_not_squeeze_the_axis(c4_fit, openlm, legend):
+    runs = openlm.query("dataset == 'c4'")
+    table = runs.table[["N", "D", "loss"]].reset_index(drop=True)
+    highest = float(table["loss"].max())
+    table.loc[[3, 9], "loss"] = 30.0, 90.0
+    ahead = bs.forecast(c4_fit, C=[1e21, 1e22])
+    plain = bs.plot_forecast(ahead, observed=runs)
+    assert not any("above the axis" in text for text in legend(plain))
+    ax = bs.plot_forecast(ahead, observed=bs.Runs.from_frame(table))
+    assert ax.get_ylim()[1] < 1.3 * highest
+    assert legend(ax)[-1] == "2 runs above the axis, loss up to 90"

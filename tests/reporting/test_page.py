@@ -295,6 +295,17 @@ def test_a_caution_of_several_laws_is_one_finding(two):
     assert finding.remedy == "look"
 
 
+def test_a_remedy_follows_an_arrow_and_the_verdict_counts_cautions(two, tmp_path, unpictured):
+    for fit in two.fits.values():
+        finding = Finding("design", "caution", "N and D rise together", "add runs")
+        fit.__dict__["_check"] = Check((finding,), fit.check().surprising)
+    with unpictured():
+        page = bs.report(two, tmp_path, C=[1e22]).read_text(encoding="utf-8")
+    assert "N and D rise together → <em>add runs.</em>" in page
+    assert "Sampling converged; 1 caution." in page
+    assert page.count("34 runs") == 2  # in the title of the document and of the page
+
+
 def test_the_distance_of_the_run_of_the_answer_is_told_once(two, c4):
     for fit in two.fits.values():
         fit.__dict__["_check"] = Check((), None)
