@@ -345,3 +345,10 @@ def test_the_site_is_built_without_warnings(tmp_path):
     notebook = (tmp_path / "notebooks" / "01_forecast_with_error_bars.html").read_text("utf-8")
     assert "data:image/png;base64," in notebook
     assert 'href="02_do_the_intervals_hold.html"' in notebook
+
+
+def test_every_part_of_the_reference_has_an_introduction():
+    text = (DOCS / "api.md").read_text(encoding="utf-8")
+    parts = text.split("\n## ")[1:]
+    bare = [part.splitlines()[0] for part in parts if part.split("\n\n")[1].startswith(":::")]
+    assert bare == []

@@ -102,6 +102,24 @@ INTRODUCTIONS = {
     "`rollout` tests forecasts on larger runs, and `hypotheses` and `compare` compare laws.",
     "Tasks and breaks": "`link` maps losses to accuracy, and `forecast_tasks` forecasts it. "
     "`emergence` and `breaks` ask whether a task leaves its smooth curve.",
+    "Saved results": "`load` reads the file of any result that has `save(path)`, such as a fit or "
+    "a link, and gives an object of the same class.",
+    "The report": "`report` writes one HTML page about a fit, with the answer, the risk and the "
+    "next step first, and the fit itself beside it.",
+    "Figures": "Each function draws one kind of result and returns matplotlib axes, which can be "
+    "changed further. None of them computes anything that the result does not hold.",
+    "Laws": "A law is one formula of the loss with priors of its parameters. Own laws are "
+    "instances of `Law`.",
+    "Priors": "A prior is a normal distribution on a link scale. `fit(..., priors=...)` takes it "
+    "by the name of a parameter.",
+    "Counts": "Counts may be text with units (`70B`, `1e22`). These functions read, write and "
+    "convert them.",
+    "Testing a law": "`check_law` tests whether an own law has the properties that the package "
+    "requires.",
+    "Theories of exponents": "Theories predict exponents from other quantities. Their predictions "
+    "are compared with a posterior.",
+    "Errors and warnings": "All errors are `BayescaleError`, with every problem in `problems`. "
+    "Warnings do not stop a computation.",
 }
 
 

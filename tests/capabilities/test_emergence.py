@@ -252,19 +252,22 @@ ONSET = "onset at 2.3e22 (1.0e22 to 5.0e22); 71 % of the rise in one decade"
         (
             PROBABILITY,
             0.99,
-            "emergent as measured (P = 0.99); no single smooth curve fits all models (P = 0.95); the "
+            "emergent as measured (P = 0.99); no single smooth curve fits all models (P = 0.95); "
+            "the "
             "change came abruptly (0.45) or gradually (0.50); more questions would tell; " + ONSET,
         ),
         (
             UNSURE,
             0.9,
-            "emergent as measured (P = 0.90); P(no single smooth curve fits all models) = 0.50; more "
+            "emergent as measured (P = 0.90); P(no single smooth curve fits all models) = 0.50; "
+            "more "
             "questions would tell; " + ONSET,
         ),
         (
             UNSURE,
             0.1,
-            "cannot be told; P(no single smooth curve fits all models) = 0.50; more questions would tell",
+            "cannot be told; P(no single smooth curve fits all models) = 0.50; more questions "
+            "would tell",
         ),
     ],
 )
