@@ -421,29 +421,33 @@ class TestModel:
 
 
 def test_the_expected_time_is_that_of_evaluations(monkeypatch):
-    """A density that takes 50 ms for all positions, whatever their number."""
+    """A density that takes 50 ms for all positions, whatever their number, and at first longer."""
+    called = []
 
     def slow(z):
-        time.sleep(0.05)
+        time.sleep(0.05 if called else 0.3)
+        called.append(len(z))
         return np.zeros(len(z))
 
     monkeypatch.setattr(engines, "density", lambda plan: Density(3, slow))
-    for law, evaluations in (
-        ("chinchilla", engines.MOST_EVALUATIONS),
-        ("skaling", engines.MOST_CURVED),
+    for law, (few, many) in (
+        ("chinchilla", engines.EVALUATIONS),
+        ("skaling", engines.EVALUATIONS_CURVED),
     ):
+        called.clear()
         least, most = engines.expected_seconds(SimpleNamespace(law=laws.get(law)))
-        assert least == pytest.approx(engines.FEWEST_EVALUATIONS * 0.05 / engines.TIMED, rel=0.3)
-        assert most / least == pytest.approx(evaluations / engines.FEWEST_EVALUATIONS)
+        assert least == pytest.approx(few * 0.05 / engines.TIMED, rel=0.3)
+        assert most / least == pytest.approx(many / few)
 
 
 def test_the_expected_evaluations_are_those_of_the_benchmark():
     """The least and the most of one run, rounded outward by at most a factor of two."""
     table = pd.read_csv(ROOT / "benchmarks" / "results" / "checkpoints.csv")
     found = table["evaluations"]
-    assert found.min() / 2 < engines.FEWEST_EVALUATIONS <= found.min()
+    assert found.min() / 2 < engines.EVALUATIONS[0] <= found.min()
     few = table["law"].map(lambda name: len(laws.get(name).parameters)) <= engines.FEW
-    for chosen, most in ((few, engines.MOST_EVALUATIONS), (~few, engines.MOST_CURVED)):
+    assert engines.EVALUATIONS_CURVED[0] <= found[~few].min()
+    for chosen, (_, most) in ((few, engines.EVALUATIONS), (~few, engines.EVALUATIONS_CURVED)):
         assert found[chosen].max() <= most < 2 * found[chosen].max()
 
 
