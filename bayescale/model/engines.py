@@ -23,8 +23,8 @@ ENGINES = ("auto", "particles", "nuts")
 PARTICLE_RUNS = 2
 #: The fewest and the most evaluations of the density in one run of importance sampling, under a
 #: law of at most `FEW` parameters, and under one of more, whose posterior is curved
-#: (`benchmarks/checkpoints.py`: 17,000 to 107,000, and 391,000 to 464,000 under skaling, which needs
-#: fewer where the runs determine it well).
+#: (`benchmarks/checkpoints.py`: 17,000 to 107,000, and 391,000 to 464,000 under skaling, which
+#: needs fewer where the runs determine it well).
 EVALUATIONS, EVALUATIONS_CURVED, FEW = (15_000, 120_000), (60_000, 500_000), 5
 #: The speed of a density is measured at this many positions, and this often, of which the shortest
 #: time counts: others include work that is done once, or that of other processes.
