@@ -126,8 +126,9 @@ def _cut_column(problem: str) -> str | None:
 
 def _panel(ax, part: pd.DataFrame, column: str, level: str, banded: bool) -> None:
     """Draw one problem: intervals, medians, measured losses, and the end of the fitted runs."""
-    order = [part[c] for c in ("N", column) if c in part]
-    part = part.iloc[np.lexsort([o.to_numpy() for o in order])]
+    # Runs of one budget differ by rounding: they are in order of N.
+    order = [np.log(part[c].to_numpy(float)).round(6) for c in ("N", column) if c in part]
+    part = part.iloc[np.lexsort(order)]
     at = part[column].to_numpy()
     edge, edge_label = _edge(part, column)
     varied = [c for c in "ND" if c in part and part[c].nunique() > 1]

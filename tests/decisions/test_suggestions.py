@@ -487,7 +487,7 @@ def test_the_width_before_is_that_of_the_forecast(wide):
     low, high = np.log(other.data["loss"].isel(point=0)).quantile([0.05, 0.95], ("chain", "draw"))
     from_forecast = bs.suggest(wide, grid, target=other, number=2)
     assert from_forecast.widths(0.9)[0] == pytest.approx(float(high - low))
-    assert f"from {100 * float(high - low):.2g} %" in from_forecast.bottom_line()
+    assert f"from {100 * float(high - low):.3g} %" in from_forecast.bottom_line()
 
 
 def test_the_noise_of_the_run_remains(wide):

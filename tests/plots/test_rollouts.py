@@ -243,3 +243,11 @@ def test_the_rollout_and_the_global_style_are_not_changed(two):
     plot_rollout(two)
     pd.testing.assert_frame_equal(two.points, before)
     assert dict(plt.rcParams) == style_before
+
+
+def test_runs_of_one_budget_are_in_order_of_n_although_their_compute_is_rounded(forecast, rolled):
+    points = forecast("power", n=6).assign(N=[3e9, 1e9, 6e9, 4e9, 2e9, 5e9])
+    points["C"] = 1e21 * (1 + 1e-12 * np.array([1.0, 5, 2, 4, 6, 3]))
+    (ax,) = plot_rollout(rolled(points))
+    expected = points.sort_values("N")[["low90", "high90"]].to_numpy()
+    assert bars(ax, "90 % interval")[:, 1:] == pytest.approx(expected)
