@@ -135,14 +135,14 @@ def _time_of_groups(runs: Runs, labels: Sequence[str]) -> str:
     import numpy as np
 
     counts = runs.table.groupby([runs.table[g].astype(str) for g in labels]).size()
-    why = "groups of few runs" if counts.min() < FEWEST_RUNS else ""
+    why = "groups have few runs" if counts.min() < FEWEST_RUNS else ""
     if {"N", "D"} <= set(runs.table):
         logs = np.log(runs.table[["N", "D"]].to_numpy(float).T)
         if np.ptp(logs, axis=1).min() > 0 and np.corrcoef(logs)[0, 1] > LARGEST_CORRELATION:
-            why = "runs whose N and D rise together"
+            why = "N and D rise together"
     if not why:
         return "one to two minutes"
-    return f"two to four minutes for {why}, which determine the parameters poorly,"
+    return f"two to four minutes (here {why})"
 
 
 def _time_of_checkpoints(runs: Runs, names: list[str] | None) -> str:
