@@ -10,6 +10,7 @@ import pytest
 
 import bayescale as bs
 from bayescale.capabilities import emergence_foresight as foresights
+from bayescale.capabilities.emergence_curves import read_scores
 from bayescale.capabilities.emergence_models import Model, TaskCurve, part
 from bayescale.capabilities.emergence_priors import Ahead
 from bayescale.capabilities.emergence_shapes import Shapes, sample, shapes
@@ -535,3 +536,25 @@ def test_draws_of_a_loss_are_moved_along_its_posterior():
     again = model.moved(z, np.random.default_rng(2))
     before, after = (np.median(model.density().log_posterior(x)) for x in (z, again))
     assert abs(before - after) < 0.7
+
+
+def test_a_share_whose_name_does_not_say_so_is_refused():
+    """It would be read as a loss. Its column can be named as the accuracy."""
+    table = scores(sigmoid(1.2 * (S - 8))).rename(columns={"accuracy": "em"})
+    about = dict(n_questions=QUESTIONS, chance=0.25, random_seed=1)
+    with pytest.raises(bs.RunsError, match=r"'em' rises with C .* columns=\{'accuracy': 'em'\}"):
+        bs.emergence(table, y="em", **about)
+    found = bs.emergence(table, columns={"accuracy": "em"}, **about)
+    assert found.curves[found.tasks[0]].is_accuracy
+
+
+def test_samples_count_as_answers():
+    """pass@k has the noise of its samples, in every task that is called so."""
+    table = scores(sigmoid(1.2 * (S - 8))).rename(columns={"accuracy": "pass@10"})
+    about = dict(n_questions=200, chance=0.0)
+    curves = read_scores(table, "C", "pass@10", None, None, samples=50, **about)[0]
+    (curve,) = curves.values()
+    assert curve.is_accuracy
+    assert set(curve.n) == {200 * 50 / 10}
+    with pytest.raises(bs.RunsError, match="give y='pass@10', so that k is known"):
+        bs.emergence(table, columns={"accuracy": "pass@10"}, **about)

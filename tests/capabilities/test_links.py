@@ -416,6 +416,7 @@ def test_a_task_at_chance_has_no_numbers(results):
                           chance=0.25)  # fmt: skip
     made = made_by_hand(flat)
     assert made.at_chance == ["hard"]
+    assert list(made.summary().index)[-1] == "hard"
     assert "hard: at chance in all rows: cannot be told" in repr(made)
     (row,) = [r for r in task_tables.links(made).rows if r[0] == "hard"]
     assert row == ("hard", "at chance: cannot be told", "", "", "")
@@ -423,6 +424,24 @@ def test_a_task_at_chance_has_no_numbers(results):
     ahead = repr(bs.forecast_tasks(made, loss=[2.6, 2.4], group="web"))
     assert "loss 2.6, hard: at chance in all rows: cannot be told" in ahead
     assert "loss 2.4, easy: accuracy 0." in ahead
+
+
+def test_a_solved_task_has_no_numbers(results):
+    made = made_by_hand(
+        results.assign(accuracy=results["accuracy"].where(results["task"] != "easy", 1.0))
+    )
+    assert "easy: solved in all rows: cannot be told" in repr(made)
+    assert made.summary().index[-1] == "easy"
+    (row,) = [r for r in task_tables.links(made).rows if r[0] == "easy"]
+    assert row == ("easy", "solved: cannot be told", "", "", "")
+
+
+def test_a_summary_compares_each_task_with_the_next(link):
+    table, pairs = link.summary(), link.faster()
+    first, second = table.index[:2]
+    assert table["slope"].iloc[0] >= table["slope"].iloc[1]
+    assert table["P(faster than next)"].iloc[0] == pairs.loc[first, second] >= 0.5
+    assert np.isnan(table["P(faster than next)"].iloc[-1])
 
 
 def test_a_forecast_of_several_points_says_which(link):
@@ -649,7 +668,7 @@ def test_thresholds_of_direct_links_are_at_the_typical_ratio(results):
     link.posterior["level_task"] -= 60.0
     never = link.summary()
     assert np.isinf(never["threshold"]).all()
-    assert never.drop(columns="r_hat").notna().all().all()
+    assert never.drop(columns=["r_hat", "P(faster than next)"]).notna().all().all()
 
 
 @pytest.mark.slow
@@ -709,7 +728,7 @@ def test_a_link_without_a_fit_needs_the_loss(link):
 def test_bad_links_are_refused(fit, results):
     with pytest.raises(bs.FitError, match=r"no engine 'nut'. Did you mean 'nuts'"):
         bs.link(fit, results, engine="nut")
-    with pytest.raises(bs.FitError, match=r"does not give the noise of pass@10"):
+    with pytest.raises(bs.RunsError, match=r"pass@10 has no number of samples: give samples="):
         bs.link(fit, results.rename(columns={"accuracy": "pass@10"}), y="pass@10")
     with pytest.raises(bs.FitError, match="no kind of link 'logstic'"):
         bs.link(fit, results, kind="logstic")
