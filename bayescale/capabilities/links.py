@@ -168,7 +168,7 @@ class Link(Storable):
         faster : the probability that one task scales faster than another
         """
         self.warn_if_failed()
-        parts = [table(v, n, ci_prob, ci_kind) for n, v in self._quantities().items()]
+        parts = [table(v, n, ci_prob, ci_kind) for n, v in self.drawn().items()]
         out = pd.concat(parts, axis=1).set_index(pd.Index(self.tasks, name="task"))
         out["r_hat"], out["ess_bulk"] = self._figures()
         p = self.faster()
@@ -208,15 +208,19 @@ class Link(Storable):
         >>> bool(np.isclose(p.loc["piqa", "hellaswag"] + p.loc["hellaswag", "piqa"], 1))
         True
         """
-        return faster(self._quantities()["slope"], self.tasks, self.untold)
+        return faster(self.drawn()["slope"], self.tasks, self.untold)
 
-    def _fastest(self) -> str:
-        """Which task scales fastest, if it is probable; empty with one task above chance."""
+    def bottom_line(self) -> str:
+        """Which task scales fastest, or that it cannot be told; of one task, where it rises."""
         pairs = self.faster()
         risen = [t for t in pairs.index if t not in self.untold]
-        if len(risen) < 2:
-            return ""
-        slope = self._quantities()["slope"].stack(sample=SAMPLE).transpose("task", "sample")
+        if not risen:
+            return "no task rises above chance"
+        if len(risen) == 1:
+            at = self.drawn()["threshold"].median(SAMPLE)[self.tasks.index(risen[0])]
+            what = "begins to rise" if self.kind == "hinge" else "reaches half of its rise"
+            return f"{risen[0]} {what} at {self.plan.form.along} {at:.3g}"
+        slope = self.drawn()["slope"].stack(sample=SAMPLE).transpose("task", "sample")
         drawn = slope.to_numpy()[[self.tasks.index(t) for t in risen]]
         p = float((drawn.argmax(axis=0) == 0).mean())
         if p >= FASTEST:
@@ -237,7 +241,7 @@ class Link(Storable):
         solved = dict.fromkeys(always_solved(self.plan.table), SOLVED)
         return dict.fromkeys(self.at_chance, AT_CHANCE) | solved
 
-    def _quantities(self) -> dict[str, xr.DataArray]:
+    def drawn(self) -> dict[str, xr.DataArray]:
         """Draws of the quantities in `summary`; dims (chain, draw, task)."""
         return quantities(self.plan, self.posterior)
 
@@ -246,8 +250,8 @@ class Link(Storable):
         along, untold = self.plan.form.along, self.untold
         size = f"{counted(len(self.tasks), 'task')}{over}, {self.plan.table[along].nunique()} runs"
         lines = [f"<Link ({self.kind}) of {size}; {self.convergence}>"]
-        drawn = {k: v.median(SAMPLE).to_numpy() for k, v in self._quantities().items()}
-        lines += [f"  {text}"] if (text := self._fastest()) else []
+        drawn = {k: v.median(SAMPLE).to_numpy() for k, v in self.drawn().items()}
+        lines += [f"  {self.bottom_line()}"] if len(self.tasks) > 1 else []
         for task in self.faster().index[:6]:
             i = self.tasks.index(task)
             text = f"threshold {along} {drawn['threshold'][i]:.3g}, slope {drawn['slope'][i]:.2g}"

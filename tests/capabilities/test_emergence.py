@@ -386,7 +386,8 @@ def test_accuracies_are_a_density_of_the_score():
     total = np.array(total)
     h = model.parameters(z)
     # What the other scores contribute does not depend on this one.
-    residual, log_sd, _ = model._standardised(z, h)
+    standardised, log_sd = model._standardiser(h)
+    residual, _ = standardised(model.eta(z, model.curve.s, h))
     from bayescale.capabilities.emergence_models import _student
 
     others = np.arange(len(y)) != 20
@@ -558,3 +559,53 @@ def test_samples_count_as_answers():
     assert set(curve.n) == {200 * 50 / 10}
     with pytest.raises(bs.RunsError, match="give y='pass@10', so that k is known"):
         bs.emergence(table, columns={"accuracy": "pass@10"}, **about)
+
+
+def of_families(families=3, models=30, slope=0.8, seed=1) -> pd.DataFrame:
+    """Models of few families with one law, and intercepts that differ by .2 in log odds."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for i, shift in enumerate(0.2 * rng.standard_normal(families)):
+        s = np.linspace(0, 11, models)
+        eta = -6 + slope * s + shift + 0.1 * rng.standard_normal(models)
+        right = rng.binomial(QUESTIONS, sigmoid(eta))
+        parts.append(pd.DataFrame({"C": 1e18 * np.exp(s), "accuracy": right / QUESTIONS}))
+        parts[-1]["family"] = f"family {i}"
+    return pd.concat(parts)
+
+
+@pytest.mark.parametrize("level", [-9.0, -3.0, -1.0, 6.0])
+def test_intercepts_of_families_are_integrated_out(level):
+    """Also where the curve lies far from the scores, where a linear approximation has a mode.
+
+    There the integral may be taken for smaller than it is, which has no effect.
+    """
+    from scipy.special import logsumexp
+
+    (of,) = read_scores(of_families(), "C", "accuracy", None, "family", QUESTIONS, 0.0)[0].values()
+    model = Model(of, "unbroken")
+    z = np.zeros((1, model.dimension))
+    z[0, 0] = (level - model.priors["level"].centre) / model.priors["level"].width
+    z[0, 1] = np.log(0.8 / 0.6) / model.priors["slope"].width
+    h = model.parameters(z)
+    h["family"] = np.full((1, 1), 1.5)
+    grid = np.linspace(-20, 20, 4001)[:, None]
+    standardised, log_sd = model._standardiser(h)
+    residual, _ = standardised(model.eta(z, of.s, h) + grid)
+    normal = -0.5 * residual**2 - log_sd - 0.5 * np.log(2 * np.pi)
+    prior = -0.5 * (grid / 1.5) ** 2 - np.log(1.5) - 0.5 * np.log(2 * np.pi)
+    exact = logsumexp(normal @ model._members + prior, axis=0) + np.log(grid[1] - grid[0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Model, "parameters", lambda self, z: h)
+        apart = model.log_likelihood(z)[0] - exact.sum()
+    assert apart < 0.3
+    assert apart > -1 or abs(level) > 4
+
+
+def test_few_families_do_not_move_the_curve_from_the_scores():
+    table = bs.datasets.openlm_tasks().query("task == 'arc_easy'")
+    found = bs.emergence(table, family="dataset", random_seed=1)
+    (task,) = found.tasks
+    drawn = found.shapes(task)
+    fitted = np.interp(np.log10(table["C"]), drawn.grid, np.median(drawn.mean, axis=0))
+    assert abs(fitted - table["accuracy"]).max() < 0.15

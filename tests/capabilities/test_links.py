@@ -277,7 +277,7 @@ def test_walks_beyond_the_best_run_are_integrated_wiener_processes():
 
 
 def test_summaries_follow_the_walk_to_where_half_is_won(link):
-    found = link._quantities()
+    found = link.drawn()
     post, plan = link.posterior.isel(chain=0, draw=7), link.plan
     for i, task in enumerate(link.tasks):
         own = {p.name: float(post[f"{p.name}_task"][i]) for p in plan.parameters}
@@ -324,7 +324,7 @@ def test_a_task_that_leaves_its_form_walks_and_the_others_less():
 
 
 def test_known_links_are_recovered(sampled):
-    found, post = sampled._quantities(), sampled.posterior
+    found, post = sampled.drawn(), sampled.posterior
     for task in sampled.tasks:
         threshold, slope, _, _ = TRUE[task]
         low, high = found["slope"].sel(task=task).quantile([0.005, 0.995])
@@ -368,7 +368,7 @@ def test_summary_has_a_row_per_task_and_honours_the_interval(link):
 
 def test_the_probability_that_a_task_scales_faster_is_that_of_its_slope(link):
     p = link.faster()
-    drawn = link._quantities()["slope"]
+    drawn = link.drawn()["slope"]
     assert list(p.index) == list(p.columns) == list(link.summary().index)
     expected = float((drawn.sel(task="late") > drawn.sel(task="two")).mean())
     assert p.loc["late", "two"] == pytest.approx(expected)
@@ -377,27 +377,27 @@ def test_the_probability_that_a_task_scales_faster_is_that_of_its_slope(link):
 
 
 def test_the_onset_comes_before_half_of_the_rise(link):
-    found = link._quantities()
+    found = link.drawn()
     assert (found["onset"] > found["threshold"]).all()  # in loss
     # Without walks the log odds of a tenth and a half of the rise differ by log 9.
     still = replace(
         link, posterior=link.posterior.assign(walk_step=0 * link.posterior["walk_step"])
     )
-    found = still._quantities()
+    found = still.drawn()
     gap = (found["onset"] - found["threshold"]) * still.posterior["slope_task"] / still.plan.spread
     np.testing.assert_allclose(gap, np.log(9), rtol=0.01)
 
 
 def test_a_ranking_is_stated_only_if_it_is_probable(link):
     steps = np.array([0.0, 0.4, 0.0, 0.0])  # one task has a steeper slope than all others
-    slope = link._quantities()["slope"]
+    slope = link.drawn()["slope"]
 
     def fastest(shift, notes_of=link):
         drawn = {"slope": 0 * slope + 2.0 + 0.1 * np.random.default_rng(1).standard_normal(
             slope.shape) + xr.DataArray(shift, dims="task")}  # fmt: skip
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(bs.Link, "_quantities", lambda self: drawn)
-            return notes_of._fastest()
+            patch.setattr(bs.Link, "drawn", lambda self: drawn)
+            return notes_of.bottom_line()
 
     second = link.tasks[1]
     assert fastest(steps).startswith(f"{second} scales fastest (P = ")
@@ -453,7 +453,7 @@ def test_a_forecast_of_several_points_says_which(link):
 def test_a_link_tells_what_it_is(link):
     text = repr(link)
     assert "Link (logistic) of 4 tasks over corpus, 32 runs" in text
-    assert link._fastest() in text
+    assert link.bottom_line() in text
     assert "easy: threshold loss" in text
     assert link.kind == "logistic"
     assert link.groups == ("corpus",)
