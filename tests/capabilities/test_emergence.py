@@ -609,3 +609,23 @@ def test_few_families_do_not_move_the_curve_from_the_scores():
     drawn = found.shapes(task)
     fitted = np.interp(np.log10(table["C"]), drawn.grid, np.median(drawn.mean, axis=0))
     assert abs(fitted - table["accuracy"]).max() < 0.15
+
+
+def test_a_task_that_is_solved_later_lies_inside_its_forecast():
+    """Scores of exactly 1, of which the models at chance say nothing."""
+    found = bs.emergence(scores(sigmoid(1.2 * (S - 7)), chance=0.0), n_questions=QUESTIONS,
+                         chance=0.0, random_seed=1)  # fmt: skip
+    posterior = sample(part(found.curves[found.tasks[0]], S < 4), [1])
+    s = np.full(40, posterior.curve.ends[1] + 8.0)
+    n, rng = np.full(40, 500.0), np.random.default_rng(1)
+    draws = foresights.forecast(posterior, s, n, rng)
+    assert (np.quantile(draws, 0.95, axis=0) == 1).all()
+    narrow = foresights.forecast(posterior, s, n, rng, Ahead(0.3, Positive(4.0, spread=8.0)))
+    assert (narrow == 1).mean() < 0.5 * (draws == 1).mean()
+
+
+def test_tasks_whose_smallest_models_are_not_at_chance_are_not_assessed():
+    of = TaskCurve(S, np.full(len(S), 0.3), 0.0, np.full(len(S), 100.0), 0.1)
+    assert "smallest models are not at chance" in foresights.why_not(of, S[20] / np.log(10))
+    at_chance = replace(of, chance=0.28)
+    assert not foresights.why_not(at_chance, S[20] / np.log(10))
