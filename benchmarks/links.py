@@ -4,9 +4,10 @@ OpenLM (bundled), 15 tasks. The kind of link is chosen on runs of up to 412M par
 fitted up to 79M and up to 154M forecast the larger runs, with several sizes of the drift of the
 slope beyond the best run. The target is then forecast once: links fitted to runs of up to 412M and
 one 1.4B run of each corpus forecast the remaining 1.4B and 6.9B runs, from N and D (with a fit of
-Chinchilla's law to the same runs) and from the measured loss. They are compared with the least-squares curve of
-Gadre et al. 2024 for each corpus, on the mean error over the tasks. Two further problems leave out
-runs of fewer than 20 tokens per parameter, which lie far below any law in N and D.
+Chinchilla's law to the same runs) and from the measured loss. They are compared with the
+least-squares curve of Gadre et al. 2024 for each corpus, on the mean error over the tasks. Two
+further problems leave out runs of fewer than 20 tokens per parameter, which lie far below any law
+in N and D.
 
     python benchmarks/links.py [numbers of problems, from 0] [--kinds direct compute]
 

@@ -15,7 +15,7 @@ from bayescale.priors import Fraction, Positive, Prior, Real
 #: 2.5 and 4 times the slope have P(departure) > 0.5, and 16 % of straight curves do.
 #: With 0.35 it is 80 and 80 %, and 9 % of straight curves; with 0.56, 84 and 92 %, and 35 %.
 #: Public tasks depart more often: each of three data sets has more evidence for 0.46 than for 0.35,
-#: and most for 0.7 to 0.9, where false alarms would be the rule (`benchmarks/emergence_choices.py`).
+#: and most for 0.7 to 0.9, where false alarms are frequent (`benchmarks/emergence_choices.py`).
 KINDS: dict[str, float] = {
     "unbroken": 0.18,
     "flattening": 0.18,

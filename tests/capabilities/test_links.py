@@ -263,10 +263,11 @@ def test_components_of_a_walk_have_the_variance_of_its_integral(link):
 
 
 def test_walks_beyond_the_best_run_are_integrated_wiener_processes():
+    from bayescale.capabilities.link_model import AHEAD
     from bayescale.capabilities.task_forecasts import _beyond
 
     u = np.tile([0.7, -1.0, 2.0, 0.0, 0.7], (40_000, 1))
-    drawn = _beyond(u, 2, np.random.default_rng(0))
+    drawn = _beyond(u, 2, np.random.default_rng(0)) / AHEAD
     assert (drawn[:, [1, 3]] == 0).all()
     assert (drawn[:, 0] == drawn[:, 4]).all()
     first, far = drawn[:, 0, 0], drawn[:, 2, 0]
