@@ -6,12 +6,14 @@ import numpy as np
 import pandas as pd
 
 from bayescale.capabilities.emergence_models import TaskCurve
-from bayescale.data import below_chance, is_accuracy, task_table
+from bayescale.data import below_chance, is_accuracy, rank_correlations, task_table
 from bayescale.errors import RunsError
 
 #: A task is at chance if no accuracy exceeds it by this many standard errors, and solved if all
 #: are at most as many below 1.
 STANDARD_ERRORS = 3.0
+#: Accuracies fall if their rank correlation with the scale is below this.
+FALLS = -0.5
 FEW = "fewer than 6 different scales; models at 6 or more would tell"
 AT_CHANCE = "all models are at chance; larger models would tell"
 SOLVED = "all models solve the task; smaller models or harder questions would tell"
@@ -49,6 +51,12 @@ def read_scores(
         counts = dict(n_questions=None if unknown else n_questions, samples=samples)
         table, _ = task_table(frame, **counts, chance=chance, **options)
         notes += below_chance(table)
+        along = rank_correlations(table, x)
+        if falling := [str(task) for task in along.index[along < FALLS]]:
+            notes.append(
+                f"{', '.join(falling)}: accuracies fall as {x} rises. Of the kinds of curves only a "
+                "straight line falls, so that a change is not found"
+            )
     else:
         falls = None if continuous else x
         table, _ = task_table(frame, metric="positive", falls_with=falls, **options)

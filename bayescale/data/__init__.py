@@ -13,6 +13,7 @@ from bayescale.data.task_table import (
     below_chance,
     is_accuracy,
     never_above_chance,
+    rank_correlations,
     task_table,
 )
 from bayescale.data.validation import EXTRAS, FEWEST_RUNS, as_names
@@ -36,6 +37,7 @@ __all__ = [
     "literature",
     "local_exponent",
     "never_above_chance",
+    "rank_correlations",
     "task_columns",
     "task_table",
 ]

@@ -264,9 +264,8 @@ class _Check:
 
     def falls(self, table: pd.DataFrame, x: str) -> None:
         """A score that rises as models improve is perhaps an accuracy with another name."""
-        ranks = table.groupby("task")[["y", x]].rank()
-        found = [r["y"].corr(r[x]) for _, r in ranks.groupby(table["task"]) if r["y"].nunique() > 1]
-        if found and np.median(found) > RISES:
+        found = rank_correlations(table, x).median()
+        if found > RISES:
             y = self.source["y"]
             remedy = (
                 f"--y accuracy --columns accuracy={y}"
@@ -274,7 +273,7 @@ class _Check:
                 else (f"y='accuracy', columns={{'accuracy': {y!r}}}")
             )
             self.problems.append(
-                f"column {y!r} rises with {x} (rank correlation {np.median(found):.2f}), but a "
+                f"column {y!r} rises with {x} (rank correlation {found:.2f}), but a "
                 "score that is not an accuracy has to fall as models improve. If it is a share of "
                 f"correct answers, give {remedy}"
             )
@@ -320,6 +319,17 @@ def pass_at(name: str) -> int:
     """
     found = PASS_AT.search(str(name))
     return int(found[1]) if found else 1
+
+
+def rank_correlations(table: pd.DataFrame, x: str) -> pd.Series:
+    """Rank correlation of the scores of each task with a column, for tasks with several scores."""
+    ranks = table.groupby("task", sort=False)[["y", x]].rank()
+    found = {
+        task: rows["y"].corr(rows[x])
+        for task, rows in ranks.groupby(table["task"], sort=False)
+        if rows["y"].nunique() > 1
+    }
+    return pd.Series(found, dtype=float)
 
 
 def never_above_chance(table: pd.DataFrame) -> list[str]:

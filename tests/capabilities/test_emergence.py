@@ -629,3 +629,12 @@ def test_tasks_whose_smallest_models_are_not_at_chance_are_not_assessed():
     assert "smallest models are not at chance" in foresights.why_not(of, S[20] / np.log(10))
     at_chance = replace(of, chance=0.28)
     assert not foresights.why_not(at_chance, S[20] / np.log(10))
+
+
+def test_accuracies_that_fall_are_noted():
+    table = scores(0.8 - 0.06 * S).assign(task="inverse")
+    about = dict(n_questions=QUESTIONS, chance=0.25)
+    _, _, notes = read_scores(table, "C", "accuracy", "task", None, **about)
+    assert notes[0].startswith("inverse: accuracies fall as C rises")
+    rising = scores(0.1 + 0.06 * S).assign(task="line")
+    assert not read_scores(rising, "C", "accuracy", "task", None, **about)[2]
