@@ -54,8 +54,8 @@ def read_scores(
         along = rank_correlations(table, x)
         if falling := [str(task) for task in along.index[along < FALLS]]:
             notes.append(
-                f"{', '.join(falling)}: accuracies fall as {x} rises. Of the kinds of curves only a "
-                "straight line falls, so that a change is not found"
+                f"{', '.join(falling)}: accuracies fall as {x} rises. Of the kinds of curves only "
+                "a straight line falls, so that a change is not found"
             )
     else:
         falls = None if continuous else x
