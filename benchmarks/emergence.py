@@ -66,7 +66,7 @@ HELD = 0.85
 #: Curves of each kind in `confusion` by which the kinds with a slope ratio were chosen.
 SEEN = 50
 #: Simulated worlds of each kind in `metric`.
-WORLDS = 25
+WORLDS = 10
 #: Priors of what a curve does beyond its models, from which `foresight` chooses.
 #: Rate and ratio were chosen before, from the same tasks.
 AHEAD = [replace(CHOSEN, complete=share) for share in (0.0, 0.1, 0.2, 0.3, 0.5, 0.8)]
