@@ -103,6 +103,7 @@ PYTHON: Mapping[str, Mapping[str, str]] = {
         "scores": "bs.trajectory(bs.link(fit, results))",
         "questions": "bs.link(fit, results, n_questions=...)",
         "chance": "bs.link(fit, results, chance=...)",
+        "samples": "bs.link(fit, results, samples=...)",
         "columns": "bs.link(fit, results, columns=...)",
     },
 }

@@ -29,6 +29,7 @@ from __future__ import annotations
 import argparse
 import time
 from concurrent.futures import Future
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -38,10 +39,10 @@ from common import RESULTS, interval_score, keep, reference, workers, write
 import bayescale as bs
 from bayescale.capabilities import emergence_foresight as foresights
 from bayescale.capabilities.emergence_models import Model, TaskCurve
-from bayescale.capabilities.emergence_priors import KINDS, LOSS_KINDS, SMOOTH_KINDS, Ahead
+from bayescale.capabilities.emergence_priors import AHEAD as CHOSEN
+from bayescale.capabilities.emergence_priors import KINDS, LOSS_KINDS, SMOOTH_KINDS
 from bayescale.capabilities.emergence_shapes import Shapes, sample, shapes
 from bayescale.capabilities.emergence_verdicts import TOLD, VERDICTS, decide, probabilities
-from bayescale.priors import Positive
 
 #: Metric, points and noise (or number of questions).
 SETTINGS = (("loss", 20, 0.003), ("loss", 40, 0.03), ("accuracy", 40, 2000))
@@ -67,12 +68,8 @@ SEEN = 50
 #: Simulated worlds of each kind in `metric`.
 WORLDS = 10
 #: Priors of what a curve does beyond its models, from which `foresight` chooses.
-AHEAD = [
-    Ahead(rate, Positive(ratio, spread=spread))
-    for rate in (0.1, 0.3, 1.0, 3.0)
-    for ratio in (1.0, 2.0, 4.0)
-    for spread in (2.0, 4.0, 8.0)
-]
+#: Rate and ratio were chosen before, from the same tasks.
+AHEAD = [replace(CHOSEN, complete=share) for share in (0.0, 0.1, 0.2, 0.3, 0.5, 0.8)]
 
 
 def verdict_of(curve: TaskCurve, seed, truth: Shapes | None = None) -> dict:
@@ -332,9 +329,7 @@ def from_below(job) -> list[dict]:
             dict(
                 source=source,
                 task=task,
-                rate=ahead.rate,
-                ratio=ahead.ratio.median,
-                spread=ahead.ratio.spread,
+                complete=ahead.complete,
                 models=len(y),
                 held=((y >= low) & (y <= high)).mean(),
                 # Scores are often exactly 1, which is a little above many upper bounds.
@@ -356,33 +351,28 @@ def foresight(many, curves: int) -> None:
                 jobs.append((source, task, found.curves[task], onset))
     each = pd.DataFrame([row for rows in many(from_below, jobs) for row in rows])
     keep(each, "emergence_foresight_each")
-    choice = ["rate", "ratio", "spread"]
-    scores = each.pivot_table(index=choice, columns="task", values="interval_score")
-    held = each.pivot_table(index=choice, columns="task", values="held")
+    scores, held = (
+        each.pivot_table(index="complete", columns="task", values=name)
+        for name in ("interval_score", "held")
+    )
 
     def chosen_by(tasks):
         """The prior with the lowest score, of those whose intervals hold."""
         enough = held[tasks].mean(axis=1) >= HELD
         return scores.loc[enough, tasks].mean(axis=1).idxmin()
 
-    best = {task: chosen_by([t for t in scores if t != task]) for task in scores}
-    best["all"] = chosen_by(list(scores))
-    of = each.set_index([*choice, "task"])
-    chosen = [dict(zip(choice, best[t], strict=True)) for t in scores]
-    table = pd.DataFrame(
-        [
-            {"task": t} | c | of.loc[(*best[t], t)].to_dict()
-            for t, c in zip(scores, chosen, strict=True)
-        ]
-    )
-    mean = table.drop(columns=choice).mean(numeric_only=True).to_dict()
-    last = {"task": "mean", "source": "all"} | dict(zip(choice, best["all"], strict=True)) | mean
-    table = pd.concat([table, pd.DataFrame([last])], ignore_index=True)
+    best = pd.Series({t: chosen_by([other for other in scores if other != t]) for t in scores})
+    left_out = each[each["complete"] == each["task"].map(best)]
+    rows = [*left_out.to_dict("records")]
+    means = {"mean, chosen from the other tasks": left_out}
+    means |= {f"mean, {share:g}": of for share, of in each.groupby("complete")}
+    for name, of in means.items():
+        rows.append({"task": name, "source": "all"} | of.mean(numeric_only=True).to_dict())
     write(
-        table,
+        pd.DataFrame(rows),
         "emergence_foresight",
-        "Forecasts from below the onset; the prior is chosen from the other tasks, in the last row "
-        "from all",
+        "Forecasts from below the onset; the probability of complete solutions is chosen from the "
+        "other tasks",
     )
 
 

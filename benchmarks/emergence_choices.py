@@ -1,9 +1,11 @@
 """Choices of `bayescale.emergence`: prior probability of a departure, and what no choice can tell.
 
-    python benchmarks/emergence_choices.py [prior] [oracle] [--curves 50]
+    python benchmarks/emergence_choices.py [prior] [public] [oracle] [--curves 50]
 
 prior       the curves that `emergence.py` keeps, judged with other prior probabilities of a
             departure of accuracies
+public      how well each prior probability predicts the scores of public tasks: the log evidence of
+            all tasks of a data set, with the probability that is best for the other data sets
 oracle      abrupt or gradual, told from accuracies by someone who knows all parameters except
             those of the change; by one who knows the noise and the top; by one who knows nothing,
             with a longer computation of the evidence; and by `emergence`
@@ -15,9 +17,11 @@ import argparse
 
 import numpy as np
 import pandas as pd
-from common import RESULTS, write
-from emergence import drawn_curve, judged
+from common import RESULTS, keep, write
+from emergence import drawn_curve, judged, wu
+from links_many import table as gadre
 
+import bayescale as bs
 from bayescale.capabilities import emergence_priors as priors
 from bayescale.capabilities.emergence_models import Model
 from bayescale.capabilities.emergence_verdicts import TOLD
@@ -25,6 +29,7 @@ from bayescale.inference import Density, importance
 
 DRAWS = 100
 DEPARTURES = (0.25, 0.3, 0.35, 0.4, 0.46, 0.5, 0.56)
+PUBLIC = (0.1, 0.2, *DEPARTURES, 0.7, 0.8, 0.9)
 #: Parameters that are known, by the name of who knows them.
 KNOWN = {
     "all but the change known": {*priors.ODDS, *priors.SCATTER},
@@ -57,6 +62,36 @@ def prior(curves: int) -> None:
             shares = dict(departure=(p > 0.5).mean(), stated=(p >= TOLD).mean())
             rows.append(dict(prior=departure, set=name, curves=len(of)) | shares)
     write(pd.DataFrame(rows), "emergence_prior", "Accuracies: P(departure) > .5, and > .8")
+
+
+def public(curves: int) -> None:
+    sets = {"Ruan et al. 2024": (bs.datasets.emergent_tasks(), "family")}
+    sets |= {"Wu and Lo 2024": (wu(), "family"), "Gadre et al. 2024": (gadre(), "dataset")}
+    rows = []
+    for name, (data, family) in sets.items():
+        found = bs.emergence(data, family=family, random_seed=1)
+        for task, posterior in found.posteriors.items():
+            rows.append(dict(set=name, task=task, metric="accuracy"))
+            rows[-1] |= {f"log evidence {k}": v for k, v in posterior.log_evidence.items()}
+    each = pd.DataFrame(rows)
+    keep(each, "emergence_prior_public_each")
+
+    def logs(departure: float) -> pd.Series:
+        """Log evidence of each task."""
+        of = kinds(departure)
+        terms = [each[f"log evidence {k}"] + np.log(p) for k, p in of.items()]
+        return pd.Series(np.logaddexp.reduce([t.fillna(-np.inf) for t in terms]), each.index)
+
+    total = pd.DataFrame({d: logs(d).groupby(each["set"]).sum() for d in PUBLIC})
+    apart = total.sub(total.max(axis=1), axis=0)
+    table = apart.assign(tasks=each.groupby("set").size())
+    table["best of the others"] = [total.drop(name).sum().idxmax() for name in total.index]
+    table["its log evidence"] = [apart.loc[s, d] for s, d in table["best of the others"].items()]
+    write(
+        table.reset_index(),
+        "emergence_prior_public",
+        "Log evidence of public tasks under each prior probability of a departure, below the best",
+    )
 
 
 def evidence(curve, true: Model, z: np.ndarray, kind: str, known: set[str], rng) -> float:
@@ -109,7 +144,7 @@ def oracle(curves: int) -> None:
 
 
 def main() -> None:
-    parts = dict(prior=prior, oracle=oracle)
+    parts = dict(prior=prior, public=public, oracle=oracle)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", choices=[*parts, []], default=[])
     parser.add_argument("--curves", type=int, default=50)

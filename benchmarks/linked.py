@@ -94,7 +94,7 @@ def simulated(kind: str, i: int) -> dict[str, float]:
     found = link_sampling.sample(seen, seed=i, **SAMPLING)
     out = {"failed": bool(found.convergence.failures()), "table": i}
     true_shapes, shapes = (
-        bs.Link(seen, values, found.stats)._quantities()
+        bs.Link(seen, values, found.stats).drawn()
         for values in (truth.expand_dims(["chain", "draw"]), found.posterior)
     )
     for task in TASKS:

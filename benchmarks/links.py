@@ -1,12 +1,13 @@
 """Coverage of forecasts of accuracies: links from the loss, from N and D, or from compute.
 
 OpenLM (bundled), 15 tasks. The kind of link is chosen on runs of up to 412M parameters: links
-fitted up to 79M and up to 154M forecast the larger runs, with and without drift of the slope beyond
-the best run. The target is then forecast once: links fitted to runs of up to 412M and one 1.4B run
-of each corpus forecast the remaining 1.4B and 6.9B runs, from N and D (with a fit of Chinchilla's
-law to the same runs) and from the measured loss. They are compared with the least-squares curve of
-Gadre et al. 2024 for each corpus, on the mean error over the tasks. Two further problems leave out
-runs of fewer than 20 tokens per parameter, which lie far below any law in N and D.
+fitted up to 79M and up to 154M forecast the larger runs, with several sizes of the drift of the
+slope beyond the best run. The target is then forecast once: links fitted to runs of up to 412M and
+one 1.4B run of each corpus forecast the remaining 1.4B and 6.9B runs, from N and D (with a fit of
+Chinchilla's law to the same runs) and from the measured loss. They are compared with the
+least-squares curve of Gadre et al. 2024 for each corpus, on the mean error over the tasks. Two
+further problems leave out runs of fewer than 20 tokens per parameter, which lie far below any law
+in N and D.
 
     python benchmarks/links.py [numbers of problems, from 0] [--kinds direct compute]
 
@@ -25,11 +26,14 @@ import pandas as pd
 from common import RESULTS, crps, interval_score, keep, write
 
 import bayescale as bs
+from bayescale.capabilities import task_forecasts
 from bayescale.capabilities.link_forms import FORMS
 from bayescale.errors import ConvergenceWarning
 
 KINDS = ("logistic", "direct", "compute", "gadre", "hinge")
 LEVELS = (0.5, 0.8, 0.9, 0.95)
+#: Sizes of the drift beyond the best run, relative to that before; the last is the default.
+SHARES = (0.0, 0.35, 0.5, 1.0, task_forecasts.AHEAD)
 SETTINGS = dict(draws=1000, chains=4, engine="particles")
 
 
@@ -139,8 +143,9 @@ def main(chosen: list[int], kinds=KINDS, seed: int = 1) -> None:
             if FORMS[kind].along == "loss":
                 inputs["measured loss"] = held[["loss", "dataset"]]
             for known, points in inputs.items():
-                for drift in ("off", "auto"):
-                    ahead = bs.forecast_tasks(link, points, drift=drift, random_seed=seed).data
+                for share in SHARES:
+                    task_forecasts.AHEAD = share
+                    ahead = bs.forecast_tasks(link, points, random_seed=seed).data
                     drawn = {
                         v: ahead[v].to_numpy().reshape(-1, *truth.shape)
                         for v in ("mean", "accuracy")
@@ -150,7 +155,7 @@ def main(chosen: list[int], kinds=KINDS, seed: int = 1) -> None:
                             "problem": problem,
                             "kind": kind,
                             "known": known,
-                            "walk goes on": drift == "auto",
+                            "walk beyond": share,
                             **measures(drawn["accuracy"], truth),
                         }
                     )
@@ -199,13 +204,13 @@ def main(chosen: list[int], kinds=KINDS, seed: int = 1) -> None:
             )
     pooled = joined(drifts, "links_drift").query("problem.str.startswith('rollout')")
     pooled = (
-        pooled.groupby(["kind", "known", "walk goes on"])[
+        pooled.groupby(["kind", "known", "walk beyond"])[
             ["interval score", "CRPS", "inside 90 %", "mean |error|"]
         ]
         .mean()
         .reset_index()
     )
-    write(pooled, "links_choice", "mean over both rollouts, by which the kind is chosen")
+    write(pooled, "links_choice", "mean over both rollouts, by which kind and drift are chosen")
 
 
 if __name__ == "__main__":

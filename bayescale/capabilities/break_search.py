@@ -31,6 +31,7 @@ def breaks(
     family: str | None = None,
     n_questions: str | float | Mapping[str, float] = "n_questions",
     chance: str | float | Mapping[str, float] = "chance",
+    samples: str | float | Mapping[str, float] | None = None,
     columns: Mapping[str, str] | None = None,
     max_breaks: int = MAX_BREAKS,
     particles: int = PARTICLES,
@@ -57,7 +58,7 @@ def breaks(
     metric : {"loss", "brier", "accuracy"}, optional
         ``"loss"`` is any positive score that decreases as models improve; its logarithm has
         Student-t noise. Brier scores have the same model. By default ``"accuracy"`` if the name of
-        `y` contains ``acc`` or ``match``, else ``"loss"``.
+        `y` contains ``acc``, ``match``, ``score`` or ``pass``, else ``"loss"``.
     scale : {"odds", "plotted"}
         The scale on which an accuracy without breaks is linear in log x: the log odds above chance,
         or the accuracy itself. With ``"plotted"``, a rise from chance level is a break.
@@ -66,6 +67,8 @@ def breaks(
     n_questions, chance : str, float or mapping
         For accuracies, the number of questions, which determines the binomial noise, and the
         accuracy of random guesses: a column, one value, or values by label of the curve.
+    samples : str, float or mapping, optional
+        Samples of each question for pass@k, as in `bayescale.emergence`.
     columns : mapping of str to str, optional
         Column or expression of a quantity with another name, as in `bayescale.emergence`.
     max_breaks : int
@@ -119,6 +122,7 @@ def breaks(
         family=family,
         n_questions=n_questions,
         chance=chance,
+        samples=samples,
         columns=columns,
     )
     if few := [label for label, curve in curves.items() if not curve.max_breaks]:

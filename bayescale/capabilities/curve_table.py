@@ -10,13 +10,11 @@ import pandas as pd
 
 from bayescale.capabilities.break_model import Curve
 from bayescale.capabilities.likelihoods import Accuracy, Loss, Metric, PlottedAccuracy
-from bayescale.data import Runs, task_columns, task_table
+from bayescale.data import Runs, is_accuracy, task_columns, task_table
 from bayescale.errors import RunsError, unknown
 
 METRICS = ("loss", "brier", "accuracy")
 SCALES = {"odds": Accuracy, "plotted": PlottedAccuracy}
-#: A column is taken to be an accuracy if its name contains one of these.
-ACCURACY_WORDS = ("acc", "match")
 #: The label of the curve where the table has only one.
 ONLY_CURVE = "the curve"
 #: If the best accuracy is below this share of the range from chance to 1, the curve is not
@@ -56,13 +54,14 @@ def read_curves(
     family: str | None = None,
     n_questions="n_questions",
     chance="chance",
+    samples=None,
     columns: Mapping[str, str] | None = None,
 ) -> CurveTable:
     """Check a table and split it into curves.
 
     Parameters
     ----------
-    data, x, y, groups, metric, scale, family, n_questions, chance, columns
+    data, x, y, groups, metric, scale, family, n_questions, chance, samples, columns
         As in `bayescale.breaks`.
 
     Returns
@@ -83,18 +82,19 @@ def read_curves(
     """
     needs = (x, "loss") if y == "loss" else (x,)
     data, _, _, told = task_columns(data, needs, y=y, task=groups, columns=columns)
-    is_accuracy = any(word in y.lower() for word in ACCURACY_WORDS)
-    metric = metric or ("accuracy" if is_accuracy else "loss")
+    falls = x if metric is None else None  # a metric that is not stated may be an accuracy
+    metric = metric or ("accuracy" if is_accuracy(y) else "loss")
     if metric not in METRICS:
         raise RunsError(unknown("metric", metric, METRICS))
     if scale not in SCALES:
         raise RunsError(unknown("scale", scale, SCALES))
     options = dict(y=y, task=groups, needs=(x,), keep=[family] if family else [], only=ONLY_CURVE)
     if metric == "accuracy":
-        frame, notes = task_table(data, n_questions=n_questions, chance=chance, **options)
+        counts = dict(n_questions=n_questions, samples=samples)
+        frame, notes = task_table(data, **counts, chance=chance, **options)
         notes += _low_accuracies(frame)
     else:
-        frame, notes = task_table(data, metric="positive", **options)
+        frame, notes = task_table(data, metric="positive", falls_with=falls, **options)
         if y == "loss" and "loss_sd" in data:
             frame["loss_sd"] = data["loss_sd"].to_numpy()
     notes = [*told, *notes]

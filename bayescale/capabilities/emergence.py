@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.capabilities import emergence_foresight as foresight
-from bayescale.capabilities.emergence_curves import read_scores, why_not
+from bayescale.capabilities.emergence_curves import check_metric, read_scores, why_not
 from bayescale.capabilities.emergence_models import Model, TaskCurve, part
 from bayescale.capabilities.emergence_shapes import Posterior, Shapes, sample, shapes
 from bayescale.capabilities.emergence_verdicts import (
@@ -28,7 +28,6 @@ from bayescale.capabilities.emergence_verdicts import (
     what_would_tell,
 )
 from bayescale.data import Runs, task_columns
-from bayescale.errors import RunsError
 from bayescale.inference import run_all
 from bayescale.intervals import defaults
 from bayescale.keywords import hinted
@@ -331,6 +330,7 @@ def emergence(
     continuous: str | None = None,
     n_questions="n_questions",
     chance="chance",
+    samples=None,
     tasks: Sequence[str] | None = None,
     columns: Mapping[str, str] | None = None,
     random_seed: int | None = None,
@@ -355,7 +355,7 @@ def emergence(
         names. Columns are recognised by their names as `bayescale.Runs.read` does it.
     x, y : str
         Columns of the scale, and of the score: an accuracy in [0, 1] if its name contains "acc",
-        "match" or "score", otherwise a positive metric that falls as models improve.
+        "match", "score" or "pass", otherwise a positive metric that falls as models improve.
     groups : str, optional
         Column of the names of tasks; by default ``task`` if there is one, otherwise all rows are
         one task.
@@ -367,6 +367,10 @@ def emergence(
     n_questions, chance : str, float or mapping
         A column, one value, or a mapping from task to value. For accuracies only. Without numbers
         of questions, the noise at chance is estimated from the scores.
+    samples : str, float or mapping, optional
+        Samples of each question for scores or tasks called ``pass@k`` (or ``pass_at_k``), given
+        like `n_questions`. The noise of the unbiased estimator is at most that of
+        ``n_questions * samples / k`` single answers, which is used.
     tasks : sequence of str, optional
         The tasks to use: labels of the column of tasks, or the columns that are tasks.
     columns : mapping of str to str, optional
@@ -401,11 +405,12 @@ def emergence(
     call = f"bs.emergence(table, {'' if x == 'C' else f'x={x!r}, '}"
     settings = dict(y=y, task=groups or "task", tasks=tasks, columns=columns)
     scores, groups, _, told = task_columns(data, (x,), **settings, chance=chance, call=call)
-    curves, families, notes = read_scores(scores, x, y, groups, family, n_questions, chance)
+    about = family, n_questions, chance, samples
+    curves, families, notes = read_scores(scores, x, y, groups, *about)
     smooth = {}
     if continuous is not None:
-        _check_metric(scores, continuous, x, groups)
-        smooth = read_scores(scores, x, continuous, groups, family, is_accuracy=False)[0]
+        check_metric(scores, continuous, x, groups)
+        smooth = read_scores(scores, x, continuous, groups, family, continuous=True)[0]
     # A task is judged only if both of its curves can be.
     checked = [*smooth.items(), *curves.items()]
     unfitted = {task: why for task, curve in checked if (why := why_not(curve))}
@@ -422,21 +427,6 @@ def emergence(
     notes = (*told, *notes)
     parts = (curves, plotted, underneath, unfitted)
     return Emergence(*parts, x, y, families, notes, random_seed, continuous or "")
-
-
-def _check_metric(scores: pd.DataFrame, metric: str, x: str, groups: str | None) -> None:
-    """Refuse a metric with the same values for all tasks: it measures models, not answers."""
-    if groups not in scores or not {metric, x} <= set(scores):
-        return
-    each = [set(zip(f[x], f[metric], strict=True)) for _, f in scores.groupby(groups)]
-    largest = max(each, key=len)
-    if len(each) > 1 and len(largest) > 1 and all(part <= largest for part in each):
-        raise RunsError(
-            f"continuous={metric!r} has the same values for every task, so that it measures the "
-            "models and not their answers to a task, and cannot tell whether a task changes: leave "
-            "out continuous=, or give a metric of the same answers, such as a Brier score",
-            where="emergence",
-        )
 
 
 def _fit(job) -> Posterior:

@@ -14,8 +14,9 @@ from bayescale.priors import from_link
 
 #: Draws of a forecast.
 DRAWS = 2000
-#: Fewest different x below the onset, and fewest models above it.
-FEWEST_BELOW, FEWEST_ABOVE = 4, 2
+#: Fewest different x below the onset, and fewest models above it; largest median of the scores
+#: below, as a share of the range from chance to 1.
+FEWEST_BELOW, FEWEST_ABOVE, NEAR_CHANCE = 4, 2, 0.1
 #: The number of models below the onset is multiplied by this for the question whether more models
 #: would have shown the rise.
 TIMES = 4
@@ -50,6 +51,8 @@ def forecast(
     scores = []
     for model, z in posterior.averaged(rng, DRAWS):
         h, curve = model.parameters(z), model.curve
+        complete = rng.random((len(z), 1)) < ahead.complete
+        h["lost"] = np.where(complete, 0.0, h["lost"])
         eta = _continued(model, z, s, h, ahead, rng)
         spread = np.hypot(h["scatter"], h.get("family", 0.0))
         with np.errstate(over="ignore"):
@@ -105,6 +108,8 @@ def why_not(curve: TaskCurve, onset: float) -> str:
         return f"fewer than {FEWEST_BELOW} different scales below the onset"
     if (~keep).sum() < FEWEST_ABOVE:
         return f"fewer than {FEWEST_ABOVE} models above the onset"
+    if np.median(curve.y[keep]) > curve.chance + NEAR_CHANCE * (1 - curve.chance):
+        return "the smallest models are not at chance"
     return ""
 
 

@@ -18,8 +18,8 @@ The noise of an accuracy p has the variance ``p (1 - p) / n + jitter**2 + (scatt
 binomial noise of n questions, and scatter of models. Scores are compared on the scale on which this
 variance is 1, where the noise is taken as normal. For small and large scores this is the two-
 component error model of Rocke and Durbin 2001 (doi:10.1089/106652701753307485) with their
-generalised logarithm. Families share an intercept in `eta`, which is integrated out with a linear
-approximation between prediction and score.
+generalised logarithm. Families share an intercept in `eta`, which is integrated out by Laplace's
+method.
 """
 
 from __future__ import annotations
@@ -43,10 +43,12 @@ COMPONENTS, GRID = 5, 200
 POINTS_OUTSIDE = 3
 #: Numbers in one array.
 CHUNK = 20_000
-#: Nodes of the integral of the variance-stabilising scale, and how far beyond the smallest and
-#: largest measurable log odds it reaches.
-NODES, BEYOND = 6, 2.0
-_NODE, _WEIGHT = np.polynomial.legendre.leggauss(NODES)
+#: Nodes of the integral of the variance-stabilising scale (in steps to the intercepts of families
+#: fewer), and how far beyond the smallest and largest measurable log odds it reaches.
+NODES, NODES_IN_STEPS, BEYOND = 6, 2, 2.0
+_RULES = {n: np.polynomial.legendre.leggauss(n) for n in (NODES, NODES_IN_STEPS)}
+#: Newton steps to the intercepts of families, and the largest step.
+SHIFT_STEPS, LARGEST_STEP = 2, 3.0
 #: Largest floor of a start, in units of the lowest loss, and smallest slope.
 BELOW_LOSSES, LEAST_SLOPE = 0.98, 1e-9
 #: Median of the absolute value of a standard normal number.
@@ -237,16 +239,22 @@ class Model:
 
     def _part(self, z):
         curve, h = self.curve, self.parameters(z)
-        residual, log_sd, by_eta = self._standardised(z, h)
-        m = len(curve.s)
+        eta = self.eta(z, curve.s, h)
+        standardised, log_sd = self._standardiser(h)
         if not curve.has_families:
-            return _student(residual) - log_sd.sum(axis=1)
-        member = self._members
-        square = (residual**2).sum(axis=1)
-        information = 1 + h["family"] ** 2 * (by_eta**2 @ member)
-        projected = (by_eta * residual) @ member
-        square -= (h["family"] ** 2 * projected**2 / information).sum(axis=1)
+            return _student(standardised(eta)[0]) - log_sd.sum(axis=1)
+        member, variance = self._members, h["family"] ** 2
+        shift = np.zeros((len(z), member.shape[1]))
+        for _ in range(SHIFT_STEPS):
+            residual, by_eta = standardised(eta + shift @ member.T, NODES_IN_STEPS)
+            information = 1 + variance * (by_eta**2 @ member)
+            move = (variance * ((by_eta * residual) @ member) - shift) / information
+            shift += np.clip(move, -LARGEST_STEP, LARGEST_STEP)
+        residual, by_eta = standardised(eta + shift @ member.T)
+        information = 1 + variance * (by_eta**2 @ member)
+        square = (residual**2).sum(axis=1) + (shift**2 / variance).sum(axis=1)
         log_det = np.log(information).sum(axis=1)
+        m = len(curve.s)
         return -0.5 * (square + log_det + m * np.log(2 * np.pi)) - log_sd.sum(axis=1)
 
     @cached_property
@@ -254,19 +262,24 @@ class Model:
         family = self.curve.family
         return (family[:, None] == np.arange(family.max() + 1)).astype(float)
 
-    def _standardised(self, z, h):
-        """Residuals with unit variance, log of the noise at the scores, and the derivative of the
-        residual by a shift of the curve; all (draw, model)."""
-        curve = self.curve
-        eta = self.eta(z, curve.s, h)
-        if curve.is_accuracy:
-            return self._of_accuracy(eta, h)
-        mean = h["floor"] + np.exp(np.minimum(eta, 300.0))
-        residual = (np.log(curve.y / curve.unit) - np.log(mean)) / h["noise"]
-        log_sd = np.broadcast_to(np.log(h["noise"]), residual.shape)
-        return residual, log_sd, (1 - h["floor"] / mean) / h["noise"]
+    def _standardiser(self, h):
+        """A function of `eta`, and the log of the noise at the scores, (draw, model).
 
-    def _of_accuracy(self, eta, h):
+        The function gives residuals with unit variance, and how much they fall by a shift of the
+        curve.
+        """
+        curve = self.curve
+        if curve.is_accuracy:
+            return self._of_accuracy(h)
+        log_y, floor, noise = np.log(curve.y / curve.unit), h["floor"], h["noise"]
+
+        def standardised(eta, nodes=NODES):
+            mean = floor + np.exp(np.minimum(eta, 300.0))
+            return (log_y - np.log(mean)) / noise, (1 - floor / mean) / noise
+
+        return standardised, np.broadcast_to(np.log(noise), (len(noise), len(log_y)))
+
+    def _of_accuracy(self, h):
         curve, width = self.curve, self.width(h)
         y, n, chance = curve.y, curve.n, curve.chance
         tiny = np.where(np.isfinite(n), 0.5 / n, 1e-6)
@@ -287,21 +300,22 @@ class Model:
         low, high = np.minimum(low, 0.25), np.maximum(high, 0.75)
         share_y = (y - chance) / width
         inside = np.clip(share_y, low, high)
-        at, low, high = _logit(inside), _logit(low), _logit(high)
-        start = np.clip(eta, low - BEYOND, high + BEYOND)
-        half = 0.5 * (at - start)
-        middle = 0.5 * (at + start)
-        residual = np.zeros_like(eta)
-        for node, weight in zip(_NODE, _WEIGHT, strict=True):
-            share = _sigmoid(middle + half * node)
-            slope = width * share * (1 - share)
-            residual += weight * slope / np.sqrt(variance(chance + width * share, share))
-        residual *= half
+        at, low, high = _logit(inside), _logit(low) - BEYOND, _logit(high) + BEYOND
         edge = np.sqrt(variance(chance + width * inside, inside))
-        residual += (y - chance - width * inside) / edge
-        share = _sigmoid(middle)
-        by_eta = width * share * (1 - share) / np.sqrt(variance(chance + width * share, share))
-        return residual, 0.5 * np.log(variance(y, share_y)), by_eta
+        outside = (y - chance - width * inside) / edge
+
+        def by_eta(eta):
+            share = _sigmoid(eta)
+            slope = width * share * (1 - share)
+            return slope / np.sqrt(variance(chance + width * share, share))
+
+        def standardised(eta, nodes=NODES):
+            start = np.clip(eta, low, high)
+            half, middle = 0.5 * (at - start), 0.5 * (at + start)
+            mean = sum(w * by_eta(middle + half * x) for x, w in zip(*_RULES[nodes], strict=True))
+            return half * mean + outside, by_eta(middle)
+
+        return standardised, 0.5 * np.log(variance(y, share_y))
 
     # -- the posterior -----------------------------------------------------------------------------
 
@@ -340,7 +354,8 @@ class Model:
         out, at = z.copy(), list(self.priors).index(name)
         with np.errstate(all="ignore"):
             for _ in range(2):
-                residual = self._standardised(out, self.parameters(out))[0]
+                h = self.parameters(out)
+                residual, _ = self._standardiser(h)[0](self.eta(out, self.curve.s, h))
                 factor = np.median(abs(residual), axis=1) / HALF_INSIDE
                 move = np.clip(np.log(factor) / self.priors[name].width, -2, 2)
                 out[:, at] = np.clip(out[:, at] + np.where(np.isfinite(move), move, 0), -3, 3)

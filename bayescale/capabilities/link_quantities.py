@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Sequence
+
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from bayescale.capabilities.link_forms import FARTHEST, floor_of, precision_of, reach
@@ -54,6 +57,19 @@ def quantities(plan: LinkPlan, posterior: xr.Dataset) -> dict[str, xr.DataArray]
         out["top"] = floor + (1 - floor) * values["top"]
     out |= {name: values[name] for name in ("alpha", "beta") if name in values}
     return {k: v.transpose(*SAMPLE, "task") for k, v in out.items()}
+
+
+def faster(slope: xr.DataArray, tasks: Sequence[str], last: Container[str]) -> pd.DataFrame:
+    """Probability that the slope of one task (rows) is above that of another (columns).
+
+    Tasks are ordered from the steepest median slope to the least steep; those in `last` are last.
+    """
+    drawn = slope.stack(sample=SAMPLE).transpose("task", "sample").to_numpy()
+    order = np.lexsort((-np.median(drawn, axis=1), [task in last for task in tasks]))
+    drawn, names = drawn[order], pd.Index(tasks)[order]
+    p = np.array([(row > drawn).mean(axis=1) for row in drawn])
+    np.fill_diagonal(p, np.nan)
+    return pd.DataFrame(p, names.rename("task"), names.rename("than"))
 
 
 def _reached(plan: LinkPlan, values, goal: xr.DataArray) -> xr.DataArray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,8 +16,8 @@ from bayescale.capabilities import link_sampling
 from bayescale.capabilities.link_diagnostics import LinkConvergence
 from bayescale.capabilities.link_forms import FORMS
 from bayescale.capabilities.link_model import LinkPlan, target
-from bayescale.capabilities.link_quantities import quantities
-from bayescale.data import as_names, never_above_chance, task_columns, task_table
+from bayescale.capabilities.link_quantities import faster, quantities
+from bayescale.data import always_solved, as_names, never_above_chance, task_columns, task_table
 from bayescale.errors import ConvergenceWarning, FitError, RunsError, unknown
 from bayescale.forecasting import Average
 from bayescale.inference import Convergence, convergence, nuts, scalars
@@ -27,18 +26,17 @@ from bayescale.keywords import setting
 from bayescale.model import Fit, Storable, reserved
 from bayescale.progress import bar
 from bayescale.seeds import settle_seed
-from bayescale.units import FLOP_PER_PARAMETER_TOKEN
+from bayescale.units import FLOP_PER_PARAMETER_TOKEN, counted
 
-#: What is said of a task that never exceeds chance, in place of numbers.
+#: What is said of a task that never exceeds chance, or that is always solved, in place of numbers.
 AT_CHANCE = "at chance in all rows: cannot be told"
+SOLVED = "solved in all rows: cannot be told"
 #: Values of ``engine=``, as in `bayescale.fit`.
 ENGINES = ("auto", "particles", "nuts")
 #: Minutes that NUTS takes for a link: for the compilation and per row of the table, on two cores.
 MINUTES, MINUTES_PER_ROW = 2.5, 0.004
 #: Smallest probability with which a task is said to scale fastest.
 FASTEST = 0.9
-#: Names of scores of repeated samples.
-PASS_AT = re.compile(r"pass\W*(?:at|_)?\W*(\d+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +131,9 @@ class Link(Storable):
         Returns
         -------
         pandas.DataFrame
-            One row for each task, from the steepest slope to the least steep. With intervals:
+            One row for each task, from the steepest slope to the least steep; tasks at chance or
+            solved in all rows are last, since their values are those of the other tasks. With
+            intervals:
 
             * ``floor``: the accuracy of a model without the skill;
             * ``onset``: the loss (without a loss: the training FLOP) at which 10 % of the rise
@@ -153,8 +153,10 @@ class Link(Storable):
             * ``top``: the accuracy of a perfect model, if the form has a top;
             * ``alpha`` and ``beta``: the exponents of N and D, for ``"direct"``.
 
-            Without: ``ess_bulk``, the effective number of draws of the task, and ``r_hat``, which
-            is NaN unless NUTS was used; with NUTS, the worst of the parameters of the task.
+            Without: ``P(faster than next)``, the probability that the task scales faster than that
+            of the next row (all pairs: `faster`); ``ess_bulk``, the effective number of draws of
+            the task; and ``r_hat``, which is NaN unless NUTS was used; with NUTS, the worst of the
+            parameters of the task.
 
         Warns
         -----
@@ -166,10 +168,11 @@ class Link(Storable):
         faster : the probability that one task scales faster than another
         """
         self.warn_if_failed()
-        parts = [table(v, n, ci_prob, ci_kind) for n, v in self._quantities().items()]
+        parts = [table(v, n, ci_prob, ci_kind) for n, v in self.drawn().items()]
         out = pd.concat(parts, axis=1).set_index(pd.Index(self.tasks, name="task"))
         out["r_hat"], out["ess_bulk"] = self._figures()
-        return out.iloc[np.argsort(-out["slope"].to_numpy(), kind="stable")]
+        p = self.faster()
+        return out.loc[p.index].assign(**{"P(faster than next)": [*np.diag(p, 1), np.nan]})
 
     def _figures(self) -> tuple[list[float], list[float]]:
         """R-hat and effective number of draws of every task."""
@@ -194,7 +197,7 @@ class Link(Storable):
         -------
         pandas.DataFrame
             The probability that the task of the row scales faster than that of the column; NaN on
-            the diagonal. Tasks are ordered from the steepest median slope to the least steep.
+            the diagonal. Tasks are ordered as in `summary`.
 
         Examples
         --------
@@ -205,29 +208,26 @@ class Link(Storable):
         >>> bool(np.isclose(p.loc["piqa", "hellaswag"] + p.loc["hellaswag", "piqa"], 1))
         True
         """
-        slope = self._quantities()["slope"].stack(sample=SAMPLE).transpose("task", "sample")
-        drawn = slope.to_numpy()
-        p = np.array([(row > drawn).mean(axis=1) for row in drawn])
-        np.fill_diagonal(p, np.nan)
-        order = np.argsort(-np.median(drawn, axis=1), kind="stable")
-        names = pd.Index(self.tasks)[order]
-        return pd.DataFrame(p[np.ix_(order, order)], names.rename("task"), names.rename("than"))
+        return faster(self.drawn()["slope"], self.tasks, self.untold)
 
-    def _fastest(self) -> str:
-        """Which task scales fastest, if it is probable; empty with one task above chance."""
-        flat = self.at_chance
-        risen = [t for t in self.faster().index if t not in flat]
-        if len(risen) < 2:
-            return ""
-        slope = self._quantities()["slope"].stack(sample=SAMPLE).transpose("task", "sample")
+    def bottom_line(self) -> str:
+        """Which task scales fastest, or that it cannot be told; of one task, where it rises."""
+        pairs = self.faster()
+        risen = [t for t in pairs.index if t not in self.untold]
+        if not risen:
+            return "no task rises above chance"
+        if len(risen) == 1:
+            at = self.drawn()["threshold"].median(SAMPLE)[self.tasks.index(risen[0])]
+            what = "begins to rise" if self.kind == "hinge" else "reaches half of its rise"
+            return f"{risen[0]} {what} at {self.plan.form.along} {at:.3g}"
+        slope = self.drawn()["slope"].stack(sample=SAMPLE).transpose("task", "sample")
         drawn = slope.to_numpy()[[self.tasks.index(t) for t in risen]]
         p = float((drawn.argmax(axis=0) == 0).mean())
         if p >= FASTEST:
             return f"{risen[0]} scales fastest (P = {p:.2f})"
-        pair = self.faster().loc[risen[0], risen[1]]
         return (
             f"which task scales fastest cannot be told: P({risen[0]} faster than {risen[1]}) = "
-            f"{pair:.2f}"
+            f"{pairs.loc[risen[0], risen[1]]:.2f}"
         )
 
     @property
@@ -235,21 +235,27 @@ class Link(Storable):
         """Tasks that never exceed chance in the rows, of whose curve the scores say nothing."""
         return never_above_chance(self.plan.table)
 
-    def _quantities(self) -> dict[str, xr.DataArray]:
+    @property
+    def untold(self) -> dict[str, str]:
+        """Tasks of whose curve the scores say nothing, and why."""
+        solved = dict.fromkeys(always_solved(self.plan.table), SOLVED)
+        return dict.fromkeys(self.at_chance, AT_CHANCE) | solved
+
+    def drawn(self) -> dict[str, xr.DataArray]:
         """Draws of the quantities in `summary`; dims (chain, draw, task)."""
         return quantities(self.plan, self.posterior)
 
     def __repr__(self) -> str:
         over = f" over {', '.join(self.groups)}" if self.groups else ""
-        along, flat = self.plan.form.along, self.at_chance
-        size = f"{len(self.tasks)} tasks{over}, {self.plan.table[along].nunique()} runs"
+        along, untold = self.plan.form.along, self.untold
+        size = f"{counted(len(self.tasks), 'task')}{over}, {self.plan.table[along].nunique()} runs"
         lines = [f"<Link ({self.kind}) of {size}; {self.convergence}>"]
-        drawn = {k: v.median(SAMPLE).to_numpy() for k, v in self._quantities().items()}
-        order = np.argsort(-drawn["slope"], kind="stable")
-        lines += [f"  {text}"] if (text := self._fastest()) else []
-        for i in order[:6]:
+        drawn = {k: v.median(SAMPLE).to_numpy() for k, v in self.drawn().items()}
+        lines += [f"  {self.bottom_line()}"] if len(self.tasks) > 1 else []
+        for task in self.faster().index[:6]:
+            i = self.tasks.index(task)
             text = f"threshold {along} {drawn['threshold'][i]:.3g}, slope {drawn['slope'][i]:.2g}"
-            lines.append(f"  {self.tasks[i]}: {AT_CHANCE if self.tasks[i] in flat else text}")
+            lines.append(f"  {task}: {untold.get(task, text)}")
         lines += ["  ..."] if len(self.tasks) > 6 else []
         if failures := self.convergence.failures():
             lines.append(f"  THE DRAWS DID NOT CONVERGE: {'; '.join(failures)}")
@@ -266,6 +272,7 @@ def link(
     task: str = "task",
     n_questions: str | float | Mapping[str, float] = "n_questions",
     chance: str | float | Mapping[str, float] = "chance",
+    samples: str | float | Mapping[str, float] | None = None,
     tasks: Sequence[str] | None = None,
     columns: Mapping[str, str] | None = None,
     engine: str = "auto",
@@ -308,7 +315,7 @@ def link(
     n_questions, chance : str, float or mapping from task to float
         Number of questions, and the accuracy of random guesses: a column, one number for all tasks,
         or one for each.
-    tasks, columns
+    samples, tasks, columns
         As in `bayescale.emergence`.
     engine : {"auto", "particles", "nuts"}
         ``"particles"``: adaptive importance sampling task by task, then a Gibbs sampler of the
@@ -339,7 +346,7 @@ def link(
     RunsError
         If the table is not valid. The message names every problem.
     FitError
-        If `kind` or `engine` is unknown, if `fit` has another type, or if the scores are pass@k.
+        If `kind` or `engine` is unknown, or if `fit` has another type.
 
     Warns
     -----
@@ -376,12 +383,6 @@ def link(
         )
     if engine not in ENGINES:
         raise FitError(unknown("engine", engine, ENGINES))
-    if (found := PASS_AT.search(y)) and int(found[1]) > 1:
-        raise FitError(
-            f"y is {y!r}: the number of questions does not give the noise of pass@{found[1]}, "
-            "because each question has several samples. Give pass@1, with n_questions the number "
-            "of questions"
-        )
     form = FORMS[kind]
     results, found, _, told = task_columns(
         results, form.columns, y=y, task=task, tasks=tasks, columns=columns
@@ -403,6 +404,7 @@ def link(
         task=task,
         n_questions=n_questions,
         chance=chance,
+        samples=samples,
         needs=form.columns,
         keep=groups,
     )

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.capabilities.link_model import cell, walks
+from bayescale.capabilities.link_model import AHEAD, cell, walks
 from bayescale.capabilities.links import AT_CHANCE, Link
 from bayescale.costs import Cost, read_budgets
 from bayescale.errors import FitError, unknown
@@ -436,11 +436,11 @@ def _inside(link: Link, tasks: Sequence[str], u: np.ndarray) -> np.ndarray:
 
 
 def _beyond(u: np.ndarray, tasks: int, rng) -> np.ndarray:
-    """Contribution of unit random walks beyond the best run to u, one walk for each task.
+    """Contribution of random walks beyond the best run to u, in units of those before, by task.
 
     `u` has dims (draw, point), the result (draw, point, task).
     """
-    return drifts.integrated_walk(u, rng, copies=tasks)
+    return AHEAD * drifts.integrated_walk(u, rng, copies=tasks)
 
 
 def _measured(link: Link, tasks, mean, precision, rng) -> np.ndarray:

@@ -20,6 +20,7 @@ from bayescale.cli.options import (
     Plot,
     Questions,
     Quiet,
+    Samples,
     Seed,
     Strict,
 )
@@ -298,6 +299,7 @@ def trajectory(
     ] = None,
     questions: Questions = "n_questions",
     chance: Chance = "chance",
+    samples: Samples = None,
     tasks: Annotated[
         str | None, typer.Option(help="the tasks to show, comma-separated; all by default")
     ] = None,
@@ -332,10 +334,7 @@ def trajectory(
     progressbar = console.progress(quiet, as_json)
     from bayescale.decisions import trajectory as by_year
 
-    about = {
-        "n_questions": options.by_task(questions, "--questions"),
-        "chance": options.by_task(chance, "--chance"),
-    }
+    about = options.of_tasks(questions, chance, samples)
     fitted, link = _with_link(fit, scores, tasks, columns, about, seed, progressbar)
     result = by_year(
         fitted if link is None else link,

@@ -84,6 +84,10 @@ Questions = Annotated[
     str,
     typer.Option(help="number of questions: a column, a number, or one for each task: piqa=1838"),
 ]
+Samples = Annotated[
+    str | None,
+    typer.Option(help="samples of each question, for pass@k: as in --questions"),
+]
 Chance = Annotated[
     str,
     typer.Option(
@@ -204,7 +208,7 @@ def number(text: str) -> str | float:
         return text
 
 
-def by_task(text: str, option: str) -> str | float | dict[str, float]:
+def by_task(text: str | None, option: str) -> str | float | dict[str, float] | None:
     """A number for all tasks, the name of a column, or a number for each task.
 
     Examples
@@ -214,14 +218,21 @@ def by_task(text: str, option: str) -> str | float | dict[str, float]:
     >>> by_task("piqa=0.5,mmlu=0.25", "--chance")
     {'piqa': 0.5, 'mmlu': 0.25}
     """
-    if "=" not in text:
-        return number(text)
+    if text is None or "=" not in text:
+        return None if text is None else number(text)
     given = {task: number(value) for task, value in pairs(text, option).items()}
     if bad := [f"{task}={value}" for task, value in given.items() if isinstance(value, str)]:
         raise BayescaleError(
             f"{', '.join(bad)}: give a number for each task, as in piqa=0.5,mmlu=0.25", where=option
         )
     return given
+
+
+def of_tasks(questions: str, chance: str, samples: str | None) -> dict:
+    """The arguments of `--questions`, `--chance` and `--samples`."""
+    given = {"n_questions": questions, "chance": chance, "samples": samples}
+    flags = {"n_questions": "--questions"}
+    return {name: by_task(text, flags.get(name, f"--{name}")) for name, text in given.items()}
 
 
 def counts(text: str | None, option: str) -> list[float]:

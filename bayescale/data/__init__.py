@@ -8,7 +8,14 @@ from bayescale.data.formats import frame
 from bayescale.data.literature import literature
 from bayescale.data.runs import Runs
 from bayescale.data.task_columns import TaskColumns, task_columns
-from bayescale.data.task_table import below_chance, never_above_chance, task_table
+from bayescale.data.task_table import (
+    always_solved,
+    below_chance,
+    is_accuracy,
+    never_above_chance,
+    rank_correlations,
+    task_table,
+)
 from bayescale.data.validation import EXTRAS, FEWEST_RUNS, as_names
 
 __all__ = [
@@ -19,15 +26,18 @@ __all__ = [
     "Runs",
     "RunsLike",
     "TaskColumns",
+    "always_solved",
     "as_names",
     "as_runs",
     "below_chance",
     "count",
     "datasets",
     "frame",
+    "is_accuracy",
     "literature",
     "local_exponent",
     "never_above_chance",
+    "rank_correlations",
     "task_columns",
     "task_table",
 ]

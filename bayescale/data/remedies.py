@@ -101,7 +101,7 @@ def of_tasks(quantity: str, expression: str) -> str:
 
 
 def value_of_tasks(name: str) -> str:
-    """How to give a number of questions or a level of chance."""
+    """How to give a number of questions or of samples, or a level of chance."""
     if on_command_line():
         flag = {"n_questions": "--questions"}.get(name, f"--{name}")
         return f"give {flag} a column, a number, or one for each task (task=number,...)"

@@ -13,6 +13,7 @@ import pandas as pd
 from bayescale.data import formats, names, reading, remedies
 from bayescale.data.names import compact
 from bayescale.data.runs import Runs
+from bayescale.data.task_table import is_accuracy, pass_at
 from bayescale.data.wide_tasks import is_percent, require_ready
 from bayescale.errors import RunsError, unknown
 from bayescale.keywords import on_command_line
@@ -26,7 +27,6 @@ USUAL = {
 }
 #: Quantities that runs have too; they are read as `bayescale.Runs.read` reads them.
 OF_RUNS = ("N", "D", "C", "loss")
-ACCURACY = re.compile(r"acc|accuracy|(?:exact)?match|score", re.IGNORECASE)
 NO_SCORE = re.compile(r"std|err|(?:^|_)(?:se|sd|ci|n|num|lower|upper|low|high)(?:_|$)", re.I)
 
 
@@ -275,8 +275,14 @@ def _small(columns: dict[str, np.ndarray], sources: dict[str, reading.Source]) -
 def _score(frame, y: str, of_tasks: str | None, named: dict) -> tuple[object, list[str]]:
     """The scores, if they are not in a column called `y`, and where they are from."""
     if y in named:
-        if y not in frame and (found := _score(frame, y, of_tasks, {})[0]) is not None:
-            frame = frame.assign(**{y: found})
+        if y not in frame and y in named[y]:  # accuracy/100, of a column that is called acc
+            found = _score(frame, y, of_tasks, {})[0]
+            frame = frame if found is None else frame.assign(**{y: found})
+        if pass_at(named[y]) > 1 and pass_at(y) == 1:
+            raise RunsError(
+                f"{named[y]} is not an accuracy of single answers: give {_option_y(named[y])}, so "
+                "that k is known"
+            )
         source = reading.parse_expression(named[y], [str(c) for c in frame])
         if source is None:
             raise RunsError(unknown("column", named[y], frame.columns))
@@ -289,7 +295,7 @@ def _score(frame, y: str, of_tasks: str | None, named: dict) -> tuple[object, li
     if y in frame or y != "accuracy":
         return None, []
     found = _scores(frame)
-    if len(found) == 1:
+    if len(found) == 1 and pass_at(found[0]) == 1:
         how = ", divided by 100" if is_percent(found[0]) else ""
         return _share(frame[found[0]]), [f"{y} from {found[0]}{how}"]
     several = _several_scores(frame, y, named)
@@ -304,8 +310,8 @@ def _score(frame, y: str, of_tasks: str | None, named: dict) -> tuple[object, li
         )
     if found:
         raise RunsError(
-            f"columns {' and '.join(map(repr, found))} could each be the accuracy: give "
-            f"{_option_y(found[0])}"
+            f"column{'s' * (len(found) > 1)} {' and '.join(map(repr, found))} could "
+            f"{'each ' * (len(found) > 1)}be the accuracy: give {_option_y(found[0])}"
         )
     return None, []
 
@@ -317,7 +323,7 @@ def _free(frame: pd.DataFrame) -> list[str]:
 
 def _scores(frame: pd.DataFrame) -> list[str]:
     """Columns of numbers that are accuracies by their names."""
-    found = [c for c in _free(frame) if ACCURACY.search(str(c)) and not NO_SCORE.search(str(c))]
+    found = [c for c in _free(frame) if is_accuracy(str(c)) and not NO_SCORE.search(str(c))]
     return [c for c in found if pd.api.types.is_numeric_dtype(frame[c])]
 
 
@@ -347,6 +353,9 @@ def _scores_of_tasks(frame: pd.DataFrame, columns) -> list[str]:
 
 
 def _option_y(column: str) -> str:
+    """How to name the column of accuracies. Not every name says that it holds accuracies."""
+    if not is_accuracy(column):
+        return remedies.of_tasks("accuracy", column)
     return f"--y {column}" if on_command_line() else f"y={column!r}"
 
 

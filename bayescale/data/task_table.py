@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from numbers import Real
 
@@ -20,10 +21,18 @@ MOST_BELOW, FEW_QUESTIONS = 4.0, 100
 #: An accuracy is above chance if it exceeds it by this many binomial standard errors.
 ABOVE_CHANCE = 3.0
 SHOWN = 8  # rows and tasks that a message names
+#: Names of accuracies, and of metrics that fall and may have such a word too (``brier_score``).
+ACCURACY = re.compile(r"acc|match|score|pass", re.IGNORECASE)
+FALLING = re.compile(r"loss|brier|err|perplexity|ppl", re.IGNORECASE)
+#: A score solved by one of k samples.
+PASS_AT = re.compile(r"pass[\W_]*(?:at)?[\W_]*(\d+)", re.IGNORECASE)
+#: A metric rises if its rank correlation with the scale is above this in most tasks.
+RISES = 0.5
 QUESTIONS = "the number of questions sets the binomial noise of an accuracy"
 GUESSING = "chance is the accuracy of guessing"
+SAMPLES = "the number of samples of each question sets the noise of pass@k"
 #: Explanations of columns, for messages on missing ones.
-MEANING = {"n_questions": QUESTIONS, "chance": GUESSING}
+MEANING = {"n_questions": QUESTIONS, "chance": GUESSING, "samples": SAMPLES}
 
 
 def task_table(
@@ -32,11 +41,13 @@ def task_table(
     y: str = "accuracy",
     task: str | None = "task",
     metric: str = "accuracy",
-    n_questions: str | float | Mapping[str, float] = "n_questions",
+    n_questions: str | float | Mapping[str, float] | None = "n_questions",
     chance: str | float | Mapping[str, float] = "chance",
+    samples: str | float | Mapping[str, float] | None = None,
     needs: Sequence[str] = ("loss",),
     keep: Sequence[str] = (),
     only: str = "the task",
+    falls_with: str | None = None,
 ) -> tuple[pd.DataFrame, list[str]]:
     """Check a long table of task results.
 
@@ -51,12 +62,19 @@ def task_table(
         ``"positive"``: scores are positive numbers, such as losses.
     n_questions, chance : str, float or mapping
         A column, one value for all tasks, or a mapping from task to value. For accuracies only.
+        Without `n_questions` they are infinite: the noise is not known.
+    samples : str, float or mapping, optional
+        Samples of each question, given in the same way. For pass@k, whose k is read from the name
+        of `y` or of the task. The number of questions is then that of a score with one answer to
+        each question and the same noise (see Notes).
     needs : sequence of str
         Further columns that must hold positive numbers, at least two different values per task.
     keep : sequence of str
         Further columns that must hold labels.
     only : str
         The name of the task if there is no column of names.
+    falls_with : str, optional
+        A column of `needs` with which positive scores have to fall.
 
     Returns
     -------
@@ -70,6 +88,13 @@ def task_table(
     ------
     RunsError
         Naming every problem: column, rows, what is allowed and what to do.
+
+    Notes
+    -----
+    If a question is solved by one of k samples with probability p, the unbiased estimator of p from
+    n samples (Chen et al. 2021, arXiv:2107.03374) has a variance of at most k / n p (1 - p)
+    (Hoeffding 1948, doi:10.1214/aoms/1177730196). The mean over Q given questions has at most the
+    variance of n Q / k single answers. For small p the two are nearly equal.
 
     Examples
     --------
@@ -89,6 +114,9 @@ def task_table(
         what = "one with no rows" if isinstance(frame, pd.DataFrame) else type(frame).__name__
         raise RunsError(f"expected a DataFrame of task results, got {what}")
     by_task = {"n_questions": n_questions, "chance": chance} if metric == "accuracy" else {}
+    by_task |= {"samples": samples} if by_task and samples is not None else {}
+    if n_questions is None:
+        by_task = {name: value for name, value in by_task.items() if name == "chance"}
     source = {} if task is None else {"task": task}
     source |= {"y": y, **{c: c for c in (*needs, *keep)}}
     source |= {name: value for name, value in by_task.items() if isinstance(value, str)}
@@ -107,15 +135,23 @@ def task_table(
     out = out.assign(**numbers)
     if metric == "accuracy":
         check.accuracies(numbers["y"])
-        check.questions(numbers["n_questions"])
         check.chance(numbers["chance"])
+        if n_questions is None:
+            out["n_questions"] = np.inf
+        else:
+            check.whole("n_questions", numbers["n_questions"], "questions", QUESTIONS)
+            answers = check.answers(out, y) * numbers["n_questions"]
+            out["n_questions"] = np.maximum(np.round(answers), 1.0)
     for name in needs if metric == "accuracy" else ("y", *needs):
         check.positive(name, numbers[name])
-    for name in by_task:
+    for name in by_task if not check.problems else ():
         check.one_value_per_task(name, out)
     check.curves(out, needs)
+    if falls_with is not None and not check.problems:
+        check.falls(out, falls_with)
     if check.problems:
         raise RunsError(list(dict.fromkeys(check.problems)))
+    out = out.drop(columns="samples", errors="ignore")
     return out, [*_at_chance(out), *below_chance(out)] if metric == "accuracy" else []
 
 
@@ -195,12 +231,28 @@ class _Check:
         )
         self.add("y", (y < 0) | (y > 1), "outside [0, 1]", remedy)
 
-    def questions(self, n: np.ndarray) -> None:
-        remedy = f"give the number of questions; {QUESTIONS}"
-        self.add("n_questions", (n < 1) | (n % 1 > 0), "not a whole number of at least 1", remedy)
+    def whole(self, name: str, n: np.ndarray, what: str, meaning: str) -> None:
+        remedy = f"give the number of {what}; {meaning}"
+        self.add(name, (n < 1) | (n % 1 > 0), "not a whole number of at least 1", remedy)
+
+    def answers(self, table: pd.DataFrame, y: str) -> np.ndarray:
+        """For each row, the number of single answers to a question with the noise of its score."""
+        k = table["task"].map(pass_at).to_numpy(float) if pass_at(y) == 1 else float(pass_at(y))
+        if "samples" not in table:
+            if np.max(k) > 1:
+                self.problems.append(
+                    f"{SAMPLES}, and pass@{np.max(k):g} has no number of samples: "
+                    f"{remedies.value_of_tasks('samples')}"
+                )
+            return np.ones(len(table))
+        n = table["samples"].to_numpy(float)
+        self.whole("samples", n, "samples", SAMPLES)
+        self.add("samples", n < k, "below k of pass@k", "pass@k needs at least k samples")
+        return n / k
 
     def chance(self, chance: np.ndarray) -> None:
-        remedy = f"{GUESSING}: 0.25 for four choices, 0 for free answers"
+        percent = ", not 25" if np.nanmax(chance, initial=0) > 1 else ""
+        remedy = f"{GUESSING}: 0.25{percent} for four choices, 0 for free answers"
         self.add("chance", (chance < 0) | (chance >= 1), "outside [0, 1)", remedy)
 
     def one_value_per_task(self, name: str, table: pd.DataFrame) -> None:
@@ -210,13 +262,31 @@ class _Check:
                 "has one value; give variants of a task different names"
             )
 
+    def falls(self, table: pd.DataFrame, x: str) -> None:
+        """A score that rises as models improve is perhaps an accuracy with another name."""
+        found = rank_correlations(table, x).median()
+        if found > RISES:
+            y = self.source["y"]
+            remedy = (
+                f"--y accuracy --columns accuracy={y}"
+                if on_command_line()
+                else (f"y='accuracy', columns={{'accuracy': {y!r}}}")
+            )
+            self.problems.append(
+                f"column {y!r} rises with {x} (rank correlation {found:.2f}), but a "
+                "score that is not an accuracy has to fall as models improve. If it is a share of "
+                f"correct answers, give {remedy}"
+            )
+
     def curves(self, table: pd.DataFrame, needs: Sequence[str]) -> None:
         """Every task needs two rows, and two different values of each column in `needs`."""
         by_task = table.groupby("task")
         counts = {"row": by_task.size()}
         counts |= {f"value of {c!r}": by_task[c].nunique() for c in needs}
+        told: set[str] = set()
         for what, count in counts.items():
-            if few := list(count.index[count < 2]):
+            if few := [t for t in count.index[count < 2] if t.strip() and t not in told]:
+                told |= set(few)
                 self.problems.append(
                     f"{_listed(few)}: only one {what}, from which no curve can be fitted: add "
                     "models or drop the task"
@@ -228,6 +298,40 @@ def _listed(tasks: Sequence[str]) -> str:
     return f"task{'s' * (len(tasks) > 1)} {', '.join(map(repr, tasks[:SHOWN]))}{more}"
 
 
+def is_accuracy(name: str) -> bool:
+    """Whether a score is an accuracy by its name.
+
+    Examples
+    --------
+    >>> [is_accuracy(name) for name in ("acc_norm", "exact_match", "pass@10", "brier_score")]
+    [True, True, True, False]
+    """
+    return bool(ACCURACY.search(name)) and not FALLING.search(name)
+
+
+def pass_at(name: str) -> int:
+    """k of a score that is called pass@k, and 1 of others.
+
+    Examples
+    --------
+    >>> [pass_at(name) for name in ("pass@10", "HumanEval pass_at_100", "accuracy")]
+    [10, 100, 1]
+    """
+    found = PASS_AT.search(str(name))
+    return int(found[1]) if found else 1
+
+
+def rank_correlations(table: pd.DataFrame, x: str) -> pd.Series:
+    """Rank correlation of the scores of each task with a column, for tasks with several scores."""
+    ranks = table.groupby("task", sort=False)[["y", x]].rank()
+    found = {
+        task: rows["y"].corr(rows[x])
+        for task, rows in ranks.groupby(table["task"], sort=False)
+        if rows["y"].nunique() > 1
+    }
+    return pd.Series(found, dtype=float)
+
+
 def never_above_chance(table: pd.DataFrame) -> list[str]:
     """Tasks of a checked table of accuracies whose scores never exceed chance."""
     chance, n = table["chance"], table["n_questions"]
@@ -235,6 +339,12 @@ def never_above_chance(table: pd.DataFrame) -> list[str]:
     error = np.sqrt(np.maximum(chance * (1 - chance), 1 / n) / n)
     above = (table["y"] - chance > ABOVE_CHANCE * error).groupby(table["task"]).any()
     return list(above.index[~above])
+
+
+def always_solved(table: pd.DataFrame) -> list[str]:
+    """Tasks of a checked table of accuracies that all rows solve, but for a few questions."""
+    solved = 1 - table["y"] <= ABOVE_CHANCE / table["n_questions"].clip(upper=1000)
+    return list(solved.groupby(table["task"]).all().loc[lambda each: each].index)
 
 
 def _at_chance(table: pd.DataFrame) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from textwrap import shorten
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,12 +16,15 @@ from bayescale.plots import style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Tasks side by side, by their number: each has two panels.
+#: Most tasks side by side: each has two panels.
 TASKS_PER_ROW = 3
 MOST_TASKS = 24
 #: More families than this get one colour.
 MOST_FAMILIES = 8
-TITLE = 34  # characters of a title
+#: Characters of the name of a task in a title, and of a line of the caption per inch.
+NAME, PER_INCH = 32, 13
+#: Colour and strength of the onset.
+ONSET = dict(color=style.COLOURS[4], alpha=0.22, lw=0)
 
 
 def plot_emergence(
@@ -51,7 +54,8 @@ def plot_emergence(
         loss or of a continuous metric. Bands are credible intervals of the curve, averaged over the
         kinds of curves. The interval of the onset is shaded, and chance is dashed. Colours and
         markers show families, if there are at most eight. Scores at or below chance are drawn at
-        the lower edge of the log odds.
+        the lower edge of the log odds. A new figure has a legend, and the finding as its title:
+        the sentence of the task, or how many tasks are emergent.
 
     Raises
     ------
@@ -76,9 +80,9 @@ def plot_emergence(
             problem = f"axes has {len(made)}, but {2 * len(names)} are needed, two for each task"
             raise BayescaleError(problem, where="plot_emergence")
     else:
-        columns = min(len(names), TASKS_PER_ROW)
+        columns = 2 if len(names) == 4 else min(len(names), TASKS_PER_ROW)
         rows = -(-len(names) // columns)
-        size = (5.6 * columns, 2.7 * rows + 0.3)
+        size = (5.6 * columns, 2.7 * rows + 0.9)
         _, made = style.figure(rows, 2 * columns, size=size, squeeze=False)
         made = np.ravel(made)
         for spare in made[2 * len(names) :]:
@@ -87,7 +91,26 @@ def plot_emergence(
     table = emergence.summary(prob)
     for i, task in enumerate(names):
         _draw(emergence, task, table.loc[task], made[2 * i : 2 * i + 2], prob)
+    if axes is None:
+        said = emergence.bottom_line() if tasks is None else ""
+        said = said if len(names) > 1 else str(table.loc[names[0], "sentence"])
+        _explain(made, said, prob)
     return made
+
+
+def _explain(made: np.ndarray, said: str, prob: float) -> None:
+    """The finding above the panels, and a legend below them."""
+    from matplotlib.patches import Patch
+
+    figure = made[0].figure
+    wide = int(PER_INCH * figure.get_figwidth())
+    figure.suptitle(fill(said, wide), fontsize=9.5, x=0.01, ha="left")
+    points, labels = made[0].get_legend_handles_labels()
+    if any(ax.patches for ax in made):
+        points, labels = [*points, Patch(**ONSET)], [*labels, f"onset, {100 * prob:g} % interval"]
+    if labels:
+        options = dict(ncols=min(len(labels), wide // 20), fontsize=9)
+        figure.legend(points, labels, loc="outside lower center", **options)
 
 
 def _chosen(emergence: Emergence, tasks: str | Sequence[str] | None) -> list[str]:
@@ -122,9 +145,7 @@ def _draw(emergence: Emergence, task: str, row, pair, prob: float) -> None:
             ax.fill_between(grid, low, high, color=style.GREY, alpha=0.25, lw=0)
             ax.plot(grid, middle, color="black", lw=1.6)
             if np.isfinite(row["onset"]):
-                ax.axvspan(
-                    row["onset_low"], row["onset_high"], color=style.COLOURS[4], alpha=0.22, lw=0
-                )
+                ax.axvspan(row["onset_low"], row["onset_high"], **ONSET)
         families = emergence.families
         shown = bool(families) and len(families) <= MOST_FAMILIES
         for j in range(len(families) if shown else 1):
@@ -144,11 +165,11 @@ def _draw(emergence: Emergence, task: str, row, pair, prob: float) -> None:
         ax.tick_params(labelsize=8.5)
     if curve.is_accuracy:
         plotted.axhline(curve.chance, color=style.GREY, lw=1, ls=(0, (2, 2)))
-    verdict = str(row["verdict"]).replace(", ", ",\n")
+    verdict = str(row["verdict"])
     if np.isfinite(row["P(verdict)"]) and verdict != "cannot be told":
         verdict += f" ({row['P(verdict)']:.2f})"
-    plotted.set_title(shorten(task, TITLE, placeholder="..."), fontsize=10.5, loc="left")
-    straight.set_title(verdict, fontsize=9, loc="left")
+    # One title for both panels.
+    plotted.set_title(f"{style.short(task, NAME)}: {verdict}", fontsize=10.5, loc="left")
     plotted.set_ylabel(emergence.y, fontsize=9.5)
     label = "log odds above chance" if curve.is_accuracy else f"log {emergence.y}"
     straight.set_ylabel(f"log {emergence.metric}" if other else label, fontsize=9.5)

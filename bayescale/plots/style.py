@@ -167,6 +167,11 @@ def label_for(column: str, loss_unit: str = "") -> str:
     return f"{label} ({loss_unit})" if column == "loss" and loss_unit else label
 
 
+def short(name: str, most: int) -> str:
+    """A name of at most `most` letters."""
+    return name if len(name) <= most else f"{name[: most - 3]}..."
+
+
 def log_axis(axis: Axis, column: str) -> None:
     """Make an axis logarithmic, with ticks such as 1B, 10B or 1e22."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter

@@ -10,7 +10,7 @@ import numpy as np
 from bayescale.capabilities import Breaks, Link, TaskForecast, forecast_tasks
 from bayescale.errors import BayescaleError, unknown
 from bayescale.forecasting import forecast
-from bayescale.intervals import defaults, interval
+from bayescale.intervals import SAMPLE, defaults, interval
 from bayescale.plots import style
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ MOST_PANELS = 12
 #: With more than `MOST_PANELS` tasks, panels are small. Their titles have at most this many
 #: letters; the other numbers are panels per row, inches of a panel, and points along a curve.
 LONGEST_TITLE = 26
-SMALL_PER_ROW, SMALL_SIZE, SMALL_POINTS = 6, (2.5, 1.95), 30
+SMALL_PER_ROW, SMALL_SIZE, SMALL_POINTS = (6, 5), (2.5, 1.95), 30
 BINS = 40  # bins of the histogram of the location of a break
 LEAST_PLACES = 20  # draws with a break that a histogram needs
 
@@ -122,7 +122,8 @@ def plot_link(
     ----------
     link : Link
     tasks : str or sequence of str, optional
-        Names of the tasks to draw; by default all. More than twelve have small panels.
+        Names of the tasks to draw; by default all, in the order of `Link.summary`. More than twelve
+        have small panels.
     forecast : TaskForecast, optional
         Forecasts to draw as vertical bars, at their median loss.
     observed : pandas.DataFrame, optional
@@ -137,8 +138,10 @@ def plot_link(
     -------
     numpy.ndarray of matplotlib.axes.Axes
         A panel for each task. Bands are of the mean accuracy; for ``"direct"`` links, at the
-        typical ratio of parameters and tokens. Dashed lines mark chance. The axis of the loss is
-        inverted: better models are to the right.
+        typical ratio of parameters and tokens. Each group has a band over its own runs, and to
+        those observed. Dashed lines mark chance. The axis of the loss is
+        inverted: better models are to the right. A dotted line marks the threshold (see
+        `Link.summary`), if it is in the panel; a new figure says which task scales fastest.
 
     Raises
     ------
@@ -146,9 +149,11 @@ def plot_link(
         For a task that the link or the forecast does not have, or a wrong number of axes.
     """
     style.require(link, Link, "plot_link")
-    names = _chosen(tasks, tuple(link.tasks), "task", "plot_link", len(link.tasks))
+    names = _chosen(tasks, tuple(link.faster().index), "task", "plot_link", len(link.tasks))
+    medians = link.drawn()["threshold"].median(SAMPLE).to_numpy()
+    threshold = dict(zip(link.tasks, medians, strict=True))
     small = len(names) > MOST_PANELS
-    across = SMALL_PER_ROW if small else PANELS_PER_ROW
+    across = _across(len(names), small)
     if forecast is not None:
         _chosen(names, tuple(forecast.data["task"].to_numpy()), "task in the forecast", "plot_link")
     panels = _panels(len(names), axes, "plot_link", small)
@@ -158,18 +163,22 @@ def plot_link(
     ends = [x.min(), x.max()]
     if observed is not None:
         ends = [min(ends[0], observed[along].min()), max(ends[1], observed[along].max())]
-    grid = np.geomspace(*ends, SMALL_POINTS if small else POINTS)
+    count = SMALL_POINTS if small else POINTS
     members = link.plan.members or ("",)
     for i, (task, ax) in enumerate(zip(names, panels, strict=True)):
         fitted = table[table["task"] == task]
         for j, member in enumerate(members):
             group = dict(zip(link.groups, member.split(", "), strict=True)) if member else None
+            of_member = fitted[fitted["member"] == member] if member else fitted
+            reach = of_member[along]
+            if observed is not None:
+                reach = [*reach, *observed[along]]
+            grid = np.geomspace(min(reach), max(reach), count)
             at = link.plan.at_typical(grid) if link.plan.form.by_size else {along: grid}
             mean = forecast_tasks(link, group=group, tasks=task, **at).data["mean"]
             low, high = interval(mean.isel(task=0), ci_prob)
             ink = style.colour(j)
             ax.fill_between(grid, low, high, color=ink, alpha=0.18, lw=0)
-            of_member = fitted[fitted["member"] == member] if member else fitted
             ax.plot(
                 of_member[along],
                 of_member["y"],
@@ -196,30 +205,38 @@ def plot_link(
             )
         chance = float(link.plan.facts.loc[task, "chance"])
         ax.axhline(chance, color=style.GREY, lw=1, ls=(0, (2, 2)))
+        if task not in link.untold and ends[0] <= threshold[task] <= ends[1]:
+            ax.axvline(threshold[task], color=style.GREY, lw=1, ls=(0, (1, 2)))
         if along == "C":
             style.log_axis(ax.xaxis, "C")
         else:
             ax.invert_xaxis()
-        ax.set_title(_short(task) if small else task, fontsize=8.5 if small else 11.5)
-        if small:
-            ax.tick_params(labelsize=7.5)
+        title = style.short(task, LONGEST_TITLE) if small else task
+        ax.set_title(title, fontsize=8.5 if small else 11.5)
+        ax.tick_params(labelsize=7.5 if small else 10)
         if i % across == 0:
             ax.set_ylabel("accuracy", fontsize=8.5 if small else None)
         if i >= len(names) - across:
             label = style.label_for(along, link.fit.runs.loss_unit if link.fit else "")
             ax.set_xlabel(label, fontsize=8.5 if small else None)
-    if len(members) > 1 or observed is not None:
-        if small and axes is None:
-            panels[0].figure.legend(
-                *panels[0].get_legend_handles_labels(),
-                loc="outside lower right",
-                ncols=4,
-                markerscale=2,
-                fontsize=9,
-            )
-        else:
-            panels[0].legend(fontsize=9, loc="upper left")
+    if axes is None:
+        said = link.bottom_line() if set(names) == set(link.tasks) else ""
+        _explain(panels, said, len(members) > 1 or observed is not None, small)
+    elif len(members) > 1 or observed is not None:
+        panels[0].legend(fontsize=9, loc="upper left")
     return panels
+
+
+def _explain(panels: np.ndarray, said: str, with_legend: bool, small: bool) -> None:
+    """The finding above the panels, and a legend below them."""
+    figure = panels[0].figure
+    figure.suptitle(said, fontsize=10.5, x=0.01, ha="left")
+    if with_legend:
+        handles = panels[0].get_legend_handles_labels()
+        options = dict(ncols=4 if len(panels) > 1 else 2, fontsize=9)
+        figure.legend(
+            *handles, loc="outside lower center", markerscale=2 if small else 1, **options
+        )
 
 
 def _bars(ax: Axes, forecast: TaskForecast, task: str, along: str, ci_prob: float | None) -> None:
@@ -228,11 +245,6 @@ def _bars(ax: Axes, forecast: TaskForecast, task: str, along: str, ci_prob: floa
     loss = along == "loss"
     at = forecast.data["loss"].median(("chain", "draw")) if loss else forecast.data["C"]
     ax.vlines(at, low, high, color="black", lw=1.6, alpha=0.75)
-
-
-def _short(name: str) -> str:
-    """A name that fits the title of a small panel."""
-    return name if len(name) <= LONGEST_TITLE else f"{name[: LONGEST_TITLE - 3]}..."
 
 
 def _chosen(
@@ -253,6 +265,11 @@ def _chosen(
     return names
 
 
+def _across(n: int, small: bool) -> int:
+    """Panels per row: of the numbers for small ones, that which leaves fewest places empty."""
+    return min(SMALL_PER_ROW, key=lambda row: -n % row) if small else min(n, PANELS_PER_ROW)
+
+
 def _panels(n: int, axes: Sequence[Axes] | None, where: str, small: bool = False) -> np.ndarray:
     """The given axes, or a new figure with `n` panels."""
     if axes is not None:
@@ -260,7 +277,7 @@ def _panels(n: int, axes: Sequence[Axes] | None, where: str, small: bool = False
         if len(given) != n:
             raise BayescaleError(f"axes has {len(given)}, but {n} are needed", where=where)
         return given
-    columns = min(n, SMALL_PER_ROW if small else PANELS_PER_ROW)
+    columns = _across(n, small)
     rows = -(-n // columns)
     width, height = SMALL_SIZE if small else (4.2, 3.1)
     _, made = style.figure(rows, columns, size=(width * columns, height * rows), squeeze=False)

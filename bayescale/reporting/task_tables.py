@@ -96,14 +96,17 @@ def links(link: Link, ci_prob: float | None = None) -> Table:
     prob, kind = defaults(ci_prob)
     frame = link.summary(prob, kind)
     names = ("floor", "threshold", "slope", "scatter")
-    flat = link.at_chance
+    untold = link.untold
     rows = tuple(
-        (task, "at chance: cannot be told", "", "", "")
-        if task in flat
+        (task, untold[task].replace(" in all rows", ""), "", "", "")
+        if task in untold
         else (task, *(with_interval(row, n, "{:.3g}".format) for n in names))
         for task, row in frame.iterrows()
     )
-    why = ("At chance: no score exceeds chance by more than the noise of the questions, so that "
-           "values would be those of the other tasks and of the priors.",)  # fmt: skip
+    why = (
+        "At chance: no score exceeds chance by more than the noise of the questions. Solved: all "
+        "scores are 1, but for a few questions. Values would be those of the other tasks and of "
+        "the priors.",
+    )
     title = f"Link ({link.kind}): medians ({in_words(prob, kind)})"
-    return Table(title, ("task", *names), rows, why if flat else ())
+    return Table(title, ("task", *names), rows, why if untold else ())

@@ -10,6 +10,7 @@ import pytest
 
 import bayescale as bs
 from bayescale.capabilities import emergence_foresight as foresights
+from bayescale.capabilities.emergence_curves import read_scores
 from bayescale.capabilities.emergence_models import Model, TaskCurve, part
 from bayescale.capabilities.emergence_priors import Ahead
 from bayescale.capabilities.emergence_shapes import Shapes, sample, shapes
@@ -393,7 +394,8 @@ def test_accuracies_are_a_density_of_the_score():
     total = np.array(total)
     h = model.parameters(z)
     # What the other scores contribute does not depend on this one.
-    residual, log_sd, _ = model._standardised(z, h)
+    standardised, log_sd = model._standardiser(h)
+    residual, _ = standardised(model.eta(z, model.curve.s, h))
     from bayescale.capabilities.emergence_models import _student
 
     others = np.arange(len(y)) != 20
@@ -543,3 +545,104 @@ def test_draws_of_a_loss_are_moved_along_its_posterior():
     again = model.moved(z, np.random.default_rng(2))
     before, after = (np.median(model.density().log_posterior(x)) for x in (z, again))
     assert abs(before - after) < 0.7
+
+
+def test_a_share_whose_name_does_not_say_so_is_refused():
+    """It would be read as a loss. Its column can be named as the accuracy."""
+    table = scores(sigmoid(1.2 * (S - 8))).rename(columns={"accuracy": "em"})
+    about = dict(n_questions=QUESTIONS, chance=0.25, random_seed=1)
+    with pytest.raises(bs.RunsError, match=r"'em' rises with C .* columns=\{'accuracy': 'em'\}"):
+        bs.emergence(table, y="em", **about)
+    found = bs.emergence(table, columns={"accuracy": "em"}, **about)
+    assert found.curves[found.tasks[0]].is_accuracy
+
+
+def test_samples_count_as_answers():
+    """pass@k has the noise of its samples, in every task that is called so."""
+    table = scores(sigmoid(1.2 * (S - 8))).rename(columns={"accuracy": "pass@10"})
+    about = dict(n_questions=200, chance=0.0)
+    curves = read_scores(table, "C", "pass@10", None, None, samples=50, **about)[0]
+    (curve,) = curves.values()
+    assert curve.is_accuracy
+    assert set(curve.n) == {200 * 50 / 10}
+    with pytest.raises(bs.RunsError, match="give y='pass@10', so that k is known"):
+        bs.emergence(table, columns={"accuracy": "pass@10"}, **about)
+
+
+def of_families(families=3, models=30, slope=0.8, seed=1) -> pd.DataFrame:
+    """Models of few families with one law, and intercepts that differ by .2 in log odds."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for i, shift in enumerate(0.2 * rng.standard_normal(families)):
+        s = np.linspace(0, 11, models)
+        eta = -6 + slope * s + shift + 0.1 * rng.standard_normal(models)
+        right = rng.binomial(QUESTIONS, sigmoid(eta))
+        parts.append(pd.DataFrame({"C": 1e18 * np.exp(s), "accuracy": right / QUESTIONS}))
+        parts[-1]["family"] = f"family {i}"
+    return pd.concat(parts)
+
+
+@pytest.mark.parametrize("level", [-9.0, -3.0, -1.0, 6.0])
+def test_intercepts_of_families_are_integrated_out(level):
+    """Also where the curve lies far from the scores, where a linear approximation has a mode.
+
+    There the integral may be taken for smaller than it is, which has no effect.
+    """
+    from scipy.special import logsumexp
+
+    (of,) = read_scores(of_families(), "C", "accuracy", None, "family", QUESTIONS, 0.0)[0].values()
+    model = Model(of, "unbroken")
+    z = np.zeros((1, model.dimension))
+    z[0, 0] = (level - model.priors["level"].centre) / model.priors["level"].width
+    z[0, 1] = np.log(0.8 / 0.6) / model.priors["slope"].width
+    h = model.parameters(z)
+    h["family"] = np.full((1, 1), 1.5)
+    grid = np.linspace(-20, 20, 4001)[:, None]
+    standardised, log_sd = model._standardiser(h)
+    residual, _ = standardised(model.eta(z, of.s, h) + grid)
+    normal = -0.5 * residual**2 - log_sd - 0.5 * np.log(2 * np.pi)
+    prior = -0.5 * (grid / 1.5) ** 2 - np.log(1.5) - 0.5 * np.log(2 * np.pi)
+    exact = logsumexp(normal @ model._members + prior, axis=0) + np.log(grid[1] - grid[0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Model, "parameters", lambda self, z: h)
+        apart = model.log_likelihood(z)[0] - exact.sum()
+    assert apart < 0.3
+    assert apart > -1 or abs(level) > 4
+
+
+def test_few_families_do_not_move_the_curve_from_the_scores():
+    table = bs.datasets.openlm_tasks().query("task == 'arc_easy'")
+    found = bs.emergence(table, family="dataset", random_seed=1)
+    (task,) = found.tasks
+    drawn = found.shapes(task)
+    fitted = np.interp(np.log10(table["C"]), drawn.grid, np.median(drawn.mean, axis=0))
+    assert abs(fitted - table["accuracy"]).max() < 0.15
+
+
+def test_a_task_that_is_solved_later_lies_inside_its_forecast():
+    """Scores of exactly 1, of which the models at chance say nothing."""
+    found = bs.emergence(scores(sigmoid(1.2 * (S - 7)), chance=0.0), n_questions=QUESTIONS,
+                         chance=0.0, random_seed=1)  # fmt: skip
+    posterior = sample(part(found.curves[found.tasks[0]], S < 4), [1])
+    s = np.full(40, posterior.curve.ends[1] + 8.0)
+    n, rng = np.full(40, 500.0), np.random.default_rng(1)
+    draws = foresights.forecast(posterior, s, n, rng)
+    assert (np.quantile(draws, 0.95, axis=0) == 1).all()
+    narrow = foresights.forecast(posterior, s, n, rng, Ahead(0.3, Positive(4.0, spread=8.0)))
+    assert (narrow == 1).mean() < 0.5 * (draws == 1).mean()
+
+
+def test_tasks_whose_smallest_models_are_not_at_chance_are_not_assessed():
+    of = TaskCurve(S, np.full(len(S), 0.3), 0.0, np.full(len(S), 100.0), 0.1)
+    assert "smallest models are not at chance" in foresights.why_not(of, S[20] / np.log(10))
+    at_chance = replace(of, chance=0.28)
+    assert not foresights.why_not(at_chance, S[20] / np.log(10))
+
+
+def test_accuracies_that_fall_are_noted():
+    table = scores(0.8 - 0.06 * S).assign(task="inverse")
+    about = dict(n_questions=QUESTIONS, chance=0.25)
+    _, _, notes = read_scores(table, "C", "accuracy", "task", None, **about)
+    assert notes[0].startswith("inverse: accuracies fall as C rises")
+    rising = scores(0.1 + 0.06 * S).assign(task="line")
+    assert not read_scores(rising, "C", "accuracy", "task", None, **about)[2]

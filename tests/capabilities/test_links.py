@@ -263,10 +263,11 @@ def test_components_of_a_walk_have_the_variance_of_its_integral(link):
 
 
 def test_walks_beyond_the_best_run_are_integrated_wiener_processes():
+    from bayescale.capabilities.link_model import AHEAD
     from bayescale.capabilities.task_forecasts import _beyond
 
     u = np.tile([0.7, -1.0, 2.0, 0.0, 0.7], (40_000, 1))
-    drawn = _beyond(u, 2, np.random.default_rng(0))
+    drawn = _beyond(u, 2, np.random.default_rng(0)) / AHEAD
     assert (drawn[:, [1, 3]] == 0).all()
     assert (drawn[:, 0] == drawn[:, 4]).all()
     first, far = drawn[:, 0, 0], drawn[:, 2, 0]
@@ -277,7 +278,7 @@ def test_walks_beyond_the_best_run_are_integrated_wiener_processes():
 
 
 def test_summaries_follow_the_walk_to_where_half_is_won(link):
-    found = link._quantities()
+    found = link.drawn()
     post, plan = link.posterior.isel(chain=0, draw=7), link.plan
     for i, task in enumerate(link.tasks):
         own = {p.name: float(post[f"{p.name}_task"][i]) for p in plan.parameters}
@@ -324,7 +325,7 @@ def test_a_task_that_leaves_its_form_walks_and_the_others_less():
 
 
 def test_known_links_are_recovered(sampled):
-    found, post = sampled._quantities(), sampled.posterior
+    found, post = sampled.drawn(), sampled.posterior
     for task in sampled.tasks:
         threshold, slope, _, _ = TRUE[task]
         low, high = found["slope"].sel(task=task).quantile([0.005, 0.995])
@@ -368,7 +369,7 @@ def test_summary_has_a_row_per_task_and_honours_the_interval(link):
 
 def test_the_probability_that_a_task_scales_faster_is_that_of_its_slope(link):
     p = link.faster()
-    drawn = link._quantities()["slope"]
+    drawn = link.drawn()["slope"]
     assert list(p.index) == list(p.columns) == list(link.summary().index)
     expected = float((drawn.sel(task="late") > drawn.sel(task="two")).mean())
     assert p.loc["late", "two"] == pytest.approx(expected)
@@ -377,27 +378,27 @@ def test_the_probability_that_a_task_scales_faster_is_that_of_its_slope(link):
 
 
 def test_the_onset_comes_before_half_of_the_rise(link):
-    found = link._quantities()
+    found = link.drawn()
     assert (found["onset"] > found["threshold"]).all()  # in loss
     # Without walks the log odds of a tenth and a half of the rise differ by log 9.
     still = replace(
         link, posterior=link.posterior.assign(walk_step=0 * link.posterior["walk_step"])
     )
-    found = still._quantities()
+    found = still.drawn()
     gap = (found["onset"] - found["threshold"]) * still.posterior["slope_task"] / still.plan.spread
     np.testing.assert_allclose(gap, np.log(9), rtol=0.01)
 
 
 def test_a_ranking_is_stated_only_if_it_is_probable(link):
     steps = np.array([0.0, 0.4, 0.0, 0.0])  # one task has a steeper slope than all others
-    slope = link._quantities()["slope"]
+    slope = link.drawn()["slope"]
 
     def fastest(shift, notes_of=link):
         drawn = {"slope": 0 * slope + 2.0 + 0.1 * np.random.default_rng(1).standard_normal(
             slope.shape) + xr.DataArray(shift, dims="task")}  # fmt: skip
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(bs.Link, "_quantities", lambda self: drawn)
-            return notes_of._fastest()
+            patch.setattr(bs.Link, "drawn", lambda self: drawn)
+            return notes_of.bottom_line()
 
     second = link.tasks[1]
     assert fastest(steps).startswith(f"{second} scales fastest (P = ")
@@ -416,6 +417,7 @@ def test_a_task_at_chance_has_no_numbers(results):
                           chance=0.25)  # fmt: skip
     made = made_by_hand(flat)
     assert made.at_chance == ["hard"]
+    assert list(made.summary().index)[-1] == "hard"
     assert "hard: at chance in all rows: cannot be told" in repr(made)
     (row,) = [r for r in task_tables.links(made).rows if r[0] == "hard"]
     assert row == ("hard", "at chance: cannot be told", "", "", "")
@@ -423,6 +425,24 @@ def test_a_task_at_chance_has_no_numbers(results):
     ahead = repr(bs.forecast_tasks(made, loss=[2.6, 2.4], group="web"))
     assert "loss 2.6, hard: at chance in all rows: cannot be told" in ahead
     assert "loss 2.4, easy: accuracy 0." in ahead
+
+
+def test_a_solved_task_has_no_numbers(results):
+    made = made_by_hand(
+        results.assign(accuracy=results["accuracy"].where(results["task"] != "easy", 1.0))
+    )
+    assert "easy: solved in all rows: cannot be told" in repr(made)
+    assert made.summary().index[-1] == "easy"
+    (row,) = [r for r in task_tables.links(made).rows if r[0] == "easy"]
+    assert row == ("easy", "solved: cannot be told", "", "", "")
+
+
+def test_a_summary_compares_each_task_with_the_next(link):
+    table, pairs = link.summary(), link.faster()
+    first, second = table.index[:2]
+    assert table["slope"].iloc[0] >= table["slope"].iloc[1]
+    assert table["P(faster than next)"].iloc[0] == pairs.loc[first, second] >= 0.5
+    assert np.isnan(table["P(faster than next)"].iloc[-1])
 
 
 def test_a_forecast_of_several_points_says_which(link):
@@ -434,7 +454,7 @@ def test_a_forecast_of_several_points_says_which(link):
 def test_a_link_tells_what_it_is(link):
     text = repr(link)
     assert "Link (logistic) of 4 tasks over corpus, 32 runs" in text
-    assert link._fastest() in text
+    assert link.bottom_line() in text
     assert "easy: threshold loss" in text
     assert link.kind == "logistic"
     assert link.groups == ("corpus",)
@@ -649,7 +669,7 @@ def test_thresholds_of_direct_links_are_at_the_typical_ratio(results):
     link.posterior["level_task"] -= 60.0
     never = link.summary()
     assert np.isinf(never["threshold"]).all()
-    assert never.drop(columns="r_hat").notna().all().all()
+    assert never.drop(columns=["r_hat", "P(faster than next)"]).notna().all().all()
 
 
 @pytest.mark.slow
@@ -709,7 +729,7 @@ def test_a_link_without_a_fit_needs_the_loss(link):
 def test_bad_links_are_refused(fit, results):
     with pytest.raises(bs.FitError, match=r"no engine 'nut'. Did you mean 'nuts'"):
         bs.link(fit, results, engine="nut")
-    with pytest.raises(bs.FitError, match=r"does not give the noise of pass@10"):
+    with pytest.raises(bs.RunsError, match=r"pass@10 has no number of samples: give samples="):
         bs.link(fit, results.rename(columns={"accuracy": "pass@10"}), y="pass@10")
     with pytest.raises(bs.FitError, match="no kind of link 'logstic'"):
         bs.link(fit, results, kind="logstic")

@@ -118,7 +118,8 @@ def test_a_task_has_one_chance_and_one_number_of_questions(frame, column):
 
 def test_a_task_needs_two_rows_and_two_values_of_each_column(frame):
     one = frame.iloc[:5]
-    assert any("task 'riddle': only one row" in p for p in problems(one))
+    (found,) = problems(one)
+    assert "task 'riddle': only one row" in found
     frame.loc[frame["task"] == "quiz", "loss"] = 3.0
     (found,) = problems(frame)
     assert "task 'quiz': only one value of 'loss'" in found
@@ -156,6 +157,50 @@ def test_a_fixed_number_of_questions_must_be_a_number(frame):
     assert found == (
         "n_questions is [500, 100]: give a column, a number, or a mapping from task to number"
     )
+
+
+# -- scores of repeated samples ------------------------------------------------------------------
+
+
+def pass_at_k(right, n, k):
+    """The unbiased estimator of Chen et al. 2021."""
+    wrong = n - right[..., None] - np.arange(k)
+    return 1 - np.prod(np.maximum(wrong, 0) / (n - np.arange(k)), axis=-1)
+
+
+@pytest.mark.parametrize("scale", [0.01, 0.1, 0.4])
+def test_the_noise_of_pass_at_k_is_at_most_that_of_the_answers(scale):
+    rng = np.random.default_rng(1)
+    solved = scale * rng.beta(0.5, 2, 60)  # the probability of each question
+    n, k = 40, 10
+    scores = pass_at_k(rng.binomial(n, solved, (4000, 60)), n, k).mean(axis=1)
+    table = pd.DataFrame({"loss": [2.0, 3.0], "task": "code", "pass@10": scores[:2]})
+    counts, _ = task_table(table, y="pass@10", n_questions=60, chance=0.0, samples=n)
+    assert set(counts["n_questions"]) == {60 * n / k}
+    bound = scores.mean() * (1 - scores.mean()) / counts["n_questions"].iloc[0]
+    assert scores.var() < bound
+    if scale == 0.01:  # it is nearly reached if questions are hardly solved
+        assert scores.var() > 0.8 * bound
+
+
+def test_pass_at_k_needs_the_number_of_samples(frame):
+    frame = frame.rename(columns={"accuracy": "pass@10"})
+    (found,) = problems(frame, y="pass@10")
+    assert found.startswith("the number of samples of each question sets the noise of pass@k")
+    assert "give samples= as a column, a number, or a mapping" in found
+    (found,) = problems(frame, y="pass@10", samples=5)
+    assert "below k of pass@k" in found
+    (found,) = problems(frame, y="pass@10", samples=20.5)
+    assert "not a whole number of at least 1" in found
+    # Without numbers of questions the noise is estimated, and no samples are needed.
+    table, _ = task_table(frame, y="pass@10", n_questions=None)
+    assert np.isinf(table["n_questions"]).all()
+
+
+def test_k_is_read_from_the_task_too(frame):
+    frame["task"] = frame["task"].replace({"quiz": "code pass@4"})
+    counts = task_table(frame, samples=8)[0].groupby("task")["n_questions"].first()
+    assert dict(counts) == {"code pass@4": 500 * 8 / 4, "riddle": 100 * 8}
 
 
 # -- positive scores ---------------------------------------------------------------------------
@@ -222,3 +267,13 @@ def test_accuracies_below_chance_have_a_note(n_questions):
     scores["accuracy"] = np.linspace(0.23, 0.6, 8)
     found = bs.emergence(scores, n_questions=n_questions, chance=0.25, random_seed=1)
     assert not any("and chance is" in note for note in found.notes)
+
+
+def test_a_rising_score_is_no_loss(losses):
+    """It is perhaps an accuracy whose name does not say so."""
+    rising = losses.assign(loss=3 - losses["loss"] / 2).rename(columns={"loss": "em"})
+    options = POSITIVE | dict(y="em", falls_with="C")
+    (found,) = problems(rising, **options)
+    assert found.startswith("column 'em' rises with C (rank correlation 1.00)")
+    assert "give y='accuracy', columns={'accuracy': 'em'}" in found
+    task_table(losses.rename(columns={"loss": "em"}), **options)

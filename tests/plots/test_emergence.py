@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -32,9 +34,9 @@ def test_a_task_has_two_panels_with_its_scores_and_verdict(found):
     assert len(axes) == 4
     plotted, straight = axes[:2]
     verdict = found.summary().loc["rising", "verdict"]
-    assert plotted.get_title(loc="left") == "rising"
-    assert straight.get_title(loc="left").replace("\n", " ").startswith(verdict)
-    assert axes[3].get_title(loc="left") == "cannot be told"
+    assert plotted.get_title(loc="left").startswith(f"rising: {verdict}")
+    assert not straight.get_title(loc="left")
+    assert axes[2].get_title(loc="left") == "flat: cannot be told"
     families = [line for line in plotted.lines if line.get_label() in ("one", "other")]
     drawn = np.concatenate([line.get_ydata() for line in families])
     assert sorted(drawn) == pytest.approx(sorted(found.curves["rising"].y))
@@ -59,3 +61,21 @@ def test_unknown_tasks_and_wrong_axes_are_refused(found):
         bs.plot_emergence(found, [])
     with pytest.raises(BayescaleError, match="two for each task"):
         bs.plot_emergence(found, "rising", axes=[bs.plot_emergence(found)[0]])
+
+
+def test_a_new_figure_says_what_was_found(found):
+    figure = bs.plot_emergence(found)[0].figure
+    assert figure.get_suptitle().replace("\n", " ") == found.bottom_line()
+    (legend,) = figure.legends
+    assert [t.get_text() for t in legend.get_texts()] == ["one", "other", "onset, 90 % interval"]
+    alone = bs.plot_emergence(found, "rising")[0].figure
+    sentence = found.summary().loc["rising", "sentence"]
+    assert alone.get_suptitle().replace("\n", " ") == sentence
+
+
+def test_long_names_are_shortened(found):
+    long = "a_name_without_spaces_" * 3
+    curves = {long: found.curves["rising"], "flat": found.curves["flat"]}
+    posteriors = {long: found.posteriors["rising"]}
+    title = bs.plot_emergence(replace(found, curves=curves, posteriors=posteriors), long)[0]
+    assert title.get_title(loc="left").startswith("a_name_without_spaces_a_name_")

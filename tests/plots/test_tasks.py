@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -96,10 +98,25 @@ def test_many_tasks_have_small_panels_and_one_legend():
     assert all(len(ax.get_title()) <= 26 and ax.get_title().endswith("...") for ax in axes)
     (legend,) = axes[0].figure.legends
     assert [t.get_text() for t in legend.get_texts()] == ["books", "web"]
+    assert axes[0].figure.get_suptitle().startswith("which task scales fastest cannot be told")
     assert not any(ax.get_legend() for ax in axes)
-    assert axes[0].get_ylabel() == axes[6].get_ylabel() == "accuracy"
-    assert not axes[5].get_ylabel()
-    assert [bool(ax.get_xlabel()) for ax in axes] == 8 * [False] + 6 * [True]
+    # Five in a row leave one place empty, six would leave four.
+    assert axes[0].get_ylabel() == axes[5].get_ylabel() == "accuracy"
+    assert not axes[4].get_ylabel()
+    assert [bool(ax.get_xlabel()) for ax in axes] == 9 * [False] + 5 * [True]
+
+
+def test_a_band_ends_with_the_runs_of_its_group_and_the_threshold_is_marked():
+    link = many_tasks(["sums"])
+    table = link.plan.table.query("member == 'web' or loss > 3")
+    (ax,) = bs.plot_link(replace(link, plan=replace(link.plan, table=table)))
+    for band, member in zip(ax.collections, link.plan.members, strict=True):
+        ends = band.get_paths()[0].vertices[:, 0]
+        losses = table[table["member"] == member]["loss"]
+        assert (ends.min(), ends.max()) == pytest.approx((losses.min(), losses.max()))
+    (marked,) = [line.get_xdata()[0] for line in ax.lines if len(set(line.get_xdata())) == 1]
+    assert marked == pytest.approx(link.drawn()["threshold"].median().item(), abs=0.01)
+    assert ax.figure.get_suptitle() == f"sums reaches half of its rise at loss {marked:.3g}"
 
 
 def test_direct_links_are_drawn_along_compute_at_the_typical_ratio():
