@@ -1,6 +1,6 @@
 """False alarms of the findings of `check()`, and their power against simulated faults.
 
-    python benchmarks/checks.py [--tables 200] [--faulty 12] [--keep DIRECTORY]
+    python benchmarks/checks.py [--tables 200] [--faulty 12] [--errors] [--keep DIRECTORY]
 
 Every table is simulated under Chinchilla's law. Its parameters, and those of its groups, are drawn
 from the package's priors; the scale of the noise is .3 to 2 %, its degrees of freedom are 4 to 30.
@@ -18,6 +18,10 @@ Designs are grids of sizes and token ratios, isoFLOP sweeps and scattered runs, 
   caution or a failure.
 * `checks_seeds.csv`: findings on one clean table of 30 runs, by the seed of the sampler, with the
   default settings of `bayescale.fit`.
+
+* `checks_errors.csv`, `checks_errors_power.csv`: the same for laws with an error in small runs, as
+  in the default family (`bayescale.model.small_runs`). Half of the clean tables have such errors,
+  which are alike for runs nearby; faults are those of tables without groups.
 
 With `--keep`, posteriors are saved as files and used again, so that thresholds can be changed
 without sampling.
@@ -37,7 +41,7 @@ from common import write
 
 import bayescale as bs
 from bayescale import laws
-from bayescale.model import design, draw_prior, fit_design, simulate_design
+from bayescale.model import design, draw_prior, fit_design, simulate_design, small_runs
 from bayescale.model.checks import check
 from bayescale.model.design import Design
 from bayescale.model.findings import LEVELS
@@ -320,6 +324,43 @@ def of_faulty_tables(n: int, keep: Path | None) -> pd.DataFrame:
     return found[(found["caution or failed"] > 0) & (found["finding"] != "convergence")]
 
 
+def errors_in_small_runs(plan: Design, rng: np.random.Generator) -> np.ndarray:
+    """A draw of the error of the law in each run, alike for runs nearby; (run,)."""
+    x = np.column_stack([np.log(plan.columns[c]) for c in plan.law.columns]) / small_runs.NEARBY
+    nearby = np.exp(-((x[:, None] - x) ** 2).sum(axis=-1) / 2)
+    root = np.linalg.cholesky(nearby + 1e-9 * np.eye(len(x)))
+    return plan.errors_of_law(plan.log_loss) * (root @ rng.standard_normal(len(x)))
+
+
+def of_clean_tables_with_errors(n: int, keep: Path | None) -> pd.DataFrame:
+    rows = []
+    for i in range(n):
+        rng = np.random.default_rng([4, i])
+        plan = replace(clean(rng, columns(rng, False)), law_error=True)
+        kind = "law that holds everywhere"
+        if i % 2:
+            plan, kind = (
+                times(plan, np.exp(errors_in_small_runs(plan, rng))),
+                "errors in small runs",
+            )
+        found = levels(*sampled(plan, f"errors_{i}", i, keep))
+        rows.append({"kind of table": kind, **found})
+    return rates(pd.DataFrame(rows), "kind of table")
+
+
+def of_faulty_tables_with_errors(n: int, keep: Path | None) -> pd.DataFrame:
+    rows = []
+    for k, (fault, make) in enumerate(FAULTS.items()):
+        if make is offset_group:
+            continue
+        for i in range(n):
+            plan = replace(make(np.random.default_rng([2, k, i])), law_error=True)
+            found = levels(*sampled(plan, f"errors_fault_{k}_{i}", i, keep))
+            rows.append({"fault": fault, **found})
+    found = rates(pd.DataFrame(rows), "fault")
+    return found[(found["caution or failed"] > 0) & (found["finding"] != "convergence")]
+
+
 def of_seeds(n: int, keep: Path | None) -> pd.DataFrame:
     rng = np.random.default_rng(3)
     frame = columns(rng, False, 30)
@@ -337,9 +378,16 @@ def main() -> None:
     parser.add_argument("--faulty", type=int, default=12, help="tables per fault")
     parser.add_argument("--seeds", type=int, default=8, help="seeds of one clean table")
     parser.add_argument("--keep", type=Path, help="directory of posteriors")
+    parser.add_argument("--errors", action="store_true", help="only laws with errors in small runs")
     options = parser.parse_args()
     if options.keep:
         options.keep.mkdir(parents=True, exist_ok=True)
+    errors = of_clean_tables_with_errors(options.tables, options.keep)
+    write(errors, "checks_errors", "Clean tables, laws with errors in small runs")
+    power = of_faulty_tables_with_errors(options.faulty, options.keep)
+    write(power, "checks_errors_power", "Faults, laws with errors in small runs")
+    if options.errors:
+        return
     write(of_seeds(options.seeds, options.keep), "checks_seeds", "Seeds of one clean table")
     write(of_clean_tables(options.tables, options.keep), "checks", "Clean tables")
     write(of_faulty_tables(options.faulty, options.keep), "checks_power", "Planted faults")

@@ -31,13 +31,7 @@ from bayescale.forecasting.wording import answer_of_run, group_in_words
 from bayescale.functions import student_log_density
 from bayescale.intervals import SAMPLE, interval
 from bayescale.keywords import assigned
-from bayescale.model import (
-    NEW,
-    Fit,
-    number_of_points,
-    settle_groups,
-    settle_labels,
-)
+from bayescale.model import NEW, Fit, number_of_points, settle_groups, settle_labels
 from bayescale.seeds import settle_seed
 from bayescale.units import counted, format_count
 
@@ -189,25 +183,30 @@ class Forecast(PredictiveDraws):
             determine, other cautions of the check, and that one law was fitted, not several.
             Empty if there are none.
         """
+        # The laws are compared by draws of each, which are not made twice for one answer.
+        known = self.__dict__.setdefault("_known", {})
+        if ci_prob not in known:
+            known[ci_prob] = self._cautions(ci_prob)
+        return known[ci_prob]
+
+    def _cautions(self, ci_prob: float | None) -> tuple[str, ...]:
         index, place, group = self._largest
         low, high = interval(np.log(self.data["mean"].isel(point=index)), ci_prob)
         fitted_group = None if group and NEW in group.values() else group
         columns = {c: self.data[c].to_numpy() for c in place}
         series = str(self.data["series"][index].item()) if "series" in self.data.coords else ""
-        return (
-            doubts(
-                fits_of(self.fit),
-                weights_of(self.fit),
-                place,
-                fitted_group,
-                float(high - low),
-                distances(self.fit, columns, beyond=False),
-                float(self.data["extrapolation"][index]),
-                series or None,
-                self._drift,
-            )
-            + self._of_one_law
+        found = doubts(
+            fits_of(self.fit),
+            weights_of(self.fit),
+            place,
+            fitted_group,
+            float(high - low),
+            distances(self.fit, columns, beyond=False),
+            float(self.data["extrapolation"][index]),
+            series or None,
+            self._drift,
         )
+        return found + self._of_one_law
 
     @property
     def _of_one_law(self) -> tuple[str, ...]:

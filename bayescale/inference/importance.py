@@ -6,15 +6,16 @@ positions at once.
 1. The first proposal is Laplace's approximation at the modes (`bayescale.inference.modes`).
 2. Rounds of adaptive multiple importance sampling (Cornuet, Marin, Mira and Robert 2012,
    doi:10.1111/j.1467-9469.2011.00756.x): each draws from a Student-t mixture that was fitted to the
-   weighted draws of the rounds before. All draws are weighted against the mean of all proposals.
-   From round `LOCAL_FROM` on the components are local approximations along the posterior; along a
-   known ridge, they are instead fitted without its trend (`bayescale.inference.shears`).
-   The result is a last round from a fixed mixture. It is as large as the efficiency of the mixture
-   demands: evaluating a hundred thousand draws takes less time than moving two thousand.
+   weighted draws of the rounds before. All draws are weighted against the mean of all proposals. If
+   it is known in which coordinates the posterior is wide, mixtures are fitted without the trend of
+   the others along these (`bayescale.inference.shears`). Otherwise, from round `LOCAL_FROM` on, the
+   components are local approximations along the posterior.
+   The result are new draws from these mixtures (`_Fresh`). They are as many as the efficiency of
+   the mixtures demands: evaluating a hundred thousand draws takes less time than moving two
+   thousand.
 3. If that would take more than `MANY_ROUNDS`, or if the tail of the weights is heavy, because the
    posterior is a curved ridge, draws are made anew, first of the coordinates in which it is wide
-   (`bayescale.inference.conditional`). This is done at once if the first local proposals are of
-   little use.
+   (`bayescale.inference.conditional`).
 4. If the weights of these are uneven too, the draws are moved by a Markov kernel that leaves the
    posterior unchanged: differential evolution (ter Braak 2006, doi:10.1007/s11222-006-8769-1) and
    independent proposals from a mixture that is refitted to the moved draws. The evidence is then
@@ -41,15 +42,12 @@ ROUND, ROUNDS, LOCAL_FROM = 2500, 6, 3
 #: Largest number of rounds along a ridge. Proposals are then mixtures without a polynomial trend.
 RIDGE_ROUNDS = 14
 #: Rounds end when the effective sample size of all of them is at least `ADAPTED_ESS`. Then at most
-#: `FRESH_ROUNDS` rounds of twice the size, with a fixed mixture, give the result, if it has these
-#: effective draws, standard error of the log evidence and shape of the tail of the weights. After
-#: the last round the mixture cannot get better, and at most `MANY_ROUNDS` are drawn from it. None
-#: are if the first `JUDGED` show that they would not suffice.
-ADAPTED_ESS, FRESH_ROUNDS, MANY_ROUNDS, JUDGED = 1500, 3, 24, 3
-TARGET_ESS, TARGET_ERROR, TARGET_K = 2500, 0.03, 0.6
-#: Effective sample size after the first round of local proposals below which none are made again,
-#: if it is known in which coordinates the posterior is wide.
-HOPELESS = 300
+#: `FRESH_ROUNDS` rounds of twice the size, with a fixed mixture, add to the result, until it has
+#: these effective draws, standard error of the log evidence and shape of the tail of the weights.
+#: After the last round the mixture cannot get better, and at most `MANY_ROUNDS` are drawn from it.
+#: None are if the first `JUDGED` show that they would not suffice.
+ADAPTED_ESS, FRESH_ROUNDS, MANY_ROUNDS, JUDGED = 1500, 1, 24, 3
+TARGET_ESS, TARGET_ERROR, TARGET_K = 2500, 0.03, 0.65
 #: Draws of the few coordinates first are the result if so many are effective.
 CONDITIONAL_ESS = 1500
 #: The same for `sample_roughly`, where the last of the rounds is the result.
@@ -117,7 +115,7 @@ def sample(density: Density, draws: int, rng: np.random.Generator, report=None) 
         nothing = ImportanceDiagnostics(0.0, np.inf, -np.inf, np.inf)
         return Sampled(z, density.log_posterior(z), nothing)
     mixture = at_modes(modes)
-    rounds = _Rounds(density, rng)
+    rounds, fresh = _Rounds(density, rng), _Fresh(density, rng)
     most_rounds = RIDGE_ROUNDS if density.ridge else ROUNDS
     for number in range(most_rounds):
         report("importance sampling")
@@ -132,10 +130,8 @@ def sample(density: Density, draws: int, rng: np.random.Generator, report=None) 
             report("drawing many times from the last mixture")
         if enough or last:
             most = MANY_ROUNDS if last else FRESH_ROUNDS
-            if (found := _fresh(density, mixture, draws, rng, most)) is not None:
-                return found
-        if density.wide and not density.ridge and number == LOCAL_FROM and rounds.ess < HOPELESS:
-            break
+            if fresh.add(mixture, most):
+                return fresh.sampled(draws)
     if density.wide:
         report("drawing exponents first")
         weighted = conditional.draw(density, modes, rng)
@@ -205,33 +201,53 @@ def moved(density: Density, z: np.ndarray, rng: np.random.Generator) -> np.ndarr
     return z
 
 
-def _fresh(density: Density, mixture: Mixture, draws: int, rng, most: int) -> Sampled | None:
-    """Draws weighted against one fixed mixture; None if too few of `most` rounds are effective.
+class _Fresh:
+    """The result: draws from mixtures that are not changed by them.
 
     A mixture that was fitted to draws is too dense at these draws, which makes the evidence from
-    them too small. New draws do not have this bias.
+    them too small. New draws do not have this bias. The draws from several mixtures are weighted
+    against all of these together, because one has draws where another has too few.
     """
-    z, log_weight = np.zeros((0, density.dimension)), np.zeros(0)
-    value = np.zeros(0)
-    for number in range(1, most + 1):
-        new = mixture.draw(2 * ROUND, rng)
-        new_value = density.log_posterior(new)
-        z, value = np.concatenate([z, new]), np.concatenate([value, new_value])
-        log_weight = np.concatenate([log_weight, new_value - mixture.log_density(new)])
-        total = np.logaddexp.reduce(log_weight)
-        relative = log_weight - total
-        ess, error = _effective(relative)
-        if ess >= TARGET_ESS and error <= TARGET_ERROR:
-            break
-        if number >= JUDGED and ess / number * most < TARGET_ESS:
-            return None
-    k = float(pareto_k(relative))
-    if ess < TARGET_ESS or error > TARGET_ERROR or k > TARGET_K:
-        return None
-    chosen = rng.permutation(systematic_resample(np.exp(relative), draws, rng))
-    log_evidence = float(total - np.log(len(z)))
-    diagnostics = ImportanceDiagnostics(ess, k, log_evidence, error)
-    return Sampled(z[chosen], value[chosen], diagnostics)
+
+    def __init__(self, density: Density, rng: np.random.Generator):
+        self.density, self.rng = density, rng
+        self.mixtures: list[Mixture | Sheared] = []
+        self.sizes: list[int] = []
+        self.z = np.zeros((0, density.dimension))
+        self.value, self.log_each = np.zeros(0), np.zeros((0, 0))
+
+    def add(self, mixture: Mixture | Sheared, most: int) -> bool:
+        """Draw from one more mixture until enough draws are effective, at most so many rounds;
+        whether they are."""
+        before = len(self.z)
+        log_each = np.column_stack([self.log_each, mixture.log_density(self.z)])
+        self.mixtures.append(mixture)
+        self.sizes.append(0)
+        for number in range(1, most + 1):
+            z = mixture.draw(2 * ROUND, self.rng)
+            each = np.column_stack([m.log_density(z) for m in self.mixtures])
+            log_each = np.concatenate([log_each, each])
+            self.z = np.concatenate([self.z, z])
+            self.value = np.concatenate([self.value, self.density.log_posterior(z)])
+            self.sizes[-1] += len(z)
+            share = np.log(self.sizes) - np.log(len(self.z))
+            self.log_weight = self.value - np.logaddexp.reduce(log_each + share, axis=1)
+            self.relative = self.log_weight - np.logaddexp.reduce(self.log_weight)
+            self.ess, self.error = _effective(self.relative)
+            enough = self.ess >= TARGET_ESS and self.error <= TARGET_ERROR
+            expected = self.ess * (before + 2 * ROUND * most) / len(self.z)
+            if enough or (number >= JUDGED and expected < TARGET_ESS):
+                break
+        self.log_each = log_each
+        self.k = float(pareto_k(self.relative))
+        return enough and self.k <= TARGET_K
+
+    def sampled(self, draws: int) -> Sampled:
+        """Equally weighted draws."""
+        chosen = self.rng.permutation(systematic_resample(np.exp(self.relative), draws, self.rng))
+        log_evidence = float(np.logaddexp.reduce(self.log_weight) - np.log(len(self.z)))
+        diagnostics = ImportanceDiagnostics(self.ess, self.k, log_evidence, self.error)
+        return Sampled(self.z[chosen], self.value[chosen], diagnostics)
 
 
 def _sufficient(weighted: conditional.Weighted, draws: int, rng) -> Sampled | None:
@@ -301,7 +317,8 @@ class _Rounds:
 
     def sheared(self) -> Sheared:
         """A mixture without the trend along a ridge, fitted to the weighted draws."""
-        return sheared(*self._tempered(1), self.density.ridge, self.rng)
+        density = self.density
+        return sheared(*self._tempered(1), density.ridge, self.rng, density.rates)
 
     def _tempered(self, factor: int) -> tuple[np.ndarray, float]:
         """Draws resampled with tempered weights, and their effective number."""

@@ -53,6 +53,8 @@ class Density(NamedTuple):
     ridge : tuple of int
         Coordinates of which the others follow a smooth trend, if the posterior is a ridge that is
         much narrower than long.
+    rates : tuple of float
+        Of the coordinates `ridge`: the trend is smooth in exp(rate * z), or in z if it is zero.
     """
 
     dimension: int
@@ -61,6 +63,7 @@ class Density(NamedTuple):
     improved: Callable[[np.ndarray], np.ndarray] | None = None
     wide: tuple[int, ...] = ()
     ridge: tuple[int, ...] = ()
+    rates: tuple[float, ...] = ()
 
     def log_posterior(self, z: np.ndarray) -> np.ndarray:
         """Log of prior times likelihood, (n,)."""

