@@ -116,6 +116,8 @@ def report(
     data = _described(fitted, ci_prob)
     if compared is not None:
         data["verdict"] = compared.verdict
+    # The findings of the check are printed with their remedies.
+    told = tuple(f"{finding.name} check" for finding in fitted.check().problems)
     console.finish(
         found.tables,
         data,
@@ -129,7 +131,7 @@ def report(
         notes=[
             note
             for note in (*found.notes, found.decisions.not_compared)
-            if note and (as_json or note != fitted.runs.lacking)
+            if note and (as_json or not (note == fitted.runs.lacking or note.startswith(told)))
         ],
         files={"report": page, "fit": out / "fit.nc", **console.saved(csv, found.numbers())},
         strict=strict,

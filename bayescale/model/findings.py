@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,8 +14,11 @@ from bayescale.terms import Explained
 LEVELS = ("passed", "caution", "failed")
 #: Sentences about several laws that share at least this part of their words are written as one.
 ALIKE = 0.3
-#: The last words of the shared beginning of such sentences.
-BEFORE = (":", ";", "of", "the", "for", "with", "spans", "only")
+#: The last words of the shared beginning of such sentences, and the last characters of the parts
+#: that differ, so that no phrase is torn apart.
+BEFORE, AFTER = (":", ";", "of", "the", "for", "with", "spans", "only"), (":", ";", ",", ")")
+#: What may differ between sentences of one kind: numbers and names.
+VARIABLE = re.compile(r"'[^']*'|[\d.]+")
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,8 @@ def merged(by_law: Mapping[str, Sequence[Finding]]) -> list[tuple[tuple[str, ...
     for law, findings in by_law.items():
         seen: Counter = Counter()
         for finding in dict.fromkeys(findings):
-            kind = finding.level, finding.name, finding.remedy
+            about = VARIABLE.sub("", finding.text.split(":")[0])
+            kind = finding.level, finding.name, finding.remedy, about
             seen[kind] += 1
             kinds.setdefault((*kind, seen[kind]), {})[law] = finding
     out = []
@@ -159,7 +164,7 @@ def _as_one(texts: Mapping[str, str]) -> str:
         start -= 1
     left = shortest - start
     end = next((i for i in range(left) if len({w[-1 - i] for w in words}) > 1), left)
-    while (text := " ".join(words[0][len(words[0]) - end :])).count(")") > text.count("("):
+    while end and not all(w[len(w) - end - 1].endswith(AFTER) for w in words):
         end -= 1
     parts = [" ".join(w[start : len(w) - end]) for w in words]
     if start + end < ALIKE * max(map(len, words)) or not all(parts):

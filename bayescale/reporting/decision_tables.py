@@ -108,7 +108,7 @@ def suggestions(suggestion: Suggestion, ci_prob: float | None = None) -> Table:
     before = f"{100 * now:.3g} % of the loss" if suggestion.is_loss else f"{now:.3g}"
     unit = suggestion.limits.unit if suggestion.limits else " FLOP"
     notes = (
-        f"width after it: from the lower bound of the interval to the upper one, {before} now.",
+        f"width after it: of the interval, from its lower to its upper bound; now it is {before}.",
         "variance left: the share of the present variance that the runs up to this one do not "
         f"remove.{f' Costs are in{unit}.' if unit else ''}",
     )

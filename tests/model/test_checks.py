@@ -600,8 +600,23 @@ def test_findings_of_one_kind_are_merged_only_within_it():
     )
     assert (only, failed.level) == (("c",), "failed")
     unlike = {"a": [Finding("x", "caution", "one two")], "b": [Finding("x", "caution", "three")]}
-    ((_, found),) = merged(unlike)
-    assert found.text == "under a: one two; under b: three"
+    assert [(laws, f.text) for laws, f in merged(unlike)] == [
+        (("a",), "one two"),
+        (("b",), "three"),
+    ]
+
+
+def test_what_differs_between_laws_keeps_its_unit():
+    bend = "residuals bend along log D: their trend spans {} % of the loss (p < 0.001)"
+    by_law = {
+        law: [Finding("misfit", "caution", bend.format(x))] for law, x in (("a", 2), ("b", 3))
+    }
+    ((laws, found),) = merged(by_law)
+    assert laws == ()
+    assert found.text == (
+        "residuals bend along log D: their trend spans 2 % of the loss (p < 0.001) under a; "
+        "3 % of the loss (p < 0.001) under b"
+    )
 
 
 @pytest.mark.parametrize("pool", [None, {"E": "complete"}])
