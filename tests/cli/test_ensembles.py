@@ -215,3 +215,18 @@ def test_files_of_other_results_are_refused(command, kept_fit, tmp_path, refused
         f"error: {tmp_path / 'ahead.nc'}: the file holds a result of the class Forecast, not Fit "
         "or Average: give a file that `bayescale fit` or `bayescale report` wrote\n"
     )
+
+
+def test_cautions_of_the_check_are_not_repeated_as_notes(tmp_path, run):
+    """Of laws of little weight some differ, so that the sentences on all and on the used do too."""
+    rng = np.random.default_rng(1)
+    N, D = (v.ravel() for v in np.meshgrid(np.geomspace(1e7, 1e9, 6), np.geomspace(1e9, 1e11, 6)))
+    bend = 0.02 * np.log(N / 1e8) ** 2
+    loss = (1.7 + 400 * N**-0.34 + 400 * D**-0.28) * np.exp(bend + 0.003 * rng.standard_normal(36))
+    pd.DataFrame({"N": N, "D": D, "loss": loss}).to_csv(tmp_path / "runs.csv", index=False)
+    laws = ("--law", "chinchilla,kaplan_floor")
+    ended = run("report", tmp_path / "runs.csv", *laws, "--out", tmp_path / "out", "--no-rollout")
+    lines = ended.out.splitlines()
+    names = {line.split()[1].rstrip(":") for line in lines if line.startswith("  CAUTION ")}
+    assert names
+    assert not any(line.startswith(tuple(f"note: {n} check" for n in names)) for line in lines)

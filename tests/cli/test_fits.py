@@ -273,11 +273,3 @@ def test_the_fit_is_saved_before_what_follows_it(table, folder, run, monkeypatch
     ended = run("report", table, "--law", "chinchilla", "--draws", 100, "--out", out, "--quiet")
     assert (ended.code, ended.err) == (2, "error: stopped\n")
     assert bs.load(out / "fit.nc").law.name == "chinchilla"
-
-
-def test_cautions_of_the_check_are_not_repeated_as_notes(reported, kept_fit):
-    names = {finding.name for finding in kept_fit.check().problems}
-    assert "outlier" in names
-    lines = reported.out.splitlines() + reported.err.splitlines()
-    assert sum("CAUTION outlier" in line for line in lines) == 1
-    assert not any(line.startswith("note: outlier") for line in lines)
