@@ -16,7 +16,7 @@ LEVELS = ("passed", "caution", "failed")
 ALIKE = 0.3
 #: The last words of the shared beginning of such sentences, and the last characters of the parts
 #: that differ, so that no phrase is torn apart.
-BEFORE, AFTER = (":", ";", "of", "the", "for", "with", "spans", "only"), (":", ";", ",", ")")
+BEFORE, AFTER = (":", ";", "of", "by", "the", "for", "with", "spans", "only"), (":", ";", ",", ")")
 #: What may differ between sentences of one kind: numbers and names.
 VARIABLE = re.compile(r"'[^']*'|[\d.]+")
 

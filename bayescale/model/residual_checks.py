@@ -286,9 +286,9 @@ def _shared_scatter(plan: Design, scores: np.ndarray) -> list[Finding]:
         Finding(
             "dependence",
             "caution",
-            f"{' and '.join(shared)} lie above or below the law together: part of their scatter "
-            "is shared, so they carry less information than as many independent runs, and "
-            "intervals for sizes not yet trained are too narrow",
+            f"scatter is shared by {' and '.join(shared)}: they lie above or below the law "
+            "together and carry less information than as many independent runs, and intervals for "
+            "sizes not yet trained are too narrow",
             "read intervals as lower bounds on the uncertainty; groups that are not pooled "
             f"({setting('pool')}) are affected least",
         )
