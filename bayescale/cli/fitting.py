@@ -142,7 +142,7 @@ def _time_of_groups(runs: Runs, labels: Sequence[str]) -> str:
             why = "N and D rise together"
     if not why:
         return "one to two minutes"
-    return f"two to four minutes (here {why})"
+    return f"two to seven minutes (here {why})"
 
 
 def _time_of_checkpoints(runs: Runs, names: list[str] | None) -> str:

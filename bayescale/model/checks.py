@@ -68,7 +68,7 @@ def _converged(convergence: Convergence) -> Finding:
 
 def _few_runs(plan: Design) -> list[Finding]:
     n, k = len(plan.runs), sum(not plan.parameter(p).is_fixed for p in plan.law.parameters)
-    what = f"{n} runs for the {k} parameters of {plan.law.name!r}"
+    what = f"{n} runs for {k} parameters"
     for g in plan.groups:
         counts = np.bincount(plan.index(g))
         pooled = all(
@@ -78,10 +78,7 @@ def _few_runs(plan: Design) -> list[Finding]:
         )
         if not pooled and counts.min() < n:
             n = int(counts.min())
-            what = (
-                f"{n} runs of {g} {plan.levels[g][counts.argmin()]!r} for the {k} parameters "
-                f"of {plan.law.name!r}"
-            )
+            what = f"{n} runs of {g} {plan.levels[g][counts.argmin()]!r} for {k} parameters"
     if n >= 2 * k:
         return []
     if n <= k:

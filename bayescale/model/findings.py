@@ -109,14 +109,14 @@ def merged(by_law: Mapping[str, Sequence[Finding]]) -> list[tuple[tuple[str, ...
 
     Examples
     --------
-    >>> few = "{} runs for the {} parameters of {!r}: intervals depend on the priors"
+    >>> few = "{} runs for {} parameters: intervals depend on the priors"
     >>> by_law = {
-    ...     law: [Finding("runs", "caution", few.format(8, k, law))]
+    ...     law: [Finding("runs", "caution", few.format(8, k))]
     ...     for law, k in (("a", 5), ("b", 6))
     ... }
     >>> ((laws, finding),) = merged(by_law)
     >>> finding.text
-    "8 runs for the 5 parameters of 'a'; 6 parameters of 'b': intervals depend on the priors"
+    '8 runs for 5 parameters under a; 6 parameters under b: intervals depend on the priors'
     """
     kinds: dict[tuple, dict[str, Finding]] = {}
     for law, findings in by_law.items():

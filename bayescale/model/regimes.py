@@ -101,8 +101,8 @@ def _settings(plan: Design) -> list[Finding]:
                     "regime",
                     "caution",
                     f"{int(several.sum())} of {len(values)} points have runs with several {words} "
-                    f"(up to {int(values.max())}), whose effect counts as noise under law "
-                    f"{law.name!r}",
+                    f"(up to {int(values.max())}), whose effect counts as noise under a law "
+                    "without them",
                     f"keep the best run of each point ({option('keep_best')})"
                     + _with_column(setting, table),
                 )

@@ -41,6 +41,7 @@ HEAVY_TAIL = 1.3
 #: second number. The noise then counts as Student t with at least the first number of degrees of
 #: freedom, because a heavier tail would make any distance plausible.
 LIGHTEST_TAIL, P_OUTLIER = 4.0, 0.01
+SHOWN = 0.05  # smallest distance from the law, in percent, that is not shown as zero
 #: A run is influential if leaving it out moves a parameter of the law by more than this many
 #: posterior standard deviations, or if its leverage is above `LARGEST_LEVERAGE`. Pareto k of the
 #: importance weights is no criterion: on one clean table it varied from .4 to .8 with the seed of
@@ -437,12 +438,13 @@ def _outliers(distant: pd.DataFrame, rows_are: str) -> list[Finding]:
 
 
 def _surprising(distant: pd.DataFrame, rows_are: str, most: int = 5) -> Finding:
-    rest = distant[distant["light_tail"] * len(distant) >= P_OUTLIER]
+    outlying = distant["light_tail"] * len(distant) < P_OUTLIER
+    rest = distant[~outlying & (distant.percent.abs() >= SHOWN)]
     sides = []
     for side, mask in (("above", rest.percent > 0), ("below", rest.percent < 0)):
         rows = rest[mask].head(most)
         names = "; ".join(f"{r.label} ({r.percent:+.1f} %)" for r in rows.itertuples())
         sides += [f"{side} it {names}"] if len(rows) else []
-    others = ", besides outliers" if len(rest) < len(distant) else ""
-    text = f"farthest from the law{others} (numbers are {rows_are}): {' | '.join(sides)}"
-    return Finding("surprise", "passed", text)
+    of = f"farthest from the law of the other runs{', besides outliers' if outlying.any() else ''}"
+    listed = " | ".join(sides) or f"none by more than {SHOWN} %"
+    return Finding("surprise", "passed", f"{of} (numbers are {rows_are}): {listed}")

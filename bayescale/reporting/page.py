@@ -11,6 +11,7 @@ from bayescale.costs import Cost
 from bayescale.data import Runs
 from bayescale.evaluation import Hypotheses, Rollout
 from bayescale.forecasting import (
+    FAR,
     Allocation,
     Average,
     Forecast,
@@ -222,7 +223,8 @@ def _sections(fit: Fit | Average, found: Findings, ci_prob) -> list[Section]:
                 found.allocations,
                 [
                     picture(
-                        plot_allocation(curve, ci_prob=ci_prob), _allocation_caption(split, ci_prob)
+                        plot_allocation(curve, ci_prob=ci_prob),
+                        _allocation_caption(split, curve, ci_prob),
                     )
                 ],
             )
@@ -264,16 +266,18 @@ def _of_group(ahead: list[Forecast], group) -> Forecast:
     return (chosen or ahead)[0]
 
 
-def _allocation_caption(split: Allocation, ci_prob) -> str:
+def _allocation_caption(split: Allocation, curve: Allocation, ci_prob) -> str:
     prob, kind = defaults(ci_prob)
     row = split.summary(prob, kind).iloc[-1]
     low, high = (row[f"N_{kind}{100 * prob:g}_{end}"] for end in ("lb", "ub"))
     name = split.group.removeprefix(" for ") or "these runs"
+    beyond = float(curve.data["C"].max()) > FAR * float(curve.fit.runs.table["C"].max())
+    shaded = "; the shaded region is beyond 100 times its compute" if beyond else ""
     return (
         f"For {name} the optimal N at {format_flop(row['C'])} FLOP lies between "
         f"{format_count(low)} and {format_count(high)} ({100 * prob:g} %); N grows as "
-        f"C^{row['a']:.2f}. The vertical line marks the largest fitted run; the shaded region is "
-        "beyond 100 times its compute. Rules and models were made with other data and tokenizers."
+        f"C^{row['a']:.2f}. The vertical line marks the largest fitted run{shaded}. Rules and "
+        "models were made with other data and tokenizers."
     )
 
 

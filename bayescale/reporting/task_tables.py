@@ -13,8 +13,9 @@ BAYES_FACTOR = (
 )
 
 DEPARTS = (
-    "departs: the probability that no single smooth curve fits all models of the task, with its "
-    "kinds; emergent: that the score, as plotted, is flat first and then rises steeply."
+    "departs: the probability that no single smooth curve fits all models of the task: an "
+    "abrupt change, a gradual change or, with the rest of it, a late start; emergent: that the "
+    "score, as plotted, is flat first and then rises steeply."
 )
 
 

@@ -61,6 +61,9 @@ def test_the_page_has_the_tables_that_were_printed(page, reported, kept_fit):
     rollout = page[page.index("Had we fitted") :].split("<h2>")[0]  # only on the page
     assert all(cell in printed or f"<td>{cell}</td>" in rollout for cell in cells)
     assert kept_fit.check().verdict.replace("sampling", "Sampling") in page
+    assert '<div class="verdict caution">' in page
+    # The budgets are within 100 times the largest run.
+    assert "shaded region" not in page
 
 
 def test_the_default_interval_is_of_90_percent(reported, page, kept_fit):

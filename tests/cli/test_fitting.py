@@ -39,9 +39,9 @@ def test_options_of_a_fit_are_refused_with_a_saved_fit(kept, refused):
 @pytest.mark.parametrize(
     ("tokens", "told"),
     [
-        ([20, 20, 20], "two to four minutes (here N and D rise together)"),
+        ([20, 20, 20], "two to seven minutes (here N and D rise together)"),
         ([20, 2, 200], "one to two minutes"),
-        (None, "two to four minutes (here groups have few runs)"),
+        (None, "two to seven minutes (here groups have few runs)"),
     ],
 )
 def test_poorly_determined_groups_are_said_to_take_longer(tokens, told):
