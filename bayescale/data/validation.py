@@ -98,7 +98,7 @@ def validate(
     drop_missing : bool
         Leave out rows with missing values of a quantity, and note them.
     drop_failed : bool
-        Leave out runs whose state is crashed or failed, and note them.
+        Leave out runs whose state is crashed, failed or running, and note them.
     keep_best : bool
         Keep the row of lowest loss of each point and group, and note how many are left out.
 

@@ -26,19 +26,37 @@ def test_a_note_on_crashed_runs_goes_with_them(tmp_path):
     path = tmp_path / "runs.csv"
     FRAME.assign(state=state).to_csv(path, index=False)
     runs = Runs.read(path)
-    assert "2 runs have state crashed or failed (lines 3, 9)" in notes(runs)
-    assert "1 run has state crashed or failed (line 9)" in notes(runs[runs.table.index != 3])
+    assert "2 runs have not finished by column 'state' (2 crashed) (lines 3, 9)" in notes(runs)
+    assert "1 run has not finished by column 'state' (1 crashed) (line 9)" in notes(
+        runs[runs.table.index != 3]
+    )
     assert runs.query("state == 'finished'").notes == ()
     assert runs.query("state == 'finished'").row_notes == ()
 
 
 def test_crashed_runs_are_left_out_on_request():
-    crashed = FRAME.assign(state=["crashed", "failed"] + ["finished"] * 7)
+    crashed = FRAME.assign(state=["crashed", "running"] + ["finished"] * 7)
     with pytest.warns(RunsWarning, match="leave them out with drop_failed=True"):
         Runs.from_frame(crashed)
     runs = Runs.from_frame(crashed, drop_failed=True)
     assert len(runs) == 7
-    assert runs.notes == ("left out 2 runs with state crashed or failed (rows 0, 1)",)
+    assert runs.notes == (
+        "left out: 2 runs have not finished by column 'state' (1 crashed, 1 running) (rows 0, 1)",
+    )
+
+
+@pytest.mark.parametrize("state", ["running", "Pending", "queued", "preempting"])
+def test_runs_under_way_are_named_with_those_that_crashed(state):
+    losses = [float("nan"), float("nan"), *LOSS[2:]]
+    frame = FRAME.assign(loss=losses, status=["crashed", state] + ["finished"] * 7)
+    with pytest.raises(RunsError) as refused:
+        Runs.from_frame(frame)
+    (problem,) = refused.value.problems
+    assert problem == (
+        f"2 runs have not finished by column 'status' (1 crashed, 1 {state.lower()}) (rows 0, 1): "
+        "if their losses are missing or not final, leave them out with drop_failed=True"
+    )
+    assert len(Runs.from_frame(frame, drop_failed=True)) == 7
 
 
 def test_the_hint_for_a_missing_column_names_one_that_is_free():
