@@ -46,7 +46,7 @@ DropMissing = Annotated[
 ]
 DropFailed = Annotated[
     bool,
-    typer.Option("--drop-failed", help="leave out runs whose state is crashed, failed or running"),
+    typer.Option("--drop-failed", help="leave out runs that crashed, failed or still run"),
 ]
 KeepBest = Annotated[
     bool,

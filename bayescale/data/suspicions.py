@@ -1,4 +1,4 @@
-"""Cautions about a table that can be fitted: unfinished runs, several rows for one point, others."""
+"""Cautions about a table that can be fitted: unfinished runs, several rows of a point, others."""
 
 from __future__ import annotations
 
