@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
@@ -42,7 +43,9 @@ SUMMARY = re.compile(r"(macro |micro |overall )?(avg\.?|average|mean|median|over
 def cautions(columns: dict, groups: tuple[str, ...], raw: RawTable, used: set[str]) -> list[str]:
     """Every caution about checked columns; `used` names the columns that were read."""
     others = [c for c in raw.cells.columns if c not in used and c not in groups]
-    notes = [*failed(raw), *_summaries(raw, others)]
+    # The losses of checkpoints are final while their run is under way.
+    states = FAILED if "series" in columns else FAILED | UNFINISHED
+    notes = [*failed(raw, states), *_summaries(raw, others)]
     if "series" not in columns:
         notes += _extreme(columns, groups, raw) + _several_rows(columns, groups, raw, others)
         notes += _checkpoints(columns, raw, others)
@@ -50,9 +53,9 @@ def cautions(columns: dict, groups: tuple[str, ...], raw: RawTable, used: set[st
     return notes + _proportional(columns, raw, others) + _repeated(columns, raw)
 
 
-def failed(raw: RawTable) -> list[str]:
-    """A note on rows whose state is crashed, failed or running."""
-    in_words, bad = _of_state(raw)
+def failed(raw: RawTable, of: Collection[str] = FAILED | UNFINISHED) -> list[str]:
+    """A note on rows whose state is one of these: crashed, failed, or running as well."""
+    in_words, bad = _of_state(raw, of)
     if not bad.any():
         return []
     return [
@@ -75,12 +78,12 @@ def without_failed(raw: RawTable) -> RawTable:
     return replace(raw, cells=raw.cells[~bad], notes=(*raw.notes, note))
 
 
-def _of_state(raw: RawTable) -> tuple[str, np.ndarray]:
+def _of_state(raw: RawTable, of: Collection[str] = FAILED | UNFINISHED) -> tuple[str, np.ndarray]:
     """How many runs did not finish, by state, in words; and which rows these are."""
     for column in raw.cells.columns:
         if str(column).lower() in ("state", "status"):
             states = pd.Series([str(v).strip().lower() for v in raw.cells[column]], dtype=object)
-            bad = states.isin(FAILED | UNFINISHED).to_numpy(bool)
+            bad = states.isin(of).to_numpy(bool)
             each = states[bad].value_counts(sort=False)
             counts = ", ".join(f"{number} {state}" for state, number in each.items())
             what = counted(int(bad.sum()), "run has", "runs have")

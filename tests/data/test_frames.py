@@ -172,6 +172,7 @@ def test_a_file_of_wandb_that_is_still_written_is_read_to_its_end(tmp_path):
     runs = Runs.read(path)
     assert 100 < len(runs) < 300
     assert set(runs.table["state"]) == {"running"}
+    assert "not finished" not in str(runs.notes)  # losses of checkpoints are final
 
 
 def test_a_damaged_file_of_wandb_is_refused_in_one_sentence(tmp_path):
