@@ -27,7 +27,7 @@ FOLDERS = {
     "seeds": (), "keywords": (), "terms": (),
     "data": ("datasets", "literature", "remedies", "numerals", "names", "frames", "wandb_files",
              "formats", "suspicions", "reading", "extras", "logs", "task_table", "counting",
-             "row_notes", "validation", "wording", "saving", "runs", "wide_tasks",
+             "row_notes", "unit_questions", "validation", "wording", "saving", "runs", "wide_tasks",
              "task_columns", "accepting"),
     "costs": ("hardware", "figures", "budgets", "cost"),
     "laws": ("base", "broken_power", "chance_power", "chinchilla", "bounded_chinchilla", "farseer",

@@ -104,7 +104,7 @@ def test_tokens_in_thousands_are_a_caution_with_the_remedy():
     (note,) = Runs.from_frame(small).notes
     assert "D / N: the median is 0.05 tokens per parameter" in note
     assert "is 'tokens' in thousands (D='tokens*1e3')?" in note
-    assert "state this by N='params*1', D='tokens*1'" in note
+    assert "If all counts are absolute, pass N='params*1', D='tokens*1'" in note
     assert Runs.from_frame(small, D="tokens*1e3").notes == ()
     assert Runs.from_frame(small, N="params*1", D="tokens*1").notes == ()
     with for_command_line():
@@ -115,6 +115,50 @@ def test_tokens_in_thousands_are_a_caution_with_the_remedy():
 def test_parameters_in_thousands_are_a_caution():
     (note,) = Runs.from_frame(FRAME.assign(params=N / 1e3)).notes
     assert "is 'params' in thousands (N='params*1e3')?" in note
+
+
+@pytest.mark.parametrize(
+    ("params", "tokens", "proposals"),
+    [
+        (("params (M)", 1e-6), ("tokens (M)", 1e-9), [{"D": "tokens (M)*1e9"}]),
+        (("params (B)", 1e-6), ("tokens (B)", 1e-9),
+         [{"D": "tokens (B)*1e12"}, {"N": "params (B)*1e6"}]),
+        (("params (M)", 1e-6), ("tokens (B)", 1e-6),
+         [{"N": "params (M)*1e9"}, {"D": "tokens (B)*1e6"}]),
+        (("params", 1), ("tokens (k)", 1e-6), [{"D": "tokens (k)*1e6"}]),
+    ],
+)  # fmt: skip
+def test_a_unit_proposed_in_place_of_that_of_a_header_is_the_whole_one(params, tokens, proposals):
+    frame = pd.DataFrame({params[0]: N * params[1], tokens[0]: D * tokens[1], "loss": LOSS})
+    (note,) = Runs.from_frame(frame).notes
+    assert "?." not in note
+    for proposal in proposals:
+        ((quantity, expression),) = proposal.items()
+        assert f"({quantity}={expression!r})" in note
+        assert Runs.from_frame(frame, **proposal).notes == ()
+    # What states the units as they were read changes nothing but the caution.
+    stated = note.partition("are right, pass ")[2]
+    named = dict(part.split("=") for part in stated.replace("'", "").split(", "))
+    kept = Runs.from_frame(frame, **named)
+    assert kept.notes == ()
+    assert kept.table["D"].tolist() == pytest.approx(Runs.from_frame(frame).table["D"].tolist())
+
+
+def test_a_unit_proposed_for_an_expression_is_the_whole_one():
+    frame = pd.DataFrame({"params (M)": N / 1e6, "tokens (M)": D / 1e9, "loss": LOSS})
+    (note,) = Runs.from_frame(frame, D="tokens (M)*1.5e6").notes
+    assert "is 'tokens (M)' in" in note
+    assert "(D='tokens (M)*1e9')" in note
+    with for_command_line():
+        (note,) = Runs.from_frame(frame).notes
+    assert "is 'tokens (M)' in billions (--columns \"D=tokens (M)*1e9\")? If the units" in note
+
+
+def test_a_unit_of_compute_is_proposed_where_tokens_are_computed_from_it():
+    frame = pd.DataFrame({"params (M)": N / 1e6, "C (EFLOP)": 6 * N * D / 1e21, "loss": LOSS})
+    (note,) = Runs.from_frame(frame).notes
+    assert "ZFLOP (C='C (EFLOP)*1e21')" in note
+    assert Runs.from_frame(frame, C="C (EFLOP)*1e21").notes == ()
 
 
 @pytest.mark.parametrize("factor", [0.01, 1.0, 100.0])
