@@ -65,6 +65,32 @@ def test_the_hint_for_a_missing_column_names_one_that_is_free():
         Runs.from_frame(frame)
 
 
+SHAPES = {"d_model": [256, 512, 1024] * 3, "n_layers": [4, 8, 16] * 3, "batch_size": 64,
+          "seq_len": 1024, "max_steps": np.repeat([1000, 4000, 16000], 3)}  # fmt: skip
+
+
+def test_the_shape_and_the_steps_are_proposed_as_parameters_and_tokens():
+    frame = pd.DataFrame({**SHAPES, "train/loss": LOSS + 0.1, "eval/loss": LOSS})
+    with pytest.raises(RunsError) as refused:
+        Runs.from_frame(frame)
+    products = {"N": "12*d_model*d_model*n_layers", "D": "max_steps*batch_size*seq_len"}
+    assert refused.value.problems == (
+        "no column holds N (parameters), D (tokens) or C (training FLOP): if N = 12 x width^2 x "
+        "layers, without embeddings, and D = steps x batch_size x seq_len, pass "
+        f"N={products['N']!r}, D={products['D']!r}",
+    )
+    runs = Runs.from_frame(frame, **products)
+    assert runs.table["N"].iloc[0] == 12 * 256**2 * 4
+    assert runs.table["D"].iloc[0] == 1000 * 64 * 1024
+
+
+@pytest.mark.parametrize("other", ["train/loss", "mmlu_acc", "lr", "aux_loss", "tokens/s"])
+def test_no_other_quantity_is_proposed_as_the_parameters(other):
+    frame = pd.DataFrame({"budget_x": 6 * N * D, "eval/loss": LOSS, other: np.arange(1.0, 10)})
+    with pytest.raises(RunsError, match="Name it: N='budget_x'"):
+        Runs.from_frame(frame)
+
+
 def test_notes_on_duplicates_and_disagreement_go_with_their_rows():
     C = 6 * N * D
     C[4] *= 3
