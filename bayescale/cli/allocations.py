@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,6 +30,9 @@ from bayescale.cli.options import (
     Strict,
 )
 from bayescale.errors import BayescaleError
+
+if TYPE_CHECKING:
+    from bayescale.data import Runs
 
 
 def allocate(
@@ -113,11 +116,16 @@ def allocate(
     options.picture(plot)
     progressbar = console.progress(quiet, as_json)
     from bayescale.forecasting import allocate as split
+    from bayescale.forecasting import refuse_missing
     from bayescale.reporting import allocation_curve, save_picture, tables
 
     reading = columns, drop_missing, drop_failed, loss_unit, keep_best
     settings = groups, law, reading, pool, seed, draws, quiet, progressbar
-    fitted = from_file(fit, *settings)
+
+    def check(runs: Runs, _: tuple[str, ...]) -> None:
+        refuse_missing("ND", runs, lambda _: "without which no budget can be split")
+
+    fitted = from_file(fit, *settings, check)
     label = options.group_label(group, fitted.groups)
     result = split(
         fitted,

@@ -42,6 +42,7 @@ from bayescale.errors import BayescaleError
 from bayescale.keywords import argument
 
 if TYPE_CHECKING:
+    from bayescale.data import Runs
     from bayescale.evaluation import Hypotheses
     from bayescale.forecasting import Average
     from bayescale.model import Fit
@@ -240,13 +241,24 @@ def forecast(
     others = {c: options.counts(v, "--at") for c, v in options.pairs(at, "--at").items()}
     options.picture(plot)
     progressbar = console.progress(quiet, as_json)
+    from bayescale.forecasting import fits_of, read_points, refuse_unused
     from bayescale.forecasting import forecast as predict
+    from bayescale.model import is_table
     from bayescale.reporting import Table, save_picture, tables
+
+    place = {column: values for column, values in points.items() if values}
+
+    def check(runs: Runs, of_laws: tuple[str, ...]) -> None:
+        asked = {**place, **others}
+        refuse_unused(asked, of_laws, runs)
+        read_points(None, asked, tuple(dict.fromkeys(("N", "D", "C", *of_laws))), (), None)
 
     reading = columns, drop_missing, drop_failed, loss_unit, keep_best
     settings = groups, law, reading, pool, seed, draws, quiet, progressbar
-    fitted = from_file(fit, *settings)
-    place = {column: values for column, values in points.items() if values}
+    fitted = from_file(fit, *settings, check)
+    notes = []
+    if is_table(fit) and law is None and not fitted.law.allocates:
+        notes = [f"fitted: {', '.join(fits_of(fitted))}; the table does not have both N and D"]
     if not paired and sum(len(values) > 1 for values in place.values()) > 1:
         console.announce(
             f"each {' with each '.join(map(argument, place))}: "
@@ -284,6 +296,7 @@ def forecast(
         headline=result.bottom_line(ci_prob),
         fits=[fitted],
         cautions=result.cautions(ci_prob)[1:],
+        notes=notes,
         files=files,
         strict=strict,
     )

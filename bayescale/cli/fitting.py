@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: The values of --columns, --drop-missing, --drop-failed, --loss-unit and --keep-best.
 type Reading = tuple[str | None, bool, bool, str | None, bool]
+#: Whether a fit to these runs, of laws with these columns, can answer; an error if not.
+type Check = Callable[[Runs, tuple[str, ...]], None]
 
 #: Printed before several laws are fitted to runs with groups (about 100 s for the bundled table of
 #: 104 runs on two busy cores, of which chinchilla takes 16 s; 135 s of processor time for nine runs
@@ -46,8 +48,17 @@ def from_file(
     draws: int | None,
     quiet: bool,
     progressbar: bool | None,
+    check: Check | None = None,
 ) -> Fit | Average:
     """The fit in a file; of a table of runs, a fit to it, as the command ``fit`` makes it.
+
+    Parameters
+    ----------
+    check : callable, optional
+        Raises an error before a table is fitted, if the fit could not answer what is asked. It
+        takes the runs and the columns of the laws.
+    others
+        As in `fit_table`.
 
     Raises
     ------
@@ -66,7 +77,7 @@ def from_file(
         )
         seed = 1 if seed is None else seed
         settings = pool, seed, 1000 if draws is None else draws
-        return fit_table(file, groups, laws, reading, *settings, quiet, progressbar)
+        return fit_table(file, groups, laws, reading, *settings, quiet, progressbar, check)
     named = ("--columns", "--drop-missing", "--drop-failed", "--loss-unit", "--keep-best")
     given = {"--groups": groups, "--law": law, "--pool": pool, "--draws": draws}
     given |= dict(zip(named, reading, strict=True))
@@ -89,6 +100,7 @@ def fit_table(
     draws: int,
     quiet: bool,
     progressbar: bool | None,
+    check: Check | None = None,
 ) -> Fit | Average:
     """Read a table of runs and fit one law, or an ensemble.
 
@@ -104,9 +116,17 @@ def fit_table(
         ``--keep-best``.
     seed, draws, quiet, progressbar
         As in the command ``fit``.
+    check : callable, optional
+        As in `from_file`.
     """
     labels = options.names(groups)
     runs = options.read_runs(table, labels, *reading)
+    if check is not None:
+        from bayescale.evaluation import family
+        from bayescale.laws import get
+
+        members = map(get, laws or family(runs, labels or ()))
+        check(runs, tuple(dict.fromkeys(c for law in members for c in law.columns)))
     settings: dict[str, Any] = dict(
         groups=labels,
         pool=options.pairs(pool, "--pool"),

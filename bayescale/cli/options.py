@@ -45,7 +45,8 @@ DropMissing = Annotated[
     bool, typer.Option("--drop-missing", help="leave out rows with missing values")
 ]
 DropFailed = Annotated[
-    bool, typer.Option("--drop-failed", help="leave out runs whose state is crashed or failed")
+    bool,
+    typer.Option("--drop-failed", help="leave out runs that crashed, failed or still run"),
 ]
 KeepBest = Annotated[
     bool,

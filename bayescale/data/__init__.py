@@ -6,6 +6,7 @@ from bayescale.data.counting import Count, count, local_exponent
 from bayescale.data.extras import ORDERED
 from bayescale.data.formats import frame
 from bayescale.data.literature import literature
+from bayescale.data.names import MEANING
 from bayescale.data.runs import Runs
 from bayescale.data.task_columns import TaskColumns, task_columns
 from bayescale.data.task_table import (
@@ -21,6 +22,7 @@ from bayescale.data.validation import EXTRAS, FEWEST_RUNS, as_names
 __all__ = [
     "EXTRAS",
     "FEWEST_RUNS",
+    "MEANING",
     "ORDERED",
     "Count",
     "Runs",

@@ -205,6 +205,11 @@ def compact(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
+def names_loss(name: str) -> bool:
+    """Whether a name has a word for a loss."""
+    return _LOSS.search(name.lower()) is not None
+
+
 def recognise(name: str) -> Reading:
     """Read the name of a column.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from bayescale.data import names, numerals, remedies, suspicions
+from bayescale.data import names, numerals, proposals, remedies, suspicions
 from bayescale.data.formats import RawTable, is_missing
 from bayescale.data.names import MEANING, USUAL, compact
 from bayescale.errors import unknown
@@ -24,7 +24,6 @@ SIZE = re.compile("size|model|scale|variant|arch|network", re.IGNORECASE)
 NO_SIZE = re.compile(
     "batch|vocab|seq|context|file|data|token|step|train|hidden|disk", re.IGNORECASE
 )
-STEPS = ("step", "steps", "globalstep", "trainsteps", "numsteps", "iteration", "iterations", "iter")
 
 
 @dataclass(frozen=True)
@@ -165,7 +164,7 @@ def match_columns(
         out.sources[quantity] = source
     out.sources = {q: out.sources[q] for q in MEANING if q in out.sources}
     for column, reading in readings.items():
-        of_loss = names._LOSS.search(column.lower()) is not None
+        of_loss = names.names_loss(column)
         lacking = "loss" not in out.sources if of_loss else not {"D", "C"} & set(out.sources)
         if reading.refusal and column not in used and lacking:
             out.notes.append(
@@ -173,18 +172,15 @@ def match_columns(
             )
     missing_loss = "loss" not in out.sources and named.get("loss") is None
     if missing_loss and not _mentions(problems, "be the loss"):
-        problems.append(_no_column("loss", columns, _taken(out)))
+        problems.append(proposals.no_column("loss", columns, _taken(out)))
     problems += _near_misses(columns, out.sources, named)
     if not {"D", "C"} <= set(out.sources) and not {"N", "N_active"} & set(out.sources):
         taken = {*_taken(out), *groups}
         problems += _sizes(raw, [c for c in columns if c not in taken])
     none = not {"N", "D", "C"} & set(out.sources)
     if none and not _mentions(problems, "N (", "D (", "C ("):
-        problems.append(
-            _steps(raw, columns)
-            or _no_column("N", columns, _taken(out), "D (tokens) or C (training FLOP)")
-        )
-    elif not {"D", "C", "S"} & set(out.sources) and (steps := _steps(raw, columns)):
+        problems.append(proposals.of_counts(raw, columns, _taken(out)))
+    elif not {"D", "C", "S"} & set(out.sources) and (steps := proposals.of_steps(raw, columns)):
         problems.append(steps)
     if problems:
         problems += [n for n in out.notes if "is not used" in n and none]
@@ -250,24 +246,6 @@ def _settle(raw, quantity, found, readings, out: Matched) -> list[str]:
     return found
 
 
-def _steps(raw, columns) -> str:
-    """A message that asks whether D is steps x batch size x length; empty without steps."""
-    step = next((c for c in columns if compact(c) in STEPS), None)
-    if step is None or raw.cells[step].astype(str).nunique() < 2:
-        return ""
-    batch = next((c for c in columns if re.search("batch.?size|^bs$|global.?batch", c, re.I)), None)
-    length = next(
-        (c for c in columns if re.search("seq.?len|context.?len|block.?size", c, re.I)), None
-    )
-    tokens = batch is not None and "token" in batch.lower()
-    parts = [step, batch or "512", *(() if tokens else (length or "2048",))]
-    unknown_sizes = "" if batch and (length or tokens) else " with the sizes of your batches"
-    return (
-        f"no column holds tokens: if D = steps x batch_size x seq_len, pass "
-        f"{remedies.column('D', '*'.join(parts))}{unknown_sizes}"
-    )
-
-
 def _sizes(raw: RawTable, columns: list[str]) -> list[str]:
     """Messages that ask whether a column such as ``size``, with cells such as 7B, holds N."""
     for column in columns:
@@ -318,25 +296,6 @@ def _taken(matched: Matched) -> set[str]:
 
 def _mentions(problems: list[str], *words: str) -> bool:
     return any(word in problem for problem in problems for word in words)
-
-
-def _no_column(quantity: str, columns: list[str], used: Collection[str] = (), also="") -> str:
-    close = [
-        n
-        for n in columns
-        if difflib.get_close_matches(compact(n), USUAL[quantity], 1, 0.7)
-        and names.recognise(n).quantity is None
-        and not names.recognise(n).refusal
-    ]
-    hint = f" Is it {close[0]!r}? Then pass {remedies.column(quantity, close[0])}." if close else ""
-    free = [c for c in columns if c not in used] or columns
-    ask = "" if hint else f" {remedies.naming(quantity, free[-1])}"
-    return (
-        f"no column holds {MEANING[quantity]}{', ' * bool(also)}{also}.{hint}{ask} "
-        f"The columns are {', '.join(columns[:12])}"
-        f"{', ...' if len(columns) > 12 else ''}; usual names are "
-        f"{', '.join(USUAL[quantity][:4])}."
-    )
 
 
 def values_of(raw: RawTable, quantity: str, source: Source, problems: list[str]) -> np.ndarray:

@@ -112,7 +112,7 @@ class Runs:
         drop_missing : bool
             Leave out rows with missing values, and note them.
         drop_failed : bool
-            Leave out runs whose ``state`` or ``status`` is crashed or failed, and note them.
+            Leave out runs that crashed, failed or still run by ``state`` or ``status``.
         keep_best : bool
             Keep only the run of lowest loss at each (N, D, C) and group, for sweeps of learning
             rates and other settings. A note gives the number of runs that are left out.

@@ -1,8 +1,9 @@
-"""Cautions about a table that can be fitted: crashed runs, several rows for one point, others."""
+"""Cautions about a table that can be fitted: unfinished runs, several rows of a point, others."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +19,9 @@ SPREAD = 0.02
 UNEXPLAINED = 0.05
 #: A loss this many times above a smooth surface through the others is that of a failed run.
 EXTREME = 1.6
+#: States of runs whose last loss is not that of a finished run: they ended early, or still run.
 FAILED = frozenset({"crashed", "failed", "killed", "diverged", "nan", "preempted", "error"})
+UNFINISHED = frozenset({"running", "pending", "queued", "preempting", "scheduled"})
 #: Tokens per parameter; outside these, a row that differs from the median by this factor is
 #: probably in another unit than the others.
 RATIOS, FAR = (1e-2, 1e5), 1e3
@@ -40,7 +43,9 @@ SUMMARY = re.compile(r"(macro |micro |overall )?(avg\.?|average|mean|median|over
 def cautions(columns: dict, groups: tuple[str, ...], raw: RawTable, used: set[str]) -> list[str]:
     """Every caution about checked columns; `used` names the columns that were read."""
     others = [c for c in raw.cells.columns if c not in used and c not in groups]
-    notes = [*failed(raw), *_summaries(raw, others)]
+    # The losses of checkpoints are final while their run is under way.
+    states = FAILED if "series" in columns else FAILED | UNFINISHED
+    notes = [*failed(raw, states), *_summaries(raw, others)]
     if "series" not in columns:
         notes += _extreme(columns, groups, raw) + _several_rows(columns, groups, raw, others)
         notes += _checkpoints(columns, raw, others)
@@ -48,41 +53,42 @@ def cautions(columns: dict, groups: tuple[str, ...], raw: RawTable, used: set[st
     return notes + _proportional(columns, raw, others) + _repeated(columns, raw)
 
 
-def failed(raw: RawTable) -> list[str]:
-    """A note on rows whose state is crashed or failed."""
-    column, bad = _of_state(raw)
+def failed(raw: RawTable, of: Collection[str] = FAILED | UNFINISHED) -> list[str]:
+    """A note on rows whose state is one of these: crashed, failed, or running as well."""
+    in_words, bad = _of_state(raw, of)
     if not bad.any():
         return []
     return [
-        f"{counted(int(bad.sum()), 'run has', 'runs have')} {column} crashed or failed "
-        f"{raw.rows(bad)}: if their losses are missing or not final, leave them out with "
-        f"{remedies.option('drop_failed')}"
+        f"{in_words} {raw.rows(bad)}: if their losses are missing or not final, leave them out "
+        f"with {remedies.option('drop_failed')}"
     ]
 
 
 def has_failed(raw: RawTable) -> np.ndarray:
-    """Which rows are of runs whose state is crashed or failed."""
+    """Which rows are of runs whose state is crashed, failed or running."""
     return _of_state(raw)[1]
 
 
 def without_failed(raw: RawTable) -> RawTable:
-    """The table without rows whose state is crashed or failed, and a note on them."""
-    column, bad = _of_state(raw)
+    """The table without rows whose state is crashed, failed or running, and a note on them."""
+    in_words, bad = _of_state(raw)
     if not bad.any():
         return raw
-    note = (
-        f"left out {counted(int(bad.sum()), 'run')} with {column} crashed or failed {raw.rows(bad)}"
-    )
+    note = f"left out: {in_words} {raw.rows(bad)}"
     return replace(raw, cells=raw.cells[~bad], notes=(*raw.notes, note))
 
 
-def _of_state(raw: RawTable) -> tuple[object, np.ndarray]:
-    """The column of states, and which of the rows crashed or failed."""
+def _of_state(raw: RawTable, of: Collection[str] = FAILED | UNFINISHED) -> tuple[str, np.ndarray]:
+    """How many runs did not finish, by state, in words; and which rows these are."""
     for column in raw.cells.columns:
         if str(column).lower() in ("state", "status"):
-            states = [str(v).strip().lower() for v in raw.cells[column]]
-            return column, np.array([state in FAILED for state in states], dtype=bool)
-    return None, np.zeros(len(raw.cells), dtype=bool)
+            states = pd.Series([str(v).strip().lower() for v in raw.cells[column]], dtype=object)
+            bad = states.isin(of).to_numpy(bool)
+            each = states[bad].value_counts(sort=False)
+            counts = ", ".join(f"{number} {state}" for state, number in each.items())
+            what = counted(int(bad.sum()), "run has", "runs have")
+            return f"{what} not finished by column {column!r} ({counts})", bad
+    return "", np.zeros(len(raw.cells), dtype=bool)
 
 
 def _summaries(raw: RawTable, others) -> list[str]:

@@ -14,7 +14,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from bayescale.data import extras, formats, logs, names, reading, remedies, suspicions
+from bayescale.data import (
+    extras,
+    formats,
+    logs,
+    names,
+    reading,
+    remedies,
+    suspicions,
+    unit_questions,
+)
 from bayescale.data.row_notes import CANONICAL, RENAMED, row_notes
 from bayescale.errors import RunsError, unknown
 from bayescale.units import counted, flop
@@ -26,20 +35,6 @@ NORMAL_95 = 1.959964
 NUMERIC = {*CANONICAL, "loss_lower", "loss_upper"} - {"series"}
 #: Further columns that laws may need.
 EXTRAS = tuple(extras.EXTRAS)
-#: Units of counts and of compute with their powers of ten.
-COUNT_UNITS = [("thousands", 3), ("millions", 6), ("billions", 9), ("trillions", 12)]
-COMPUTE_UNITS = [
-    ("GFLOP", 9),
-    ("TFLOP", 12),
-    ("PFLOP", 15),
-    ("EFLOP", 18),
-    ("PF-days", np.log10(8.64e19)),
-    ("ZFLOP", 21),
-]
-#: Medians of D / N outside these give a caution; outside 1e-2 to 1e5 a table is refused.
-USUAL_RATIO = (0.1, 1e4)
-#: A caution proposes a unit if the median of D / N would then lie in this range.
-LIKELY_RATIO = (0.5, 2000.0)
 
 
 @dataclass(frozen=True)
@@ -98,7 +93,7 @@ def validate(
     drop_missing : bool
         Leave out rows with missing values of a quantity, and note them.
     drop_failed : bool
-        Leave out runs whose state is crashed or failed, and note them.
+        Leave out runs whose state is crashed, failed or running, and note them.
     keep_best : bool
         Keep the row of lowest loss of each point and group, and note how many are left out.
 
@@ -153,17 +148,18 @@ def validate(
     stated = {q for q, s in matched.sources.items() if s.stated}
     if "C" in columns and "C" not in stated and "N" in columns:
         _drop_forward_flop(columns, matched, mapping)
-    written = {q: matched.sources[q].expression for q in mapping if q in "NDC"}
+    written = {q: matched.sources[q] for q in mapping if q in "NDC"}
     with np.errstate(over="ignore", under="ignore"):
         _complete(columns)
         if problems := _out_of_range(columns, raw):
             raise RunsError(problems, where=raw.source)
-        if problems := _implausible(columns, written, stated) + _sums(columns, matched):
+        problems = unit_questions.implausible(columns, written, stated)
+        if problems := problems + _sums(columns, matched):
             raise RunsError(problems, where=raw.source)
     problems, doubtful = extras.checked(columns, [q for q in named if named[q]], raw)
     if problems:
         raise RunsError(problems, where=raw.source)
-    notes = [*_unusual_ratio(columns, written, stated), *doubtful]
+    notes = [*unit_questions.unusual_ratio(columns, written, stated), *doubtful]
     mapping = {q: s for q, s in mapping.items() if q not in EXTRAS or q in columns}
     if keep_best:
         columns, raw, kept = suspicions.best_rows(columns, groups, raw)
@@ -230,90 +226,6 @@ def _drop_forward_flop(columns, matched, mapping) -> None:
             f"column {column!r} is too small to be training compute (FLOP of one forward pass, or "
             "a rate?) and is not used"
         )
-
-
-def _implausible(columns, written: dict[str, str], stated: set[str]) -> list[str]:
-    """Problems of counts, given or derived, that look like a unit that is not written."""
-    problems = []
-    for quantity, smallest in reading.SMALLEST.items():
-        sources = {quantity} if quantity in written else set(written)
-        if quantity in columns and not sources <= stated:
-            middle = float(np.median(columns[quantity]))
-            if middle < smallest and quantity not in written and {"N", "D"} <= set(columns):
-                continue  # the message below uses the ratio of D and N
-            if middle < smallest:
-                problems.append(_unit_question(quantity, middle, written, quantity not in written))
-    if problems or not {"N", "D"} <= set(columns) or set(written) <= stated:
-        return problems
-    ratio = float(np.median(columns["D"] / columns["N"]))
-    small = any(np.median(columns[q]) < reading.SMALLEST[q] for q in "ND")
-    if 1e-2 * (1 - 1e-9) <= ratio <= 1e5 and not small:
-        return []
-    off = "D" if ratio < 1 else "N"
-    other = off if off in written else "C" if "C" in written else next(iter(written))
-    return [_unit_question(other, ratio, written, False, ratio=True)]
-
-
-def _unit_question(quantity, middle, written, derived, ratio=False) -> str:
-    """The message on implausible counts: their median, likely units, and how to state the unit."""
-    what = "D / N" if ratio else names.MEANING[quantity]
-    by = " by C = 6ND" if derived else ""
-    # The unit of a derived count follows from that of the quantity it was computed from.
-    target = quantity if quantity in written else "C" if "C" in written else next(iter(written))
-    if ratio:  # the two units for which D / N is nearest to 20
-        units = _nearest_units(target, middle)[:2]
-    else:
-        units = COMPUTE_UNITS[-3:] if target == "C" else COUNT_UNITS[1:3]
-    return (
-        f"{what}{by}: the median is {middle:.5g}, which looks like counts in another unit, "
-        f"such as {_in_units(target, units, written)}; if all counts are absolute, pass "
-        f"{_absolute(written)}"
-    )
-
-
-def _nearest_units(target: str, ratio: float) -> list[tuple[str, float]]:
-    """Units of a quantity, those first for which D / N would be nearest to 20."""
-    units = COMPUTE_UNITS if target == "C" else COUNT_UNITS
-    sign = -1 if target == "N" else 1
-    return sorted(units, key=lambda unit: abs(np.log10(ratio) + sign * unit[1] - np.log10(20)))
-
-
-def _in_units(target: str, units, written: dict[str, str]) -> str:
-    """Units with the keyword or option that states each of them."""
-    factors = [(u, "8.64e19" if u == "PF-days" else f"1e{e:.0f}") for u, e in units]
-    return " or ".join(
-        f"{name} ({remedies.column(target, f'{written[target]}*{factor}')})"
-        for name, factor in factors
-    )
-
-
-def _absolute(written: dict[str, str]) -> str:
-    """How to state that all counts are absolute."""
-    return remedies.columns({q: f"{written[q]}*1" for q in written})
-
-
-def _unusual_ratio(columns, written: dict[str, str], stated: set[str]) -> list[str]:
-    """A caution if the tokens per parameter are far from those of language models."""
-    if not {"N", "D"} <= set(columns) or set(written) <= stated:
-        return []
-    ratio = float(np.median(columns["D"] / columns["N"]))
-    if USUAL_RATIO[0] <= ratio <= USUAL_RATIO[1]:
-        return []
-    off = "D" if ratio < 1 else "N"
-    target = off if off in written else "C" if "C" in written else next(iter(written))
-    sign = -1 if target == "N" else 1
-    low, high = LIKELY_RATIO
-    likely = [
-        u for u in _nearest_units(target, ratio) if low <= ratio * 10 ** (sign * u[1]) <= high
-    ]
-    question = (
-        f": is {written[target]!r} in {_in_units(target, likely, written)}?" if likely else ""
-    )
-    return [
-        f"D / N: the median is {ratio:.3g} tokens per parameter, but language models are trained "
-        f"on 1 to 1000{question or ': check the units'}. If all counts are absolute, state this by "
-        f"{_absolute(written)}"
-    ]
 
 
 def _sums(columns, matched) -> list[str]:

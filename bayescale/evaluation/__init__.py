@@ -3,7 +3,7 @@
 from bayescale.evaluation import scores
 from bayescale.evaluation.claims import LARGE
 from bayescale.evaluation.comparison import NOISE, Comparison, average, compare
-from bayescale.evaluation.ensembles import OF_SIZE, ensemble
+from bayescale.evaluation.ensembles import OF_SIZE, ensemble, family
 from bayescale.evaluation.hypothesis_comparison import Hypotheses, hypotheses
 from bayescale.evaluation.jobs import BAYESCALE
 from bayescale.evaluation.rollout_results import AVERAGE, DISTANCES, Rollout
@@ -26,6 +26,7 @@ __all__ = [
     "compare",
     "ensemble",
     "envelope",
+    "family",
     "hypotheses",
     "rollout",
     "scores",

@@ -31,7 +31,12 @@ from bayescale.forecasting.members import (
     losses_by_law,
 )
 from bayescale.forecasting.mixing import mix, shares, stacking
-from bayescale.forecasting.plausibility import refuse_disordered, refuse_tiny
+from bayescale.forecasting.plausibility import (
+    refuse_disordered,
+    refuse_missing,
+    refuse_tiny,
+    refuse_unused,
+)
 from bayescale.forecasting.points import complete_counts, example_of, read_points
 from bayescale.forecasting.predictive_draws import PredictiveDraws
 from bayescale.forecasting.regrets import regret
@@ -73,7 +78,9 @@ __all__ = [
     "reached",
     "read_points",
     "refuse_disordered",
+    "refuse_missing",
     "refuse_tiny",
+    "refuse_unused",
     "regret",
     "scale_column",
     "shares",

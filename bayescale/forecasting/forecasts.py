@@ -24,7 +24,7 @@ from bayescale.forecasting.cautions import (
 )
 from bayescale.forecasting.law_draws import DRIFTS
 from bayescale.forecasting.members import draw_losses
-from bayescale.forecasting.plausibility import refuse_disordered, refuse_tiny
+from bayescale.forecasting.plausibility import refuse_disordered, refuse_tiny, refuse_unused
 from bayescale.forecasting.points import check_flop, complete_counts, example_of, read_points
 from bayescale.forecasting.predictive_draws import PredictiveDraws
 from bayescale.forecasting.wording import answer_of_run, group_in_words
@@ -307,7 +307,7 @@ def forecast(
     ------
     FitError
         If a column of the law is missing, or if a column, a group or the value of `drift` is
-        unknown.
+        unknown, or if neither law nor runs have it.
     LawError
         If a count cannot be read, or if a budget has no interior best split.
 
@@ -385,6 +385,8 @@ def _points(
                 "series are given both in the column 'series' and by series=: give one of them"
             )
         series = given.pop("series")
+    if points is None:
+        refuse_unused(given, fit.law.columns, fit.runs)
     given |= _of_series(fit, series, given)
     factor, conversions = fit.runs.flop_factor, ()
     if "C" in given:

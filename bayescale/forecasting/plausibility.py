@@ -1,15 +1,15 @@
-"""Refusal of questions about counts that look like a forgotten unit, such as ``N=7`` for 7B."""
+"""Refusal of counts that look like a forgotten unit, such as 7 for 7B, or that no run has."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 import pandas as pd
 
-from bayescale.data import ORDERED
+from bayescale.data import MEANING, ORDERED, Runs
 from bayescale.errors import FitError
-from bayescale.keywords import argument, assigned
+from bayescale.keywords import argument, assigned, on_command_line
 from bayescale.units import format_count, format_flop
 
 #: Smaller counts are refused, unless the runs are of such a size themselves.
@@ -29,6 +29,65 @@ ABOVE = 300.0
 ROUNDING = 1.01
 #: The largest number that is taken for a power of ten of FLOP.
 LARGEST_POWER = 40
+
+
+def refuse_unused(asked: Collection[str], columns: Collection[str], runs: Runs) -> None:
+    """Raise an error if N, D or C was asked about, which neither the law nor the runs have.
+
+    Two of the three may give the one that the law needs, and are used then.
+
+    Parameters
+    ----------
+    asked : collection of str
+        The columns that were given.
+    columns : collection of str
+        The columns of the laws.
+    runs : Runs
+        The runs that are or will be fitted.
+
+    Raises
+    ------
+    FitError
+        Naming each such column, and how to name it in the table of runs.
+    """
+    counts = [c for c in asked if c in "NDC"]
+    if len(counts) > 1 and any(c in columns and c not in counts for c in "NDC"):
+        return
+    refuse_missing(
+        [c for c in counts if c not in columns],
+        runs,
+        lambda name: f"which {argument(name)} asks about",
+        lambda name: f", or leave {argument(name)} out",
+    )
+
+
+def refuse_missing(
+    needed: Collection[str],
+    runs: Runs,
+    why: Callable[[str], str],
+    otherwise: Callable[[str], str] = lambda _: "",
+) -> None:
+    """Raise an error if the runs lack a count, with the reason why it is needed.
+
+    Parameters
+    ----------
+    needed : collection of str
+        Of N, D and C.
+    runs : Runs
+    why : callable
+        From the name of a count to the reason, as a clause.
+    otherwise : callable
+        From the name of a count to what may be done in place of naming its column.
+    """
+    where = "--columns {}=COLUMN" if on_command_line() else "{}='COLUMN' when the runs are read"
+    problems = [
+        f"no column holds {MEANING[name]}, {why(name)}: name it with {where.format(name)}"
+        f"{otherwise(name)}"
+        for name in needed
+        if name not in runs
+    ]
+    if problems:
+        raise FitError(problems)
 
 
 def refuse_tiny(

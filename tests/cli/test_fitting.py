@@ -51,3 +51,44 @@ def test_poorly_determined_groups_are_said_to_take_longer(tokens, told):
     frame = frame if tokens else frame.iloc[:9]
     runs = bs.Runs.from_frame(frame, groups="recipe")
     assert _time_of_groups(runs, ["recipe"]).startswith(told)
+
+
+@pytest.fixture
+def of_tokens(tmp_path):
+    """A table whose parameters are in a column that is not recognised."""
+    path = tmp_path / "runs.csv"
+    tokens = np.geomspace(1e9, 1e11, 8)
+    frame = {"tokens": tokens, "width": 512, "lr": 1e-3, "loss": 2 + 300 * tokens**-0.3}
+    pd.DataFrame(frame).to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "message"),
+    [
+        ("forecast", ("--N", "7B", "--D", "140B"),
+         "no column holds N (parameters), which --N asks about: name it with --columns N=COLUMN, "
+         "or leave --N out"),
+        ("forecast", ("--flops", "1e22"),
+         "no column holds C (training FLOP), which --flops asks about: name it with --columns "
+         "C=COLUMN, or leave --flops out"),
+        ("forecast", ("--D", "140B", "--at", "lr=0.01"), "there is no column 'lr'"),
+        ("allocate", ("--flops", "1e22"),
+         "no column holds N (parameters), without which no budget can be split: name it with "
+         "--columns N=COLUMN"),
+    ],
+)  # fmt: skip
+def test_what_a_table_cannot_answer_is_refused_before_it_is_fitted(
+    of_tokens, run, monkeypatch, command, options, message
+):
+    monkeypatch.setattr("bayescale.evaluation.ensemble", None)  # a fit would be another error
+    ended = run(command, of_tokens, *options)
+    assert (ended.code, ended.out) == (2, "")
+    assert f"error: {message}" in ended.err
+
+
+def test_laws_of_one_column_are_named_with_their_forecast(of_tokens, table, run):
+    settings = ("--draws", 100, "--quiet")
+    told = "note: fitted: power(D), shifted_power(D); the table does not have both N and D"
+    assert told in run("forecast", of_tokens, "--D", "140B", *settings).out
+    assert "note: fitted" not in run("forecast", table, "--flops", "1e21", *settings).out

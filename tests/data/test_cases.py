@@ -61,7 +61,7 @@ REFUSED = {
     "format_tokens_in_millions.csv": "millions \\(D='tokens\\*1e6'\\)",
     "format_steps_bs.csv": "D='steps\\*batch_size\\*seq_len'",
     "format_tensorboard.csv": "if D = steps x batch_size x seq_len, pass D='Step\\*512\\*2048'",
-    "format_wandb_runs.csv": "State crashed or failed \\(line 5\\): .* drop_failed=True$",
+    "format_wandb_runs.csv": "by column 'State' \\(1 .*\\) \\(line 5\\): .* drop_failed=True$",
     "format_x.xlsx": "not an Excel workbook",
     "gflops_per_forward.csv": "loss='FID'",
 }
@@ -123,7 +123,7 @@ def test_the_remedy_leads_to_the_right_values(name, keywords, first):
     ("name", "keywords", "note"),
     [
         ("experts_sweep.csv", {}, "N is 'active_params'"),
-        ("experts_sweep.csv", {}, "state crashed or failed (lines 24, 25)"),
+        ("experts_sweep.csv", {}, "(2 crashed) (lines 24, 25)"),
         ("experts_sweep.csv", {}, "far above those of similar runs (lines 24, 25), up to +22"),
         ("several_eval_sets.csv", {}, "each (N, D, C) has up to 3 rows"),
         ("several_eval_sets.csv", {}, "is 'eval_set' a group?"),

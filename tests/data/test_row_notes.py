@@ -26,23 +26,67 @@ def test_a_note_on_crashed_runs_goes_with_them(tmp_path):
     path = tmp_path / "runs.csv"
     FRAME.assign(state=state).to_csv(path, index=False)
     runs = Runs.read(path)
-    assert "2 runs have state crashed or failed (lines 3, 9)" in notes(runs)
-    assert "1 run has state crashed or failed (line 9)" in notes(runs[runs.table.index != 3])
+    assert "2 runs have not finished by column 'state' (2 crashed) (lines 3, 9)" in notes(runs)
+    assert "1 run has not finished by column 'state' (1 crashed) (line 9)" in notes(
+        runs[runs.table.index != 3]
+    )
     assert runs.query("state == 'finished'").notes == ()
     assert runs.query("state == 'finished'").row_notes == ()
 
 
 def test_crashed_runs_are_left_out_on_request():
-    crashed = FRAME.assign(state=["crashed", "failed"] + ["finished"] * 7)
+    crashed = FRAME.assign(state=["crashed", "running"] + ["finished"] * 7)
     with pytest.warns(RunsWarning, match="leave them out with drop_failed=True"):
         Runs.from_frame(crashed)
     runs = Runs.from_frame(crashed, drop_failed=True)
     assert len(runs) == 7
-    assert runs.notes == ("left out 2 runs with state crashed or failed (rows 0, 1)",)
+    assert runs.notes == (
+        "left out: 2 runs have not finished by column 'state' (1 crashed, 1 running) (rows 0, 1)",
+    )
+
+
+@pytest.mark.parametrize("state", ["running", "Pending", "queued", "preempting"])
+def test_runs_under_way_are_named_with_those_that_crashed(state):
+    losses = [float("nan"), float("nan"), *LOSS[2:]]
+    frame = FRAME.assign(loss=losses, status=["crashed", state] + ["finished"] * 7)
+    with pytest.raises(RunsError) as refused:
+        Runs.from_frame(frame)
+    (problem,) = refused.value.problems
+    assert problem == (
+        f"2 runs have not finished by column 'status' (1 crashed, 1 {state.lower()}) (rows 0, 1): "
+        "if their losses are missing or not final, leave them out with drop_failed=True"
+    )
+    assert len(Runs.from_frame(frame, drop_failed=True)) == 7
 
 
 def test_the_hint_for_a_missing_column_names_one_that_is_free():
     frame = pd.DataFrame({"budget_x": 6 * N * D, "loss": LOSS})
+    with pytest.raises(RunsError, match="Name it: N='budget_x'"):
+        Runs.from_frame(frame)
+
+
+SHAPES = {"d_model": [256, 512, 1024] * 3, "n_layers": [4, 8, 16] * 3, "batch_size": 64,
+          "seq_len": 1024, "max_steps": np.repeat([1000, 4000, 16000], 3)}  # fmt: skip
+
+
+def test_the_shape_and_the_steps_are_proposed_as_parameters_and_tokens():
+    frame = pd.DataFrame({**SHAPES, "train/loss": LOSS + 0.1, "eval/loss": LOSS})
+    with pytest.raises(RunsError) as refused:
+        Runs.from_frame(frame)
+    products = {"N": "12*d_model*d_model*n_layers", "D": "max_steps*batch_size*seq_len"}
+    assert refused.value.problems == (
+        "no column holds N (parameters), D (tokens) or C (training FLOP): if N = 12 x width^2 x "
+        "layers, without embeddings, and D = steps x batch_size x seq_len, pass "
+        f"N={products['N']!r}, D={products['D']!r}",
+    )
+    runs = Runs.from_frame(frame, **products)
+    assert runs.table["N"].iloc[0] == 12 * 256**2 * 4
+    assert runs.table["D"].iloc[0] == 1000 * 64 * 1024
+
+
+@pytest.mark.parametrize("other", ["train/loss", "mmlu_acc", "lr", "aux_loss", "tokens/s"])
+def test_no_other_quantity_is_proposed_as_the_parameters(other):
+    frame = pd.DataFrame({"budget_x": 6 * N * D, "eval/loss": LOSS, other: np.arange(1.0, 10)})
     with pytest.raises(RunsError, match="Name it: N='budget_x'"):
         Runs.from_frame(frame)
 
@@ -86,7 +130,7 @@ def test_tokens_in_thousands_are_a_caution_with_the_remedy():
     (note,) = Runs.from_frame(small).notes
     assert "D / N: the median is 0.05 tokens per parameter" in note
     assert "is 'tokens' in thousands (D='tokens*1e3')?" in note
-    assert "state this by N='params*1', D='tokens*1'" in note
+    assert "If all counts are absolute, pass N='params*1', D='tokens*1'" in note
     assert Runs.from_frame(small, D="tokens*1e3").notes == ()
     assert Runs.from_frame(small, N="params*1", D="tokens*1").notes == ()
     with for_command_line():
@@ -97,6 +141,50 @@ def test_tokens_in_thousands_are_a_caution_with_the_remedy():
 def test_parameters_in_thousands_are_a_caution():
     (note,) = Runs.from_frame(FRAME.assign(params=N / 1e3)).notes
     assert "is 'params' in thousands (N='params*1e3')?" in note
+
+
+@pytest.mark.parametrize(
+    ("params", "tokens", "proposals"),
+    [
+        (("params (M)", 1e-6), ("tokens (M)", 1e-9), [{"D": "tokens (M)*1e9"}]),
+        (("params (B)", 1e-6), ("tokens (B)", 1e-9),
+         [{"D": "tokens (B)*1e12"}, {"N": "params (B)*1e6"}]),
+        (("params (M)", 1e-6), ("tokens (B)", 1e-6),
+         [{"N": "params (M)*1e9"}, {"D": "tokens (B)*1e6"}]),
+        (("params", 1), ("tokens (k)", 1e-6), [{"D": "tokens (k)*1e6"}]),
+    ],
+)  # fmt: skip
+def test_a_unit_proposed_in_place_of_that_of_a_header_is_the_whole_one(params, tokens, proposals):
+    frame = pd.DataFrame({params[0]: N * params[1], tokens[0]: D * tokens[1], "loss": LOSS})
+    (note,) = Runs.from_frame(frame).notes
+    assert "?." not in note
+    for proposal in proposals:
+        ((quantity, expression),) = proposal.items()
+        assert f"({quantity}={expression!r})" in note
+        assert Runs.from_frame(frame, **proposal).notes == ()
+    # What states the units as they were read changes nothing but the caution.
+    stated = note.partition("are right, pass ")[2]
+    named = dict(part.split("=") for part in stated.replace("'", "").split(", "))
+    kept = Runs.from_frame(frame, **named)
+    assert kept.notes == ()
+    assert kept.table["D"].tolist() == pytest.approx(Runs.from_frame(frame).table["D"].tolist())
+
+
+def test_a_unit_proposed_for_an_expression_is_the_whole_one():
+    frame = pd.DataFrame({"params (M)": N / 1e6, "tokens (M)": D / 1e9, "loss": LOSS})
+    (note,) = Runs.from_frame(frame, D="tokens (M)*1.5e6").notes
+    assert "is 'tokens (M)' in" in note
+    assert "(D='tokens (M)*1e9')" in note
+    with for_command_line():
+        (note,) = Runs.from_frame(frame).notes
+    assert "is 'tokens (M)' in billions (--columns \"D=tokens (M)*1e9\")? If the units" in note
+
+
+def test_a_unit_of_compute_is_proposed_where_tokens_are_computed_from_it():
+    frame = pd.DataFrame({"params (M)": N / 1e6, "C (EFLOP)": 6 * N * D / 1e21, "loss": LOSS})
+    (note,) = Runs.from_frame(frame).notes
+    assert "ZFLOP (C='C (EFLOP)*1e21')" in note
+    assert Runs.from_frame(frame, C="C (EFLOP)*1e21").notes == ()
 
 
 @pytest.mark.parametrize("factor", [0.01, 1.0, 100.0])

@@ -131,3 +131,27 @@ def test_more_parameters_in_use_than_in_all_are_refused(sparse):
     with pytest.raises(FitError, match="N_total is 500M where N is 1B"):
         bs.suggest(sparse, candidates, target={"N": "2B", "D": "40B", "N_total": "2B"})
     assert bs.forecast(sparse, N="1B", D="20B", N_total="1B").data.sizes["point"] == 1
+
+
+def test_counts_that_neither_law_nor_runs_have_are_refused(by_hand):
+    frame = pd.DataFrame({"D": [1e9, 1e10, 1e11], "loss": [3.0, 2.5, 2.2]})
+    values = dict.fromkeys(laws.get("power(D)").parameters, 0.3) | {"sigma": 0.01, "nu": 5.0}
+    fit = by_hand(bs.Runs.from_frame(frame), "power(D)", values)
+    with pytest.raises(FitError) as refused:
+        bs.forecast(fit, N="7B", D="140B")
+    assert str(refused.value) == (
+        "no column holds N (parameters), which N asks about: name it with N='COLUMN' when the runs "
+        "are read, or leave N out"
+    )
+    # Two counts that give the third are used, and a table of points may have more columns.
+    assert pytest.approx(1e22 / 6 / 7e9) == bs.forecast(fit, N="7B", C="1e22").data.D
+    assert bs.forecast(fit, pd.DataFrame({"N": [7e9], "D": [1.4e11]})).data.sizes["point"] == 1
+
+
+def test_compute_from_two_counts_is_used_by_a_law_of_compute(by_hand):
+    frame = pd.DataFrame({"C": [1e18, 1e19, 1e20], "loss": [3.0, 2.5, 2.2]})
+    values = dict.fromkeys(laws.get("power(C)").parameters, 0.3) | {"sigma": 0.01, "nu": 5.0}
+    fit = by_hand(bs.Runs.from_frame(frame), "power(C)", values)
+    assert pytest.approx(1.2e20) == bs.forecast(fit, N="1B", D="20B").data.C
+    with pytest.raises(FitError, match="which N asks about"):
+        bs.forecast(fit, N="1B", C="1e20")

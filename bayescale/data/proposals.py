@@ -1,0 +1,114 @@
+"""Columns that are proposed for a quantity that was not found."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection
+
+from bayescale.data import names, remedies
+from bayescale.data.formats import RawTable
+from bayescale.data.names import MEANING, USUAL, compact
+from bayescale.data.suspicions import SWEPT
+
+#: Names of columns, as `compact` gives them, of the number of steps and of the shape of a model.
+STEPS = frozenset(
+    (
+        "step",
+        "steps",
+        "globalstep",
+        "trainsteps",
+        "trainingsteps",
+        "numsteps",
+        "nsteps",
+        "maxsteps",
+        "totalsteps",
+        "iteration",
+        "iterations",
+        "iter",
+    )
+)
+WIDTH = frozenset(
+    ("dmodel", "width", "modelwidth", "hiddensize", "hiddendim", "nembd", "modeldim", "embeddim")
+)
+DEPTH = frozenset(
+    ("nlayers", "nlayer", "layers", "numlayers", "numhiddenlayers", "depth", "modeldepth")
+)  # fmt: skip
+
+
+def of_counts(raw: RawTable, columns: list[str], used: Collection[str]) -> str:
+    """The message on a table without N, D and C: the products that may give them, or a column."""
+    width, depth = (_named(columns, spellings) for spellings in (WIDTH, DEPTH))
+    tokens, is_complete = _tokens(raw, columns)
+    if width is None or depth is None:
+        return of_steps(raw, columns) or no_column(
+            "N", columns, used, "D (tokens) or C (training FLOP)"
+        )
+    products = {"N": f"12*{width}*{width}*{depth}"}
+    formulas = "N = 12 x width^2 x layers, without embeddings"
+    if tokens and is_complete:
+        products["D"] = tokens
+        formulas += ", and D = steps x batch_size x seq_len"
+    return (
+        f"no column holds {MEANING['N']}, {MEANING['D']} or {MEANING['C']}: if {formulas}, pass "
+        f"{remedies.columns(products)}"
+    )
+
+
+def of_steps(raw: RawTable, columns: list[str]) -> str:
+    """A message that asks whether D is steps x batch size x length; empty without steps."""
+    tokens, is_complete = _tokens(raw, columns)
+    if not tokens:
+        return ""
+    unknown_sizes = "" if is_complete else " with the sizes of your batches"
+    return (
+        f"no column holds tokens: if D = steps x batch_size x seq_len, pass "
+        f"{remedies.column('D', tokens)}{unknown_sizes}"
+    )
+
+
+def _tokens(raw: RawTable, columns: list[str]) -> tuple[str, bool]:
+    """The product of steps, batch size and length, and whether the table has all of them."""
+    step = _named(columns, STEPS)
+    if step is None or raw.cells[step].astype(str).nunique() < 2:
+        return "", False
+    batch = next((c for c in columns if re.search("batch.?size|^bs$|global.?batch", c, re.I)), None)
+    length = next(
+        (c for c in columns if re.search("seq.?len|context.?len|block.?size", c, re.I)), None
+    )
+    tokens = batch is not None and "token" in batch.lower()
+    parts = [step, batch or "512", *(() if tokens else (length or "2048",))]
+    return "*".join(parts), bool(batch and (length or tokens))
+
+
+def _named(columns: list[str], spellings: Collection[str]) -> str | None:
+    """The first column with one of these names, whatever path is before it."""
+    return next((c for c in columns if compact(re.split("[/.:]", c)[-1]) in spellings), None)
+
+
+def no_column(quantity: str, columns: list[str], used: Collection[str] = (), also="") -> str:
+    close = [
+        n
+        for n in columns
+        if difflib.get_close_matches(compact(n), USUAL[quantity], 1, 0.7)
+        and names.recognise(n).quantity is None
+        and not names.recognise(n).refusal
+    ]
+    hint = f" Is it {close[0]!r}? Then pass {remedies.column(quantity, close[0])}." if close else ""
+    free = [c for c in columns if c not in used and _may_be(quantity, c)] or ["COLUMN"]
+    ask = "" if hint else f" {remedies.naming(quantity, free[-1])}"
+    return (
+        f"no column holds {MEANING[quantity]}{', ' * bool(also)}{also}.{hint}{ask} "
+        f"The columns are {', '.join(columns[:12])}"
+        f"{', ...' if len(columns) > 12 else ''}; usual names are "
+        f"{', '.join(USUAL[quantity][:4])}."
+    )
+
+
+def _may_be(quantity: str, column: str) -> bool:
+    """Whether a column may be a quantity: none that is another one by its name, or a setting."""
+    read = names.recognise(column)
+    if quantity == "loss":
+        return read.quantity is None or read.quantity == "loss"
+    is_other = read.quantity is not None or bool(read.refusal) or bool(SWEPT.search(column))
+    return not is_other and not names.names_loss(column) and not remedies.is_score(column)
