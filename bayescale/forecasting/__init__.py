@@ -37,7 +37,7 @@ from bayescale.forecasting.predictive_draws import PredictiveDraws
 from bayescale.forecasting.regrets import regret
 from bayescale.forecasting.searches import reached
 from bayescale.forecasting.stored import load_posterior
-from bayescale.forecasting.wording import answer_html
+from bayescale.forecasting.wording import answer_html, group_labels_in_words
 
 __all__ = [
     "DRIFTS",
@@ -63,6 +63,7 @@ __all__ = [
     "fit_domains",
     "fits_of",
     "forecast",
+    "group_labels_in_words",
     "load_posterior",
     "losses_by_law",
     "main_reason",
