@@ -17,7 +17,7 @@ import pandas as pd
 from bayescale.data import extras, formats, logs, names, reading, remedies, suspicions
 from bayescale.data.row_notes import CANONICAL, RENAMED, row_notes
 from bayescale.errors import RunsError, unknown
-from bayescale.units import counted, flop
+from bayescale.units import counted, flop, times_in_words
 
 #: A fit needs at least this many runs.
 FEWEST_RUNS = 3
@@ -310,9 +310,9 @@ def _unusual_ratio(columns, written: dict[str, str], stated: set[str]) -> list[s
         f": is {written[target]!r} in {_in_units(target, likely, written)}?" if likely else ""
     )
     return [
-        f"D / N: the median is {ratio:.3g} tokens per parameter, but language models are trained "
-        f"on 1 to 1000{question or ': check the units'}. If all counts are absolute, state this by "
-        f"{_absolute(written)}"
+        f"D / N: the median is {times_in_words(ratio)} tokens per parameter, but language models "
+        f"are trained on 1 to 1000{question or ': check the units'}. If all counts are "
+        f"absolute, state this by {_absolute(written)}"
     ]
 
 

@@ -14,12 +14,13 @@ from bayescale.forecasting.averaging import (
 )
 from bayescale.forecasting.cautions import (
     FAR,
+    FURTHER,
     REMOTE,
+    beyond_in_words,
     distances,
     doubts,
     main_reason,
     scale_column,
-    times_in_words,
 )
 from bayescale.forecasting.domains import Domains, DomainsForecast, fit_domains
 from bayescale.forecasting.forecasts import Forecast, forecast
@@ -42,6 +43,7 @@ from bayescale.forecasting.wording import answer_html, group_labels_in_words
 __all__ = [
     "DRIFTS",
     "FAR",
+    "FURTHER",
     "REMOTE",
     "Allocation",
     "Average",
@@ -53,6 +55,7 @@ __all__ = [
     "allocate",
     "answer_html",
     "best_split",
+    "beyond_in_words",
     "beyond_largest",
     "check_posterior",
     "complete_counts",
@@ -79,7 +82,6 @@ __all__ = [
     "scale_column",
     "shares",
     "stacking",
-    "times_in_words",
     "warn_if_any_failed",
     "weights_of",
 ]

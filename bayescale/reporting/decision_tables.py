@@ -11,7 +11,7 @@ from bayescale.costs import Bill
 from bayescale.decisions import MOST_TIMES, DesignScore, Speedup, Suggestion
 from bayescale.intervals import Summary, defaults
 from bayescale.reporting.tables import Table
-from bayescale.units import format_count, format_flop
+from bayescale.units import format_count, format_flop, times_in_words
 
 #: Heads of the table of costs.
 UNITS = {"hours": "{} hours", "dollars": "USD", "kwh": "kWh"}
@@ -25,7 +25,7 @@ EXPLAINED = {
     "compute; above 0, the recipe is better",
     "loss_to_reach": "the expected loss of the recipe, which the other has to reach",
     "p_better": "the probability that the recipe has the lower expected loss at equal compute",
-    "p_unlimited": f"the probability that the other needs more than {MOST_TIMES:g} times the "
+    "p_unlimited": f"the probability that the other needs more than {MOST_TIMES:,.0f} times the "
     "compute",
     "floor_share": "the share of the uncertainty of the multiplier that is due to the floors",
     "inside": "the smallest interval of 50, 80, 90, 95 and 99 % that holds the measured loss",
@@ -72,7 +72,7 @@ def multipliers(speedups: Sequence[Speedup], ci_prob: float | None = None) -> Ta
         for _, row in pd.DataFrame(result.summary(prob)).iterrows():
             column = list(row.index).index("multiplier")
             middle, low, high = (
-                f"{v:.3g}" if v < MOST_TIMES else f"over {MOST_TIMES:g}"
+                times_in_words(v) if v < MOST_TIMES else f"over {times_in_words(MOST_TIMES)}"
                 for v in row.iloc[column : column + 3]
             )
             interval = f"{middle} ({low} to {high})"

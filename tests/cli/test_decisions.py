@@ -73,7 +73,7 @@ def test_speedup_of_two_files(run, saved):
     ended = run("speedup", saved / "web.nc", "--over-fit", saved / "c4.nc", "--loss", "2.6,2.5")
     assert ended.code == 0
     assert ended.out.startswith("For a loss of 2.5")
-    assert "p unlimited: the probability that the other needs more than 10000 times" in ended.out
+    assert "p unlimited: the probability that the other needs more than 10,000 times" in ended.out
     assert "tail probability: " not in ended.out
 
 
