@@ -11,6 +11,7 @@ import xarray as xr
 from bayescale.decisions.paths import BEYOND, MOST_TIMES, QUANTITIES
 from bayescale.forecasting import Average, answer_html, main_reason
 from bayescale.intervals import SAMPLE, Summary, check_rows, defaults, interval, table
+from bayescale.keywords import on_command_line
 from bayescale.model import Fit
 from bayescale.units import counted, format_count, format_flop, times_in_words
 
@@ -311,8 +312,8 @@ class Speedup:
             )
         if share > MUCH:
             own.append(
-                f"{100 * share:.0f} % of the variance of the multiplier is due to the floors; see "
-                "by_floor()"
+                f"{100 * share:.0f} % of the variance of the multiplier is due to the floors, the "
+                f"irreducible losses E{'' if on_command_line() else '; see by_floor()'}"
             )
         failed = [r for r in self.reasons if "FAILED" in r]
         return (*failed, *own, *(r for r in self.reasons if r not in failed))
