@@ -97,7 +97,7 @@ PYTHON: Mapping[str, Mapping[str, str]] = {
     "speedup": {"over_fit": "over=, with a fit", "plot": "bs.plot_speedup(result)"},
     "suggest": {"N": _CANDIDATES, "D": _CANDIDATES, "runs": _CANDIDATES}
     | dict.fromkeys(("target_N", "target_D", "target_flops"), _TARGET)
-    | {"target_loss": _TARGET_LOSS},
+    | {"target_loss": _TARGET_LOSS, "target_optimum": "target=bs.allocate(fit, C)"},
     "trajectory": {
         "flops": "start=(2025, '1e24')",
         "scores": "bs.trajectory(bs.link(fit, results))",

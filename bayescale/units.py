@@ -141,6 +141,23 @@ def format_flop(value: float, digits: int = 3) -> str:
     return f"{float(mantissa):g}e{int(exponent)}"
 
 
+def times_in_words(times: float) -> str:
+    """A factor or a ratio with three digits and without a power of ten, in words if it is large.
+
+    Examples
+    --------
+    >>> [times_in_words(times) for times in (0.5312, 23.14, 1_968, 115_800, 4.81e6, 3e14)]
+    ['0.531', '23.1', '1,970', '116,000', '4.8 million', '3e+14']
+    """
+    times = float(f"{times:.3g}")
+    if times < 1000 or not np.isfinite(times):
+        return f"{times:.3g}"
+    for size, name in ((1e12, ""), (1e9, " billion"), (1e6, " million")):
+        if times >= size:
+            return f"{times / size:.2g}{name}" if name else f"{times:.2g}"
+    return f"{times:,.0f}"
+
+
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """A number with its noun, and with the verb if both forms are given.
 

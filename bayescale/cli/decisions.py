@@ -82,6 +82,7 @@ def speedup(
     console.progress(quiet, as_json)
     from bayescale.decisions import speedup as compare
     from bayescale.forecasting import load_posterior
+    from bayescale.reporting import decision_tables
 
     fitted = load_posterior(fit)
     other = load_posterior(over_fit) if over_fit is not None else None
@@ -101,8 +102,8 @@ def speedup(
         save_picture(plot_speedup(curve, ci_prob=ci_prob), plot)
         files["plot"] = plot
     frame = result.summary(ci_prob)
-    named = frame.rename(columns=lambda c: c.replace("loss", "loss_to_reach", 1))
-    tables = [_table("Compute multiplier", named)]
+    asked = at is not None or loss is not None
+    tables = [decision_tables.speedup(result, ci_prob, asked)]
     if len(result.best) and result.best["group"].nunique() > 2:
         tables.append(_table("Probability of the lowest loss at equal compute", result.best))
     console.finish(

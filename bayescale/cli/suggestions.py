@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,9 +32,12 @@ Table = Annotated[
     typer.Option("--runs", help="csv file with one row per run, in place of --N and --D"),
 ]
 Parameters = Annotated[
-    str | None, typer.Option("--N", help="parameters: 100M,1B; each is combined with each D")
+    str | None,
+    typer.Option(
+        "--N", help="parameters: 100M,1B; each is combined with each D [required, or --runs]"
+    ),
 ]
-Tokens = Annotated[str | None, typer.Option("--D", help="tokens: 2B,20B")]
+Tokens = Annotated[str | None, typer.Option("--D", help="tokens: 2B,20B [required, or --runs]")]
 TargetN = Annotated[str | None, typer.Option("--target-N", help="parameters of the target run")]
 TargetD = Annotated[str | None, typer.Option("--target-D", help="tokens of the target run")]
 TargetFlops = Annotated[
@@ -42,6 +47,13 @@ TargetFlops = Annotated[
 TargetLoss = Annotated[
     str | None,
     typer.Option("--target-loss", help="loss that the target run reaches, at the best N and D"),
+]
+TargetOptimum = Annotated[
+    str | None,
+    typer.Option(
+        "--target-optimum",
+        help="FLOP (or '$2M') of a budget whose optimal N is in question, in place of a loss",
+    ),
 ]
 
 
@@ -54,6 +66,7 @@ def suggest(
     target_D: TargetD = None,
     target_flops: TargetFlops = None,
     target_loss: TargetLoss = None,
+    target_optimum: TargetOptimum = None,
     budget: Annotated[
         str | None,
         typer.Option(
@@ -73,7 +86,7 @@ def suggest(
     strict: Strict = False,
 ) -> None:
     """Choose the runs to train next, for a forecast at a target."""
-    candidates = _runs(runs, N, D)
+    candidates = _runs("suggest", fit, runs, N, D)
     limits, paid = options.budgets(budget, "--budget", hardware)
     if len(limits) > 1:
         raise BayescaleError(f"{budget!r} are several budgets: give one", where="--budget")
@@ -85,10 +98,15 @@ def suggest(
 
     fitted = load_posterior(fit)
     label = options.group_label(group, fitted.groups)
+    asked = (target_N, target_D, target_flops, target_loss)
+    if target_optimum is None:
+        target = _target(fitted, label, *asked, hardware)
+    else:
+        target = _optimum(fitted, label, target_optimum, asked, hardware)
     result = choose(
         fitted,
         candidates,
-        target=_target(fitted, label, target_N, target_D, target_flops, target_loss, hardware),
+        target=target,
         budget=limits[0] if limits else None,
         number=number,
         cost=cost if column_given else paid,
@@ -97,7 +115,7 @@ def suggest(
     )
     frame = result.summary(ci_prob)
     console.finish(
-        [decision_tables.suggestions(result, ci_prob)],
+        [decision_tables.suggestions(result, ci_prob)] if len(frame) else [],
         {"suggestion": json.loads(frame.to_json(orient="records"))},
         seed=result.random_seed,
         as_json=as_json,
@@ -129,7 +147,7 @@ def design(
     strict: Strict = False,
 ) -> None:
     """Score a plan of runs by simulation: bias, coverage and width of its answer."""
-    plan = _runs(runs, N, D)
+    plan = _runs("design", fit, runs, N, D)
     progressbar = console.progress(quiet, as_json)
     from bayescale.decisions import design as score
     from bayescale.forecasting import load_posterior
@@ -161,13 +179,17 @@ def design(
     )
 
 
-def _runs(table: Path | None, N: str | None, D: str | None) -> pd.DataFrame | dict[str, Any]:
+def _runs(
+    command: str, fit: Path, table: Path | None, N: str | None, D: str | None
+) -> pd.DataFrame | dict[str, Any]:
     """The runs in a file, or all combinations of N and D."""
     given = {"N": options.counts(N, "--N"), "D": options.counts(D, "--D")}
     given = {name: values for name, values in given.items() if values}
     if table is None:
         if not given:
-            raise BayescaleError("give runs with --N and --D, or a csv file with --runs")
+            raise BayescaleError(
+                "give runs with --N and --D, or a csv file with --runs" + _example(command, fit)
+            )
         return given
     if given:
         raise BayescaleError("runs are given twice: by --runs, and by --N or --D")
@@ -177,6 +199,43 @@ def _runs(table: Path | None, N: str | None, D: str | None) -> pd.DataFrame | di
         return pd.read_csv(table)
     except (OSError, ValueError) as error:
         raise BayescaleError(f"{table} cannot be read: {error}", where="--runs") from None
+
+
+def _example(command: str, path: Path) -> str:
+    """A complete command with sizes of the fit; empty if its law has no N and D."""
+    from bayescale.forecasting import load_posterior
+    from bayescale.units import format_count, format_flop
+
+    fitted = load_posterior(path)
+    table = fitted.runs.table
+    if not {"N", "D", "C"} <= set(table) or not fitted.law.allocates:
+        return ""
+    N, D = (
+        ",".join(format_count(v, 2) for v in dict.fromkeys((table[c].median(), table[c].max())))
+        for c in "ND"
+    )
+    target = format_flop(10 * float(table["C"].max()), 2)
+    group = ""
+    if len(fitted.groups) == 1:
+        group = f" --group {shlex.quote(str(table[fitted.groups[0]].iloc[-1]))}"
+    return (
+        f". For example: bayescale {command} {shlex.quote(str(path))} --N {N} --D {D} "
+        f"--target-flops {target}{group}"
+    )
+
+
+def _optimum(fitted, group, budget: str, others: Sequence[str | None], hardware: str | None):
+    """The allocation whose optimal N is in question."""
+    if any(others):
+        raise BayescaleError(
+            "give either the target whose loss is in question, or --target-optimum"
+        )
+    from bayescale.costs import as_flops
+    from bayescale.forecasting import allocate
+
+    flops, cost = options.budgets(budget, "--target-optimum", hardware)
+    C = as_flops(flops, cost, flop_factor=fitted.runs.flop_factor)
+    return allocate(fitted, C, group=group)
 
 
 def _target(

@@ -6,6 +6,7 @@ import numpy as np
 
 from bayescale.data import names, remedies
 from bayescale.data.reading import SMALLEST, Source
+from bayescale.units import times_in_words
 
 #: Units of counts and of compute with their powers of ten.
 COUNT_UNITS = [("thousands", 3), ("millions", 6), ("billions", 9), ("trillions", 12)]
@@ -133,7 +134,7 @@ def unusual_ratio(columns, written: dict[str, Source], stated: set[str]) -> list
         for quantity, units in likely.items()
     )
     return [
-        f"D / N: the median is {ratio:.3g} tokens per parameter, but language models are trained "
-        f"on 1 to 1000: {f'{question}?' if question else 'check the units.'} "
+        f"D / N: the median is {times_in_words(ratio)} tokens per parameter, but language models "
+        f"are trained on 1 to 1000: {f'{question}?' if question else 'check the units.'} "
         f"I{_as_read(written)[1:]}"
     ]

@@ -27,26 +27,35 @@ class Limits:
     number : int
         The largest number of runs.
     target : float or None
-        The cost of the target run, if no budget was given and it is known.
+        The cost of the target run, if it is known in the unit of the costs.
     unit : str
         The unit of costs, with a space before it; empty for the user's own costs.
+    given : bool
+        Whether the budget was given.
     """
 
     cost: float
     number: int
     target: float | None = None
     unit: str = ""
+    given: bool = False
 
     @property
     def in_words(self) -> str:
         """A clause on the budget, if it was not given."""
-        if self.target is None or not np.isfinite(self.cost):
+        if self.given or self.target is None or not np.isfinite(self.cost):
             return ""
         return f" (no budget is given: at most the target run's {format_flop(self.target)} FLOP)"
 
+    def share_in_words(self, spent: float) -> str:
+        """A clause on the cost of the runs as a share of that of the target run."""
+        if self.target is None:
+            return ""
+        return f", {100 * spent / self.target:.2g} % of the cost of the target run"
+
     def doubts(self, spent: float) -> tuple[str, ...]:
         """Clauses about runs that cost more than the run they inform about."""
-        if self.target is None or spent <= self.target:
+        if self.given or self.target is None or spent <= self.target:
             return ()
         return (
             f"these runs cost {format_flop(spent)} FLOP, more than the {format_flop(self.target)} "
@@ -103,6 +112,8 @@ def limits(
     if number is not None and (isinstance(number, bool) or number != int(number) or number < 1):
         raise FitError(f"number is {number!r}: give a whole number of runs, at least 1")
     unit = "" if own_costs else " FLOP"
+    flop = None if target is None or own_costs else _flop(target, belief)
+    of_target = None if flop is None else float(flop.max())
     most = int(number) if number is not None else RUNS if budget is None else len(costs) * 10
     if budget is not None:
         largest = float(as_counts(budget, "budget")[0])
@@ -111,12 +122,9 @@ def limits(
                 f"no candidate can be paid: the cheapest costs {format_flop(costs.min())}{unit}, "
                 f"the budget is {format_flop(largest)}{unit}"
             )
-        return Limits(largest, most, unit=unit)
-    flop = None if target is None or own_costs else _flop(target, belief)
-    if flop is None:
-        return Limits(np.inf, most, unit=unit)
-    of_target = float(flop.max())
-    return Limits(np.inf if (costs > of_target).all() else of_target, most, of_target, unit)
+        return Limits(largest, most, of_target, unit, given=True)
+    dear = of_target is None or (costs > of_target).all()
+    return Limits(np.inf if dear else of_target, most, of_target, unit)
 
 
 def _flop(frame: pd.DataFrame, belief: Fit | Average) -> np.ndarray | None:

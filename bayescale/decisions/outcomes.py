@@ -25,7 +25,7 @@ from bayescale.forecasting import Average, answer_html
 from bayescale.intervals import Summary
 from bayescale.keywords import hinted
 from bayescale.model import Fit
-from bayescale.units import counted
+from bayescale.units import counted, times_in_words
 
 #: Probabilities of the intervals that an outcome is placed in.
 LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
@@ -98,12 +98,14 @@ class Outcome:
         one, other = ("bits", "nats") if ratio > 1 else ("nats", "bits")
         if abs(factor / BITS - 1) < NEARLY and one not in (unit or ""):
             return (
-                f"{text} It is {ratio:.3g} times the median: perhaps it is in {one}, and the "
-                f"forecast in {other}."
+                f"{text} It is {times_in_words(ratio)} times the median: perhaps it is in {one}, "
+                f"and the forecast in {other}."
             )
         if factor <= ANOTHER_UNIT:
             return text
-        times = f"{ratio:.3g} times" if ratio > 1 else f"1/{1 / ratio:.3g} of"
+        times = (
+            f"{times_in_words(ratio)} times" if ratio > 1 else f"1/{times_in_words(1 / ratio)} of"
+        )
         return (
             f"{text} It is {times} the median, so that it probably is in another unit: the "
             f"forecast is in {unit or 'the unit of the losses of the fitted runs'}."

@@ -11,8 +11,9 @@ import xarray as xr
 from bayescale.decisions.paths import BEYOND, MOST_TIMES, QUANTITIES
 from bayescale.forecasting import Average, answer_html, main_reason
 from bayescale.intervals import SAMPLE, Summary, check_rows, defaults, interval, table
+from bayescale.keywords import on_command_line
 from bayescale.model import Fit
-from bayescale.units import counted, format_count, format_flop
+from bayescale.units import counted, format_count, format_flop, times_in_words
 
 #: Share of the draws from which a crossing, or a multiplier without limit, is a caution.
 OFTEN = 0.05
@@ -294,8 +295,8 @@ class Speedup:
         if unlimited > OFTEN:
             own.append(
                 f"in {100 * unlimited:.0f} % of the draws {self.over} does not reach the loss of "
-                f"{self.name} with {MOST_TIMES:g} times the {quantity}: its floor lies too high, "
-                "and the multiplier has no limit"
+                f"{self.name} with {times_in_words(MOST_TIMES)} times the {quantity}: its floor "
+                "lies too high, and the multiplier has no limit"
             )
         if self.p_crosses > OFTEN:
             found = _flat(self.data["crossing"].to_numpy().ravel())
@@ -311,8 +312,8 @@ class Speedup:
             )
         if share > MUCH:
             own.append(
-                f"{100 * share:.0f} % of the variance of the multiplier is due to the floors; see "
-                "by_floor()"
+                f"{100 * share:.0f} % of the variance of the multiplier is due to the floors, the "
+                f"irreducible losses E{'' if on_command_line() else '; see by_floor()'}"
             )
         failed = [r for r in self.reasons if "FAILED" in r]
         return (*failed, *own, *(r for r in self.reasons if r not in failed))
@@ -362,5 +363,5 @@ def _flat(values: np.ndarray) -> xr.DataArray:
 def _times(value: float, with_word: bool = True) -> str:
     word = " times" if with_word else ""
     if value >= MOST_TIMES:
-        return f"more than {MOST_TIMES:g}{word}"
-    return f"{value:.3g}{word}"
+        return f"more than {times_in_words(MOST_TIMES)}{word}"
+    return f"{times_in_words(value)}{word}"

@@ -30,7 +30,7 @@ from bayescale.forecasting import DRIFTS, Average, forecast, reached, refuse_tin
 from bayescale.intervals import SAMPLE
 from bayescale.model import Fit
 from bayescale.seeds import settle_seed
-from bayescale.units import as_counts
+from bayescale.units import as_counts, times_in_words
 
 #: Both ends of the common range are compared if they are at least this factor apart.
 APART = 3.0
@@ -223,7 +223,7 @@ def _path_in_words(along, both: pd.DataFrame, first: Side, scale: str):
         raise FitError(
             f"along is {along!r}: give the ratio of tokens to parameters, such as 20, or 'best'"
         )
-    return ratio, f"and {ratio:.3g} tokens per parameter"
+    return ratio, f"and {times_in_words(ratio)} tokens per parameter"
 
 
 def _equal_numbers(curves):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,13 +11,25 @@ import xarray as xr
 
 from bayescale.decisions.limits import Limits
 from bayescale.errors import FitError, unknown
-from bayescale.forecasting import Average, answer_html, doubts, main_reason
+from bayescale.forecasting import (
+    Average,
+    answer_html,
+    doubts,
+    group_labels_in_words,
+    main_reason,
+)
 from bayescale.intervals import SAMPLE, Summary, defaults, interval
-from bayescale.model import Fit
+from bayescale.keywords import on_command_line, option
+from bayescale.model import NEW, Fit
 from bayescale.units import as_counts, counted, format_count, format_flop
 
 #: A chosen run is far outside the fitted runs if a column is beyond theirs by this factor.
 OUTSIDE = 3.0
+#: What is said where a choice ends although more could be paid.
+NOTHING_MORE = (
+    "Further runs of these candidates add nothing: each would remove less than 1 % of the variance "
+    "that is left."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +69,10 @@ class Suggestion:
     ahead : xarray.Dataset or None
         The draws of `bayescale.forecast` for the runs whose loss is in question: ``mean`` and
         ``loss``, dims (chain, draw, point).
+    group : mapping of str to str
+        The group that the target is of; empty without groups, or with several of them.
+    ended : bool
+        Whether the choice ends because further runs would not narrow the interval.
     """
 
     runs: pd.DataFrame = field(repr=False)
@@ -70,6 +87,8 @@ class Suggestion:
     conversions: tuple[str, ...] = ()
     limits: Limits | None = field(default=None, repr=False)
     ahead: xr.Dataset | None = field(default=None, repr=False)
+    group: Mapping[str, str] = field(default_factory=dict)
+    ended: bool = False
 
     def widths(self, ci_prob: float | None = None) -> np.ndarray:
         """The width of the interval of the target now, and as expected after each chosen run.
@@ -136,11 +155,17 @@ class Suggestion:
             Probability of the interval; 0.9 by default.
         """
         prob, _ = defaults(ci_prob)
+        whose = group_labels_in_words(self.group).strip()
+        named = f"{whose[:1].upper()}{whose[1:]}, " if whose else ""
         if not len(self.runs):
-            return (
-                "No candidate would reduce the uncertainty at the target by a measurable amount. "
-                f"{main_reason(self.cautions(ci_prob))}"
+            no = "no candidate" if named else "No candidate"
+            parts = (
+                f"{named}{no} would reduce the uncertainty at the target by a measurable amount.",
+                *self._of_new_group(),
+                *self._judged_by(),
+                main_reason(self.cautions(ci_prob)),
             )
+            return " ".join(parts)
         before, *_, after = self.widths(ci_prob)
         chosen = self.runs.groupby("candidate", sort=False).size()
         listed = [
@@ -155,12 +180,45 @@ class Suggestion:
         else:
             widths, what = f"to {verb} from {before:.3g} to {after:.3g}", "the target"
         number = f"{len(self.runs)} run" + ("s" if len(self.runs) > 1 else "")
+        spent = float(self.runs["total_cost"].iloc[-1])
+        limits = self.limits
         return (
-            f"Train {number} for {format_flop(self.runs['total_cost'].iloc[-1])}"
-            f"{self.limits.unit if self.limits else ''} in all"
-            f"{self.limits.in_words if self.limits else ''}: {'; '.join(listed[:3])}{more}. "
+            f"{named}{'train' if named else 'Train'} {number} for {format_flop(spent)}"
+            f"{limits.unit if limits else ''} in all"
+            f"{limits.share_in_words(spent) if limits else ''}"
+            f"{limits.in_words if limits else ''}: {'; '.join(listed[:3])}{more}. "
             f"The {100 * prob:g} % interval of {what} is expected {widths}. "
-            + " ".join((*self.conversions, main_reason(self.cautions(ci_prob))))
+            + " ".join(
+                (
+                    *((NOTHING_MORE,) if self.ended else ()),
+                    *self._of_new_group(),
+                    *self.conversions,
+                    main_reason(self.cautions(ci_prob)),
+                )
+            )
+        )
+
+    def _of_new_group(self) -> tuple[str, ...]:
+        """A sentence that says how to ask for a fitted group, if the target is of a new one."""
+        new = [g for g, label in self.group.items() if label == NEW]
+        if not new:
+            return ()
+        labels = {g: str(self.fit.runs.table[g].iloc[-1]) for g in self.group}
+        value: object = next(iter(labels.values())) if len(labels) == 1 else labels
+        if on_command_line() and len(labels) > 1:
+            value = ",".join(f"{g}={label}" for g, label in labels.items())
+        return (f"A new {new[0]} has no runs yet; for a fitted one give {option('group', value)}.",)
+
+    def _judged_by(self) -> tuple[str, ...]:
+        """Sentences on the other question that the candidates may answer."""
+        if not self.is_loss or self.is_prior or not self.fit.law.allocates:
+            return ()
+        ask = "target=bs.allocate(fit, C=...)"
+        if on_command_line():
+            ask = "--target-optimum FLOP in place of the target"
+        return (
+            "Candidates were judged by the loss at the target only; they may still tell the "
+            f"optimal N of a budget: ask with {ask}.",
         )
 
     def cautions(self, ci_prob: float | None = None) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from bayescale.costs import Cost, read_budgets
 from bayescale.decisions.beliefs import (
     as_frame,
     as_posterior,
+    columns_of,
     factor_of,
     joint_draws,
     new_runs,
@@ -22,7 +23,7 @@ from bayescale.decisions.limits import costs_of, limits
 from bayescale.decisions.refits import after_refits
 from bayescale.decisions.suggestion_results import Suggestion
 from bayescale.errors import FitError, unknown
-from bayescale.forecasting import DRIFTS, Average
+from bayescale.forecasting import DRIFTS, Allocation, Average
 from bayescale.intervals import SAMPLE
 from bayescale.keywords import hinted
 from bayescale.laws import Law
@@ -34,6 +35,8 @@ from bayescale.units import as_counts
 MOST = 5000
 #: A run that removes less than this share of the variance that is left is not worth its effort.
 LEAST = 0.002
+#: The same in a refit, which narrows less than the choice counts on.
+LITTLE = 0.01
 #: Largest number of smaller budgets whose choices are compared, for each rule of choice.
 MOST_PLANS = 400
 #: A correlation over draws is taken as zero if its square is below this many times the log of the
@@ -95,7 +98,7 @@ def suggest(
     -------
     Suggestion
         The chosen runs in order. The choice ends before the budget is spent if no run would remove
-        0.2 % of the variance that is left.
+        0.2 % of the variance that is left, or 1 % in a refit, which a loss with drift is judged by.
 
     Raises
     ------
@@ -152,19 +155,25 @@ def suggest(
     if budget is not None:
         budget, converted = _budget(budget, column if column in frame else None, paid, factor)
         conversions = (*converted, *conversions)
-    allowed = limits(budget, number, costs, points, column in frame, belief)
+    goal = points
+    if isinstance(target, Allocation):
+        goal = pd.DataFrame({"C": target.data["C"].to_numpy()})
+    allowed = limits(budget, number, costs, goal, column in frame, belief)
     at_target = rest[0]["centre"] if points is not None else _flat(quantity, len(drawn["centre"]))
     chosen = _choose(drawn, at_target, costs, allowed.cost, allowed.number, repeat)
     fits = belief.used.values() if isinstance(belief, Average) else [belief]
     known = isinstance(fit, (Fit, Average))
     with_drift = drift != "off" and all(f.plan.drift == "ahead" for f in fits)
-    variances = chosen.variance
+    variances, ended = chosen.variance, False
     if points is not None and with_drift and len(chosen.order):
         before = at_target.var(axis=0, ddof=1)
-        left = after_refits(belief, frame, points, chosen.order, before, _noise, group, seed, known)
-        variances = variances[0] * (left / before).mean(axis=1)
-        kept = _worthwhile(variances)
-        chosen, variances = chosen.first_runs(kept), variances[: kept + 1]
+
+        def refitted(order: np.ndarray) -> np.ndarray:
+            left = after_refits(belief, frame, points, order, before, _noise, group, seed, known)
+            return chosen.variance[0] * (left / before).mean(axis=1)
+
+        order, variances, ended = _worthwhile(chosen.order, refitted)
+        chosen = _Chosen(order, variances, chosen.first)
     runs = frame.iloc[chosen.order].reset_index(drop=True).drop(columns=column, errors="ignore")
     spent = costs[chosen.order]
     runs = runs.assign(
@@ -196,6 +205,22 @@ def suggest(
         conversions,
         allowed,
         ahead,
+        _group_of(target, points, belief, group),
+        ended,
+    )
+
+
+def _group_of(target, points, belief: Fit | Average, group) -> dict[str, str]:
+    """The group that the target is of; empty without groups, or with several of them."""
+    if isinstance(target, Allocation):
+        return dict(target.labels or {})
+    if points is None:
+        return {}
+    _, labels = columns_of(belief, points, group)
+    return (
+        {g: str(v[0]) for g, v in labels.items()}
+        if all(len(set(v)) == 1 for v in labels.values())
+        else {}
     )
 
 
@@ -208,15 +233,35 @@ class _Chosen:
     variance: np.ndarray
     first: np.ndarray
 
-    def first_runs(self, number: int) -> _Chosen:
-        """The choice without all runs after the first `number`."""
-        return _Chosen(self.order[:number], self.variance[: number + 1], self.first)
 
+def _worthwhile(order: np.ndarray, refitted) -> tuple[np.ndarray, np.ndarray, bool]:
+    """The runs of a choice that each narrow the interval of a refit.
 
-def _worthwhile(variances: np.ndarray) -> int:
-    """The number of runs after which further ones do not narrow the interval of a refit."""
-    lowest = variances[1:].min()
-    return int(np.argmax(variances[1:] <= (1 + LEAST) * lowest)) + 1
+    Parameters
+    ----------
+    order : numpy.ndarray
+        The choice, which counts on more than a refit gives.
+    refitted : callable
+        From an order to the variances without runs and after each run.
+
+    Returns
+    -------
+    tuple
+        The order without runs that remove less than 1 % of the variance that is left, its
+        variances, and whether further runs were left out at its end.
+    """
+    variances = refitted(order)
+    number = int(np.argmax(variances[1:] <= (1 + LITTLE) * variances.min())) + 1
+    if variances[1:].min() > (1 - LITTLE) * variances[0]:
+        number = 0
+    ended = number < len(order)
+    order, variances = order[:number], variances[: number + 1]
+    while (poor := variances[1:] > (1 - LITTLE) * variances[:-1]).any():
+        first = int(np.argmax(poor))
+        ended |= first == len(order) - 1
+        order = np.delete(order, first)
+        variances = refitted(order) if len(order) else variances[:1]
+    return order, variances, ended
 
 
 def _choose(drawn, at_target, costs, budget: float, number: int, repeat: bool) -> _Chosen:

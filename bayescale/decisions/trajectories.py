@@ -19,7 +19,7 @@ from bayescale.keywords import hinted
 from bayescale.model import Fit, parameters, settle_groups
 from bayescale.priors import Fixed, Positive, Prior, from_link
 from bayescale.seeds import settle_seed
-from bayescale.units import counted, format_count, format_flop, parse_count
+from bayescale.units import counted, format_count, format_flop, parse_count, times_in_words
 
 #: Default assumptions: prior, unit and source.
 ASSUMPTIONS: dict[str, tuple[Prior, str, str]] = {
@@ -179,8 +179,8 @@ class Trajectory:
             self.fit.runs.table["C"].max()
         )
         out.append(
-            f"the last year has {times:.2g} times the effective compute of the largest fitted run, "
-            "and growth is extrapolated from past years"
+            f"the last year has {times_in_words(times)} times the effective compute of the "
+            "largest fitted run, and growth is extrapolated from past years"
         )
         for probability, text in (
             (self.p_exhausted, "the stock of data limits the run"),

@@ -8,6 +8,7 @@ import pandas as pd
 from bayescale.errors import BayescaleError
 from bayescale.evaluation import scores as scoring
 from bayescale.intervals import defaults
+from bayescale.units import times_in_words
 
 #: The sentence where no reason for doubt was found.
 NO_DOUBT = "No reason for doubt was found."
@@ -56,9 +57,9 @@ def held_out_in_words(law: str, points: pd.DataFrame, ci_prob: float | None = No
     far = float(points["extrapolation"].max())
     several = f" in {problems} problems" if problems > 1 else ""
     return (
-        f"{inside} of {len(points)} held-out runs{several}, up to {far:.3g} times the largest "
-        f"fitted run, lie inside their {100 * prob:g} % intervals by {law}; half of its medians "
-        f"are within {error:.2g} % of the measured loss."
+        f"{inside} of {len(points)} held-out runs{several}, up to {times_in_words(far)} times the "
+        f"largest fitted run, lie inside their {100 * prob:g} % intervals by {law}; half of its "
+        f"medians are within {error:.2g} % of the measured loss."
     )
 
 

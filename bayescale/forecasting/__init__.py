@@ -14,12 +14,13 @@ from bayescale.forecasting.averaging import (
 )
 from bayescale.forecasting.cautions import (
     FAR,
+    FURTHER,
     REMOTE,
+    beyond_in_words,
     distances,
     doubts,
     main_reason,
     scale_column,
-    times_in_words,
 )
 from bayescale.forecasting.domains import Domains, DomainsForecast, fit_domains
 from bayescale.forecasting.forecasts import Forecast, forecast
@@ -42,11 +43,12 @@ from bayescale.forecasting.predictive_draws import PredictiveDraws
 from bayescale.forecasting.regrets import regret
 from bayescale.forecasting.searches import reached
 from bayescale.forecasting.stored import load_posterior
-from bayescale.forecasting.wording import answer_html
+from bayescale.forecasting.wording import answer_html, group_labels_in_words
 
 __all__ = [
     "DRIFTS",
     "FAR",
+    "FURTHER",
     "REMOTE",
     "Allocation",
     "Average",
@@ -58,6 +60,7 @@ __all__ = [
     "allocate",
     "answer_html",
     "best_split",
+    "beyond_in_words",
     "beyond_largest",
     "check_posterior",
     "complete_counts",
@@ -68,6 +71,7 @@ __all__ = [
     "fit_domains",
     "fits_of",
     "forecast",
+    "group_labels_in_words",
     "load_posterior",
     "losses_by_law",
     "main_reason",
@@ -85,7 +89,6 @@ __all__ = [
     "scale_column",
     "shares",
     "stacking",
-    "times_in_words",
     "warn_if_any_failed",
     "weights_of",
 ]

@@ -11,7 +11,7 @@ import numpy as np
 from bayescale.errors import ExtrapolationWarning
 from bayescale.forecasting.members import losses_by_law
 from bayescale.model import Finding, Fit, merged
-from bayescale.units import counted, format_count, format_flop
+from bayescale.units import counted, format_count, format_flop, times_in_words
 
 #: Multiple of the largest training compute, or share of the smallest, beyond which a result warns.
 FAR = 100.0
@@ -67,7 +67,7 @@ def distances(fit, place: Mapping[str, np.ndarray], *, beyond: bool = True) -> l
         which = f", at {write(at.max())} {unit}" if len(at) > 1 else ""
         out.append(
             f"{_points(above > FAR, 'lies', 'lie')} beyond {FAR:.0f} times the largest "
-            f"fitted run (up to {above.max():.3g} times{which}): the runs do not "
+            f"fitted run (up to {times_in_words(above.max())} times{which}): the runs do not "
             "show whether the law holds at this distance"
         )
     if (below < 1 / FAR).any():
@@ -164,21 +164,29 @@ def doubts(
         text = f"{finding.name} check{of}: {finding.text}"
         (priors if finding.name in ABOUT_PRIORS else others).append(text)
     far, further, mild = [], [], []
-    if times > FAR:
-        far.append(
-            f"the run has {times:.3g} times the compute of the largest fitted run, and these runs "
-            "say little about how far the law holds there"
-        )
-    elif times > BEYOND:
-        (further if times >= FURTHER else mild).append(
-            f"the run has {times:.3g} times the compute of the largest fitted run, where the law "
-            "may no longer hold"
+    if times > BEYOND:
+        (far if times > FAR else further if times >= FURTHER else mild).append(
+            f"the run has {beyond_in_words(times)}"
         )
     heavy = {n: fit for n, fit in fits.items() if weights[n] >= DISAGREES * heaviest}
     continued = None if series is None else [series]
     differ = _disagreement(heavy, point, group, width, continued, drift)
     ordered = [*failed, *far, *differ, *priors, *further, *others, *mild, *below]
     return tuple(dict.fromkeys(ordered))
+
+
+def beyond_in_words(times: float) -> str:
+    """How far a run lies beyond the fitted ones, and what that means for it.
+
+    Examples
+    --------
+    >>> beyond_in_words(9.0)
+    '9 times the compute of the largest fitted run, where the law may no longer hold'
+    """
+    meaning = "where the law may no longer hold"
+    if times > FAR:
+        meaning = "and these runs say little about how far the law holds there"
+    return f"{times_in_words(times)} times the compute of the largest fitted run, {meaning}"
 
 
 def of_one_law(fits: Mapping[str, Fit], times: float) -> tuple[str, ...]:
@@ -225,20 +233,6 @@ def if_the_law_holds(answer: str, fit, times: float) -> str:
         f"If {laws} {times_in_words(times)} times beyond the largest run, which no run shows: "
         f"{answer[:1].lower()}{answer[1:]}"
     )
-
-
-def times_in_words(times: float) -> str:
-    """A large factor in words.
-
-    Examples
-    --------
-    >>> times_in_words(4.81e6), times_in_words(12_345), times_in_words(3e14)
-    ('4.8 million', '12,000', '3e+14')
-    """
-    for size, name in ((1e12, ""), (1e9, " billion"), (1e6, " million")):
-        if times >= size:
-            return f"{times / size:.2g}{name}" if name else f"{times:.2g}"
-    return f"{float(f'{times:.2g}'):,.0f}"
 
 
 #: What is said of a forecast without a reason for doubt.

@@ -33,7 +33,7 @@ from bayescale.intervals import SAMPLE, interval
 from bayescale.keywords import assigned
 from bayescale.model import NEW, Fit, number_of_points, settle_groups, settle_labels
 from bayescale.seeds import settle_seed
-from bayescale.units import counted, format_count
+from bayescale.units import counted, format_count, times_in_words
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -248,7 +248,9 @@ class Forecast(PredictiveDraws):
         return "\n".join([super().__repr__(), *(f"  note: {n}" for n in self._of_one_law)])
 
     def _line(self, row: pd.Series, outcome: str) -> str:
-        return f"{self._place(row)}: {outcome}, {row.extrapolation:.3g}x the largest run"
+        return (
+            f"{self._place(row)}: {outcome}, {times_in_words(row.extrapolation)}x the largest run"
+        )
 
 
 @singledispatch

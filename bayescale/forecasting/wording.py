@@ -10,7 +10,7 @@ import xarray as xr
 
 from bayescale.intervals import defaults, interval
 from bayescale.model import NEW
-from bayescale.units import format_count, format_flop, format_loss
+from bayescale.units import format_count, format_flop, format_loss, times_in_words
 
 
 def run_in_words(place: Mapping[str, float]) -> str:
@@ -155,7 +155,7 @@ def _price(data: xr.Dataset, given: Mapping[str, object]) -> str:
     regret = float((data["loss_decision"] - data["loss"]).mean())
     times = float(data["compute_price"].median())
     # The price has a largest value, which stands for all larger ones.
-    compute = f"{times:.3g} times the compute for the same loss"
+    compute = f"{times_in_words(times)} times the compute for the same loss"
     if times >= float(data["compute_price"].attrs["largest"]) * 0.99:
         compute = "more than any budget makes up for"
     return f"; {what} costs {regret:.2g} in loss, or {compute}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from bayescale.decisions import QUANTITIES, Speedup
 from bayescale.intervals import defaults
 from bayescale.plots import style
-from bayescale.plots.style import colour, label_for, log_axis, loss_axis
+from bayescale.plots.style import colour, label_for, log_axis, loss_axis, times_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,7 +64,8 @@ def plot_speedup(speedup: Speedup, *, ci_prob: float | None = None, ax: Axes | N
         ax.vlines(at, frame["lower"], frame["upper"], color=colour(0), linewidth=3, label=name)
         ax.plot(at, frame["median"], "o", color=colour(0), label="median")
     ax.axhline(1, color=style.GREY, linewidth=1.4, linestyle="--", label="equal")
-    loss_axis(ax.yaxis)  # plain numbers, which need not be losses
+    ax.set_yscale("log")  # the range before it may begin below zero
+    times_axis(ax.yaxis)
     if by_loss:
         loss_axis(ax.xaxis)
         ax.invert_xaxis()

@@ -230,6 +230,15 @@ def loss_axis(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
+def times_axis(axis: Axis) -> None:
+    """Make an axis of factors logarithmic, with a tick at 1 if it is in the range."""
+    low, high = sorted(axis.get_view_interval())
+    if high > 10 * low:
+        log_axis(axis, "")
+    else:
+        loss_axis(axis)
+
+
 def name_of_law(fit: Fit | Average) -> str:
     """The name of the law of a fit, or the number of laws of an average, for titles."""
     if isinstance(fit, Average) and len(fit.used) > 1:

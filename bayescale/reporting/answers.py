@@ -13,10 +13,12 @@ from bayescale.costs import Cost, read_budgets
 from bayescale.decisions import Speedup, speedup
 from bayescale.errors import ConvergenceWarning, ExtrapolationWarning, LawError
 from bayescale.forecasting import (
+    FURTHER,
     Allocation,
     Average,
     Forecast,
     allocate,
+    beyond_in_words,
     beyond_largest,
     distances,
     example_of,
@@ -28,13 +30,8 @@ from bayescale.forecasting import (
 from bayescale.keywords import assigned, on_command_line
 from bayescale.model import NEW, Fit
 from bayescale.reporting import tables
-from bayescale.reporting.choices import (
-    Decisions,
-    answered_group,
-    compared_recipes,
-    decisions,
-)
-from bayescale.units import format_count, format_flop, grid
+from bayescale.reporting.choices import Decisions, answered_group, compared_recipes, decisions
+from bayescale.units import format_count, format_flop, grid, times_in_words
 
 MOST_GROUPS = 12  # largest number of groups in the tables of forecasts and allocations
 MOST_LINES = 4  # largest number of groups that have a line each below the answer
@@ -411,14 +408,15 @@ def _next_step(
     price = f"; {price}" if price else ""
     size = ""
     if "N" in test.data.coords:
-        N, D = (float(test.data[c][0]) for c in "ND")
-        size = f"{format_count(N)} parameters on {format_count(D)} tokens"
+        size = "{} parameters on {} tokens".format(*(format_count(test.data[c][0]) for c in "ND"))
+    times = float(test.data["C"][0]) / largest
+    beyond = f" It has {beyond_in_words(times)}." if times >= FURTHER else ""
     speaks = f"is {loss}: a loss outside this interval speaks against the larger forecasts"
     if suggested is None:
         return (
             "Before spending the largest budget, train one run in between "
             f"({size}{', ' if size else ''}{format_flop(trial)} FLOP{price}). The forecast for it "
-            f"{speaks}, and a loss inside it narrows them."
+            f"{speaks}, and a loss inside it narrows them.{beyond}"
         )
     number = len(suggested.runs)
     which = size if number == 1 else f"the largest of them, {size},"
@@ -426,7 +424,7 @@ def _next_step(
         "Before spending the largest budget, train the "
         f"{'run' if number == 1 else f'{number} runs'} under 'Runs to train next' "
         f"({format_flop(spent)} FLOP in all{price}), and fit again. The forecast for {which} "
-        f"{speaks}."
+        f"{speaks}.{beyond}"
     )
 
 
@@ -437,7 +435,7 @@ def _unusual_ratio(splits: list[Allocation]) -> list[str]:
     off = np.concatenate([r[f] for r, f in zip(ratios, far, strict=True)] or [np.array([])])
     if not off.size:
         return []
-    low, high = f"{off.min():.3g}", f"{off.max():.3g}"
+    low, high = times_in_words(off.min()), times_in_words(off.max())
     span = low if low == high else f"{low} to {high}"
     names = [
         s.group.removeprefix(" for ") or NEW for s, f in zip(splits, far, strict=True) if f.any()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,9 @@ import pandas as pd
 from bayescale.costs import Bill
 from bayescale.decisions import MOST_TIMES, DesignScore, Speedup, Suggestion
 from bayescale.intervals import Summary, defaults
+from bayescale.keywords import option
 from bayescale.reporting.tables import Table
-from bayescale.units import format_count, format_flop
+from bayescale.units import format_count, format_flop, times_in_words
 
 #: Heads of the table of costs.
 UNITS = {"hours": "{} hours", "dollars": "USD", "kwh": "kWh"}
@@ -25,9 +27,10 @@ EXPLAINED = {
     "compute; above 0, the recipe is better",
     "loss_to_reach": "the expected loss of the recipe, which the other has to reach",
     "p_better": "the probability that the recipe has the lower expected loss at equal compute",
-    "p_unlimited": f"the probability that the other needs more than {MOST_TIMES:g} times the "
-    "compute",
-    "floor_share": "the share of the uncertainty of the multiplier that is due to the floors",
+    "never_reached": "the probability that the other recipe does not reach this loss with "
+    f"{MOST_TIMES:,.0f} times the compute",
+    "due_to_E": "the share of the uncertainty of the multiplier that is due to the irreducible "
+    "losses E, to which the curves fall with unlimited compute",
     "inside": "the smallest interval of 50, 80, 90, 95 and 99 % that holds the measured loss",
     "below": "the probability that the forecast gave to a loss as low or lower",
     "tail_probability": "that of a loss as far from the median or farther, on either side",
@@ -45,6 +48,29 @@ def of_frame(title: str, frame: pd.DataFrame) -> Table:
     notes = (f"{c.replace('_', ' ')}: {EXPLAINED[c]}." for c in frame if c in EXPLAINED)
     heads = tuple(head.replace("_", " ") for head in heads)
     return Table(title, heads, tuple(map(tuple, rows)), tuple(notes))
+
+
+def speedup(result: Speedup, ci_prob: float | None = None, asked: bool = True) -> Table:
+    """A row for each compute or target loss at which two recipes are compared.
+
+    Parameters
+    ----------
+    result : Speedup
+    ci_prob : float, optional
+    asked : bool
+        Whether the user said where to compare; otherwise a note says how to.
+    """
+    plain = {"loss": "loss_to_reach", "p_unlimited": "never_reached", "floor_share": "due_to_E"}
+    frame = result.summary(ci_prob).rename(
+        columns=lambda c: c.replace("loss", plain["loss"], 1) if c not in plain else plain[c]
+    )
+    out = of_frame("Compute multiplier", frame)
+    if asked:
+        return out
+    write = format_flop if result.scale == "C" else format_count
+    beyond = write(10 * float(result.fit.runs.table[result.scale].max()), 1)
+    note = f"The recipes are compared inside the runs; to ask beyond them: {option('at', beyond)}."
+    return replace(out, notes=(*out.notes, note))
 
 
 def costs(bill: Bill, ci_prob: float | None = None) -> Table:
@@ -72,7 +98,7 @@ def multipliers(speedups: Sequence[Speedup], ci_prob: float | None = None) -> Ta
         for _, row in pd.DataFrame(result.summary(prob)).iterrows():
             column = list(row.index).index("multiplier")
             middle, low, high = (
-                f"{v:.3g}" if v < MOST_TIMES else f"over {MOST_TIMES:g}"
+                times_in_words(v) if v < MOST_TIMES else f"over {times_in_words(MOST_TIMES)}"
                 for v in row.iloc[column : column + 3]
             )
             interval = f"{middle} ({low} to {high})"

@@ -16,12 +16,11 @@ from bayescale.forecasting import (
     Average,
     Forecast,
     scale_column,
-    times_in_words,
 )
 from bayescale.intervals import defaults, in_words, interval
 from bayescale.model import NEW, Fit
 from bayescale.text_tables import text_table
-from bayescale.units import format_count, format_flop, format_loss
+from bayescale.units import format_count, format_flop, format_loss, times_in_words
 
 #: The smallest density ratio that a few thousand draws can resolve.
 RARE = 0.001
@@ -177,14 +176,14 @@ def forecasts(results: list[Forecast], ci_prob: float | None = None) -> Table:
             *(_place(c, row[c]) + _mark(row["extrapolation"]) * (c == scale) for c in places),
             with_interval(row, "loss"),
             with_interval(row, "mean"),
-            *([] if groups else [f"{row['extrapolation']:.3g}x"]),
+            *([] if groups else [f"{times_in_words(row['extrapolation'])}x"]),
         )
         for _, row in frame.iterrows()
     )
     losses = ("loss of a new run", "mean loss")
     header = (*places, *losses, *([] if groups else ["times largest run"]))
     ends = (frame["extrapolation"].min(), frame["extrapolation"].max())
-    span = " to ".join(dict.fromkeys(times_in_words(t) if t > REMOTE else f"{t:.3g}" for t in ends))
+    span = " to ".join(dict.fromkeys(times_in_words(t) for t in ends))
     notes = (
         (f"The runs have {span} times the {scale} of the largest fitted run.",) if groups else ()
     )
@@ -224,7 +223,7 @@ def allocations(results: list[Allocation], ci_prob: float | None = None) -> list
             most = max(most, times)
             budget = (*first, format_flop(row["C"]) + _mark(times))
             aim = (f"{row['target']:g}", f"{row['p_reach']:.2f}") if with_targets else ()
-            per_parameter = f"{row['D_decision'] / row['N_decision']:.3g}"
+            per_parameter = times_in_words(row["D_decision"] / row["N_decision"])
             train.append(
                 (
                     *aim,
@@ -240,7 +239,7 @@ def allocations(results: list[Allocation], ci_prob: float | None = None) -> list
                 (
                     *budget,
                     with_interval(row, "N", format_count),
-                    with_interval(row, "tokens_per_param", "{:.3g}".format),
+                    with_interval(row, "tokens_per_param", times_in_words),
                     with_interval(row, "a", "{:.2f}".format),
                 )
             )

@@ -73,8 +73,20 @@ def test_speedup_of_two_files(run, saved):
     ended = run("speedup", saved / "web.nc", "--over-fit", saved / "c4.nc", "--loss", "2.6,2.5")
     assert ended.code == 0
     assert ended.out.startswith("For a loss of 2.5")
-    assert "p unlimited: the probability that the other needs more than 10000 times" in ended.out
+    explained = "the probability that the other recipe does not reach this loss with 10,000 times"
+    assert f"never reached: {explained}" in ended.out
+    assert "due to E: the share" in ended.out
+    assert "unlimited  " not in ended.out
+    assert "by_floor" not in ended.out
+    assert "--at" not in ended.out
     assert "tail probability: " not in ended.out
+
+
+def test_speedup_inside_the_runs_says_how_to_ask_beyond(run, saved):
+    ended = run("speedup", saved / "web.nc", "--over-fit", saved / "c4.nc")
+    largest = float(bs.Fit.load(saved / "web.nc").runs.table["C"].max())
+    beyond = bs.units.format_flop(10 * largest, 1)
+    assert f"inside the runs; to ask beyond them: --at {beyond}." in ended.out
 
 
 def test_speedup_names_options_in_errors(refused, saved):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pandas as pd
 import pytest
@@ -34,7 +35,7 @@ def test_suggestions_are_those_of_the_package(kept, kept_fit, run, tmp_path):
     assert "expected width of the 90 % interval of the loss of a new run" in out
     before, after, *_ = 100 * expected.widths()
     assert f" {after:.3g} %" in out
-    assert f"to the upper one, {before:.3g} % of the loss now." in out
+    assert f"to its upper bound; now it is {before:.3g} % of the loss." in out
     assert "Costs are in FLOP." in out
 
 
@@ -77,7 +78,8 @@ def test_a_target_loss_is_that_of_the_package(kept, kept_fit, run):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((*TARGET,), "give runs with --N and --D, or a csv file with --runs"),
+        ((*TARGET,), "give runs with --N and --D, or a csv file with --runs. For example: "),
+        ((*GRID, *TARGET, "--target-optimum", "1e22"), "either the target whose loss"),
         ((*GRID,), "give the target with --target-N and --target-D, --target-flops or"),
         (
             (*GRID, "--target-N", "1B"),
@@ -92,3 +94,18 @@ def test_a_target_loss_is_that_of_the_package(kept, kept_fit, run):
 )
 def test_what_cannot_be_suggested_ends_with_two(kept, refused, words, message):
     assert message in refused("suggest", kept, *words)
+
+
+def test_the_example_in_the_error_without_candidates_runs(kept, refused, run):
+    example = refused("suggest", kept).partition("For example: bayescale ")[2]
+    assert shlex.split(example)[1] == str(kept)
+    ended = run(*shlex.split(example), "--quiet", "--json")
+    assert ended.code == 0
+    assert json.loads(ended.out)["suggestion"]
+
+
+def test_the_optimal_size_can_be_the_target(kept, kept_fit, run):
+    words = (*GRID, "--target-optimum", "1e22", "--json", "--quiet")
+    plan = bs.allocate(kept_fit, 1e22)
+    expected = bs.suggest(kept_fit, {"N": ["400M", "1B"], "D": ["8B", "20B"]}, target=plan)
+    assert json.loads(run("suggest", kept, *words).out)["answer"] == expected.bottom_line()

@@ -286,6 +286,15 @@ def test_groups_are_those_of_a_forecast(by_hand, openlm):
     assert chosen.runs["dataset"].tolist() == [first]
     assert chosen.candidates["share"].tolist()[1] == 0
     assert f", {first}" in chosen.bottom_line()
+    assert chosen.bottom_line().startswith(f"For {first}, train 1 run for ")
+    new = bs.suggest(fit, {"N": [1e9], "D": [2e10]}, target={"N": 7e9, "D": 1.4e11}, number=1)
+    last = openlm.table["dataset"].iloc[-1]
+    assert new.bottom_line().startswith("For a new dataset, ")
+    assert f"for a fitted one give group='{last}'." in new.bottom_line()
+    two = bs.suggest(fit, grid, target=target.assign(dataset=[second]), number=1, drift="off")
+    assert f"For {second}, no candidate would reduce" in two.bottom_line()
+    assert "judged by the loss at the target only; they may still" in two.bottom_line()
+    assert "ask with target=bs.allocate(fit, C=...)" in two.bottom_line()
 
 
 def test_without_runs_the_prior_decides():
@@ -455,13 +464,22 @@ def test_costs_in_other_units_are_not_compared_with_the_target_run(wide):
 
 
 def test_runs_after_which_a_refit_is_no_narrower_are_left_out(wide):
-    assert _worthwhile(np.array([1.0, 0.5, 0.4, 0.45, 0.42])) == 2
-    assert _worthwhile(np.array([1.0, 0.5, 0.4995])) == 1  # 0.1 % less is no gain
-    assert _worthwhile(np.array([1.0, 1.2, 1.1])) == 2
+    def kept(*shares: float) -> tuple[list[int], bool]:
+        """The runs that stay, if each multiplies the variance by its share."""
+        order = np.arange(len(shares))
+        left, _, ended = _worthwhile(order, lambda o: np.cumprod([1.0, *np.array(shares)[o]]))
+        return left.tolist(), ended
+
+    assert kept(0.5, 0.8, 1.1, 0.95) == ([0, 1], True)
+    assert kept(0.5, 0.995) == ([0], True)  # 0.5 % less is no gain
+    assert kept(0.5, 1.01, 0.8, 0.9) == ([0, 2, 3], False)  # not the one that widens
+    assert kept(1.2, 0.95) == ([], True)
     grid = {"N": ["400M", "1B", "3B"], "D": ["8B", "20B", "60B"]}
     chosen = bs.suggest(wide, grid, target={"N": "70B", "D": "1.4T"}, number=12)
     widths = chosen.runs["sd"].to_numpy()
-    assert widths[-1] <= 1.002 * widths.min()
+    assert (np.diff(widths**2) < -0.01 * widths[:-1] ** 2).all()
+    assert chosen.ended == (len(chosen.runs) < 12)
+    assert ("add nothing" in chosen.bottom_line()) == chosen.ended
     assert len(chosen.runs) == chosen.candidates["times"].sum()
 
 
@@ -513,3 +531,14 @@ def test_chosen_runs_far_outside_the_fitted_runs_are_a_caution(wide):
     assert "N of 1 chosen run is 70B, far outside the fitted runs" in large.cautions()[-1]
     usual = bs.suggest(wide, {"N": ["1B"], "D": ["20B"]}, target=target, number=1)
     assert not any("far outside" in text for text in usual.cautions())
+
+
+def test_the_cost_of_a_plan_is_told_as_a_share_of_that_of_the_target(wide):
+    grid, target = {"N": ["1B"], "D": ["20B"]}, {"N": "7B", "D": "140B"}
+    for options in ({"number": 1}, {"budget": 1.3e20}):
+        chosen = bs.suggest(wide, grid, target=target, **options)
+        assert "1.2e20 FLOP in all, 2 % of the cost of the target run" in chosen.bottom_line()
+    both = {"N": ["400M", "3B"], "D": ["8B", "20B"]}
+    of_optimum = bs.suggest(wide, both, target=bs.allocate(wide, 1e21), number=1)
+    assert of_optimum.limits.target == pytest.approx(1e21)
+    assert " % of the cost of the target run" in of_optimum.bottom_line()

@@ -44,3 +44,18 @@ def test_against_target_losses_compute_grows_to_the_right(fits):
     assert left > right
     single = bs.plot_speedup(bs.speedup(fits[0], over=fits[1], at=1e20, along=20))
     assert [len(c.get_segments()) for c in single.collections[:1]] == [1]
+
+
+@pytest.mark.parametrize("factor", [1.2, 12.0, 4.0])
+def test_the_axis_of_multipliers_has_a_tick_at_one(by_hand, fits, factor):
+    rng = np.random.default_rng(2)
+    drawn = {k: v * np.exp(0.01 * rng.standard_normal((2, 50))) for k, v in VALUES.items()}
+    worse = by_hand(fits[0].runs, "chinchilla", drawn | {"A": factor * drawn["A"]}, draws=50)
+    worse.__dict__["_check"] = Check((), None)
+    found = bs.speedup(fits[0], over=worse, at=bs.grid(1e19, 1e20, 6), along=20)
+    axis = bs.plot_speedup(found).yaxis
+    low, high = axis.get_view_interval()
+    ticks = [t for t in axis.get_majorticklocs() if low <= t <= high]
+    assert any(t == pytest.approx(1) for t in ticks)
+    if high > 10 * low:
+        assert all(f"{t:.0e}"[0] in "125" and f"{t:.1e}"[2] == "0" for t in ticks)

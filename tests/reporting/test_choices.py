@@ -9,9 +9,10 @@ import pytest
 
 import bayescale as bs
 from bayescale.model.checks import Check
-from bayescale.reporting import choices
+from bayescale.reporting import choices, tables
 from bayescale.reporting.answers import findings, main_group
 from bayescale.reporting.choices import compared_recipes, same_order
+from bayescale.units import times_in_words
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::bayescale.errors.ExtrapolationWarning"),
@@ -93,6 +94,18 @@ def test_the_next_step_is_to_train_the_suggested_runs(fit):
     ahead = bs.forecast(fit, N=largest["N"], D=largest["D"])
     low, high = np.quantile(ahead.data["loss"], [0.05, 0.95])
     assert f"({low:.3f} to {high:.3f})" in step
+    times = float(ahead.data["C"][0] / fit.runs.table["C"].max())
+    assert ("It has" in step) == (times >= 3)
+
+
+def test_the_next_step_warns_of_a_run_far_beyond_the_others(fit):
+    """Such a run is a candidate of a budget that is some thousand times the largest run."""
+    fit.__dict__["_check"] = Check((), None)
+    found = findings(fit, [8000 * float(fit.runs.table["C"].max())], None, COST)
+    largest = found.decisions.suggestion.runs["cost"].max() / fit.runs.table["C"].max()
+    assert largest > 3
+    expected = f"It has {times_in_words(largest)} times the compute of the largest fitted run, "
+    assert expected in found.next_step
 
 
 def test_small_runs_are_suggested_for_budgets_that_were_given(fit):
@@ -248,3 +261,12 @@ def test_one_budget_needs_no_list(fit):
     one, listed = findings(fit, "1e22"), findings(fit, ["1e22"])
     assert one.answers == listed.answers
     assert one.budgets == listed.budgets == (1e22,)
+
+
+@pytest.mark.filterwarnings("ignore::bayescale.errors.ExtrapolationWarning")
+def test_factors_are_written_without_powers_of_ten(fit):
+    fit.__dict__["_check"] = Check((), None)
+    ahead = bs.forecast(fit, C=1968 * float(fit.runs.table["C"].max()))
+    assert "1,970x" in tables.forecasts([ahead]).rows[0]
+    assert "1,970x the largest run" in repr(ahead)
+    assert "has 1,970 times the compute of the largest fitted run" in ahead.cautions()[0]

@@ -251,6 +251,8 @@ def test_a_run_in_between_costs_at_most_a_tenth_of_the_budget(unsuggested, c4, m
     ahead = bs.forecast(unsuggested, C=trial * largest)
     low, high = np.quantile(ahead.data["loss"], [0.05, 0.95])
     assert "train one run in between" in step
+    beyond = f"It has {trial:g} times the compute of the largest fitted run, "
+    assert (beyond + "where the law may no longer hold." in step) == (trial >= 3)
     assert f"({low:.3f} to {high:.3f})" in step
 
 
