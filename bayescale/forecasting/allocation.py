@@ -324,9 +324,10 @@ def _budgets(
     C = runs.budgets(targets, p)
     largest = runs.probability(targets).max(axis=1)
     sentences = tuple(
-        f"No budget up to {times_in_words(HIGHEST)} times the compute of the largest run reaches a loss "
-        f"of {target:g} with a probability of {100 * p[~np.isfinite(row)].min():g} %: the largest "
-        f"probability is {100 * share:.0f} %. Ask for a higher loss or a smaller probability."
+        f"No budget up to {times_in_words(HIGHEST)} times the compute of the largest run reaches "
+        f"a loss of {target:g} with a probability of {100 * p[~np.isfinite(row)].min():g} %: the "
+        f"largest probability is {100 * share:.0f} %. Ask for a higher loss or a smaller "
+        "probability."
         for target, row, share in zip(targets, C, largest, strict=True)
         if not np.isfinite(row).all()
     )
