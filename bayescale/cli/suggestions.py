@@ -34,10 +34,10 @@ Table = Annotated[
 Parameters = Annotated[
     str | None,
     typer.Option(
-        "--N", help="parameters: 100M,1B; each is combined with each D [required, or --runs]"
+        "--N", help="parameters: 100M,1B; each is combined with each D (required, or --runs)"
     ),
 ]
-Tokens = Annotated[str | None, typer.Option("--D", help="tokens: 2B,20B [required, or --runs]")]
+Tokens = Annotated[str | None, typer.Option("--D", help="tokens: 2B,20B (required, or --runs)")]
 TargetN = Annotated[str | None, typer.Option("--target-N", help="parameters of the target run")]
 TargetD = Annotated[str | None, typer.Option("--target-D", help="tokens of the target run")]
 TargetFlops = Annotated[

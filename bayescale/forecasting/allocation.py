@@ -26,7 +26,7 @@ from bayescale.forecasting.targets import (
 from bayescale.forecasting.wording import group_in_words
 from bayescale.keywords import hinted
 from bayescale.model import Fit, settle_groups
-from bayescale.units import as_counts
+from bayescale.units import as_counts, times_in_words
 
 #: Training tokens that cost as much as serving one token: a forward pass is a third of a training
 #: step.
@@ -324,9 +324,10 @@ def _budgets(
     C = runs.budgets(targets, p)
     largest = runs.probability(targets).max(axis=1)
     sentences = tuple(
-        f"No budget up to {HIGHEST:.0e} times the compute of the largest run reaches a loss of "
-        f"{target:g} with a probability of {100 * p[~np.isfinite(row)].min():g} %: the largest "
-        f"probability is {100 * share:.0f} %. Ask for a higher loss or a smaller probability."
+        f"No budget up to {times_in_words(HIGHEST)} times the compute of the largest run reaches "
+        f"a loss of {target:g} with a probability of {100 * p[~np.isfinite(row)].min():g} %: the "
+        f"largest probability is {100 * share:.0f} %. Ask for a higher loss or a smaller "
+        "probability."
         for target, row, share in zip(targets, C, largest, strict=True)
         if not np.isfinite(row).all()
     )

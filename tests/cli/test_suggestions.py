@@ -109,3 +109,8 @@ def test_the_optimal_size_can_be_the_target(kept, kept_fit, run):
     plan = bs.allocate(kept_fit, 1e22)
     expected = bs.suggest(kept_fit, {"N": ["400M", "1B"], "D": ["8B", "20B"]}, target=plan)
     assert json.loads(run("suggest", kept, *words).out)["answer"] == expected.bottom_line()
+
+
+def test_the_help_says_that_candidates_are_required(run):
+    out = " ".join(run("suggest", "--help").out.replace("│", " ").split())
+    assert out.count("(required, or --runs)") == 2
