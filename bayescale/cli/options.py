@@ -111,7 +111,8 @@ Quiet = Annotated[
     typer.Option(
         "--quiet",
         "-q",
-        help="no progress bar, no warnings; how a table was read, and cautions of a result, are still printed",
+        help="no progress bar, no warnings; how a table was read, and cautions of a result, are "
+        "still printed",
     ),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="exit with code 1 if a check fails")]
