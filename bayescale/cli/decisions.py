@@ -75,16 +75,16 @@ def speedup(
     places, paid = options.budgets(at, "--at", hardware)
     targets = options.counts(loss, "--loss") or None
     options.picture(plot)
-    if (over is None) == (over_fit is None):
-        raise BayescaleError(
-            "give the other recipe with --over LABEL or with --over-fit FILE", where="speedup"
-        )
     console.progress(quiet, as_json)
     from bayescale.decisions import speedup as compare
     from bayescale.forecasting import load_posterior
     from bayescale.reporting import decision_tables
 
     fitted = load_posterior(fit)
+    if (over is None) == (over_fit is None):
+        raise BayescaleError(
+            "give the other recipe with --over LABEL or with --over-fit FILE", where="speedup"
+        )
     other = load_posterior(over_fit) if over_fit is not None else None
     settings = dict(
         group=options.group_label(group, fitted.groups),

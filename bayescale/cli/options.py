@@ -106,7 +106,15 @@ TaskPlot = Annotated[
 Csv = Annotated[Path | None, typer.Option("--csv", help="csv file for the numbers, not rounded")]
 Plot = Annotated[Path | None, typer.Option("--plot", help="file for a plot: png, pdf or svg")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace an existing file of --out")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress bar, no warnings")]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet",
+        "-q",
+        help="no progress bar, no warnings; how a table was read, and cautions of a result, are "
+        "still printed",
+    ),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="exit with code 1 if a check fails")]
 Group = Annotated[
     str | None,

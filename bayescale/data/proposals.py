@@ -12,28 +12,16 @@ from bayescale.data.names import MEANING, USUAL, compact
 from bayescale.data.suspicions import SWEPT
 
 #: Names of columns, as `compact` gives them, of the number of steps and of the shape of a model.
-STEPS = frozenset(
-    (
-        "step",
-        "steps",
-        "globalstep",
-        "trainsteps",
-        "trainingsteps",
-        "numsteps",
-        "nsteps",
-        "maxsteps",
-        "totalsteps",
-        "iteration",
-        "iterations",
-        "iter",
-    )
-)
-WIDTH = frozenset(
-    ("dmodel", "width", "modelwidth", "hiddensize", "hiddendim", "nembd", "modeldim", "embeddim")
-)
-DEPTH = frozenset(
-    ("nlayers", "nlayer", "layers", "numlayers", "numhiddenlayers", "depth", "modeldepth")
-)  # fmt: skip
+STEPS = frozenset((
+    "step", "steps", "globalstep", "trainsteps", "trainingsteps", "numsteps", "nsteps", "maxsteps",
+    "totalsteps", "iteration", "iterations", "iter",
+))  # fmt: skip
+WIDTH = frozenset((
+    "dmodel", "width", "modelwidth", "hiddensize", "hiddendim", "nembd", "modeldim", "embeddim",
+))  # fmt: skip
+DEPTH = frozenset((
+    "nlayers", "nlayer", "layers", "numlayers", "numhiddenlayers", "depth", "modeldepth",
+))  # fmt: skip
 
 
 def of_counts(raw: RawTable, columns: list[str], used: Collection[str]) -> str:

@@ -59,8 +59,8 @@ def failed(raw: RawTable, of: Collection[str] = FAILED | UNFINISHED) -> list[str
     if not bad.any():
         return []
     return [
-        f"{in_words} {raw.rows(bad)}: if their losses are missing or not final, leave them out "
-        f"with {remedies.option('drop_failed')}"
+        f"{counted(int(bad.sum()), 'run has', 'runs have')} not finished {in_words}: if their "
+        f"losses are missing or not final, leave them out with {remedies.option('drop_failed')}"
     ]
 
 
@@ -74,20 +74,19 @@ def without_failed(raw: RawTable) -> RawTable:
     in_words, bad = _of_state(raw)
     if not bad.any():
         return raw
-    note = f"left out: {in_words} {raw.rows(bad)}"
+    note = f"left out {counted(int(bad.sum()), 'unfinished run')} {in_words}"
     return replace(raw, cells=raw.cells[~bad], notes=(*raw.notes, note))
 
 
 def _of_state(raw: RawTable, of: Collection[str] = FAILED | UNFINISHED) -> tuple[str, np.ndarray]:
-    """How many runs did not finish, by state, in words; and which rows these are."""
+    """The states of runs that did not finish, counted, in words; and which rows these are."""
     for column in raw.cells.columns:
         if str(column).lower() in ("state", "status"):
             states = pd.Series([str(v).strip().lower() for v in raw.cells[column]], dtype=object)
             bad = states.isin(of).to_numpy(bool)
             each = states[bad].value_counts(sort=False)
             counts = ", ".join(f"{number} {state}" for state, number in each.items())
-            what = counted(int(bad.sum()), "run has", "runs have")
-            return f"{what} not finished by column {column!r} ({counts})", bad
+            return f"by column {column!r} ({counts}) {raw.rows(bad)}", bad
     return "", np.zeros(len(raw.cells), dtype=bool)
 
 

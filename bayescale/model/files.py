@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -66,9 +67,19 @@ def opened(path: str | Path, without: Collection[str] = ()) -> xr.DataTree:
         reason = str(error).splitlines()[0][:100] if str(error) else "unreadable"
         remedy = f"load a file that {writer()} wrote"
         if is_table(path):
-            fits = f"bayescale fit {path}" if on_command_line() else f"bs.fit({str(path)!r})"
-            why, remedy = "this is a table, not a fit", f"fit it first: {fits}"
+            raise FitError(_of_table(path), where=where) from None
         raise FitError(f"{why} ({reason}): {remedy}", where=where) from None
+
+
+def _of_table(path: Path) -> str:
+    """The message on a table that was given in place of a fit, with the command that fits it."""
+    if not on_command_line():
+        return f"this is a table, not a fit: fit it first, bs.fit({str(path)!r})"
+    return (
+        "this is a table, and a saved fit is needed. Make it with `bayescale fit "
+        f"{shlex.quote(str(path))} --out fit.nc`, with `--groups COLUMN` if a column names "
+        "recipes or other groups, and give fit.nc"
+    )
 
 
 def atomically(path: str | Path, write_to: Callable[[Path], object]) -> None:

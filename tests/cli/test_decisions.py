@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 
 import numpy as np
 import pandas as pd
@@ -267,3 +268,20 @@ def test_a_speedup_is_drawn_around_the_points_asked_for(run, saved, tmp_path, mo
     assert len(values) >= 20
     assert values.min() <= asked[along] * (1 + 1e-9)
     assert values.max() >= asked[along]
+
+
+@pytest.mark.parametrize(
+    "words", [("speedup",), ("suggest", "--N", "1B", "--D", "20B", "--target-flops", "1e22")]
+)
+def test_a_table_in_place_of_a_fit_is_told_with_the_command_that_fits_it(
+    table, refused, run, tmp_path, words
+):
+    text = refused(words[0], table, *words[1:])
+    assert "this is a table, and a saved fit is needed. Make it with `bayescale fit " in text
+    assert "with `--groups COLUMN` if a column names recipes" in text
+    assert "file signature" not in text
+    command = shlex.split(text.split("`")[1])
+    assert command[-2:] == ["--out", "fit.nc"]
+    made = run(*command[1:-1], tmp_path / "fit.nc", "--law", "kaplan_floor", "--draws", 100)
+    assert made.code == 0
+    assert (tmp_path / "fit.nc").exists()

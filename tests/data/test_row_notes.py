@@ -41,7 +41,7 @@ def test_crashed_runs_are_left_out_on_request():
     runs = Runs.from_frame(crashed, drop_failed=True)
     assert len(runs) == 7
     assert runs.notes == (
-        "left out: 2 runs have not finished by column 'state' (1 crashed, 1 running) (rows 0, 1)",
+        "left out 2 unfinished runs by column 'state' (1 crashed, 1 running) (rows 0, 1)",
     )
 
 
