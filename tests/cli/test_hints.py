@@ -65,7 +65,7 @@ def test_counts_without_their_unit_are_refused_with_the_option(refused, saved, w
 def test_a_table_in_place_of_a_fit_is_refused_with_the_command_that_fits_it(refused, tmp_path):
     table = tmp_path / "runs.csv"
     table.write_text("params,tokens,loss\n7B,140B,2.5\n")
-    assert f"fit it first: bayescale fit {table}" in refused(
+    assert f"`bayescale fit {table} --out fit.nc`" in refused(
         "preregister", table, "--flops", "1e22", "--out", tmp_path / "a"
     )
 
