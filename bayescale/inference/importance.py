@@ -46,8 +46,13 @@ RIDGE_ROUNDS = 14
 #: these effective draws, standard error of the log evidence and shape of the tail of the weights.
 #: After the last round the mixture cannot get better, and at most `MANY_ROUNDS` are drawn from it.
 #: None are if the first `JUDGED` show that they would not suffice.
-ADAPTED_ESS, FRESH_ROUNDS, MANY_ROUNDS, JUDGED = 1500, 1, 24, 3
-TARGET_ESS, TARGET_ERROR, TARGET_K = 2500, 0.03, 0.65
+ADAPTED_ESS, FRESH_ROUNDS, MANY_ROUNDS, JUDGED = 1500, 3, 24, 3
+TARGET_ESS, TARGET_ERROR, TARGET_K = 2500, 0.03, 0.6
+#: Along a ridge the draws of all mixtures are weighted together, one round of each.
+RIDGE_K = 0.65
+#: Effective sample size after the first round of local proposals below which none are made again,
+#: if it is known in which coordinates the posterior is wide.
+HOPELESS = 300
 #: Draws of the few coordinates first are the result if so many are effective.
 CONDITIONAL_ESS = 1500
 #: The same for `sample_roughly`, where the last of the rounds is the result.
@@ -129,9 +134,13 @@ def sample(density: Density, draws: int, rng: np.random.Generator, report=None) 
         if last:
             report("drawing many times from the last mixture")
         if enough or last:
-            most = MANY_ROUNDS if last else FRESH_ROUNDS
+            most = MANY_ROUNDS if last else 1 if density.ridge else FRESH_ROUNDS
+            if not density.ridge:
+                fresh = _Fresh(density, rng)
             if fresh.add(mixture, most):
                 return fresh.sampled(draws)
+        if density.wide and not density.ridge and number == LOCAL_FROM and rounds.ess < HOPELESS:
+            break
     if density.wide:
         report("drawing exponents first")
         weighted = conditional.draw(density, modes, rng)
@@ -240,7 +249,7 @@ class _Fresh:
                 break
         self.log_each = log_each
         self.k = float(pareto_k(self.relative))
-        return enough and self.k <= TARGET_K
+        return enough and self.k <= (RIDGE_K if self.density.ridge else TARGET_K)
 
     def sampled(self, draws: int) -> Sampled:
         """Equally weighted draws."""

@@ -38,9 +38,7 @@ class Stage(NamedTuple):
     times: int
 
 
-#: Attempts, made in this order until the chains converge. The acceptance rate rises only after an
-#: attempt with divergences, which smaller steps avoid. Chains that are slow along a ridge need more
-#: draws instead.
+#: Attempts, made in this order until the chains converge.
 STAGES = (Stage(0.9, 1), Stage(0.98, 3), Stage(0.99, 10))
 
 #: If the user gives the target acceptance rate, there is a second attempt only if R-hat exceeds
@@ -87,8 +85,7 @@ class Target:
     scattered : tuple of str or None
         Variables whose initial values are jittered around their initial points. None: all.
     stages : tuple of Stage
-        Attempts, made in this order until the chains converge, each with the acceptance rate of
-        the one before unless that had divergences.
+        Attempts, made in this order until the chains converge.
     """
 
     shape: Hashable
@@ -154,10 +151,9 @@ def sample(
 ) -> Sampled:
     """Sample a target with nutpie's NUTS and a low-rank mass matrix.
 
-    Without `target_accept`, sampling is repeated until the chains converge, with the lengths of
-    `Target.stages`, and after divergences with their target acceptance rates. With
-    `target_accept`, it is repeated once if R-hat exceeds `STUCK`. The draws are thinned to `draws`
-    after convergence is computed.
+    Without `target_accept`, sampling is repeated until the chains converge, with the target
+    acceptance rates and lengths of `Target.stages`. With `target_accept`, it is repeated once if
+    R-hat exceeds `STUCK`. The draws are thinned to `draws` after convergence is computed.
 
     Raises
     ------
@@ -177,9 +173,7 @@ def sample(
     with bar(progressbar) as step:
         step("compiling the model")
         model = compiled(target)
-        diverged, accept = False, stages[0].target_accept
-        for attempt, (higher, times) in enumerate(stages):
-            accept = higher if diverged else accept
+        for attempt, (accept, times) in enumerate(stages):
             posterior, stats = _run(
                 model,
                 target,
@@ -190,10 +184,9 @@ def sample(
                 seed=(seed + attempt) % 2**31,
                 target_accept=accept,
                 cores=cores,
-                text=_described(attempt, accept > stages[0].target_accept),
+                text="sampling, with smaller steps" if accept > stages[0][0] else "sampling",
             )
             diagnostics = convergence(posterior, stats)
-            diverged = diagnostics.divergences > 0
             if diagnostics.passed or (target_accept is not None and not diagnostics.r_hat > STUCK):
                 break
     seconds = time.perf_counter() - started
@@ -205,12 +198,6 @@ def sample(
         attempt + 1,
         seconds,
     )
-
-
-def _described(attempt: int, smaller: bool) -> str:
-    """What a progress bar says of an attempt."""
-    how = [text for text, true in (("smaller steps", smaller), ("longer chains", attempt)) if true]
-    return f"sampling{', with ' if how else ''}{' and '.join(how)}"
 
 
 def require(**settings: int) -> None:

@@ -50,7 +50,9 @@ def density(plan: Design) -> Density:
     if len(plan.runs) > COARSE and not plan.groups:
         coarse = _log_likelihood(_thinned(plan))
     improved = None if without_noise else lambda z: _with_noise(plan, z)
-    wide = ridge = _wide(plan)
+    wide = _wide(plan)
+    # Not under laws of other regimes: tails of `mixing` are missed, and 90 % intervals cover 84 %.
+    ridge = wide if plan.law.allocates else ()
     free = [p for p in plan.parameters if p.has_population]
     if wide and plan.drift == "through":
         # The smaller the drift, the more the runs determine the law.
