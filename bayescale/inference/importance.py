@@ -10,12 +10,13 @@ positions at once.
    it is known in which coordinates the posterior is wide, mixtures are fitted without the trend of
    the others along these (`bayescale.inference.shears`). Otherwise, from round `LOCAL_FROM` on, the
    components are local approximations along the posterior.
-   The result are new draws from these mixtures (`_Fresh`). They are as many as the efficiency of
-   the mixtures demands: evaluating a hundred thousand draws takes less time than moving two
+   The result is made of new draws from these mixtures (`_Fresh`), as many as their efficiency
+   demands: evaluating a hundred thousand draws takes less time than moving two
    thousand.
 3. If that would take more than `MANY_ROUNDS`, or if the tail of the weights is heavy, because the
    posterior is a curved ridge, draws are made anew, first of the coordinates in which it is wide
-   (`bayescale.inference.conditional`).
+   (`bayescale.inference.conditional`). This is done at once if the first local proposals are of
+   little use.
 4. If the weights of these are uneven too, the draws are moved by a Markov kernel that leaves the
    posterior unchanged: differential evolution (ter Braak 2006, doi:10.1007/s11222-006-8769-1) and
    independent proposals from a mixture that is refitted to the moved draws. The evidence is then
@@ -135,7 +136,7 @@ def sample(density: Density, draws: int, rng: np.random.Generator, report=None) 
             report("drawing many times from the last mixture")
         if enough or last:
             most = MANY_ROUNDS if last else 1 if density.ridge else FRESH_ROUNDS
-            if not density.ridge:
+            if not density.ridge:  # only the last mixture counts
                 fresh = _Fresh(density, rng)
             if fresh.add(mixture, most):
                 return fresh.sampled(draws)

@@ -85,7 +85,7 @@ def sheared(z: np.ndarray, effective: float, wide, rng: np.random.Generator, rat
     rest = np.setdiff1d(np.arange(z.shape[1]), wide)
     affordable = [n for n in DEGREES if comb(len(wide) + n, n) * DRAWS_NEEDED <= effective]
     degree = max(affordable, default=1)
-    rates = np.array(rates or np.zeros(len(wide)))
+    rates = np.array(rates if len(rates) else np.zeros(len(wide)))
     terms = _terms(_natural(z[:, wide], rates), degree)
     coefficients = np.linalg.lstsq(terms, z[:, rest], rcond=None)[0]
     straight = z.copy()

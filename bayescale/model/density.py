@@ -51,7 +51,8 @@ def density(plan: Design) -> Density:
         coarse = _log_likelihood(_thinned(plan))
     improved = None if without_noise else lambda z: _with_noise(plan, z)
     wide = _wide(plan)
-    # Not under laws of other regimes: tails of `mixing` are missed, and 90 % intervals cover 84 %.
+    # Not under laws of other regimes: the tail of the floor of `mixing` is missed, so that its
+    # simulation-based calibration fails (`tests/evaluation/test_sbc.py`).
     ridge = wide if plan.law.allocates else ()
     free = [p for p in plan.parameters if p.has_population]
     if wide and plan.drift == "through":
