@@ -278,6 +278,8 @@ def test_the_ridge_is_along_exponents_floor_and_the_drift_of_checkpoints(checkpo
     assert names(checkpoints, "skaling", "ridge") == ["E", "alpha", "beta", "q", "drift"]
     assert names(runs, "skaling", "wide") == ["E", "alpha", "beta", "q"]
     assert names(runs, "skaling", "ridge") == ["E", "alpha", "beta", "q"]
+    assert names(runs, "power(D)", "wide")
+    assert names(runs, "power(D)", "ridge") == []  # not a law of N and D
     of_runs = density(design(runs, laws.get("skaling")))
     widths = [laws.get("skaling").priors[p].width for p in ("E", "alpha", "beta", "q")]
     assert of_runs.rates == pytest.approx(widths)
