@@ -635,3 +635,12 @@ def test_groups_on_one_path_are_led_to_one_irreducible_loss(pool):
     if pool is None:
         with for_command_line():
             assert "--pool E=complete" in _identified(plan)[0].remedy
+
+
+def test_runs_at_no_distance_are_not_among_the_farthest():
+    distant = pd.DataFrame(
+        {"label": ["line 2", "line 3"], "percent": [-0.01, 1.2], "light_tail": [0.5, 0.5]}
+    )
+    text = residual_checks._surprising(distant, "rows of the table").text
+    assert "above it line 3 (+1.2 %)" in text
+    assert "line 2" not in text
