@@ -72,8 +72,8 @@ FOLDERS = {
               "exponents", "tasks", "surfaces", "emergence"),
     "reporting": ("tables", "decision_tables", "task_tables", "sections", "choices", "answers",
                   "held_out", "page"),
-    "cli": ("options", "hints", "console", "fitting", "fits", "allocations", "suggestions",
-            "decisions",
+    "cli": ("options", "outputs", "hints", "console", "fitting", "fits", "allocations",
+            "suggestions", "decisions",
             "evaluation", "tasks",
             "examples", "gallery", "documents", "command"),
 }  # fmt: skip

@@ -30,7 +30,6 @@ from bayescale.cli.options import (
     KeepBest,
     LawNames,
     LossUnit,
-    Overwrite,
     Plot,
     Pool,
     Quiet,
@@ -68,7 +67,6 @@ def report(
         bool, typer.Option(help="fit the smaller half of the runs and forecast the others")
     ] = True,
     out: Annotated[Path, typer.Option(help="folder for index.html and fit.nc")] = Path("report"),
-    overwrite: Overwrite = False,
     csv: Csv = None,
     seed: Seed = 1,
     draws: Draws = 1000,
@@ -80,8 +78,6 @@ def report(
     """Fit runs, forecast and allocate budgets, and write an HTML page with the results."""
     budgets, cost = options.budgets(flops, "--flops", hardware)
     given = budgets or None
-    for name in ("index.html", "fit.nc"):
-        options.writable(out / name, overwrite)
     laws = options.law_names(law)
     others = _others(laws, against, pool)
     progressbar = console.progress(quiet, as_json)
@@ -150,7 +146,6 @@ def fit(
     keep_best: KeepBest = False,
     pool: Pool = None,
     out: Annotated[Path, typer.Option(help="file for the posterior")] = Path("fit.nc"),
-    overwrite: Overwrite = False,
     csv: Csv = None,
     plot: Plot = None,
     seed: Seed = 1,
@@ -161,7 +156,6 @@ def fit(
     strict: Strict = False,
 ) -> None:
     """Fit a table of runs and save the posterior."""
-    options.writable(out, overwrite)
     options.picture(plot)
     laws = options.law_names(law)
     progressbar = console.progress(quiet, as_json)

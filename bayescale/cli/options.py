@@ -105,7 +105,6 @@ TaskPlot = Annotated[
 ]
 Csv = Annotated[Path | None, typer.Option("--csv", help="csv file for the numbers, not rounded")]
 Plot = Annotated[Path | None, typer.Option("--plot", help="file for a plot: png, pdf or svg")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace an existing file of --out")]
 Quiet = Annotated[
     bool,
     typer.Option(
@@ -179,26 +178,17 @@ def _are_counts(text: str) -> bool:
         return False
 
 
-def writable(out: Path, overwrite: bool) -> None:
-    """Raise an error if a file exists that must not be replaced."""
-    if out.is_file() and not overwrite:
-        raise BayescaleError(
-            f"{out} exists: name another place with --out, or give --overwrite to replace it",
-            where="--out",
-        )
-
-
 def picture(path: Path | None) -> Path | None:
     """The file of ``--plot``, if its kind can be written."""
     if path is not None and path.suffix.lower() not in PICTURES:
         raise BayescaleError(
             f"{path} has no ending of a picture: give a name that ends in {', '.join(PICTURES)}",
-            where=_typed("--plot", "--out"),
+            where=typed("--plot", "--out"),
         )
     return path
 
 
-def _typed(*spellings: str) -> str:
+def typed(*spellings: str) -> str:
     """The first of several spellings of an option that was typed, or the first of all."""
     typed = {word.partition("=")[0] for word in sys.argv}
     return next((name for name in spellings if name in typed), spellings[0])
