@@ -18,6 +18,8 @@ from bayescale.units import counted
 
 #: Smallest plausible medians of counts. A smaller one is probably in millions or billions.
 SMALLEST = {"N": 1e4, "D": 1e4, "C": 1e9}
+#: How a count, and any other number, is written.
+WRITTEN, PLAIN = "write 70B, 1.4T, 1e24 or a plain number", "write a plain number, such as 2.85"
 #: Names of columns that hold parameters if their cells are counts with a unit; and words in a name
 #: that exclude this.
 SIZE = re.compile("size|model|scale|variant|arch|network", re.IGNORECASE)
@@ -354,7 +356,7 @@ def numbers(raw: RawTable, quantity: str, column: str, problems: list[str], tabl
     drop = remedies.of_missing()
     kinds = [
         (missing, "missing", drop),
-        (not_numeric, "not a number", "write 70B, 1.4T, 1e24 or a plain number"),
+        (not_numeric, "not a number", WRITTEN if quantity in SMALLEST else PLAIN),
         (infinite, "not finite", "remove diverged runs or correct the values"),
         (nonpositive, "not positive", "give values above 0"),
     ]
