@@ -280,7 +280,7 @@ def forecast(
     if plot is not None:
         from bayescale.plots import plot_forecast
 
-        save_picture(plot_forecast(result, observed=fitted.runs, ci_prob=ci_prob), plot)
+        save_picture(plot_forecast(result, ci_prob=ci_prob), plot)
         files["plot"] = plot
     console.finish(
         [shown],

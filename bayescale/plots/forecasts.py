@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bayescale.data import Runs
-from bayescale.errors import FitError, unknown
+from bayescale.errors import ExtrapolationWarning, FitError, unknown
 from bayescale.forecasting import Allocation, Forecast
+from bayescale.forecasting import forecast as run_forecast
 from bayescale.intervals import SAMPLE, defaults, interval
 from bayescale.laws import MODELS, SPLITS
+from bayescale.model import NEW
 from bayescale.plots import style
 from bayescale.plots.style import colour, label_for, log_axis, loss_axis
+from bayescale.units import times_in_words
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
 
 
@@ -39,8 +44,8 @@ def plot_forecast(
         The x axis; another column of the law is allowed too. By default the column with the widest
         range.
     observed : Runs, optional
-        Runs to draw on top, such as held-out ones, or the fitted ones. Those of other groups than
-        the forecast are drawn fainter.
+        Runs to draw on top, such as held-out ones; by default the fitted ones from their median
+        scale or the first point on. Those of other groups than the forecast are drawn fainter.
     ci_prob : float, optional
         Probability of the intervals; 90 % by default.
     ax : matplotlib.axes.Axes, optional
@@ -51,7 +56,9 @@ def plot_forecast(
     matplotlib.axes.Axes
         Bands of ``mean``, the law with its drift, and of ``loss``, the measured loss of a new run.
         With one or two points, or points that are not on one path, such as each N with each D, bars
-        in place of bands. The region beyond the fitted runs is shaded.
+        in place of bands. To one or two points a thin line leads from the scale of the fitted runs:
+        the mean at the tokens per parameter of the point, or on the line through both. The region
+        beyond the fitted runs is shaded.
 
     Raises
     ------
@@ -103,10 +110,18 @@ def plot_forecast(
                 alpha=0.5 if name == "mean" else 1,
             )
         ax.plot(at, data["mean"].median(SAMPLE), "o", color=colour(0))
+        _path_to(ax, forecast, x)
+    fitted = forecast.fit.runs
     if observed is not None:
         style.require(observed, Runs, "plot_forecast: observed=")
-        _observed(ax, forecast, observed, x)
-        style.cut_outliers(ax, observed.table[x], observed.table["loss"])
+    elif x in fitted:
+        observed = fitted
+    if observed is not None:
+        shown = observed.table
+        if observed is fitted:
+            shown = shown[shown[x] >= min(shown[x].median(), at[0])]
+        _observed(ax, forecast, shown, x, "fitted runs" if observed is fitted else "observed")
+        style.cut_outliers(ax, shown[x], shown["loss"])
     largest = float(forecast.fit.runs.table[x].max()) if x in forecast.fit.runs else np.inf
     log_axis(ax.xaxis, x)
     loss_axis(ax.yaxis)
@@ -140,15 +155,47 @@ def _on_one_path(data, x: str) -> bool:
     return True
 
 
-def _observed(ax: Axes, forecast: Forecast, observed: Runs, x: str) -> None:
+def _path_to(ax: Axes, forecast: Forecast, x: str) -> None:
+    """Draw the mean from the scale of the fitted runs to one point or two of one group."""
+    data, fit = forecast.data, forecast.fit
+    points = data.sizes["point"]
+    labels = {g: np.unique(data[g].to_numpy().astype(str)) for g in fit.groups}
+    several = any(len(found) > 1 for found in labels.values())
+    if points > 2 or several or set(fit.law.columns) != {"N", "D"} or x not in "NDC":
+        return
+    log_N, log_D = (np.log(data[c].to_numpy()) for c in "ND")
+    order = np.argsort(log_N + log_D)
+    first, last = order[0], order[-1]
+    slope = np.array([0.5, 0.5])  # of log N and log D along log C
+    text = f"mean at {times_in_words(np.exp(log_D - log_N)[0])} tokens per parameter"
+    if points == 2:
+        step = np.array([log_N[last] - log_N[first], log_D[last] - log_D[first]])
+        if (step <= 0).any():
+            return
+        slope, text = step / step.sum(), "mean on the line through both"
+    end = log_N[last] + log_D[last]
+    middle = np.log((fit.runs.table["N"] * fit.runs.table["D"]).median())
+    back = np.linspace(min(middle, end) - end, 0, 24)
+    path = {"N": np.exp(log_N[last] + slope[0] * back), "D": np.exp(log_D[last] + slope[1] * back)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExtrapolationWarning)
+        there = run_forecast(
+            fit,
+            **path,
+            group={g: None if v[0] == NEW else v[0] for g, v in labels.items()} or None,
+            random_seed=forecast.random_seed,
+        ).data
+    ax.plot(there[x], there["mean"].median(SAMPLE), color=colour(0), linewidth=1.2, label=text)
+
+
+def _observed(ax: Axes, forecast: Forecast, table: pd.DataFrame, x: str, name: str) -> None:
     """Draw runs; those of the group of the forecast, if it has one, stand out."""
-    table = observed.table
     same = np.ones(len(table), bool)
     for g in forecast.fit.groups:
         labels = np.unique(forecast.data[g].to_numpy().astype(str))
         if g in table and len(labels) == 1 and (table[g].astype(str) == labels[0]).any():
             same &= (table[g].astype(str) == labels[0]).to_numpy()
-    for chosen, alpha, text in ((same, 1.0, "observed"), (~same, 0.35, "observed, other groups")):
+    for chosen, alpha, text in ((same, 1.0, name), (~same, 0.35, f"{name}, other groups")):
         if chosen.any():
             ax.scatter(
                 table[x][chosen],
