@@ -20,8 +20,16 @@ UNEXPLAINED = 0.05
 #: A loss this many times above a smooth surface through the others is that of a failed run.
 EXTREME = 1.6
 #: States of runs whose last loss is not that of a finished run: they ended early, or still run.
-FAILED = frozenset({"crashed", "failed", "killed", "diverged", "nan", "preempted", "error"})
+#: The words are those of W&B, MLflow and Slurm, and common ones, in letters alone.
+FAILED = frozenset(
+    {"crashed", "failed", "fail", "killed", "diverged", "nan", "preempted", "error", "oom",
+     "outofmemory", "timeout", "timedout", "cancelled", "cancelledby", "canceled", "aborted",
+     "nodefail", "interrupted"}
+)  # fmt: skip
 UNFINISHED = frozenset({"running", "pending", "queued", "preempting", "scheduled"})
+#: Columns of states: ``state``, ``run_state``, ``job status``.
+STATE = re.compile(r"(?:^|[^a-z])(?:state|status)$", re.IGNORECASE)
+NO_LETTER = re.compile(r"[^a-z]")
 #: Tokens per parameter; outside these, a row that differs from the median by this factor is
 #: probably in another unit than the others.
 RATIOS, FAR = (1e-2, 1e5), 1e3
@@ -81,9 +89,9 @@ def without_failed(raw: RawTable) -> RawTable:
 def _of_state(raw: RawTable, of: Collection[str] = FAILED | UNFINISHED) -> tuple[str, np.ndarray]:
     """The states of runs that did not finish, counted, in words; and which rows these are."""
     for column in raw.cells.columns:
-        if str(column).lower() in ("state", "status"):
+        if STATE.search(str(column)):
             states = pd.Series([str(v).strip().lower() for v in raw.cells[column]], dtype=object)
-            bad = states.isin(of).to_numpy(bool)
+            bad = states.map(lambda state: NO_LETTER.sub("", state) in of).to_numpy(bool)
             each = states[bad].value_counts(sort=False)
             counts = ", ".join(f"{number} {state}" for state, number in each.items())
             return f"by column {column!r} ({counts}) {raw.rows(bad)}", bad

@@ -45,6 +45,26 @@ def test_crashed_runs_are_left_out_on_request():
     )
 
 
+@pytest.mark.parametrize(
+    ("column", "state"),
+    [
+        ("state", "OUT_OF_MEMORY"),
+        ("job status", "CANCELLED by 1000"),
+        ("run_state", "Node fail"),
+        ("Status", "OOM"),
+    ],
+)
+def test_states_of_schedulers_are_known(column, state):
+    losses = FRAME["loss"]
+    frame = FRAME.assign(**{column: [state] + ["COMPLETED"] * (len(losses) - 1)})
+    (note,) = [n for n in Runs.from_frame(frame).notes if "not finished" in n]
+    assert f"1 run has not finished by column {column!r} (1 {state.lower()}) (row 0)" in note
+    assert len(Runs.from_frame(frame, drop_failed=True)) == len(losses) - 1
+    # Labels of finished runs, and columns of other names, say nothing.
+    fine = FRAME.assign(**{column: "COMPLETED", "statement": state})
+    assert not any("not finished" in n for n in Runs.from_frame(fine).notes)
+
+
 @pytest.mark.parametrize("state", ["running", "Pending", "queued", "preempting"])
 def test_runs_under_way_are_named_with_those_that_crashed(state):
     losses = [float("nan"), float("nan"), *LOSS[2:]]
