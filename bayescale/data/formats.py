@@ -367,7 +367,26 @@ def _without_title(rows: list[tuple[int, list]]) -> list[tuple[int, list]]:
     first = 0
     while first < len(rows) - 2 and sum(str(v).strip() != "" for v in rows[first][1]) == 1:
         first += 1
-    return rows[first:]
+    return _without_upper_header(rows[first:])
+
+
+def _without_upper_header(rows: list[tuple[int, list]]) -> list[tuple[int, list]]:
+    """Rows with one header, where a row of names for several columns stands above it.
+
+    Only names that several columns share are put before those of the columns.
+    """
+    if len(rows) < 3 or any(len(row) != len(rows[0][1]) for _, row in rows[:3]):
+        return rows
+    upper, (i, names), (_, first) = rows[0][1], rows[1], rows[2]
+    whole = all(str(v).strip() for v in names) and _is_name_row(names) and _is_name_row(upper)
+    if all(str(v).strip() for v in upper[1:]) or not whole or not _is_numeric(first):
+        return rows
+    above = ""
+    full = []
+    for name, more in zip(names, upper, strict=True):
+        above = str(more).strip() or above
+        full.append(f"{above} {name}" if names.count(name) > 1 and above else name)
+    return [(i, full), *rows[2:]]
 
 
 def _table(rows: list[tuple[int, list]], where: str) -> pd.DataFrame:

@@ -84,6 +84,8 @@ def no_column(quantity: str, columns: list[str], used: Collection[str] = (), als
     ]
     hint = f" Is it {close[0]!r}? Then pass {remedies.column(quantity, close[0])}." if close else ""
     free = [c for c in columns if c not in used and _may_be(quantity, c)] or ["COLUMN"]
+    if quantity == "loss":  # a validation loss before others
+        free.sort(key=lambda c: bool(re.search("val|eval", c, re.IGNORECASE)))
     ask = "" if hint else f" {remedies.naming(quantity, free[-1])}"
     return (
         f"no column holds {MEANING[quantity]}{', ' * bool(also)}{also}.{hint}{ask} "
