@@ -130,7 +130,14 @@ def _text(text: str, suffix: str, where: str) -> RawTable:
     start = text.lstrip()[:1]
     if suffix in (".json", ".jsonl", ".ndjson") or start == "{" or text.lstrip()[:2] == "[{":
         return _json(text, where)
-    lines = text.split("\n")
+    if re.search(r"\\begin\{(?:tabular|table|longtable)", text):
+        raise RunsError(
+            "this is LaTeX, which is not read: save the table as csv, with commas for & and "
+            "without \\\\ and \\hline",
+            where=where,
+        )
+    # Tables of databases have the frames of markdown, with + at their corners.
+    lines = [re.sub(r"(?<=-)\+(?=-)|^\+(?=-)|(?<=-)\+$", "|", x) for x in text.split("\n")]
     rules = [
         i
         for i, line in enumerate(lines)
@@ -292,7 +299,8 @@ def _markdown(lines: list[str], rules: list[int], where: str) -> pd.DataFrame:
         for i in range(rule + 1, len(lines)):
             if "|" not in lines[i]:
                 break
-            rows.append((i + 1, cells(lines[i])))
+            if i not in rules:  # a frame below the last row
+                rows.append((i + 1, cells(lines[i])))
         tables.append(rows)
     return _table(max(tables, key=len), where)
 

@@ -278,3 +278,45 @@ def test_names_above_the_header_are_left_out(tmp_path):
     runs = Runs.read(path)
     assert runs.table["loss"].tolist() == [3.8, 3.5, 3.3]
     assert "train loss" in runs.table
+
+
+def test_a_table_of_a_database_is_read(tmp_path):
+    path = tmp_path / "runs.txt"
+    frame, rows = (
+        "+--------+--------+------+",
+        ["| 100M   | 2B     | 3.71 |", "| 200M   | 3B     | 3.4 |"],
+    )
+    more = ["| 400M   | 8B     | 3.15 |", "| 800M   | 16B    | 2.93 |"]
+    lines = [frame, "| params | tokens | loss |", frame, *rows, *more, frame]
+    path.write_text("\n".join(lines))
+    runs = Runs.read(path)
+    assert runs.table["N"].tolist() == [1e8, 2e8, 4e8, 8e8]
+    assert runs.table["loss"].tolist() == [3.71, 3.4, 3.15, 2.93]
+
+
+def test_latex_is_refused_with_a_remedy(tmp_path):
+    path = tmp_path / "table.tex"
+    path.write_text("\\begin{tabular}{lrr}\nN & D & L \\\\\n1e8 & 2e9 & 3 \\\\\n\\end{tabular}")
+    with pytest.raises(RunsError, match="this is LaTeX, which is not read: save the table as csv"):
+        Runs.read(path)
+
+
+def test_logarithms_are_proposed_as_powers_of_ten():
+    frame = pd.DataFrame({"log10_N": [7, 8, 9.0], "log10(D)": [9, 10, 11], "loss": [4, 3.5, 3]})
+    with pytest.raises(RunsError, match="if these are logarithms") as refused:
+        Runs.from_frame(frame)
+    assert "N='10**log10_N', D='10**log10(D)'" in str(refused.value)
+    runs = Runs.from_frame(frame, N="10**log10_N", D="10^log10(D)")
+    assert runs.table["N"].tolist() == [1e7, 1e8, 1e9]
+    assert runs.table["D"].tolist() == [1e9, 1e10, 1e11]
+
+
+def test_hours_of_accelerators_are_not_proposed_as_a_count_but_as_compute():
+    frame = pd.DataFrame({"name": list("abc"), "gpu_hours": [10, 40, 150], "loss": [4, 3.5, 3.1]})
+    with pytest.raises(RunsError) as refused:
+        Runs.from_frame(frame)
+    message = str(refused.value)
+    assert "N='COLUMN'" in message
+    assert "for H100 at 40 %, pass C='gpu_hours*1.4e18'" in message
+    # 989e12 FLOP per second at a utilisation of 40 %, for an hour.
+    assert pytest.approx(1.4e18, rel=0.02) == 989e12 * 0.4 * 3600
