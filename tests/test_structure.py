@@ -59,7 +59,7 @@ FOLDERS = {
                      "emergence_verdicts", "emergence_foresight", "emergence_curves",
                      "emergence", "link_forms", "link_model", "link_density", "link_pools",
                      "link_diagnostics", "link_sampling", "link_quantities", "links",
-                     "task_forecasts"),
+                     "link_predictive", "task_forecasts"),
     "evaluation": ("scores", "baselines", "splits", "contenders", "ensembles", "jobs",
                    "wording", "rollout_results", "rollouts",
                    "comparison", "claims", "decisive_run", "verdicts",

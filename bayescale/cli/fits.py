@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -84,7 +84,7 @@ def report(
     reading = columns, drop_missing, drop_failed, loss_unit, keep_best
     fitted = fit_table(table, groups, laws, reading, pool, seed, draws, quiet, progressbar)
     from bayescale.progress import bar
-    from bayescale.reporting import findings, held_out_half, why_not_held_out
+    from bayescale.reporting import findings, held_out_half, tables, why_not_held_out
     from bayescale.reporting import report as write
 
     fitted.save(out / "fit.nc")
@@ -97,6 +97,8 @@ def report(
     found = findings(fitted, given, ci_prob, cost)
     compared = _compare(fitted, others, seed, draws, progressbar)
     held = held_out_half(fitted, progressbar=progressbar) if rollout else None
+    if rollout and not isinstance(held, str):
+        console.announce(tables.coverage_in_words(held), quiet or as_json)
     with bar(progressbar) as step:
         step("drawing the report")
         page = write(
@@ -186,6 +188,14 @@ def fit(
     )
 
 
+def _continued(fitted: Fit | Average, place: Mapping[str, list[float]]) -> str | None:
+    """The series that a forecast continues if none is named: that of a fit to one run."""
+    table = fitted.runs.table
+    if "series" not in table or table["series"].nunique() > 1:
+        return None
+    return options.only_series(fitted, dict(place), "forecast")
+
+
 def forecast(
     fit: FitOrTable,
     N: Annotated[
@@ -246,6 +256,7 @@ def forecast(
         asked = {**place, **others}
         refuse_unused(asked, of_laws, runs)
         read_points(None, asked, tuple(dict.fromkeys(("N", "D", "C", *of_laws))), (), None)
+        options.asked_group(group, options.names(groups) or (), runs)
 
     reading = columns, drop_missing, drop_failed, loss_unit, keep_best
     settings = groups, law, reading, pool, seed, draws, quiet, progressbar
@@ -264,8 +275,8 @@ def forecast(
         fitted,
         **(place if paired else options.crossed(place)),
         **others,
-        group=options.group_label(group, fitted.groups),
-        series=series,
+        group=options.asked_group(group, fitted.groups, fitted.runs),
+        series=_continued(fitted, place) if series is None else series,
         cost=cost,
         random_seed=seed,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from itertools import product
@@ -118,11 +119,12 @@ Strict = Annotated[bool, typer.Option("--strict", help="exit with code 1 if a ch
 Group = Annotated[
     str | None,
     typer.Option(
-        help="label of a fitted group, or column=label,column=label with several group columns; "
-        "a new group by default"
+        help="label of a fitted group, or column=label,column=label with several group columns"
     ),
 ]
 
+#: The label of a group that has no runs, as in `bayescale.model`.
+NEW = "(new)"
 PICTURES = (".png", ".pdf", ".svg")
 QUANTITIES = (
     "N", "D", "C", "loss", "loss_sd", "loss_lower", "loss_upper", "series", "U", "N_active",
@@ -329,6 +331,25 @@ def group_label(text: str | None, groups: Sequence[str]) -> str | dict[str, str]
     return text if text is None or len(groups) <= 1 else pairs(text, "--group")
 
 
+def asked_group(text: str | None, groups: Sequence[str], runs: Runs) -> str | dict[str, str] | None:
+    """As `group_label`, for an answer about one group: with several, one must be named."""
+    if text is None and groups:
+        found = runs.table[list(groups)].astype(str).drop_duplicates()
+        if len(found) > 1:
+            first = found.iloc[0]
+            named = " or ".join(groups)
+            listed = ", ".join(", ".join(row) for row in found.to_numpy()[:12])
+            pairs_of = [f"{g}={first[g]}" for g in groups]
+            example = str(first.iloc[0]) if len(groups) == 1 else ",".join(pairs_of)
+            new = NEW if len(groups) == 1 else ",".join(f"{g}={NEW}" for g in groups)
+            raise BayescaleError(
+                f"which {named}? The runs are of {listed}: give one, as in --group "
+                f"{shlex.quote(example)}, or --group {shlex.quote(new)} for one without runs",
+                where="--group",
+            )
+    return group_label(text, groups)
+
+
 def read_runs(
     table: Path,
     labels: tuple[str, ...] | None,
@@ -383,8 +404,8 @@ def read_tasks(
     return found
 
 
-def only_series(fitted, place: dict) -> str | None:
-    """The run under way that is registered if none is named: the only one of the fit.
+def only_series(fitted, place: dict, where: str) -> str | None:
+    """The run under way that an answer is about if none is named: the only one of the fit.
 
     With parameters of its own, or as a budget alone, a run is a new one.
     """
@@ -397,9 +418,11 @@ def only_series(fitted, place: dict) -> str | None:
             f"the fit has {len(labels)} runs of checkpoints: name the one under way with --series "
             f"({', '.join(labels[:8])}{', ...' if len(labels) > 8 else ''}), or give --N for a "
             "new run",
-            where="preregister",
+            where=where,
         )
-    typer.echo(f"the run under way is series {labels[0]}, the only one of the fit", err=True)
+    typer.echo(
+        f"note: this is about series {labels[0]}, the only run of the fit, as it goes on", err=True
+    )
     return labels[0]
 
 

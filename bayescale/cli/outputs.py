@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -47,7 +48,7 @@ def replacing(command: Callable) -> Callable:
 
     @functools.wraps(command)
     def checked(*, overwrite: bool, **arguments):
-        options = {name: typed(*names) for name, names in spellings.items()}
+        options = {name: _named(names) for name, names in spellings.items()}
         if problems := _problems(command.__name__, options, arguments, overwrite):
             raise BayescaleError(problems)
         return command(**arguments)
@@ -62,6 +63,12 @@ def replacing(command: Callable) -> Callable:
     )
     checked.__annotations__ = hints
     return checked
+
+
+def _named(spellings: tuple[str, ...]) -> str:
+    """The option as it was typed; one that was not typed writes to its default file."""
+    words = {word.partition("=")[0] for word in sys.argv}
+    return typed(*spellings) + ("" if words & set(spellings) else " (by default)")
 
 
 def _spellings(command: Callable) -> dict[str, tuple[str, ...]]:
@@ -80,11 +87,10 @@ def _problems(
     command: str, options: Mapping[str, str], arguments: Mapping[str, Any], overwrite: bool
 ) -> list[str]:
     """A sentence for each file that must not be written, with the option that names it."""
-    read = {
-        value.resolve()
-        for name, value in arguments.items()
-        if isinstance(value, Path) and name not in WRITTEN
-    }
+    given = [v for k, v in arguments.items() if isinstance(v, Path) and k not in WRITTEN]
+    if not all(path.exists() for path in given):
+        return []  # the command says which file is missing, and writes nothing
+    read = {path.resolve() for path in given}
     problems, taken = [], {}
     for name, option in options.items():
         path = arguments.get(name)

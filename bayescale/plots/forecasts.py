@@ -44,8 +44,9 @@ def plot_forecast(
         The x axis; another column of the law is allowed too. By default the column with the widest
         range.
     observed : Runs, optional
-        Runs to draw on top, such as held-out ones; by default the fitted ones from their median
-        scale or the first point on. Those of other groups than the forecast are drawn fainter.
+        Runs to draw on top, such as held-out ones; by default the fitted ones, under a law of
+        several columns from their median scale or the first point on. Those of other groups than
+        the forecast are drawn fainter.
     ci_prob : float, optional
         Probability of the intervals; 90 % by default.
     ax : matplotlib.axes.Axes, optional
@@ -117,10 +118,14 @@ def plot_forecast(
     elif x in fitted:
         observed = fitted
     if observed is not None:
-        shown = observed.table
+        shown, name = observed.table, "observed"
         if observed is fitted:
-            shown = shown[shown[x] >= min(shown[x].median(), at[0])]
-        _observed(ax, forecast, shown, x, "fitted runs" if observed is fitted else "observed")
+            name = "fitted runs"
+            if len(forecast.fit.law.columns) > 1:
+                shown = shown[shown[x] >= min(shown[x].median(), at[0])]
+            if len(shown) < len(fitted):
+                name = f"fitted runs, the larger {len(shown)} of {len(fitted)}"
+        _observed(ax, forecast, shown, x, name)
         style.cut_outliers(ax, shown[x], shown["loss"])
     largest = float(forecast.fit.runs.table[x].max()) if x in forecast.fit.runs else np.inf
     log_axis(ax.xaxis, x)
@@ -158,34 +163,55 @@ def _on_one_path(data, x: str) -> bool:
 def _path_to(ax: Axes, forecast: Forecast, x: str) -> None:
     """Draw the mean from the scale of the fitted runs to one point or two of one group."""
     data, fit = forecast.data, forecast.fit
-    points = data.sizes["point"]
+    columns = fit.law.columns
     labels = {g: np.unique(data[g].to_numpy().astype(str)) for g in fit.groups}
     several = any(len(found) > 1 for found in labels.values())
-    if points > 2 or several or set(fit.law.columns) != {"N", "D"} or x not in "NDC":
+    of_sizes = set(columns) == {"N", "D"} and x in "NDC"
+    if data.sizes["point"] > 2 or several or not (of_sizes or columns == (x,)):
         return
-    log_N, log_D = (np.log(data[c].to_numpy()) for c in "ND")
-    order = np.argsort(log_N + log_D)
-    first, last = order[0], order[-1]
-    slope = np.array([0.5, 0.5])  # of log N and log D along log C
-    text = f"mean at {times_in_words(np.exp(log_D - log_N)[0])} tokens per parameter"
-    if points == 2:
-        step = np.array([log_N[last] - log_N[first], log_D[last] - log_D[first]])
-        if (step <= 0).any():
-            return
-        slope, text = step / step.sum(), "mean on the line through both"
-    end = log_N[last] + log_D[last]
-    middle = np.log((fit.runs.table["N"] * fit.runs.table["D"]).median())
-    back = np.linspace(min(middle, end) - end, 0, 24)
-    path = {"N": np.exp(log_N[last] + slope[0] * back), "D": np.exp(log_D[last] + slope[1] * back)}
+    logs = {c: np.log(data[c].to_numpy()) for c in columns}
+    place = _line_to(logs, np.log(fit.runs.table[list(columns)].prod(axis=1)), of_sizes)
+    if place is None:
+        return
+    series = np.unique(data["series"].to_numpy().astype(str)) if "series" in data.coords else [""]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExtrapolationWarning)
         there = run_forecast(
             fit,
-            **path,
+            **place,
             group={g: None if v[0] == NEW else v[0] for g, v in labels.items()} or None,
+            series=series[0] if len(series) == 1 and series[0] else None,
             random_seed=forecast.random_seed,
         ).data
+    text = "mean"
+    if of_sizes:
+        ratio = times_in_words(float(np.exp(logs["D"] - logs["N"])[0]))
+        one = data.sizes["point"] == 1
+        text = f"mean at {ratio} tokens per parameter" if one else "mean on the line through both"
+    if columns == (x,):
+        lower, upper = interval(there["loss"])
+        band = dict(color=colour(0), alpha=0.18, linewidth=0)
+        ax.fill_between(there[x], lower, upper, **band)
     ax.plot(there[x], there["mean"].median(SAMPLE), color=colour(0), linewidth=1.2, label=text)
+
+
+def _line_to(logs: dict, fitted, of_sizes: bool) -> dict[str, np.ndarray] | None:
+    """Columns on a line in logarithms to the last point, from the median or the smallest run.
+
+    None if two points are not on a rising line.
+    """
+    total = sum(logs.values())
+    last = int(np.argmax(total))
+    first = int(np.argmin(total))
+    slope = {c: 1 / len(logs) for c in logs}
+    if first != last:
+        step = {c: v[last] - v[first] for c, v in logs.items()}
+        if min(step.values()) <= 0:
+            return None
+        slope = {c: v / sum(step.values()) for c, v in step.items()}
+    start = float(np.log(np.exp(fitted).median()) if of_sizes else fitted.min())
+    back = np.linspace(min(start - total[last], 0.0), 0, 40)
+    return {c: np.exp(v[last] + slope[c] * back) for c, v in logs.items()}
 
 
 def _observed(ax: Axes, forecast: Forecast, table: pd.DataFrame, x: str, name: str) -> None:

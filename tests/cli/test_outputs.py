@@ -41,6 +41,7 @@ def test_the_file_that_is_read_is_never_replaced(saved, refused):
 
 def test_two_results_are_not_written_to_one_file(tmp_path, refused):
     table, out = tmp_path / "runs.csv", tmp_path / "one.svg"
+    table.write_text("N,D,loss\n")
     message = refused("fit", table, "--out", out, "--plot", out)
     assert f"--plot: {out} is also the file of --out" in message
 
@@ -48,8 +49,21 @@ def test_two_results_are_not_written_to_one_file(tmp_path, refused):
 def test_the_option_that_was_typed_is_named(tmp_path, refused):
     picture = tmp_path / "tasks.png"
     picture.write_text("mine")
+    table = tmp_path / "tasks.csv"
+    table.write_text("C,loss\n")
     for option in ("--plot", "--out"):
-        assert refused("breaks", "tasks.csv", option, picture).startswith(f"error: {option}: ")
+        assert refused("breaks", table, option, picture).startswith(f"error: {option}: ")
+
+
+def test_a_default_file_that_exists_is_named_as_such_and_a_missing_table_first(
+    tmp_path, monkeypatch, refused
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fit.nc").write_text("mine")
+    assert "nofile.csv: there is no such file" in refused("fit", "nofile.csv")
+    (tmp_path / "runs.csv").write_text("N,D,loss\n")
+    message = refused("fit", "runs.csv")
+    assert message.startswith("error: --out (by default): fit.nc exists")
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.__name__)
