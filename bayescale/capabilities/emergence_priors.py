@@ -107,6 +107,6 @@ class Ahead:
 #: Rate and ratio were chosen by the interval score of forecasts from below the onset, of those
 #: priors whose 90 % intervals held at least 85 % of the scores. With narrower ones they hold 70 %
 #: of the scores after a simulated late start. Most scores that were missed are 1, just above the
-#: intervals. With `complete` from 0 to .8 the intervals of 11 tasks hold 85 to 97 %, at the same
-#: interval score; chosen from the other tasks they hold 89 % (`benchmarks/emergence.py`).
+#: intervals. With `complete` from 0 to .8 the intervals of 11 tasks hold 84 to 96 %, at the same
+#: interval score; chosen from the other tasks they hold 95 % (`benchmarks/emergence.py`).
 AHEAD = Ahead(0.3, Positive(4.0, spread=8.0), 0.5)
