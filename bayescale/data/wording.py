@@ -85,7 +85,8 @@ def _unique_times_epochs(runs) -> str:
     if epochs is None or unique not in runs.table:
         return ""
     factor = float((runs.table["U"] / pd.to_numeric(runs.table[unique])).median())
-    return f"{unique}*{epochs}" + ("" if factor == 1 else f"*{factor:.0e}".replace("e+0", "e").replace("e+", "e"))
+    by = "" if factor == 1 else f"*{factor:.0e}".replace("e+0", "e").replace("e+", "e")
+    return f"{unique}*{epochs}{by}"
 
 
 def _large_counts(runs) -> str:
