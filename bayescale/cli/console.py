@@ -49,6 +49,11 @@ def saved(csv: Path | None, frame: pd.DataFrame) -> dict[str, Path]:
     return {"csv": csv}
 
 
+def _described(table: Table) -> dict[str, Any]:
+    """A table as JSON has it."""
+    return {name: getattr(table, name) for name in ("title", "header", "rows", "notes")}
+
+
 def finish(
     tables: Sequence[Table],
     data: Mapping[str, Any],
@@ -99,7 +104,7 @@ def finish(
         body = {
             **_checks(fits),
             "seed": seed,
-            "tables": [vars(table) for table in tables],
+            "tables": [_described(table) for table in tables],
             "notes": notes,
             **({"answer": headline} if headline else {}),
             **({"cautions": cautions} if cautions else {}),

@@ -258,9 +258,10 @@ def _decaying(columns) -> list[str]:
     if not {"series", "lr", "D"} <= set(columns):
         return []
     frame = pd.DataFrame({k: np.asarray(columns[k]) for k in ("series", "lr", "D")})
-    ends = frame.sort_values("D").groupby("series")["lr"].agg(["max", "last"])
-    share = float((ends["last"] / ends["max"]).min())
-    if share > DECAYED:
+    ends = frame.sort_values("D").groupby("series")["lr"].agg(["max", "last", "size"])
+    ends = ends[ends["size"] > MANY_ROWS]
+    share = float((ends["last"] / ends["max"]).min()) if len(ends) else 1.0
+    if not share <= DECAYED:
         return []
     return [
         f"the learning rate falls along the checkpoints, to {100 * share:.0f} % of its peak: the "

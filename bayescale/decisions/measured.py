@@ -50,5 +50,6 @@ def read_measured(
             return frame.assign(**named), runs.how_read
     if not columns and "loss" in frame and set(COUNTS) & set(frame):
         return frame, ""
-    found = task_columns(frame, (*COUNTS, "loss"), y="loss", task=None, columns=columns)
+    needs = COUNTS if columns and "loss" in columns else (*COUNTS, "loss")
+    found = task_columns(frame, needs, y="loss", task=None, columns=columns)
     return found.frame, found.read

@@ -119,11 +119,13 @@ def test_an_existing_result_is_not_replaced(command, tmp_path, monkeypatch, refu
     written.parent.mkdir(exist_ok=True)
     written.write_text("mine")
     monkeypatch.chdir(tmp_path)
-    message = refused(command, tmp_path / "runs.csv")
+    table = tmp_path / "runs.csv"
+    table.write_text("")
+    message = refused(command, table)
     assert "--overwrite to replace it" in message
     assert written.read_text() == "mine"
     # With the option the command gets as far as reading the table.
-    assert "no such file" in refused(command, tmp_path / "runs.csv", "--overwrite")
+    assert "the file is empty" in refused(command, table, "--overwrite")
 
 
 def test_an_example_is_not_written_over_a_file(tmp_path, run, refused):

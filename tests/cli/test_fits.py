@@ -30,7 +30,10 @@ def test_a_report_prints_its_check_tables_and_files(reported, kept_fit, folder):
 
 
 def test_output_to_a_pipe_has_no_progress_bar_and_no_colours(reported):
-    (told,) = reported.err.splitlines()  # before the fits of the held-out half
+    told, held = reported.err.splitlines()  # before and after the fits of the held-out half
+    assert re.fullmatch(
+        r"note: Held-out runs inside .* intervals: \d+ of 17 \(chinchilla\)\.", held
+    )
     assert told.startswith("note: the fit is saved as ")
     assert told.endswith("which --no-rollout leaves out")
     assert "\x1b" not in reported.out
@@ -67,7 +70,7 @@ def test_the_page_has_the_tables_that_were_printed(page, reported, kept_fit):
 
 
 def test_the_default_interval_is_of_90_percent(reported, page, kept_fit):
-    assert reported.out.count("(90 % interval)") == 4
+    assert reported.out.count("(90 % interval)") == 5
     assert "in its interval with 90 % probability" in page
     forecast, fit = bs.forecast(kept_fit, C=[1e21, 1e22]), kept_fit
     low, high = np.quantile(fit.posterior["E"], [0.05, 0.95])

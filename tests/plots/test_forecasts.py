@@ -23,7 +23,11 @@ def test_a_forecast_is_drawn_against_the_column_with_the_widest_range(c4_fit, ch
     ax = bs.plot_forecast(ahead, ci_prob=0.8)
     check_axis(ax.xaxis, COMPUTE, FLOP)
     check_axis(ax.yaxis, LOSS, NUMBER)
-    assert legend(ax) == ["loss of a new run, 80 %", "mean, 80 %", "fitted runs"]
+    assert legend(ax) == [
+        "loss of a new run, 80 %",
+        "mean, 80 %",
+        "fitted runs, the larger 17 of 34",
+    ]
     check_axis(bs.plot_forecast(ahead, x="N").xaxis, PARAMETERS, COUNT)
     with pytest.raises(bs.FitError, match="no column 'E'"):
         bs.plot_forecast(ahead, x="E")
@@ -66,7 +70,7 @@ def test_without_other_runs_the_fitted_ones_of_the_larger_half_are_drawn(c4_fit,
     assert np.array_equal(cloud.get_offsets(), larger[["C", "loss"]])
     (all_of_them,) = clouds(bs.plot_forecast(bs.forecast(c4_fit, C=bs.grid(1e15, 1e22, 9))))
     assert len(all_of_them.get_offsets()) == len(runs)
-    assert legend(ax)[-1] == "fitted runs"
+    assert legend(ax)[-1] == f"fitted runs, the larger {len(larger)} of {len(runs)}"
 
 
 def test_observed_runs_are_drawn_on_top_in_another_colour(c4_fit, openlm, clouds, colours, legend):

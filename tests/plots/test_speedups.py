@@ -26,7 +26,7 @@ def test_a_multiplier_is_drawn_with_its_band_against_compute(fits, check_axis, l
     found = bs.speedup(fits[0], over=fits[1], at=bs.grid(1e19, 1e22, 6), along=20)
     ax = bs.plot_speedup(found, ci_prob=0.8)
     check_axis(ax.xaxis, "training compute C (FLOP) of the first recipe", r"\de\d+")
-    assert ax.get_ylabel() == "compute of the second recipe / compute of the first recipe"
+    assert ax.get_ylabel() == "compute of the second recipe /\ncompute of the first recipe"
     expected = found.to_dataframe("summary", 0.8).query("variable == 'multiplier'")
     assert np.array_equal(ax.lines[0].get_ydata(), expected["median"])
     (band,) = [c for c in ax.collections if len(c.get_paths()[0].vertices) > 10]
