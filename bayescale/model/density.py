@@ -33,6 +33,8 @@ CHUNK = 40_000
 COARSE = 60
 #: Decimals of logarithms that are kept.
 DIGITS = 11
+#: Smallest reducible part of the loss of the first run, where the floor is above it.
+LEAST_ABOVE = 0.02
 #: Half of the residuals are smaller than this many noise scales, if `nu` is about 6.
 HALF_INSIDE = 0.72
 
@@ -60,7 +62,10 @@ def density(plan: Design) -> Density:
         ridge = (*wide, *(i for i, p in enumerate(free) if p.name == "drift"))
     priors = [free[i].prior for i in ridge]
     rates = tuple(p.width if p.link == "log" else 0.0 for p in priors)
-    return Density(dimension(plan), _log_likelihood(plan), coarse, improved, wide, ridge, rates)
+    trend = _amplitude(plan) if plan.drift == "through" else None
+    return Density(
+        dimension(plan), _log_likelihood(plan), coarse, improved, wide, ridge, rates, trend
+    )
 
 
 def _wide(plan: Design) -> tuple[int, ...]:
@@ -76,6 +81,36 @@ def _wide(plan: Design) -> tuple[int, ...]:
     exponents = {n for n in plan.law.parameters if n not in of_loss}
     wide = tuple(i for i, n in enumerate(free) if n in exponents or n in of_loss[:1])
     return wide if not plan.groups and len(wide) <= MOST_WIDE else ()
+
+
+def _amplitude(plan: Design) -> Callable[[np.ndarray], np.ndarray] | None:
+    """The amplitude with which the law passes through the first run of a curve, as the trend of
+    its coordinate.
+
+    The drift is zero there, so that the law is known up to the noise, whatever its exponents are.
+    The amplitude follows them and the floor along a narrow ridge.
+    """
+    law, free = plan.law, [p.name for p in plan.parameters if p.has_population]
+    if law.amplitude not in free or not drift_density.is_one_curve(plan):
+        return None
+    place, prior = free.index(law.amplitude), plan.parameter(law.amplitude).prior
+    first = int(np.argmin(plan.log_scale))
+    columns = {c: v[first : first + 1] for c, v in plan.columns.items()}
+    loss = float(np.exp(plan.log_loss[first]))
+
+    def trend(z):
+        drawn = {name: v[:, None] for name, v in variables(plan, z).items()}
+        values = {p.name: p.value(drawn, lambda *_: None) for p in plan.parameters}
+        floor = values[law.floor] if law.floor else 0.0
+        unit = values | {law.amplitude: 1.0} | ({law.floor: 0.0} if law.floor else {})
+        with np.errstate(all="ignore"):
+            above = np.maximum(loss - floor, LEAST_ABOVE * loss)
+            level = np.log(above / plan.law(columns, plan.scales, unit))[:, 0]
+        out = np.zeros_like(z)
+        out[:, place] = np.where(np.isfinite(level), (level - prior.centre) / prior.width, 0.0)
+        return out
+
+    return trend
 
 
 # -- coordinates -------------------------------------------------------------------------------
