@@ -8,16 +8,13 @@ positions at once.
    doi:10.1111/j.1467-9469.2011.00756.x): each draws from a Student-t mixture that was fitted to the
    weighted draws of the rounds before. All draws are weighted against the mean of all proposals.
    From round `LOCAL_FROM` on, the components are local approximations along the posterior. The
-   result is made of new draws from the last mixture, as many as its efficiency demands: evaluating
-   a hundred thousand draws takes less time than moving two thousand.
+   result is new draws from the last mixture, as many as its efficiency demands.
    If it is known in which coordinates the posterior is wide, mixtures are fitted without the trend
-   of the others along these (`bayescale.inference.shears`). The draws of a round that is efficient
-   are then continued until they are the result, or show a part that the mixture misses, which the
-   next mixture is fitted to as well.
-3. If no round is enough, or if the tail of the weights is heavy, because the posterior is a curved
-   ridge, draws are made anew, first of the coordinates in which it is wide
-   (`bayescale.inference.conditional`). This is done at once if the first local proposals are of
-   little use.
+   of the others along these (`bayescale.inference.shears`), and an efficient round is continued
+   until it is the result, or has drawn from a part that its mixture misses.
+3. If these do not suffice, or if the tail of the weights is heavy, because the posterior is a
+   curved ridge, draws are made anew, first of the coordinates in which it is wide
+   (`bayescale.inference.conditional`), or at once if the first local proposals are of little use.
 4. If the weights of these are uneven too, the draws are moved by a Markov kernel that leaves the
    posterior unchanged: differential evolution (ter Braak 2006, doi:10.1007/s11222-006-8769-1) and
    independent proposals from a mixture that is refitted to the moved draws. The evidence is then
@@ -61,8 +58,7 @@ ROUGH_ESS, ROUGH_ROUNDS = 300, 8
 #: Fits of the mixture in `moved`.
 ROUGH_FITS = 6
 #: A mixture is fitted to this many resampled draws. Weights are tempered until the effective number
-#: is at least `LEAST_EFFECTIVE` per dimension.
-#: The number is larger for local approximations, whose points have to lie apart.
+#: per dimension is at least `LEAST_EFFECTIVE`, more for local approximations, which lie apart.
 RESAMPLED, LEAST_EFFECTIVE, LOCAL_FACTOR = 3000, 25, 2
 #: Number of draws that are moved, moves between two fits of the mixture, and most fits.
 PARTICLES, MOVES, FITS = 2000, 20, 18
@@ -194,26 +190,16 @@ def sample_roughly(density: Density, draws: int, rng: np.random.Generator) -> Sa
     >>> found.positions.shape, bool(abs(found.diagnostics.log_evidence - exact) < 0.1)
     ((1000, 2), True)
     """
-    modes = find_modes(density, rng)
-    rounds, mixture = _Rounds(density, rng), at_modes(modes)
+    rounds, mixture = _Rounds(density, rng), at_modes(find_modes(density, rng))
     for _ in range(ROUGH_ROUNDS):
-        rounds.add(mixture)
-        z, value = rounds.z[-ROUND:], rounds.log_posterior[-ROUND:]
-        log_weight = value - mixture.log_density(z)
-        log_evidence = np.logaddexp.reduce(log_weight) - np.log(ROUND)
-        ess, error = _effective(log_weight - log_evidence - np.log(ROUND))
-        if ess >= ROUGH_ESS:
-            break
+        fresh = rounds.add(mixture)
+        if fresh.ess >= ROUGH_ESS:
+            return fresh.sampled(draws)
         mixture = rounds.fitted(local=False)
-    else:
-        z, value = rounds.z, rounds.log_posterior
-        log_weight, log_evidence = rounds.log_weight, rounds.log_evidence
-        ess, error = _effective(log_weight)
-    k = float(pareto_k(log_weight))
-    log_weight = log_weight - np.logaddexp.reduce(log_weight)
-    chosen = rng.permutation(systematic_resample(np.exp(log_weight), draws, rng))
-    diagnostics = ImportanceDiagnostics(ess, k, float(log_evidence), error)
-    return Sampled(z[chosen], value[chosen], diagnostics)
+    ess, error = _effective(rounds.log_weight)
+    k = float(pareto_k(rounds.log_weight))
+    diagnostics = ImportanceDiagnostics(ess, k, rounds.log_evidence, error)
+    return Sampled(*rounds.resampled(draws), diagnostics)
 
 
 def moved(density: Density, z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -270,8 +256,12 @@ class _Fresh:
             if enough or hopeless or number >= most:
                 break
             self.draw(size)
-        self.k = float(pareto_k(self.relative))
         return enough and self.k <= largest_k
+
+    @property
+    def k(self) -> float:
+        """Shape of the tail of the weights."""
+        return float(pareto_k(self.relative))
 
     def sampled(self, draws: int) -> Sampled:
         """Equally weighted draws."""
@@ -308,11 +298,12 @@ class _Rounds:
         self.z = np.zeros((0, density.dimension))
         self.log_posterior = self.log_prior = self.log_proposal = np.zeros(0)
 
-    def add(self, mixture: Mixture | Sheared) -> None:
-        """Draw from one more proposal, and update all weights."""
+    def add(self, mixture: Mixture | Sheared) -> _Fresh:
+        """Draw from one more proposal, and update all weights; the draws."""
         fresh = _Fresh(self.density, mixture, self.rng)
         fresh.draw(ROUND)
         self.join(fresh)
+        return fresh
 
     def join(self, fresh: _Fresh) -> None:
         """Add draws from one more proposal, and update all weights."""
@@ -347,7 +338,7 @@ class _Rounds:
 
     def fitted(self, local: bool) -> Mixture:
         """A mixture fitted to the weighted draws."""
-        z, effective = self._tempered(LOCAL_FACTOR if local else 1)
+        z, effective = self._tempered(LOCAL_FACTOR if local else 1, self.log_weight)
         if local:
             return along(self.density, z, self.rng)
         return fitted(z, effective, self.rng)
@@ -359,14 +350,12 @@ class _Rounds:
         at most the root of their number times their mean (Ionides 2008,
         doi:10.1198/106186008X320456).
         """
-        density, number = self.density, len(self.log_weight)
-        bound = -0.5 * np.log(number)  # the weights sum to one
+        density, bound = self.density, -0.5 * np.log(len(self.z))  # the weights sum to one
         z, effective = self._tempered(1, np.minimum(self.log_weight, bound))
         return sheared(z, effective, density.ridge, self.rng, density.rates)
 
-    def _tempered(self, factor: int, log_weight=None) -> tuple[np.ndarray, float]:
+    def _tempered(self, factor: int, log_weight: np.ndarray) -> tuple[np.ndarray, float]:
         """Draws resampled with tempered weights, and their effective number."""
-        log_weight = self.log_weight if log_weight is None else log_weight
         finite = np.isfinite(log_weight)
         least = LEAST_EFFECTIVE * self.z.shape[1] * factor
         chosen, effective = tempered_resample(log_weight[finite], least, RESAMPLED, self.rng)
