@@ -54,7 +54,8 @@ def density(plan: Design) -> Density:
     if len(plan.runs) > COARSE and not plan.groups:
         coarse = _log_likelihood(_thinned(plan))
     improved = None if without_noise else lambda z: _with_noise(plan, z)
-    trend = _amplitude(plan) if plan.drift == "through" else None
+    is_one_anchored = plan.is_anchored and drift_density.is_one_curve(plan)
+    trend = _amplitude(plan) if is_one_anchored else None
     wide = _wide(plan, MOST_WIDE)
     # Not under laws of other regimes: the tail of the floor of `mixing` is missed, so that its
     # simulation-based calibration fails (`tests/evaluation/test_sbc.py`).
@@ -85,7 +86,7 @@ def _wide(plan: Design, most: int) -> tuple[int, ...]:
     return wide if not plan.groups and len(wide) <= most else ()
 
 
-def _amplitude(plan: Design) -> Callable[[np.ndarray], np.ndarray] | None:
+def _amplitude(plan: Design) -> Callable[[np.ndarray], np.ndarray]:
     """The amplitude with which the law passes through the first run of a curve, as the trend of
     its coordinate.
 
@@ -93,8 +94,6 @@ def _amplitude(plan: Design) -> Callable[[np.ndarray], np.ndarray] | None:
     The amplitude follows them and the floor along a narrow ridge.
     """
     law, free = plan.law, [p.name for p in plan.parameters if p.has_population]
-    if law.amplitude not in free or not drift_density.is_one_curve(plan):
-        return None
     place, prior = free.index(law.amplitude), plan.parameter(law.amplitude).prior
     first = int(np.argmin(plan.log_scale))
     columns = {c: v[first : first + 1] for c, v in plan.columns.items()}

@@ -17,6 +17,9 @@ from bayescale.model.design import Design
 
 #: Most runs whose matrices are made at once.
 BLOCK = 400
+#: Standardised residuals or drifts above this are filtered run by run: differences of their sums of
+#: squares would be rounding errors.
+LARGEST = 1e5
 #: Added to the unit diagonal of matrices that rounding has made singular.
 JITTER = 1e-9
 
@@ -206,23 +209,27 @@ class Filter:
             total -= np.log(unit).sum(axis=0)
             alone = level / unit, by_law / unit
             data, level, by_law = (_innovations(v, keep, unit) for v in (data, level, by_law))
+        together = max(np.abs(data).max(), np.abs(level).max()) < LARGEST
         state, done = _State(n), 0
         for start, stop, passed in self.stretches:
-            first, rest = start, slice(start, stop)
+            rest, last = slice(start, stop), 0.0
             if passed:
                 if done:
                     state.move(curve[passed - 1] - curve[done - 1])
                 last = curve[passed - 1]
                 steps = [
-                    (alone[1][first] - curve[i] * alone[0][first], last - curve[i])
+                    (alone[1][start] - curve[i] * alone[0][start], last - curve[i])
                     for i in range(done, passed)
                 ]
-                x, y = by_law[first] - last * level[first], level[first]
-                total += state.first(data[first], x, y, steps)
+                x = by_law[start] - last * level[start]
+                total += state.first(data[start], x, level[start], steps)
                 rest = slice(start + 1, stop)
-            if rest.start < stop:
-                x = by_law[rest] - (last * level[rest] if passed else 0.0)
+            x = by_law[rest] - last * level[rest]
+            if together:
                 total += state.rest(data[rest], x, level[rest])
+            else:
+                for one in zip(data[rest], x, level[rest], strict=True):
+                    total += state.first(*one, steps=())
             done = passed
         return total
 

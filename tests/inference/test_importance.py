@@ -252,6 +252,31 @@ def test_separate_modes_have_their_weights(rng):
     assert (found.positions[:, 0] > 0).mean() == pytest.approx(0.8, abs=0.04)
 
 
+def test_a_known_trend_is_removed_before_sampling_and_added_to_the_draws(rng):
+    """Sampled as it is, the bend takes many times as many evaluations."""
+
+    def evaluations(known):
+        asked, bent = [], ridge(0.003)
+
+        def trend(z):
+            return np.stack([np.zeros(len(z)), 0.5 * (z[:, 0] ** 2 - 1)], axis=1)
+
+        density = bent._replace(
+            log_likelihood=lambda z: asked.append(len(z)) or bent.log_likelihood(z),
+            improved=lambda z: z,
+            trend=trend if known else None,
+        )
+        found = importance.sample(density, 2000, rng)
+        np.testing.assert_allclose(
+            found.log_posterior, bent.log_posterior(found.positions), atol=1e-8
+        )
+        return found.diagnostics.log_evidence, sum(asked)
+
+    log_evidence, few = evaluations(True)
+    assert log_evidence == pytest.approx(ridge_evidence(0.003), abs=0.1)
+    assert few < 0.5 * evaluations(False)[1]
+
+
 def test_the_same_seed_gives_the_same_draws():
     one, other = (
         importance.sample(ridge(0.01), 500, np.random.default_rng(7)).positions for _ in range(2)
