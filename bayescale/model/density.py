@@ -61,9 +61,12 @@ def density(plan: Design) -> Density:
     # simulation-based calibration fails (`tests/evaluation/test_sbc.py`).
     ridge = wide if plan.law.allocates else ()
     free = [p for p in plan.parameters if p.has_population]
-    if plan.drift == "through" and (of_law := wide if trend is None else _wide(plan, MOST_RIDGE)):
+    of_law = wide if trend is None else _wide(plan, MOST_RIDGE)
+    if plan.drift == "through" and of_law:
         # The smaller the drift, the more the runs determine the law.
         ridge = (*of_law, *(i for i, p in enumerate(free) if p.name == "drift"))
+    if trend is not None:
+        ridge = tuple(i for i in ridge if free[i].name != plan.law.amplitude)
     priors = [free[i].prior for i in ridge]
     rates = tuple(p.width if p.link == "log" else 0.0 for p in priors)
     return Density(

@@ -337,6 +337,8 @@ def test_the_ridge_of_a_curve_may_have_five_exponents_and_floor(curves):
     assert of.wide == ()
     names = [plan.parameters[i].name for i in of.ridge]
     assert names == ["E", "alpha0", "alpha1", "d", "f", "drift"]
+    plan = design(one, laws.get("shifted_power(D)"))  # without a floor
+    assert [plan.parameters[i].name for i in density(plan).ridge] == ["alpha", "gamma", "drift"]
 
 
 def test_groups_have_drifts_of_their_own(curves):
