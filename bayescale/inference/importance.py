@@ -51,10 +51,8 @@ RIDGE_ROUNDS, WORTHWHILE, RIDGE_MOST, RIDGE_K = 14, 250, 10, 0.65
 #: Effective sample size after the first round of local proposals below which none are made again,
 #: if it is known in which coordinates the posterior is wide.
 HOPELESS = 300
-#: Draws of the few coordinates first are the result if so many are effective.
-CONDITIONAL_ESS = 1500
-#: The same for `sample_roughly`, where the last of the rounds is the result.
-ROUGH_ESS, ROUGH_ROUNDS = 300, 8
+#: Effective draws of the few coordinates first that suffice; of the last round of `sample_roughly`.
+CONDITIONAL_ESS, ROUGH_ESS, ROUGH_ROUNDS = 1500, 300, 8
 #: Fits of the mixture in `moved`.
 ROUGH_FITS = 6
 #: A mixture is fitted to this many resampled draws. Weights are tempered until the effective number
@@ -284,7 +282,8 @@ def _sufficient(weighted: conditional.Weighted, draws: int, rng) -> Sampled | No
 
 def _effective(log_weight: np.ndarray) -> tuple[float, float]:
     """Effective sample size, and standard error of the log evidence, of normalised weights."""
-    ess = float(np.exp(-np.logaddexp.reduce(2 * log_weight)))
+    square = 2 * np.maximum(log_weight, -1e300)  # whose double is finite
+    ess = float(np.exp(-np.logaddexp.reduce(square)))
     return ess, float(np.sqrt(max(1 / ess - 1 / len(log_weight), 0.0)))
 
 
