@@ -109,6 +109,7 @@ PYTHON: Mapping[str, Mapping[str, str]] = {
 }
 #: Arguments that are not options of a command: what to write on the command line.
 COMMAND: Mapping[str, Mapping[str, str]] = {
+    "allocate": {"at": "--unique 12B, --N or --D", "U": "--unique"},
     "": {"progressbar": "--quiet", "path": "the first argument, without a name"},
     "design": {"candidates": "--N and --D, or --runs", "target": _TARGETS},
     "fit": {"laws": "--law", "path": "--out"},

@@ -8,8 +8,7 @@ All parts run if none is named. `--curves` is the number of simulated curves of 
 present prior probabilities of kinds. With `--metric` the parts power, alarms and confusion are run
 for losses or accuracies only, and keep the other rows.
 
-power       curves that drift, and curves with a bend to 2.5 and 4 times the slope; of accuracies
-            also curves with a bend to .4 and .25 times the slope
+power       curves that drift, and curves with a bend to 2.5, 4, .4 and .25 times the slope
 alarms      straight curves of many sizes and noises
 loss_laws   accuracies whose log odds are linear in a loss that follows a power law of compute
 confusion   curves drawn from each kind: how often each verdict is given, and how often intervals
@@ -52,7 +51,7 @@ STRAIGHT = (
 )
 #: Change of the slope relative to the slope before, and size of the drift.
 CHANGES = ((0.0, 0.2), (0.0, 0.5), (1.5, 0.0), (3.0, 0.0))
-#: The same for accuracies only: a law that flattens is the alternative.
+#: The same with a slope that falls. A floor, or log odds that flatten, are the alternative.
 DOWNWARD = ((-0.6, 0.0), (-0.75, 0.0))
 #: Models, questions and families of accuracies that follow a loss.
 LOSS_LAWS = tuple((m, q, f) for m in (20, 40) for q in (200, 2000) for f in (1, 6))
@@ -180,8 +179,7 @@ TITLE = "Share of curves with P(departure) > .5, with P(departure) > .8, and wit
 
 
 def power(many, curves: int, first: int = 0, metric: str | None = None) -> None:
-    settings = [(*s, *c) for s in SETTINGS for c in CHANGES]
-    settings += [(*s, *c) for s in SETTINGS if s[0] == "accuracy" for c in DOWNWARD]
+    settings = [(*s, *c) for s in SETTINGS for c in (*CHANGES, *DOWNWARD)]
     found = detection(many, "power", one, settings, CURVE_BY, curves, first, metric)
     write(found, "emergence_power", TITLE)
 

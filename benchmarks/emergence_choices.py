@@ -3,9 +3,9 @@
     python benchmarks/emergence_choices.py [prior] [public] [oracle] [--curves 50]
 
 prior       the curves that `emergence.py` keeps, judged with other prior probabilities of a
-            departure of accuracies
-public      how well each prior probability predicts the scores of public tasks: the log evidence of
-            all tasks of a data set, with the probability that is best for the other data sets
+            departure of accuracies, and of the kinds of unbroken curves
+public      how well these priors predict the scores of public tasks: the log evidence of all tasks
+            of a data set, also with the priors that are best for the other data sets
 oracle      abrupt or gradual, told from accuracies by someone who knows all parameters except
             those of the change; by one who knows the noise and the top; by one who knows nothing,
             with a longer computation of the evidence; and by `emergence`
@@ -14,6 +14,7 @@ oracle      abrupt or gradual, told from accuracies by someone who knows all par
 from __future__ import annotations
 
 import argparse
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,8 @@ from bayescale.inference import Density, importance
 DRAWS = 100
 DEPARTURES = (0.25, 0.3, 0.35, 0.4, 0.46, 0.5, 0.56)
 PUBLIC = (0.1, 0.2, *DEPARTURES, 0.7, 0.8, 0.9)
+#: Shares of the kinds of unbroken curves: straight log odds, log odds that flatten, and a line.
+SPLITS = ((0.33, 0.33, 0.34), (0.5, 0.4, 0.1), (0.55, 0.3, 0.15), (0.7, 0.2, 0.1))
 #: Parameters that are known, by the name of who knows them.
 KNOWN = {
     "all but the change known": {*priors.ODDS, *priors.SCATTER},
@@ -38,11 +41,15 @@ KNOWN = {
 }
 
 
-def kinds(departure: float) -> dict[str, float]:
-    """Prior probabilities of kinds with another probability of a departure."""
-    smooth = sum(priors.KINDS[k] for k in priors.SMOOTH_KINDS)
-    share = {True: (1 - departure) / smooth, False: departure / (1 - smooth)}
-    return {k: p * share[k in priors.SMOOTH_KINDS] for k, p in priors.KINDS.items()}
+def kinds(departure: float, split: tuple[float, ...]) -> dict[str, float]:
+    """Prior probabilities of kinds, with the default proportions of the kinds of departures."""
+    unbroken = {k: (1 - departure) * p for k, p in zip(priors.SMOOTH_KINDS, split, strict=True)}
+    of_departures = 1 - sum(priors.KINDS[k] for k in priors.SMOOTH_KINDS)
+    return {k: unbroken.get(k, departure * p / of_departures) for k, p in priors.KINDS.items()}
+
+
+def named(departure: float, split: tuple[float, ...]) -> dict[str, float]:
+    return dict(zip(("departure", *priors.SMOOTH_KINDS), (departure, *split), strict=True))
 
 
 def prior(curves: int) -> None:
@@ -52,46 +59,55 @@ def prior(curves: int) -> None:
         for change in (1.5, 3, -0.6, -0.75)
     }
     sets["drift"] = each.query("drift > 0")
-    straight = pd.read_csv(RESULTS / "emergence_alarms_each.csv")
-    sets["straight"] = straight.query("metric == 'accuracy'")
     sets["linear in a loss"] = pd.read_csv(RESULTS / "emergence_loss_laws_each.csv")
+    sets["straight"] = pd.read_csv(RESULTS / "emergence_alarms_each.csv").query(
+        "metric == 'accuracy'"
+    )
     rows = []
-    for departure in DEPARTURES:
-        for name, of in sets.items():
-            p = judged(of, kinds(departure))["departure"]
-            shares = dict(departure=(p > 0.5).mean(), stated=(p >= TOLD).mean())
-            rows.append(dict(prior=departure, set=name, curves=len(of)) | shares)
-    write(pd.DataFrame(rows), "emergence_prior", "Accuracies: P(departure) > .5, and > .8")
+    for departure, split in product(DEPARTURES, SPLITS):
+        of = kinds(departure, split)
+        p = {name: judged(curves, of)["departure"] for name, curves in sets.items()}
+        row = named(departure, split) | {name: (each > 0.5).mean() for name, each in p.items()}
+        by = [sets["straight"][name] for name in ("points", "noise")]
+        row["straight, worst setting"] = (p["straight"] > 0.5).groupby(by).mean().max()
+        row["straight, stated"] = (p["straight"] >= TOLD).mean()
+        rows.append(row)
+    write(pd.DataFrame(rows), "emergence_prior", "Accuracies: share with P(departure) > .5")
 
 
 def public(curves: int) -> None:
+    """With `curves` 0 from the log evidences of an earlier run."""
     sets = {"Ruan et al. 2024": (bs.datasets.emergent_tasks(), "family")}
     sets |= {"Wu and Lo 2024": (wu(), "family"), "Gadre et al. 2024": (gadre(), "dataset")}
     rows = []
-    for name, (data, family) in sets.items():
+    for name, (data, family) in sets.items() if curves else ():
         found = bs.emergence(data, family=family, random_seed=1)
         for task, posterior in found.posteriors.items():
             rows.append(dict(set=name, task=task, metric="accuracy"))
             rows[-1] |= {f"log evidence {k}": v for k, v in posterior.log_evidence.items()}
-    each = pd.DataFrame(rows)
-    keep(each, "emergence_prior_public_each")
+    if curves:
+        keep(pd.DataFrame(rows), "emergence_prior_public_each")
+    each = pd.read_csv(RESULTS / "emergence_prior_public_each.csv")
 
-    def logs(departure: float) -> pd.Series:
-        """Log evidence of each task."""
-        of = kinds(departure)
+    def total(of: dict[str, float]) -> pd.Series:
+        """Log evidence of all tasks of each data set."""
         terms = [each[f"log evidence {k}"] + np.log(p) for k, p in of.items()]
-        return pd.Series(np.logaddexp.reduce([t.fillna(-np.inf) for t in terms]), each.index)
+        logs = np.logaddexp.reduce([t.fillna(-np.inf) for t in terms])
+        return pd.Series(logs).groupby(each["set"]).sum()
 
-    total = pd.DataFrame({d: logs(d).groupby(each["set"]).sum() for d in PUBLIC})
-    apart = total.sub(total.max(axis=1), axis=0)
-    table = apart.assign(tasks=each.groupby("set").size())
-    table["best of the others"] = [total.drop(name).sum().idxmax() for name in total.index]
-    table["its log evidence"] = [apart.loc[s, d] for s, d in table["best of the others"].items()]
-    write(
-        table.reset_index(),
-        "emergence_prior_public",
-        "Log evidence of public tasks under each prior probability of a departure, below the best",
-    )
+    choices = list(product(PUBLIC, SPLITS))
+    logs = pd.DataFrame([total(kinds(*choice)) for choice in choices])
+    apart = logs - total(priors.KINDS)
+    about = pd.DataFrame([named(*choice) for choice in choices])
+    title = "Log evidence of public tasks, above that with the default priors of kinds"
+    write(about.join(apart), "emergence_prior_public", title)
+    rows = []
+    for name in logs:
+        best = logs.drop(columns=name).sum(axis=1).idxmax()
+        rows.append({"set": name, "tasks": int((each["set"] == name).sum())})
+        rows[-1] |= named(*choices[best]) | {"above the default": apart.loc[best, name]}
+    title = "The same with the priors that are best for the other sets"
+    write(pd.DataFrame(rows), "emergence_prior_left_out", title)
 
 
 def evidence(curve, true: Model, z: np.ndarray, kind: str, known: set[str], rng) -> float:

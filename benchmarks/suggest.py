@@ -13,7 +13,8 @@ R-squared of the forecasts of the loss in the target.
 * ladder: runs of geometrically spaced cost, whose other columns are those of typical runs of that
   cost, up to the largest cost that the budget allows.
 
-Rows that the results file has are kept, so that the script can be continued.
+Rows that the results file has are kept, so that the script can be continued. `suggest_exact` has
+results with laws that hold for all runs (`--exact`).
 
     python benchmarks/suggest.py [--minutes 15] [--seeds 10] [--pool farseer ...] [--method suggest]
 """
@@ -24,6 +25,7 @@ import argparse
 import time
 import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
@@ -113,8 +115,11 @@ POOLS = (
 )  # fmt: skip
 
 
-def fitted(pool: Pool, rows) -> bs.Fit:
-    return bs.fit(pool.frame.loc[rows, [*pool.columns, "loss"]], pool.law, random_seed=1, **DRAWS)
+@lru_cache(maxsize=16)  # methods share the first fit, and some have the same runs
+def fitted(name: str, seed: int, rows: tuple[int, ...], law_error: bool = True) -> bs.Fit:
+    chosen = pool(name, seed)
+    table = chosen.frame.loc[sorted(rows), [*chosen.columns, "loss"]]
+    return bs.fit(table, chosen.law, law_error=law_error, random_seed=1, **DRAWS)
 
 
 def r_squared(fit: bs.Fit, target: pd.DataFrame, columns: list[str]) -> float:
@@ -137,6 +142,15 @@ def first_runs(candidates: pd.DataFrame, columns: list[str], number: int, rng) -
         chosen = rng.choice(cheap.index.to_numpy(), number, replace=False)
         if all(candidates.loc[chosen, c].nunique() >= least[c] for c in columns):
             return list(chosen)
+
+
+def divided(pool: Pool, seed: int) -> tuple[pd.DataFrame, pd.DataFrame, list[int]]:
+    """The target, the candidates, and the runs at the start."""
+    dear = pool.frame["cost"] >= pool.frame["cost"].quantile(1 - 1 / 8)
+    target, candidates = pool.frame[dear], pool.frame[~dear]
+    number = FIRST if len(pool.frame) >= SMALL else FIRST // 2
+    start = first_runs(candidates, pool.columns, number, np.random.default_rng(seed))
+    return target, candidates, start
 
 
 def by_suggestion(frame, target, have, fit, budget, rng) -> list[int]:
@@ -210,24 +224,20 @@ def ladder(frame, target, have, fit, budget, rng) -> list[int]:
 CHOOSE = dict(zip(METHODS, (by_suggestion, at_random, d_optimal, ladder), strict=True))
 
 
-def scores(pool: Pool, seed: int, method: str) -> list[dict]:
+def scores(pool: Pool, seed: int, method: str, law_error: bool = True) -> list[dict]:
     """One row for each budget."""
-    frame = pool.frame
-    dear = frame["cost"] >= frame["cost"].quantile(1 - 1 / 8)
-    target, candidates = frame[dear], frame[~dear]
+    target, candidates, start = divided(pool, seed)
     total = float(candidates["cost"].sum())
-    number = FIRST if len(frame) >= SMALL else FIRST // 2
-    start = first_runs(candidates, pool.columns, number, np.random.default_rng(seed))
     rng = np.random.default_rng([seed, METHODS.index(method)])
     refits = method in ("suggest", "d-optimal")  # the others do not look at losses
     have, rows = list(start), []
-    fit = fitted(pool, start) if refits else None
+    fit = fitted(pool.name, seed, tuple(start), law_error) if refits else None
     for share in pool.budgets:
         if method == "ladder":
             have = list(start)  # a larger ladder replaces a smaller one
         left = share * total - candidates.loc[have, "cost"].sum()
         have += CHOOSE[method](candidates, target, have, fit, left, rng)
-        fit = fitted(pool, have)
+        fit = fitted(pool.name, seed, tuple(have), law_error)
         rows.append(
             dict(
                 pool=pool.name,
@@ -251,6 +261,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--pool", nargs="+", default=POOLS, choices=POOLS)
     parser.add_argument("--method", nargs="+", default=METHODS, choices=METHODS)
+    parser.add_argument("--exact", action="store_true", help="no errors of the law in small runs")
     parser.add_argument("--out", default="suggest", help="name of the results file")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -263,7 +274,7 @@ def main() -> None:
         if time.monotonic() - began > 60 * arguments.minutes:
             break
         try:
-            rows = pd.DataFrame(scores(pool(name, seed), seed, method))
+            rows = pd.DataFrame(scores(pool(name, seed), seed, method, not arguments.exact))
         except BayescaleError as error:
             print(f"{name}, seed {seed}, {method}: {error}", flush=True)
             continue

@@ -4,7 +4,7 @@
 
 Jobs that are not named keep their rows. Processor seconds are those of the process and its
 children; they are comparable between runs. Wall seconds are not if other work is going on: the
-column ``load`` is the mean number of other running processes at the start.
+column ``load`` is the mean number of running processes in the minute before.
 """
 
 from __future__ import annotations

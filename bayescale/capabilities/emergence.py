@@ -293,7 +293,7 @@ class Emergence(Storable):
         total = len(self.tasks)
         return (
             f"Emergent as plotted: {_listed(emergent)} of {total}. No single smooth curve fits all "
-            f"models: {_listed(departs)}; one does: {_listed(unbroken)}; cannot be told: "
+            f"models: {_listed(departs)}; one does: {_listed(unbroken)}; this cannot be told of "
             f"{total - len(departs) - len(unbroken)}."
         )
 

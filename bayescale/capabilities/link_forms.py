@@ -169,6 +169,27 @@ class Form:
             mean, floor, precision=values["precision"], jitter=values["jitter"]
         )
 
+    def beyond(
+        self, u: np.ndarray, ahead: np.ndarray, values: Mapping[str, np.ndarray], chance, **where
+    ):
+        """The same for numpy arrays, with a drift `ahead` of the runs, in units of ``u``.
+
+        Where the form has a top, drift moves the log odds of the share of the whole rise, from the
+        floor to 1. The top is inferred from the runs, and what limits the accuracy there need not
+        limit that of a larger model. If drift moved ``u``, the forecasts of a task near its top
+        would not widen with the distance from the runs.
+        """
+        if "top" not in self.priors:
+            return self(u + ahead, values, chance, **where)
+        mean, _ = self(u, values, chance, **where)
+        floor = floor_of(chance, values["offset"])
+        share = np.clip((mean - floor) / (1 - floor), NEVER, 1 - NEVER)
+        odds = share / (1 - share) * np.exp(values["slope"] * ahead)
+        mean = NEVER + (1 - 2 * NEVER) * (floor + (1 - floor) * odds / (1 + odds))
+        return mean, precision_of(
+            mean, floor, precision=values["precision"], jitter=values["jitter"]
+        )
+
     def with_derivative(
         self, u: np.ndarray, values: Mapping[str, np.ndarray], chance: float, **where
     ):

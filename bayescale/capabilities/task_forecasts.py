@@ -10,21 +10,21 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.capabilities.link_model import AHEAD, cell, walks
+from bayescale.capabilities.link_predictive import expected, measured
 from bayescale.capabilities.links import AT_CHANCE, Link
 from bayescale.costs import Cost, read_budgets
 from bayescale.errors import FitError, unknown
 from bayescale.forecasting import (
     DRIFTS,
+    FURTHER,
     PredictiveDraws,
     complete_counts,
     forecast,
     read_points,
 )
 from bayescale.intervals import SAMPLE
-from bayescale.model import drift as drifts
 from bayescale.model import labels_in_points, number_of_points, settle_labels
-from bayescale.units import FLOP_PER_PARAMETER_TOKEN, counted
+from bayescale.units import FLOP_PER_PARAMETER_TOKEN, counted, format_loss, times_in_words
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,9 +63,29 @@ class TaskForecast(PredictiveDraws):
 
     def bottom_line(self, ci_prob: float | None = None) -> str:
         """How budgets were converted, and tasks of which the fitted runs say nothing; or empty."""
-        doubts = [note for note in self.link.notes if not note.startswith("read ")]
-        doubts = [f"Main reason for doubt: {note}." for note in doubts[:1]]
+        doubts = [n for n in self.link.notes if not n.startswith(("read ", "divided by "))]
+        doubts = [f"Main reason for doubt: {note}." for note in (*self._distance, *doubts)[:1]]
         return " ".join([*self.conversions, *doubts])
+
+    @property
+    def _distance(self) -> tuple[str, ...]:
+        """A clause if a run lies beyond the best one that has scores."""
+        plan = self.link.plan
+        column = plan.form.along
+        scored = plan.table[column].to_numpy(float)
+        if column == "C":
+            times = float(self.data["C"].max()) / float(scored.max())
+            if times < FURTHER:
+                return ()
+            what = f"{times_in_words(times)} times the compute of the largest model with scores"
+        else:
+            drawn = self.data["known_loss"] if "known_loss" in self.data else self.data["loss"]
+            lowest = float(drawn.median(set(drawn.dims) - {"point"}).min())
+            if lowest >= scored.min():
+                return ()
+            what = f"a loss of {format_loss(lowest)}, and no model with scores is below "
+            what += format_loss(float(scored.min()))
+        return (f"the run has {what}; curves may change beyond",)
 
     @property
     def _source(self) -> Link:
@@ -177,9 +197,9 @@ def forecast_tasks(
     # The same walks are also evaluated at the median loss, to separate the uncertainty of the loss.
     median = np.broadcast_to(np.median(drawn, axis=0), drawn.shape)
     at = np.concatenate([drawn, median], axis=1)
-    both, precision = _expected(link, at, [*labels, *labels], tasks, drift, rng, where)
+    both, precision = expected(link, at, [*labels, *labels], tasks, drift, rng, where)
     mean, at_loss, precision = both[:, :size], both[:, size:], precision[:, :size]
-    accuracy = _measured(link, tasks, mean, precision, rng)
+    accuracy = measured(link, tasks, mean, precision, rng)
     coords = {d: link.posterior[d] for d in SAMPLE} | {"task": list(tasks)}
     coords |= {name: (dim, np.resize(v, size)) for name, (dim, v) in inputs.coords.items()}
     if link.groups:
@@ -229,26 +249,11 @@ def accuracies(
     chains, draws = (link.posterior.sizes[d] for d in SAMPLE)
     labels = _member_labels(link, group, values.shape[-1])
     drawn = values[np.resize(rng.permutation(len(values)), chains * draws)]
-    mean, _ = _expected(link, drawn, labels, tasks, drift, rng)
+    mean, _ = expected(link, drawn, labels, tasks, drift, rng)
     dims = (*SAMPLE, "point", "task")
     return xr.DataArray(
         mean.reshape(chains, draws, *mean.shape[1:]), dims=dims, coords={"task": list(tasks)}
     )
-
-
-def _expected(link: Link, values: np.ndarray, labels, tasks, drift: str, rng, where=None):
-    """Expected accuracy and precision at losses or compute; dims (draw, point, task).
-
-    `where` has the further arguments of a form that depends on N and D, see `LinkPlan.where`.
-    """
-    parameters = _values(link, tasks)
-    move = _moves(link, labels, tasks, rng)
-    u = link.plan.u(values)
-    at = u[..., None] + move + _inside(link, tasks, u)
-    if drift == "auto":
-        at += parameters["walk"] * _beyond(u, len(tasks), rng)
-    chance = link.plan.facts.loc[list(tasks), "chance"].to_numpy(float)
-    return link.plan.form(at, parameters, chance, **(where or {}))
 
 
 def _tasks(link: Link, tasks: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -392,59 +397,3 @@ def _member_labels(link: Link, group, size: int) -> list[str]:
     settled = settle_labels(group, levels, size, "link")
     columns = [np.broadcast_to(labels, size) for labels in settled.values()]
     return [", ".join(label) for label in zip(*columns, strict=True)]
-
-
-def _values(link: Link, tasks: Sequence[str]) -> dict[str, np.ndarray]:
-    """Parameters of the tasks by name; dims (draw, 1, task), the middle one for points."""
-    out = {}
-    for p in link.plan.parameters:
-        values = link.posterior[f"{p.name}_task"].sel(task=list(tasks))
-        out[p.name] = values.transpose(*SAMPLE, "task").to_numpy().reshape(-1, 1, len(tasks))
-    return out
-
-
-def _moves(link: Link, labels: Sequence[str], tasks: Sequence[str], rng) -> np.ndarray:
-    """The shift of each point along u by its group; dims (draw, point, task)."""
-    draws = link.posterior.sizes["chain"] * link.posterior.sizes["draw"]
-    if not link.plan.members:
-        return np.zeros((draws, len(labels), len(tasks)))
-    found = {
-        label: _member_moves(link, "member", [label], draws, rng)
-        + _member_moves(link, "cell", [cell(t, label) for t in tasks], draws, rng)
-        for label in dict.fromkeys(labels)
-    }
-    return np.stack([found[x] for x in labels], axis=1)
-
-
-def _member_moves(link: Link, dim: str, labels: Sequence[str], draws: int, rng) -> np.ndarray:
-    """Shifts by label, dims (draw, label). Those of new labels are drawn from the population."""
-    moves, scale = (
-        link.posterior[n].transpose(*SAMPLE, ...).to_numpy().reshape(draws, -1)
-        for n in (f"move_{dim}", f"move_{dim}_scale")
-    )
-    place = {x: i for i, x in enumerate(link.plan.levels[dim])}
-    unseen = scale * rng.standard_normal((draws, len(labels)))
-    return np.stack(
-        [moves[:, place[x]] if x in place else unseen[:, i] for i, x in enumerate(labels)], axis=1
-    )
-
-
-def _inside(link: Link, tasks: Sequence[str], u: np.ndarray) -> np.ndarray:
-    """Contribution of the random walks inside the table to u; dims (draw, point, task)."""
-    steps = walks(link.posterior).sel(task=list(tasks)).transpose(*SAMPLE, "component", "task")
-    return link.plan.walk(u) @ steps.to_numpy().reshape(len(u), -1, len(tasks))
-
-
-def _beyond(u: np.ndarray, tasks: int, rng) -> np.ndarray:
-    """Contribution of random walks beyond the best run to u, in units of those before, by task.
-
-    `u` has dims (draw, point), the result (draw, point, task).
-    """
-    return AHEAD * drifts.integrated_walk(u, rng, copies=tasks)
-
-
-def _measured(link: Link, tasks, mean, precision, rng) -> np.ndarray:
-    """Accuracies of new runs, with beta scatter between runs and binomial noise."""
-    questions = link.plan.facts.loc[list(tasks), "n_questions"].to_numpy(int)
-    share = rng.beta(mean * precision, (1 - mean) * precision)
-    return rng.binomial(np.broadcast_to(questions, mean.shape), share) / questions

@@ -24,6 +24,7 @@ from bayescale.cli import (
 )
 from bayescale.cli.hints import HintingCommand
 from bayescale.cli.options import joined
+from bayescale.cli.outputs import replacing
 from bayescale.errors import BayescaleError, ConvergenceWarning, ExtrapolationWarning, RunsWarning
 from bayescale.keywords import for_command_line, in_options
 
@@ -58,7 +59,7 @@ app = typer.Typer(
     help="Bayesian neural scaling laws: forecasts and allocations with credible intervals.",
 )
 for command in COMMANDS:
-    app.command(cls=HintingCommand)(command)
+    app.command(cls=HintingCommand)(replacing(command))
 
 
 def _version(requested: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -211,7 +212,7 @@ def preregister(
         fitted,
         **(place if paired else options.crossed(place)),
         group=options.group_label(group, fitted.groups),
-        series=options.only_series(fitted, place) if series is None else series,
+        series=options.only_series(fitted, place, "preregister") if series is None else series,
         cost=paid,
         random_seed=seed,
     )
@@ -250,6 +251,7 @@ def outcome(
             "compared with those registered"
         ),
     ] = None,
+    columns: Columns = None,
     csv: Csv = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -259,8 +261,9 @@ def outcome(
     from bayescale.decisions import outcome as score
     from bayescale.forecasting import load_posterior
 
-    fitted = None if fit is None else load_posterior(fit)
-    result = score(registered, _losses(measured), fit=fitted)
+    known = None if fit is None else load_posterior(fit)
+    named = options.pairs(columns, "--columns")
+    result = score(registered, _losses(measured), fit=known, columns=named)
     console.finish(
         [_table("Outcome", result.summary())],
         {
@@ -436,15 +439,11 @@ def _is_region(text: str | None) -> bool:
 
 def _losses(text: str):
     """Losses in a comma-separated list, or the table in a csv file."""
-    try:
+    with suppress(ValueError):
         return [float(part) for part in text.split(",")]
-    except ValueError:
-        pass
     from bayescale.data import frame
 
     path = Path(text)
     if not path.is_file():
-        raise BayescaleError(
-            f"{text!r} is neither a list of losses, such as 2.31,2.25, nor a file", where="outcome"
-        )
+        raise BayescaleError(f"{text!r}: neither losses (2.31,2.25) nor a file", where="outcome")
     return frame(path)

@@ -7,23 +7,17 @@ from typing import Annotated
 
 import typer
 
-from bayescale.cli import options
-from bayescale.cli.options import Overwrite
-
 
 def example(
     name: Annotated[str, typer.Argument(help="openlm or chinchilla")] = "openlm",
     out: Annotated[
         Path | None, typer.Option(help="file to write, standard output by default")
     ] = None,
-    overwrite: Overwrite = False,
 ) -> None:
     """Print an example table of runs as csv."""
     from bayescale.data import Runs
     from bayescale.model import atomically
 
-    if out is not None:
-        options.writable(out, overwrite)
     text = Runs.example(name).table.to_csv(index=False)
     if out is None:
         typer.echo(text, nl=False)

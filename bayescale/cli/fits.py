@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,7 +30,6 @@ from bayescale.cli.options import (
     KeepBest,
     LawNames,
     LossUnit,
-    Overwrite,
     Plot,
     Pool,
     Quiet,
@@ -68,7 +67,6 @@ def report(
         bool, typer.Option(help="fit the smaller half of the runs and forecast the others")
     ] = True,
     out: Annotated[Path, typer.Option(help="folder for index.html and fit.nc")] = Path("report"),
-    overwrite: Overwrite = False,
     csv: Csv = None,
     seed: Seed = 1,
     draws: Draws = 1000,
@@ -80,15 +78,13 @@ def report(
     """Fit runs, forecast and allocate budgets, and write an HTML page with the results."""
     budgets, cost = options.budgets(flops, "--flops", hardware)
     given = budgets or None
-    for name in ("index.html", "fit.nc"):
-        options.writable(out / name, overwrite)
     laws = options.law_names(law)
     others = _others(laws, against, pool)
     progressbar = console.progress(quiet, as_json)
     reading = columns, drop_missing, drop_failed, loss_unit, keep_best
     fitted = fit_table(table, groups, laws, reading, pool, seed, draws, quiet, progressbar)
     from bayescale.progress import bar
-    from bayescale.reporting import findings, held_out_half, why_not_held_out
+    from bayescale.reporting import findings, held_out_half, tables, why_not_held_out
     from bayescale.reporting import report as write
 
     fitted.save(out / "fit.nc")
@@ -101,6 +97,8 @@ def report(
     found = findings(fitted, given, ci_prob, cost)
     compared = _compare(fitted, others, seed, draws, progressbar)
     held = held_out_half(fitted, progressbar=progressbar) if rollout else None
+    if rollout and not isinstance(held, str):
+        console.announce(tables.coverage_in_words(held), quiet or as_json)
     with bar(progressbar) as step:
         step("drawing the report")
         page = write(
@@ -150,7 +148,6 @@ def fit(
     keep_best: KeepBest = False,
     pool: Pool = None,
     out: Annotated[Path, typer.Option(help="file for the posterior")] = Path("fit.nc"),
-    overwrite: Overwrite = False,
     csv: Csv = None,
     plot: Plot = None,
     seed: Seed = 1,
@@ -161,7 +158,6 @@ def fit(
     strict: Strict = False,
 ) -> None:
     """Fit a table of runs and save the posterior."""
-    options.writable(out, overwrite)
     options.picture(plot)
     laws = options.law_names(law)
     progressbar = console.progress(quiet, as_json)
@@ -190,6 +186,14 @@ def fit(
         files=files,
         strict=strict,
     )
+
+
+def _continued(fitted: Fit | Average, place: Mapping[str, list[float]]) -> str | None:
+    """The series that a forecast continues if none is named: that of a fit to one run."""
+    table = fitted.runs.table
+    if "series" not in table or table["series"].nunique() > 1:
+        return None
+    return options.only_series(fitted, dict(place), "forecast")
 
 
 def forecast(
@@ -252,6 +256,7 @@ def forecast(
         asked = {**place, **others}
         refuse_unused(asked, of_laws, runs)
         read_points(None, asked, tuple(dict.fromkeys(("N", "D", "C", *of_laws))), (), None)
+        options.asked_group(group, options.names(groups) or (), runs)
 
     reading = columns, drop_missing, drop_failed, loss_unit, keep_best
     settings = groups, law, reading, pool, seed, draws, quiet, progressbar
@@ -270,8 +275,8 @@ def forecast(
         fitted,
         **(place if paired else options.crossed(place)),
         **others,
-        group=options.group_label(group, fitted.groups),
-        series=series,
+        group=options.asked_group(group, fitted.groups, fitted.runs),
+        series=_continued(fitted, place) if series is None else series,
         cost=cost,
         random_seed=seed,
     )
@@ -286,7 +291,7 @@ def forecast(
     if plot is not None:
         from bayescale.plots import plot_forecast
 
-        save_picture(plot_forecast(result, observed=fitted.runs, ci_prob=ci_prob), plot)
+        save_picture(plot_forecast(result, ci_prob=ci_prob), plot)
         files["plot"] = plot
     console.finish(
         [shown],

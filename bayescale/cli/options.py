@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from itertools import product
@@ -105,7 +106,6 @@ TaskPlot = Annotated[
 ]
 Csv = Annotated[Path | None, typer.Option("--csv", help="csv file for the numbers, not rounded")]
 Plot = Annotated[Path | None, typer.Option("--plot", help="file for a plot: png, pdf or svg")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace an existing file of --out")]
 Quiet = Annotated[
     bool,
     typer.Option(
@@ -119,11 +119,12 @@ Strict = Annotated[bool, typer.Option("--strict", help="exit with code 1 if a ch
 Group = Annotated[
     str | None,
     typer.Option(
-        help="label of a fitted group, or column=label,column=label with several group columns; "
-        "a new group by default"
+        help="label of a fitted group, or column=label,column=label with several group columns"
     ),
 ]
 
+#: The label of a group that has no runs, as in `bayescale.model`.
+NEW = "(new)"
 PICTURES = (".png", ".pdf", ".svg")
 QUANTITIES = (
     "N", "D", "C", "loss", "loss_sd", "loss_lower", "loss_upper", "series", "U", "N_active",
@@ -179,26 +180,17 @@ def _are_counts(text: str) -> bool:
         return False
 
 
-def writable(out: Path, overwrite: bool) -> None:
-    """Raise an error if a file exists that must not be replaced."""
-    if out.is_file() and not overwrite:
-        raise BayescaleError(
-            f"{out} exists: name another place with --out, or give --overwrite to replace it",
-            where="--out",
-        )
-
-
 def picture(path: Path | None) -> Path | None:
     """The file of ``--plot``, if its kind can be written."""
     if path is not None and path.suffix.lower() not in PICTURES:
         raise BayescaleError(
             f"{path} has no ending of a picture: give a name that ends in {', '.join(PICTURES)}",
-            where=_typed("--plot", "--out"),
+            where=typed("--plot", "--out"),
         )
     return path
 
 
-def _typed(*spellings: str) -> str:
+def typed(*spellings: str) -> str:
     """The first of several spellings of an option that was typed, or the first of all."""
     typed = {word.partition("=")[0] for word in sys.argv}
     return next((name for name in spellings if name in typed), spellings[0])
@@ -339,6 +331,25 @@ def group_label(text: str | None, groups: Sequence[str]) -> str | dict[str, str]
     return text if text is None or len(groups) <= 1 else pairs(text, "--group")
 
 
+def asked_group(text: str | None, groups: Sequence[str], runs: Runs) -> str | dict[str, str] | None:
+    """As `group_label`, for an answer about one group: with several, one must be named."""
+    if text is None and groups:
+        found = runs.table[list(groups)].astype(str).drop_duplicates()
+        if len(found) > 1:
+            first = found.iloc[0]
+            named = " or ".join(groups)
+            listed = ", ".join(", ".join(row) for row in found.to_numpy()[:12])
+            pairs_of = [f"{g}={first[g]}" for g in groups]
+            example = str(first.iloc[0]) if len(groups) == 1 else ",".join(pairs_of)
+            new = NEW if len(groups) == 1 else ",".join(f"{g}={NEW}" for g in groups)
+            raise BayescaleError(
+                f"which {named}? The runs are of {listed}: give one, as in --group "
+                f"{shlex.quote(example)}, or --group {shlex.quote(new)} for one without runs",
+                where="--group",
+            )
+    return group_label(text, groups)
+
+
 def read_runs(
     table: Path,
     labels: tuple[str, ...] | None,
@@ -393,8 +404,8 @@ def read_tasks(
     return found
 
 
-def only_series(fitted, place: dict) -> str | None:
-    """The run under way that is registered if none is named: the only one of the fit.
+def only_series(fitted, place: dict, where: str) -> str | None:
+    """The run under way that an answer is about if none is named: the only one of the fit.
 
     With parameters of its own, or as a budget alone, a run is a new one.
     """
@@ -407,9 +418,11 @@ def only_series(fitted, place: dict) -> str | None:
             f"the fit has {len(labels)} runs of checkpoints: name the one under way with --series "
             f"({', '.join(labels[:8])}{', ...' if len(labels) > 8 else ''}), or give --N for a "
             "new run",
-            where="preregister",
+            where=where,
         )
-    typer.echo(f"the run under way is series {labels[0]}, the only one of the fit", err=True)
+    typer.echo(
+        f"note: this is about series {labels[0]}, the only run of the fit, as it goes on", err=True
+    )
     return labels[0]
 
 

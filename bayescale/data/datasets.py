@@ -64,7 +64,7 @@ def fetch_chinchilla(progressbar: bool = False) -> Path:
             f"a network, put that file into {cache()} as chinchilla_svg_extracted_data.csv, or use "
             f"{other}, which is not downloaded",
             where="Runs.example('chinchilla')",
-        ) from error
+        ) from None
 
 
 def cache() -> Path:

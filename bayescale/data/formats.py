@@ -130,7 +130,14 @@ def _text(text: str, suffix: str, where: str) -> RawTable:
     start = text.lstrip()[:1]
     if suffix in (".json", ".jsonl", ".ndjson") or start == "{" or text.lstrip()[:2] == "[{":
         return _json(text, where)
-    lines = text.split("\n")
+    if re.search(r"\\begin\{(?:tabular|table|longtable)", text):
+        raise RunsError(
+            "this is LaTeX, which is not read: save the table as csv, with commas for & and "
+            "without \\\\ and \\hline",
+            where=where,
+        )
+    # Tables of databases have the frames of markdown, with + at their corners.
+    lines = [re.sub(r"(?<=-)\+(?=-)|^\+(?=-)|(?<=-)\+$", "|", x) for x in text.split("\n")]
     rules = [
         i
         for i, line in enumerate(lines)
@@ -292,7 +299,8 @@ def _markdown(lines: list[str], rules: list[int], where: str) -> pd.DataFrame:
         for i in range(rule + 1, len(lines)):
             if "|" not in lines[i]:
                 break
-            rows.append((i + 1, cells(lines[i])))
+            if i not in rules:  # a frame below the last row
+                rows.append((i + 1, cells(lines[i])))
         tables.append(rows)
     return _table(max(tables, key=len), where)
 
@@ -367,7 +375,26 @@ def _without_title(rows: list[tuple[int, list]]) -> list[tuple[int, list]]:
     first = 0
     while first < len(rows) - 2 and sum(str(v).strip() != "" for v in rows[first][1]) == 1:
         first += 1
-    return rows[first:]
+    return _without_upper_header(rows[first:])
+
+
+def _without_upper_header(rows: list[tuple[int, list]]) -> list[tuple[int, list]]:
+    """Rows with one header, where a row of names for several columns stands above it.
+
+    Only names that several columns share are put before those of the columns.
+    """
+    if len(rows) < 3 or any(len(row) != len(rows[0][1]) for _, row in rows[:3]):
+        return rows
+    upper, (i, names), (_, first) = rows[0][1], rows[1], rows[2]
+    whole = all(str(v).strip() for v in names) and _is_name_row(names) and _is_name_row(upper)
+    if all(str(v).strip() for v in upper[1:]) or not whole or not _is_numeric(first):
+        return rows
+    above = ""
+    full = []
+    for name, more in zip(names, upper, strict=True):
+        above = str(more).strip() or above
+        full.append(f"{above} {name}" if names.count(name) > 1 and above else name)
+    return [(i, full), *rows[2:]]
 
 
 def _table(rows: list[tuple[int, list]], where: str) -> pd.DataFrame:

@@ -8,11 +8,19 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from bayescale.data import names
+from bayescale.data import names, remedies
 from bayescale.data.formats import RawTable
 from bayescale.data.names import compact
 
+#: A name that is a number of parameters.
+SIZE = re.compile(r"\d+(?:\.\d+)?\s*[kmbt]", re.IGNORECASE)
 STEP = ("step", "steps", "globalstep", "trainerglobalstep", "iteration", "iter", "epoch")
+#: A number and its error in one cell, also as LaTeX; and the part of a header that says so.
+WITH_ERROR = re.compile(
+    r"\s*\$?\s*([\d.,]+(?:e[+-]?\d+)?)\s*(?:±|\+/-|\+-|\\pm)\s*([\d.,]+(?:e[+-]?\d+)?)\s*\$?\s*",
+    re.IGNORECASE,
+)
+HEADER_OF_ERROR = re.compile(r"[\s,;]*[(\[]?\s*(?:±|\+/-|\+-|\\pm).*$")
 RUN = ("run", "runname", "runid", "name", "experiment", "model", "modelname")
 
 
@@ -25,9 +33,37 @@ def arranged(raw: RawTable, named: dict) -> tuple[RawTable, dict]:
         The table, and `named` with the column of the series, if steps show that rows are
         checkpoints.
     """
+    raw = _with_errors(raw, " ".join(str(v) for v in named.values() if v))
     if named.get("loss") is None:
         raw = _evaluation_rows(_tensorboard(_wide(raw)))
     return _checkpoints(raw, named)
+
+
+def _with_errors(raw: RawTable, named: str) -> RawTable:
+    """Cells such as ``3.71 ± 0.01`` as two columns; their header loses its own ``±``."""
+    cells, notes = {}, []
+    for column in raw.cells.columns:
+        written = [str(v) for v in raw.cells[column]]
+        found = [WITH_ERROR.fullmatch(v) for v in written]
+        present = [m for m, v in zip(found, written, strict=True) if v.strip()]
+        if len(present) < 3 or not all(present):
+            cells[column] = raw.cells[column]
+            continue
+        name = str(column)
+        if name not in named:
+            name = HEADER_OF_ERROR.sub("", name).strip() or name
+        error = f"± of {name}"
+        for key, part in ((name, 1), (error, 2)):
+            values = [m.group(part) if m else "" for m in found]
+            cells[key] = pd.Series(values, raw.cells.index, dtype=object)
+        notes.append(
+            f"cells of {column!r} are numbers with an error: the numbers are the column {name!r}, "
+            f"the errors are {error!r}, which {remedies.column('loss_sd', error)} uses as standard "
+            "errors"
+        )
+    if not notes:
+        return raw
+    return replace(raw, cells=pd.DataFrame(cells), notes=(*raw.notes, *notes))
 
 
 def _numeric(raw: RawTable, column) -> np.ndarray:
@@ -67,6 +103,9 @@ def _wide(raw: RawTable) -> RawTable:
     long = long[[str(v).strip().lower() not in ("", "nan", "none") for v in long["loss"]]]
     long["series"] = [s.split(" - ")[0] for s in long["series"]]
     note = f"{len(rest)} columns of losses are read as {len(rest)} runs, one row per {first!r}"
+    if all(SIZE.fullmatch(str(label)) for label in long["series"]):
+        long["N"] = long["series"]
+        note += "; their names are read as N (parameters)"
     return RawTable(
         long.reset_index(drop=True).astype(object), "row", raw.source, (*raw.notes, note)
     )

@@ -22,15 +22,31 @@ WIDTH = frozenset((
 DEPTH = frozenset((
     "nlayers", "nlayer", "layers", "numlayers", "numhiddenlayers", "depth", "modeldepth",
 ))  # fmt: skip
+#: Names of columns of logarithms to the base 10, of time on accelerators, and of any time,
+#: money or label.
+LOGARITHM = re.compile(r"log_?10[_ (]*([A-Za-z][\w -]*?)\)?$", re.IGNORECASE)
+HOURS = re.compile(r"(?:gpu|tpu|accelerator|device)[\w -]*h(?:ou)?rs?\b", re.IGNORECASE)
+NO_COUNT = re.compile(
+    r"hour|time|second|minute|days?\b|cost|usd|price|log_?10|\b(?:\w+_)?(?:name|id)$", re.IGNORECASE
+)
 
 
 def of_counts(raw: RawTable, columns: list[str], used: Collection[str]) -> str:
     """The message on a table without N, D and C: the products that may give them, or a column."""
+    if logs := _of_logarithms(columns):
+        return f"no column holds a count: if these are logarithms, pass {remedies.columns(logs)}"
+    hours = [c for c in columns if HOURS.search(c)]
     width, depth = (_named(columns, spellings) for spellings in (WIDTH, DEPTH))
     tokens, is_complete = _tokens(raw, columns)
     if width is None or depth is None:
-        return of_steps(raw, columns) or no_column(
-            "N", columns, used, "D (tokens) or C (training FLOP)"
+        also = "D (tokens) or C (training FLOP)"
+        stated = of_steps(raw, columns) or no_column("N", columns, used, also)
+        if not hours:
+            return stated
+        return (
+            f"{stated} If the runs used accelerators of one kind, the compute is hours x 3600 x "
+            "peak FLOP per second x utilisation: for H100 at 40 %, pass "
+            f"{remedies.column('C', f'{hours[0]}*1.4e18')}"
         )
     products = {"N": f"12*{width}*{width}*{depth}"}
     formulas = "N = 12 x width^2 x layers, without embeddings"
@@ -41,6 +57,17 @@ def of_counts(raw: RawTable, columns: list[str], used: Collection[str]) -> str:
         f"no column holds {MEANING['N']}, {MEANING['D']} or {MEANING['C']}: if {formulas}, pass "
         f"{remedies.columns(products)}"
     )
+
+
+def _of_logarithms(columns: list[str]) -> dict[str, str]:
+    """An expression for each count whose logarithm to the base 10 is a column by its name."""
+    found: dict[str, str] = {}
+    for column in columns:
+        if match := LOGARITHM.match(column):
+            quantity = names.recognise(match[1]).quantity
+            if quantity in ("N", "D", "C"):
+                found.setdefault(quantity, f"10**{column}")
+    return found
 
 
 def of_steps(raw: RawTable, columns: list[str]) -> str:
@@ -84,6 +111,8 @@ def no_column(quantity: str, columns: list[str], used: Collection[str] = (), als
     ]
     hint = f" Is it {close[0]!r}? Then pass {remedies.column(quantity, close[0])}." if close else ""
     free = [c for c in columns if c not in used and _may_be(quantity, c)] or ["COLUMN"]
+    if quantity == "loss":  # a validation loss before others
+        free.sort(key=lambda c: bool(re.search("val|eval", c, re.IGNORECASE)))
     ask = "" if hint else f" {remedies.naming(quantity, free[-1])}"
     return (
         f"no column holds {MEANING[quantity]}{', ' * bool(also)}{also}.{hint}{ask} "
@@ -98,5 +127,6 @@ def _may_be(quantity: str, column: str) -> bool:
     read = names.recognise(column)
     if quantity == "loss":
         return read.quantity is None or read.quantity == "loss"
-    is_other = read.quantity is not None or bool(read.refusal) or bool(SWEPT.search(column))
+    is_other = read.quantity is not None or bool(read.refusal)
+    is_other |= bool(SWEPT.search(column) or NO_COUNT.search(column))
     return not is_other and not names.names_loss(column) and not remedies.is_score(column)

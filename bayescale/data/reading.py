@@ -18,12 +18,23 @@ from bayescale.units import counted
 
 #: Smallest plausible medians of counts. A smaller one is probably in millions or billions.
 SMALLEST = {"N": 1e4, "D": 1e4, "C": 1e9}
+#: How a count, and any other number, is written.
+WRITTEN, PLAIN = "write 70B, 1.4T, 1e24 or a plain number", "write a plain number, such as 2.85"
 #: Names of columns that hold parameters if their cells are counts with a unit; and words in a name
 #: that exclude this.
 SIZE = re.compile("size|model|scale|variant|arch|network", re.IGNORECASE)
 NO_SIZE = re.compile(
     "batch|vocab|seq|context|file|data|token|step|train|hidden|disk", re.IGNORECASE
 )
+
+
+#: What an expression may do to a column or a product, and how it is written.
+TRANSFORMS = {"log": np.log, "one_minus": lambda v: 1 - v, "power_of_10": lambda v: 10**v}
+WRITTEN_AS = {
+    "log": r"log\((.*)\)",
+    "one_minus": r"1\s*-\s*(.*)",
+    "power_of_10": r"10\s*(?:\*\*|\^)\s*(.*)",
+}
 
 
 @dataclass(frozen=True)
@@ -43,7 +54,7 @@ class Source:
     stated : bool
         Whether the user stated the unit by an expression.
     transform : str
-        ``"log"``, ``"one_minus"`` or empty.
+        A key of `TRANSFORMS`, or empty.
     """
 
     expression: str
@@ -52,6 +63,10 @@ class Source:
     unit: str = ""
     stated: bool = False
     transform: str = ""
+
+    def transformed(self, values: np.ndarray) -> np.ndarray:
+        """Values of the product of the columns, as the expression says."""
+        return TRANSFORMS[self.transform](values) if self.transform else values
 
 
 @dataclass
@@ -66,17 +81,17 @@ class Matched:
 def parse_expression(text: str, columns: list[str]) -> Source | None:
     """The source that a text states; None if it does not state one.
 
-    The text is a column, a product or quotient of columns and numbers, ``log(column)`` or
-    ``1-column``.
+    The text is a column, a product or quotient of columns and numbers, ``log(column)``,
+    ``1-column`` or ``10**column``.
     """
     if text in columns:
         return Source(text, ((text, 1),))
     stripped = text.replace(" ", "")
     inner, transform = text.strip(), ""
-    if match := re.fullmatch(r"log\((.*)\)", inner):
-        inner, transform = match[1].strip(), "log"
-    elif match := re.fullmatch(r"1\s*-\s*(.*)", inner):
-        inner, transform = match[1].strip(), "one_minus"
+    for name, pattern in WRITTEN_AS.items():
+        if match := re.fullmatch(pattern, inner):
+            inner, transform = match[1].strip(), name
+            break
     by_length = sorted(columns, key=len, reverse=True)
     factors, factor, power = [], 1.0, 1
     while inner:
@@ -310,11 +325,7 @@ def values_of(raw: RawTable, quantity: str, source: Source, problems: list[str])
         result = values if result is None else result * values
     with np.errstate(all="ignore"):
         # Division by a whole number keeps 8.2 M exactly 8.2e6.
-        result = result * source.factor
-        if source.transform == "log":
-            result = np.log(result)
-        elif source.transform == "one_minus":
-            result = 1 - result
+        result = source.transformed(result * source.factor)
     if source.transform and (bad := ~(result > 0) & np.isfinite(result)).any():
         problems.append(
             f"{source.expression!r} is not positive {raw.rows(bad)}: correct the values"
@@ -354,7 +365,7 @@ def numbers(raw: RawTable, quantity: str, column: str, problems: list[str], tabl
     drop = remedies.of_missing()
     kinds = [
         (missing, "missing", drop),
-        (not_numeric, "not a number", "write 70B, 1.4T, 1e24 or a plain number"),
+        (not_numeric, "not a number", WRITTEN if quantity in SMALLEST else PLAIN),
         (infinite, "not finite", "remove diverged runs or correct the values"),
         (nonpositive, "not positive", "give values above 0"),
     ]

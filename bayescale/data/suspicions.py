@@ -20,11 +20,23 @@ UNEXPLAINED = 0.05
 #: A loss this many times above a smooth surface through the others is that of a failed run.
 EXTREME = 1.6
 #: States of runs whose last loss is not that of a finished run: they ended early, or still run.
-FAILED = frozenset({"crashed", "failed", "killed", "diverged", "nan", "preempted", "error"})
+#: The words are those of W&B, MLflow and Slurm, and common ones, in letters alone.
+FAILED = frozenset(
+    {"crashed", "failed", "fail", "killed", "diverged", "nan", "preempted", "error", "oom",
+     "outofmemory", "timeout", "timedout", "cancelled", "cancelledby", "canceled", "aborted",
+     "nodefail", "interrupted"}
+)  # fmt: skip
 UNFINISHED = frozenset({"running", "pending", "queued", "preempting", "scheduled"})
+#: Columns of states: ``state``, ``run_state``, ``job status``.
+STATE = re.compile(r"(?:^|[^a-z])(?:state|status)$", re.IGNORECASE)
+NO_LETTER = re.compile(r"[^a-z]")
 #: Tokens per parameter; outside these, a row that differs from the median by this factor is
 #: probably in another unit than the others.
 RATIOS, FAR = (1e-2, 1e5), 1e3
+#: Checkpoints of which the learning rate has fallen below this share of its peak have a decay.
+DECAYED = 0.7
+#: So many such rows are not single errors.
+MANY_ROWS = 3
 #: Names of columns, in small letters alone, whose labels are of single runs.
 RUN = frozenset({"run", "runid", "runname", "experiment", "experimentid", "experimentname"})
 #: Names whose labels may be of single runs, or of models that were trained several times: only with
@@ -49,7 +61,7 @@ def cautions(columns: dict, groups: tuple[str, ...], raw: RawTable, used: set[st
     if "series" not in columns:
         notes += _extreme(columns, groups, raw) + _several_rows(columns, groups, raw, others)
         notes += _checkpoints(columns, raw, others)
-    notes += _unusual_ratios(columns, raw)
+    notes += _unusual_ratios(columns, raw) + _decaying(columns)
     return notes + _proportional(columns, raw, others) + _repeated(columns, raw)
 
 
@@ -81,9 +93,9 @@ def without_failed(raw: RawTable) -> RawTable:
 def _of_state(raw: RawTable, of: Collection[str] = FAILED | UNFINISHED) -> tuple[str, np.ndarray]:
     """The states of runs that did not finish, counted, in words; and which rows these are."""
     for column in raw.cells.columns:
-        if str(column).lower() in ("state", "status"):
+        if STATE.search(str(column)):
             states = pd.Series([str(v).strip().lower() for v in raw.cells[column]], dtype=object)
-            bad = states.isin(of).to_numpy(bool)
+            bad = states.map(lambda state: NO_LETTER.sub("", state) in of).to_numpy(bool)
             each = states[bad].value_counts(sort=False)
             counts = ", ".join(f"{number} {state}" for state, number in each.items())
             return f"by column {column!r} ({counts}) {raw.rows(bad)}", bad
@@ -241,6 +253,22 @@ def _checkpoints(columns, raw: RawTable, others) -> list[str]:
     return []
 
 
+def _decaying(columns) -> list[str]:
+    """A note on checkpoints along which the learning rate falls."""
+    if not {"series", "lr", "D"} <= set(columns):
+        return []
+    frame = pd.DataFrame({k: np.asarray(columns[k]) for k in ("series", "lr", "D")})
+    ends = frame.sort_values("D").groupby("series")["lr"].agg(["max", "last"])
+    share = float((ends["last"] / ends["max"]).min())
+    if share > DECAYED:
+        return []
+    return [
+        f"the learning rate falls along the checkpoints, to {100 * share:.0f} % of its peak: the "
+        "loss falls faster while it decays, which laws without it do not know; 'multi_power' is a "
+        "law of schedules"
+    ]
+
+
 def _differ_in_tokens(columns, labels: np.ndarray, fewest: int) -> bool:
     """Whether rows with one label have one N, and typically so many values of D, hardly any twice.
 
@@ -254,15 +282,33 @@ def _differ_in_tokens(columns, labels: np.ndarray, fewest: int) -> bool:
     return bool(one_size and typical >= fewest and (of_run["D"] >= 0.8 * runs.size()).all())
 
 
-def _unusual_ratios(columns, raw: RawTable) -> list[str]:
-    """A note on few rows whose tokens per parameter are of another order of magnitude."""
-    if not {"N", "D"} <= set(columns):
+def mixed_units(columns, raw: RawTable) -> list[str]:
+    """The problem of many rows whose N or D is in another unit than that of the others."""
+    bad = _of_another_order(columns)
+    if bad.sum() < MANY_ROWS:
         return []
+    (note,) = _unusual_ratios(columns, raw)
+    return [
+        f"{note}; so many rows are probably in another unit than the others, such as billions: "
+        "write all in one unit"
+    ]
+
+
+def _of_another_order(columns) -> np.ndarray:
+    """Which rows have tokens per parameter of another order of magnitude than most."""
+    if not {"N", "D"} <= set(columns):
+        return np.zeros(1, dtype=bool)
     ratio = columns["D"] / columns["N"]
     far = np.abs(np.log(ratio / np.median(ratio))) > np.log(FAR)  # else the table has a caution
-    bad = far & ((ratio < RATIOS[0]) | (ratio > RATIOS[1]))
+    return np.asarray(far & ((ratio < RATIOS[0]) | (ratio > RATIOS[1])), dtype=bool)
+
+
+def _unusual_ratios(columns, raw: RawTable) -> list[str]:
+    """A note on few rows whose tokens per parameter are of another order of magnitude."""
+    bad = _of_another_order(columns)
     if not bad.any():
         return []
+    ratio = columns["D"] / columns["N"]
     worst = ratio[bad][np.abs(np.log(ratio[bad])).argmax()]
     return [
         f"{counted(int(bad.sum()), 'row has', 'rows have')} tokens per parameter outside "

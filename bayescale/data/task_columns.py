@@ -289,8 +289,7 @@ def _score(frame, y: str, of_tasks: str | None, named: dict) -> tuple[object, li
         values = source.factor
         for column, power in source.factors:
             values = values * pd.to_numeric(frame[column], errors="coerce") ** power
-        if source.transform:
-            values = np.log(values) if source.transform == "log" else 1 - values
+        values = source.transformed(values)
         return values, [f"{y} from {named[y]}"]
     if y in frame or y != "accuracy":
         return None, []

@@ -206,7 +206,11 @@ class _Check:
                 value = neutral
             return pd.Series(value, index=tasks.index)
         if lacking := sorted(set(tasks) - set(value)):
-            self.problems.append(f"{name} has no value for {_listed(lacking)}: add it")
+            others = sorted(set(map(str, value)) - set(tasks))
+            known = f"; {_listed(others)} {'are' if len(others) > 1 else 'is'} no task here"
+            self.problems.append(
+                f"{name} has no value for {_listed(lacking)}: add it{known if others else ''}"
+            )
         return tasks.map(lambda label: value.get(label, neutral))
 
     def numbers(self, name: str, column: pd.Series) -> np.ndarray:

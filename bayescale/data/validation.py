@@ -154,6 +154,8 @@ def validate(
         if problems := _out_of_range(columns, raw):
             raise RunsError(problems, where=raw.source)
         problems = unit_questions.implausible(columns, written, stated)
+        if not {"N", "D"} & stated:
+            problems += suspicions.mixed_units(columns, raw)
         if problems := problems + _sums(columns, matched):
             raise RunsError(problems, where=raw.source)
     problems, doubtful = extras.checked(columns, [q for q in named if named[q]], raw)

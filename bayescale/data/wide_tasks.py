@@ -58,8 +58,17 @@ def require_ready(
             f"there is no column {y!r} and none of tasks: {listed} may each hold the accuracies "
             f"of one task (if one of them holds all accuracies, give {one})"
         )
-    most = max(_largest(frame[t]) for t in tasks)
-    if y not in named and MOST_SHARE < most <= 100:
+    largest = {t: _largest(frame[t]) for t in tasks}
+    most = max(largest.values())
+    percent = [t for t in tasks if MOST_SHARE < largest[t] <= 100]
+    shares = [t for t in tasks if t not in percent]
+    if percent and shares:
+        problems.append(
+            f"the accuracies of {', '.join(percent)} are up to {most:.4g} and look like "
+            f"percentages, those of {', '.join(shares)} are shares: put % into the names of the "
+            f"former columns, as in '{percent[0]} %', and they are divided by 100"
+        )
+    elif y not in named and MOST_SHARE < most <= 100:
         problems.append(
             f"the accuracies of {listed} are up to {most:.4g}: they look like percentages, and are "
             "to be divided by 100"

@@ -8,7 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from bayescale.data import remedies
+from bayescale.data.names import compact
 from bayescale.units import format_count, format_flop
+
+#: Names of columns of epochs, as `compact` gives them.
+EPOCHS = frozenset(("epoch", "epochs", "nepochs", "numepochs", "epochsseen"))
 
 
 def described(runs) -> str:
@@ -48,7 +52,9 @@ def what_is_lacking(runs) -> str:
     """What a table without tokens costs, and how to name them; empty if there are tokens."""
     if "D" in runs:
         return ""
-    if large := _large_counts(runs):
+    if product := _unique_times_epochs(runs):
+        named = f"if D is unique tokens x epochs, pass {remedies.column('D', product)}"
+    elif large := _large_counts(runs):
         named = f"is {large!r} the column of tokens? Then pass {remedies.column('D', large)}"
     else:
         named = f"{remedies.column('D', 'COLUMN')} names a column of tokens"
@@ -70,6 +76,17 @@ def how_read(mapping: Mapping[str, str], loss_unit: str) -> str:
     parts = [f"{quantity} from {column}" for quantity, column in mapping.items()]
     unit = f"; the unit of the loss is {loss_unit}" if loss_unit else ""
     return f"{', '.join(parts)}{unit}"
+
+
+def _unique_times_epochs(runs) -> str:
+    """The product of unique tokens and epochs, if the table has columns of both."""
+    unique = runs.mapping.get("U")
+    epochs = next((c for c in runs.table if compact(str(c)) in EPOCHS), None)
+    if epochs is None or unique not in runs.table:
+        return ""
+    factor = float((runs.table["U"] / pd.to_numeric(runs.table[unique])).median())
+    by = "" if factor == 1 else f"*{factor:.0e}".replace("e+0", "e").replace("e+", "e")
+    return f"{unique}*{epochs}{by}"
 
 
 def _large_counts(runs) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import overload
@@ -23,7 +23,7 @@ from bayescale.decisions.underway import Underway, underway
 from bayescale.errors import FitError
 from bayescale.forecasting import Average, answer_html
 from bayescale.intervals import Summary
-from bayescale.keywords import hinted
+from bayescale.keywords import hinted, on_command_line
 from bayescale.model import Fit
 from bayescale.units import counted, times_in_words
 
@@ -147,10 +147,20 @@ def outcome(
 ) -> Outcome: ...
 @overload
 def outcome(
-    path: str | Path, measured: pd.DataFrame, *, fit: Fit | Average | None = None
+    path: str | Path,
+    measured: pd.DataFrame,
+    *,
+    fit: Fit | Average | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> Outcome | Underway: ...
 @hinted
-def outcome(path: str | Path, measured, *, fit: Fit | Average | None = None) -> Outcome | Underway:
+def outcome(
+    path: str | Path,
+    measured,
+    *,
+    fit: Fit | Average | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> Outcome | Underway:
     """Score a registered forecast by the measured losses of its runs.
 
     Parameters
@@ -166,6 +176,9 @@ def outcome(path: str | Path, measured, *, fit: Fit | Average | None = None) -> 
     fit : Fit or Average, optional
         The posterior that the forecast is said to be from. Its runs, law and priors are compared
         with those registered.
+    columns : mapping of str to str, optional
+        Column or expression of a quantity in a table, as in `bayescale.Runs.read`:
+        ``{"D": "_step*512*2048"}``.
 
     Returns
     -------
@@ -199,8 +212,12 @@ def outcome(path: str | Path, measured, *, fit: Fit | Average | None = None) -> 
         _compare(registered, fit)
     points = registered.content["points"]
     read = ""
+    if columns and not isinstance(measured, pd.DataFrame):
+        raise FitError(
+            f"{'--columns' if on_command_line() else 'columns='} is for a table of losses"
+        )
     if isinstance(measured, pd.DataFrame):
-        measured, read = read_measured(measured, len(points))
+        measured, read = read_measured(measured, len(points), columns)
         if "series" in measured:
             return replace(underway(registered, measured, TOLERANCE), read=read)
     losses = _losses(points, measured, str(path))

@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.decisions.paths import BEYOND, MOST_TIMES, QUANTITIES
-from bayescale.forecasting import Average, answer_html, main_reason
+from bayescale.forecasting import FAR_IN_WORDS, Average, answer_html, main_reason
 from bayescale.intervals import SAMPLE, Summary, check_rows, defaults, interval, table
 from bayescale.keywords import on_command_line
 from bayescale.model import Fit
@@ -284,8 +284,9 @@ class Speedup:
         Returns
         -------
         tuple of str
-            Failed checks, multipliers without limit, crossings, dependence on the floor, and what a
-            forecast of the two recipes has. Empty if there are none.
+            Failed checks, a place very far beyond the runs, multipliers without limit, crossings,
+            dependence on the floor, and what else a forecast of the two recipes has. Empty if there
+            are none.
         """
         own = []
         unlimited, share = float(self.p_unlimited[-1]), float(self.floor_share[-1])
@@ -316,7 +317,9 @@ class Speedup:
                 f"irreducible losses E{'' if on_command_line() else '; see by_floor()'}"
             )
         failed = [r for r in self.reasons if "FAILED" in r]
-        return (*failed, *own, *(r for r in self.reasons if r not in failed))
+        far = [r for r in self.reasons if FAR_IN_WORDS in r and r not in failed]
+        first = (*failed, *far)
+        return (*first, *own, *(r for r in self.reasons if r not in first))
 
     def _valid(self, name: str, point: int) -> xr.DataArray:
         return _flat(self.data[name].isel(point=point).to_numpy().ravel())

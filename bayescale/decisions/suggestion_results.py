@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -234,7 +234,7 @@ class Suggestion:
         -------
         tuple of str
             Without runs, that the choice rests on the prior; otherwise those of a forecast at the
-            target.
+            target, a law without errors in small runs, and chosen runs far outside the known ones.
         """
         spent = float(self.runs["total_cost"].iloc[-1]) if len(self.runs) else 0.0
         costly = self.limits.doubts(spent) if self.limits else ()
@@ -258,7 +258,7 @@ class Suggestion:
                 "the target is a quantity computed from the fit, whose own reasons for doubt, such "
                 "as extrapolation, apply",
             )
-        beyond = self._outside_design()
+        beyond = (*self._small_runs(), *self._outside_design())
         only_checks = not set(self.fit.law.columns) <= set(point) or bool(self.fit.groups)
         fits = self.fit.used if average else {self.fit.law.name: self.fit}
         return (
@@ -273,6 +273,17 @@ class Suggestion:
                 times,
             )
             + beyond
+        )
+
+    def _small_runs(self) -> tuple[str, ...]:
+        """A clause if the law holds for all runs, although it could have errors in small ones."""
+        members = self.fit.used.values() if isinstance(self.fit, Average) else [self.fit]
+        exact = [fit.plan for fit in members if not fit.plan.has_law_error]
+        if not any(replace(plan, law_error=True).has_law_error for plan in exact):
+            return ()
+        return (
+            "the law is taken to hold for small runs too, so that they seem to tell more than they "
+            f"do: fit {'in Python ' if on_command_line() else ''}with law_error=True",
         )
 
     def _outside_design(self) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from bayescale.forecasting import Average
 from bayescale.inference import quiet, run_all
 from bayescale.keywords import hinted
 from bayescale.laws import Law
-from bayescale.model import Design, Fit, design, fit_design, has_checkpoints
+from bayescale.model import Design, Fit, design, fit_design, has_checkpoints, is_small
 from bayescale.seeds import settle_seed
 
 #: Laws of N and D: the additive law, the law with a joint bend, and one that contains both. Each is
@@ -45,6 +45,10 @@ class _Member(NamedTuple):
     plan: Design
     sampling: Mapping[str, object]
     seed: int
+
+    def with_engine(self, engine: str) -> _Member:
+        """The same law and runs, sampled by another engine."""
+        return self._replace(sampling={**self.sampling, "engine": engine})
 
 
 @hinted
@@ -168,7 +172,7 @@ def ensemble(
         for law in chosen
     ]
     names = [law.name for law in chosen]
-    fits = run_all(_fitted, members, names, chosen, executor=executor, progressbar=progressbar)
+    fits = _fits(members, names, chosen, executor, progressbar)
     by_name = dict(zip(names, fits, strict=True))
     average = Average(by_name, evidence_weights(by_name))
     average.warn_if_failed(stacklevel=4)
@@ -206,6 +210,33 @@ def tempered(log_evidence: Mapping[str, float], power: float = POWER) -> dict[st
     log = power * np.array(list(log_evidence.values()))
     weights = np.exp(log - log.max())
     return dict(zip(log_evidence, (weights / weights.sum()).tolist(), strict=True))
+
+
+def _fits(members: list[_Member], names, laws, executor, progressbar) -> list[Fit]:
+    """Fit all laws.
+
+    Importance sampling takes seconds, so laws are fitted in threads at the same time. NUTS has all
+    cores for one law at a time; here it is for those under which importance sampling fails.
+    """
+    if executor is not None or not all(map(_takes_seconds, members)):
+        return run_all(_fitted, members, names, laws, executor=executor, progressbar=progressbar)
+    fits = run_all(_by_importance, members, names, laws, threads=True, progressbar=progressbar)
+    return [
+        _fitted(member.with_engine("nuts")) if fit is None else fit
+        for member, fit in zip(members, fits, strict=True)
+    ]
+
+
+def _takes_seconds(member: _Member) -> bool:
+    """Whether a law is first fitted by importance sampling, and not to checkpoints."""
+    by_default = member.sampling["engine"] == "auto" and member.sampling["target_accept"] is None
+    return by_default and is_small(member.plan) and not member.plan.has_series
+
+
+def _by_importance(member: _Member) -> Fit | None:
+    """Fit one law by importance sampling; None if it has too few effective draws."""
+    fitted = _fitted(member.with_engine("particles"))
+    return fitted if fitted.convergence.passed else None
 
 
 def _fitted(member: _Member) -> Fit:

@@ -14,6 +14,7 @@ from bayescale.forecasting.averaging import (
 )
 from bayescale.forecasting.cautions import (
     FAR,
+    FAR_IN_WORDS,
     FURTHER,
     REMOTE,
     beyond_in_words,
@@ -48,6 +49,7 @@ from bayescale.forecasting.wording import answer_html, group_labels_in_words
 __all__ = [
     "DRIFTS",
     "FAR",
+    "FAR_IN_WORDS",
     "FURTHER",
     "REMOTE",
     "Allocation",

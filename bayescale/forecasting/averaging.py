@@ -18,7 +18,12 @@ from bayescale.errors import ConvergenceWarning, FitError
 from bayescale.forecasting.cautions import doubts, main_reason
 from bayescale.forecasting.members import beyond_largest, draw_losses, losses_by_law
 from bayescale.forecasting.mixing import ROUNDING
-from bayescale.forecasting.wording import answer_html, answer_of_run, run_in_words
+from bayescale.forecasting.wording import (
+    answer_html,
+    answer_of_run,
+    group_labels_in_words,
+    run_in_words,
+)
 from bayescale.intervals import Summary, interval
 from bayescale.keywords import setting
 from bayescale.model import Check, Finding, Fit, Storable, merged, settle_groups
@@ -198,11 +203,11 @@ class Average(Storable):
     @property
     def difference(self) -> str:
         """One sentence: the median loss of each law for the run of `bottom_line`."""
-        place, _, _ = self._ahead
+        place, group, _ = self._ahead
         expected = {name: float(v[0]) for name, v in self._by_law.items()}
         listed = ", ".join(f"{loss:.4g} ({name})" for name, loss in expected.items())
         spread = max(expected.values()) / min(expected.values()) - 1
-        run = run_in_words(place)
+        run = f"{run_in_words(place)}{group_labels_in_words(group)}"
         return (
             f"at ten times the compute of the largest run ({run}) the laws expect a loss of "
             f"{listed}: they differ by {100 * spread:.1f} %"

@@ -31,6 +31,8 @@ SMALLEST_WEIGHT = 0.25
 BEYOND = 1.5
 #: Extrapolation that is a more important reason for doubt than outliers or structure in residuals.
 FURTHER = 3.0
+#: What a distance beyond `FAR` means for a result.
+FAR_IN_WORDS = "and these runs say little about how far the law holds there"
 #: Findings of a check that say that the priors determine the result.
 ABOUT_PRIORS = ("design", "information", "runs", "prior")
 
@@ -185,7 +187,7 @@ def beyond_in_words(times: float) -> str:
     """
     meaning = "where the law may no longer hold"
     if times > FAR:
-        meaning = "and these runs say little about how far the law holds there"
+        meaning = FAR_IN_WORDS
     return f"{times_in_words(times)} times the compute of the largest fitted run, {meaning}"
 
 

@@ -8,7 +8,7 @@ import pickle
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import BrokenExecutor
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 
 from bayescale.errors import ConvergenceWarning, ExtrapolationWarning, FitError
 from bayescale.laws import Law
@@ -29,6 +29,7 @@ def run_all[Job, Result](
     laws: Iterable[Law] = (),
     *,
     executor=None,
+    threads: bool = False,
     progressbar: bool | None = None,
 ) -> list[Result]:
     """Apply a function to every job.
@@ -47,6 +48,9 @@ def run_all[Job, Result](
     executor : concurrent.futures.Executor, optional
         Or any object with the same ``submit``. By default many jobs are run on all cores, and a few
         in this process.
+    threads : bool
+        Whether a few jobs may be run in threads of this process. They cannot be interrupted, so
+        each should take a few seconds.
     progressbar : bool, optional
 
     Returns
@@ -63,12 +67,15 @@ def run_all[Job, Result](
     with warnings.catch_warnings():
         # loky restarts a process that has grown; nothing is lost by it.
         warnings.filterwarnings("ignore", "A worker was restarted", UserWarning)
+        if not given and len(jobs) >= FEWEST_FOR_PROCESSES:
+            executor = _all_cores()
+        elif not given and threads and len(jobs) > 1 and _cores() > 1:
+            with ThreadPoolExecutor(_cores()) as pool:
+                return _run(function, jobs, names, laws, pool, given, progressbar)
         return _run(function, jobs, names, laws, executor, given, progressbar)
 
 
 def _run(function, jobs, names, laws, executor, given: bool, progressbar) -> list:
-    if not given and len(jobs) >= FEWEST_FOR_PROCESSES:
-        executor = _all_cores()
     futures, results = [], []
     with bar(progressbar) as step:
         try:
@@ -98,12 +105,17 @@ def _all_cores():
     Its processes are started once and used again. Functions that are defined in a notebook or a
     script are sent by value, so laws of a notebook can be used.
     """
-    cores = os.cpu_count() or 1
-    if cores == 1 or multiprocessing.parent_process() is not None:
+    cores = _cores()
+    if cores == 1:
         return None
     from loky import get_reusable_executor
 
     return get_reusable_executor(cores, timeout=IDLE, env=ONE_THREAD)
+
+
+def _cores() -> int:
+    """The number of cores; 1 inside a process that runs one of several jobs."""
+    return 1 if multiprocessing.parent_process() is not None else os.cpu_count() or 1
 
 
 def _not_sendable(laws: Iterable[Law], error: Exception) -> list[str]:

@@ -2,6 +2,7 @@
 
 from bayescale.model import drift
 from bayescale.model.arviz_groups import PRIOR_DRAWS
+from bayescale.model.density import is_small
 from bayescale.model.design import Design, has_checkpoints
 from bayescale.model.engines import expected_seconds, sample_design
 from bayescale.model.files import atomically, is_table
@@ -50,6 +51,7 @@ __all__ = [
     "fit_design",
     "fits_by_law",
     "has_checkpoints",
+    "is_small",
     "is_table",
     "labels_in_points",
     "load_one_of",

@@ -376,8 +376,8 @@ def _influential(plan: Design, draws, density: np.ndarray, leverage: np.ndarray)
     named = []
     for i in sorted(rows, key=lambda i: -largest[i])[:MOST_NAMED]:
         j = int(np.abs(shift[i]).argmax())
-        by = "about" if k[i] < RELIABLE else "at least"
-        moved = f"without it {names[j]} moves by {by} {shift[i, j]:+.1f} posterior sd"
+        by = f"{'rises' if shift[i, j] > 0 else 'falls'} by {abs(shift[i, j]):.1f} posterior sd"
+        moved = f"without it {names[j]} {by}{'' if k[i] < RELIABLE else ' or more'}"
         named.append((labels[i], f"leverage {min(leverage[i], 1):.2f}; {moved}"))
     more = f"; and {len(rows) - MOST_NAMED} more" if len(rows) > MOST_NAMED else ""
     return Finding(

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bayescale.data import Runs
-from bayescale.errors import FitError, unknown
+from bayescale.errors import ExtrapolationWarning, FitError, unknown
 from bayescale.forecasting import Allocation, Forecast
+from bayescale.forecasting import forecast as run_forecast
 from bayescale.intervals import SAMPLE, defaults, interval
 from bayescale.laws import MODELS, SPLITS
+from bayescale.model import NEW
 from bayescale.plots import style
 from bayescale.plots.style import colour, label_for, log_axis, loss_axis
+from bayescale.units import times_in_words
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
 
 
@@ -39,7 +44,8 @@ def plot_forecast(
         The x axis; another column of the law is allowed too. By default the column with the widest
         range.
     observed : Runs, optional
-        Runs to draw on top, such as held-out ones, or the fitted ones. Those of other groups than
+        Runs to draw on top, such as held-out ones; by default the fitted ones, under a law of
+        several columns from their median scale or the first point on. Those of other groups than
         the forecast are drawn fainter.
     ci_prob : float, optional
         Probability of the intervals; 90 % by default.
@@ -51,7 +57,9 @@ def plot_forecast(
     matplotlib.axes.Axes
         Bands of ``mean``, the law with its drift, and of ``loss``, the measured loss of a new run.
         With one or two points, or points that are not on one path, such as each N with each D, bars
-        in place of bands. The region beyond the fitted runs is shaded.
+        in place of bands. To one or two points a thin line leads from the scale of the fitted runs:
+        the mean at the tokens per parameter of the point, or on the line through both. The region
+        beyond the fitted runs is shaded.
 
     Raises
     ------
@@ -103,10 +111,22 @@ def plot_forecast(
                 alpha=0.5 if name == "mean" else 1,
             )
         ax.plot(at, data["mean"].median(SAMPLE), "o", color=colour(0))
+        _path_to(ax, forecast, x)
+    fitted = forecast.fit.runs
     if observed is not None:
         style.require(observed, Runs, "plot_forecast: observed=")
-        _observed(ax, forecast, observed, x)
-        style.cut_outliers(ax, observed.table[x], observed.table["loss"])
+    elif x in fitted:
+        observed = fitted
+    if observed is not None:
+        shown, name = observed.table, "observed"
+        if observed is fitted:
+            name = "fitted runs"
+            if len(forecast.fit.law.columns) > 1:
+                shown = shown[shown[x] >= min(shown[x].median(), at[0])]
+            if len(shown) < len(fitted):
+                name = f"fitted runs, the larger {len(shown)} of {len(fitted)}"
+        _observed(ax, forecast, shown, x, name)
+        style.cut_outliers(ax, shown[x], shown["loss"])
     largest = float(forecast.fit.runs.table[x].max()) if x in forecast.fit.runs else np.inf
     log_axis(ax.xaxis, x)
     loss_axis(ax.yaxis)
@@ -140,15 +160,68 @@ def _on_one_path(data, x: str) -> bool:
     return True
 
 
-def _observed(ax: Axes, forecast: Forecast, observed: Runs, x: str) -> None:
+def _path_to(ax: Axes, forecast: Forecast, x: str) -> None:
+    """Draw the mean from the scale of the fitted runs to one point or two of one group."""
+    data, fit = forecast.data, forecast.fit
+    columns = fit.law.columns
+    labels = {g: np.unique(data[g].to_numpy().astype(str)) for g in fit.groups}
+    several = any(len(found) > 1 for found in labels.values())
+    of_sizes = set(columns) == {"N", "D"} and x in "NDC"
+    if data.sizes["point"] > 2 or several or not (of_sizes or columns == (x,)):
+        return
+    logs = {c: np.log(data[c].to_numpy()) for c in columns}
+    place = _line_to(logs, np.log(fit.runs.table[list(columns)].prod(axis=1)), of_sizes)
+    if place is None:
+        return
+    series = np.unique(data["series"].to_numpy().astype(str)) if "series" in data.coords else [""]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExtrapolationWarning)
+        there = run_forecast(
+            fit,
+            **place,
+            group={g: None if v[0] == NEW else v[0] for g, v in labels.items()} or None,
+            series=series[0] if len(series) == 1 and series[0] else None,
+            random_seed=forecast.random_seed,
+        ).data
+    text = "mean"
+    if of_sizes:
+        ratio = times_in_words(float(np.exp(logs["D"] - logs["N"])[0]))
+        one = data.sizes["point"] == 1
+        text = f"mean at {ratio} tokens per parameter" if one else "mean on the line through both"
+    if columns == (x,):
+        lower, upper = interval(there["loss"])
+        band = dict(color=colour(0), alpha=0.18, linewidth=0)
+        ax.fill_between(there[x], lower, upper, **band)
+    ax.plot(there[x], there["mean"].median(SAMPLE), color=colour(0), linewidth=1.2, label=text)
+
+
+def _line_to(logs: dict, fitted, of_sizes: bool) -> dict[str, np.ndarray] | None:
+    """Columns on a line in logarithms to the last point, from the median or the smallest run.
+
+    None if two points are not on a rising line.
+    """
+    total = sum(logs.values())
+    last = int(np.argmax(total))
+    first = int(np.argmin(total))
+    slope = {c: 1 / len(logs) for c in logs}
+    if first != last:
+        step = {c: v[last] - v[first] for c, v in logs.items()}
+        if min(step.values()) <= 0:
+            return None
+        slope = {c: v / sum(step.values()) for c, v in step.items()}
+    start = float(np.log(np.exp(fitted).median()) if of_sizes else fitted.min())
+    back = np.linspace(min(start - total[last], 0.0), 0, 40)
+    return {c: np.exp(v[last] + slope[c] * back) for c, v in logs.items()}
+
+
+def _observed(ax: Axes, forecast: Forecast, table: pd.DataFrame, x: str, name: str) -> None:
     """Draw runs; those of the group of the forecast, if it has one, stand out."""
-    table = observed.table
     same = np.ones(len(table), bool)
     for g in forecast.fit.groups:
         labels = np.unique(forecast.data[g].to_numpy().astype(str))
         if g in table and len(labels) == 1 and (table[g].astype(str) == labels[0]).any():
             same &= (table[g].astype(str) == labels[0]).to_numpy()
-    for chosen, alpha, text in ((same, 1.0, "observed"), (~same, 0.35, "observed, other groups")):
+    for chosen, alpha, text in ((same, 1.0, name), (~same, 0.35, f"{name}, other groups")):
         if chosen.any():
             ax.scatter(
                 table[x][chosen],

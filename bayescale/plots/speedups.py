@@ -12,6 +12,9 @@ from bayescale.plots.style import colour, label_for, log_axis, loss_axis, times_
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+#: Characters of a label that fit along the axis.
+LONGEST = 46
+
 
 def plot_speedup(speedup: Speedup, *, ci_prob: float | None = None, ax: Axes | None = None) -> Axes:
     """The compute multiplier of a recipe over another, against its compute or the target loss.
@@ -77,11 +80,16 @@ def plot_speedup(speedup: Speedup, *, ci_prob: float | None = None, ax: Axes | N
     quantity = QUANTITIES[speedup.scale]
     ax.set(
         xlabel=label,
-        ylabel=f"{quantity} of {speedup.over} / {quantity} of {speedup.name}",
+        ylabel=_in_lines(f"{quantity} of {speedup.over} /", f"{quantity} of {speedup.name}"),
         title=f"{speedup.name} is better above 1, {speedup.over} below",
     )
     ax.legend()
     return ax
+
+
+def _in_lines(*parts: str) -> str:
+    """The parts of a label side by side, or below each other if they are long."""
+    return ("\n" if sum(map(len, parts)) > LONGEST else " ").join(parts)
 
 
 def _shade_beyond(ax: Axes, speedup: Speedup) -> None:

@@ -24,6 +24,7 @@ from bayescale.forecasting import (
     example_of,
     fits_of,
     forecast,
+    group_labels_in_words,
     losses_by_law,
     main_reason,
 )
@@ -150,7 +151,6 @@ def findings(
         ahead: list[Forecast] = []
         splits: list[Allocation] = []
         groups = [m or None for m in fit.members()[:MOST_GROUPS]]
-        groups += [None] if fit.groups else []
         if len(chosen) and budgeted:
             ahead = [
                 forecast(fit, C=chosen, group=g, cost=cost, random_seed=fit.random_seed)
@@ -203,7 +203,7 @@ def findings(
         ci_prob,
         group,
         each,
-        _difference(fit, group, ahead) if asked else "",
+        _difference(fit, group, ahead),
     )
 
 
@@ -261,8 +261,8 @@ def _difference(fit: Fit | Average, group, ahead: Sequence[Forecast]) -> str:
     listed = ", ".join(f"{loss:.4g} ({name})" for name, loss in expected.items())
     spread = max(expected.values()) / min(expected.values()) - 1
     return (
-        f"At {format_flop(float(place['C'][last]))} FLOP the laws expect a loss of {listed}: they "
-        f"differ by {100 * spread:.1f} %."
+        f"At {format_flop(float(place['C'][last]))} FLOP{group_labels_in_words(group)} the laws "
+        f"expect a loss of {listed}: they differ by {100 * spread:.1f} %."
     )
 
 

@@ -216,10 +216,8 @@ def _sections(fit: Fit | Average, found: Findings, ci_prob) -> list[Section]:
             Section(
                 "Compute-optimal allocation",
                 "'train' is the model size and the number of tokens with the lowest expected loss. "
-                "'expected regret' is the expected difference from the loss at the true optimum "
-                f"under {'the average of the laws' if several else 'the law'}; if the law is "
-                "wrong, it can be larger. The optimal N and D can be uncertain although the regret "
-                "is small, because the loss changes little near the optimum.",
+                "The optimal N and D can be uncertain although the expected regret is small, "
+                "because the loss changes little near the optimum.",
                 found.allocations,
                 [
                     picture(

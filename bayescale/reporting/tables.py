@@ -43,28 +43,34 @@ LEFT_OUT = (
 
 @dataclass(frozen=True)
 class Table:
-    """A title, column heads, cells as text, and sentences to print below."""
+    """A title, column heads, cells as text, and sentences to print below.
+
+    The first `keys` columns say what a row is about; each part of a wide table repeats them.
+    """
 
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
+    keys: int = 1
 
     def text(self, width: int = 80) -> str:
         """The heads and rows in lines of at most `width` characters, without broken words."""
-        return text_table(self.header, self.rows, width)
+        return text_table(self.header, self.rows, width, self.keys)
 
     def blocks(self, width: int) -> list[Table]:
-        """The table in parts of at most `width` characters, each with the first column."""
+        """The table in parts of at most `width` characters, each with the columns of `keys`."""
         sizes = [
             max([max(map(len, head.split()), default=0), *(len(row[i]) for row in self.rows)])
             for i, head in enumerate(self.header)
         ]
-        parts, used = [[0]], sizes[0]
-        for i, size in enumerate(sizes[1:], 1):
-            if used + 2 + size > width and len(parts[-1]) > 1:
-                parts.append([0])
-                used = sizes[0]
+        first = list(range(self.keys))
+        start = sum(sizes[: self.keys]) + 2 * (self.keys - 1)
+        parts, used = [[*first]], start
+        for i, size in enumerate(sizes[self.keys :], self.keys):
+            if used + 2 + size > width and len(parts[-1]) > self.keys:
+                parts.append([*first])
+                used = start
             parts[-1].append(i)
             used += 2 + size
         return [
@@ -73,6 +79,7 @@ class Table:
                 tuple(self.header[i] for i in part),
                 tuple(tuple(row[i] for i in part) for row in self.rows),
                 self.notes if k == len(parts) - 1 else (),
+                self.keys,
             )
             for k, part in enumerate(parts)
         ]
@@ -161,8 +168,8 @@ def posterior(fit: Fit, ci_prob: float | None = None, title: str = "Posterior") 
 def forecasts(results: list[Forecast], ci_prob: float | None = None) -> Table:
     """A row for each point: N, D and C, the loss of a new run, and the mean loss.
 
-    With groups, the distance from the runs is in a note, so that the table is not wider than 80
-    characters.
+    With groups there is no mean loss, and the distance from the runs is in a note, so that the
+    table is not wider than 80 characters.
     """
     prob, kind = defaults(ci_prob)
     frames = [pd.DataFrame(f.summary(prob, kind)) for f in results]
@@ -175,20 +182,25 @@ def forecasts(results: list[Forecast], ci_prob: float | None = None) -> Table:
         (
             *(_place(c, row[c]) + _mark(row["extrapolation"]) * (c == scale) for c in places),
             with_interval(row, "loss"),
-            with_interval(row, "mean"),
-            *([] if groups else [f"{times_in_words(row['extrapolation'])}x"]),
+            *(
+                ()
+                if groups
+                else (with_interval(row, "mean"), f"{times_in_words(row['extrapolation'])}x")
+            ),
         )
         for _, row in frame.iterrows()
     )
-    losses = ("loss of a new run", "mean loss")
-    header = (*places, *losses, *([] if groups else ["times largest run"]))
+    others = () if groups else ("mean loss", "times largest run")
+    header = (*places, "loss of a new run", *others)
     ends = (frame["extrapolation"].min(), frame["extrapolation"].max())
     span = " to ".join(dict.fromkeys(times_in_words(t) for t in ends))
     notes = (
         (f"The runs have {span} times the {scale} of the largest fitted run.",) if groups else ()
     )
     notes += _marked(frame["extrapolation"].max())
-    return Table(f"Forecast: median ({in_words(prob, kind)}) of the loss", header, rows, notes)
+    return Table(
+        f"Forecast: median ({in_words(prob, kind)}) of the loss", header, rows, notes, len(places)
+    )
 
 
 def _mark(times: float) -> str:
@@ -207,13 +219,16 @@ def _marked(times: float) -> tuple[str, ...]:
 
 
 def allocations(results: list[Allocation], ci_prob: float | None = None) -> list[Table]:
-    """Two tables with a row for each budget: the N and D to train, and the optimum."""
+    """Two tables with a row for each budget: the N and D to train, and the optimum.
+
+    An exponent that is the same at all budgets is in a note, not in a column.
+    """
     prob, kind = defaults(ci_prob)
     fit = results[0].fit
     grouped = bool(fit.groups)
     with_targets = "target" in results[0].data.coords
     under = "the average" if isinstance(fit, Average) and len(fit.used) > 1 else "the law"
-    train, optimum, most = [], [], 0.0
+    train, optimum, exponents, most = [], [], {}, 0.0
     largest = float(fit.runs.table["C"].max())
     for result in results:
         label = result.group.removeprefix(" for ") or NEW
@@ -243,6 +258,10 @@ def allocations(results: list[Allocation], ci_prob: float | None = None) -> list
                     with_interval(row, "a", "{:.2f}".format),
                 )
             )
+            exponents.setdefault(label, []).append(optimum[-1][-1])
+    once = len(optimum) > len(results) and all(len({*each}) == 1 for each in exponents.values())
+    if once:
+        optimum = [row[:-1] for row in optimum]
     groups = ("group",) if grouped else ()
     interval = f"median ({in_words(prob, kind)})"
     return [
@@ -267,10 +286,18 @@ def allocations(results: list[Allocation], ci_prob: float | None = None) -> list
         ),
         Table(
             f"Optimal N: {interval}",
-            (*groups, "C", "optimal N", "tokens per N", "a in N* ~ C^a"),
+            (*groups, "C", "optimal N", "tokens per N", *(() if once else ("a in N* ~ C^a",))),
             tuple(optimum),
+            _exponents(exponents, prob, kind) if once else (),
+            keys=len(groups) + 1,
         ),
     ]
+
+
+def _exponents(exponents: dict[str, list[str]], prob: float, kind: str) -> tuple[str, ...]:
+    """A note: the exponent of the optimal N, of each group."""
+    listed = [f"{each[0]}{f' for {g}' if g != NEW else ''}" for g, each in exponents.items()]
+    return (f"Optimal N ~ C^a: a is {', '.join(listed)} ({in_words(prob, kind)}).",)
 
 
 def coverage(rollout: Rollout) -> Table:

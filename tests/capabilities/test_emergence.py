@@ -13,7 +13,7 @@ from bayescale.capabilities import emergence_foresight as foresights
 from bayescale.capabilities.emergence_curves import read_scores
 from bayescale.capabilities.emergence_models import Model, TaskCurve, part
 from bayescale.capabilities.emergence_priors import Ahead
-from bayescale.capabilities.emergence_shapes import Shapes, sample, shapes
+from bayescale.capabilities.emergence_shapes import Posterior, Shapes, sample, shapes
 from bayescale.capabilities.emergence_verdicts import (
     ABRUPT,
     CHANGE,
@@ -646,3 +646,19 @@ def test_accuracies_that_fall_are_noted():
     assert notes[0].startswith("inverse: accuracies fall as C rises")
     rising = scores(0.1 + 0.06 * S).assign(task="line")
     assert not read_scores(rising, "C", "accuracy", "task", None, **about)[2]
+
+
+@pytest.mark.parametrize(
+    ("questions", "log_evidence"),
+    [
+        (np.full(40, 200.0), dict(unbroken=0.5, flattening=-5, line=-9, late=-9, drift=0)),
+        (None, dict(unbroken=0.0, drift=1)),
+    ],
+)
+def test_scores_that_tell_little_are_no_departure(questions, log_evidence):
+    """Straight curves often have such evidences; that of a break is that of drift."""
+    log_evidence["break"] = log_evidence["drift"]
+    positions = dict.fromkeys(log_evidence, np.zeros((1, 1)))
+    curve = TaskCurve(S, np.full(40, 0.5), n=questions)
+    p = Posterior(curve, positions, log_evidence, dict.fromkeys(positions, 0.0)).probability
+    assert 0.3 < p["late"] + p["break"] + p["drift"] < 0.5

@@ -264,7 +264,7 @@ def test_components_of_a_walk_have_the_variance_of_its_integral(link):
 
 def test_walks_beyond_the_best_run_are_integrated_wiener_processes():
     from bayescale.capabilities.link_model import AHEAD
-    from bayescale.capabilities.task_forecasts import _beyond
+    from bayescale.capabilities.link_predictive import _beyond
 
     u = np.tile([0.7, -1.0, 2.0, 0.0, 0.7], (40_000, 1))
     drawn = _beyond(u, 2, np.random.default_rng(0)) / AHEAD
@@ -275,6 +275,39 @@ def test_walks_beyond_the_best_run_are_integrated_wiener_processes():
     assert far.var() == pytest.approx(2.0**3 / 3, rel=0.03)
     assert np.cov(first, far)[0, 1] == pytest.approx(0.7**2 * (3 * 2.0 - 0.7) / 6, rel=0.03)
     assert abs(np.corrcoef(drawn[:, 2].T)[0, 1]) < 0.02  # every task has its own
+
+
+def test_drift_beyond_the_best_run_moves_tasks_near_their_top():
+    from bayescale.capabilities.link_forms import FORMS, floor_of
+
+    form, chance = FORMS["compute"], 0.25
+    values = {"level": 4.0, "slope": 2.0, "top": 0.9, "offset": 0.0, "precision": 100.0,
+              "jitter": 0.1}  # fmt: skip
+    u, ahead = np.array([-3.0, 0.0, 3.0]), np.array([-0.8, 0.0, 0.8])
+    mean, _ = form(u, values, chance)
+    moved, precision = form.beyond(u[:, None], ahead, values, chance)
+    np.testing.assert_allclose(moved[:, 1], mean)
+    assert precision.shape == moved.shape
+    floor = floor_of(chance, 0.0)
+    odds = lambda y: np.log((y - floor) / (1 - y))  # noqa: E731
+    # The log odds of the rise move by slope times drift, also above the top of the form.
+    np.testing.assert_allclose(odds(moved[:, 2]) - odds(moved[:, 1]), 2.0 * 0.8, rtol=1e-5)
+    assert moved[2, 2] > floor + (1 - floor) * values["top"]
+    # Far below the top this is the same as a drift of u.
+    np.testing.assert_allclose(moved[0], form(u[0] + ahead, values, chance)[0], rtol=0.02)
+    # A form without a top has its drift in u.
+    gadre, own = FORMS["gadre"], {k: v for k, v in values.items() if k != "top"} | {"level": -1.0}
+    np.testing.assert_allclose(
+        gadre.beyond(u, ahead, own, chance)[0], gadre(u + ahead, own, chance)[0]
+    )
+
+
+def test_the_main_doubt_of_accuracies_is_the_distance_from_the_models_with_scores(link):
+    lowest = float(link.plan.table["loss"].min())
+    far = bs.forecast_tasks(link, loss=lowest - 0.3, group="c4", random_seed=1).bottom_line()
+    assert f"the run has a loss of {lowest - 0.3:.4g}, and no model with scores is below" in far
+    near = bs.forecast_tasks(link, loss=lowest + 0.3, group="c4", random_seed=1).bottom_line()
+    assert "no model with scores is below" not in near
 
 
 def test_summaries_follow_the_walk_to_where_half_is_won(link):

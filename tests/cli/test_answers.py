@@ -97,6 +97,16 @@ def test_numbers_and_a_plot_are_written(saved, command, tmp_path, run):
     assert "<svg" in plot.read_text()
 
 
+@pytest.mark.parametrize("command", ["forecast", "allocate"])
+def test_with_several_groups_one_is_asked_for(command, grouped, refused, run):
+    message = refused(command, grouped, "--flops", "1e22")
+    assert "--group: which dataset? The runs are of c4, redpajama, refinedweb" in message
+    assert "--group c4, or --group '(new)' for one without runs" in message
+    ended = run(command, grouped, "--flops", "1e22", "--group", "(new)")
+    assert ended.code == 0
+    assert "a new dataset" in ended.out
+
+
 def test_a_plot_of_another_kind_is_refused(saved, tmp_path, refused):
     message = refused("forecast", saved, "--flops", "1e22", "--plot", tmp_path / "plot.docx")
     assert message.startswith("error: --plot: ")

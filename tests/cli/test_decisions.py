@@ -139,8 +139,14 @@ def test_a_forecast_is_registered_and_scored(run, refused, saved, tmp_path):
     pd.DataFrame({"N": [7e9, 1e9], "loss": middle[::-1]}).to_csv(table, index=False)
     found = json.loads(run("outcome", out, table, "--json").out)
     assert [row["inside"] for row in found["outcome"]] == ["50 %", "50 %"]
+    other = tmp_path / "other.csv"
+    pd.DataFrame({"million": [7e3, 1e3], "nll": middle[::-1]}).to_csv(other, index=False)
+    named = ("--columns", "N=million*1e6,loss=nll")
+    found = json.loads(run("outcome", out, other, *named, "--json").out)
+    assert [row["inside"] for row in found["outcome"]] == ["50 %", "50 %"]
+    assert "--columns is for a table" in refused("outcome", out, "2.5,2.4", *named)
     assert "as in 2.31,2.25, or a csv file" in refused("outcome", out, "2.5")
-    assert "is neither a list of losses" in refused("outcome", out, "nothing.csv")
+    assert "neither losses (2.31,2.25) nor a file" in refused("outcome", out, "nothing.csv")
     out.write_text(out.read_text().replace("chinchilla", "kaplan"))
     assert "was changed after it was written" in refused("outcome", out, "2.5,2.4")
 
@@ -243,7 +249,7 @@ def test_the_only_run_under_way_is_registered_and_several_are_named(
     words = ("--D", "40B", "--out", tmp_path / "registered.json")
     ended = run("preregister", tmp_path / "one.nc", *words)
     assert ended.code == 0
-    assert "the run under way is series a, the only one of the fit" in ended.err
+    assert "this is about series a, the only run of the fit, as it goes on" in ended.err
     (point,) = json.loads((tmp_path / "registered.json").read_text())["points"]
     assert point["at"]["series"] == "a"
     message = refused(

@@ -1,5 +1,6 @@
 """Tables as people have them: each is read with the right values, or refused with a remedy."""
 
+import re
 import warnings
 from pathlib import Path
 
@@ -227,3 +228,95 @@ def test_names_that_only_look_alike_are_not_taken(name):
         warnings.simplefilter("ignore")
         runs = Runs.from_frame(pd.DataFrame({"params": N, name: D, "loss": LOSS}))
     assert set(runs.mapping) - {"U"} == {"N", "loss"}
+
+
+@pytest.mark.filterwarnings("ignore::bayescale.errors.RunsWarning")
+def test_cells_with_an_error_are_two_columns(tmp_path):
+    losses = [3.71, 3.4, 3.15, 2.93]
+    errors = [0.01, 0.02, 0.01, 0.03]
+    for sign, header in (("±", "Loss (± std)"), ("+/-", "val loss +/- se"), ("\\pm", "loss")):
+        cells = [f"${v} {sign} {e}$" if sign == "\\pm" else f"{v}{sign}{e}"
+                 for v, e in zip(losses, errors, strict=True)]  # fmt: skip
+        path = tmp_path / "runs.csv"
+        frame = pd.DataFrame({"params": [1e8, 2e8, 4e8, 8e8], "tokens": [2e9, 4e9, 8e9, 2e10]})
+        frame.assign(**{header: cells}).to_csv(path, index=False)
+        runs = Runs.read(path)
+        assert runs.table["loss"].tolist() == losses
+        assert "loss_sd" not in runs
+        (note,) = runs.notes
+        assert f"cells of {header!r} are numbers with an error" in note
+        proposed = re.search("loss_sd='(.*?)'", note).group(1)
+        assert Runs.read(path, loss_sd=proposed).table["loss_sd"].tolist() == errors
+    # A table in which only some cells have an error is refused, with their lines.
+    frame.assign(loss=["3.7 ± 0.1", "3.4", "3.1", "2.9"]).to_csv(path, index=False)
+    with pytest.raises(RunsError, match=r"1 value is not a number \(line 2\)"):
+        Runs.read(path)
+
+
+@pytest.mark.filterwarnings("ignore::bayescale.errors.RunsWarning")
+def test_names_of_curves_that_are_numbers_of_parameters_are_read_as_such(tmp_path):
+    path = tmp_path / "curves.csv"
+    text = "tokens,125M,1.3B\n1e9,3.9,3.7\n5e9,3.5,3.15\n2e10,3.25,2.8\n1e11,3.1,2.56\n"
+    path.write_text(text)
+    runs = Runs.read(path)
+    assert set(runs.table["N"]) == {1.25e8, 1.3e9}
+    assert runs.table["loss"][runs.table["N"] == 1.3e9].tolist() == [3.7, 3.15, 2.8, 2.56]
+    assert "their names are read as N" in runs.notes[0]
+    path.write_text(text.replace("125M", "small").replace("1.3B", "large"))
+    assert "N" not in Runs.read(path)
+
+
+def test_names_above_the_header_are_left_out(tmp_path):
+    path = tmp_path / "runs.csv"
+    body = "a,1e8,2e9,3.7,3.8\nb,2e8,4e9,3.4,3.5\nc,4e8,8e9,3.2,3.3\n"
+    path.write_text(",model,,results,\nid,params,tokens,val loss,train loss\n" + body)
+    runs = Runs.read(path)
+    assert runs.table["N"].tolist() == [1e8, 2e8, 4e8]
+    assert runs.table["loss"].tolist() == [3.7, 3.4, 3.2]
+    # Columns of one name keep the name above them.
+    path.write_text(",model,,train,val\nid,params,tokens,loss,loss\n" + body)
+    runs = Runs.read(path)
+    assert runs.table["loss"].tolist() == [3.8, 3.5, 3.3]
+    assert "train loss" in runs.table
+
+
+def test_a_table_of_a_database_is_read(tmp_path):
+    path = tmp_path / "runs.txt"
+    frame, rows = (
+        "+--------+--------+------+",
+        ["| 100M   | 2B     | 3.71 |", "| 200M   | 3B     | 3.4 |"],
+    )
+    more = ["| 400M   | 8B     | 3.15 |", "| 800M   | 16B    | 2.93 |"]
+    lines = [frame, "| params | tokens | loss |", frame, *rows, *more, frame]
+    path.write_text("\n".join(lines))
+    runs = Runs.read(path)
+    assert runs.table["N"].tolist() == [1e8, 2e8, 4e8, 8e8]
+    assert runs.table["loss"].tolist() == [3.71, 3.4, 3.15, 2.93]
+
+
+def test_latex_is_refused_with_a_remedy(tmp_path):
+    path = tmp_path / "table.tex"
+    path.write_text("\\begin{tabular}{lrr}\nN & D & L \\\\\n1e8 & 2e9 & 3 \\\\\n\\end{tabular}")
+    with pytest.raises(RunsError, match="this is LaTeX, which is not read: save the table as csv"):
+        Runs.read(path)
+
+
+def test_logarithms_are_proposed_as_powers_of_ten():
+    frame = pd.DataFrame({"log10_N": [7, 8, 9.0], "log10(D)": [9, 10, 11], "loss": [4, 3.5, 3]})
+    with pytest.raises(RunsError, match="if these are logarithms") as refused:
+        Runs.from_frame(frame)
+    assert "N='10**log10_N', D='10**log10(D)'" in str(refused.value)
+    runs = Runs.from_frame(frame, N="10**log10_N", D="10^log10(D)")
+    assert runs.table["N"].tolist() == [1e7, 1e8, 1e9]
+    assert runs.table["D"].tolist() == [1e9, 1e10, 1e11]
+
+
+def test_hours_of_accelerators_are_not_proposed_as_a_count_but_as_compute():
+    frame = pd.DataFrame({"name": list("abc"), "gpu_hours": [10, 40, 150], "loss": [4, 3.5, 3.1]})
+    with pytest.raises(RunsError) as refused:
+        Runs.from_frame(frame)
+    message = str(refused.value)
+    assert "N='COLUMN'" in message
+    assert "for H100 at 40 %, pass C='gpu_hours*1.4e18'" in message
+    # 989e12 FLOP per second at a utilisation of 40 %, for an hour.
+    assert pytest.approx(1.4e18, rel=0.02) == 989e12 * 0.4 * 3600

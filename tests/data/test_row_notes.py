@@ -45,6 +45,26 @@ def test_crashed_runs_are_left_out_on_request():
     )
 
 
+@pytest.mark.parametrize(
+    ("column", "state"),
+    [
+        ("state", "OUT_OF_MEMORY"),
+        ("job status", "CANCELLED by 1000"),
+        ("run_state", "Node fail"),
+        ("Status", "OOM"),
+    ],
+)
+def test_states_of_schedulers_are_known(column, state):
+    losses = FRAME["loss"]
+    frame = FRAME.assign(**{column: [state] + ["COMPLETED"] * (len(losses) - 1)})
+    (note,) = [n for n in Runs.from_frame(frame).notes if "not finished" in n]
+    assert f"1 run has not finished by column {column!r} (1 {state.lower()}) (row 0)" in note
+    assert len(Runs.from_frame(frame, drop_failed=True)) == len(losses) - 1
+    # Labels of finished runs, and columns of other names, say nothing.
+    fine = FRAME.assign(**{column: "COMPLETED", "statement": state})
+    assert not any("not finished" in n for n in Runs.from_frame(fine).notes)
+
+
 @pytest.mark.parametrize("state", ["running", "Pending", "queued", "preempting"])
 def test_runs_under_way_are_named_with_those_that_crashed(state):
     losses = [float("nan"), float("nan"), *LOSS[2:]]
@@ -334,3 +354,38 @@ def test_several_rows_of_a_point_are_led_to_the_best_one_first():
         Runs.from_frame(sweep)
     told, *_ = [str(w.message) for w in caught if "keep_best=True" in str(w.message)]
     assert told.index("keep_best=True") < told.index("groups='rate'")
+
+
+def test_many_rows_in_another_unit_are_refused():
+    tokens = FRAME["tokens"].copy()
+    tokens[[0, 4, 8]] /= 1e9
+    with pytest.raises(RunsError, match=r"3 rows have tokens per parameter .*rows 0, 4, 8") as bad:
+        Runs.from_frame(FRAME.assign(tokens=tokens))
+    assert "probably in another unit than the others, such as billions" in str(bad.value)
+    # One such row is named, and so are all if the unit was stated.
+    one = FRAME["tokens"].copy()
+    one[4] /= 1e9
+    assert "check the units of N and D there" in notes(Runs.from_frame(FRAME.assign(tokens=one)))
+    stated = Runs.from_frame(FRAME.assign(tokens=tokens), D="tokens*1")
+    assert "3 rows have tokens per parameter" in notes(stated)
+
+
+def test_a_learning_rate_that_falls_along_checkpoints_is_noted():
+    D = np.geomspace(1e9, 1e11, 8)
+    frame = pd.DataFrame({"D": D, "loss": 2 + 300 * D**-0.3, "series": "run"})
+    falling = Runs.from_frame(frame.assign(lr=np.linspace(3e-4, 0.75e-4, 8)))
+    assert "the learning rate falls along the checkpoints, to 25 % of its peak" in notes(falling)
+    rising = frame.assign(lr=np.r_[1e-4, 2e-4, np.full(6, 3e-4)])
+    assert "learning rate" not in notes(Runs.from_frame(rising))
+
+
+def test_unique_tokens_times_epochs_are_proposed_as_tokens():
+    frame = pd.DataFrame(
+        {"params": [1e8] * 4, "unique toks (B)": [1, 1, 2, 2], "epochs": [1, 4, 1, 4],
+         "loss": [3.9, 3.6, 3.6, 3.3]}
+    )  # fmt: skip
+    lacking = Runs.from_frame(frame).lacking
+    assert "if D is unique tokens x epochs, pass D='unique toks (B)*epochs*1e9'" in lacking
+    runs = Runs.from_frame(frame, D="unique toks (B)*epochs*1e9")
+    assert runs.table["D"].tolist() == [1e9, 4e9, 2e9, 8e9]
+    assert "epochs" not in Runs.from_frame(frame.drop(columns="unique toks (B)")).lacking

@@ -138,6 +138,21 @@ def test_per_cent_in_the_name_of_a_column_is_taken_at_its_word(wide):
         task_columns(shares, ["C"])
 
 
+def test_shares_beside_percentages_are_not_divided_with_them():
+    table = pd.DataFrame(
+        {"C": [1e20, 1e21, 1e22], "piqa": [60.0, 70.0, 80.0], "boolq": [0.5, 0.6, 0.7]}
+    )
+    with pytest.raises(bs.RunsError) as caught:
+        bs.emergence(table, tasks=["piqa", "boolq"], chance={"piqa": 0.5, "boolq": 0.5})
+    message = str(caught.value)
+    assert "the accuracies of piqa are up to 80 and look like percentages" in message
+    assert "those of boolq are shares" in message
+    assert "/100" not in message
+    named = table.rename(columns={"piqa": "piqa %"})
+    found = task_columns(named, ["C"], tasks=["piqa %", "boolq"])
+    assert found.frame.groupby("task")["accuracy"].max().to_dict() == {"piqa %": 0.8, "boolq": 0.7}
+
+
 WIDE_PERCENT = Path(__file__).parent / "cases" / "tasks_wide_percent.csv"
 
 

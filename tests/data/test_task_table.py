@@ -47,6 +47,8 @@ def test_questions_and_chance_may_be_numbers_or_mappings(frame):
     assert dict(table.groupby("task")["chance"].first()) == {"quiz": 0.25, "riddle": 0.0}
     (found,) = problems(bare, n_questions={"quiz": 5}, chance=0.0)
     assert found == "n_questions has no value for task 'riddle': add it"
+    (found,) = problems(bare, n_questions={"quiz": 5, "ridle": 7}, chance=0.0)
+    assert found.endswith("has no value for task 'riddle': add it; task 'ridle' is no task here")
 
 
 def test_missing_columns_are_named_with_the_closest_match(frame):

@@ -533,6 +533,20 @@ def test_chosen_runs_far_outside_the_fitted_runs_are_a_caution(wide):
     assert not any("far outside" in text for text in usual.cautions())
 
 
+def test_a_law_that_holds_for_small_runs_is_a_caution(c4_fit, openlm_fit):
+    grid, target = {"N": ["400M", "1B", "3B"], "D": ["20B"]}, {"N": "7B", "D": "140B"}
+
+    def told(fit, **options):
+        chosen = bs.suggest(fit, grid, target=target, number=1, **options)
+        return any("law_error=True" in text for text in chosen.cautions())
+
+    assert told(c4_fit)
+    tolerant = dataclasses.replace(c4_fit.plan, law_error=True)
+    assert not told(dataclasses.replace(c4_fit, plan=tolerant))
+    assert not told(openlm_fit, group="c4")  # groups have no such errors
+    assert not told("chinchilla")
+
+
 def test_the_cost_of_a_plan_is_told_as_a_share_of_that_of_the_target(wide):
     grid, target = {"N": ["1B"], "D": ["20B"]}, {"N": "7B", "D": "140B"}
     for options in ({"number": 1}, {"budget": 1.3e20}):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -106,6 +107,33 @@ def test_an_executor_gives_the_same_result(best, runs):
     with ThreadPoolExecutor(2) as executor:
         other = bs.ensemble(runs, draws=200, random_seed=1, executor=executor)
     assert other.weights == best.weights
+
+
+def test_a_law_without_enough_effective_draws_is_fitted_by_nuts_after_the_others(runs, monkeypatch):
+    calls = []
+
+    def fitted(member):
+        law, engine = member.plan.law.name, member.sampling["engine"]
+        calls.append((law, engine, threading.current_thread() is threading.main_thread()))
+        passed = engine == "nuts" or law != "skaling"
+        return SimpleNamespace(
+            law=law, convergence=SimpleNamespace(passed=passed), evidence=Evidence(1.0, 0.1)
+        )
+
+    monkeypatch.setattr(ensembles, "_fitted", fitted)
+    monkeypatch.setattr(ensembles, "Average", lambda fits, weights: SimpleNamespace(
+        fits=fits, warn_if_failed=lambda stacklevel: None
+    ))  # fmt: skip
+    made = bs.ensemble(runs, ["chinchilla", "skaling", "kaplan_floor"], random_seed=1)
+    assert list(made.fits) == ["chinchilla", "skaling", "kaplan_floor"]
+    assert all(fit.convergence.passed for fit in made.fits.values())
+    assert {call[:2] for call in calls[:3]} == {(law, "particles") for law in made.fits}
+    assert calls[3:] == [("skaling", "nuts", True)]
+    # NUTS, if it is asked for, and fits of groups do not run in threads.
+    for options in ({"engine": "nuts"}, {"target_accept": 0.9}):
+        calls.clear()
+        bs.ensemble(runs, ["chinchilla", "kaplan_floor"], random_seed=1, **options)
+        assert [main for *_, main in calls] == [True, True]
 
 
 def test_problems_of_all_laws_are_named_at_once(runs):

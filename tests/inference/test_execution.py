@@ -1,6 +1,7 @@
 """Where independent computations run."""
 
 import os
+import threading
 import warnings
 
 from bayescale.inference import execution
@@ -18,6 +19,23 @@ def test_many_jobs_run_in_other_processes_and_few_in_this_one(monkeypatch):
     assert [job for job, _ in many] == [1, 2, 3, 4]
     assert os.getpid() not in {process for _, process in many}
     assert {process for _, process in run([1, 2])} == {os.getpid()}
+
+
+def test_a_few_jobs_share_the_cores_in_threads_if_they_may(monkeypatch):
+    """Each of two jobs waits until the other has begun."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    both = threading.Barrier(2, timeout=60)
+
+    def run(job):
+        both.wait()
+        return job, threading.get_ident()
+
+    found = execution.run_all(run, [1, 2], ["a", "b"], threads=True)
+    assert [job for job, _ in found] == [1, 2]
+    assert len({thread for _, thread in found}) == 2
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    one = execution.run_all(lambda job: threading.get_ident(), [1, 2], ["a", "b"], threads=True)
+    assert set(one) == {threading.get_ident()}
 
 
 def test_one_core_starts_no_process(monkeypatch):

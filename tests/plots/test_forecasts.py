@@ -23,7 +23,7 @@ def test_a_forecast_is_drawn_against_the_column_with_the_widest_range(c4_fit, ch
     ax = bs.plot_forecast(ahead, ci_prob=0.8)
     check_axis(ax.xaxis, COMPUTE, FLOP)
     check_axis(ax.yaxis, LOSS, NUMBER)
-    assert legend(ax) == ["loss of a new run, 80 %", "mean, 80 %"]
+    assert legend(ax) == ["loss of a new run, 80 %", "mean, 80 %", "fitted runs"]
     check_axis(bs.plot_forecast(ahead, x="N").xaxis, PARAMETERS, COUNT)
     with pytest.raises(bs.FitError, match="no column 'E'"):
         bs.plot_forecast(ahead, x="E")
@@ -36,6 +36,37 @@ def test_single_points_are_drawn_as_bars(c4_fit, budgets, check_axis, ticks):
     assert ax.get_xlabel() == COMPUTE
     assert ticks(ax.xaxis)
     assert [len(c.get_segments()) for c in ax.collections[:2]] == [len(budgets)] * 2
+
+
+@pytest.mark.parametrize(
+    ("points", "text"),
+    [
+        ({"N": [1e10], "D": [2e11]}, "mean at 20 tokens per parameter"),
+        ({"N": [1e10, 2e10], "D": [2e11, 8e11]}, "mean on the line through both"),
+    ],
+)
+def test_a_line_leads_from_the_fitted_runs_to_single_points(c4_fit, legend, points, text):
+    ahead = bs.forecast(c4_fit, **points)
+    ax = bs.plot_forecast(ahead)
+    (line,) = [line for line in ax.lines if line.get_label() == text]
+    runs = c4_fit.runs.table
+    C, mean = line.get_data()
+    assert C[0] == pytest.approx(runs["C"].median())
+    assert C[-1] == pytest.approx(6 * points["N"][-1] * points["D"][-1])
+    last = ahead.data["mean"].isel(point=-1).median()
+    assert mean[-1] == pytest.approx(float(last), rel=0.01)
+    assert (np.diff(mean) < 0).all()
+
+
+def test_without_other_runs_the_fitted_ones_of_the_larger_half_are_drawn(c4_fit, clouds, legend):
+    runs = c4_fit.runs.table
+    ax = bs.plot_forecast(bs.forecast(c4_fit, C=[1e22]))
+    (cloud,) = clouds(ax)
+    larger = runs[runs["C"] >= runs["C"].median()]
+    assert np.array_equal(cloud.get_offsets(), larger[["C", "loss"]])
+    (all_of_them,) = clouds(bs.plot_forecast(bs.forecast(c4_fit, C=bs.grid(1e15, 1e22, 9))))
+    assert len(all_of_them.get_offsets()) == len(runs)
+    assert legend(ax)[-1] == "fitted runs"
 
 
 def test_observed_runs_are_drawn_on_top_in_another_colour(c4_fit, openlm, clouds, colours, legend):
