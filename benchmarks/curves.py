@@ -1,6 +1,7 @@
 """Forecasts of published learning curves from their first part.
 
-    python benchmarks/curves.py [--every 12] [--workers 2] [--sizes | --spreads | --scatter]
+    python benchmarks/curves.py [--every 12] [--workers 2] [--sizes | --spreads | --scatter |
+                                --times]
 
 92 curves of Alabdulmohsin et al. 2022, arXiv:2209.06640, with the authors' own split: 72 of image
 classification (IC), 5 of translation (NMT), 5 of language models (LM), 10 of BIG-Bench (BB). The
@@ -12,12 +13,14 @@ include fit, forecast and scores.
 ``--sizes``: larger sizes instead, on every fourth curve, and a hierarchical model of the scores of
 their forecasts (not of whole curves). ``--spreads``: narrower priors of the size, on all curves.
 ``--scatter``: the scatter of the later points of a curve relative to the fitted points, and scores
-of forecasts for means of later points, which scatter as little as the fitted points.
+of forecasts for means of later points, which scatter as little as the fitted points. ``--times``:
+processor time of the default procedure, in one process.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -360,6 +363,25 @@ def held_by_scatter(runs: bs.Runs, executor, args) -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True)
 
 
+def times(runs: bs.Runs, args) -> pd.DataFrame:
+    """Processor seconds of fit, forecast and scores under the default prior, a row per curve."""
+    rows = []
+    for curve, table in runs.table.groupby("curve", sort=False):
+        started = time.process_time()
+        own = runs[runs.table["curve"] == curve]
+        points = rolled(own, (CHOOSES,), THROUGH, None, args, baselines=False).points
+        rows.append(
+            {
+                "dataset": table["dataset"].iloc[0],
+                "curve": curve,
+                "fitted points": int(fitted(table).sum()),
+                "seconds": time.process_time() - started,
+                "passed": bool(points["converged"].all()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
 # -- all results -------------------------------------------------------------------------------
 
 
@@ -448,6 +470,7 @@ def main() -> None:
     parser.add_argument(
         "--scatter", action="store_true", help="only evaluate the scatter of later points"
     )
+    parser.add_argument("--times", action="store_true", help="only measure processor time")
     parser.add_argument(
         "--learn-every", type=int, default=1, help="use every n-th curve to choose sizes"
     )
@@ -482,6 +505,11 @@ def main() -> None:
         with workers(args.workers) as executor:
             held = held_by_scatter(runs, executor, args)
         write(held, "curves_means", "Forecasts of single later points and of means of later points")
+        return
+    if args.times:
+        each = times(runs, args)
+        write(each, "curves_times", "Processor time of a fit and forecast")
+        print(f"in all {each['seconds'].sum():.1f} s, {each['passed'].sum()} of {len(each)} passed")
         return
     with workers(args.workers) as executor:
         scores, sizes = drift_sizes(curves(args.learn_every), executor, args)

@@ -6,17 +6,15 @@ positions at once.
 1. The first proposal is Laplace's approximation at the modes (`bayescale.inference.modes`).
 2. Rounds of adaptive multiple importance sampling (Cornuet, Marin, Mira and Robert 2012,
    doi:10.1111/j.1467-9469.2011.00756.x): each draws from a Student-t mixture that was fitted to the
-   weighted draws of the rounds before. All draws are weighted against the mean of all proposals. If
-   it is known in which coordinates the posterior is wide, mixtures are fitted without the trend of
-   the others along these (`bayescale.inference.shears`). Otherwise, from round `LOCAL_FROM` on, the
-   components are local approximations along the posterior.
-   The result is made of new draws from these mixtures (`_Fresh`), as many as their efficiency
-   demands: evaluating a hundred thousand draws takes less time than moving two
-   thousand.
-3. If that would take more than `MANY_ROUNDS`, or if the tail of the weights is heavy, because the
-   posterior is a curved ridge, draws are made anew, first of the coordinates in which it is wide
-   (`bayescale.inference.conditional`). This is done at once if the first local proposals are of
-   little use.
+   weighted draws of the rounds before. All draws are weighted against the mean of all proposals.
+   From round `LOCAL_FROM` on, the components are local approximations along the posterior. The
+   result is new draws from the last mixture, as many as its efficiency demands.
+   If it is known in which coordinates the posterior is wide, mixtures are fitted without the trend
+   of the others along these (`bayescale.inference.shears`), and an efficient round is continued
+   until it is the result, or has drawn from a part that its mixture misses.
+3. If these do not suffice, or if the tail of the weights is heavy, because the posterior is a
+   curved ridge, draws are made anew, first of the coordinates in which it is wide
+   (`bayescale.inference.conditional`), or at once if the first local proposals are of little use.
 4. If the weights of these are uneven too, the draws are moved by a Markov kernel that leaves the
    posterior unchanged: differential evolution (ter Braak 2006, doi:10.1007/s11222-006-8769-1) and
    independent proposals from a mixture that is refitted to the moved draws. The evidence is then
@@ -25,7 +23,7 @@ positions at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -40,29 +38,25 @@ from bayescale.inference.smc import systematic_resample, tempered_resample
 
 #: Draws of a round, largest number of rounds, and the round from which on proposals are local.
 ROUND, ROUNDS, LOCAL_FROM = 2500, 6, 3
-#: Largest number of rounds along a ridge. Proposals are then mixtures without a polynomial trend.
-RIDGE_ROUNDS = 14
 #: Rounds end when the effective sample size of all of them is at least `ADAPTED_ESS`. Then at most
-#: `FRESH_ROUNDS` rounds of twice the size, with a fixed mixture, add to the result, until it has
-#: these effective draws, standard error of the log evidence and shape of the tail of the weights.
-#: After the last round the mixture cannot get better, and at most `MANY_ROUNDS` are drawn from it.
-#: None are if the first `JUDGED` show that they would not suffice.
+#: `FRESH_ROUNDS` rounds of twice the size, with a fixed mixture, are drawn for the result, until it
+#: has these effective draws, standard error of the log evidence and shape of the tail of the
+#: weights. After the last round the mixture cannot get better, and at most `MANY_ROUNDS` are drawn
+#: from it. Draws end if the first `JUDGED` rounds show that all of them would not suffice.
 ADAPTED_ESS, FRESH_ROUNDS, MANY_ROUNDS, JUDGED = 1500, 3, 24, 3
 TARGET_ESS, TARGET_ERROR, TARGET_K = 2500, 0.03, 0.6
-#: Along a ridge the draws of all mixtures are weighted together, one round of each.
-RIDGE_K = 0.65
+#: Along a ridge: largest number of mixtures; effective draws of a round from which on it is
+#: continued, to at most `RIDGE_MOST` rounds in all.
+RIDGE_ROUNDS, WORTHWHILE, RIDGE_MOST = 14, 250, 10
 #: Effective sample size after the first round of local proposals below which none are made again,
 #: if it is known in which coordinates the posterior is wide.
 HOPELESS = 300
-#: Draws of the few coordinates first are the result if so many are effective.
-CONDITIONAL_ESS = 1500
-#: The same for `sample_roughly`, where the last of the rounds is the result.
-ROUGH_ESS, ROUGH_ROUNDS = 300, 8
+#: Effective draws of the few coordinates first that suffice; of the last round of `sample_roughly`.
+CONDITIONAL_ESS, ROUGH_ESS, ROUGH_ROUNDS = 1500, 300, 8
 #: Fits of the mixture in `moved`.
 ROUGH_FITS = 6
 #: A mixture is fitted to this many resampled draws. Weights are tempered until the effective number
-#: is at least `LEAST_EFFECTIVE` per dimension.
-#: The number is larger for local approximations, whose points have to lie apart.
+#: per dimension is at least `LEAST_EFFECTIVE`, more for local approximations, which lie apart.
 RESAMPLED, LEAST_EFFECTIVE, LOCAL_FACTOR = 3000, 25, 2
 #: Number of draws that are moved, moves between two fits of the mixture, and most fits.
 PARTICLES, MOVES, FITS = 2000, 20, 18
@@ -113,6 +107,9 @@ def sample(density: Density, draws: int, rng: np.random.Generator, report=None) 
     >>> found.positions.shape, bool(abs(found.diagnostics.log_evidence - exact) < 0.1)
     ((1000, 2), True)
     """
+    if density.trend is not None:
+        found = sample(density.straight(), draws, rng, report)
+        return replace(found, positions=found.positions + density.trend(found.positions))
     report = report or (lambda text: None)
     report("looking for modes")
     modes = find_modes(density, rng)
@@ -120,28 +117,10 @@ def sample(density: Density, draws: int, rng: np.random.Generator, report=None) 
         z = rng.standard_normal((draws, density.dimension))
         nothing = ImportanceDiagnostics(0.0, np.inf, -np.inf, np.inf)
         return Sampled(z, density.log_posterior(z), nothing)
-    mixture = at_modes(modes)
-    rounds, fresh = _Rounds(density, rng), _Fresh(density, rng)
-    most_rounds = RIDGE_ROUNDS if density.ridge else ROUNDS
-    for number in range(most_rounds):
-        report("importance sampling")
-        rounds.add(mixture)
-        enough = number > 0 and rounds.suffice
-        if density.ridge:
-            mixture = rounds.sheared()
-        else:
-            mixture = rounds.fitted(local=number >= LOCAL_FROM - 1)
-        last = number == most_rounds - 1
-        if last:
-            report("drawing many times from the last mixture")
-        if enough or last:
-            most = MANY_ROUNDS if last else 1 if density.ridge else FRESH_ROUNDS
-            if not density.ridge:  # only the last mixture counts
-                fresh = _Fresh(density, rng)
-            if fresh.add(mixture, most):
-                return fresh.sampled(draws)
-        if density.wide and not density.ridge and number == LOCAL_FROM and rounds.ess < HOPELESS:
-            break
+    found = (_along_ridge if density.ridge else _in_rounds)(density, modes, rng, report)
+    if isinstance(found, _Fresh):
+        return found.sampled(draws)
+    mixture, rounds = found
     if density.wide:
         report("drawing exponents first")
         weighted = conditional.draw(density, modes, rng)
@@ -153,6 +132,46 @@ def sample(density: Density, draws: int, rng: np.random.Generator, report=None) 
         start = rounds.resampled(PARTICLES)
     report("moving draws along the posterior")
     return _moved(density, *start, mixture, draws, rng)
+
+
+def _in_rounds(density: Density, modes, rng, report) -> _Fresh | tuple[Mixture, _Rounds]:
+    """Draws from the last mixture; the mixture and all rounds if these do not suffice."""
+    mixture, rounds = at_modes(modes), _Rounds(density, rng)
+    for number in range(ROUNDS):
+        report("importance sampling")
+        rounds.add(mixture)
+        enough = number > 0 and rounds.ess >= ADAPTED_ESS
+        mixture = rounds.fitted(local=number >= LOCAL_FROM - 1)
+        last = number == ROUNDS - 1
+        if last:
+            report("drawing many times from the last mixture")
+        if enough or last:
+            fresh = _Fresh(density, mixture, rng)
+            if fresh.suffices(2 * ROUND, MANY_ROUNDS if last else FRESH_ROUNDS):
+                return fresh
+        if density.wide and number == LOCAL_FROM and rounds.ess < HOPELESS:
+            break
+    return mixture, rounds
+
+
+def _along_ridge(density: Density, modes, rng, report) -> _Fresh | tuple[Mixture, _Rounds]:
+    """The same with mixtures without a trend, each of which is tried as the last.
+
+    A round that is continued and does not suffice has mostly found a part of the posterior that is
+    hardly ever drawn. The next mixture is fitted to all its draws, which are therefore no part of
+    the result.
+    """
+    mixture, rounds = at_modes(modes), _Rounds(density, rng)
+    for number in range(RIDGE_ROUNDS):
+        report("importance sampling")
+        fresh = _Fresh(density, mixture, rng)
+        fresh.draw(ROUND)
+        worthwhile = number > 0 and fresh.ess >= WORTHWHILE
+        if worthwhile and fresh.suffices(ROUND, RIDGE_MOST):
+            return fresh
+        rounds.join(fresh)
+        mixture = rounds.sheared()
+    return mixture, rounds
 
 
 def sample_roughly(density: Density, draws: int, rng: np.random.Generator) -> Sampled:
@@ -169,26 +188,16 @@ def sample_roughly(density: Density, draws: int, rng: np.random.Generator) -> Sa
     >>> found.positions.shape, bool(abs(found.diagnostics.log_evidence - exact) < 0.1)
     ((1000, 2), True)
     """
-    modes = find_modes(density, rng)
-    rounds, mixture = _Rounds(density, rng), at_modes(modes)
+    rounds, mixture = _Rounds(density, rng), at_modes(find_modes(density, rng))
     for _ in range(ROUGH_ROUNDS):
-        rounds.add(mixture)
-        z, value = rounds.z[-ROUND:], rounds.log_posterior[-ROUND:]
-        log_weight = value - mixture.log_density(z)
-        log_evidence = np.logaddexp.reduce(log_weight) - np.log(ROUND)
-        ess, error = _effective(log_weight - log_evidence - np.log(ROUND))
-        if ess >= ROUGH_ESS:
-            break
+        fresh = rounds.add(mixture)
+        if fresh.ess >= ROUGH_ESS:
+            return fresh.sampled(draws)
         mixture = rounds.fitted(local=False)
-    else:
-        z, value = rounds.z, rounds.log_posterior
-        log_weight, log_evidence = rounds.log_weight, rounds.log_evidence
-        ess, error = _effective(log_weight)
-    k = float(pareto_k(log_weight))
-    log_weight = log_weight - np.logaddexp.reduce(log_weight)
-    chosen = rng.permutation(systematic_resample(np.exp(log_weight), draws, rng))
-    diagnostics = ImportanceDiagnostics(ess, k, float(log_evidence), error)
-    return Sampled(z[chosen], value[chosen], diagnostics)
+    ess, error = _effective(rounds.log_weight)
+    k = float(pareto_k(rounds.log_weight))
+    diagnostics = ImportanceDiagnostics(ess, k, rounds.log_evidence, error)
+    return Sampled(*rounds.resampled(draws), diagnostics)
 
 
 def moved(density: Density, z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -212,45 +221,45 @@ def moved(density: Density, z: np.ndarray, rng: np.random.Generator) -> np.ndarr
 
 
 class _Fresh:
-    """The result: draws from mixtures that are not changed by them.
+    """Draws from a mixture that is not changed by them.
 
     A mixture that was fitted to draws is too dense at these draws, which makes the evidence from
-    them too small. New draws do not have this bias. The draws from several mixtures are weighted
-    against all of these together, because one has draws where another has too few.
+    them too small. New draws do not have this bias.
     """
 
-    def __init__(self, density: Density, rng: np.random.Generator):
-        self.density, self.rng = density, rng
-        self.mixtures: list[Mixture | Sheared] = []
-        self.sizes: list[int] = []
+    def __init__(self, density: Density, mixture: Mixture | Sheared, rng: np.random.Generator):
+        self.density, self.mixture, self.rng = density, mixture, rng
         self.z = np.zeros((0, density.dimension))
-        self.value, self.log_each = np.zeros(0), np.zeros((0, 0))
+        self.value = self.log_proposal = np.zeros(0)
 
-    def add(self, mixture: Mixture | Sheared, most: int) -> bool:
-        """Draw from one more mixture until enough draws are effective, at most so many rounds;
-        whether they are."""
-        before = len(self.z)
-        log_each = np.column_stack([self.log_each, mixture.log_density(self.z)])
-        self.mixtures.append(mixture)
-        self.sizes.append(0)
-        for number in range(1, most + 1):
-            z = mixture.draw(2 * ROUND, self.rng)
-            each = np.column_stack([m.log_density(z) for m in self.mixtures])
-            log_each = np.concatenate([log_each, each])
-            self.z = np.concatenate([self.z, z])
-            self.value = np.concatenate([self.value, self.density.log_posterior(z)])
-            self.sizes[-1] += len(z)
-            share = np.log(self.sizes) - np.log(len(self.z))
-            self.log_weight = self.value - np.logaddexp.reduce(log_each + share, axis=1)
-            self.relative = self.log_weight - np.logaddexp.reduce(self.log_weight)
-            self.ess, self.error = _effective(self.relative)
-            enough = self.ess >= TARGET_ESS and self.error <= TARGET_ERROR
-            expected = self.ess * (before + 2 * ROUND * most) / len(self.z)
-            if enough or (number >= JUDGED and expected < TARGET_ESS):
+    def draw(self, n: int) -> None:
+        """Add `n` draws."""
+        z = self.mixture.draw(n, self.rng)
+        self.z = np.concatenate([self.z, z])
+        self.value = np.concatenate([self.value, self.density.log_posterior(z)])
+        self.log_proposal = np.concatenate([self.log_proposal, self.mixture.log_density(z)])
+        self.log_weight = self.value - self.log_proposal
+        total = np.logaddexp.reduce(self.log_weight)
+        finite = np.isfinite(total)
+        self.relative = self.log_weight - total if finite else np.zeros_like(self.log_weight)
+        self.ess, self.error = _effective(self.relative) if finite else (0.0, np.inf)
+
+    def suffices(self, size: int, most: int) -> bool:
+        """Draw rounds of a size, at most so many in all, until enough draws are effective; whether
+        they are, and the tail of their weights is light."""
+        while True:
+            number = len(self.z) // size
+            enough = number > 0 and self.ess >= TARGET_ESS and self.error <= TARGET_ERROR
+            hopeless = number >= JUDGED and self.ess * most / number < TARGET_ESS
+            if enough or hopeless or number >= most:
                 break
-        self.log_each = log_each
-        self.k = float(pareto_k(self.relative))
-        return enough and self.k <= (RIDGE_K if self.density.ridge else TARGET_K)
+            self.draw(size)
+        return enough and self.k <= TARGET_K
+
+    @property
+    def k(self) -> float:
+        """Shape of the tail of the weights."""
+        return float(pareto_k(self.relative))
 
     def sampled(self, draws: int) -> Sampled:
         """Equally weighted draws."""
@@ -273,7 +282,8 @@ def _sufficient(weighted: conditional.Weighted, draws: int, rng) -> Sampled | No
 
 def _effective(log_weight: np.ndarray) -> tuple[float, float]:
     """Effective sample size, and standard error of the log evidence, of normalised weights."""
-    ess = float(np.exp(-np.logaddexp.reduce(2 * log_weight)))
+    square = 2 * np.maximum(log_weight, -1e300)  # whose double is finite
+    ess = float(np.exp(-np.logaddexp.reduce(square)))
     return ess, float(np.sqrt(max(1 / ess - 1 / len(log_weight), 0.0)))
 
 
@@ -283,29 +293,37 @@ class _Rounds:
     def __init__(self, density: Density, rng: np.random.Generator):
         self.density, self.rng = density, rng
         self.proposals: list[Mixture | Sheared] = []
+        self.sizes: list[int] = []
         self.z = np.zeros((0, density.dimension))
         self.log_posterior = self.log_prior = self.log_proposal = np.zeros(0)
 
-    def add(self, mixture: Mixture | Sheared) -> None:
-        """Draw from one more proposal, and update all weights."""
-        z = mixture.draw(ROUND, self.rng)
-        of_prior = log_prior(z)
+    def add(self, mixture: Mixture | Sheared) -> _Fresh:
+        """Draw from one more proposal, and update all weights; the draws."""
+        fresh = _Fresh(self.density, mixture, self.rng)
+        fresh.draw(ROUND)
+        self.join(fresh)
+        return fresh
+
+    def join(self, fresh: _Fresh) -> None:
+        """Add draws from one more proposal, and update all weights."""
+        mixture, n, of_prior = fresh.mixture, len(fresh.z), log_prior(fresh.z)
         # Sums of the densities of all proposals, at the draws so far and at the new ones.
-        before = np.logaddexp(self.log_proposal, mixture.log_density(self.z, self.log_prior))
+        new = np.log(n) + mixture.log_density(self.z, self.log_prior)
+        before = np.logaddexp(self.log_proposal, new)
+        own = [
+            np.log(size) + m.log_density(fresh.z, of_prior)
+            for size, m in zip(self.sizes, self.proposals, strict=True)
+        ]
+        own = np.logaddexp.reduce([*own, np.log(n) + fresh.log_proposal], axis=0)
         self.proposals.append(mixture)
-        own = [m.log_density(z, of_prior) for m in self.proposals]
-        self.log_proposal = np.concatenate([before, np.logaddexp.reduce(own, axis=0)])
-        self.z = np.concatenate([self.z, z])
+        self.sizes.append(n)
+        self.log_proposal = np.concatenate([before, own])
+        self.z = np.concatenate([self.z, fresh.z])
         self.log_prior = np.concatenate([self.log_prior, of_prior])
-        self.log_posterior = np.concatenate([self.log_posterior, self.density.log_posterior(z)])
-        log_weight = self.log_posterior - self.log_proposal + np.log(len(self.proposals))
+        self.log_posterior = np.concatenate([self.log_posterior, fresh.value])
+        log_weight = self.log_posterior - self.log_proposal + np.log(len(self.z))
         total = np.logaddexp.reduce(log_weight)
         self.log_weight = log_weight - total if np.isfinite(total) else np.zeros_like(log_weight)
-
-    @property
-    def suffice(self) -> bool:
-        """Whether the last mixture is likely to give enough effective draws."""
-        return self.ess >= ADAPTED_ESS
 
     @property
     def ess(self) -> float:
@@ -315,27 +333,31 @@ class _Rounds:
     @property
     def log_evidence(self) -> float:
         """Log of the mean weight."""
-        log_weight = self.log_posterior - self.log_proposal + np.log(len(self.proposals))
-        return float(np.logaddexp.reduce(log_weight) - np.log(len(self.z)))
+        return float(np.logaddexp.reduce(self.log_posterior - self.log_proposal))
 
     def fitted(self, local: bool) -> Mixture:
         """A mixture fitted to the weighted draws."""
-        z, effective = self._tempered(LOCAL_FACTOR if local else 1)
+        z, effective = self._tempered(LOCAL_FACTOR if local else 1, self.log_weight)
         if local:
             return along(self.density, z, self.rng)
         return fitted(z, effective, self.rng)
 
     def sheared(self) -> Sheared:
-        """A mixture without the trend along a ridge, fitted to the weighted draws."""
-        density = self.density
-        return sheared(*self._tempered(1), density.ridge, self.rng, density.rates)
+        """A mixture without the trend along a ridge, fitted to the weighted draws.
 
-    def _tempered(self, factor: int) -> tuple[np.ndarray, float]:
+        A single draw where no proposal is dense can have most of the weight. Weights are therefore
+        at most the root of their number times their mean (Ionides 2008,
+        doi:10.1198/106186008X320456).
+        """
+        density, bound = self.density, -0.5 * np.log(len(self.z))  # the weights sum to one
+        z, effective = self._tempered(1, np.minimum(self.log_weight, bound))
+        return sheared(z, effective, density.ridge, self.rng, density.rates)
+
+    def _tempered(self, factor: int, log_weight: np.ndarray) -> tuple[np.ndarray, float]:
         """Draws resampled with tempered weights, and their effective number."""
-        finite = np.isfinite(self.log_weight)
+        finite = np.isfinite(log_weight)
         least = LEAST_EFFECTIVE * self.z.shape[1] * factor
-        log_weight = self.log_weight[finite]
-        chosen, effective = tempered_resample(log_weight, least, RESAMPLED, self.rng)
+        chosen, effective = tempered_resample(log_weight[finite], least, RESAMPLED, self.rng)
         return self.z[finite][chosen], min(effective, RESAMPLED)
 
     def resampled(self, n: int) -> tuple[np.ndarray, np.ndarray]:

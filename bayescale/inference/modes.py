@@ -55,6 +55,9 @@ class Density(NamedTuple):
         much narrower than long.
     rates : tuple of float
         Of the coordinates `ridge`: the trend is smooth in exp(rate * z), or in z if it is zero.
+    trend : callable or None
+        ``trend(z)``: what some coordinates are nearly equal to, as a function of the others, and
+        zero for the others, (n, dimension).
     """
 
     dimension: int
@@ -64,6 +67,34 @@ class Density(NamedTuple):
     wide: tuple[int, ...] = ()
     ridge: tuple[int, ...] = ()
     rates: tuple[float, ...] = ()
+    trend: Callable[[np.ndarray], np.ndarray] | None = None
+
+    def straight(self) -> Density:
+        """The same posterior in coordinates minus their trend.
+
+        Positions of it plus their trend are positions of this density. The prior of the other is
+        standard normal too; its likelihood contains the difference.
+        """
+        if (trend := self.trend) is None:
+            return self
+
+        def of(log_likelihood):
+            def straightened(z):
+                at = z + trend(z)
+                return log_likelihood(at) + log_prior(at) - log_prior(z)
+
+            return straightened
+
+        def improved(z):
+            at = self.improved(z + trend(z))
+            return at - trend(at)
+
+        return self._replace(
+            log_likelihood=of(self.log_likelihood),
+            coarse=self.coarse and of(self.coarse),
+            improved=self.improved and improved,
+            trend=None,
+        )
 
     def log_posterior(self, z: np.ndarray) -> np.ndarray:
         """Log of prior times likelihood, (n,)."""

@@ -9,7 +9,6 @@ The map has a Jacobian determinant of one.
 
 from __future__ import annotations
 
-from itertools import combinations_with_replacement
 from math import comb
 from typing import NamedTuple
 
@@ -100,9 +99,9 @@ def _natural(x: np.ndarray, rates: np.ndarray) -> np.ndarray:
 
 def _terms(x: np.ndarray, degree: int) -> np.ndarray:
     """Products of up to `degree` coordinates, (n, term); the first is one."""
-    products = [
-        x[:, list(chosen)].prod(axis=1)
-        for size in range(degree + 1)
-        for chosen in combinations_with_replacement(range(x.shape[1]), size)
-    ]
+    products, last = [np.ones(len(x))], [(np.ones(len(x)), 0)]
+    columns = np.ascontiguousarray(x.T)
+    for _ in range(degree):
+        last = [(term * columns[i], i) for term, start in last for i in range(start, len(columns))]
+        products += [term for term, _ in last]
     return np.stack(products, axis=1)

@@ -27,12 +27,16 @@ MOST_PARAMETERS = 18
 #: Largest number of coordinates that are drawn before the others; see
 #: `bayescale.inference.conditional`.
 MOST_WIDE = 4
+#: The same for the trend of a curve whose amplitude has one in closed form.
+MOST_RIDGE = 5
 #: Size of the largest arrays. Larger ones do not fit in the cache of a processor.
 CHUNK = 40_000
 #: Modes are looked for with at most this many runs, evenly spaced along the scale.
 COARSE = 60
 #: Decimals of logarithms that are kept.
 DIGITS = 11
+#: Smallest reducible part of the loss of the first run, where the floor is above it.
+LEAST_ABOVE = 0.02
 #: Half of the residuals are smaller than this many noise scales, if `nu` is about 6.
 HALF_INSIDE = 0.72
 
@@ -50,32 +54,67 @@ def density(plan: Design) -> Density:
     if len(plan.runs) > COARSE and not plan.groups:
         coarse = _log_likelihood(_thinned(plan))
     improved = None if without_noise else lambda z: _with_noise(plan, z)
-    wide = _wide(plan)
+    is_one_anchored = plan.is_anchored and drift_density.is_one_curve(plan)
+    trend = _amplitude(plan) if is_one_anchored else None
+    wide = _wide(plan, MOST_WIDE)
     # Not under laws of other regimes: the tail of the floor of `mixing` is missed, so that its
     # simulation-based calibration fails (`tests/evaluation/test_sbc.py`).
     ridge = wide if plan.law.allocates else ()
     free = [p for p in plan.parameters if p.has_population]
-    if wide and plan.drift == "through":
+    of_law = wide if trend is None else _wide(plan, MOST_RIDGE)
+    if plan.drift == "through" and of_law:
         # The smaller the drift, the more the runs determine the law.
-        ridge = (*wide, *(i for i, p in enumerate(free) if p.name == "drift"))
+        ridge = (*of_law, *(i for i, p in enumerate(free) if p.name == "drift"))
+    if trend is not None:
+        ridge = tuple(i for i in ridge if free[i].name != plan.law.amplitude)
     priors = [free[i].prior for i in ridge]
     rates = tuple(p.width if p.link == "log" else 0.0 for p in priors)
-    return Density(dimension(plan), _log_likelihood(plan), coarse, improved, wide, ridge, rates)
+    return Density(
+        dimension(plan), _log_likelihood(plan), coarse, improved, wide, ridge, rates, trend
+    )
 
 
-def _wide(plan: Design) -> tuple[int, ...]:
+def _wide(plan: Design, most: int) -> tuple[int, ...]:
     """Coordinates of the exponents, parameters of the law without the unit of the loss, and of the
     first parameter with it, which is the floor if there is one.
 
     Given these, the other amplitudes are nearly determined. The amplitudes add up to the loss, but
     their coordinates are logarithms, so that without the first their distribution is a curve.
-    Empty with groups, and with more than `MOST_WIDE`, which would take too many positions.
+    Empty with groups, and if there are more than `most`.
     """
     free = [p.name for p in plan.parameters if p.has_population]
     of_loss = [n for n in plan.law.parameters if getattr(plan.law.priors[n], "of", None) == "loss"]
     exponents = {n for n in plan.law.parameters if n not in of_loss}
     wide = tuple(i for i, n in enumerate(free) if n in exponents or n in of_loss[:1])
-    return wide if not plan.groups and len(wide) <= MOST_WIDE else ()
+    return wide if not plan.groups and len(wide) <= most else ()
+
+
+def _amplitude(plan: Design) -> Callable[[np.ndarray], np.ndarray]:
+    """The amplitude with which the law passes through the first run of a curve, as the trend of
+    its coordinate.
+
+    The drift is zero there, so that the law is known up to the noise, whatever its exponents are.
+    The amplitude follows them and the floor along a narrow ridge.
+    """
+    law, free = plan.law, [p.name for p in plan.parameters if p.has_population]
+    place, prior = free.index(law.amplitude), plan.parameter(law.amplitude).prior
+    first = int(np.argmin(plan.log_scale))
+    columns = {c: v[first : first + 1] for c, v in plan.columns.items()}
+    loss = float(np.exp(plan.log_loss[first]))
+
+    def trend(z):
+        with np.errstate(all="ignore"):
+            drawn = {name: v[:, None] for name, v in variables(plan, z).items()}
+            values = {p.name: p.value(drawn, lambda *_: None) for p in plan.parameters}
+            floor = values[law.floor] if law.floor else 0.0
+            unit = values | {law.amplitude: 1.0} | ({law.floor: 0.0} if law.floor else {})
+            above = np.maximum(loss - floor, LEAST_ABOVE * loss)
+            level = np.log(above / plan.law(columns, plan.scales, unit))[:, 0]
+        out = np.zeros_like(z)
+        out[:, place] = np.where(np.isfinite(level), (level - prior.centre) / prior.width, 0.0)
+        return out
+
+    return trend
 
 
 # -- coordinates -------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ all knots, or for one curve by a Kalman filter, which takes a tenth of the time.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
 
@@ -14,10 +15,11 @@ from bayescale.model import drift as drifts
 from bayescale.model import noise
 from bayescale.model.design import Design
 
-#: Numbers that count for one draw of one curve: its filter has a fixed cost for every run.
-FILTERED = 8
 #: Most runs whose matrices are made at once.
 BLOCK = 400
+#: Standardised residuals or drifts above this are filtered run by run: differences of their sums of
+#: squares would be rounding errors.
+LARGEST = 1e5
 #: Added to the unit diagonal of matrices that rounding has made singular.
 JITTER = 1e-9
 
@@ -168,84 +170,124 @@ def _integrated(product: np.ndarray) -> np.ndarray:
 
 
 class Filter:
-    """The density of one curve by a Kalman filter."""
+    """The density of one curve by a Kalman filter over the stretches between knots.
 
-    numbers = FILTERED
+    Beyond a knot the drift is its level there, plus its slope times the change of the log loss of
+    the law since then; a step at a knot changes the slope. The filter follows level and slope from
+    knot to knot. The runs between two knots enter together, by sums of products. Only the
+    innovation of the first of them also depends on the slope before the knot.
+    """
 
     def __init__(self, plan: Design, arrays: Mapping[str, np.ndarray]):
-        self.law, self.log_scale = plan.law, plan.log_scale
+        self.law, self.numbers = plan.law, len(plan.runs)
         logs = [np.atleast_2d(arrays[f"log_{c}_at_knots"]) for c in plan.law.columns]
         self.at_knots = [LogColumn(log[0]) for log in logs]
+        at, length = drifts.knots(plan.log_scale)
+        self.unit = np.sqrt(length)
+        self.order = np.argsort(plan.log_scale, kind="stable")
+        passed = np.searchsorted(at, plan.log_scale[self.order], side="left")
+        starts = [*np.flatnonzero(np.diff(passed, prepend=-1)), len(passed)]
+        #: Of each stretch: the first run and the one after the last, and the knots passed before.
+        self.stretches = [(a, b, int(passed[a])) for a, b in pairwise(starts)]
 
     def __call__(self, of_law, size, mean, residual, scale, correlation) -> np.ndarray:
+        n, runs = residual.shape
+        total = -np.broadcast_to(np.log(scale), residual.shape).sum(axis=1)
+        total -= 0.5 * np.log(2 * np.pi) * runs
         curve = np.log(self.law.loss(*self.at_knots, **of_law))
-        return _filtered(self.log_scale, residual, mean, curve, size / scale, scale, correlation)
-
-
-def _filtered(log_scale, residual, mean, curve, size, scale, correlation) -> np.ndarray:
-    """The log density of one curve with a drift, by a Kalman filter.
-
-    Between two knots the drift is level plus slope times the log loss of the law, and a step at a
-    knot changes both. The filter follows these two numbers from run to run, and, for a series, the
-    drift at the previous checkpoint.
-
-    Parameters
-    ----------
-    log_scale : (run,)
-    residual, mean : (n, run)
-        Standardised residuals, and the log loss of the law.
-    curve : (n, knot)
-        Log loss of the law at the knots.
-    size : (n, run) or (n, 1)
-        Size of the drift, in units of the noise scale.
-    scale, correlation : as in `through`
-    """
-    n, runs = residual.shape
-    at, length = drifts.knots(log_scale)
-    centre = mean.mean(axis=1)
-    # One row per run, contiguous in memory.
-    mean, curve = (np.ascontiguousarray(v.T) - centre for v in (mean, curve))
-    size, scale, residual = (
-        np.ascontiguousarray(np.broadcast_to(v, (n, runs)).T)
-        for v in (size * np.sqrt(length), scale, residual)
-    )
-    if correlation is not None:
-        correlation = np.ascontiguousarray(correlation.T)
-    # Covariance and mean of slope (w), level (v) and drift at the previous checkpoint (o).
-    ww, wv, vv, wo, vo, oo, w, v, o = np.zeros((9, n))
-    total, passed, before = np.zeros(n), 0, None
-    for run in np.argsort(log_scale, kind="stable"):
-        while passed < len(at) and at[passed] < log_scale[run]:
-            ww = ww + 1
-            wv = wv - curve[passed]
-            vv = vv + curve[passed] ** 2
-            passed += 1
-        by_w = size[run] * mean[run]
-        by_v = size[run]
-        data, by_o, unit = residual[run], None, 1.0
-        if correlation is not None and before is not None:
-            keep = correlation[run]
-            unit = noise.unexplained(keep)
-            by_o = -keep / unit
-            data = (data - keep * residual[before]) / unit
-        row_w, row_v = by_w / unit, by_v / unit
-        # Covariance of the observation with w, v and o; its variance; gain.
-        cw, cv = ww * row_w + wv * row_v, wv * row_w + vv * row_v
-        error = data - row_w * w - row_v * v
-        if by_o is not None:
-            cw, cv = cw + wo * by_o, cv + vo * by_o
-            error = error - by_o * o
-        variance = 1 + row_w * cw + row_v * cv
-        if by_o is not None:
-            variance = variance + by_o * (wo * row_w + vo * row_v + oo * by_o)
-        total -= 0.5 * (error**2 / variance + np.log(variance)) + np.log(scale[run] * unit)
-        gain = error / variance
-        w, v = w + cw * gain, v + cv * gain
-        gw, gv = cw / variance, cv / variance
-        ww, wv, vv = ww - cw * gw, wv - cw * gv, vv - cv * gv
+        curve = np.ascontiguousarray(np.broadcast_to(curve, (n, curve.shape[1])).T)
+        # A row per run. The drift is `level` times its level plus `by_law` times its slope.
+        data, level, by_law = (
+            np.ascontiguousarray(np.broadcast_to(v, residual.shape).T[self.order])
+            for v in (residual, size / scale * self.unit, mean)
+        )
+        by_law *= level
+        alone = level, by_law
         if correlation is not None:
-            o = by_w * w + by_v * v
-            wo, vo = ww * by_w + wv * by_v, wv * by_w + vv * by_v
-            oo = by_w * wo + by_v * vo
-        before = run
-    return total - 0.5 * np.log(2 * np.pi) * runs
+            keep = np.ascontiguousarray(correlation.T[self.order])
+            unit = noise.unexplained(keep)
+            total -= np.log(unit).sum(axis=0)
+            alone = level / unit, by_law / unit
+            data, level, by_law = (_innovations(v, keep, unit) for v in (data, level, by_law))
+        together = max(np.abs(data).max(), np.abs(level).max()) < LARGEST
+        state, done = _State(n), 0
+        for start, stop, passed in self.stretches:
+            rest, last = slice(start, stop), 0.0
+            if passed:
+                if done:
+                    state.move(curve[passed - 1] - curve[done - 1])
+                last = curve[passed - 1]
+                steps = [
+                    (alone[1][start] - curve[i] * alone[0][start], last - curve[i])
+                    for i in range(done, passed)
+                ]
+                x = by_law[start] - last * level[start]
+                total += state.first(data[start], x, level[start], steps)
+                rest = slice(start + 1, stop)
+            x = by_law[rest] - last * level[rest]
+            if together:
+                total += state.rest(data[rest], x, level[rest])
+            else:
+                for one in zip(data[rest], x, level[rest], strict=True):
+                    total += state.first(*one, steps=())
+            done = passed
+        return total
+
+
+def _innovations(value: np.ndarray, keep: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    """Innovations of standardised values, (run, n), of which the first has no correlation."""
+    out = value.copy()
+    out[1:] -= keep[1:] * value[:-1]
+    out /= unit
+    return out
+
+
+class _State:
+    """Mean and covariance of the slope (w) and level (u) of a drift, (n,) each."""
+
+    def __init__(self, n: int):
+        self.w, self.u, self.ww, self.wu, self.uu = np.zeros((5, n))
+
+    def move(self, change: np.ndarray) -> None:
+        """Move the level to another place, where the log loss of the law is larger by `change`."""
+        self.u = self.u + change * self.w
+        self.uu = self.uu + change * (2 * self.wu + change * self.ww)
+        self.wu = self.wu + change * self.ww
+
+    def first(self, data, x, y, steps) -> np.ndarray:
+        """Pass knots and observe the first run beyond them; the log density, (n,).
+
+        The innovation is `data`, with the mean x w + y u without the steps. Each of the steps adds
+        its first number times a standard normal variable, and its second number times it to the
+        level, beyond the knot before which the run lies.
+        """
+        cw, cu = self.ww * x + self.wu * y, self.wu * x + self.uu * y
+        variance = 1 + x * cw + y * cu
+        error = data - x * self.w - y * self.u
+        ww, wu, uu = self.ww, self.wu, self.uu
+        for by_step, to_level in steps:
+            variance = variance + by_step**2
+            cw, cu = cw + by_step, cu + by_step * to_level
+            ww, wu, uu = ww + 1, wu + to_level, uu + to_level**2
+        gw, gu = cw / variance, cu / variance
+        self.w, self.u = self.w + gw * error, self.u + gu * error
+        self.ww, self.wu, self.uu = ww - cw * gw, wu - cw * gu, uu - cu * gu
+        return -0.5 * (error**2 / variance + np.log(variance))
+
+    def rest(self, data, x, y) -> np.ndarray:
+        """Observe further runs, (run, n), with the means x w + y u; the log density, (n,)."""
+        xx, xy, yy, xd, yd, dd = (
+            np.einsum("rn,rn->n", a, b)
+            for a, b in ((x, x), (x, y), (y, y), (x, data), (y, data), (data, data))
+        )
+        w, u = self.w, self.u
+        both = self.ww * self.uu - self.wu**2
+        det = 1 + self.ww * xx + 2 * self.wu * xy + self.uu * yy + both * (xx * yy - xy**2)
+        gw, gu = xd - xx * w - xy * u, yd - xy * w - yy * u
+        self.ww = (self.ww + both * yy) / det
+        self.wu = (self.wu - both * xy) / det
+        self.uu = (self.uu + both * xx) / det
+        mw, mu = self.ww * gw + self.wu * gu, self.wu * gw + self.uu * gu
+        square = dd - w * (xd + gw) - u * (yd + gu) - gw * mw - gu * mu
+        self.w, self.u = w + mw, u + mu
+        return -0.5 * (square + np.log(det))

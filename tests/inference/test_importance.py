@@ -252,6 +252,31 @@ def test_separate_modes_have_their_weights(rng):
     assert (found.positions[:, 0] > 0).mean() == pytest.approx(0.8, abs=0.04)
 
 
+def test_a_known_trend_is_removed_before_sampling_and_added_to_the_draws(rng):
+    """Sampled as it is, the bend takes many times as many evaluations."""
+
+    def evaluations(known):
+        asked, bent = [], ridge(0.003)
+
+        def trend(z):
+            return np.stack([np.zeros(len(z)), 0.5 * (z[:, 0] ** 2 - 1)], axis=1)
+
+        density = bent._replace(
+            log_likelihood=lambda z: asked.append(len(z)) or bent.log_likelihood(z),
+            improved=lambda z: z,
+            trend=trend if known else None,
+        )
+        found = importance.sample(density, 2000, rng)
+        np.testing.assert_allclose(
+            found.log_posterior, bent.log_posterior(found.positions), atol=1e-8
+        )
+        return found.diagnostics.log_evidence, sum(asked)
+
+    log_evidence, few = evaluations(True)
+    assert log_evidence == pytest.approx(ridge_evidence(0.003), abs=0.1)
+    assert few < 0.5 * evaluations(False)[1]
+
+
 def test_the_same_seed_gives_the_same_draws():
     one, other = (
         importance.sample(ridge(0.01), 500, np.random.default_rng(7)).positions for _ in range(2)
@@ -296,29 +321,44 @@ def test_an_inefficient_mixture_is_drawn_from_more_often(rng):
     density, evidence, posterior = normal_data(precision, np.zeros(5))
     root = 3 * np.linalg.cholesky(np.linalg.inv(posterior))  # three times as wide as the posterior
     mixture = Mixture(np.array([1 - PRIOR_SHARE]), np.zeros((1, 5)), root[None])
-    assert not importance._Fresh(density, rng).add(mixture, most=3)
-    fresh = importance._Fresh(density, rng)
-    assert fresh.add(mixture, most=24)
+    size, k = 2 * importance.ROUND, importance.TARGET_K
+    assert not importance._Fresh(density, mixture, rng).suffices(size, 3, k)
+    fresh = importance._Fresh(density, mixture, rng)
+    assert fresh.suffices(size, 24, k)
     found = fresh.sampled(1000)
     assert found.diagnostics.ess >= importance.TARGET_ESS
     assert abs(found.diagnostics.log_evidence - evidence) < 0.1
 
 
-def test_draws_from_several_mixtures_are_weighted_against_all(rng):
-    """Each covers half of the posterior, so that neither could give its evidence."""
+def test_rounds_of_any_size_are_weighted_against_all(rng):
+    """Each proposal covers half of the posterior, so that neither could give its evidence."""
     density, evidence, posterior = normal_data(np.diag([30.0, 30.0]), np.zeros(2))
     root = np.linalg.cholesky(np.linalg.inv(posterior))
-    fresh = importance._Fresh(density, rng)
-    for side in (-1, 1):
+    rounds = importance._Rounds(density, rng)
+    for side, n in ((-1, 4000), (1, 12_000)):
         mean = side * 1.5 * root[:1, :1] * np.array([[1.0, 0.0]])
         half = root * np.array([0.5, 1.0])
-        passed = fresh.add(Mixture(np.array([1 - PRIOR_SHARE]), mean, half[None]), most=2)
-    assert passed
-    found = fresh.sampled(4000)
-    assert abs(found.diagnostics.log_evidence - evidence) < 0.05
+        mixture = Mixture(np.array([1 - PRIOR_SHARE]), mean, half[None])
+        fresh = importance._Fresh(density, mixture, rng)
+        fresh.draw(n)
+        rounds.join(fresh)
+    assert abs(rounds.log_evidence - evidence) < 0.05
+    z, _ = rounds.resampled(4000)
     sd = np.sqrt(np.linalg.inv(posterior)[0, 0])
-    assert found.positions[:, 0].mean() == pytest.approx(0, abs=0.1 * sd)
-    assert found.positions[:, 0].std() == pytest.approx(sd, rel=0.1)
+    assert z[:, 0].mean() == pytest.approx(0, abs=0.1 * sd)
+    assert z[:, 0].std() == pytest.approx(sd, rel=0.1)
+
+
+def test_one_draw_with_most_of_the_weight_does_not_decide_a_mixture_along_a_ridge(rng):
+    """Tempered weights would have few effective draws, and one component."""
+    density, _, _ = normal_data(np.diag([30.0, 30.0]), np.zeros(2))
+    rounds = importance._Rounds(density._replace(ridge=(0,)), rng)
+    rounds.add(Mixture(np.array([1 - PRIOR_SHARE]), np.zeros((1, 2)), 0.3 * np.eye(2)[None]))
+    before = len(rounds.sheared().mixture.weight)
+    rounds.log_weight[0] = 0.0
+    rounds.log_weight -= np.logaddexp.reduce(rounds.log_weight)
+    assert np.exp(rounds.log_weight).max() > 0.4
+    assert len(rounds.sheared().mixture.weight) > before / 2 > 2
 
 
 def test_draws_that_would_not_suffice_are_given_up_early(rng):
@@ -329,15 +369,18 @@ def test_draws_that_would_not_suffice_are_given_up_early(rng):
     counted = density._replace(
         log_likelihood=lambda z: evaluated.append(len(z)) or density.log_likelihood(z)
     )
-    assert not importance._Fresh(counted, rng).add(mixture, most=24)
-    assert sum(evaluated) == importance.JUDGED * 2 * importance.ROUND
+    fresh = importance._Fresh(counted, mixture, rng)
+    assert not fresh.suffices(1000, 24, importance.TARGET_K)
+    assert sum(evaluated) == importance.JUDGED * 1000
 
 
 def test_the_last_mixture_is_drawn_from_as_often_as_allowed(rng, monkeypatch):
     density, evidence, _ = normal_data(np.diag([30.0, 30.0]), np.zeros(2))
-    add, asked = importance._Fresh.add, []
+    suffices, asked = importance._Fresh.suffices, []
     monkeypatch.setattr(importance, "ADAPTED_ESS", np.inf)  # no round is called sufficient
-    monkeypatch.setattr(importance._Fresh, "add", lambda *a: asked.append(a[-1]) or add(*a))
+    monkeypatch.setattr(
+        importance._Fresh, "suffices", lambda *a: asked.append(a[2]) or suffices(*a)
+    )
     found = importance.sample(density, 500, rng)
     assert asked == [importance.MANY_ROUNDS]
     assert found.diagnostics.moves == 0

@@ -215,6 +215,18 @@ def test_the_filter_of_one_curve_gives_the_density_of_all_knots(curves, law, kin
     np.testing.assert_allclose(by_filter, by_matrices, rtol=1e-8)
 
 
+def test_a_noise_that_is_nearly_zero_is_improbable(curves):
+    """Sums of squares of residuals of 1e20 noise scales would differ by rounding errors."""
+    one = bs.Runs.from_frame(curves.table[curves.table["series"] == "one"])
+    plan = design(one, laws.get("power(D)"))
+    z = 0.5 * np.random.default_rng(4).standard_normal((200, density(plan).dimension))
+    place = [p.name for p in plan.parameters].index("sigma")
+    for below in (-10.0, -40.0, -90.0):
+        z[:, place] = below
+        found = density(plan).log_posterior(z)
+        assert found.max() < -1e3
+
+
 @pytest.fixture(scope="module")
 def checkpoints() -> bs.Runs:
     """Rows of three runs in any order, with measurement errors."""
@@ -283,6 +295,50 @@ def test_the_ridge_is_along_exponents_floor_and_the_drift_of_checkpoints(checkpo
     of_runs = density(design(runs, laws.get("skaling")))
     widths = [laws.get("skaling").priors[p].width for p in ("E", "alpha", "beta", "q")]
     assert of_runs.rates == pytest.approx(widths)
+
+
+@pytest.mark.parametrize("law", ["delayed_power(D)", "broken_power(D)", "pure_power(D)"])
+def test_the_amplitude_of_a_curve_follows_its_first_run(curves, law):
+    """Where it is equal to its trend, the law passes through the first run."""
+    table = curves.table[curves.table["series"] == "one"].sample(frac=1, random_state=1)
+    plan = design(bs.Runs.from_frame(table), laws.get(law))
+    of = density(plan)
+    place = [p.name for p in plan.parameters].index("A")
+    z = 0.3 * np.random.default_rng(4).standard_normal((20, of.dimension))
+    z[:, place] = of.trend(z)[:, place]
+    values = {name: v[:, None] for name, v in variables(plan, z).items()}
+    first = plan.log_scale.argmin()
+    columns = {c: v[[first]] for c, v in plan.columns.items()}
+    loss = plan.law(columns, plan.scales, values)[:, 0]
+    np.testing.assert_allclose(loss, np.exp(plan.log_loss[first]), rtol=1e-9)
+    moved = z.copy()
+    moved[:, place] += 1.0
+    np.testing.assert_array_equal(of.trend(moved), of.trend(z))
+    assert not np.delete(of.trend(z), place, axis=1).any()
+
+
+def test_only_the_amplitude_of_one_curve_has_a_trend(curves, runs):
+    one = bs.Runs.from_frame(curves.table[curves.table["series"] == "one"])
+    assert density(design(one, laws.get("power(D)"))).trend is not None
+    for of, options in (
+        (curves, {}),
+        (runs, {}),
+        (one, {"drift": "off"}),
+        (one, {"priors": {"A": bs.Fixed(1.5)}}),
+        (one, {"priors": {"E": bs.Fixed(1.5)}}),
+    ):
+        assert density(design(of, laws.get("power(D)"), **options)).trend is None
+
+
+def test_the_ridge_of_a_curve_may_have_five_exponents_and_floor(curves):
+    one = bs.Runs.from_frame(curves.table[curves.table["series"] == "one"])
+    plan = design(one, laws.get("broken_power(D)"))
+    of = density(plan)
+    assert of.wide == ()
+    names = [plan.parameters[i].name for i in of.ridge]
+    assert names == ["E", "alpha0", "alpha1", "d", "f", "drift"]
+    plan = design(one, laws.get("shifted_power(D)"))  # without a floor
+    assert [plan.parameters[i].name for i in density(plan).ridge] == ["alpha", "gamma", "drift"]
 
 
 def test_groups_have_drifts_of_their_own(curves):
