@@ -16,8 +16,8 @@ from bayescale.plots import style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Most tasks side by side: each has two panels.
-TASKS_PER_ROW = 3
+#: Tasks side by side, each with two panels, and the most tasks of which this is so.
+TASKS_PER_ROW = {1: 3, 2: 8, 3: 1000}
 MOST_TASKS = 24
 #: More families than this get one colour.
 MOST_FAMILIES = 8
@@ -80,9 +80,9 @@ def plot_emergence(
             problem = f"axes has {len(made)}, but {2 * len(names)} are needed, two for each task"
             raise BayescaleError(problem, where="plot_emergence")
     else:
-        columns = 2 if len(names) == 4 else min(len(names), TASKS_PER_ROW)
+        columns = next(n for n, most in TASKS_PER_ROW.items() if len(names) <= most)
         rows = -(-len(names) // columns)
-        size = (5.6 * columns, 2.7 * rows + 0.9)
+        size = (max(7.2, 5.6 * columns), 2.7 * rows + 0.9)
         _, made = style.figure(rows, 2 * columns, size=size, squeeze=False)
         made = np.ravel(made)
         for spare in made[2 * len(names) :]:
