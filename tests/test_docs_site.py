@@ -186,18 +186,30 @@ def test_figures_of_emergence():
     assert f"{laws['curves'].sum()} accuracies whose log odds are linear in a loss" in text
     assert laws["stated"].sum() == laws["abrupt"].sum() == 0
     above = 100 * (laws["departure"] * laws["curves"]).sum() / laws["curves"].sum()
-    assert f"stated for none; P > .5 for {above:.0f} % of them" in text
+    assert f"stated for none; P > .5 for {above:.1f} % of them" in text
     drift = power[power["drift"] > 0]
     called = (drift["abrupt"] * drift["curves"]).sum()
     assert f"curves that drift, {drift['curves'].sum()} (" in text
     assert f"abrupt stated for {called:.0f} |" in text
     alarms = results("emergence_alarms")
-    shares = 100 * (alarms["stated"] * alarms["curves"]).sum() / alarms["curves"].sum()
-    assert f"{alarms['curves'].sum()} straight curves" in text
-    assert f"stated for {shares:.1f} %, at most {100 * alarms['stated'].max():.0f} % in" in text
-    assert f"one of {len(alarms)} settings; abrupt for none" in text
+    row = next(x for x in text.splitlines() if "P > .5 on straight curves" in x)
+    counts = alarms.groupby("metric")["curves"].sum()
+    above, stated = (
+        100 * (alarms[c] * alarms["curves"]).groupby(alarms["metric"]).sum() / counts
+        for c in ("departure", "stated")
+    )
+    assert f"{above['accuracy']:.1f} % of {counts['accuracy']} accuracies" in row
+    assert f"{above['loss']:.1f} % of {counts['loss']} losses" in row
+    worst = alarms.set_index(["metric", "points", "noise"])["departure"]
+    few, many = (100 * worst["accuracy", 40, n] for n in (200, 2000))
+    assert f"{few:.1f} and {many:.1f} % with 40 models and 200 or 2000 questions" in row
+    settings = alarms[alarms["metric"] == "loss"]
+    worst = settings.loc[settings["departure"].idxmax()]
+    called = round(worst["departure"] * worst["curves"])
+    assert f"at most {called} of {worst['curves']} in one of {len(settings)} settings" in row
+    told = f"{stated['accuracy']:.1f} % of the accuracies and {stated['loss']:.1f} % of the losses"
+    assert f"stated for {told}, abrupt for none" in row
     assert alarms["abrupt"].sum() == 0
-    assert f"up to {100 * alarms['departure'].max():.0f} % of such curves" in text
     given = results("emergence_confusion").set_index(["metric", "kind"])
     (n,) = set(given.sum(axis=1))
     changes = ["late start", "abrupt change", "gradual change", "abrupt or gradual change"]
@@ -246,8 +258,8 @@ def test_figures_of_emergence():
     worlds = results("emergence_metric").set_index(["change", "verdict"])["curves"]
     said = worlds.groupby(level=[0, 1]).sum()
     fine = said[0].filter(like="smooth").sum()
-    wrong, unknown = said[0]["abrupt change"], said[0].get("cannot be told", 0)
-    assert f"underneath: {fine}, cannot be told: {unknown}, abrupt: {wrong}; with" in text
+    measured, wrong = said[0]["emergent as measured"], said[0].get("abrupt change", 0)
+    assert f"underneath: {fine}, emergent as measured: {measured}, abrupt: {wrong}; with" in text
     assert f"with a change: all {said[2]['abrupt change']} abrupt" in text
     assert len(said[2]) == 1
     published = results("emergence_published").set_index("set")

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import bayescale as bs
+from bayescale.keywords import for_command_line
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayescale.errors.ExtrapolationWarning")
 GRID = ("--N", "400M,1B", "--D", "8B,20B")
@@ -72,7 +73,9 @@ def test_a_target_loss_is_that_of_the_package(kept, kept_fit, run):
     words = (*GRID, "--target-loss", "2.5", "--json", "--quiet")
     grid = {"N": GRID[1].split(","), "D": GRID[3].split(",")}
     expected = bs.suggest(kept_fit, grid, target={"loss": 2.5})
-    assert json.loads(run("suggest", kept, *words).out)["answer"] == expected.bottom_line()
+    with for_command_line():
+        answer = expected.bottom_line()
+    assert json.loads(run("suggest", kept, *words).out)["answer"] == answer
 
 
 @pytest.mark.parametrize(

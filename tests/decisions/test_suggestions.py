@@ -533,7 +533,7 @@ def test_chosen_runs_far_outside_the_fitted_runs_are_a_caution(wide):
     assert not any("far outside" in text for text in usual.cautions())
 
 
-def test_a_law_that_holds_for_small_runs_is_a_caution(c4_fit, openlm_fit):
+def test_a_law_that_holds_for_small_runs_is_a_caution(c4_fit, by_hand, openlm):
     grid, target = {"N": ["400M", "1B", "3B"], "D": ["20B"]}, {"N": "7B", "D": "140B"}
 
     def told(fit, **options):
@@ -543,7 +543,14 @@ def test_a_law_that_holds_for_small_runs_is_a_caution(c4_fit, openlm_fit):
     assert told(c4_fit)
     tolerant = dataclasses.replace(c4_fit.plan, law_error=True)
     assert not told(dataclasses.replace(c4_fit, plan=tolerant))
-    assert not told(openlm_fit, group="c4")  # groups have no such errors
+    drawn = {n: v * np.exp(0.01 * np.random.default_rng(1).standard_normal((4, 500)))
+             for n, v in dict(E=1.8, A=0.7, B=0.5, alpha=0.34, beta=0.28, sigma=0.01, nu=5.0,
+                              E_dataset_scale=0.1).items()}  # fmt: skip
+    drawn["E_dataset"] = drawn["E"][..., None] * np.array([0.95, 1.0, 1.05])
+    pool = dict.fromkeys(("A", "B", "alpha", "beta", "sigma", "nu"), "complete")
+    groups = dict(groups="dataset", pool=pool | {"E": "partial"})
+    grouped = by_hand(openlm, "chinchilla", drawn, draws=500, chains=4, **groups)
+    assert not told(grouped, group="c4")  # groups have no such errors
     assert not told("chinchilla")
 
 

@@ -472,7 +472,9 @@ class TestInfluence:
         without, _ = parameters(runs[np.arange(len(runs)) != run])
         moved = (without[name].mean() - draws[name].mean()) / draws[name].std()
         assert abs(moved) > 0.4
-        assert found[run, j] == pytest.approx(moved, abs=0.35)
+        # Few draws lie where the fit without the run does, so its shift tends to be too small. Over
+        # eight seeds the ratio is .66 to .95.
+        assert 0.6 < found[run, j] / moved < 1.1
 
     def test_weights_are_those_of_a_fit_without_the_run(self):
         x, y = np.ones(7), np.array([-0.4, 0.1, 0.3, -0.2, 0.2, 0.0, 2.0])
