@@ -44,11 +44,12 @@ def _with_errors(raw: RawTable, named: str) -> RawTable:
     cells, notes = {}, []
     for column in raw.cells.columns:
         written = [str(v) for v in raw.cells[column]]
-        found = [WITH_ERROR.fullmatch(v) for v in written]
-        present = [m for m, v in zip(found, written, strict=True) if v.strip()]
-        if len(present) < 3 or not all(present):
+        present = [v for v in written if v.strip()]
+        # Most columns are told by their first cell.
+        if len(present) < 3 or not all(map(WITH_ERROR.fullmatch, present)):
             cells[column] = raw.cells[column]
             continue
+        found = [WITH_ERROR.fullmatch(v) for v in written]
         name = str(column)
         if name not in named:
             name = HEADER_OF_ERROR.sub("", name).strip() or name
