@@ -321,10 +321,10 @@ def test_an_inefficient_mixture_is_drawn_from_more_often(rng):
     density, evidence, posterior = normal_data(precision, np.zeros(5))
     root = 3 * np.linalg.cholesky(np.linalg.inv(posterior))  # three times as wide as the posterior
     mixture = Mixture(np.array([1 - PRIOR_SHARE]), np.zeros((1, 5)), root[None])
-    size = 2 * importance.ROUND
-    assert not importance._Fresh(density, mixture, rng).suffices(size, 3)
+    size, k = 2 * importance.ROUND, importance.TARGET_K
+    assert not importance._Fresh(density, mixture, rng).suffices(size, 3, k)
     fresh = importance._Fresh(density, mixture, rng)
-    assert fresh.suffices(size, 24)
+    assert fresh.suffices(size, 24, k)
     found = fresh.sampled(1000)
     assert found.diagnostics.ess >= importance.TARGET_ESS
     assert abs(found.diagnostics.log_evidence - evidence) < 0.1
@@ -370,7 +370,7 @@ def test_draws_that_would_not_suffice_are_given_up_early(rng):
         log_likelihood=lambda z: evaluated.append(len(z)) or density.log_likelihood(z)
     )
     fresh = importance._Fresh(counted, mixture, rng)
-    assert not fresh.suffices(1000, 24)
+    assert not fresh.suffices(1000, 24, importance.TARGET_K)
     assert sum(evaluated) == importance.JUDGED * 1000
 
 
