@@ -123,8 +123,6 @@ Group = Annotated[
     ),
 ]
 
-#: The label of a group that has no runs, as in `bayescale.model`.
-NEW = "(new)"
 PICTURES = (".png", ".pdf", ".svg")
 QUANTITIES = (
     "N", "D", "C", "loss", "loss_sd", "loss_lower", "loss_upper", "series", "U", "N_active",
@@ -334,6 +332,8 @@ def group_label(text: str | None, groups: Sequence[str]) -> str | dict[str, str]
 def asked_group(text: str | None, groups: Sequence[str], runs: Runs) -> str | dict[str, str] | None:
     """As `group_label`, for an answer about one group: with several, one must be named."""
     if text is None and groups:
+        from bayescale.model import NEW
+
         found = runs.table[list(groups)].astype(str).drop_duplicates()
         if len(found) > 1:
             first = found.iloc[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import warnings
@@ -111,6 +112,7 @@ def test_an_executor_gives_the_same_result(best, runs):
 
 def test_a_law_without_enough_effective_draws_is_fitted_by_nuts_after_the_others(runs, monkeypatch):
     calls = []
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
 
     def fitted(member):
         law, engine = member.plan.law.name, member.sampling["engine"]
@@ -128,6 +130,7 @@ def test_a_law_without_enough_effective_draws_is_fitted_by_nuts_after_the_others
     assert list(made.fits) == ["chinchilla", "skaling", "kaplan_floor"]
     assert all(fit.convergence.passed for fit in made.fits.values())
     assert {call[:2] for call in calls[:3]} == {(law, "particles") for law in made.fits}
+    assert not any(main for *_, main in calls[:3])  # at the same time, in threads
     assert calls[3:] == [("skaling", "nuts", True)]
     # NUTS, if it is asked for, and fits of groups do not run in threads.
     for options in ({"engine": "nuts"}, {"target_accept": 0.9}):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 
 import bayescale as bs
@@ -15,6 +16,7 @@ NUMBER = r"\d+(\.\d+)?"
 PARAMETERS = "parameters N"
 TOKENS = "training tokens D"
 COMPUTE = "training compute C (FLOP)"
+BANDS = ("PolyCollection", "FillBetweenPolyCollection")
 LOSS = "loss (nats per token)"
 
 
@@ -60,6 +62,19 @@ def test_a_line_leads_from_the_fitted_runs_to_single_points(c4_fit, legend, poin
     last = ahead.data["mean"].isel(point=-1).median()
     assert mean[-1] == pytest.approx(float(last), rel=0.01)
     assert (np.diff(mean) < 0).all()
+
+
+@pytest.mark.filterwarnings("ignore::bayescale.errors.ExtrapolationWarning")
+def test_under_a_law_of_one_column_a_band_leads_to_a_single_point(by_hand, clouds):
+    D = np.geomspace(1e9, 2e10, 12)
+    runs = bs.Runs.from_frame(pd.DataFrame({"D": D, "loss": 2 + 3 * (D / 1e9) ** -0.4}))
+    fit = by_hand(runs, "power(D)", dict(E=1.7, A=0.5, alpha=0.34, sigma=0.01, nu=5.0), draws=50)
+    ax = bs.plot_forecast(bs.forecast(fit, D=[1e11]))
+    (band,) = [c for c in ax.collections if type(c).__name__ in BANDS]
+    x = band.get_paths()[0].vertices[:, 0]
+    assert (x.min(), x.max()) == pytest.approx((1e9, 1e11))
+    (cloud,) = clouds(ax)
+    assert len(cloud.get_offsets()) == len(runs)
 
 
 def test_without_other_runs_the_fitted_ones_of_the_larger_half_are_drawn(c4_fit, clouds, legend):
