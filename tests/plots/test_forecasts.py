@@ -68,7 +68,10 @@ def test_a_line_leads_from_the_fitted_runs_to_single_points(c4_fit, legend, poin
 def test_under_a_law_of_one_column_a_band_leads_to_a_single_point(by_hand, clouds):
     D = np.geomspace(1e9, 2e10, 12)
     runs = bs.Runs.from_frame(pd.DataFrame({"D": D, "loss": 2 + 3 * (D / 1e9) ** -0.4}))
-    fit = by_hand(runs, "power(D)", dict(E=1.7, A=0.5, alpha=0.34, sigma=0.01, nu=5.0), draws=50)
+    rng = np.random.default_rng(1)
+    values = dict(E=1.7, A=0.5, alpha=0.34, sigma=0.01, nu=5.0)
+    drawn = {n: v * np.exp(0.01 * rng.standard_normal((4, 500))) for n, v in values.items()}
+    fit = by_hand(runs, "power(D)", drawn, draws=500, chains=4)
     ax = bs.plot_forecast(bs.forecast(fit, D=[1e11]))
     (band,) = [c for c in ax.collections if type(c).__name__ in BANDS]
     x = band.get_paths()[0].vertices[:, 0]
