@@ -65,6 +65,7 @@ def test_a_line_leads_from_the_fitted_runs_to_single_points(c4_fit, legend, poin
 
 
 @pytest.mark.filterwarnings("ignore::bayescale.errors.ExtrapolationWarning")
+@pytest.mark.filterwarnings("ignore::bayescale.errors.ConvergenceWarning")
 def test_under_a_law_of_one_column_a_band_leads_to_a_single_point(by_hand, clouds):
     D = np.geomspace(1e9, 2e10, 12)
     runs = bs.Runs.from_frame(pd.DataFrame({"D": D, "loss": 2 + 3 * (D / 1e9) ** -0.4}))
