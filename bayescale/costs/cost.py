@@ -273,15 +273,13 @@ class Bill:
         prob, _ = defaults(ci_prob)
         data = self.data.isel(budget=int(np.argmax(self.data["C"].to_numpy())))
         budget, verb, parts = f"{format_flop(float(data['C']))} FLOP", "take", []
+        converted = "flop" in data and bool(np.ptp(data["flop"].to_numpy()))
         for name in data.data_vars:
             low, high = (float(v) for v in interval(data[name], prob))
-            middle = float(data[name].median())
-            if name == "flop" and low == high:  # other budgets are in another unit
-                continue
-            written = self._written(name, middle, low, high)
-            if high - low <= 1e-9 * middle:  # the unit in which the budget was given
+            written = self._written(name, float(data[name].median()), low, high)
+            if converted and high - low <= 1e-9 * high:  # the unit in which the budget was given
                 budget, verb = f"A budget of {written.split(' (')[0]}", "means"
-            else:
+            elif converted or name != "flop":
                 parts.append(written)
         *before, last = parts
         listed = f"{', '.join(before)} and {last}" if before else last
