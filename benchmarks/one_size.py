@@ -23,6 +23,8 @@ from bayescale.model.drift import ahead
 
 #: Fewest runs of a table, and fewest different values of the column that varies.
 FEWEST, VALUES = 8, 7
+#: Of Farseer, whose runs form a grid, every fifth N and D is used.
+EVERY = 5
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 DRAWS = dict(draws=1000, chains=2, random_seed=1)
 
@@ -36,8 +38,6 @@ def sources() -> Iterator[tuple[str, bs.Runs]]:
     yield "misfitting", bs.Runs.read(reference("misfitting_best_lr.csv"))
     runs = bs.Runs.read(reference("chinchilla.csv"))
     yield "chinchilla", runs[runs.table["epoch_excluded"].astype(str) != "True"]
-    frame = pd.read_csv(reference("datablations_c4.csv"))
-    yield "datablations", bs.Runs.from_frame(frame[frame["in_paper_fit"]])
 
 
 def tables() -> Iterator[tuple[str, str, bs.Runs]]:
@@ -45,7 +45,7 @@ def tables() -> Iterator[tuple[str, str, bs.Runs]]:
     for name, runs in sources():
         for same, varied in (("N", "D"), ("D", "N")):
             size = np.round(np.log(runs.table[same]), 2)
-            for value in np.unique(size):
+            for value in np.unique(size)[:: EVERY if name == "farseer" else 1]:
                 chosen = runs[(size == value).to_numpy()]
                 if len(chosen) >= FEWEST and chosen.table[varied].round(-3).nunique() >= VALUES:
                     # Sizes that differ by rounding are one.
@@ -63,15 +63,13 @@ def forecasts(runs: bs.Runs, varied: str) -> Iterator[tuple[str, np.ndarray, np.
     truth = np.log(later.table["loss"].to_numpy())
     alone = bs.Positive(ahead(False, False).median, spread=ahead(False, False).spread)
     laws = family(seen)
-    for method, names, drift in (
-        ("laws of one column", laws, None),
-        ("laws of one column, drift of one law", laws, alone),
-        ("laws of N and D", FLAT, None),
+    default = bs.ensemble(seen, laws, **DRAWS)
+    drifting = {n: replace(f, plan=replace(f.plan, ahead=alone)) for n, f in default.fits.items()}
+    for method, best in (
+        ("laws of one column", default),
+        ("laws of one column, drift of one law", replace(default, fits=drifting)),
+        ("laws of N and D", bs.ensemble(seen, list(FLAT), **DRAWS)),
     ):
-        best = bs.ensemble(seen, list(names), **DRAWS)
-        if drift is not None:
-            fits = {k: replace(f, plan=replace(f.plan, ahead=drift)) for k, f in best.fits.items()}
-            best = replace(best, fits=fits)
         places = {c: later.table[c].to_numpy() for c in "ND" if c in best.law.columns}
         loss = np.log(bs.forecast(best, **places, random_seed=2).data["loss"].to_numpy())
         yield method, loss.reshape(-1, loss.shape[-1]), truth
