@@ -29,6 +29,7 @@ from common import keep, part, reference, stacked, workers, write
 
 import bayescale as bs
 from bayescale.evaluation.scores import score
+from bayescale.model.design import FEWEST_STEPS, FEWEST_TIES
 from bayescale.model.drift import THROUGH
 
 CHOOSES = "delayed_power(D)"  # the law for which the size of drift is chosen
@@ -304,7 +305,10 @@ def scatters(runs: bs.Runs) -> pd.DataFrame:
             {
                 "dataset": dataset,
                 "never rises": bool((np.diff(before) <= 0).all()),
-                "repeated": int((np.diff(before) == 0).sum()),
+                "repeated": (ties := int((np.diff(before) == 0).sum())),
+                "hides scatter": bool((np.diff(before) <= 0).all())
+                and ties >= FEWEST_TIES
+                and len(before) > FEWEST_STEPS,
                 "steps up later": (np.diff(after) > 0).mean() if len(after) > 1 else np.nan,
                 "scatter": scatter(before[len(before) // 2 :]),
                 "scatter later": scatter(after),
@@ -316,6 +320,7 @@ def scatters(runs: bs.Runs) -> pd.DataFrame:
         {
             "never rises": "mean",
             "repeated": "median",
+            "hides scatter": "sum",
             "steps up later": "mean",
             "scatter": "median",
             "scatter later": "median",
