@@ -29,10 +29,13 @@ from common import keep, part, reference, stacked, workers, write
 
 import bayescale as bs
 from bayescale.evaluation.scores import score
+from bayescale.model.design import FEWEST_STEPS, FEWEST_TIES
 from bayescale.model.drift import THROUGH
 
 CHOOSES = "delayed_power(D)"  # the law for which the size of drift is chosen
 VAGUE = bs.Positive(0.3, spread=4.0)
+#: Parameters of the law whose priors are estimated from whole curves, and the vague priors there.
+LEARNT = {"alpha": bs.Positive(0.35, spread=2.0), "k": bs.Positive(0.7, spread=2.0)}
 WHOLE = 80  # largest number of points of a whole curve in the fit of its drift size
 SIZES = (0.2, 0.4, 0.6)
 LARGER = (0.2, 0.4, 0.6, 0.8, 1.0)
@@ -123,8 +126,9 @@ def rolled(runs: bs.Runs, laws, size: bs.Positive, executor, args, baselines=Tru
     )
 
 
-def posteriors(runs: bs.Runs, args) -> pd.DataFrame:
-    """Draws of the log size of drift along whole curves, under a vague prior; a row per curve."""
+def posteriors(runs: bs.Runs, args) -> dict[str, pd.DataFrame]:
+    """Log draws along whole curves of the size of drift, under a vague prior, and of `LEARNT`; a
+    row per curve."""
     rows = {}
     for curve, table in runs.table.groupby("curve", sort=False):
         # Points are evenly spaced in log scale, because noise of neighbours is strongly correlated.
@@ -135,32 +139,34 @@ def posteriors(runs: bs.Runs, args) -> pd.DataFrame:
         fit = bs.fit(
             whole,
             CHOOSES,
-            priors={"drift": VAGUE},
+            priors={"drift": VAGUE, **LEARNT},
             draws=args.draws,
             tune=args.tune,
             target_accept=args.target_accept,
             random_seed=args.seed,
             progressbar=False,
         )
-        draws = np.log(fit.posterior["drift"].to_numpy().ravel())
-        rows[table["dataset"].iloc[0], curve] = draws
-    return pd.DataFrame(rows).T.rename_axis(["dataset", "curve"])
+        for name in ("drift", *LEARNT):
+            draws = np.log(fit.posterior[name].to_numpy().ravel())
+            rows.setdefault(name, {})[table["dataset"].iloc[0], curve] = draws
+    return {k: pd.DataFrame(v).T.rename_axis(["dataset", "curve"]) for k, v in rows.items()}
 
 
-def population(draws: pd.DataFrame) -> bs.Positive:
-    """The predictive size of drift in a new curve, from a hierarchical model of the curves.
+def population(draws: pd.DataFrame, prior: bs.Positive) -> bs.Positive:
+    """The predictive size of drift, or parameter of the law, in a new curve, from a hierarchical
+    model of the curves.
 
-    Log sizes are normal with unknown mean and spread, both on a grid; draws under the vague prior
-    are reweighted (Hogg, Myers & Bovy 2010, arXiv:1008.4146).
+    Logs are normal with unknown mean and spread, both on a grid; draws under a prior are reweighted
+    (Hogg, Myers & Bovy 2010, arXiv:1008.4146).
     """
     from scipy.special import logsumexp
     from scipy.stats import norm
 
     means, spreads = np.linspace(np.log(0.02), np.log(4.0), 60), np.linspace(0.1, 2.0, 40)
-    vague = norm.logpdf(draws.to_numpy(), VAGUE.centre, VAGUE.width)
+    under = norm.logpdf(draws.to_numpy(), prior.centre, prior.width)
     evidence = np.array(
         [
-            [logsumexp(norm.logpdf(draws.to_numpy(), m, t) - vague, axis=1).sum() for t in spreads]
+            [logsumexp(norm.logpdf(draws.to_numpy(), m, t) - under, axis=1).sum() for t in spreads]
             for m in means
         ]
     )
@@ -173,10 +179,11 @@ def population(draws: pd.DataFrame) -> bs.Positive:
 def drift_sizes(runs: bs.Runs, executor, args) -> tuple[pd.DataFrame, dict[str, bs.Positive]]:
     """For each data set, the best of `SIZES` for forecasts of the other image data sets.
 
-    The table also has the size from whole curves of the other data sets, and from all images.
+    The table also has the size and the parameters `LEARNT` of the law from whole curves of the
+    other data sets, and from all.
     """
     draws = posteriors(runs, args)
-    of = draws.index.get_level_values("dataset")
+    of = draws["drift"].index.get_level_values("dataset")
     scored = [
         rolled(
             runs,
@@ -195,7 +202,10 @@ def drift_sizes(runs: bs.Runs, executor, args) -> tuple[pd.DataFrame, dict[str, 
     for name in [*of.unique(), "all"]:
         others = by[[d for d in images if d != name]].mean(axis=1)
         best = float(others.idxmin()) if len(images) > 1 else THROUGH.median
-        whole = population(draws[of != name])
+        whole, *learnt = (
+            population(draws[p][of != name], prior)
+            for p, prior in {"drift": VAGUE, **LEARNT}.items()
+        )
         rows.append(
             {
                 "dataset": name,
@@ -204,6 +214,8 @@ def drift_sizes(runs: bs.Runs, executor, args) -> tuple[pd.DataFrame, dict[str, 
                 **{f"interval score at {s:g}": by.get(name, others)[s] for s in SIZES},
                 "from whole curves": whole.median,
                 "spread": whole.spread,
+                **{p: v.median for p, v in zip(LEARNT, learnt, strict=True)},
+                **{f"spread of {p}": v.spread for p, v in zip(LEARNT, learnt, strict=True)},
             }
         )
         chosen[name] = bs.Positive(best, spread=THROUGH.spread)
@@ -293,7 +305,10 @@ def scatters(runs: bs.Runs) -> pd.DataFrame:
             {
                 "dataset": dataset,
                 "never rises": bool((np.diff(before) <= 0).all()),
-                "repeated": int((np.diff(before) == 0).sum()),
+                "repeated": (ties := int((np.diff(before) == 0).sum())),
+                "hides scatter": bool((np.diff(before) <= 0).all())
+                and ties >= FEWEST_TIES
+                and len(before) > FEWEST_STEPS,
                 "steps up later": (np.diff(after) > 0).mean() if len(after) > 1 else np.nan,
                 "scatter": scatter(before[len(before) // 2 :]),
                 "scatter later": scatter(after),
@@ -305,6 +320,7 @@ def scatters(runs: bs.Runs) -> pd.DataFrame:
         {
             "never rises": "mean",
             "repeated": "median",
+            "hides scatter": "sum",
             "steps up later": "mean",
             "scatter": "median",
             "scatter later": "median",

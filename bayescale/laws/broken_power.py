@@ -72,13 +72,16 @@ delayed_power = Law(
     constants=delayed_constants,
     priors=dict(
         **AS_POWER,
-        # The exponent after the start, as in `power`.
-        alpha=Positive(0.35, spread=2.0, between=1.2),
+        # Exponents after a start and above a floor are larger, and differ less between curves, than
+        # those of `power`. Fits to the learning curves of all data sets but one give 0.6 times or
+        # divided by 1.1 to 1.5, whichever is left out (`benchmarks/curves.py`). The prior is wider
+        # and contains language models, whose exponents are about 0.3.
+        alpha=Positive(0.5, spread=1.5, between=1.2),
         # Curves begin about three e-folds before the geometric mean of their points. The start
         # lies within a decade of that, so that it does not describe a bend of the whole curve.
         d=Positive(0.05, spread=3.0, between=1.5),
-        # 90 %: from a sharp start (0.36) to a start over a decade and more (1.4).
-        k=Positive(0.7, spread=1.5, between=1.2),
+        # 90 %: from a sharp start (0.26), which the same fits give, to one over a decade (1).
+        k=Positive(0.5, spread=1.5, between=1.2),
     ),
     columns=("C",),
     falling=("C",),

@@ -22,7 +22,6 @@ LITTLE, NOTHING = 0.5, 0.1
 CONFLICT, MOVED = 3, 1
 COLLINEAR = 0.98
 FEWEST_SIZES = 3
-FEWEST_TIES, FEWEST_STEPS = 2, 10  # of a series that does not hold the losses as measured
 
 
 def check(posterior: xr.Dataset, plan: Design, convergence: Convergence) -> Check:
@@ -117,25 +116,26 @@ def _checkpoints(posterior: xr.Dataset, plan: Design) -> list[Finding]:
 
 def _not_as_measured(plan: Design) -> list[Finding]:
     """Series that never rise and repeat values, so that they are not losses as measured."""
-    frame = plan.runs.table[["series", "loss"]].assign(x=plan.log_scale).sort_values("x")
-    steps = frame.groupby(frame["series"].astype(str))["loss"].diff().dropna()
-    by = steps.groupby(frame["series"].astype(str))
-    ties = by.agg(lambda step: (step == 0).sum())
-    ties = ties[(by.max() <= 0) & (ties >= FEWEST_TIES) & (by.size() >= FEWEST_STEPS)]
+    ties = plan.ties
     if not len(ties):
         return []
     worst = ties.idxmax()
+    number = (plan.runs.table["series"].astype(str) == worst).sum()
     more = f" ({len(ties)} series do so)" if len(ties) > 1 else ""
     return [
         Finding(
             "checkpoints",
             "caution",
             f"the loss of series {worst!r} never rises, and {ties.max()} of its "
-            f"{by.size()[worst] + 1} checkpoints repeat the one before{more}: they look like "
+            f"{number} checkpoints repeat the one before{more}: they look like "
             "running minima, or like rounded or smoothed losses, which hide the scatter of a "
             "measurement",
-            "fit the losses as measured; otherwise intervals hold for values recorded in this way, "
-            "and a new measurement scatters more",
+            "fit the losses as measured; otherwise "
+            + (
+                "the scatter of a new measurement in forecasts is that of its prior"
+                if plan.hides_scatter
+                else "forecasts of these series are too narrow for a new measurement"
+            ),
         )
     ]
 

@@ -16,6 +16,8 @@ from bayescale.model import noise, small_runs
 from bayescale.model.hierarchy import Parameter
 from bayescale.priors import Positive
 
+#: Fewest repeated values, and fewest steps, of a series that does not hold losses as measured.
+FEWEST_TIES, FEWEST_STEPS = 2, 10
 #: Parameters of the noise and the drift.
 TERMS = ("sigma", "nu", "trend", "memory", "drift")
 
@@ -169,6 +171,27 @@ class Design:
         index = previous.fillna(pd.Series(frame.index)).to_numpy(int)
         gap = np.where(previous.isna(), np.inf, frame["x"] - frame["x"].to_numpy()[index])
         return index, gap
+
+    @cached_property
+    def ties(self) -> pd.Series:
+        """Number of checkpoints that repeat the loss before, by series, of those that do not hold
+        losses as measured.
+
+        These series never rise and repeat values: they are running minima, rounded or smoothed.
+        """
+        if not self.has_series:
+            return pd.Series(dtype=int)
+        frame = self.runs.table[["series", "loss"]].assign(x=self.log_scale).sort_values("x")
+        by = frame["loss"].groupby(frame["series"].astype(str))
+        steps = by.diff().dropna().groupby(frame["series"].astype(str))
+        ties = steps.agg(lambda step: (step == 0).sum())
+        return ties[(steps.max() <= 0) & (ties >= FEWEST_TIES) & (steps.size() >= FEWEST_STEPS)]
+
+    @property
+    def hides_scatter(self) -> bool:
+        """Whether no series holds losses as measured, so that the runs do not determine how much a
+        measurement scatters."""
+        return self.has_series and len(self.ties) == self.runs.table["series"].nunique()
 
     @cached_property
     def cells(self) -> tuple[dict[str, str], ...]:

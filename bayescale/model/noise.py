@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bayescale.priors import Positive, Prior, Real
+from bayescale.priors import Fixed, Positive, Prior, Real, from_link
 
 #: Scale and degrees of freedom of the Student-t noise of log loss. The scatter of replicates is
 #: 0.02 to 1 %, that of residuals of a law that fits well 0.3 to 1 %, and that of unusual training
@@ -60,6 +60,18 @@ def correlation(gap, memory):
 def unexplained(correlation):
     """Conditional noise scale given the previous checkpoint, relative to the marginal scale."""
     return np.sqrt(1 - correlation**2)
+
+
+def unseen(prior: Prior, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Draws of the noise scale of a measurement from its prior; (draw,).
+
+    This is for series of running minima or smoothed losses. Their residuals are no larger than
+    those of single measurements, of which they tell nothing else. A measurement then scatters by
+    the larger of the fitted scale and such a draw, independently of the fitted checkpoints.
+    """
+    if isinstance(prior, Fixed):
+        return np.full(draws, prior.median)
+    return from_link(prior.link, prior.centre + prior.width * rng.standard_normal(draws))
 
 
 def innovation(value, previous, correlation):

@@ -87,6 +87,10 @@ def predict(
     log_scale = plan.law.log_scale({c: v.to_numpy() for c, v in columns.items()})
     # After the parameters, whose draws of a new group an allocation shares.
     seed = int(rng.integers(2**63))
+    if plan.hides_scatter:
+        sigma = plan.parameter("sigma").prior
+        measured = noise.unseen(sigma, len(scale), stream(seed, "measurement"))
+        scale = np.maximum(scale, measured[:, None])
     cell, labels = _cells(plan, groups, size)
     fitted = residuals(posterior, plan) if plan.drift == "through" or series is not None else None
 
@@ -102,7 +106,7 @@ def predict(
 
     log_law = log_law + inferred
     centre = log_law + beyond
-    if series is not None:
+    if series is not None and not plan.hides_scatter:
         correlation, nearest = _nearest(posterior, plan, series, log_scale)
         centre = centre + scale * correlation * fitted["standardised"][:, nearest]
         scale = scale * noise.unexplained(correlation)
