@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from bayescale.data import names, remedies
+from bayescale.data import arrangements, names, remedies
 from bayescale.data.formats import RawTable
 from bayescale.data.names import compact
 
@@ -35,6 +35,7 @@ def arranged(raw: RawTable, named: dict) -> tuple[RawTable, dict]:
     """
     raw = _with_errors(raw, " ".join(str(v) for v in named.values() if v))
     if named.get("loss") is None:
+        raw = arrangements.as_rows(raw)
         raw = _evaluation_rows(_tensorboard(_wide(raw)))
     return _checkpoints(raw, named)
 

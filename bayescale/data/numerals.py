@@ -17,7 +17,7 @@ PF_DAY = Decimal("8.64e19")
 #: Decimal exponents of units of counts, in lower case.
 COUNT_UNITS = {
     "k": 3, "thousand": 3, "thousands": 3, "tsd": 3,
-    "m": 6, "mn": 6, "mio": 6, "mil": 6, "mega": 6, "million": 6, "millions": 6,
+    "m": 6, "mm": 6, "mn": 6, "mio": 6, "mil": 6, "mega": 6, "million": 6, "millions": 6,
     "b": 9, "bn": 9, "bil": 9, "g": 9, "giga": 9, "mrd": 9, "mia": 9, "billion": 9, "billions": 9,
     "milliarden": 9, "milliards": 9,
     "t": 12, "tn": 12, "tera": 12, "trillion": 12, "trillions": 12,
@@ -35,6 +35,11 @@ _CELL = re.compile(
     r"([A-Za-z%][A-Za-z/\-. ]*)?$",
     re.ASCII,
 )
+#: Powers such as ``2^30`` and ``7×10^7``.
+_AS_POWER = re.compile(
+    r"([+-]?)(?:([\d.,]+)\s*[x*×·⋅]\s*)?(10|2)\s*(?:\^|\*\*)\s*[({]?([+-]?\d{1,3})[)}]?(.*)"
+)
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
 
 
 def unit_factor(text: str) -> Decimal | None:
@@ -63,7 +68,7 @@ class Style:
         self.comma = self.dot = False  # whether a cell shows that it marks decimals
         self.doubtful_comma = self.doubtful_dot = None  # a cell that may be read in two ways
         for cell in cells:
-            match = _CELL.match(cell.strip()) if isinstance(cell, str) else None
+            match = _CELL.match(plain(cell)) if isinstance(cell, str) else None
             if match:
                 self._learn(match[2].strip(), cell.strip())
 
@@ -111,6 +116,27 @@ def decimal_mark(column: Iterable[object], table: Style) -> tuple[str, str | Non
     return ".", own.doubtful_dot if elsewhere else None
 
 
+def plain(cell: str) -> str:
+    """A number without the sign of an approximate one; powers of 10 and of 2 written out.
+
+    Examples
+    --------
+    >>> plain("~7×10⁷"), plain("2^30"), plain("70M")
+    ('7e7', '1073741824', '70M')
+    """
+    text = cell.strip().lstrip("~≈≃ ").replace("\u2212", "-")
+    if text.isascii() and "^" not in text and "**" not in text:
+        return text
+    text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+", lambda m: f"^{m[0].translate(_SUPERSCRIPTS)}", text)
+    match = _AS_POWER.fullmatch(text.strip("$ ").replace("\\times", "×"))
+    if match is None:
+        return text
+    sign, times, base, exponent, unit = match.groups()
+    if base == "10":
+        return f"{sign}{times or 1}e{exponent}{unit}"
+    return f"{sign}{2 ** int(exponent)}{unit}" if not times and exponent.isdigit() else text
+
+
 def parse(cell: object, mark: str = ".") -> tuple[float, str]:
     """The number in a cell and its unit as written; raises ValueError if it is not a number."""
     if isinstance(cell, (bool, np.bool_)):
@@ -119,7 +145,7 @@ def parse(cell: object, mark: str = ".") -> tuple[float, str]:
         return float(cell), ""
     if not isinstance(cell, str):
         raise ValueError(f"{cell!r} is not a number")
-    text = cell.strip()
+    text = plain(cell)
     if text.lower().lstrip("+-") in ("inf", "infinity") and text[1:2] not in ("+", "-"):
         return float(text), ""
     match = _CELL.match(text)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from bayescale.data import names, remedies
+from bayescale.data.formats import is_missing
+from bayescale.data.numerals import unit_factor
 from bayescale.data.reading import SMALLEST, Source
 from bayescale.units import times_in_words
 
@@ -18,6 +22,8 @@ COMPUTE_UNITS = [
     ("PF-days", np.log10(8.64e19)),
     ("ZFLOP", 21),
 ]
+#: Columns of units: ``params_unit``, ``unit of params``, ``units``.
+UNIT_OF = re.compile(r"(?:(.*?)[ _-]+)?units?(?:[ _-]+of[ _-]+(.*))?", re.IGNORECASE)
 #: Medians of D / N outside these give a caution; outside 1e-2 to 1e5 a table is refused.
 USUAL_RATIO = (0.1, 1e4)
 #: A caution proposes a unit if the median of D / N would then lie in this range.
@@ -25,6 +31,40 @@ LIKELY_RATIO = (0.5, 2000.0)
 #: A smaller unit is proposed only if the median count would then be this multiple of the smallest
 #: that is accepted: a million parameters or tokens.
 STILL_LARGE = 100.0
+
+
+def of_unit_columns(raw, sources: dict[str, Source], groups) -> list[str]:
+    """Problems of columns such as ``params_unit`` that hold the units of another column."""
+    problems = []
+    for column in (c for c in map(str, raw.cells.columns) if c not in groups):
+        match = UNIT_OF.fullmatch(column)
+        of = match and next((p for p in match.groups() if p), "")
+        if match is None:
+            continue
+        units = list(dict.fromkeys(str(v).strip() for v in raw.cells[column] if not is_missing(v)))
+        quantity, source = next(
+            (
+                (q, s)
+                for q, s in sources.items()
+                if names.compact(s.expression) == names.compact(of)
+                or names.recognise(of).quantity == q
+            ),
+            ("", None),
+        )
+        known = [unit_factor(u) or names.recognise(f"loss ({u})").unit for u in units]
+        if len(units) > 1 and (source is not None or (not of and all(known))):
+            problems.append(
+                f"rows are in different units by column {column!r} ({', '.join(units[:4])}): write "
+                "all in one unit"
+            )
+        elif quantity in "NDC" and source is not None and not (source.stated or source.unit):
+            factor = unit_factor(units[0]) if units else None
+            if factor not in (None, 1):
+                stated = remedies.column(quantity, _scaled(source, float(factor)))
+                problems.append(
+                    f"column {column!r} says that {of!r} is in {units[0]!r}: pass {stated}"
+                )
+    return problems
 
 
 def implausible(columns, written: dict[str, Source], stated: set[str]) -> list[str]:

@@ -32,6 +32,8 @@ from bayescale.units import counted, flop
 FEWEST_RUNS = 3
 #: Half-width of a central 95 % normal interval, in standard deviations.
 NORMAL_95 = 1.959964
+#: FLOP per second of no accelerator are more.
+LARGEST_RATE = 1e17
 NUMERIC = {*CANONICAL, "loss_lower", "loss_upper"} - {"series"}
 #: Further columns that laws may need.
 EXTRAS = tuple(extras.EXTRAS)
@@ -153,15 +155,24 @@ def validate(
         _complete(columns)
         if problems := _out_of_range(columns, raw):
             raise RunsError(problems, where=raw.source)
+        if problems := unit_questions.of_unit_columns(raw, matched.sources, groups):
+            raise RunsError(problems, where=raw.source)
         problems = unit_questions.implausible(columns, written, stated)
+        problems = problems or _rates(columns, matched, stated)
         if not {"N", "D"} & stated:
             problems += suspicions.mixed_units(columns, raw)
+        two_units = []
+        if not matched.sources["loss"].stated:
+            same = remedies.column("loss", f"{matched.sources['loss'].expression}*1")
+            two_units = suspicions.two_units_of_loss(columns, raw, same)
+        # Groups may be of different units, each of one.
+        problems += [] if groups else two_units
         if problems := problems + _sums(columns, matched):
             raise RunsError(problems, where=raw.source)
     problems, doubtful = extras.checked(columns, [q for q in named if named[q]], raw)
     if problems:
         raise RunsError(problems, where=raw.source)
-    notes = [*unit_questions.unusual_ratio(columns, written, stated), *doubtful]
+    notes = [*unit_questions.unusual_ratio(columns, written, stated), *two_units, *doubtful]
     mapping = {q: s for q, s in mapping.items() if q not in EXTRAS or q in columns}
     if keep_best:
         columns, raw, kept = suspicions.best_rows(columns, groups, raw)
@@ -228,6 +239,20 @@ def _drop_forward_flop(columns, matched, mapping) -> None:
             f"column {column!r} is too small to be training compute (FLOP of one forward pass, or "
             "a rate?) and is not used"
         )
+
+
+def _rates(columns, matched, stated) -> list[str]:
+    """The problem of a column such as TFLOPS that may be a rate, where no N or D can tell."""
+    source = matched.sources.get("C")
+    if source is None or "C" in stated or {"N", "D"} & set(columns):
+        return []
+    if names.recognise(source.expression).kind != "bare" or np.median(columns["C"]) > LARGEST_RATE:
+        return []
+    total = remedies.column("C", f"{source.expression}*{source.factor:.0e}".replace("e+", "e"))
+    return [
+        f"column {source.expression!r} may be a rate (FLOP per second) or the FLOP of one forward "
+        f"pass: if it is the training compute, pass {total}; otherwise name N, D or C"
+    ]
 
 
 def _sums(columns, matched) -> list[str]:
