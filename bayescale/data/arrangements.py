@@ -16,6 +16,11 @@ from bayescale.data.names import compact
 SMALLEST_COMPUTE = 1e15
 #: A smaller number in a header is no count.
 SMALLEST_COUNT = 1e5
+#: Larger values in a header-less table are no losses per token.
+LARGEST_LOSS = 12
+LOSS = re.compile(
+    r"(?:\b|(?<=_))(?:\w+[_ ])?loss(?:es)?\b(?:[_ ]*(?:at|after)\b|@)?", re.IGNORECASE
+)
 VALUE = ("value", "values", "metricvalue")
 
 
@@ -63,6 +68,7 @@ def _long(raw: RawTable) -> RawTable:
 
 def _count(name: str) -> tuple[float, str]:
     """The count that a header is, and its quantity if it is named: ``2B tokens``, ``C = 1e19``."""
+    name = re.sub(r"[()\[\]]", " ", LOSS.sub("", name)).strip()
     before, _, number = re.sub(r"[=:@]", "=", name).rpartition("=")
     try:
         value, unit = numerals.parse(number.strip() or name)
@@ -94,7 +100,11 @@ def _matrix(raw: RawTable) -> RawTable:
     of_columns = stated.pop() if len(stated) == 1 else "C" if large else "D"
     losses = raw.cells[wide].apply(pd.to_numeric, errors="coerce").to_numpy(float)
     blank = raw.cells[wide].map(is_missing).to_numpy(bool)
-    if of_rows == of_columns or stated or not ((losses > 0) & (losses < 100) | blank).all():
+    if (
+        of_rows == of_columns
+        or stated
+        or not ((losses > 0) & (losses < LARGEST_LOSS) | blank).all()
+    ):
         return raw
     by_count = np.argsort([counts[c][0] for c in wide])
     steps = np.diff(losses[:, by_count], axis=1)

@@ -40,7 +40,7 @@ def opened(content: bytes, suffixes: list[str], where: str) -> tuple[bytes, list
         if content.startswith(magic):
             try:
                 content = decompress(content)
-            except (OSError, EOFError, zlib.error, lzma.LZMAError):
+            except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError):
                 raise RunsError(
                     f"this is not a complete {name} file: copy it again", where=where
                 ) from None

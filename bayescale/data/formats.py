@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import codecs
 import csv
 import difflib
@@ -18,6 +19,7 @@ import pandas as pd
 
 from bayescale.data import binary_files, frames, headers, texts, wandb_files
 from bayescale.errors import RunsError
+from bayescale.units import counted
 
 READ = (
     "csv, tsv, markdown, JSON, JSON lines, parquet, feather, Excel (.xlsx), npz, each also as .gz, "
@@ -27,7 +29,9 @@ READ = (
 MOST_FILES = 5000
 PARQUET, EXCEL = (".parquet", ".pq"), (".xlsx", ".xlsm")
 DELIMITERS = ",;\t|"
-MISSING = frozenset({"", "na", "n/a", "nan", "nat", "null", "none", "-", "--", "<na>"})
+MISSING = frozenset(
+    {"", "na", "n/a", "n.a.", "nan", "nat", "null", "none", "-", "--", "–", "—", "<na>", "tbd", "?"}
+)
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -221,7 +225,7 @@ def _json(text: str, where: str) -> RawTable:
         records, at = [], 1
         try:
             for at, line in lines:  # noqa: B007
-                records.append(json.loads(line))
+                records.append(_object(line))
         except (json.JSONDecodeError, RecursionError):
             what = str(error) if at == lines[0][0] else f"line {at} is not a JSON object"
             raise RunsError(f"this is not JSON or JSON lines ({what})", where=where) from None
@@ -243,9 +247,7 @@ def _json(text: str, where: str) -> RawTable:
         except (ValueError, TypeError):
             raise RunsError("'columns' and 'data' do not fit together", where=where) from None
     if isinstance(loaded, dict):
-        tables = [
-            v for v in loaded.values() if isinstance(v, list) and v and isinstance(v[0], dict)
-        ]
+        tables = _tables_in(loaded)
         values = list(loaded.values())
         if len(tables) == 1:
             loaded = tables[0]
@@ -267,10 +269,39 @@ def _json(text: str, where: str) -> RawTable:
     return RawTable(_records(loaded, where), "row", where)
 
 
+def _object(line: str):
+    """The object in a line of JSON, or in a dictionary as Python prints it."""
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError:
+        if not line.lstrip().startswith("{'"):
+            raise
+    try:
+        return ast.literal_eval(line.strip())
+    except (ValueError, SyntaxError):
+        raise json.JSONDecodeError("not an object", line, 0) from None
+
+
+def _tables_in(loaded: dict) -> list[list]:
+    """The lists of objects in an object, at any depth."""
+    found = []
+    for value in loaded.values():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            found.append(value)
+        elif isinstance(value, dict):
+            found += _tables_in(value)
+    return found
+
+
 def _records(records: list[dict], where: str, index: list[int] | None = None) -> pd.DataFrame:
     """Objects as rows; nested objects become columns such as ``config.n_params``."""
     frame = pd.json_normalize(records).astype(object)
     frame.columns = [str(c) for c in frame.columns]
+    lists = [c for c in frame if len(frame) and frame[c].map(lambda v: isinstance(v, list)).all()]
+    lengths = frame[lists].map(len).nunique(axis=1)
+    if len(lists) > 1 and (lengths == 1).all():  # the checkpoints of each run
+        runs = [] if {"run", "name"} & set(frame) else [("run", [f"run {i}" for i in frame.index])]
+        return frame.assign(**dict(runs)).explode(lists, ignore_index=True).astype(object)
     if not len(frame.columns):
         raise RunsError("the file holds no column names", where=where)
     if index is not None:
@@ -279,7 +310,7 @@ def _records(records: list[dict], where: str, index: list[int] | None = None) ->
 
 
 def _markdown(lines: list[str], rules: list[int], where: str):
-    """The longest markdown table of a text."""
+    """The longest markdown table of a text, with all tables of the same columns."""
 
     def cells(line: str) -> list[str]:
         inner = line.strip().removeprefix("|")
@@ -297,7 +328,14 @@ def _markdown(lines: list[str], rules: list[int], where: str):
             if i not in rules:  # a frame below the last row
                 rows.append((i + 1, cells(lines[i])))
         tables.append(rows)
-    return headers.as_table(max(tables, key=len), where)
+    longest = max(tables, key=len)
+    alike = [rows for rows in tables if rows[0][1] == longest[0][1]]
+    cells, notes = headers.as_table([longest[0], *(r for rows in alike for r in rows[1:])], where)
+    if len(alike) > 1:
+        notes += (f"{len(alike)} tables of the same columns are read as one",)
+    if others := sum(len(rows) > 1 for rows in tables if rows not in alike):
+        notes += (f"{counted(others, 'other table is', 'other tables are')} not read",)
+    return cells, notes
 
 
 def _csv(text: str, where: str) -> tuple[pd.DataFrame, tuple[str, ...]]:

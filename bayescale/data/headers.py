@@ -52,7 +52,7 @@ def without_title(rows: list[tuple[int, list]]) -> list[tuple[int, list]]:
 def _without_upper_header(rows: list[tuple[int, list]]) -> list[tuple[int, list]]:
     """Rows with one header, where a row of names for several columns stands above it.
 
-    Only names that several columns share are put before those of the columns.
+    The name above is put before names that several columns share, and before ``val`` below a loss.
     """
     if len(rows) < 3 or any(len(row) != len(rows[0][1]) for _, row in rows[:3]):
         return rows
@@ -64,8 +64,15 @@ def _without_upper_header(rows: list[tuple[int, list]]) -> list[tuple[int, list]
     full = []
     for name, more in zip(names, upper, strict=True):
         above = str(more).strip() or above
-        full.append(f"{above} {name}" if names.count(name) > 1 and above else name)
+        joined = above and (names.count(name) > 1 or _is_loss(above, str(name)))
+        full.append(f"{above} {name}" if joined else name)
     return [(i, full), *rows[2:]]
+
+
+def _is_loss(above: str, name: str) -> bool:
+    """Whether a name such as ``train`` or ``val`` is that of a loss with the name above it."""
+    alone, both = spelling.recognise(name), spelling.recognise(f"{above} {name}")
+    return alone.quantity is None and both.quantity == "loss" and both.rank in (0, 3)
 
 
 def as_table(
@@ -82,6 +89,10 @@ def as_table(
             "tabs, semicolons or |",
             where=where,
         )
+    if len(header) > 1 and all(_is_numeric([cell]) for cell in header):
+        raise RunsError("there is no line of names: add one, such as N,D,loss", where=where)
+    if all(len(row) > len(header) and not str(row[-1]).strip() for _, row in body):
+        body = [(i, row[:-1]) for i, row in body]  # a delimiter at the end of each line
     names = [str(name).strip() or f"unnamed_{i + 1}" for i, name in enumerate(header)]
     if len(body) > 1 and (units := _units(names, body[0][1], body[1][1])):
         names, body = units, body[1:]

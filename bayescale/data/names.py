@@ -54,7 +54,7 @@ _COUNTS = {
     ),
     "D": (
         (r"trainsamples", 2),
-        (rf"{_OF_D}*(?:tokens?|toks)(?:seen|total|trained|processed|consumed|count)?", 0),
+        (rf"{_OF_D}*(?:tokens?|toks?)(?:seen|total|trained|processed|consumed|count)?", 0),
         (rf"{_OF_D}*(?:samples|examples|images|datapoints)(?:seen|count)?", 0),
         (r"d", 0),
         (rf"{_OF_D}*(?:set|corpus)size|datasize", 2),
@@ -72,7 +72,16 @@ _OTHER = {
 }
 #: Names that state the size of a file, and costs that are not FLOP.
 _BYTES = re.compile(r"\b(?:[kmgt]i?b|[kmgt]?bytes?)\b|(?<=_)(?:[kmgt]i?b|bytes)$")
-_OF_MONEY = re.compile(r"hours?\b|\bhrs?\b|\busd\b|\beur\b|[$€]|dollars?|\b[kmg]?wh\b")
+_OF_MONEY = re.compile(r"\b[gt]pu\b|hours?\b|\bhrs?\b|\busd\b|\beur\b|[$€]|dollars?|\b[kmg]?wh\b")
+_NOT_ALL = re.compile(
+    r"(?<!non.)(?<!without )(?<!excl. )\b(?<!with )(?<!incl. )(?<!including )emb\w*|\bsteps?\b"
+    r"|\biter\w*|\bepochs?\b"
+)
+#: Names whose brackets tell what they count, such as ``Data (B tokens)`` and ``Size (M params)``.
+_COUNTED = (
+    ("D", re.compile(r"tok"), re.compile(r"data|corpus|train|seen|budget")),
+    ("N", re.compile(r"param"), re.compile(r"size|model|scale")),
+)
 _RATIO = re.compile(r"\s*[ndc]\s*[/:]\s*[ndc]\s*")
 #: Last parts of paths that say nothing about the quantity.
 _PLAIN_PARTS = frozenset(("value", "last", "final", "latest", "mean", "avg"))
@@ -299,9 +308,15 @@ def _count(name: str) -> Reading:
                 return Reading(refusal="in bytes")
             if quantity == "C" and _OF_MONEY.search(bracket.lower()):
                 return Reading(refusal="not in FLOP")
+            if _NOT_ALL.search(bracket.lower()) or lower in ("d_k", "d_v"):
+                return Reading(refusal="not a total of the training run")
             if _NOT_COUNTS.search(re.sub(r"non.?emb\w*", "", lower)):
                 return Reading(refusal="not a total of the training run")
             return Reading(quantity, *found)
+    for quantity, noun, words in _COUNTED:
+        factor = unit_factor(bracket) if noun.search(bracket.lower()) else None
+        if factor is not None and words.search(lower) and not _NOT_COUNTS.search(lower):
+            return Reading(quantity, 1, factor, bracket)
     return Reading()
 
 

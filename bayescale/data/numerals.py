@@ -44,7 +44,7 @@ _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-
 
 def unit_factor(text: str) -> Decimal | None:
     """The factor of a unit such as ``M``, ``billion``, ``1e9``, ``ZFLOP``, ``PF-days`` or ``%``."""
-    word = re.sub(r"[\s_\-]", "", text.strip().lower()).rstrip(".")
+    word = re.sub(r"[\s_\-]", "", _without_superscripts(text).lower()).replace("×", "x").rstrip(".")
     for plain in ("unitof", "in", "x"):
         word = word.removeprefix(plain) if len(word) > len(plain) else word
     if word == "%":
@@ -116,6 +116,13 @@ def decimal_mark(column: Iterable[object], table: Style) -> tuple[str, str | Non
     return ".", own.doubtful_dot if elsewhere else None
 
 
+def _without_superscripts(text: str) -> str:
+    """A text with superscripts written as powers: ``10⁷`` as ``10^7``."""
+    if text.isascii():
+        return text
+    return re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+", lambda m: f"^{m[0].translate(_SUPERSCRIPTS)}", text)
+
+
 def plain(cell: str) -> str:
     """A number without the sign of an approximate one; powers of 10 and of 2 written out.
 
@@ -124,10 +131,10 @@ def plain(cell: str) -> str:
     >>> plain("~7×10⁷"), plain("2^30"), plain("70M")
     ('7e7', '1073741824', '70M')
     """
-    text = cell.strip().lstrip("~≈≃ ").replace("\u2212", "-")
+    text = cell.strip().lstrip("~≈≃ ").replace("\u2212", "-").replace("\u2019", "'")
     if text.isascii() and "^" not in text and "**" not in text:
         return text
-    text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+", lambda m: f"^{m[0].translate(_SUPERSCRIPTS)}", text)
+    text = _without_superscripts(text)
     match = _AS_POWER.fullmatch(text.strip("$ ").replace("\\times", "×"))
     if match is None:
         return text

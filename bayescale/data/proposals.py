@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Collection
 
@@ -28,6 +29,10 @@ LENGTH = re.compile(
     r"seq(?:uence)?s?.?len|context.?(?:len|size|window)|block.?size|n_ctx|max.?len", re.IGNORECASE
 )
 BATCH = re.compile("batch.?size|^bs$|global.?batch", re.IGNORECASE)
+#: Names of columns of sequences and of data sets; of epochs, as `compact` gives them.
+SEQUENCES = re.compile(r"samples|sequences|examples|seqs\b", re.IGNORECASE)
+DATA = re.compile(r"data|corpus|set.?size", re.IGNORECASE)
+EPOCHS = frozenset(("epoch", "epochs", "nepochs", "numepochs", "epochsseen"))
 #: Names of columns, as `compact` gives them, of the shape of a model.
 WIDTH = frozenset((
     "dmodel", "width", "modelwidth", "hiddensize", "hiddendim", "nembd", "modeldim", "embeddim",
@@ -150,18 +155,53 @@ def of_steps(raw: RawTable, columns: list[str]) -> str:
 
 def _tokens(raw: RawTable, columns: list[str]) -> tuple[str, bool]:
     """The product of steps, batch size and length, and whether the table has all of them."""
-    step = next((c for c in columns if STEPS.fullmatch(_last(c))), None)
+    step = next((c for c in columns if STEPS.fullmatch(_last(_without_unit(c)[0]))), None)
     if step is None or raw.cells[step].astype(str).nunique() < 2:
         return "", False
     tokens, batch, length = (
         next((c for c in columns if pattern.search(c)), None)
         for pattern in (STEP_TOKENS, BATCH, LENGTH)
     )
+    power = sum(_without_unit(c)[1] for c in (step, tokens or batch) if c is not None)
+    factor = f"*1e{power}" if power else ""
     if tokens is not None:
-        unit = re.search(r"[(\[_ ]([kKmMbBgG])(?:[ _-]?tok\w*)?[)\]]?$", tokens)
-        factor = f"*1e{numerals.COUNT_UNITS[unit[1].lower()]}" if unit else ""
         return f"{step}*{tokens}{factor}", True
-    return "*".join([step, batch or "512", length or "2048"]), bool(batch and length)
+    product = "*".join([step, batch or "512", length or "2048"])
+    return f"{product}{factor}", bool(batch and length)
+
+
+def _without_unit(column: str) -> tuple[str, int]:
+    """The name of a column without a unit such as ``(k)``, and the power of ten of the unit."""
+    match = re.search(r"[(\[_ ]+([kKmMbBgG])(?:[ _-]?tok\w*)?[)\]]?$", column)
+    if match is None:
+        return column, 0
+    return column[: match.start()], numerals.COUNT_UNITS[match[1].lower()]
+
+
+def of_data(raw: RawTable, columns: list[str], D: str) -> str:
+    """A message on a column of D that may have to be multiplied: sequences, or one epoch.
+
+    Parameters
+    ----------
+    raw : RawTable
+    columns : list of str
+    D : str
+        The column that was read as D, or none.
+    """
+    length = next((c for c in columns if LENGTH.search(c) and _is_number(raw, c)), None)
+    if length is not None and SEQUENCES.search(D):
+        product, why = f"{D}*{length}", f"it counts sequences of length {length!r}"
+    elif epochs := next((c for c in columns if compact(c) in EPOCHS and DATA.search(D)), None):
+        values = pd.to_numeric(raw.cells[epochs], errors="coerce")
+        if not (values > 1).any():
+            return ""
+        product, why = f"{D}*{epochs}", f"it counts one of several {epochs!r}"
+    else:
+        return ""
+    return (
+        f"column {D!r} ({MEANING['D']}): if {why}, pass {remedies.column('D', product)}, else "
+        f"{remedies.column('D', f'{D}*1')}"
+    )
 
 
 def _named(columns: list[str], spellings: Collection[str]) -> str | None:
@@ -172,6 +212,17 @@ def _named(columns: list[str], spellings: Collection[str]) -> str | None:
 def _last(column: str) -> str:
     """The last part of a path, as `compact` gives it."""
     return compact(re.split("[/.:]", column)[-1])
+
+
+def power_of_ten(factor: float) -> str:
+    """A power of ten as in expressions: ``1e9``."""
+    return f"1e{round(math.log10(factor))}"
+
+
+def unit_factor_of(column: str) -> float:
+    """The factor of a unit in the brackets of a name, as of ``Size (B)``; 0 without one."""
+    bracket = re.search(r"[(\[]([^)\]]*)[)\]]\s*$", column)
+    return float((bracket and numerals.unit_factor(bracket[1])) or 0)
 
 
 def of_sizes(raw: RawTable, columns: list[str]) -> list[str]:
@@ -185,13 +236,15 @@ def of_sizes(raw: RawTable, columns: list[str]) -> list[str]:
                 value, unit = numerals.parse(cell)
             except (ValueError, TypeError, OverflowError):
                 break
-            counts.append(value if unit else 0.0)
+            factor = unit_factor_of(column)
+            counts.append(value if unit else value * factor if factor else 0.0)
         else:
             if len(set(counts)) > 1 and min(counts) >= SMALLEST_SIZE:
                 cells = ", ".join(dict.fromkeys(str(c).strip() for c in raw.cells[column][:3]))
+                stated = f"{column}*{power_of_ten(factor)}" if factor else column
                 return [
                     f"column {column!r} ({cells}, ...) looks like {MEANING['N']}: pass "
-                    f"{remedies.column('N', column)}, or rename it if it is something else"
+                    f"{remedies.column('N', stated)}, or rename it if it is something else"
                 ]
     return []
 
@@ -249,11 +302,12 @@ def no_column(quantity: str, raw: RawTable, used: Collection[str] = (), also="")
 def _is_number(raw: RawTable, column: str) -> bool:
     """Whether a cell of a column is a number."""
     for cell in raw.cells[column]:
-        try:
-            numerals.parse(cell)
-        except (ValueError, TypeError, OverflowError):
-            continue
-        return True
+        for mark in ".,":
+            try:
+                numerals.parse(cell, mark)
+            except (ValueError, TypeError, OverflowError):
+                continue
+            return True
     return False
 
 

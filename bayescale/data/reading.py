@@ -148,7 +148,10 @@ def match_columns(
         if not source.stated and (own := readings[expression]).quantity == quantity:
             source = _with_unit(source, quantity, own)
         out.sources[quantity] = source
-        used |= {c for c, _ in source.factors}
+        if (
+            len(source.factors) == 1
+        ):  # a factor of a product may be a quantity of its own, as of N D
+            used.add(source.factors[0][0])
         if quantity == "loss":
             out.loss_unit = _loss_unit(source, readings[source.factors[0][0]])
     for quantity in names.RECOGNISED:
@@ -211,13 +214,16 @@ def _of_other_columns(raw, columns: list[str], sources: dict[str, Source]) -> li
     if not {"D", "C", "S"} & set(sources):
         found = proposals.of_logarithms(raw, columns, "N")
         if not found and N is not None:
-            scaled = f"*{N.factor:.0e}".replace("e+", "e") if N.factor != 1 and not N.stated else ""
+            is_scaled = N.factor != 1 and not N.stated
+            scaled = f"*{proposals.power_of_ten(N.factor)}" if is_scaled else ""
             found = proposals.of_ratios(columns, f"{N.expression}{scaled}")
         found = found or proposals.of_steps(raw, columns) or proposals.of_budgets(raw, columns)
     elif not {"N", "N_active", "C"} & set(sources):
         found = proposals.of_logarithms(raw, columns, "D") or proposals.of_shape(raw, columns)
     else:
         found = ""
+    if (D := sources.get("D")) is not None and not D.stated and "C" not in sources:
+        found = found or proposals.of_data(raw, columns, D.expression)
     return [found] if found else []
 
 
@@ -378,6 +384,10 @@ def numbers(raw: RawTable, quantity: str, column: str, problems: list[str], tabl
     for bad, sentence, remedy in kinds:
         if bad.any():
             example = next(str(c)[:20] for c, b in zip(cells, bad, strict=True) if b)
+            if bad is missing and quantity in SMALLEST and _is_merged(missing):
+                remedy = (
+                    f"if each repeats the one above, as of merged cells, fill it in; else {drop}"
+                )
             if bad is not_numeric and suspicions.SUMMARY.fullmatch(example.lower()):
                 remedy = "remove the row if it is a summary of other rows"
             elif bad is not_numeric and example.strip().lower() == str(column).strip().lower():
@@ -390,6 +400,12 @@ def numbers(raw: RawTable, quantity: str, column: str, problems: list[str], tabl
                 f"{remedy}"
             )
     return values
+
+
+def _is_merged(missing: np.ndarray) -> bool:
+    """Whether cells are missing as if each filled one stood for several rows."""
+    blocks = np.diff(np.flatnonzero(~missing))
+    return bool(not missing[0] and len(blocks) and (blocks > 1).all() and missing.sum() > 1)
 
 
 def _mixed_units(raw, column, quantity, values, units, source, problems) -> None:

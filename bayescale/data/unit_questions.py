@@ -10,7 +10,7 @@ from bayescale.data import names, remedies
 from bayescale.data.formats import is_missing
 from bayescale.data.numerals import unit_factor
 from bayescale.data.reading import SMALLEST, Source
-from bayescale.units import times_in_words
+from bayescale.units import format_count, times_in_words
 
 #: Units of counts and of compute with their powers of ten.
 COUNT_UNITS = [("thousands", 3), ("millions", 6), ("billions", 9), ("trillions", 12)]
@@ -22,6 +22,12 @@ COMPUTE_UNITS = [
     ("PF-days", np.log10(8.64e19)),
     ("ZFLOP", 21),
 ]
+#: Losses of less than this share of those of published models of the same size are too low.
+TOO_GOOD = 0.5
+#: Larger medians of counts are not those of a table in thousands.
+LARGEST_SMALL = {"N": 1e7, "D": 1e9}
+#: What a user may state about the units.
+ABSOLUTE, RIGHT = "all counts are absolute", "the units are right"
 #: Columns of units: ``params_unit``, ``unit of params``, ``units``.
 UNIT_OF = re.compile(r"(?:(.*?)[ _-]+)?units?(?:[ _-]+of[ _-]+(.*))?", re.IGNORECASE)
 #: Medians of D / N outside these give a caution; outside 1e-2 to 1e5 a table is refused.
@@ -104,6 +110,49 @@ def _unit_question(quantity: str, middle: float, written, derived: bool) -> str:
     )
 
 
+def too_good(columns, written: dict[str, Source], stated: set[str], loss_unit: str) -> list[str]:
+    """A caution if losses are too low for the counts, but not if these are in thousands.
+
+    Parameters
+    ----------
+    columns : mapping of str to array
+    written, stated
+        As in `implausible`.
+    loss_unit : str
+        Empty if it is not known, which is taken to be nats.
+    """
+    if (
+        set(written) <= stated
+        or not {"N", "D"} <= set(written)
+        or loss_unit[:4] not in ("", "nats")
+    ):
+        return []
+    D = written["D"].expression
+    large = any(np.median(columns[q]) > LARGEST_SMALL[q] for q in "ND")
+    if large or (D != "D" and "tok" not in D.lower()):
+        return []
+
+    def below(scale: float) -> float:
+        """The median ratio of the losses to those of Hoffmann et al. (arXiv:2203.15556)."""
+        N, D = scale * columns["N"], scale * columns["D"]
+        return float(np.median(columns["loss"] / (1.69 + 406.4 * N**-0.34 + 410.7 * D**-0.28)))
+
+    if below(1.0) > TOO_GOOD or not 0.7 < below(1e3) < 1.4:
+        return []
+    thousands = {q: _scaled(written[q], 1e3 * written[q].factor) for q in "ND"}
+    return [
+        f"losses of {np.median(columns['loss']):.3g} with {format_count(np.median(columns['N']))} "
+        f"parameters on {format_count(np.median(columns['D']))} tokens are far lower than those of "
+        f"published models of this size, but usual for a thousand times as many: are both counts "
+        f"in thousands ({remedies.columns(thousands)})? I{_as_read(written)[1:]}"
+    ]
+
+
+def doubts(notes) -> list[str]:
+    """The notes that ask whether the counts are in another unit."""
+    return [note for note in notes if f"If {ABSOLUTE}" in note or f"If {RIGHT}" in note]
+
+
 def _other_units(ratio: float, written) -> list[tuple[str, tuple[str, float], float]]:
     """Other units of each quantity, and the median of D / N that each would give.
 
@@ -149,7 +198,7 @@ def _as_read(written) -> str:
     """How to state that the units are those that were read."""
     absolute = all(source.factor == 1 for source in written.values())
     return (
-        f"if {'all counts are absolute' if absolute else 'the units are right'}, pass "
+        f"if {ABSOLUTE if absolute else RIGHT}, pass "
         f"{remedies.columns({q: _scaled(source, source.factor) for q, source in written.items()})}"
     )
 
