@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bayescale.data import binary_files, frames, headers, texts, wandb_files
+from bayescale.data import binary_files, frames, headers, names, texts, wandb_files
 from bayescale.errors import RunsError
 from bayescale.units import counted
 
@@ -235,7 +235,8 @@ def _json(text: str, where: str) -> RawTable:
             return RawTable(_records(records, where, index), "line", where)
     if isinstance(loaded, dict) and isinstance(loaded.get("log_history"), list):
         loaded = loaded["log_history"]
-    if isinstance(loaded, dict) and isinstance(loaded.get("results"), dict):
+    results = loaded.get("results") if isinstance(loaded, dict) else None
+    if isinstance(results, dict) and re.search(r"'acc|,none'|stderr", str(results)):
         raise RunsError(
             "these are scores of one model, as lm-evaluation-harness writes them: make a table "
             "with a row for each model and task, and columns of parameters, tokens and scores",
@@ -299,7 +300,8 @@ def _records(records: list[dict], where: str, index: list[int] | None = None) ->
     frame.columns = [str(c) for c in frame.columns]
     lists = [c for c in frame if len(frame) and frame[c].map(lambda v: isinstance(v, list)).all()]
     lengths = frame[lists].map(len).nunique(axis=1)
-    if len(lists) > 1 and (lengths == 1).all():  # the checkpoints of each run
+    has_loss = any(names.recognise(c).quantity == "loss" for c in lists)
+    if len(lists) > 1 and has_loss and (lengths == 1).all():  # the checkpoints of each run
         runs = [] if {"run", "name"} & set(frame) else [("run", [f"run {i}" for i in frame.index])]
         return frame.assign(**dict(runs)).explode(lists, ignore_index=True).astype(object)
     if not len(frame.columns):

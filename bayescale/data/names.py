@@ -74,8 +74,8 @@ _OTHER = {
 _BYTES = re.compile(r"\b(?:[kmgt]i?b|[kmgt]?bytes?)\b|(?<=_)(?:[kmgt]i?b|bytes)$")
 _OF_MONEY = re.compile(r"\b[gt]pu\b|hours?\b|\bhrs?\b|\busd\b|\beur\b|[$€]|dollars?|\b[kmg]?wh\b")
 _NOT_ALL = re.compile(
-    r"(?<!non.)(?<!without )(?<!excl. )\b(?<!with )(?<!incl. )(?<!including )emb\w*|\bsteps?\b"
-    r"|\biter\w*|\bepochs?\b"
+    r"^\s*(?:token |input |output |only )?emb\w*(?: only| layers?)?\s*$|\bsteps?\b|\biter\w*"
+    r"|\bepochs?\b"
 )
 #: Names whose brackets tell what they count, such as ``Data (B tokens)`` and ``Size (M params)``.
 _COUNTED = (
@@ -150,7 +150,6 @@ _NOT_LOSS = frozenset(
         "reduction",
         "gap",
         "predicted",
-        "prediction",
         "pred",
         "fitted",
         "fit",

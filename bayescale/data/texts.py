@@ -16,6 +16,8 @@ PAIR = re.compile(
     r"([A-Za-z][\w/.-]*(?: [A-Za-z(][\w/.()-]*)*)\s*[:= ]\s*\[?([+-]?\d[\d.]*(?:e[+-]?\d+)?)",
     re.IGNORECASE,
 )
+#: A number with separators of thousands, as of steps.
+THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d.,])")
 #: A log has at least so many lines with a loss.
 FEWEST = 3
 
@@ -30,7 +32,8 @@ def of_log(text: str) -> tuple[pd.DataFrame, tuple[str, ...]] | None:
     for i, line in enumerate(text.split("\n"), 1):
         if not STEP.search(line):
             continue
-        found = {name.strip(): number for name, number in PAIR.findall(line.replace(",", ", "))}
+        line = THOUSANDS.sub(lambda number: number[0].replace(",", ""), line).replace(",", ", ")
+        found = {name.strip(): number for name, number in PAIR.findall(line)}
         losses = [name for name in found if names.recognise(name).quantity == "loss"]
         if losses:
             kinds[tuple(found)][i] = found

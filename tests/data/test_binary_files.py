@@ -164,6 +164,9 @@ def test_other_objects(tmp_path):
     assert read(path).table["N"].tolist() == N.tolist()
     path.write_text("\n".join(map(str, FRAME.to_dict("records"))))  # as Python prints them
     assert read(path).table["N"].tolist() == N.tolist()
+    by_name = {f"run {i}": row for i, row in enumerate(FRAME.to_dict("records"))}
+    path.write_text(json.dumps(by_name))
+    assert read(path).table["N"].tolist() == N.tolist()
     path.write_text(json.dumps({"results": {"piqa": {"acc,none": 0.7}}, "config": {}}))
     with pytest.raises(RunsError, match="these are scores of one model"):
         read(path)

@@ -61,6 +61,11 @@ def test_names_that_look_like_a_quantity(name, why):
     assert found.refusal.startswith(why)
 
 
+@pytest.mark.parametrize("words", ["with", "incl.", "w/", "without", "w/o", "no"])
+def test_parameters_with_and_without_embeddings_are_parameters(words):
+    assert recognise(f"N ({words} embeddings)").quantity == "N"
+
+
 @pytest.mark.parametrize("name", ["bn", "mn", "nm", "dB", "n_heads"])
 def test_short_names_are_no_quantity_with_a_unit(name):
     assert recognise(name).quantity is None

@@ -36,6 +36,16 @@ def test_the_evaluations_in_a_log_of_nanogpt_are_read(tmp_path):
     assert "a log: 8 lines with a step and a loss are read" in runs.notes
 
 
+def test_thousands_in_steps_are_separated(tmp_path):
+    path = tmp_path / "train.log"
+    path.write_text("\n".join(f"step {i},000 | tokens {i}e9 | loss 3.{9 - i}" for i in range(1, 6)))
+    with pytest.warns(RunsWarning):
+        runs = Runs.read(path)
+    assert runs.table["step"].tolist() == [1000, 2000, 3000, 4000, 5000]
+    assert runs.table["D"].tolist() == [1e9, 2e9, 3e9, 4e9, 5e9]
+    assert runs.table["loss"].tolist() == [3.8, 3.7, 3.6, 3.5, 3.4]
+
+
 @pytest.mark.filterwarnings("ignore::bayescale.RunsWarning")
 def test_a_log_of_megatron_is_read(tmp_path):
     path = tmp_path / "train.log"
