@@ -17,7 +17,8 @@ SIZE = re.compile(r"\d+(?:\.\d+)?\s*[kmbt]", re.IGNORECASE)
 STEP = ("step", "steps", "globalstep", "trainerglobalstep", "iteration", "iter", "epoch")
 #: A number and its error in one cell, also as LaTeX; and the part of a header that says so.
 WITH_ERROR = re.compile(
-    r"\s*\$?\s*([\d.,]+(?:e[+-]?\d+)?)\s*(?:±|\+/-|\+-|\\pm)\s*([\d.,]+(?:e[+-]?\d+)?)\s*\$?\s*",
+    r"\s*\$?\s*([\d.,]+(?:e[+-]?\d+)?)\s*(?:(?:±|\+/-|\+-|\\pm)\s*([\d.,]+(?:e[+-]?\d+)?)"
+    r"|\((0?\.\d+)\))\s*\$?\s*",
     re.IGNORECASE,
 )
 HEADER_OF_ERROR = re.compile(r"[\s,;]*[(\[]?\s*(?:±|\+/-|\+-|\\pm).*$")
@@ -55,8 +56,9 @@ def _with_errors(raw: RawTable, named: str) -> RawTable:
         if name not in named:
             name = HEADER_OF_ERROR.sub("", name).strip() or name
         error = f"± of {name}"
-        for key, part in ((name, 1), (error, 2)):
-            values = [m.group(part) if m else "" for m in found]
+        numbers = [m[1] if m else "" for m in found]
+        errors = [m[2] or m[3] if m else "" for m in found]
+        for key, values in ((name, numbers), (error, errors)):
             cells[key] = pd.Series(values, raw.cells.index, dtype=object)
         notes.append(
             f"cells of {column!r} are numbers with an error: the numbers are the column {name!r}, "

@@ -272,6 +272,8 @@ def recognise(name: str) -> Reading:
     """
     if (word := re.sub(r"[\W_]", "", name.lower())) in ("l", "loss"):
         return Reading("loss", kind="letter" if word == "l" else "")
+    if re.fullmatch(r"(?:log_?10|log_?2|log|ln)[\s_(]+l[\s)]*", name.lower()):
+        return Reading(refusal="a logarithm")
     for quantity, spellings in _OTHER.items():
         if compact(name) in spellings:
             return Reading(quantity)
@@ -296,6 +298,9 @@ def _parts(name: str) -> tuple[list[str], str, str]:
 def _count(name: str) -> Reading:
     name = re.sub(r"(?i)(flops?)\s*/\s*s[\s_-]*days?", r"\1-days", name)
     forms, bracket, _ = _parts(name)
+    # The unit may follow a comma in the brackets.
+    parts = [bracket, *reversed(bracket.split(","))]
+    bracket = next((p for p in parts if unit_factor(p) not in (None, 1)), bracket)
     lower = name.lower()
     if _RATE.search(lower) and re.search(r"flop|tok|sample|image|param", lower):
         return Reading(refusal="a rate")

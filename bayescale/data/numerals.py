@@ -29,6 +29,8 @@ PREFIXES = {
 _FLOP = re.compile(r"^(kilo|mega|giga|tera|peta|exa|zetta|yotta|[kmgtpezy])?(?:flops?|flos|flo)$")
 _PF_DAY = re.compile(r"^(?:peta|p)(?:flops?|fs?)?(?:/?s|persecond|persec)?days?$")
 _POWER = re.compile(r"^(?:x|\*)?(?:1?e\+?|10\^|10\*\*)(\d{1,2})$")
+#: Multiples such as ``1,000,000``, ``1000s`` and ``100M``.
+_MULTIPLE = re.compile(r"^(1(?:0|,(?=0{3}))*)([a-z]*)$")
 _NOUN = re.compile(r"(?:params?|parameters?|tokens?|toks?|samples?|examples?)$")
 _CELL = re.compile(
     r"^([+-]?)((?:\d[\d.,'_\u00a0\u202f\u2009 ]*|[.,]\d+))(?:[eE]([+-]?\d+))?\s*"
@@ -51,6 +53,10 @@ def unit_factor(text: str) -> Decimal | None:
         return Decimal("0.01")
     if match := _POWER.match(word):
         return Decimal(10) ** int(match[1])
+    if match := _MULTIPLE.match(word):
+        unit = COUNT_UNITS.get(match[2], 0 if match[2] in ("", "s") else None)
+        factor = None if unit is None else int(match[1].replace(",", "")) * Decimal(10) ** unit
+        return factor if factor is not None and factor >= 1000 else None
     if _PF_DAY.match(word):
         return PF_DAY
     if match := _FLOP.match(word):

@@ -41,7 +41,7 @@ DEPTH = frozenset((
     "nlayers", "nlayer", "layers", "numlayers", "numhiddenlayers", "depth", "modeldepth",
 ))  # fmt: skip
 #: Names of columns of logarithms, of time on accelerators, and of any time, money or label.
-LOGARITHM = re.compile(r"(log_?10|log|ln)[_ (]+([A-Za-z][\w ()-]*?)\)?$", re.IGNORECASE)
+LOGARITHM = re.compile(r"(log_?10|log_?2|log|ln)[_ (]+([A-Za-z][\w ()-]*?)\)?$", re.IGNORECASE)
 #: By quantity: larger logarithms are not to the base 10.
 LARGEST_LOG10 = {"N": 13.0, "D": 15.5, "C": 30.0}
 HOURS = re.compile(r"(?:gpu|tpu|accelerator|device)[\w -]*h(?:ou)?rs?\b", re.IGNORECASE)
@@ -100,7 +100,9 @@ def of_logarithms(raw: RawTable, columns: list[str], known: Collection[str] = ()
             if quantity in {*"NDC"} - {*known}:
                 middle = pd.to_numeric(raw.cells[column], errors="coerce").median()
                 natural = match[1].lower() in ("log", "ln") and middle > LARGEST_LOG10[quantity]
-                found.setdefault(quantity, f"exp({column})" if natural else f"10**{column}")
+                undone = f"exp({column})" if natural else f"10**{column}"
+                undone = f"exp({column}*0.6931472)" if match[1][-1] == "2" else undone
+                found.setdefault(quantity, undone)
     if not found:
         return ""
     lacking = " or ".join(found) if known else "a count"

@@ -20,6 +20,10 @@ FRAME = pd.DataFrame({"params": N, "tokens": D})
         ("hyperparams.General.n_params", "N", 1),
         ("last_metrics.tokens.value", "D", 1),
         ("params (MM)", "N", 1e6),
+        ("params (100M)", "N", 1e8),
+        ("tokens (1,000,000)", "D", 1e6),
+        ("tokens (in 1000s)", "D", 1e3),
+        ("N (params, M)", "N", 1e6),
         ("Params (×10⁶)", "N", 1e6),
         ("FLOPs (×10^18)", "C", 1e18),
         ("#tok (B)", "D", 1e9),
@@ -53,6 +57,7 @@ def test_names_of_counts(name, quantity, factor):
         ("loss_metrics/global_max_loss", "not a mean loss"),
         ("log10 loss", "a logarithm"),
         ("log(loss)", "a logarithm"),
+        ("log10(L)", "a logarithm"),
     ],
 )
 def test_names_that_look_like_a_quantity(name, why):

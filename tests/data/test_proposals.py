@@ -63,6 +63,7 @@ def test_the_unit_of_N_is_part_of_a_product():
             "N='12*d_model*d_model*n_layers'",
         ),
         ({"log10_N": np.log10(N)}, "N='10**log10_N'"),
+        ({"log2(N)": np.log2(N)}, "N='exp(log2(N)*0.6931472)'"),
         ({"Size (B)": N / 1e9}, "N='Size (B)*1e9'"),
     ],
 )
@@ -72,7 +73,8 @@ def test_parameters_are_proposed(columns, expression):
         Runs.from_frame(frame)
     assert f"pass {expression}" in str(refused.value)
     quantity, text = re.fullmatch("(.)='(.*)'", expression).groups()
-    assert "N" in Runs.from_frame(frame, **{quantity: text})
+    own = 12 * 12 * frame["d_model"] ** 2 if "d_model" in frame else N
+    np.testing.assert_allclose(Runs.from_frame(frame, **{quantity: text}).table["N"], own, 1e-5)
 
 
 @pytest.mark.filterwarnings("ignore::bayescale.RunsWarning")
