@@ -144,11 +144,8 @@ def of_steps(raw: RawTable, columns: list[str]) -> str:
     if not tokens:
         return ""
     unknown_sizes = "" if is_complete else " with the sizes of your batches"
-    each = (
-        "tokens of a step"
-        if tokens.count("*") - tokens.count("*1e") == 1
-        else ("batch_size x seq_len")
-    )
+    is_whole = tokens.count("*") - tokens.count("*1e") == 1
+    each = "tokens of a step" if is_whole else "batch_size x seq_len"
     return (
         f"no column holds tokens: if D = steps x {each}, pass "
         f"{remedies.column('D', tokens)}{unknown_sizes}"
@@ -190,7 +187,7 @@ def of_data(raw: RawTable, columns: list[str], D: str) -> str:
     D : str
         The column that was read as D, or none.
     """
-    length = next((c for c in columns if LENGTH.search(c) and _is_number(raw, c)), None)
+    length = next((c for c in columns if LENGTH.search(c) and _has_numbers(raw, c)), None)
     if length is not None and SEQUENCES.search(D):
         product, why = f"{D}*{length}", f"it counts sequences of length {length!r}"
     elif epochs := next((c for c in columns if compact(c) in EPOCHS and DATA.search(D)), None):
@@ -233,12 +230,12 @@ def of_sizes(raw: RawTable, columns: list[str]) -> list[str]:
         if not SIZE.search(column) or NO_SIZE.search(column):
             continue
         counts = []
+        factor = unit_factor_of(column)
         for cell in (c for c in raw.cells[column] if not is_missing(c)):
             try:
                 value, unit = numerals.parse(cell)
             except (ValueError, TypeError, OverflowError):
                 break
-            factor = unit_factor_of(column)
             counts.append(value if unit else value * factor if factor else 0.0)
         else:
             if len(set(counts)) > 1 and min(counts) >= SMALLEST_SIZE:
@@ -268,7 +265,7 @@ def of_budgets(raw: RawTable, columns: list[str]) -> str:
 def no_column(quantity: str, raw: RawTable, used: Collection[str] = (), also="") -> str:
     """The message on a quantity that no column holds, with a column that may hold it."""
     columns = [str(c) for c in raw.cells.columns]
-    labels = {c for c in columns if not _is_number(raw, c)}
+    labels = {c for c in columns if not _has_numbers(raw, c)}
     close = [
         n
         for n in columns
@@ -301,7 +298,7 @@ def no_column(quantity: str, raw: RawTable, used: Collection[str] = (), also="")
     )
 
 
-def _is_number(raw: RawTable, column: str) -> bool:
+def _has_numbers(raw: RawTable, column: str) -> bool:
     """Whether a cell of a column is a number."""
     for cell in raw.cells[column]:
         for mark in ".,":

@@ -148,9 +148,8 @@ def match_columns(
         if not source.stated and (own := readings[expression]).quantity == quantity:
             source = _with_unit(source, quantity, own)
         out.sources[quantity] = source
-        if (
-            len(source.factors) == 1
-        ):  # a factor of a product may be a quantity of its own, as of N D
+        # A factor of a product may be a quantity of its own, as in N D.
+        if len(source.factors) == 1:
             used.add(source.factors[0][0])
         if quantity == "loss":
             out.loss_unit = _loss_unit(source, readings[source.factors[0][0]])
