@@ -34,6 +34,7 @@ CAUTIONS = {
     "summary rows": "are labelled",
     "repeated data": "repeat their data",
     "checkpoints": "checkpoints",
+    "units": "probably they are in|language models are trained on|are both counts in thousands",
 }
 #: Names of columns with the factor of their unit: N, D, loss.
 NAMES = (

@@ -24,11 +24,18 @@ REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "data" / "reference
 #: Test files that never compile a model. Their tests are marked `unit`, except those that are slow
 #: or use one of the `FITS`.
 UNIT = (
+    "data/test_arrangements.py",
+    "data/test_binary_files.py",
     "data/test_broken_tables.py",
     "data/test_counting.py",
+    "data/test_headers.py",
+    "data/test_names.py",
+    "data/test_proposals.py",
     "data/test_runs.py",
     "data/test_task_columns.py",
     "data/test_task_table.py",
+    "data/test_texts.py",
+    "data/test_unit_questions.py",
     "evaluation/test_scores.py",
     "inference/test_nuts.py",
     "inference/test_shears.py",

@@ -17,6 +17,7 @@ from bayescale.data.task_table import (
     rank_correlations,
     task_table,
 )
+from bayescale.data.unit_questions import doubts as unit_doubts
 from bayescale.data.validation import EXTRAS, FEWEST_RUNS, as_names
 
 __all__ = [
@@ -42,4 +43,5 @@ __all__ = [
     "rank_correlations",
     "task_columns",
     "task_table",
+    "unit_doubts",
 ]

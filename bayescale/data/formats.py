@@ -1,16 +1,15 @@
-"""File formats: delimited text, markdown, JSON, parquet and Excel, each also compressed as .gz."""
+"""File formats: delimited text, markdown and JSON; files of other formats; folders."""
 
 from __future__ import annotations
 
+import ast
 import codecs
 import csv
 import difflib
-import gzip
 import io
 import json
 import os
 import re
-import zlib
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,15 +17,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bayescale.data import frames, wandb_files
+from bayescale.data import binary_files, frames, headers, names, texts, wandb_files
 from bayescale.errors import RunsError
+from bayescale.units import counted
 
 READ = (
-    "csv, tsv, markdown, JSON, JSON lines, parquet, Excel (.xlsx), each also as .gz, trackio, wandb"
+    "csv, tsv, markdown, JSON, JSON lines, parquet, feather, Excel (.xlsx), npz, each also as .gz, "
+    ".bz2, .xz or .zip, trackio, wandb"
 )
+#: A folder of more files is not read.
+MOST_FILES = 5000
 PARQUET, EXCEL = (".parquet", ".pq"), (".xlsx", ".xlsm")
 DELIMITERS = ",;\t|"
-MISSING = frozenset({"", "na", "n/a", "nan", "nat", "null", "none", "-", "--", "<na>"})
+MISSING = frozenset(
+    {"", "na", "n/a", "n.a.", "nan", "nat", "null", "none", "-", "--", "–", "—", "<na>", "tbd", "?"}
+)
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -80,31 +85,57 @@ def read(path: str | Path) -> RawTable:
     if path.is_dir():
         if wandb_files.files_in(path):
             return RawTable(wandb_files.of_wandb_folder(path).astype(object), "row", where)
-        raise RunsError("this is a directory: name a csv or parquet file in it", where=where)
+        return _folder(path)
     try:
         content = path.read_bytes()
     except OSError as error:
         raise RunsError(f"cannot be read ({error.strerror})", where=where) from None
     suffixes = [s.lower() for s in path.suffixes]
-    if content[:2] == b"\x1f\x8b":
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error):
-            raise RunsError(
-                "this is not a complete gzip file: copy it again", where=where
-            ) from None
-        suffixes = [s for s in suffixes if s != ".gz"]
+    content, suffixes = binary_files.opened(content, suffixes, where)
     suffix = suffixes[-1] if suffixes else ""
-    if suffix in PARQUET or content[:4] == b"PAR1":
-        return RawTable(_parquet(content, where), "row", where)
-    if suffix in (*EXCEL, ".xls"):
-        return _excel(content, suffix, where)
+    if suffix in PARQUET or content.startswith((b"PAR1", binary_files.ARROW)):
+        return RawTable(binary_files.of_arrow(content, where), "row", where)
+    if suffix == ".npz" or content.startswith(binary_files.NUMPY):
+        return RawTable(binary_files.of_numpy(content, where), "row", where)
+    binary_files.refuse_unread(content, where)
+    if suffix in EXCEL:
+        cells, notes = binary_files.of_excel(content, where)
+        return RawTable(cells, "row", where, notes)
     if content.startswith(wandb_files.WANDB):
         return RawTable(wandb_files.of_wandb_file(content, where).astype(object), "row", where)
     if content.startswith(frames.SQLITE):
         return RawTable(frames.of_trackio(path).astype(object), "row", where)
     text, notes = _decoded(content, where)
-    return replace(_text(text, suffix, where), notes=notes)
+    table = _text(text, suffix, where)
+    return replace(table, notes=(*notes, *table.notes))
+
+
+def _folder(folder: Path) -> RawTable:
+    """The tables of a folder that have the same columns, or objects of JSON, one per run."""
+    found = [p for p in sorted(folder.glob("*")) if p.suffix[1:].lower() in binary_files.ENDINGS]
+    if not found:
+        found = [p for p in sorted(folder.glob("*/*")) if p.suffix.lower() == ".json"]
+    tables = [read(p).cells for p in found] if 1 < len(found) <= MOST_FILES else []
+    objects = all(len(t) == 1 for t in tables)
+    if not tables or not (objects or len({tuple(t) for t in tables}) == 1):
+        raise RunsError(
+            "this is a directory: name a csv or parquet file in it, or a directory of tables with "
+            "the same columns",
+            where=str(folder),
+        )
+    stems = [p.stem for p in found]
+    if len({*stems}) < len(stems):
+        stems = [p.parent.name for p in found]
+    if not objects and not any("run" in t for t in tables):
+        tables = [t.assign(run=stem) for t, stem in zip(tables, stems, strict=True)]
+    rows = [
+        t.set_axis([stem if objects else f"{stem}:{i}" for i in t.index])
+        for t, stem in zip(tables, stems, strict=True)
+    ]
+    note = f"read {len(found)} files of the directory" + (
+        "" if objects else "; the column 'run' holds their names"
+    )
+    return RawTable(pd.concat(rows).astype(object), "row", str(folder), (note,))
 
 
 def frame(path) -> pd.DataFrame:
@@ -130,6 +161,14 @@ def _text(text: str, suffix: str, where: str) -> RawTable:
     start = text.lstrip()[:1]
     if suffix in (".json", ".jsonl", ".ndjson") or start == "{" or text.lstrip()[:2] == "[{":
         return _json(text, where)
+    if re.match(r"<(?:!doctype|html|table|div|style)\b", text.lstrip()[:20], re.IGNORECASE):
+        rows = texts.of_html(text)
+        if not rows:
+            raise RunsError("this page of HTML holds no table", where=where)
+        cells, notes = headers.as_table(headers.without_title(rows), where, "row")
+        return RawTable(cells, "row", where, notes)
+    if (log := texts.of_log(text)) is not None:
+        return RawTable(log[0], "line", where, log[1])
     if re.search(r"\\begin\{(?:tabular|table|longtable)", text):
         raise RunsError(
             "this is LaTeX, which is not read: save the table as csv, with commas for & and "
@@ -144,8 +183,10 @@ def _text(text: str, suffix: str, where: str) -> RawTable:
         if re.fullmatch(r"\s*\|?(\s*:?-{2,}:?\s*\|?)+\s*", line) and "|" in line and i
     ]
     if rules:
-        return RawTable(_markdown(lines, rules, where), "line", where)
-    return RawTable(_csv(text, where), "line", where)
+        cells, notes = _markdown(lines, rules, where)
+    else:
+        cells, notes = _csv(text, where)
+    return RawTable(cells, "line", where, notes)
 
 
 def _names_beside(path: Path) -> list[str]:
@@ -153,55 +194,6 @@ def _names_beside(path: Path) -> list[str]:
         return [p.name for p in path.parent.iterdir()]
     except OSError:
         return []
-
-
-def _parquet(content: bytes, where: str) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(io.BytesIO(content))
-    except ImportError:
-        raise RunsError(
-            "reading parquet needs pyarrow: pip install 'bayescale[parquet]'", where=where
-        ) from None
-    except Exception as error:  # pyarrow raises errors of many types for a file that is not parquet
-        raise RunsError(
-            f"this is not a parquet file ({str(error).splitlines()[0]})", where=where
-        ) from None
-
-
-def _excel(content: bytes, suffix: str, where: str) -> RawTable:
-    """The largest sheet of a workbook."""
-    if suffix == ".xls":
-        raise RunsError("the old Excel format .xls is not read: save it as .xlsx", where=where)
-    try:
-        import openpyxl
-    except ImportError:
-        raise RunsError(
-            "reading Excel needs openpyxl: pip install 'bayescale[excel]', or save it as csv",
-            where=where,
-        ) from None
-    try:
-        book = openpyxl.load_workbook(io.BytesIO(content), data_only=True, read_only=True)
-        sheets = {s.title: list(s.iter_rows(values_only=True)) for s in book.worksheets}
-    except Exception as error:  # openpyxl raises errors of many types for a broken file
-        raise RunsError(
-            f"this is not an Excel workbook ({type(error).__name__}): save it as .xlsx or csv",
-            where=where,
-        ) from None
-    filled = {
-        name: [
-            (i, ["" if v is None else v for v in row])
-            for i, row in enumerate(rows, 1)
-            if any(v is not None and str(v).strip() for v in row)
-        ]
-        for name, rows in sheets.items()
-    }
-    name = max(filled, key=lambda n: len(filled[n]))
-    others = [n for n in filled if n != name and filled[n]]
-    notes = (f"read sheet {name!r}; not read: {', '.join(map(repr, others))}",) if others else ()
-    rows = [(i, [v.strip() if isinstance(v, str) else v for v in row]) for i, row in filled[name]]
-    while rows and all(str(row[-1]) == "" for _, row in rows):
-        rows = [(i, row[:-1]) for i, row in rows]
-    return RawTable(_table(_without_title(rows), where), "row", where, notes)
 
 
 def _decoded(content: bytes, where: str) -> tuple[str, tuple[str, ...]]:
@@ -233,7 +225,7 @@ def _json(text: str, where: str) -> RawTable:
         records, at = [], 1
         try:
             for at, line in lines:  # noqa: B007
-                records.append(json.loads(line))
+                records.append(_object(line))
         except (json.JSONDecodeError, RecursionError):
             what = str(error) if at == lines[0][0] else f"line {at} is not a JSON object"
             raise RunsError(f"this is not JSON or JSON lines ({what})", where=where) from None
@@ -243,15 +235,20 @@ def _json(text: str, where: str) -> RawTable:
             return RawTable(_records(records, where, index), "line", where)
     if isinstance(loaded, dict) and isinstance(loaded.get("log_history"), list):
         loaded = loaded["log_history"]
+    results = loaded.get("results") if isinstance(loaded, dict) else None
+    if isinstance(results, dict) and re.search(r"'acc|,none'|stderr", str(results)):
+        raise RunsError(
+            "these are scores of one model, as lm-evaluation-harness writes them: make a table "
+            "with a row for each model and task, and columns of parameters, tokens and scores",
+            where=where,
+        )
     if isinstance(loaded, dict) and {"columns", "data"} <= set(loaded):
         try:
             return RawTable(pd.DataFrame(loaded["data"], columns=loaded["columns"]), "row", where)
         except (ValueError, TypeError):
             raise RunsError("'columns' and 'data' do not fit together", where=where) from None
     if isinstance(loaded, dict):
-        tables = [
-            v for v in loaded.values() if isinstance(v, list) and v and isinstance(v[0], dict)
-        ]
+        tables = _tables_in(loaded)
         values = list(loaded.values())
         if len(tables) == 1:
             loaded = tables[0]
@@ -273,10 +270,40 @@ def _json(text: str, where: str) -> RawTable:
     return RawTable(_records(loaded, where), "row", where)
 
 
+def _object(line: str):
+    """The object in a line of JSON, or in a dictionary as Python prints it."""
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError:
+        if not line.lstrip().startswith("{'"):
+            raise
+    try:
+        return ast.literal_eval(line.strip())
+    except (ValueError, SyntaxError):
+        raise json.JSONDecodeError("not an object", line, 0) from None
+
+
+def _tables_in(loaded: dict) -> list[list]:
+    """The lists of objects in an object, at any depth."""
+    found = []
+    for value in loaded.values():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            found.append(value)
+        elif isinstance(value, dict):
+            found += _tables_in(value)
+    return found
+
+
 def _records(records: list[dict], where: str, index: list[int] | None = None) -> pd.DataFrame:
     """Objects as rows; nested objects become columns such as ``config.n_params``."""
     frame = pd.json_normalize(records).astype(object)
     frame.columns = [str(c) for c in frame.columns]
+    lists = [c for c in frame if len(frame) and frame[c].map(lambda v: isinstance(v, list)).all()]
+    lengths = frame[lists].map(len).nunique(axis=1)
+    has_loss = any(names.recognise(c).quantity == "loss" for c in lists)
+    if len(lists) > 1 and has_loss and (lengths == 1).all():  # the checkpoints of each run
+        runs = [] if {"run", "name"} & set(frame) else [("run", [f"run {i}" for i in frame.index])]
+        return frame.assign(**dict(runs)).explode(lists, ignore_index=True).astype(object)
     if not len(frame.columns):
         raise RunsError("the file holds no column names", where=where)
     if index is not None:
@@ -284,14 +311,15 @@ def _records(records: list[dict], where: str, index: list[int] | None = None) ->
     return frame
 
 
-def _markdown(lines: list[str], rules: list[int], where: str) -> pd.DataFrame:
-    """The longest markdown table of a text."""
+def _markdown(lines: list[str], rules: list[int], where: str):
+    """The longest markdown table of a text, with all tables of the same columns."""
 
     def cells(line: str) -> list[str]:
         inner = line.strip().removeprefix("|")
         inner = inner[:-1] if inner.endswith("|") and not inner.endswith("\\|") else inner
         parts = re.split(r"(?<!\\)\|", inner)
-        return [re.sub(r"^[*_`]+|[*_`]+$", "", p.replace("\\|", "|").strip()) for p in parts]
+        parts = [re.sub(r"</?[a-zA-Z]\w*/?>", "", p.replace("\\|", "|")).strip() for p in parts]
+        return [re.sub(r"^[*_`]+|[*_`]+$", "", p) for p in parts]
 
     tables = []
     for rule in rules:
@@ -302,14 +330,20 @@ def _markdown(lines: list[str], rules: list[int], where: str) -> pd.DataFrame:
             if i not in rules:  # a frame below the last row
                 rows.append((i + 1, cells(lines[i])))
         tables.append(rows)
-    return _table(max(tables, key=len), where)
+    longest = max(tables, key=len)
+    alike = [rows for rows in tables if rows[0][1] == longest[0][1]]
+    cells, notes = headers.as_table([longest[0], *(r for rows in alike for r in rows[1:])], where)
+    if len(alike) > 1:
+        notes += (f"{len(alike)} tables of the same columns are read as one",)
+    if others := sum(len(rows) > 1 for rows in tables if rows not in alike):
+        notes += (f"{counted(others, 'other table is', 'other tables are')} not read",)
+    return cells, notes
 
 
-def _csv(text: str, where: str) -> pd.DataFrame:
+def _csv(text: str, where: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
     delimiter = _delimiter(text)
     if delimiter is None:
-        rows = [(i, line.split()) for i, line in enumerate(text.split("\n"), 1)]
-        return _table(_uncommented([(i, row) for i, row in rows if row]), where)
+        return headers.as_table(headers.uncommented(_columns_of_spaces(text)), where)
     # Strict, because a cell with an unclosed quote would otherwise contain all rows below it.
     reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True, strict=True)
     rows: list[tuple[int, list]] = []
@@ -321,7 +355,7 @@ def _csv(text: str, where: str) -> pd.DataFrame:
             start = reader.line_num + 1
     except csv.Error as error:
         raise RunsError(f"line {start} cannot be read as csv ({error})", where=where) from None
-    return _table(_without_title(_uncommented(rows)), where)
+    return headers.as_table(headers.without_title(headers.uncommented(rows)), where)
 
 
 def _delimiter(text: str) -> str | None:
@@ -335,86 +369,22 @@ def _delimiter(text: str) -> str | None:
             n, times = counts.most_common(1)[0]
             if (times / len(lines), n) > score:
                 best, score = delimiter, (times / len(lines), n)
-    widths = {len(line.split()) for line in lines}
-    if not score[1] and len(lines) > 1 and len(widths) == 1 and max(widths) > 1:
-        return None
-    return best
+    return None if not score[1] and _columns_of_spaces(text) else best
 
 
-def _uncommented(rows: list[tuple[int, list]]) -> list[tuple[int, list]]:
-    """Rows without comments; a first comment above a row of numbers is the header."""
-    plain = [(i, row) for i, row in rows if not str(row[0]).startswith("#")]
-    leading = [(i, row) for i, row in rows if not plain or i < plain[0][0]]
-    if leading and plain and _is_numeric(plain[0][1]) and len(leading[-1][1]) == len(plain[0][1]):
-        i, row = leading[-1]
-        return [(i, [str(row[0]).lstrip("# "), *row[1:]]), *plain]
-    if not plain or (rows and not leading and plain[0][0] != rows[0][0]):
-        return rows
-    if plain and _is_numeric(plain[0][1]):
-        return rows
-    header = [row for _, row in rows[:1] if len(row) == len(plain[0][1]) > 1]
-    if header and rows[0] not in plain and not _is_name_row(plain[0][1]):
-        i, row = rows[0]
-        return [(i, [str(row[0]).lstrip("# "), *row[1:]]), *plain]
-    return plain
-
-
-def _is_numeric(row: list) -> bool:
-    return any(re.fullmatch(r"[+-]?[\d.,]+(?:[eE][+-]?\d+)?\s*[kmbgtKMBGT]?", str(v)) for v in row)
-
-
-def _is_name_row(row: list) -> bool:
-    return not _is_numeric(row)
-
-
-def _without_title(rows: list[tuple[int, list]]) -> list[tuple[int, list]]:
-    """Rows without lines above the header that hold a single cell."""
-    widths = Counter(sum(str(v).strip() != "" for v in row) for _, row in rows[1:20])
-    if not widths or widths.most_common(1)[0][0] < 2:
-        return rows
-    first = 0
-    while first < len(rows) - 2 and sum(str(v).strip() != "" for v in rows[first][1]) == 1:
-        first += 1
-    return _without_upper_header(rows[first:])
-
-
-def _without_upper_header(rows: list[tuple[int, list]]) -> list[tuple[int, list]]:
-    """Rows with one header, where a row of names for several columns stands above it.
-
-    Only names that several columns share are put before those of the columns.
-    """
-    if len(rows) < 3 or any(len(row) != len(rows[0][1]) for _, row in rows[:3]):
-        return rows
-    upper, (i, names), (_, first) = rows[0][1], rows[1], rows[2]
-    whole = all(str(v).strip() for v in names) and _is_name_row(names) and _is_name_row(upper)
-    if all(str(v).strip() for v in upper[1:]) or not whole or not _is_numeric(first):
-        return rows
-    above = ""
-    full = []
-    for name, more in zip(names, upper, strict=True):
-        above = str(more).strip() or above
-        full.append(f"{above} {name}" if names.count(name) > 1 and above else name)
-    return [(i, full), *rows[2:]]
-
-
-def _table(rows: list[tuple[int, list]], where: str) -> pd.DataFrame:
-    """Cells below a header, or an error that lists what is wrong with its shape."""
-    if not rows:
-        raise RunsError("the file holds no column names", where=where)
-    (_, header), *body = rows
-    names = [str(name).strip() or f"unnamed_{i + 1}" for i, name in enumerate(header)]
-    problems = [
-        f"column {name!r} appears {n} times: give each column its own name"
-        for name, n in Counter(names).items()
-        if n > 1
-    ]
-    ragged = [(n, len(row)) for n, row in body if len(row) != len(header)]
-    for number, width in ragged[:8]:
-        problems.append(f"line {number} has {width} cells, the header has {len(header)}")
-    if len(ragged) > 8:
-        problems.append(f"{len(ragged) - 8} more lines have a wrong number of cells")
-    if problems:
-        raise RunsError(problems, where=where)
-    return pd.DataFrame(
-        [row for _, row in body], columns=names, index=[n for n, _ in body], dtype=object
-    )
+def _columns_of_spaces(text: str) -> list[tuple[int, list]]:
+    """Rows of a table of columns of spaces, such as pandas prints; empty if it is none."""
+    lines = [(i, line.strip()) for i, line in enumerate(text.split("\n"), 1)]
+    lines = [(i, line) for i, line in lines if line and not re.fullmatch(r"[-= ]+", line)]
+    for pattern in (r"\s+", r"\s{2,}"):
+        rows = [(i, re.split(pattern, line)) for i, line in lines]
+        plain = [row for _, row in rows if not row[0].startswith("#")]
+        widths = {len(row) for row in plain[1:]}
+        if len(widths) != 1:
+            continue
+        (width,), header = widths, len(plain[0])
+        if width == header > 1:
+            return rows
+        if width == header + 1 > 2:  # an index without a name
+            return [(i, ["", *row] if row is plain[0] else row) for i, row in rows]
+    return []

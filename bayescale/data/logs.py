@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from bayescale.data import names, remedies
+from bayescale.data import arrangements, names, remedies
 from bayescale.data.formats import RawTable
 from bayescale.data.names import compact
 
@@ -17,7 +17,8 @@ SIZE = re.compile(r"\d+(?:\.\d+)?\s*[kmbt]", re.IGNORECASE)
 STEP = ("step", "steps", "globalstep", "trainerglobalstep", "iteration", "iter", "epoch")
 #: A number and its error in one cell, also as LaTeX; and the part of a header that says so.
 WITH_ERROR = re.compile(
-    r"\s*\$?\s*([\d.,]+(?:e[+-]?\d+)?)\s*(?:±|\+/-|\+-|\\pm)\s*([\d.,]+(?:e[+-]?\d+)?)\s*\$?\s*",
+    r"\s*\$?\s*([\d.,]+(?:e[+-]?\d+)?)\s*(?:(?:±|\+/-|\+-|\\pm)\s*([\d.,]+(?:e[+-]?\d+)?)"
+    r"|\((0?\.\d+)\))\s*\$?\s*",
     re.IGNORECASE,
 )
 HEADER_OF_ERROR = re.compile(r"[\s,;]*[(\[]?\s*(?:±|\+/-|\+-|\\pm).*$")
@@ -35,6 +36,7 @@ def arranged(raw: RawTable, named: dict) -> tuple[RawTable, dict]:
     """
     raw = _with_errors(raw, " ".join(str(v) for v in named.values() if v))
     if named.get("loss") is None:
+        raw = arrangements.as_rows(raw)
         raw = _evaluation_rows(_tensorboard(_wide(raw)))
     return _checkpoints(raw, named)
 
@@ -54,8 +56,9 @@ def _with_errors(raw: RawTable, named: str) -> RawTable:
         if name not in named:
             name = HEADER_OF_ERROR.sub("", name).strip() or name
         error = f"± of {name}"
-        for key, part in ((name, 1), (error, 2)):
-            values = [m.group(part) if m else "" for m in found]
+        numbers = [m[1] if m else "" for m in found]
+        errors = [m[2] or m[3] if m else "" for m in found]
+        for key, values in ((name, numbers), (error, errors)):
             cells[key] = pd.Series(values, raw.cells.index, dtype=object)
         notes.append(
             f"cells of {column!r} are numbers with an error: the numbers are the column {name!r}, "

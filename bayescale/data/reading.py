@@ -20,18 +20,18 @@ from bayescale.units import counted
 SMALLEST = {"N": 1e4, "D": 1e4, "C": 1e9}
 #: How a count, and any other number, is written.
 WRITTEN, PLAIN = "write 70B, 1.4T, 1e24 or a plain number", "write a plain number, such as 2.85"
-#: Names of columns that hold parameters if their cells are counts with a unit; and words in a name
-#: that exclude this.
-SIZE = re.compile("size|model|scale|variant|arch|network", re.IGNORECASE)
-NO_SIZE = re.compile(
-    "batch|vocab|seq|context|file|data|token|step|train|hidden|disk", re.IGNORECASE
-)
-
-
 #: What an expression may do to a column or a product, and how it is written.
-TRANSFORMS = {"log": np.log, "one_minus": lambda v: 1 - v, "power_of_10": lambda v: 10**v}
+TRANSFORMS = {
+    "log": np.log,
+    "exp": np.exp,
+    "one_minus": lambda v: 1 - v,
+    "negative": np.negative,
+    "power_of_10": lambda v: 10**v,
+}
 WRITTEN_AS = {
     "log": r"log\((.*)\)",
+    "exp": r"exp\((.*)\)",
+    "negative": r"-\s*(.*)",
     "one_minus": r"1\s*-\s*(.*)",
     "power_of_10": r"10\s*(?:\*\*|\^)\s*(.*)",
 }
@@ -82,7 +82,7 @@ def parse_expression(text: str, columns: list[str]) -> Source | None:
     """The source that a text states; None if it does not state one.
 
     The text is a column, a product or quotient of columns and numbers, ``log(column)``,
-    ``1-column`` or ``10**column``.
+    ``exp(column)``, ``10**column``, ``1-column`` or ``-column``.
     """
     if text in columns:
         return Source(text, ((text, 1),))
@@ -148,7 +148,9 @@ def match_columns(
         if not source.stated and (own := readings[expression]).quantity == quantity:
             source = _with_unit(source, quantity, own)
         out.sources[quantity] = source
-        used |= {c for c, _ in source.factors}
+        # A factor of a product may be a quantity of its own, as in N D.
+        if len(source.factors) == 1:
+            used.add(source.factors[0][0])
         if quantity == "loss":
             out.loss_unit = _loss_unit(source, readings[source.factors[0][0]])
     for quantity in names.RECOGNISED:
@@ -159,6 +161,8 @@ def match_columns(
         if not found:
             continue
         best = min(readings[c].rank for c in found)
+        if quantity == "D" and best >= 2 and _holds_compute(readings, named):
+            continue
         found = [c for c in found if readings[c].rank == best]
         if len(found) > 1:
             found = _settle(raw, quantity, found, readings, out)
@@ -180,40 +184,67 @@ def match_columns(
     out.sources = {q: out.sources[q] for q in MEANING if q in out.sources}
     for column, reading in readings.items():
         of_loss = names.names_loss(column)
-        lacking = "loss" not in out.sources if of_loss else not {"D", "C"} & set(out.sources)
+        counts = set("NDC") & set(out.sources)
+        lacking = "loss" not in out.sources if of_loss else len(counts) < 2 and "C" not in counts
         if reading.refusal and column not in used and lacking:
             out.notes.append(
                 f"column {column!r} is {reading.refusal} and is not used as a count or loss"
             )
     missing_loss = "loss" not in out.sources and named.get("loss") is None
     if missing_loss and not _mentions(problems, "be the loss"):
-        problems.append(proposals.no_column("loss", columns, _taken(out)))
+        problems.append(proposals.no_column("loss", raw, _taken(out)))
     problems += _near_misses(columns, out.sources, named)
     if not {"D", "C"} <= set(out.sources) and not {"N", "N_active"} & set(out.sources):
         taken = {*_taken(out), *groups}
-        problems += _sizes(raw, [c for c in columns if c not in taken])
+        problems += proposals.of_sizes(raw, [c for c in columns if c not in taken])
     none = not {"N", "D", "C"} & set(out.sources)
     if none and not _mentions(problems, "N (", "D (", "C ("):
         problems.append(proposals.of_counts(raw, columns, _taken(out)))
-    elif not {"D", "C", "S"} & set(out.sources) and (steps := proposals.of_steps(raw, columns)):
-        problems.append(steps)
+    else:
+        problems += _of_other_columns(raw, [c for c in columns if c not in groups], out.sources)
     if problems:
         problems += [n for n in out.notes if "is not used" in n and none]
     return out
 
 
+def _of_other_columns(raw, columns: list[str], sources: dict[str, Source]) -> list[str]:
+    """A message on columns that give D or N, where N or D alone was found; empty without them."""
+    N = sources.get("N")
+    if not {"D", "C", "S"} & set(sources):
+        found = proposals.of_logarithms(raw, columns, "N")
+        if not found and N is not None:
+            is_scaled = N.factor != 1 and not N.stated
+            scaled = f"*{proposals.power_of_ten(N.factor)}" if is_scaled else ""
+            found = proposals.of_ratios(columns, f"{N.expression}{scaled}")
+        found = found or proposals.of_steps(raw, columns) or proposals.of_budgets(raw, columns)
+    elif not {"N", "N_active", "C"} & set(sources):
+        found = proposals.of_logarithms(raw, columns, "D") or proposals.of_shape(raw, columns)
+    else:
+        found = ""
+    if (D := sources.get("D")) is not None and not D.stated and "C" not in sources:
+        found = found or proposals.of_data(raw, columns, D.expression)
+    return [found] if found else []
+
+
 def _with_unit(source: Source, quantity: str, reading: names.Reading) -> Source:
-    transform = "log" if quantity == "loss" and reading.unit == "perplexity" else ""
+    is_perplexity = quantity == "loss" and reading.unit.startswith("perplexity")
+    transform = "log" if is_perplexity else ""
     unit = "" if quantity == "loss" and not transform else reading.unit
     return Source(source.expression, source.factors, float(reading.factor), unit, False, transform)
 
 
 def _loss_unit(source: Source, reading: names.Reading) -> str:
-    if reading.unit == "perplexity":
-        return "nats per token" if source.transform == "log" else "perplexity"
+    if reading.unit.startswith("perplexity"):
+        each = reading.unit.partition(" per ")[2] or "token"
+        return f"nats per {each}" if source.transform == "log" else "perplexity"
     if source.transform == "one_minus":
         return "error rate"
     return reading.unit if source.factor in (1.0, float(reading.factor)) else ""
+
+
+def _holds_compute(readings, named) -> bool:
+    """Whether C is there, which tells the tokens that were seen, unlike the size of a data set."""
+    return named.get("C") is not None or any(r.quantity == "C" for r in readings.values())
 
 
 def _is_layers(raw, column: str, columns, out: Matched) -> bool:
@@ -261,28 +292,6 @@ def _settle(raw, quantity, found, readings, out: Matched) -> list[str]:
     return found
 
 
-def _sizes(raw: RawTable, columns: list[str]) -> list[str]:
-    """Messages that ask whether a column such as ``size``, with cells such as 7B, holds N."""
-    for column in columns:
-        if not SIZE.search(column) or NO_SIZE.search(column):
-            continue
-        counts = []
-        for cell in (c for c in raw.cells[column] if not is_missing(c)):
-            try:
-                value, unit = numerals.parse(cell)
-            except (ValueError, TypeError, OverflowError):
-                break
-            counts.append(value if unit else 0.0)
-        else:
-            if len(set(counts)) > 1 and min(counts) >= SMALLEST["N"]:
-                cells = ", ".join(dict.fromkeys(str(c).strip() for c in raw.cells[column][:3]))
-                return [
-                    f"column {column!r} ({cells}, ...) looks like {MEANING['N']}: pass "
-                    f"{remedies.column('N', column)}, or rename it if it is something else"
-                ]
-    return []
-
-
 def _near_misses(columns, sources, named) -> list[str]:
     """Columns that look like a misspelt N, D or C, if only one of the three was found."""
     if len({"N", "D", "C"} & set(sources)) != 1:
@@ -326,9 +335,9 @@ def values_of(raw: RawTable, quantity: str, source: Source, problems: list[str])
     with np.errstate(all="ignore"):
         # Division by a whole number keeps 8.2 M exactly 8.2e6.
         result = source.transformed(result * source.factor)
-    if source.transform and (bad := ~(result > 0) & np.isfinite(result)).any():
+    if source.transform and (bad := ~(result > 0) & ~np.isnan(result) | np.isinf(result)).any():
         problems.append(
-            f"{source.expression!r} is not positive {raw.rows(bad)}: correct the values"
+            f"{source.expression!r} is not positive and finite {raw.rows(bad)}: correct the values"
         )
     return result
 
@@ -362,6 +371,8 @@ def numbers(raw: RawTable, quantity: str, column: str, problems: list[str], tabl
         problems += [f"column {column!r} ({MEANING[quantity]}): {problem}"] if problem else []
     infinite = ~missing & ~not_numeric & ~np.isfinite(values)
     nonpositive = ~missing & ~not_numeric & ~infinite & (values <= 0)
+    if source.transform not in ("", "log"):  # its result is checked
+        nonpositive[:] = False
     drop = remedies.of_missing()
     kinds = [
         (missing, "missing", drop),
@@ -372,6 +383,10 @@ def numbers(raw: RawTable, quantity: str, column: str, problems: list[str], tabl
     for bad, sentence, remedy in kinds:
         if bad.any():
             example = next(str(c)[:20] for c, b in zip(cells, bad, strict=True) if b)
+            if bad is missing and quantity in SMALLEST and _is_merged(missing):
+                remedy = (
+                    f"if each repeats the one above, as of merged cells, fill it in; else {drop}"
+                )
             if bad is not_numeric and suspicions.SUMMARY.fullmatch(example.lower()):
                 remedy = "remove the row if it is a summary of other rows"
             elif bad is not_numeric and example.strip().lower() == str(column).strip().lower():
@@ -384,6 +399,12 @@ def numbers(raw: RawTable, quantity: str, column: str, problems: list[str], tabl
                 f"{remedy}"
             )
     return values
+
+
+def _is_merged(missing: np.ndarray) -> bool:
+    """Whether cells are missing as if each filled one stood for several rows."""
+    blocks = np.diff(np.flatnonzero(~missing))
+    return bool(not missing[0] and len(blocks) and (blocks > 1).all() and missing.sum() > 1)
 
 
 def _mixed_units(raw, column, quantity, values, units, source, problems) -> None:

@@ -37,6 +37,11 @@ RATIOS, FAR = (1e-2, 1e5), 1e3
 DECAYED = 0.7
 #: So many such rows are not single errors.
 MANY_ROWS = 3
+#: Ratios of two units of loss.
+UNITS_OF_LOSS = {
+    1 / np.log(2): "they are in bits and the others in nats (1 bit is 0.6931 nats)",
+    100.0: "they are in per cent and the others are shares",
+}
 #: Names of columns, in small letters alone, whose labels are of single runs.
 RUN = frozenset({"run", "runid", "runname", "experiment", "experimentid", "experimentname"})
 #: Names whose labels may be of single runs, or of models that were trained several times: only with
@@ -116,11 +121,10 @@ def _summaries(raw: RawTable, others) -> list[str]:
     return []
 
 
-def _extreme(columns, groups, raw: RawTable) -> list[str]:
-    """A note on losses far above a quadratic surface through the others."""
-    loss = np.log(columns["loss"])
-    parts = [np.ones(len(loss))]
-    for quantity in "ND":
+def _surface(columns, groups) -> np.ndarray:
+    """The regressors of a quadratic surface in the counts, with a shift for each group."""
+    parts = [np.ones(len(columns["loss"]))]
+    for quantity in "ND" if {"N", "D"} & set(columns) else "C":
         if quantity in columns:
             x = np.log(columns[quantity])
             x = (x - x.mean()) / (x.std() or 1)
@@ -128,7 +132,68 @@ def _extreme(columns, groups, raw: RawTable) -> list[str]:
     for group in groups:
         dummies = pd.get_dummies(pd.Series(np.asarray(columns[group]))).to_numpy(float)
         parts += list(dummies.T[1:])
-    design = np.column_stack(parts)
+    return np.column_stack(parts)
+
+
+def two_units_of_loss(columns, raw: RawTable, stated: str) -> list[str]:
+    """The problem of losses of which some are in another unit than the others.
+
+    They lie on one surface if those that are too large are divided by the ratio of two units, and
+    the ratio is the same if it is estimated.
+
+    Parameters
+    ----------
+    columns : mapping of str to array
+    raw : RawTable
+    stated : str
+        The expression that states that all losses are in one unit.
+    """
+    loss, design = np.log(columns["loss"]), _surface(columns, ())
+    if "series" in columns or len(loss) < design.shape[1] + 6:
+        return []
+
+    basis, *_ = np.linalg.svd(design, full_matrices=False)
+
+    def residuals(y: np.ndarray) -> np.ndarray:
+        return y - basis @ (basis.T @ y)
+
+    first = residuals(loss)
+    for ratio, names in UNITS_OF_LOSS.items():
+        large, shift = first > 0, np.log(ratio)
+        for _ in range(50):
+            left = residuals(loss - shift * large)
+            other = left + np.where(large, shift, -shift)  # of the other unit
+            moved = np.abs(other) < np.abs(left)
+            if not moved.any():
+                break
+            large = large ^ moved
+        if min(large.sum(), (~large).sum()) < MANY_ROWS:
+            continue
+        apart = residuals(large.astype(float))
+        estimated = apart @ first / (apart @ apart + 1e-12)
+        scale = np.std(left)
+        if scale > min(0.03, np.std(first) / 5) or abs(estimated - shift) > 0.015:
+            continue
+        column = next(
+            (c for c in raw.cells if _same_split(raw.cells[c].astype(str).to_numpy(), large)), None
+        )
+        by = "" if column is None else f", those of one label of {str(column)!r},"
+        return [
+            f"the losses of {counted(int(large.sum()), 'row')} {raw.rows(large)}{by} are "
+            f"{np.exp(estimated):.4g} times those of similar runs: probably {names}; write all in "
+            f"one unit, or pass {stated} if they are"
+        ]
+    return []
+
+
+def _same_split(labels: np.ndarray, large: np.ndarray) -> bool:
+    """Whether labels tell the large losses from the others."""
+    return not set(labels[large]) & set(labels[~large]) and len(set(labels)) <= len(labels) / 2
+
+
+def _extreme(columns, groups, raw: RawTable) -> list[str]:
+    """A note on losses far above a quadratic surface through the others."""
+    loss, design = np.log(columns["loss"]), _surface(columns, groups)
     if len(loss) < design.shape[1] + 4:
         return []
     weight = np.ones(len(loss))
@@ -177,11 +242,14 @@ def _several_rows(columns, groups, raw: RawTable, others) -> list[str]:
         return []
     centred = (loss - by.transform("mean")).to_numpy()
     best, share = None, 0.3
+    missing = {"N": "tokens", "D": "parameters"}.get("".join(c for c in "NDC" if c in columns))
     for column in others:
         text = raw.cells[column].astype(str).reset_index(drop=True)
         levels = text.nunique()
         if re.search("unique|epoch", str(column), re.IGNORECASE):
             continue
+        if missing and pd.to_numeric(text, errors="coerce").notna().all():
+            continue  # numbers may measure what is missing
         if not 1 < levels <= len(loss) / 2 or text.groupby(cell).nunique().max() < 2:
             continue
         left = centred - pd.Series(centred).groupby(text).transform("mean")
@@ -224,6 +292,9 @@ def _several_rows(columns, groups, raw: RawTable, others) -> list[str]:
             f"{remedies.option('keep_best')} keeps the row of lowest loss"
         ]
     named = f" (columns that differ: {', '.join(map(str, varies[:8]))})" if varies else ""
+    if missing:
+        name = remedies.column("D" if missing == "tokens" else "N", "...")
+        return [f"{text}{named}: they may differ in {missing}, whose column {name} names"]
     return [
         f"{text}{named}: for a sweep of settings, {remedies.option('keep_best')} keeps the row of "
         f"lowest loss; otherwise name the group column ({remedies.option('groups', '...')})"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from bayescale.data import names, remedies
+from bayescale.data.formats import is_missing
+from bayescale.data.numerals import unit_factor
 from bayescale.data.reading import SMALLEST, Source
-from bayescale.units import times_in_words
+from bayescale.units import format_count, times_in_words
 
 #: Units of counts and of compute with their powers of ten.
 COUNT_UNITS = [("thousands", 3), ("millions", 6), ("billions", 9), ("trillions", 12)]
@@ -18,6 +22,14 @@ COMPUTE_UNITS = [
     ("PF-days", np.log10(8.64e19)),
     ("ZFLOP", 21),
 ]
+#: Losses of less than this share of those of published models of the same size are too low.
+TOO_GOOD = 0.5
+#: Larger medians of counts are not those of a table in thousands.
+LARGEST_SMALL = {"N": 1e7, "D": 1e9}
+#: What a user may state about the units.
+ABSOLUTE, RIGHT = "all counts are absolute", "the units are right"
+#: Columns of units: ``params_unit``, ``unit of params``, ``units``.
+UNIT_OF = re.compile(r"(?:(.*?)[ _-]+)?units?(?:[ _-]+of[ _-]+(.*))?", re.IGNORECASE)
 #: Medians of D / N outside these give a caution; outside 1e-2 to 1e5 a table is refused.
 USUAL_RATIO = (0.1, 1e4)
 #: A caution proposes a unit if the median of D / N would then lie in this range.
@@ -25,6 +37,40 @@ LIKELY_RATIO = (0.5, 2000.0)
 #: A smaller unit is proposed only if the median count would then be this multiple of the smallest
 #: that is accepted: a million parameters or tokens.
 STILL_LARGE = 100.0
+
+
+def of_unit_columns(raw, sources: dict[str, Source], groups) -> list[str]:
+    """Problems of columns such as ``params_unit`` that hold the units of another column."""
+    problems = []
+    for column in (c for c in map(str, raw.cells.columns) if c not in groups):
+        match = UNIT_OF.fullmatch(column)
+        of = match and next((p for p in match.groups() if p), "")
+        if match is None:
+            continue
+        units = list(dict.fromkeys(str(v).strip() for v in raw.cells[column] if not is_missing(v)))
+        quantity, source = next(
+            (
+                (q, s)
+                for q, s in sources.items()
+                if names.compact(s.expression) == names.compact(of)
+                or names.recognise(of).quantity == q
+            ),
+            ("", None),
+        )
+        known = [unit_factor(u) or names.recognise(f"loss ({u})").unit for u in units]
+        if len(units) > 1 and (source is not None or (not of and all(known))):
+            problems.append(
+                f"rows are in different units by column {column!r} ({', '.join(units[:4])}): write "
+                "all in one unit"
+            )
+        elif quantity in "NDC" and source is not None and not (source.stated or source.unit):
+            factor = unit_factor(units[0]) if units else None
+            if factor not in (None, 1):
+                stated = remedies.column(quantity, _scaled(source, float(factor)))
+                problems.append(
+                    f"column {column!r} says that {of!r} is in {units[0]!r}: pass {stated}"
+                )
+    return problems
 
 
 def implausible(columns, written: dict[str, Source], stated: set[str]) -> list[str]:
@@ -62,6 +108,49 @@ def _unit_question(quantity: str, middle: float, written, derived: bool) -> str:
         f"{names.MEANING.get(quantity, quantity)}{by}: the median is {middle:.5g}, which looks "
         f"like counts in another unit, such as {_in_units(likely, written)}; {_as_read(written)}"
     )
+
+
+def too_good(columns, written: dict[str, Source], stated: set[str], loss_unit: str) -> list[str]:
+    """A caution if losses are too low for the counts, but not if these are in thousands.
+
+    Parameters
+    ----------
+    columns : mapping of str to array
+    written, stated
+        As in `implausible`.
+    loss_unit : str
+        Empty if it is not known, which is taken to be nats.
+    """
+    if (
+        set(written) <= stated
+        or not {"N", "D"} <= set(written)
+        or loss_unit[:4] not in ("", "nats")
+    ):
+        return []
+    D = written["D"].expression
+    large = any(np.median(columns[q]) > LARGEST_SMALL[q] for q in "ND")
+    if large or (D != "D" and "tok" not in D.lower()):
+        return []
+
+    def below(scale: float) -> float:
+        """The median ratio of the losses to those of Hoffmann et al. (arXiv:2203.15556)."""
+        N, D = scale * columns["N"], scale * columns["D"]
+        return float(np.median(columns["loss"] / (1.69 + 406.4 * N**-0.34 + 410.7 * D**-0.28)))
+
+    if below(1.0) > TOO_GOOD or not 0.7 < below(1e3) < 1.4:
+        return []
+    thousands = {q: _scaled(written[q], 1e3 * written[q].factor) for q in "ND"}
+    return [
+        f"losses of {np.median(columns['loss']):.3g} with {format_count(np.median(columns['N']))} "
+        f"parameters on {format_count(np.median(columns['D']))} tokens are far lower than those of "
+        f"published models of this size, but usual for a thousand times as many: are both counts "
+        f"in thousands ({remedies.columns(thousands)})? I{_as_read(written)[1:]}"
+    ]
+
+
+def doubts(notes) -> list[str]:
+    """The notes that ask whether the counts are in another unit."""
+    return [note for note in notes if f"If {ABSOLUTE}" in note or f"If {RIGHT}" in note]
 
 
 def _other_units(ratio: float, written) -> list[tuple[str, tuple[str, float], float]]:
@@ -109,7 +198,7 @@ def _as_read(written) -> str:
     """How to state that the units are those that were read."""
     absolute = all(source.factor == 1 for source in written.values())
     return (
-        f"if {'all counts are absolute' if absolute else 'the units are right'}, pass "
+        f"if {ABSOLUTE if absolute else RIGHT}, pass "
         f"{remedies.columns({q: _scaled(source, source.factor) for q, source in written.items()})}"
     )
 

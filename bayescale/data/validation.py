@@ -19,6 +19,7 @@ from bayescale.data import (
     formats,
     logs,
     names,
+    proposals,
     reading,
     remedies,
     suspicions,
@@ -32,6 +33,10 @@ from bayescale.units import counted, flop
 FEWEST_RUNS = 3
 #: Half-width of a central 95 % normal interval, in standard deviations.
 NORMAL_95 = 1.959964
+#: The loss per token of a uniform guess among 160,000 tokens.
+LARGEST_LOSS = 12.0
+#: FLOP per second of no accelerator are more.
+LARGEST_RATE = 1e17
 NUMERIC = {*CANONICAL, "loss_lower", "loss_upper"} - {"series"}
 #: Further columns that laws may need.
 EXTRAS = tuple(extras.EXTRAS)
@@ -153,15 +158,27 @@ def validate(
         _complete(columns)
         if problems := _out_of_range(columns, raw):
             raise RunsError(problems, where=raw.source)
+        if problems := unit_questions.of_unit_columns(raw, matched.sources, groups):
+            raise RunsError(problems, where=raw.source)
         problems = unit_questions.implausible(columns, written, stated)
+        problems = problems or _rates(columns, matched, stated)
         if not {"N", "D"} & stated:
             problems += suspicions.mixed_units(columns, raw)
+        two_units = []
+        if not matched.sources["loss"].stated:
+            same = remedies.column("loss", f"{matched.sources['loss'].expression}*1")
+            two_units = suspicions.two_units_of_loss(columns, raw, same)
+        # Groups may be of different units, each of one.
+        problems += [] if groups else two_units
         if problems := problems + _sums(columns, matched):
             raise RunsError(problems, where=raw.source)
     problems, doubtful = extras.checked(columns, [q for q in named if named[q]], raw)
     if problems:
         raise RunsError(problems, where=raw.source)
-    notes = [*unit_questions.unusual_ratio(columns, written, stated), *doubtful]
+    notes = unit_questions.unusual_ratio(columns, written, stated) or unit_questions.too_good(
+        columns, written, stated, matched.loss_unit if loss_unit is None else loss_unit
+    )
+    notes = [*notes, *two_units, *doubtful]
     mapping = {q: s for q, s in mapping.items() if q not in EXTRAS or q in columns}
     if keep_best:
         columns, raw, kept = suspicions.best_rows(columns, groups, raw)
@@ -230,13 +247,29 @@ def _drop_forward_flop(columns, matched, mapping) -> None:
         )
 
 
+def _rates(columns, matched, stated) -> list[str]:
+    """The problem of a column such as TFLOPS that may be a rate, where no N or D can tell."""
+    source = matched.sources.get("C")
+    if source is None or "C" in stated or {"N", "D"} & set(columns):
+        return []
+    if names.recognise(source.expression).kind != "bare" or np.median(columns["C"]) > LARGEST_RATE:
+        return []
+    scaled = f"{source.expression}*{proposals.power_of_ten(source.factor)}"
+    total = remedies.column("C", scaled)
+    return [
+        f"column {source.expression!r} may be a rate (FLOP per second) or the FLOP of one forward "
+        f"pass: if it is the training compute, pass {total}; otherwise name N, D or C"
+    ]
+
+
 def _sums(columns, matched) -> list[str]:
     """Problems of losses too large to be a mean over tokens."""
     source = matched.sources["loss"]
     middle = float(np.median(columns["loss"]))
-    in_tokens = "D" in matched.sources and "tok" in matched.sources["D"].expression.lower()
+    D = matched.sources.get("D")
+    in_tokens = D is not None and (D.expression == "D" or "tok" in D.expression.lower())
     named = matched.loss_unit.startswith(("nats", "bits"))
-    if source.stated or source.transform or middle <= 20 or not (in_tokens or named):
+    if source.stated or source.transform or middle <= LARGEST_LOSS or not (in_tokens or named):
         return []
     column = source.expression
     if middle > 1e5:

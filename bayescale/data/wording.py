@@ -9,10 +9,8 @@ import pandas as pd
 
 from bayescale.data import remedies
 from bayescale.data.names import compact
+from bayescale.data.proposals import EPOCHS
 from bayescale.units import format_count, format_flop
-
-#: Names of columns of epochs, as `compact` gives them.
-EPOCHS = frozenset(("epoch", "epochs", "nepochs", "numepochs", "epochsseen"))
 
 
 def described(runs) -> str:

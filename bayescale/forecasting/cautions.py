@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from bayescale.data import unit_doubts
 from bayescale.errors import ExtrapolationWarning
 from bayescale.forecasting.members import losses_by_law
 from bayescale.model import Finding, Fit, merged
@@ -144,8 +145,9 @@ def doubts(
     Returns
     -------
     tuple of str
-        Clauses without a full stop: failed checks, distance from the runs, laws that disagree,
-        results that the priors determine, other cautions of the check, and a moderate distance.
+        Clauses without a full stop: failed checks, doubtful units of the counts, distance from the
+        runs, laws that disagree, results that the priors determine, other cautions of the check,
+        and a moderate distance.
     """
     failed, priors, others = [], [], []
     heaviest = max(weights[name] for name in fits)
@@ -173,7 +175,8 @@ def doubts(
     heavy = {n: fit for n, fit in fits.items() if weights[n] >= DISAGREES * heaviest}
     continued = None if series is None else [series]
     differ = _disagreement(heavy, point, group, width, continued, drift)
-    ordered = [*failed, *far, *differ, *priors, *further, *others, *mild, *below]
+    units = unit_doubts(next(iter(fits.values())).runs.notes)
+    ordered = [*failed, *units, *far, *differ, *priors, *further, *others, *mild, *below]
     return tuple(dict.fromkeys(ordered))
 
 

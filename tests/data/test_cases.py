@@ -234,9 +234,13 @@ def test_names_that_only_look_alike_are_not_taken(name):
 def test_cells_with_an_error_are_two_columns(tmp_path):
     losses = [3.71, 3.4, 3.15, 2.93]
     errors = [0.01, 0.02, 0.01, 0.03]
-    for sign, header in (("±", "Loss (± std)"), ("+/-", "val loss +/- se"), ("\\pm", "loss")):
-        cells = [f"${v} {sign} {e}$" if sign == "\\pm" else f"{v}{sign}{e}"
-                 for v, e in zip(losses, errors, strict=True)]  # fmt: skip
+    for written, header in (
+        ("{} ({})", "loss"),
+        ("{}±{}", "Loss (± std)"),
+        ("{}+/-{}", "val loss +/- se"),
+        ("${} \\pm {}$", "loss"),
+    ):
+        cells = [written.format(v, e) for v, e in zip(losses, errors, strict=True)]
         path = tmp_path / "runs.csv"
         frame = pd.DataFrame({"params": [1e8, 2e8, 4e8, 8e8], "tokens": [2e9, 4e9, 8e9, 2e10]})
         frame.assign(**{header: cells}).to_csv(path, index=False)

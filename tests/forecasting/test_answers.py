@@ -142,6 +142,18 @@ def test_the_most_serious_reason_comes_first(fit_of):
         assert ahead.bottom_line().endswith(f"{ahead.cautions()[0]}.")
 
 
+def test_doubtful_units_are_the_main_reason(fit_of, by_hand, runs):
+    note = (
+        "D / N: the median is 0.02 ...: is 'D' in thousands? If all counts are absolute, pass ..."
+    )
+    drawn = {k: np.full((2, 60), v) for k, v in VALUES.items()}
+    doubted = by_hand(replace(runs, notes=(note, "another")), "chinchilla", drawn, draws=60)
+    doubted.__dict__["_check"] = Check((), None)
+    for verb in (bs.forecast, bs.allocate):
+        assert f"Main reason for doubt: {note}" in verb(doubted, C="1e23").bottom_line()
+        assert note not in verb(fit_of(), C="1e23").bottom_line()
+
+
 def test_laws_that_disagree_are_a_reason(pair, fit_of):
     (reason,) = [c for c in bs.forecast(pair, C="1e22").cautions() if "disagree" in c]
     assert "chinchilla" in reason
