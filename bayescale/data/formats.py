@@ -76,6 +76,10 @@ def is_missing(cell: object) -> bool:
 
 def read(path: str | Path) -> RawTable:
     """Read a file of any supported format; raises `RunsError` if it is not a table."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise RunsError(
+            f"a file is read, not a {type(path).__name__}: Runs.from_frame takes a DataFrame"
+        )
     path = Path(path)
     where = str(path)
     if not os.path.exists(path):  # unlike Path.exists, False for any string

@@ -769,3 +769,8 @@ def test_percent_signs_are_divided_by_a_hundred_once():
     plain = frame.assign(accuracy=[22.3, 31.0, 38.7])
     runs = Runs.from_frame(plain, columns={"loss": "1-accuracy/100"})
     assert runs.table["loss"].tolist() == pytest.approx([0.777, 0.69, 0.613])
+
+
+def test_a_table_in_memory_in_place_of_a_file_is_told_where_to_go():
+    with pytest.raises(RunsError, match=r"not a DataFrame: Runs\.from_frame takes"):
+        Runs.read(pd.DataFrame({"N": [1e9], "D": [1e10], "loss": [3.0]}))
