@@ -263,7 +263,7 @@ def test_figures_of_emergence():
     assert f"with a change: all {said[2]['abrupt change']} abrupt" in text
     assert len(said[2]) == 1
     published = results("emergence_published").set_index("set")
-    emergent, wu = published["P(emergent as plotted)"], published.loc["Wu"]
+    emergent, wu = published["P(emergent as measured)"], published.loc["Wu"]
     is_emergent = wu["published"] == "emergence"
     least, most = emergent["Wu"][is_emergent].min(), emergent["Wu"][~is_emergent].max()
     assert is_emergent.sum() == 6

@@ -140,6 +140,7 @@ def emergence(
         progressbar=progressbar,
     )
     summary = result.summary(ci_prob).reset_index()
+    sentences = [f"{row.task}: {row.sentence}" for row in summary.itertuples()]
     files = console.saved(csv, summary)
     if out is not None:
         from bayescale.plots import plot_emergence
@@ -152,8 +153,8 @@ def emergence(
         {"emergence": summary.to_dict("records")},
         seed=result.random_seed,
         as_json=as_json,
-        headline=result.bottom_line(),
-        comment="\n".join(f"{row.task}: {row.sentence}" for row in summary.itertuples()),
+        headline=result.bottom_line(ci_prob),
+        comment="\n".join(sentences) if len(sentences) > 1 else "",
         notes=result.notes,
         files=files,
     )

@@ -49,7 +49,7 @@ def plot_emergence(
     Returns
     -------
     numpy.ndarray of matplotlib.axes.Axes
-        Two for each task: the score itself, and the score on a scale on which unbroken laws are
+        Two for each task: the score itself, and the score on a scale on which smooth laws are
         straight or flatten. This is the log odds of the share above chance, or the logarithm of a
         loss or of a continuous metric. Bands are credible intervals of the curve, averaged over the
         kinds of curves. The interval of the onset is shaded, and chance is dashed. Colours and

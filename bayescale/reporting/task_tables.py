@@ -12,10 +12,15 @@ BAYES_FACTOR = (
     "A log Bayes factor of 3 means that the data are 20 times more probable under the first."
 )
 
-DEPARTS = (
-    "departs: the probability that no single smooth curve fits all models of the task: an "
-    "abrupt change, a gradual change or, with the rest of it, a late start; emergent: that the "
-    "score, as plotted, is flat first and then rises steeply."
+VERDICTS = (
+    "P(emergent): the score is emergent as measured. P(departure): no single smooth law fits all "
+    "models, in one of the ways whose probabilities follow. A verdict has a probability of at "
+    "least 0.8. Where none has, it cannot be told whether a smooth law fits; P(emergent) holds all "
+    "the same."
+)
+ONSET = (
+    "Onset: the scale from which on nearly all models are above chance; <= the scale of the "
+    "smallest model if all are."
 )
 
 
@@ -67,28 +72,38 @@ def breaks(result: Breaks, ci_prob: float | None = None) -> Table:
 
 
 def emergence(result: Emergence, ci_prob: float | None = None) -> Table:
-    """A row for each task: verdict, probabilities of departures, and the onset."""
+    """A row for each task: verdict, probabilities of emergence and departures, and the onset."""
     frame = result.summary(ci_prob)
-    names = ("P(verdict)", "P(departure)", "P(abrupt)", "P(gradual)", "P(emergent as plotted)")
+    of_losses = not next(iter(result.curves.values())).is_accuracy
+    shown = {
+        "P(verdict)": "P(verdict)",
+        "P(emergent)": "P(emergent as measured)",
+        "P(departure)": "P(departure)",
+        "P(abrupt)": "P(abrupt)",
+        "P(gradual)": "P(gradual)",
+    }
+    # Losses have no chance level, above which they could start.
+    shown |= {} if of_losses else {"P(late)": "P(late start)"}
     rows = tuple(
         (
             str(task),
             row["verdict"],
-            *("-" if np.isnan(row[name]) else f"{row[name]:.2f}" for name in names),
-            _onset(result, task, row["onset"]),
+            *("-" if np.isnan(row[name]) else f"{row[name]:.2f}" for name in shown.values()),
+            *(() if of_losses else (_onset(result, task, row["onset"]),)),
         )
         for task, row in frame.iterrows()
     )
-    header = ("task", "verdict", "P", "departs", "abrupt", "gradual", "emergent", "onset")
+    header = ("task", "verdict", *shown, *(() if of_losses else ("onset",)))
     title = f"Emergence of {result.y}: verdicts and probabilities"
-    return Table(title, header, rows, (DEPARTS,))
+    notes = (result.definitions, VERDICTS, *(() if of_losses else (ONSET,)))
+    return Table(title, header, rows, notes if result.posteriors else ())
 
 
 def _onset(result: Emergence, task: str, onset: float) -> str:
     if np.isnan(onset):
         return "-"
     if onset <= (smallest := result.smallest(task)):
-        return f"at or below the smallest model ({smallest:.1e})"
+        return f"<= {smallest:.1e}"
     return f"{onset:.1e}"
 
 

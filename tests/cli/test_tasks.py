@@ -46,7 +46,9 @@ def test_emergence_is_printed_as_a_table_as_json_and_drawn(tmp_path, run):
     done = run("emergence", table, *options, "--plot", tmp_path / "tasks.png", "--csv", csv)
     assert list(pd.read_csv(csv)["task"]) == ["a"]
     assert "Emergence of accuracy" in done.out
-    assert done.out.startswith("Emergent as plotted: ")
+    (said,) = pd.read_csv(csv)["sentence"]
+    assert done.out.startswith(f"a: {said}\n")
+    assert done.out.count(said) == 1
     assert (tmp_path / "tasks.png").read_bytes().startswith(b"\x89PNG")
     printed = json.loads(run("emergence", table, *options, "--json").out)
     assert printed["emergence"][0]["task"] == "a"
