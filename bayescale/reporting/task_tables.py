@@ -1,11 +1,14 @@
-"""Tables of results on tasks: breaks, verdicts on emergence, and links."""
+"""Tables of results on tasks: breaks, verdicts on emergence, links and their forecasts."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from bayescale.capabilities import Breaks, Emergence, Link
+from bayescale.capabilities import Breaks, Emergence, Link, TaskForecast
 from bayescale.intervals import defaults, in_words
+from bayescale.reporting.decision_tables import of_frame
 from bayescale.reporting.tables import Table, with_interval
 
 BAYES_FACTOR = (
@@ -125,4 +128,24 @@ def links(link: Link, ci_prob: float | None = None) -> Table:
         "the priors.",
     )
     title = f"Link ({link.kind}): medians ({in_words(prob, kind)})"
-    return Table(title, ("task", *names), rows, why if untold else ())
+    at = "loss" if link.plan.form.along == "loss" else "training FLOP"
+    begins = "at which the rise begins" if link.kind == "hinge" else "midway from floor to top"
+    terms = f"Threshold: the {at} {begins}. Slope: how steep the rise is there."
+    return Table(title, ("task", *names), rows, (*(why if untold else ()), terms))
+
+
+def task_forecasts(result: TaskForecast, ci_prob: float | None = None) -> Table:
+    """A row for each run and task: the accuracy of a new run, and its expected value."""
+    prob, kind = defaults(ci_prob)
+    frame, untold = result.summary(prob, kind), result.link.untold
+    again = ["extrapolation", *(["C"] if {"N", "D"} <= set(frame) else [])]
+    again += ["group"] if set(result.link.groups) & set(frame) else []
+    frame = frame.drop(columns=again, errors="ignore")
+    for old, new in (("known_loss", "loss"), ("accuracy", "new run"), ("mean", "expected")):
+        frame = frame.rename(columns=lambda c, old=old, new=new: c.replace(old, new, 1))
+    table = of_frame(
+        f"Accuracies: medians ({in_words(prob, kind)})", frame[~frame["task"].isin(untold)]
+    )
+    notes = ["Expected: without the scatter between runs and the noise of the questions."]
+    notes += [f"{task}: {why}." for task, why in untold.items() if task in set(frame["task"])]
+    return replace(table, notes=tuple(notes))
