@@ -393,7 +393,8 @@ def published(many, curves: int) -> None:
         started = time.perf_counter()
         found = bs.emergence(data, random_seed=1, executor=_InTurn(many), **options)
         seconds = time.perf_counter() - started
-        rows.append(found.summary().reset_index().assign(set=name, seconds=seconds))
+        verdicts = found.summary().drop(columns="sentence").reset_index()
+        rows.append(verdicts.assign(set=name, seconds=seconds))
     every = pd.concat(rows, ignore_index=True)
     every.insert(1, "published", every["task"].map(classes))
     write(every, "emergence_published", "Published tasks; seconds are those of the whole set")
@@ -413,7 +414,7 @@ def public(many, curves: int) -> None:
         found = bs.emergence(
             data, "examples", "loss", "task", random_seed=1, executor=_InTurn(many)
         ).summary()
-        rows.append(found.reset_index().assign(set=name))
+        rows.append(found.drop(columns="sentence").reset_index().assign(set=name))
         keep(pd.concat(rows, ignore_index=True), "emergence_public_each")
     each = pd.concat(rows, ignore_index=True)
     counts = pd.crosstab(each["set"], each["verdict"])
