@@ -230,6 +230,12 @@ def link(
     points = {"N": options.counts(N, "--N"), "D": options.counts(D, "--D"), "C": budgets}
     place = {column: values for column, values in points.items() if values}
     losses = options.counts(loss, "--loss")
+    if place and losses:
+        raise BayescaleError(
+            f"--loss was given together with {' and '.join(map(argument, place))}: give either a "
+            "known loss, or the run whose loss is to be forecast",
+            where="link",
+        )
     if place and runs is None and kind not in WITHOUT_LOSS:
         raise BayescaleError(
             f"the loss of {' and '.join(map(argument, place))} is not known: give the runs from "

@@ -167,6 +167,8 @@ def test_a_link_without_a_fit_takes_losses_or_needs_none(run, refused, results):
     text = refused("link", results, "--N", "7B", "--D", "140B")
     assert "the loss of --N and --D is not known" in text
     assert all(way in text for way in ("--runs", "--loss", "--kind direct"))
+    text = refused("link", results, "--N", "7B", "--loss", "2.5", "--kind", "direct")
+    assert "--loss was given together with --N" in text
     ahead = run("link", results, "--tasks", "piqa", "--loss", "2.5", "--quiet", "--json")
     found = json.loads(ahead.out)
     assert found["answer"].startswith("Accuracy of a run of loss 2.5: piqa 0.")
