@@ -6,7 +6,8 @@ All parts run if none is named. `--curves` is the number of simulated curves of 
 `--first` 4 the parts power, alarms and loss_laws add the next curves to those of earlier runs; with
 `--curves` 0 they only judge the curves of earlier runs again, by their log evidences and the
 present prior probabilities of kinds. With `--metric` the parts power, alarms and confusion are run
-for losses or accuracies only, and keep the other rows.
+for losses or accuracies only, and keep the other rows; with `--points` and `--noise` (questions, of
+accuracies) the parts power and alarms are run for these settings only.
 
 power       curves that drift, and curves with a bend to 2.5, 4, .4 and .25 times the slope
 alarms      straight curves of many sizes and noises
@@ -142,15 +143,18 @@ def of_loss(job) -> dict:
 
 
 def detection(
-    many, part: str, simulate, settings, by, curves: int, first: int, metric: str | None = None
+    many, part: str, simulate, settings, by, curves: int, first: int, only=(None, None, None)
 ) -> pd.DataFrame:
-    """Shares of curves that are called departures, and abrupt."""
+    """Shares of curves that are called departures, and abrupt.
+
+    `only` has the metric, points and noise of the curves to compute; None stands for all.
+    """
     name = f"emergence_{part}_each"
-    again = first or not curves or metric
+    chosen = [s for s in settings if all(o in (None, of) for o, of in zip(only, s, strict=False))]
+    again = first or not curves or len(chosen) < len(settings)
     each = pd.read_csv(RESULTS / f"{name}.csv") if again else pd.DataFrame()
-    if metric and curves and not first:
-        each = each[each["metric"] != metric]
-    chosen = [s for s in settings if metric in (None, s[0])]
+    if again and curves and not first:
+        each = each[[s not in chosen for s in each[by].itertuples(index=False, name=None)]]
     for i in range(first, first + curves):
         new = pd.DataFrame(many(simulate, [(*s, i) for s in chosen]))
         each = pd.concat([each, new])
@@ -178,15 +182,15 @@ CURVE_BY = ["metric", "points", "noise", "change", "drift"]
 TITLE = "Share of curves with P(departure) > .5, with P(departure) > .8, and with P(abrupt) > .8"
 
 
-def power(many, curves: int, first: int = 0, metric: str | None = None) -> None:
+def power(many, curves: int, first: int = 0, **only) -> None:
     settings = [(*s, *c) for s in SETTINGS for c in (*CHANGES, *DOWNWARD)]
-    found = detection(many, "power", one, settings, CURVE_BY, curves, first, metric)
+    found = detection(many, "power", one, settings, CURVE_BY, curves, first, only.values())
     write(found, "emergence_power", TITLE)
 
 
-def alarms(many, curves: int, first: int = 0, metric: str | None = None) -> None:
+def alarms(many, curves: int, first: int = 0, **only) -> None:
     settings = [(*s, 0.0, 0.0) for s in STRAIGHT]
-    found = detection(many, "alarms", one, settings, CURVE_BY, curves, first, metric)
+    found = detection(many, "alarms", one, settings, CURVE_BY, curves, first, only.values())
     write(found, "emergence_alarms", TITLE)
 
 
@@ -389,7 +393,8 @@ def published(many, curves: int) -> None:
         started = time.perf_counter()
         found = bs.emergence(data, random_seed=1, executor=_InTurn(many), **options)
         seconds = time.perf_counter() - started
-        rows.append(found.summary().reset_index().assign(set=name, seconds=seconds))
+        verdicts = found.summary().drop(columns="sentence").reset_index()
+        rows.append(verdicts.assign(set=name, seconds=seconds))
     every = pd.concat(rows, ignore_index=True)
     every.insert(1, "published", every["task"].map(classes))
     write(every, "emergence_published", "Published tasks; seconds are those of the whole set")
@@ -409,7 +414,7 @@ def public(many, curves: int) -> None:
         found = bs.emergence(
             data, "examples", "loss", "task", random_seed=1, executor=_InTurn(many)
         ).summary()
-        rows.append(found.reset_index().assign(set=name))
+        rows.append(found.drop(columns="sentence").reset_index().assign(set=name))
         keep(pd.concat(rows, ignore_index=True), "emergence_public_each")
     each = pd.concat(rows, ignore_index=True)
     counts = pd.crosstab(each["set"], each["verdict"])
@@ -456,12 +461,16 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--metric", choices=["accuracy", "loss"])
+    parser.add_argument("--points", type=int)
+    parser.add_argument("--noise", type=float)
     options = parser.parse_args()
     with workers(options.workers) as pool:
         many = map if pool is None else pool.map
         for name in options.parts or PARTS:
             extra = {"first": options.first} if name in ("power", "alarms", "loss_laws") else {}
             extra |= {"metric": options.metric} if name in ("power", "alarms", "confusion") else {}
+            if name in ("power", "alarms"):
+                extra |= {"points": options.points, "noise": options.noise}
             PARTS[name](many, options.curves, **extra)
 
 

@@ -68,9 +68,12 @@ def prior(curves: int) -> None:
         of = kinds(departure, split)
         p = {name: judged(curves, of)["departure"] for name, curves in sets.items()}
         row = named(departure, split) | {name: (each > 0.5).mean() for name, each in p.items()}
+        # Settings have different numbers of curves, and count equally.
         by = [sets["straight"][name] for name in ("points", "noise")]
-        row["straight, worst setting"] = (p["straight"] > 0.5).groupby(by).mean().max()
-        row["straight, stated"] = (p["straight"] >= TOLD).mean()
+        alarms, stated = (found.groupby(by).mean() for found in
+                          (p["straight"] > 0.5, p["straight"] >= TOLD))  # fmt: skip
+        row |= {"straight": alarms.mean(), "straight, worst setting": alarms.max()}
+        row["straight, stated"] = stated.mean()
         rows.append(row)
     write(pd.DataFrame(rows), "emergence_prior", "Accuracies: share with P(departure) > .5")
 

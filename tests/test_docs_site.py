@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 import bayescale as bs
-from bayescale.capabilities.emergence_priors import AHEAD
+from bayescale.capabilities import emergence_priors as kinds
 from bayescale.evaluation.ensembles import FLAT
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -203,6 +203,19 @@ def test_figures_of_emergence():
     worst = alarms.set_index(["metric", "points", "noise"])["departure"]
     few, many = (100 * worst["accuracy", 40, n] for n in (200, 2000))
     assert f"{few:.1f} and {many:.1f} % with 40 models and 200 or 2000 questions" in row
+    each = results("emergence_alarms_each")
+    for place, seen, said in (
+        (("accuracy", 40, 200), 75, "{:.1f} % of 75 curves, and {:.1f} % of 225 further ones"),
+        (("loss", 20, 0.1), 20, "{:.0f} of 20, and {:.0f} of 80 further ones"),
+    ):
+        of = each[(each[["metric", "points", "noise"]] == list(place)).all(axis=1)]
+        prior = kinds.KINDS if place[0] == "accuracy" else kinds.LOSS_KINDS
+        logs = pd.DataFrame({k: of[f"log evidence {k}"] + np.log(p) for k, p in prior.items()})
+        odds = np.exp(logs.sub(logs.max(axis=1), axis=0))
+        smooth = odds[[k for k in prior if k in kinds.SMOOTH_KINDS]].sum(axis=1) / odds.sum(axis=1)
+        first, further = ((smooth < 0.5)[m] for m in (of["curve"] < seen, of["curve"] >= seen))
+        shares = [100 * found.mean() if "%" in said else found.sum() for found in (first, further)]
+        assert said.format(*shares) in row
     settings = alarms[alarms["metric"] == "loss"]
     worst = settings.loc[settings["departure"].idxmax()]
     called = round(worst["departure"] * worst["curves"])
@@ -263,7 +276,7 @@ def test_figures_of_emergence():
     assert f"with a change: all {said[2]['abrupt change']} abrupt" in text
     assert len(said[2]) == 1
     published = results("emergence_published").set_index("set")
-    emergent, wu = published["P(emergent as plotted)"], published.loc["Wu"]
+    emergent, wu = published["P(emergent as measured)"], published.loc["Wu"]
     is_emergent = wu["published"] == "emergence"
     least, most = emergent["Wu"][is_emergent].min(), emergent["Wu"][~is_emergent].max()
     assert is_emergent.sum() == 6
@@ -280,7 +293,7 @@ def test_figures_of_emergence():
     held = "hold {:.0f} % of later scores ({:.0f} % within a point of accuracy)"
     assert held.format(100 * mean["held"], 100 * mean["within_a_point"]) in text
     assert f"cover {100 * mean['width']:.0f} % of the range" in text
-    default = foresight.loc[f"mean, {AHEAD.complete:g}", "held"]
+    default = foresight.loc[f"mean, {kinds.AHEAD.complete:g}", "held"]
     assert f"with the default they hold {100 * default:.0f} %" in text
 
 

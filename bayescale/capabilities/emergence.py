@@ -1,4 +1,4 @@
-"""Emergence: which tasks depart from an unbroken law, where, and whether the metric explains it."""
+"""Emergence: which scores rise sharply, from which scale on, and whether one smooth law fits."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from bayescale.capabilities.emergence_verdicts import (
     GRADUAL,
     LATE,
     SPECIFIC,
-    TOLD,
-    UNBROKEN,
     UNKNOWN,
     decide,
+    definitions,
     departure,
+    overview,
     probabilities,
     sentence,
     what_would_tell,
@@ -34,8 +34,6 @@ from bayescale.keywords import hinted
 from bayescale.model import Storable
 from bayescale.seeds import settle_seed
 
-#: More tasks than this are counted, not named.
-MOST_NAMES = 4
 QUANTITIES = ("onset", "half_rise", "sharpness", "slope_ratio")
 
 
@@ -145,18 +143,18 @@ class Emergence(Storable):
         Returns
         -------
         pandas.DataFrame
-            ``verdict`` (see `probabilities`) and ``P(verdict)``, its probability;
-            ``P(departure)`` from an unbroken law, and its parts ``P(abrupt)``, ``P(gradual)`` and
-            ``P(late start)``; ``P(flattening)``: an unbroken law whose log odds flatten, as they do
-            if they are linear in a loss; ``P(emergent as plotted)``: the score rises at least 3.5
-            times as fast in its steepest decade as below it; and medians with ``_low`` and
-            ``_high`` of
+            ``verdict`` (see `probabilities`) and ``P(verdict)``, its probability (NaN where it
+            cannot be told); ``P(departure)``: no single smooth law fits all models, and its parts
+            ``P(abrupt)``, ``P(gradual)`` and ``P(late start)``; ``P(flattening)``: one smooth law
+            fits, whose log odds flatten as they do if they are linear in a loss;
+            ``P(emergent as measured)``: the score rises at least 3.5 times as fast in its steepest
+            decade as before it; and medians with ``_low`` and ``_high`` of
 
             * ``onset``: x from which 97.5 % of models are above chance by more than the question
               noise (NaN for losses);
             * ``half_rise``: x where half of the rise is reached;
             * ``sharpness``: the largest share of the rise in one decade of x;
-              ``sharpness_smooth`` is its median under the more probable unbroken law of log odds;
+              ``sharpness_smooth`` is its median under the more probable smooth law of log odds;
             * ``slope_ratio``: slope in the upper third of log x over that in the lower third, of
               the log odds above chance, or of the log of a loss above its floor, under a change
               (of losses: an abrupt one); NaN if its probability is below 0.5.
@@ -171,7 +169,7 @@ class Emergence(Storable):
         parts = ("P(departure)", "P(abrupt)", "P(gradual)", "P(late start)", "P(flattening)")
         if task not in self.posteriors:
             row = {"verdict": UNKNOWN, "P(verdict)": np.nan} | dict.fromkeys(parts, np.nan)
-            row["P(emergent as plotted)"] = np.nan
+            row["P(emergent as measured)"] = np.nan
             for name in QUANTITIES:
                 row |= {name: np.nan, f"{name}_low": np.nan, f"{name}_high": np.nan}
             return row | {
@@ -184,7 +182,7 @@ class Emergence(Storable):
         values = (departure(p), p[ABRUPT], p[GRADUAL], p[LATE], posterior.probability["flattening"])
         emergent = float(plotted.is_emergent.mean())
         row = dict(zip(("verdict", "P(verdict)"), decide(p, emergent), strict=True))
-        row |= dict(zip(parts, values, strict=True)) | {"P(emergent as plotted)": emergent}
+        row |= dict(zip(parts, values, strict=True)) | {"P(emergent as measured)": emergent}
         draws = dict(
             onset=10**plotted.onset,
             half_rise=10**plotted.half_rise,
@@ -202,7 +200,16 @@ class Emergence(Storable):
         tell = what_would_tell(
             posterior, plotted, under, p, x=self.x, has_continuous=task in self.continuous
         )
-        row["sentence"] = sentence(row, p, tell, self.smallest(task))
+        row["sentence"] = sentence(
+            row,
+            p,
+            tell,
+            self.smallest(task),
+            prob=prob,
+            x=self.x,
+            loss=self._loss,
+            metric=self.metric,
+        )
         return row
 
     def foresight(
@@ -284,39 +291,39 @@ class Emergence(Storable):
         law = shapes([(Model(posterior.curve, kind), posterior.positions[kind])])
         return float(np.nanmedian(law.sharpness)) if np.isfinite(law.sharpness).any() else np.nan
 
-    def bottom_line(self) -> str:
-        """How many tasks are emergent as plotted, and how many depart from an unbroken law."""
-        table = self.summary()
-        emergent = table.index[table["P(emergent as plotted)"] >= TOLD]
-        departs = table.index[table["P(departure)"] >= TOLD]
-        unbroken = table.index[table["P(departure)"] <= UNBROKEN]
-        total = len(self.tasks)
-        return (
-            f"Emergent as plotted: {_listed(emergent)} of {total}. No single smooth curve fits all "
-            f"models: {_listed(departs)}; one does: {_listed(unbroken)}; this cannot be told of "
-            f"{total - len(departs) - len(unbroken)}."
-        )
+    @property
+    def _loss(self) -> str:
+        """Name of the score if it is a loss, which falls as models improve; otherwise empty."""
+        return "" if next(iter(self.curves.values())).is_accuracy else self.y
+
+    @property
+    def definitions(self) -> str:
+        """What the sentences mean by a sharp rise, and by a smooth law."""
+        return definitions(self.x, loss=self._loss, metric=self.metric)
+
+    def bottom_line(self, ci_prob: float | None = None) -> str:
+        """The sentence of the only task, or how many tasks are emergent and how many smooth."""
+        table = self.summary(ci_prob)
+        if len(table) == 1:
+            return f"{table.index[0]}: {table['sentence'].iloc[0]}"
+        return overview(table["P(emergent as measured)"], table["P(departure)"])
 
     def __repr__(self) -> str:
         table = self.summary()
         lines = [f"<Emergence of {len(self.tasks)} task{'s' * (len(self.tasks) != 1)} in {self.x}>"]
-        if len(self.tasks) > 1:
+        if len(table) > 1:
             lines.append(self.bottom_line())
-        lines += [f"  {task}: {row['sentence']}" for task, row in table.iterrows()]
+        lines += [f"  {task}: {said}" for task, said in table["sentence"].items()]
         lines += [f"  note: {note}" for note in self.notes]
+        if self.posteriors:
+            lines.append(self.definitions)
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        columns = ["verdict", "P(verdict)", "P(departure)", "P(emergent as plotted)", "sentence"]
+        columns = ["verdict", "P(verdict)", "P(departure)", "P(emergent as measured)", "sentence"]
         table = self.summary()[columns]
         with pd.option_context("display.max_colwidth", None):
             return table.to_html(float_format="{:.2f}".format)
-
-
-def _listed(tasks) -> str:
-    """A number of tasks, with their names if they are few."""
-    names = f" ({', '.join(tasks)})" if 0 < len(tasks) <= MOST_NAMES else ""
-    return f"{len(tasks)}{names}"
 
 
 @hinted
@@ -339,14 +346,15 @@ def emergence(
 ) -> Emergence:
     """Find out which tasks emerge, where, and whether the metric explains it.
 
-    Six kinds of curves are compared for each task. Three are unbroken: log odds above chance that
-    are straight in log x, log odds that flatten as if they were linear in a loss that follows a
-    power law, and a score that is straight as plotted. Three are departures: a late start, a change
-    of slope at one place, and a slope that drifts (`bayescale.capabilities.emergence_models`). For
-    a loss, and for the continuous metric, these are an unbroken power law above a floor, a change
-    of slope and drift. An ability is called emergent if it is "not present in smaller models but
-    present in larger models" (Wei et al. 2022, arXiv:2206.07682). It may be so as measured while it
-    is smooth on another scale or in another metric (Schaeffer et al. 2023, arXiv:2304.15004).
+    Six kinds of curves are compared for each task. Three are smooth laws: log odds above chance
+    that are straight in log x, log odds that flatten as if they were linear in a loss that follows
+    a power law, and a score that is straight as plotted. Three are departures: a late start, a
+    change of slope at one place, and a slope that drifts
+    (`bayescale.capabilities.emergence_models`). For a loss, and for the continuous metric, these
+    are a power law above a floor, a change of slope and drift. An ability is called emergent if it
+    is "not present in smaller models but present in larger models" (Wei et al. 2022,
+    arXiv:2206.07682). It may be so as measured while it is smooth on another scale or in another
+    metric (Schaeffer et al. 2023, arXiv:2304.15004).
 
     Parameters
     ----------

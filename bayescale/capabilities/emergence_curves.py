@@ -14,7 +14,7 @@ from bayescale.errors import RunsError
 STANDARD_ERRORS = 3.0
 #: Accuracies fall if their rank correlation with the scale is below this.
 FALLS = -0.5
-FEW = "fewer than 6 different scales; models at 6 or more would tell"
+FEW = "the models have fewer than 6 different scales; models at 6 or more would tell"
 AT_CHANCE = "all models are at chance; larger models would tell"
 SOLVED = "all models solve the task; smaller models or harder questions would tell"
 

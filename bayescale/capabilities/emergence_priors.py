@@ -14,7 +14,7 @@ from bayescale.priors import Fraction, Positive, Prior, Real
 #: `bayescale.capabilities.emergence_models`. A break or drift changes a straight curve of log odds.
 #: If these two are more probable than that curve, scores that tell little are called a departure:
 #: with .16 and .22 against .18, as in an earlier version, 11 % of straight curves had
-#: P(departure) > 0.5, and now 5 %. Of bends to 2.5 and 4 times the slope 76 and 76 % are found,
+#: P(departure) > 0.5, and now 4 %. Of bends to 2.5 and 4 times the slope 76 and 76 % are found,
 #: before 78 and 84 %. Public tasks depart more often than the prior says, with which false alarms
 #: would be frequent (`benchmarks/emergence_choices.py`).
 KINDS: dict[str, float] = {

@@ -21,7 +21,7 @@ GRID = 161
 #: A score is above chance if it exceeds it by this many standard errors of the questions; models
 #: differ by this many standard deviations from the curve (97.5 % of them are above this).
 ABOVE_CHANCE, MOST_MODELS = 3.0, 1.96
-#: A curve is emergent as plotted if it rises this many times as fast in its steepest decade as on
+#: A curve is emergent as measured if it rises this many times as fast in its steepest decade as on
 #: average below it, over at least `BEFORE` decades.
 ACCELERATION, BEFORE = 3.5, 0.4
 #: Largest ratio of rates that is reported.
@@ -122,7 +122,7 @@ class Shapes:
 
     @property
     def is_emergent(self) -> np.ndarray:
-        """Whether each draw is emergent as plotted, (draw,)."""
+        """Whether each draw is emergent as measured, (draw,)."""
         return self.acceleration >= ACCELERATION
 
 

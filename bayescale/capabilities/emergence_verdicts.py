@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bayescale.capabilities.emergence_priors import SMOOTH_KINDS
-from bayescale.capabilities.emergence_shapes import Posterior, Shapes
+from bayescale.capabilities.emergence_shapes import ACCELERATION, Posterior, Shapes
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SMOOTH = "smooth"
 MEASURED = "emergent as measured, smooth underneath"
@@ -20,15 +24,19 @@ UNKNOWN = "cannot be told"
 #: Verdicts that exclude each other: their probabilities sum to one.
 SPECIFIC = (SMOOTH, MEASURED, LATE, ABRUPT, GRADUAL)
 #: The closed set of verdicts. `SMOOTH` is also given where it is open whether the rise of an
-#: unbroken law counts as emergent. `CHANGE` leaves open which kind of departure it is; `EMERGENT`
+#: smooth law counts as emergent. `CHANGE` leaves open which kind of departure it is; `EMERGENT`
 #: says nothing about the law underneath.
 VERDICTS = (*SPECIFIC, CHANGE, EMERGENT, UNKNOWN)
 #: Smallest probability of a verdict other than `UNKNOWN`.
 TOLD = 0.8
 #: A departure is denied below this probability.
 UNBROKEN = 0.2
+#: More tasks than this are counted, not named.
+MOST_NAMES = 4
 #: Probability of the interval of x in which more models are asked for.
 WHERE = 0.8
+#: A kind of change that is not more probable than this is not named as a possibility.
+RARE = 0.05
 #: More questions are asked for if their noise is at least this share of the variance.
 QUESTIONS_MATTER = 0.3
 
@@ -49,7 +57,7 @@ def probabilities(
     """
     p = underneath.probability
     smooth = sum(p[kind] for kind in SMOOTH_KINDS)
-    # A score whose own law is unbroken, or any score over an unbroken continuous metric.
+    # A score whose own law is smooth, or any score over a continuous metric with a smooth law.
     rows = has_continuous | np.isin(plotted.kind, SMOOTH_KINDS)
     emergent = float(plotted.is_emergent[rows].mean()) if rows.any() else 0.0
     return {
@@ -64,12 +72,14 @@ def probabilities(
 def decide(probability: Mapping[str, float], emergent: float) -> tuple[str, float]:
     """The most specific verdict with a probability of at least `TOLD`, and its probability.
 
+    That no verdict is so probable has no probability, and NaN stands for it.
+
     Parameters
     ----------
     probability : mapping
         As from `probabilities`.
     emergent : float
-        Probability that the score is emergent as plotted.
+        Probability that the score is emergent as measured.
     """
     best = max(probability, key=probability.__getitem__)
     if probability[best] >= TOLD:
@@ -79,11 +89,11 @@ def decide(probability: Mapping[str, float], emergent: float) -> tuple[str, floa
     verdict = max(general, key=general.__getitem__)
     if general[verdict] >= TOLD:
         return verdict, general[verdict]
-    return UNKNOWN, probability[best]
+    return UNKNOWN, np.nan
 
 
 def departure(probability: Mapping[str, float]) -> float:
-    """Probability that the curve is not that of an unbroken law."""
+    """Probability that the curve is not that of one smooth law."""
     return probability[LATE] + probability[ABRUPT] + probability[GRADUAL]
 
 
@@ -102,11 +112,11 @@ def what_would_tell(
     places = of_underneath.place[np.isfinite(of_underneath.place)]
     if departs > UNBROKEN and len(places) >= 10:
         low, high = np.quantile(places, [(1 - WHERE) / 2, (1 + WHERE) / 2])
-        wishes.append(f"models between {x} = {compact(10**low)} and {compact(10**high)}")
+        wishes.append(f"more models between {x} = {compact(10**low)} and {compact(10**high)}")
     if UNBROKEN < departs < TOLD and _questions_matter(underneath, of_underneath):
         wishes.append("more questions")
     if not has_continuous and plotted.is_emergent.mean() > 0.5:
-        wishes.append("a continuous metric")
+        wishes.append("a continuous metric such as a Brier score")
     return " or ".join(wishes or ["more models"])
 
 
@@ -131,9 +141,20 @@ def compact(value: float) -> str:
 
 
 def sentence(
-    row: Mapping[str, object], probability: Mapping[str, float], tell: str, smallest: float
+    row: Mapping[str, object],
+    probability: Mapping[str, float],
+    tell: str,
+    smallest: float,
+    *,
+    prob: float = 0.9,
+    x: str = "C",
+    loss: str = "",
+    metric: str = "",
 ) -> str:
-    """The sentence of a task.
+    """The sentence of a task: the verdict, and what is known of its two questions.
+
+    They are whether the score rises sharply, and whether one smooth law fits all models. The number
+    after a statement is the probability that it is true.
 
     Parameters
     ----------
@@ -145,37 +166,128 @@ def sentence(
         As from `what_would_tell`.
     smallest : float
         x of the smallest model. An onset there may have come before.
+    prob : float
+        Probability of the intervals in `row`.
+    x, loss, metric : str
+        Names of the scale, of the score if it is a loss, and of the continuous metric if there is
+        one.
     """
-    verdict, emergent = str(row["verdict"]), float(row["P(emergent as plotted)"])
-    departs = departure(probability)
-    kinds = [f"abruptly ({probability[ABRUPT]:.2f})", f"gradually ({probability[GRADUAL]:.2f})"]
-    if probability[LATE] > 0.1:
-        kinds.append(f"by a late start ({probability[LATE]:.2f})")
-    parts = [verdict]
-    if verdict != UNKNOWN:
-        parts = [f"{verdict} (P = {row['P(verdict)']:.2f})"]
-    if verdict == EMERGENT and departs >= TOLD:
-        parts.append(f"no single smooth curve fits all models (P = {departs:.2f})")
-    if verdict in (CHANGE, EMERGENT) and departs >= TOLD:
-        parts.append(f"the change came {' or '.join(kinds)}; {tell} would tell")
-    elif verdict in (EMERGENT, UNKNOWN):
-        parts.append(
-            f"P(no single smooth curve fits all models) = {departs:.2f}; {tell} would tell"
+    verdict = str(row["verdict"])
+    law = _of_law(row, probability, tell, x, loss, metric)
+    rise = _of_rise(row, smallest, prob, x, loss)
+    if verdict == UNKNOWN:
+        return f"{UNKNOWN}: {law}; {rise}"
+    first, second = (rise, law) if verdict in (MEASURED, EMERGENT) else (law, rise)
+    return f"{verdict} (P = {row['P(verdict)']:.2f}): {first}; {second}"
+
+
+def _of_law(row, probability, tell: str, x: str, loss: str, metric: str) -> str:
+    """Whether one smooth law fits all models, and if none does, what changes."""
+    verdict, departs = str(row["verdict"]), departure(probability)
+    of = metric or ("the log odds" if verdict == MEASURED and not loss else "")
+    law = f"smooth law of {of}" if of else "smooth law"
+    if departs >= TOLD:
+        text = f"no single {law} fits all models (P = {departs:.2f})"
+        how = {
+            ABRUPT: f"the slope changes at one {x}",
+            GRADUAL: f"the slope drifts along {x}",
+            LATE: f"scores are at chance up to one {x} and follow a smooth law from there",
+        }
+        if verdict in how:
+            return f"{text}, since {how[verdict]}"
+        kinds = (("abruptly", ABRUPT), ("gradually", GRADUAL), ("by a late start", LATE))
+        likely = [f"{k} (P = {probability[v]:.2f})" for k, v in kinds if probability[v] > RARE]
+        return f"{text}; it changes {' or '.join(likely)}, and {tell} would tell"
+    if departs <= UNBROKEN:
+        text = f"one {law} fits all models (P = {1 - departs:.2f})"
+    else:
+        unknown = "" if verdict == UNKNOWN else f" {UNKNOWN}"
+        text = (
+            f"whether one {law} fits all models{unknown} (P = {1 - departs:.2f} that one does; "
+            f"{tell} would tell)"
         )
     if row["P(flattening)"] > 0.5:
-        parts.append(
-            "the log odds flatten with scale, as they do if they are linear in a loss "
+        text += (
+            "; the log odds flatten with scale, as they do if they are linear in a loss "
             f"(P = {row['P(flattening)']:.2f})"
         )
-    if emergent >= 0.5 and verdict not in (MEASURED, EMERGENT):
-        parts.append(f"emergent as plotted (P = {emergent:.2f})")
-    if emergent >= 0.5 and row["onset"] <= smallest:
-        parts.append(f"onset at or below the smallest model ({compact(smallest)})")
-    elif emergent >= 0.5 and np.isfinite(float(row["onset"])):
-        low = compact(row["onset_low"])
+    return text
+
+
+def _of_rise(row, smallest: float, prob: float, x: str, loss: str) -> str:
+    """Whether the score rises sharply, and if it is likely to, how sharply and from which x on."""
+    verdict, emergent = str(row["verdict"]), float(row["P(emergent as measured)"])
+    noun, rise = (loss, "fall") if loss else ("score", "rise")
+    if verdict == EMERGENT:
+        text = f"the {noun} {rise}s sharply"
+    elif emergent >= TOLD:
+        also = "" if verdict == MEASURED else ", so it is emergent as measured"
+        text = f"the {noun} {rise}s sharply{also} (P = {emergent:.2f})"
+    elif emergent <= UNBROKEN:
+        text = (
+            f"the {noun} does not {rise} sharply, so it is not emergent as measured "
+            f"(P = {1 - emergent:.2f})"
+        )
+    else:
+        text = (
+            f"whether the {noun} {rise}s sharply, so that it is emergent as measured, {UNKNOWN} "
+            f"(P = {emergent:.2f} that it does)"
+        )
+    if emergent < 0.5:
+        return text
+    if np.isfinite(float(row["sharpness"])):
+        text += f", {100 * float(row['sharpness']):.0f} % of the {rise} within one decade of {x}"
+    if row["onset"] <= smallest:
+        text += f", above chance from the smallest model on ({x} = {compact(smallest)})"
+    elif np.isfinite(float(row["onset"])):
+        low, high = compact(row["onset_low"]), compact(row["onset_high"])
         if row["onset_low"] <= smallest:
-            low = f"at or below the smallest model, {compact(smallest)},"
-        parts.append(f"onset at {compact(row['onset'])} ({low} to {compact(row['onset_high'])})")
-    if emergent >= 0.5 and np.isfinite(float(row["sharpness"])):
-        parts.append(f"{100 * float(row['sharpness']):.0f} % of the rise in one decade")
-    return "; ".join(parts)
+            low = f"the smallest model, {compact(smallest)}, or below"
+        text += (
+            f", above chance from {x} = {compact(row['onset'])} on "
+            f"(onset; {100 * prob:g} % interval: {low} to {high})"
+        )
+    return text
+
+
+def definitions(x: str, *, loss: str = "", metric: str = "") -> str:
+    """What the sentences mean by sharply, and by a smooth law; names as in `sentence`."""
+    rise, noun = ("fall", loss) if loss else ("rise", "score")
+    smooth = (
+        f"a power law of {metric or loss} above a floor"
+        if metric or loss
+        else f"log odds above chance that are straight along log {x}, or flatten as they do if "
+        "they are linear in a loss; or a straight line of the score"
+    )
+    return (
+        f"Sharply: the {rise} is at least {ACCELERATION:g} times as fast in its steepest decade of "
+        f"{x} as before it; the {noun} is then emergent as measured. Smooth law: {smooth}."
+    )
+
+
+def overview(emergent: pd.Series, departs: pd.Series) -> str:
+    """How many tasks are emergent as measured, and how many one smooth law fits.
+
+    Parameters
+    ----------
+    emergent, departs : Series
+        Probabilities by task; NaN for tasks that were not fitted.
+    """
+    return (
+        f"Emergent as measured: {_answered(emergent)}, not emergent: {_answered(1 - emergent)}, "
+        f"{UNKNOWN}: {_open(emergent)}. One smooth law fits all models: "
+        f"{_answered(1 - departs)}, no single one does: {_answered(departs)}, {UNKNOWN}: "
+        f"{_open(departs)}."
+    )
+
+
+def _answered(probability: pd.Series) -> str:
+    """How many tasks a statement is made of, with their names if they are few."""
+    tasks = probability.index[probability >= TOLD]
+    names = f" ({', '.join(tasks)})" if 0 < len(tasks) <= MOST_NAMES else ""
+    return f"{len(tasks)}{names}"
+
+
+def _open(probability: pd.Series) -> int:
+    """How many tasks are undecided, or not fitted."""
+    return int((~((probability >= TOLD) | (1 - probability >= TOLD))).sum())

@@ -22,9 +22,12 @@ from bayescale.forecasting import (
     forecast,
     read_points,
 )
-from bayescale.intervals import SAMPLE
+from bayescale.intervals import SAMPLE, defaults
 from bayescale.model import labels_in_points, number_of_points, settle_labels
 from bayescale.units import FLOP_PER_PARAMETER_TOKEN, counted, format_loss, times_in_words
+
+#: Accuracies of one run on more tasks are not put in a sentence.
+MOST_TASKS = 4
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -66,6 +69,21 @@ class TaskForecast(PredictiveDraws):
         doubts = [n for n in self.link.notes if not n.startswith(("read ", "divided by "))]
         doubts = [f"Main reason for doubt: {note}." for note in (*self._distance, *doubts)[:1]]
         return " ".join([*self.conversions, *doubts])
+
+    def answer(self, ci_prob: float | None = None) -> str:
+        """The accuracies of one run on few tasks, in a sentence; otherwise empty."""
+        frame = self.summary(ci_prob)
+        frame = frame[~frame["task"].isin(self.link.untold)]
+        if self.data.sizes["point"] > 1 or not 0 < len(frame) <= MOST_TASKS:
+            return ""
+        at = list(frame).index("accuracy")
+        each = [
+            f"{row['task']} {row.iloc[at]:.3f} ({row.iloc[at + 1]:.3f} to {row.iloc[at + 2]:.3f})"
+            for _, row in frame.iterrows()
+        ]
+        prob, _ = defaults(ci_prob)
+        run = self._place(frame.iloc[0])
+        return f"Accuracy of a run of {run}: {', '.join(each)}, with {100 * prob:g} % intervals."
 
     @property
     def _distance(self) -> tuple[str, ...]:

@@ -124,10 +124,10 @@ def allocate(
 
     def check(runs: Runs, _: tuple[str, ...]) -> None:
         refuse_missing("ND", runs, lambda _: "without which no budget can be split")
-        options.asked_group(group, options.names(groups) or (), runs)
+        options.asked_group(group, options.names(groups) or (), runs.table)
 
     fitted = from_file(fit, *settings, check)
-    label = options.asked_group(group, fitted.groups, fitted.runs)
+    label = options.asked_group(group, fitted.groups, fitted.runs.table)
     result = split(
         fitted,
         budgets if flops is not None or budget is not None else None,

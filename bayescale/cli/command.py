@@ -45,6 +45,7 @@ COMMANDS = (
     evaluation.hypotheses,
     tasks.breaks,
     tasks.emergence,
+    tasks.link,
     examples.example,
     gallery.laws,
     documents.docs,

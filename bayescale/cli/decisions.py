@@ -282,7 +282,7 @@ def outcome(
 def trajectory(
     fit: Annotated[
         Path,
-        typer.Argument(help="fit.nc, or a link of tasks to a fit, as `link.save` writes it"),
+        typer.Argument(help="fit.nc, or a link of tasks to a fit, as `link --out` writes it"),
     ],
     years: Annotated[
         str | None, typer.Option(help="2026,2028; by default the start and eight years")
@@ -391,7 +391,9 @@ def _with_link(
     from bayescale.model import Fit, load_one_of
 
     found = load_one_of(
-        (Fit, Average, Link), file, remedy="give a file that `bayescale fit` or `link.save` wrote"
+        (Fit, Average, Link),
+        file,
+        remedy="give a file that `bayescale fit` or `bayescale link --out` wrote",
     )
     if isinstance(found, Link):
         if scores is not None:

@@ -248,7 +248,7 @@ def forecast(
         asked = {**place, **others}
         refuse_unused(asked, of_laws, runs)
         read_points(None, asked, tuple(dict.fromkeys(("N", "D", "C", *of_laws))), (), None)
-        options.asked_group(group, options.names(groups) or (), runs)
+        options.asked_group(group, options.names(groups) or (), runs.table)
 
     reading = columns, drop_missing, drop_failed, loss_unit, keep_best
     settings = groups, law, reading, pool, seed, draws, quiet, progressbar
@@ -267,7 +267,7 @@ def forecast(
         fitted,
         **(place if paired else options.crossed(place)),
         **others,
-        group=options.asked_group(group, fitted.groups, fitted.runs),
+        group=options.asked_group(group, fitted.groups, fitted.runs.table),
         series=series,
         cost=cost,
         random_seed=seed,

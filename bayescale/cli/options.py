@@ -15,6 +15,8 @@ import typer
 from bayescale.errors import BayescaleError, unknown
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bayescale.costs import Cost
     from bayescale.data import Runs, TaskColumns
 
@@ -329,12 +331,14 @@ def group_label(text: str | None, groups: Sequence[str]) -> str | dict[str, str]
     return text if text is None or len(groups) <= 1 else pairs(text, "--group")
 
 
-def asked_group(text: str | None, groups: Sequence[str], runs: Runs) -> str | dict[str, str] | None:
+def asked_group(
+    text: str | None, groups: Sequence[str], table: pd.DataFrame
+) -> str | dict[str, str] | None:
     """As `group_label`, for an answer about one group: with several, one must be named."""
     if text is None and groups:
         from bayescale.model import NEW
 
-        found = runs.table[list(groups)].astype(str).drop_duplicates()
+        found = table[list(groups)].astype(str).drop_duplicates()
         if len(found) > 1:
             first = found.iloc[0]
             named = " or ".join(groups)

@@ -49,7 +49,7 @@ def plot_emergence(
     Returns
     -------
     numpy.ndarray of matplotlib.axes.Axes
-        Two for each task: the score itself, and the score on a scale on which unbroken laws are
+        Two for each task: the score itself, and the score on a scale on which smooth laws are
         straight or flatten. This is the log odds of the share above chance, or the logarithm of a
         loss or of a continuous metric. Bands are credible intervals of the curve, averaged over the
         kinds of curves. The interval of the onset is shaded, and chance is dashed. Colours and
@@ -92,6 +92,8 @@ def plot_emergence(
     for i, task in enumerate(names):
         _draw(emergence, task, table.loc[task], made[2 * i : 2 * i + 2], prob)
     if axes is None:
+        for ax in made[: -2 * columns]:
+            ax.set_xlabel("")  # the panel below has it
         said = emergence.bottom_line() if tasks is None else ""
         said = said if len(names) > 1 else str(table.loc[names[0], "sentence"])
         _explain(made, said, prob)
@@ -166,8 +168,12 @@ def _draw(emergence: Emergence, task: str, row, pair, prob: float) -> None:
     if curve.is_accuracy:
         plotted.axhline(curve.chance, color=style.GREY, lw=1, ls=(0, (2, 2)))
     verdict = str(row["verdict"])
-    if np.isfinite(row["P(verdict)"]) and verdict != "cannot be told":
-        verdict += f" ({row['P(verdict)']:.2f})"
+    if task in emergence.unfitted:
+        verdict += f": {emergence.unfitted[task].partition(';')[0]}"
+    elif np.isnan(row["P(verdict)"]):
+        verdict += f", P(emergent) = {row['P(emergent as measured)']:.2f}"
+    else:
+        verdict += f" (P = {row['P(verdict)']:.2f})"
     # One title for both panels.
     plotted.set_title(f"{style.short(task, NAME)}: {verdict}", fontsize=10.5, loc="left")
     plotted.set_ylabel(emergence.y, fontsize=9.5)

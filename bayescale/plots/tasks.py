@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from bayescale.errors import BayescaleError, unknown
 from bayescale.forecasting import forecast
 from bayescale.intervals import SAMPLE, defaults, interval
 from bayescale.plots import style
+from bayescale.units import format_count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 PANELS_PER_ROW = 3
 POINTS = 80
+#: Forecast runs that are named, and characters of a line of the caption per inch.
+MOST_NAMED, PER_INCH = 3, 12
 MOST_PANELS = 12
 #: With more than `MOST_PANELS` tasks, panels are small. Their titles have at most this many
 #: letters; the other numbers are panels per row, inches of a panel, and points along a curve.
@@ -125,7 +129,8 @@ def plot_link(
         Names of the tasks to draw; by default all, in the order of `Link.summary`. More than twelve
         have small panels.
     forecast : TaskForecast, optional
-        Forecasts to draw as vertical bars, at their median loss.
+        Forecasts to draw as medians with vertical bars, at their median loss. The band of their
+        group extends to them. At most three of them are named by N and D.
     observed : pandas.DataFrame, optional
         Measured accuracies of runs that were not fitted, drawn as open circles: the columns
         ``task``, ``accuracy``, and ``loss`` or ``C``.
@@ -141,7 +146,8 @@ def plot_link(
         typical ratio of parameters and tokens. Each group has a band over its own runs, and to
         those observed. Dashed lines mark chance. The axis of the loss is
         inverted: better models are to the right. A dotted line marks the threshold (see
-        `Link.summary`), if it is in the panel; a new figure says which task scales fastest.
+        `Link.summary`), if it is in the panel. A new figure says which task scales fastest, or
+        with one forecast run its accuracies on few tasks.
 
     Raises
     ------
@@ -165,6 +171,7 @@ def plot_link(
         ends = [min(ends[0], observed[along].min()), max(ends[1], observed[along].max())]
     count = SMALL_POINTS if small else POINTS
     members = link.plan.members or ("",)
+    with_legend = len(members) > 1 or observed is not None or forecast is not None
     for i, (task, ax) in enumerate(zip(names, panels, strict=True)):
         fitted = table[table["task"] == task]
         for j, member in enumerate(members):
@@ -173,6 +180,8 @@ def plot_link(
             reach = of_member[along]
             if observed is not None:
                 reach = [*reach, *observed[along]]
+            if forecast is not None:
+                reach = [*reach, *_places(forecast, along, member)]
             grid = np.geomspace(min(reach), max(reach), count)
             at = link.plan.at_typical(grid) if link.plan.form.by_size else {along: grid}
             mean = forecast_tasks(link, group=group, tasks=task, **at).data["mean"]
@@ -221,8 +230,10 @@ def plot_link(
             ax.set_xlabel(label, fontsize=8.5 if small else None)
     if axes is None:
         said = link.bottom_line() if set(names) == set(link.tasks) else ""
-        _explain(panels, said, len(members) > 1 or observed is not None, small)
-    elif len(members) > 1 or observed is not None:
+        if forecast is not None:
+            said = forecast.answer(ci_prob) or said
+        _explain(panels, said, with_legend, small)
+    elif with_legend:
         panels[0].legend(fontsize=9, loc="upper left")
     return panels
 
@@ -230,6 +241,7 @@ def plot_link(
 def _explain(panels: np.ndarray, said: str, with_legend: bool, small: bool) -> None:
     """The finding above the panels, and a legend below them."""
     figure = panels[0].figure
+    said = fill(said, int(PER_INCH * figure.get_figwidth()))
     figure.suptitle(said, fontsize=10.5, x=0.01, ha="left")
     if with_legend:
         handles = panels[0].get_legend_handles_labels()
@@ -240,11 +252,26 @@ def _explain(panels: np.ndarray, said: str, with_legend: bool, small: bool) -> N
 
 
 def _bars(ax: Axes, forecast: TaskForecast, task: str, along: str, ci_prob: float | None) -> None:
-    """Draw the intervals of forecast accuracies."""
-    low, high = interval(forecast.data["accuracy"].sel(task=task), ci_prob)
-    loss = along == "loss"
-    at = forecast.data["loss"].median(("chain", "draw")) if loss else forecast.data["C"]
+    """Draw the medians and intervals of forecast accuracies; of few runs with N and D."""
+    accuracy = forecast.data["accuracy"].sel(task=task)
+    prob, _ = defaults(ci_prob)
+    low, high = interval(accuracy, prob)
+    middle, at = accuracy.median(SAMPLE).to_numpy(), _places(forecast, along)
     ax.vlines(at, low, high, color="black", lw=1.6, alpha=0.75)
+    label = f"forecast, {100 * prob:g} % interval"
+    ax.plot(at, middle, "D", ms=4, color="black", mec="white", mew=0.5, label=label)
+    if len(at) <= MOST_NAMED and {"N", "D"} <= set(forecast.data.coords):
+        for i, x in enumerate(at):
+            name = ", ".join(format_count(float(forecast.data[c][i])) for c in "ND")
+            place = dict(xytext=(-6, 4), textcoords="offset points", ha="right")
+            ax.annotate(name, (x, middle[i]), **place, fontsize=8)
+
+
+def _places(forecast: TaskForecast, along: str, member: str = "") -> np.ndarray:
+    """Median losses, or compute, of the forecast runs; of those of one group if it is given."""
+    data = forecast.data
+    at = (data["loss"].median(SAMPLE) if along == "loss" else data["C"]).to_numpy()
+    return at[data["group"].to_numpy() == member] if member and "group" in data else at
 
 
 def _chosen(

@@ -156,20 +156,17 @@ def linked(link: Link, ci_prob: float | None = None) -> Section:
 
 def emergent(emergence: Emergence, ci_prob: float | None = None) -> Section:
     """Verdicts on tasks."""
-    sentences = " ".join(
-        f"{t}: {row}." for t, row in emergence.summary(ci_prob)["sentence"].items()
-    )
+    said = [f"{t}: {row}." for t, row in emergence.summary(ci_prob)["sentence"].items()]
+    if len(said) > 1:
+        said.insert(0, emergence.bottom_line())
     return Section(
         "Emergence",
-        f"{emergence.bottom_line()} {sentences} A verdict has a probability of at least 0.8. An "
-        "ability is emergent as plotted if its score rises at least 3.5 times as fast in its "
-        "steepest decade as below it; a departure is from every unbroken law."
-        f"{noted(emergence.notes)}",
+        f"{' '.join(said)}{noted(emergence.notes)}",
         [task_tables.emergence(emergence, ci_prob)],
         [
             picture(
                 plot_emergence(emergence, ci_prob=ci_prob),
-                "Scores as plotted, and on the scale where unbroken laws are straight or flatten. "
+                "Scores as plotted, and on the scale where smooth laws are straight or flatten. "
                 "The onset is shaded.",
             )
         ],

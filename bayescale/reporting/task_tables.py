@@ -1,21 +1,29 @@
-"""Tables of results on tasks: breaks, verdicts on emergence, and links."""
+"""Tables of results on tasks: breaks, verdicts on emergence, links and their forecasts."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from bayescale.capabilities import Breaks, Emergence, Link
+from bayescale.capabilities import Breaks, Emergence, Link, TaskForecast
 from bayescale.intervals import defaults, in_words
+from bayescale.reporting.decision_tables import of_frame
 from bayescale.reporting.tables import Table, with_interval
 
 BAYES_FACTOR = (
     "A log Bayes factor of 3 means that the data are 20 times more probable under the first."
 )
 
-DEPARTS = (
-    "departs: the probability that no single smooth curve fits all models of the task: an "
-    "abrupt change, a gradual change or, with the rest of it, a late start; emergent: that the "
-    "score, as plotted, is flat first and then rises steeply."
+VERDICTS = (
+    "P(emergent): the score is emergent as measured. P(departure): no single smooth law fits all "
+    "models, in one of the ways whose probabilities follow. A verdict has a probability of at "
+    "least 0.8. Where none has, it cannot be told whether a smooth law fits; P(emergent) holds all "
+    "the same."
+)
+ONSET = (
+    "Onset: the scale from which on nearly all models are above chance; <= the scale of the "
+    "smallest model if all are."
 )
 
 
@@ -67,28 +75,38 @@ def breaks(result: Breaks, ci_prob: float | None = None) -> Table:
 
 
 def emergence(result: Emergence, ci_prob: float | None = None) -> Table:
-    """A row for each task: verdict, probabilities of departures, and the onset."""
+    """A row for each task: verdict, probabilities of emergence and departures, and the onset."""
     frame = result.summary(ci_prob)
-    names = ("P(verdict)", "P(departure)", "P(abrupt)", "P(gradual)", "P(emergent as plotted)")
+    of_losses = not next(iter(result.curves.values())).is_accuracy
+    shown = {
+        "P(verdict)": "P(verdict)",
+        "P(emergent)": "P(emergent as measured)",
+        "P(departure)": "P(departure)",
+        "P(abrupt)": "P(abrupt)",
+        "P(gradual)": "P(gradual)",
+    }
+    # Losses have no chance level, above which they could start.
+    shown |= {} if of_losses else {"P(late)": "P(late start)"}
     rows = tuple(
         (
             str(task),
             row["verdict"],
-            *("-" if np.isnan(row[name]) else f"{row[name]:.2f}" for name in names),
-            _onset(result, task, row["onset"]),
+            *("-" if np.isnan(row[name]) else f"{row[name]:.2f}" for name in shown.values()),
+            *(() if of_losses else (_onset(result, task, row["onset"]),)),
         )
         for task, row in frame.iterrows()
     )
-    header = ("task", "verdict", "P", "departs", "abrupt", "gradual", "emergent", "onset")
+    header = ("task", "verdict", *shown, *(() if of_losses else ("onset",)))
     title = f"Emergence of {result.y}: verdicts and probabilities"
-    return Table(title, header, rows, (DEPARTS,))
+    notes = (result.definitions, VERDICTS, *(() if of_losses else (ONSET,)))
+    return Table(title, header, rows, notes if result.posteriors else ())
 
 
 def _onset(result: Emergence, task: str, onset: float) -> str:
     if np.isnan(onset):
         return "-"
     if onset <= (smallest := result.smallest(task)):
-        return f"at or below the smallest model ({smallest:.1e})"
+        return f"<= {smallest:.1e}"
     return f"{onset:.1e}"
 
 
@@ -110,4 +128,24 @@ def links(link: Link, ci_prob: float | None = None) -> Table:
         "the priors.",
     )
     title = f"Link ({link.kind}): medians ({in_words(prob, kind)})"
-    return Table(title, ("task", *names), rows, why if untold else ())
+    at = "loss" if link.plan.form.along == "loss" else "training FLOP"
+    begins = "at which the rise begins" if link.kind == "hinge" else "midway from floor to top"
+    terms = f"Threshold: the {at} {begins}. Slope: how steep the rise is there."
+    return Table(title, ("task", *names), rows, (*(why if untold else ()), terms))
+
+
+def task_forecasts(result: TaskForecast, ci_prob: float | None = None) -> Table:
+    """A row for each run and task: the accuracy of a new run, and its expected value."""
+    prob, kind = defaults(ci_prob)
+    frame, untold = result.summary(prob, kind), result.link.untold
+    again = ["extrapolation", *(["C"] if {"N", "D"} <= set(frame) else [])]
+    again += ["group"] if set(result.link.groups) & set(frame) else []
+    frame = frame.drop(columns=again, errors="ignore")
+    for old, new in (("known_loss", "loss"), ("accuracy", "new run"), ("mean", "expected")):
+        frame = frame.rename(columns=lambda c, old=old, new=new: c.replace(old, new, 1))
+    table = of_frame(
+        f"Accuracies: medians ({in_words(prob, kind)})", frame[~frame["task"].isin(untold)]
+    )
+    notes = ["Expected: without the scatter between runs and the noise of the questions."]
+    notes += [f"{task}: {why}." for task, why in untold.items() if task in set(frame["task"])]
+    return replace(table, notes=tuple(notes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -87,7 +88,7 @@ def test_each_kind_of_accuracy_gets_its_verdict(accuracies, task, verdict, emerg
     row = accuracies.summary().loc[task]
     assert row["verdict"] in verdict
     assert row["P(verdict)"] >= 0.8
-    assert (row["P(emergent as plotted)"] > 0.5) == emergent
+    assert (row["P(emergent as measured)"] > 0.5) == emergent
 
 
 def test_a_change_of_slope_is_a_departure_at_its_place(accuracies):
@@ -201,15 +202,39 @@ def test_the_same_seed_gives_the_same_result_and_none_is_stored():
 
 def test_sentences(accuracies):
     text = repr(accuracies)
-    assert text.startswith("<Emergence of 4 tasks in C>\nEmergent as plotted: ")
-    assert (
-        "(sigmoid, late, bend) of 4. No single smooth curve fits all models: 2 (late, bend)" in text
-    )
+    assert text.startswith("<Emergence of 4 tasks in C>\nEmergent as measured: 3 (sigmoid, late, ")
+    assert "bend), not emergent: 1 (line), cannot be told: 0. One smooth law fits all" in text
+    assert "no single one does: 2 (late, bend)" in text
     assert "  line: smooth (P = " in text
     assert "  sigmoid: emergent as measured" in text
-    assert "; onset at " in text
-    assert "% of the rise in one decade" in text
+    assert "on (onset; 90 % interval: " in text
+    assert "% of the rise within one decade of C" in text
+    assert text.endswith("\n" + accuracies.definitions)
     assert "emergent as measured" in accuracies._repr_html_()
+
+
+def test_a_sentence_agrees_with_the_numbers_of_its_row(accuracies, curves_of_loss):
+    for _, row in pd.concat([accuracies.summary(), curves_of_loss.summary()]).iterrows():
+        said, emergent, departs = (
+            row[name] for name in ("sentence", "P(emergent as measured)", "P(departure)")
+        )
+        if row["verdict"] != UNKNOWN:
+            assert said.startswith(f"{row['verdict']} (P = {row['P(verdict)']:.2f}): ")
+        if departs >= 0.8:
+            assert f"no single smooth law fits all models (P = {departs:.2f})" in said
+        elif departs <= 0.2:
+            assert re.search(rf"one smooth law.* fits all models \(P = {1 - departs:.2f}\)", said)
+        else:
+            assert f"(P = {1 - departs:.2f} that one does" in said
+        assert ("not emergent as measured" in said) == (emergent <= 0.2)
+        assert ("s sharply" in said) == (emergent > 0.2)
+
+
+def test_losses_fall_and_have_a_power_law(curves_of_loss):
+    text = repr(curves_of_loss)
+    assert "rise" not in text
+    assert "the loss falls sharply" in text
+    assert text.endswith("Smooth law: a power law of loss above a floor.")
 
 
 PROBABILITY = {SMOOTH: 0.02, MEASURED: 0.03, LATE: 0.0, ABRUPT: 0.45, GRADUAL: 0.5}
@@ -223,12 +248,12 @@ UNSURE = {SMOOTH: 0.5, MEASURED: 0.0, LATE: 0.0, ABRUPT: 0.25, GRADUAL: 0.25}
         (PROBABILITY, 0.9, (CHANGE, 0.95)),
         (PROBABILITY, 0.99, (EMERGENT, 0.99)),
         (UNSURE, 0.95, (EMERGENT, 0.95)),
-        (UNSURE, 0.7, (UNKNOWN, 0.5)),
+        (UNSURE, 0.7, (UNKNOWN, np.nan)),
         ({SMOOTH: 0.5, MEASURED: 0.45, LATE: 0, ABRUPT: 0.02, GRADUAL: 0.03}, 0.47, (SMOOTH, 0.95)),
     ],
 )
 def test_the_most_specific_verdict_that_is_probable_is_given(probability, emergent, expected):
-    assert decide(probability, emergent) == pytest.approx(expected)
+    assert decide(probability, emergent) == (expected[0], pytest.approx(expected[1], nan_ok=True))
 
 
 ROW = {
@@ -238,7 +263,16 @@ ROW = {
     "sharpness": 0.71,
     "P(flattening)": 0.02,
 }
-ONSET = "onset at 2.3e22 (1.0e22 to 5.0e22); 71 % of the rise in one decade"
+SHARP = (
+    ", 71 % of the rise within one decade of C, above chance from C = 2.3e22 on (onset; 90 % "
+    "interval: 1.0e22 to 5.0e22)"
+)
+CHANGES = (
+    "no single smooth law fits all models (P = 0.95); it changes abruptly (P = 0.45) or gradually "
+    "(P = 0.50), and more questions would tell"
+)
+OPEN = "whether one smooth law fits all models"
+HALF = "(P = 0.50 that one does; more questions would tell)"
 
 
 @pytest.mark.parametrize(
@@ -247,55 +281,79 @@ ONSET = "onset at 2.3e22 (1.0e22 to 5.0e22); 71 % of the rise in one decade"
         (
             PROBABILITY,
             0.9,
-            "abrupt or gradual change (P = 0.95); the change came abruptly (0.45) or gradually "
-            "(0.50); more questions would tell; emergent as plotted (P = 0.90); " + ONSET,
+            f"abrupt or gradual change (P = 0.95): {CHANGES}; the score rises sharply, so it is "
+            f"emergent as measured (P = 0.90){SHARP}",
         ),
         (
             PROBABILITY,
             0.99,
-            "emergent as measured (P = 0.99); no single smooth curve fits all models (P = 0.95); "
-            "the "
-            "change came abruptly (0.45) or gradually (0.50); more questions would tell; " + ONSET,
+            f"emergent as measured (P = 0.99): the score rises sharply{SHARP}; {CHANGES}",
         ),
         (
             UNSURE,
             0.9,
-            "emergent as measured (P = 0.90); P(no single smooth curve fits all models) = 0.50; "
-            "more "
-            "questions would tell; " + ONSET,
+            f"emergent as measured (P = 0.90): the score rises sharply{SHARP}; {OPEN} cannot be "
+            f"told {HALF}",
         ),
         (
             UNSURE,
             0.1,
-            "cannot be told; P(no single smooth curve fits all models) = 0.50; more questions "
-            "would tell",
+            f"cannot be told: {OPEN} {HALF}; the score does not rise sharply, so it is not "
+            "emergent as measured (P = 0.90)",
+        ),
+        (
+            UNSURE,
+            0.4,
+            f"cannot be told: {OPEN} {HALF}; whether the score rises sharply, so that it is "
+            "emergent as measured, cannot be told (P = 0.40 that it does)",
+        ),
+        (
+            PROBABILITY | {ABRUPT: 0.85, GRADUAL: 0.1},
+            0.1,
+            "abrupt change (P = 0.85): no single smooth law fits all models (P = 0.95), since the "
+            "slope changes at one C; the score does not rise sharply, so it is not emergent as "
+            "measured (P = 0.90)",
+        ),
+        (
+            {SMOOTH: 0.05, MEASURED: 0.85, LATE: 0, ABRUPT: 0.04, GRADUAL: 0.06},
+            0.94,
+            "emergent as measured, smooth underneath (P = 0.85): the score rises sharply (P = "
+            f"0.94){SHARP}; one smooth law of the log odds fits all models (P = 0.90)",
         ),
     ],
 )
 def test_sentences_of_verdicts(probability, emergent, text):
     verdict, p = decide(probability, emergent)
-    row = ROW | {"verdict": verdict, "P(verdict)": p, "P(emergent as plotted)": emergent}
+    row = ROW | {"verdict": verdict, "P(verdict)": p, "P(emergent as measured)": emergent}
     assert sentence(row, probability, "more questions", 0.0) == text
 
 
+def test_a_sentence_names_the_continuous_metric_and_the_scale():
+    probability = {SMOOTH: 0.02, MEASURED: 0.9, LATE: 0.0, ABRUPT: 0.05, GRADUAL: 0.03}
+    row = ROW | {"verdict": MEASURED, "P(verdict)": 0.9, "P(emergent as measured)": 0.98}
+    text = sentence(row, probability, "more questions", 0.0, prob=0.5, x="N", metric="brier")
+    assert "one smooth law of brier fits all models (P = 0.92)" in text
+    assert "one decade of N, above chance from N = 2.3e22 on (onset; 50 % interval: " in text
+
+
 def test_an_onset_at_the_smallest_model_may_have_come_before():
-    row = ROW | {"verdict": CHANGE, "P(verdict)": 0.95, "P(emergent as plotted)": 0.9}
+    row = ROW | {"verdict": CHANGE, "P(verdict)": 0.95, "P(emergent as measured)": 0.9}
     text = sentence(row, PROBABILITY, "more questions", 2.34e22)
-    assert "onset at or below the smallest model (2.3e22); 71 % of" in text
-    assert ONSET in sentence(row, PROBABILITY, "more questions", 0.9e22)
+    assert text.endswith("decade of C, above chance from the smallest model on (C = 2.3e22)")
+    assert SHARP in sentence(row, PROBABILITY, "more questions", 0.9e22)
     # Its interval may be cut there although its median is not.
-    cut = "onset at 2.3e22 (at or below the smallest model, 1.5e22, to 5.0e22)"
+    cut = "(onset; 90 % interval: the smallest model, 1.5e22, or below to 5.0e22)"
     assert cut in sentence(row, PROBABILITY, "more questions", 1.5e22)
 
 
 def test_a_flattening_law_is_named_where_it_is_favoured():
     probability = {SMOOTH: 0.95, MEASURED: 0.0, LATE: 0.0, ABRUPT: 0.02, GRADUAL: 0.03}
-    row = ROW | {"verdict": SMOOTH, "P(verdict)": 0.95, "P(emergent as plotted)": 0.1}
-    assert sentence(row, probability, "more questions", 0.0) == "smooth (P = 0.95)"
-    assert sentence(row | {"P(flattening)": 0.84}, probability, "more questions", 0.0) == (
-        "smooth (P = 0.95); the log odds flatten with scale, as they do if they are linear in a "
-        "loss (P = 0.84)"
-    )
+    row = ROW | {"verdict": SMOOTH, "P(verdict)": 0.95, "P(emergent as measured)": 0.1}
+    assert "flatten" not in sentence(row, probability, "more questions", 0.0)
+    assert (
+        "one smooth law fits all models (P = 0.95); the log odds flatten with scale, as they do if "
+        "they are linear in a loss (P = 0.84); the score"
+    ) in sentence(row | {"P(flattening)": 0.84}, probability, "more questions", 0.0)
 
 
 # -- foresight ---------------------------------------------------------------------------------
@@ -493,7 +551,7 @@ def test_one_model_a_task_and_missing_columns():
 def test_without_numbers_of_questions_a_note_says_what_carries_the_noise():
     found = bs.emergence(scores(sigmoid(1.2 * (S - 8))).iloc[::3], chance=0.25, random_seed=1)
     assert "without n_questions" in repr(found)
-    assert found.summary()["P(emergent as plotted)"].iloc[0] > 0.5
+    assert found.summary()["P(emergent as measured)"].iloc[0] > 0.5
 
 
 def test_tasks_at_chance_and_solved_tasks_get_a_row():
@@ -517,7 +575,9 @@ def test_few_models_cannot_tell(step):
     few = scores(sigmoid(1.2 * (S - 8))).iloc[::step]
     row = bs.emergence(few, n_questions=QUESTIONS, chance=0.25, random_seed=1).summary().iloc[0]
     assert row["verdict"] == UNKNOWN
-    assert row["sentence"].startswith("cannot be told: fewer than 6 different scales")
+    assert row["sentence"].startswith(
+        "cannot be told: the models have fewer than 6 different scales"
+    )
     assert np.isnan(row["P(departure)"])
 
 

@@ -1,4 +1,4 @@
-"""The commands breaks and emergence."""
+"""The commands breaks, emergence and link."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import bayescale as bs
+from bayescale.model import Check
 
 
 @pytest.mark.slow
@@ -46,7 +47,9 @@ def test_emergence_is_printed_as_a_table_as_json_and_drawn(tmp_path, run):
     done = run("emergence", table, *options, "--plot", tmp_path / "tasks.png", "--csv", csv)
     assert list(pd.read_csv(csv)["task"]) == ["a"]
     assert "Emergence of accuracy" in done.out
-    assert done.out.startswith("Emergent as plotted: ")
+    (said,) = pd.read_csv(csv)["sentence"]
+    assert done.out.startswith(f"a: {said}\n")
+    assert done.out.count(said) == 1
     assert (tmp_path / "tasks.png").read_bytes().startswith(b"\x89PNG")
     printed = json.loads(run("emergence", table, *options, "--json").out)
     assert printed["emergence"][0]["task"] == "a"
@@ -119,3 +122,77 @@ def test_emergence_refuses_a_wide_table_once_with_a_command_that_works(tmp_path,
 @pytest.mark.parametrize("option", ["--out", "--plot"])
 def test_a_refused_file_of_a_picture_names_the_option_that_was_typed(refused, option):
     assert f"error: {option}: DIR has no ending" in refused("emergence", "any.csv", option, "DIR")
+
+
+# -- link --------------------------------------------------------------------------------------
+
+SMALL = "task in ['hellaswag', 'piqa'] and dataset == 'c4' and N < 5e8"
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> Path:
+    """Scores of small models on two tasks."""
+    file = tmp_path_factory.mktemp("scores") / "scores.csv"
+    bs.datasets.openlm_tasks().query(SMALL).to_csv(file, index=False)
+    return file
+
+
+@pytest.fixture(scope="module")
+def fitted(by_hand, openlm, tmp_path_factory) -> Path:
+    """A fit of the loss in a file."""
+    file = tmp_path_factory.mktemp("fit") / "fit.nc"
+    values = dict(E=1.8, A=0.5, B=0.45, alpha=0.35, beta=0.35, sigma=0.01, nu=8.0)
+    fit = by_hand(openlm.query("dataset == 'c4'"), "chinchilla", values, draws=50)
+    fit.__dict__["_check"] = Check((), None)
+    fit.save(file)
+    return file
+
+
+def test_a_link_forecasts_at_the_losses_of_a_fit(run, results, fitted, tmp_path):
+    words = ("link", results, "--runs", fitted, "--N", "7B", "--D", "140B,1T", "--quiet")
+    files = {name: tmp_path / f"link.{name}" for name in ("csv", "png", "nc")}
+    done = run(*words, "--csv", files["csv"], "--plot", files["png"], "--out", files["nc"])
+    assert done.code == 0, done.err
+    link = bs.link(bs.Fit.load(fitted), pd.read_csv(results), random_seed=1)
+    same = bs.forecast_tasks(link, N=[7e9, 7e9], D=[140e9, 1e12], random_seed=1).summary()
+    assert files["csv"].read_text() == same.to_csv(index=False)
+    assert done.out.startswith("Main reason for doubt: the run has a loss of ")
+    assert "Accuracies: medians (90 % interval)" in done.out
+    assert files["png"].read_bytes().startswith(b"\x89PNG")
+    again = run("trajectory", files["nc"], "--years", "2026", "--quiet")
+    assert "hellaswag 0." in again.out
+
+
+def test_a_link_without_a_fit_takes_losses_or_needs_none(run, refused, results):
+    text = refused("link", results, "--N", "7B", "--D", "140B")
+    assert "the loss of --N and --D is not known" in text
+    assert all(way in text for way in ("--runs", "--loss", "--kind direct"))
+    text = refused("link", results, "--N", "7B", "--loss", "2.5", "--kind", "direct")
+    assert "--loss was given together with --N" in text
+    ahead = run("link", results, "--tasks", "piqa", "--loss", "2.5", "--quiet", "--json")
+    found = json.loads(ahead.out)
+    assert found["answer"].startswith("Accuracy of a run of loss 2.5: piqa 0.")
+    (row,) = found["forecast"]
+    assert 0.6 < row["accuracy_eti90_lb"] < row["accuracy"] < row["accuracy_eti90_ub"] < 0.9
+    direct = run(
+        "link", results, "--tasks", "piqa", "--kind", "direct", "--N", "1B", "--D", "20B", "--quiet"
+    )
+    assert direct.out.startswith("Accuracy of a run of N 1B, D 20B, C 1.2e20: piqa 0.")
+
+
+def test_a_link_alone_says_where_tasks_rise(run, results, tmp_path):
+    done = run("link", results, "--tasks", "piqa", "--quiet", "--csv", tmp_path / "link.csv")
+    assert done.out.startswith("piqa reaches half of its rise at loss ")
+    assert "Threshold: the loss midway from floor to top." in done.out
+    (threshold,) = pd.read_csv(tmp_path / "link.csv")["threshold"]
+    assert 1.5 < threshold < 3
+
+
+def test_a_link_asks_for_the_group_before_it_is_fitted(refused, tmp_path):
+    table = bs.datasets.openlm_tasks().query("task == 'piqa' and N < 5e8")
+    table.to_csv(tmp_path / "scores.csv", index=False)
+    words = ("link", tmp_path / "scores.csv", "--groups", "dataset", "--loss", "2.5")
+    text = refused(*words)
+    assert "--group: which dataset?" in text
+    assert "as in --group c4" in text
+    assert "did you mean --runs?" in refused(*words, "--fit", "fit.nc")

@@ -36,7 +36,8 @@ def test_a_task_has_two_panels_with_its_scores_and_verdict(found):
     verdict = found.summary().loc["rising", "verdict"]
     assert plotted.get_title(loc="left").startswith(f"rising: {verdict}")
     assert not straight.get_title(loc="left")
-    assert axes[2].get_title(loc="left") == "flat: cannot be told"
+    assert axes[2].get_title(loc="left") == "flat: cannot be told: all models are at chance"
+    assert [bool(ax.get_xlabel()) for ax in axes] == [False, False, True, True]
     families = [line for line in plotted.lines if line.get_label() in ("one", "other")]
     drawn = np.concatenate([line.get_ydata() for line in families])
     assert sorted(drawn) == pytest.approx(sorted(found.curves["rising"].y))
@@ -71,6 +72,18 @@ def test_a_new_figure_says_what_was_found(found):
     alone = bs.plot_emergence(found, "rising")[0].figure
     sentence = found.summary().loc["rising", "sentence"]
     assert alone.get_suptitle().replace("\n", " ") == sentence
+
+
+def test_a_title_says_whether_a_task_emerges_where_the_law_cannot_be_told(found, monkeypatch):
+    table = found.summary()
+    table.loc["rising", ["verdict", "P(verdict)", "P(emergent as measured)"]] = (
+        "cannot be told",
+        np.nan,
+        0.03,
+    )
+    monkeypatch.setattr(bs.Emergence, "summary", lambda *_: table)
+    title = bs.plot_emergence(found, "rising")[0].get_title(loc="left")
+    assert title == "rising: cannot be told, P(emergent) = 0.03"
 
 
 def test_long_names_are_shortened(found):

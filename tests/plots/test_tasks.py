@@ -119,6 +119,25 @@ def test_a_band_ends_with_the_runs_of_its_group_and_the_threshold_is_marked():
     assert ax.figure.get_suptitle() == f"sums reaches half of its rise at loss {marked:.3g}"
 
 
+@pytest.mark.filterwarnings("ignore::bayescale.errors.ConvergenceWarning")
+def test_a_forecast_is_named_and_the_band_of_its_group_reaches_it():
+    link = many_tasks(["sums"], kind="direct")
+    ahead = bs.forecast_tasks(link, N="70B", D="1.4T", group="web")
+    (ax,) = bs.plot_link(link, forecast=ahead)
+    ends = [band.get_paths()[0].vertices[:, 0].max() for band in ax.collections[:2]]
+    of_group = dict(zip(link.plan.members, ends, strict=True))
+    assert of_group["web"] == pytest.approx(6 * 70e9 * 1.4e12)
+    assert of_group["books"] == pytest.approx(link.plan.table["C"].max())
+    assert [text.get_text() for text in ax.texts] == ["70B, 1.4T"]
+    (point,) = [line for line in ax.lines if line.get_marker() == "D"]
+    assert point.get_ydata() == pytest.approx(ahead.data["accuracy"].median().item())
+    (legend,) = ax.figure.legends
+    assert legend.get_texts()[-1].get_text() == "forecast, 90 % interval"
+    assert ax.figure.get_suptitle().startswith("Accuracy of a run of N 70B, D 1.4T")
+    many = bs.forecast_tasks(link, N=4 * ["7B"], D=["1B", "9B", "20B", "1T"], group="web")
+    assert not bs.plot_link(link, forecast=many)[0].texts
+
+
 def test_direct_links_are_drawn_along_compute_at_the_typical_ratio():
     link = many_tasks(["sums"], kind="direct")
     (ax,) = bs.plot_link(link)
