@@ -28,8 +28,8 @@ MOST_PARAMETERS = 18
 #: `bayescale.inference.conditional`. With 4, draws under `mixing_transfer` were moved from too few
 #: effective ones, and lacked the tails of the floor.
 MOST_WIDE = 5
-#: The same for the trend of the others, and for that of a curve whose amplitude has one in closed
-#: form.
+#: The same where the others have a trend along them or there is drift through the runs, and for a
+#: curve whose amplitude has a trend in closed form.
 MOST_TREND, MOST_RIDGE = 4, 5
 #: Size of the largest arrays. Larger ones do not fit in the cache of a processor.
 CHUNK = 40_000
@@ -58,7 +58,7 @@ def density(plan: Design) -> Density:
     improved = None if without_noise else lambda z: _with_noise(plan, z)
     is_one_anchored = plan.is_anchored and drift_density.is_one_curve(plan)
     trend = _amplitude(plan) if is_one_anchored else None
-    wide = _wide(plan, MOST_WIDE)
+    wide = _wide(plan, MOST_TREND if plan.drift == "through" else MOST_WIDE)
     # Not under laws of other regimes: the tail of the floor of `mixing` is missed, so that its
     # simulation-based calibration fails (`tests/evaluation/test_sbc.py`).
     ridge = _wide(plan, MOST_TREND) if plan.law.allocates else ()
