@@ -12,7 +12,6 @@ TERMS: Mapping[str, str] = {
     r"effective draws|draws are effective": "effective draws: as exact as so many independent ones",
     r"\d moves": "moves: steps of the sampler after the last weighting",
     r"log evidence": "log evidence: log probability of the runs under the law, higher is better",
-    r"leverage": "leverage: the share of its own fitted value that a run determines",
     r"log predictive density": "log predictive density: how well runs that were left out are "
     "predicted, higher is better",
     r"pool less|less pooling|not pooled": "less pooling: groups share less information",

@@ -49,7 +49,7 @@ from bayescale.model.findings import LEVELS
 LAW = laws.get("chinchilla")
 #: One short run for tables with groups, and the default engine for the others.
 SHORT, DEFAULT = dict(draws=500, tune=500, target_accept=0.95), dict(draws=500, tune=500)
-STATEMENTS = ("runs", "design", "information")
+STATEMENTS = ("number of runs", "design", "information")
 FINDINGS = (
     "convergence",
     *STATEMENTS,

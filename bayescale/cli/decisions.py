@@ -212,7 +212,7 @@ def preregister(
         fitted,
         **(place if paired else options.crossed(place)),
         group=options.group_label(group, fitted.groups),
-        series=options.only_series(fitted, place, "preregister") if series is None else series,
+        series=options.asked_series(series, fitted, place, "preregister"),
         cost=paid,
         random_seed=seed,
     )

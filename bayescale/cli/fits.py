@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -188,14 +188,6 @@ def fit(
     )
 
 
-def _continued(fitted: Fit | Average, place: Mapping[str, list[float]]) -> str | None:
-    """The series that a forecast continues if none is named: that of a fit to one run."""
-    table = fitted.runs.table
-    if "series" not in table or table["series"].nunique() > 1:
-        return None
-    return options.only_series(fitted, dict(place), "forecast")
-
-
 def forecast(
     fit: FitOrTable,
     N: Annotated[
@@ -263,7 +255,7 @@ def forecast(
     fitted = from_file(fit, *settings, check)
     notes = []
     if is_table(fit) and law is None and not fitted.law.allocates:
-        notes = [f"fitted: {', '.join(fits_of(fitted))}; the table does not have both N and D"]
+        notes = [f"fitted: {', '.join(fits_of(fitted))}, because N and D do not both vary"]
     if not paired and sum(len(values) > 1 for values in place.values()) > 1:
         console.announce(
             f"each {' with each '.join(map(argument, place))}: "
@@ -276,7 +268,7 @@ def forecast(
         **(place if paired else options.crossed(place)),
         **others,
         group=options.asked_group(group, fitted.groups, fitted.runs),
-        series=_continued(fitted, place) if series is None else series,
+        series=series,
         cost=cost,
         random_seed=seed,
     )
@@ -325,7 +317,7 @@ def _comment(fitted: Fit | Average) -> str:
     """How far the laws of an average differ, as a sentence; empty for one fit."""
     from bayescale.model import Fit
 
-    if isinstance(fitted, Fit) or len(fitted.used) == 1:
+    if isinstance(fitted, Fit) or len(fitted.counted) == 1:
         return ""
     return f"{fitted.difference[0].upper()}{fitted.difference[1:]}."
 

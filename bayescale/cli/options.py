@@ -32,8 +32,8 @@ LawNames = Annotated[
         "--law",
         help="one law, such as chinchilla, kaplan, skaling, power or delayed_power(D), or several, "
         "comma-separated, weighed by their evidence; by default chinchilla,kaplan_floor,skaling, "
-        "with bounded_chinchilla for finished runs without groups, or power,shifted_power for runs "
-        "without N and D",
+        "with bounded_chinchilla for finished runs without groups, or power,shifted_power if N and "
+        "D do not both vary",
     ),
 ]
 Columns = Annotated[
@@ -404,14 +404,14 @@ def read_tasks(
     return found
 
 
-def only_series(fitted, place: dict, where: str) -> str | None:
-    """The run under way that an answer is about if none is named: the only one of the fit.
+def asked_series(series: str | None, fitted, place: dict, where: str) -> str | None:
+    """The run under way that an answer is about; it must be named if the fit has several.
 
     With parameters of its own, or as a budget alone, a run is a new one.
     """
     table = fitted.runs.table
-    if "series" not in table or "D" not in place or "N" in place or "C" in place:
-        return None
+    if series or "series" not in table or "D" not in place or "N" in place or "C" in place:
+        return series
     labels = list(dict.fromkeys(table["series"].astype(str)))
     if len(labels) > 1:
         raise BayescaleError(
@@ -420,10 +420,7 @@ def only_series(fitted, place: dict, where: str) -> str | None:
             "new run",
             where=where,
         )
-    typer.echo(
-        f"note: this is about series {labels[0]}, the only run of the fit, as it goes on", err=True
-    )
-    return labels[0]
+    return None
 
 
 def law_names(text: str | None) -> list[str] | None:

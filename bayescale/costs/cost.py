@@ -122,12 +122,13 @@ class Cost:
             object.__setattr__(self, name, value)
 
     def of(self, C, *, flop_factor: float = FLOP_PER_PARAMETER_TOKEN, random_seed: int = 0) -> Bill:
-        """What budgets of compute cost.
+        """What budgets of compute cost, or what budgets in other units pay for.
 
         Parameters
         ----------
         C : float, str, array_like, Allocation or Forecast
-            Training FLOP, or budgets in any unit that `as_flops` reads; or the runs of a result.
+            Training FLOP, or budgets in any unit that `as_flops` reads; or the runs of a result. Of
+            a budget in another unit, that amount is fixed, and the FLOP are uncertain.
         flop_factor : float
             FLOP per parameter and token by which C is counted (``runs.flop_factor``). Utilisation
             is defined with 6, so that C is converted.
@@ -140,10 +141,15 @@ class Cost:
         """
         if isinstance(getattr(C, "data", None), xr.Dataset):  # a Forecast or an Allocation
             C = C.data["C"].to_numpy()
+        items = [C] if isinstance(C, str) or np.ndim(C) == 0 else list(C)
         C = as_flops(C, self, flop_factor=flop_factor)
-        rng = np.random.default_rng(settle_seed(random_seed))
-        draws = {name: drawn(prior, rng) for name, prior in self._priors.items()}
-        counted = C * FLOP_PER_PARAMETER_TOKEN / flop_factor
+        draws = self._drawn(settle_seed(random_seed))
+        flop = np.broadcast_to(C, (len(draws["mfu"]), len(C))).copy()
+        for i, item in enumerate(items):
+            amount = parse_budget(item) if isinstance(item, str) else Amount(item, "flop", "")
+            if amount.unit != "flop":
+                flop[:, i] = self._paid(draws, amount.value, amount.unit, flop_factor)[:, 0]
+        counted = flop * FLOP_PER_PARAMETER_TOKEN / flop_factor
         hours = counted / (SECONDS * self.peak * draws["mfu"][:, None])
         out = {"hours": hours}
         if draws["price"] is not None:
@@ -151,9 +157,16 @@ class Cost:
         if draws["power"] is not None:
             out["kwh"] = hours * draws["power"][:, None] / 1000
             out["kg_co2e"] = out["kwh"] * draws["carbon"][:, None]
+        if np.ptp(flop, axis=0).any():
+            out = {"flop": flop, **out}
         dims = (*SAMPLE, "budget")
         data = xr.Dataset({n: (dims, v[None]) for n, v in out.items()}, {"C": ("budget", C)})
         return Bill(data, self)
+
+    def _drawn(self, random_seed: int) -> dict[str, np.ndarray | None]:
+        """Draws of the figures; None for those that are not known."""
+        rng = np.random.default_rng(random_seed)
+        return {name: drawn(prior, rng) for name, prior in self._priors.items()}
 
     def flops(self, amount, unit: str, *, flop_factor: float = FLOP_PER_PARAMETER_TOKEN):
         """Draws of the training FLOP that an amount pays for.
@@ -175,8 +188,10 @@ class Cost:
         BayescaleError
             If a price or a power is needed and not known.
         """
-        rng = np.random.default_rng(0)
-        draws = {name: drawn(prior, rng) for name, prior in self._priors.items()}
+        return self._paid(self._drawn(0), amount, unit, flop_factor)
+
+    def _paid(self, draws, amount, unit: str, flop_factor: float) -> np.ndarray:
+        """As `flops`, with given draws of the figures."""
         per_hour = {
             "hours": np.ones(len(draws["mfu"])),
             "dollars": draws["price"],
@@ -224,7 +239,8 @@ class Bill:
     ----------
     data : xarray.Dataset
         Dims (chain, draw, budget): ``hours`` of one accelerator, ``dollars``, ``kwh`` and
-        ``kg_co2e``; without the last three if price or power is not known. Coordinate ``C`` (FLOP).
+        ``kg_co2e``; without the last three if price or power is not known; ``flop`` if a budget
+        was given in another unit. Coordinate ``C``: the FLOP, or their median.
     cost : Cost
         The hardware and its figures.
     """
@@ -253,20 +269,26 @@ class Bill:
         return frame[["C", "variable", "median", "lower", "upper", "ci_prob", "ci_kind"]]
 
     def bottom_line(self, ci_prob: float | None = None) -> str:
-        """One sentence: what the largest budget costs, with intervals."""
+        """One sentence: what the largest budget costs or pays for, with intervals."""
         prob, _ = defaults(ci_prob)
         data = self.data.isel(budget=int(np.argmax(self.data["C"].to_numpy())))
-        parts = []
+        budget, verb, parts = f"{format_flop(float(data['C']))} FLOP", "take", []
+        converted = "flop" in data and bool(np.ptp(data["flop"].to_numpy()))
         for name in data.data_vars:
             low, high = (float(v) for v in interval(data[name], prob))
-            parts.append(self._written(name, float(data[name].median()), low, high))
+            written = self._written(name, float(data[name].median()), low, high)
+            if converted and high - low <= 1e-9 * high:  # the unit in which the budget was given
+                budget, verb = f"A budget of {written.split(' (')[0]}", "means"
+            elif converted or name != "flop":
+                parts.append(written)
         *before, last = parts
         listed = f"{', '.join(before)} and {last}" if before else last
-        budget = format_flop(float(data["C"]))
-        return f"{budget} FLOP take {listed}, with {100 * prob:g} % intervals."
+        return f"{budget} {verb} {listed}, with {100 * prob:g} % intervals."
 
     def _written(self, name: str, middle: float, low: float, high: float) -> str:
         """A median with its interval, in a unit that suits the median."""
+        if name == "flop":
+            return f"{format_flop(middle)} FLOP ({format_flop(low)} to {format_flop(high)})"
         if name in ("hours", "dollars"):
             one, two, three = map(format_count, (middle, low, high))
             if name == "dollars":

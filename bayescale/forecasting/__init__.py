@@ -23,6 +23,7 @@ from bayescale.forecasting.cautions import (
     main_reason,
     scale_column,
 )
+from bayescale.forecasting.continued import follows_from_budget
 from bayescale.forecasting.domains import Domains, DomainsForecast, fit_domains
 from bayescale.forecasting.forecasts import Forecast, forecast
 from bayescale.forecasting.law_draws import DRIFTS
@@ -72,6 +73,7 @@ __all__ = [
     "example_of",
     "fit_domains",
     "fits_of",
+    "follows_from_budget",
     "forecast",
     "group_labels_in_words",
     "load_posterior",

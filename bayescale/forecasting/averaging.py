@@ -123,6 +123,12 @@ class Average(Storable):
         heaviest = sorted(self.fits, key=lambda name: -self.weights[name])
         return {name: self.fits[name] for name in heaviest if self.weights[name] > 0}
 
+    @property
+    def counted(self) -> dict[str, Fit]:
+        """The fits with at least 1 % weight, by decreasing weight: those that sentences name."""
+        heavy = {n: fit for n, fit in self.used.items() if self.weights[n] >= SMALLEST_WEIGHT}
+        return heavy or self.used
+
     @cached_property
     def law(self) -> MixedLaw:
         """The laws with their weights, with the attributes of one law."""
@@ -139,38 +145,37 @@ class Average(Storable):
         return self._first.members()
 
     def check(self) -> Check:
-        """The checks of all fits of positive weight; see `bayescale.Fit.check`.
+        """The checks of all fits with at least 1 % weight; see `bayescale.Fit.check`.
 
         Returns
         -------
         Check
             Findings that passed name their law, unless they are the same for all laws; what failed
-            or calls for caution under several laws is one finding. ``passed`` is false if a
-            fit with more than 1 % weight failed. The runs that are farthest from the law,
-            ``surprising``, are those of the heaviest fit.
+            or calls for caution under several laws is one finding. ``passed`` is false if one of
+            these fits failed. The runs that are farthest from the law, ``surprising``, are those
+            of the heaviest fit.
         """
-        heaviest = next(iter(self.used.values()))
-        problems: dict[str, list[Finding]] = {name: [] for name in self.used}
+        asked = self.counted
+        heaviest = next(iter(asked.values()))
+        problems: dict[str, list[Finding]] = {name: [] for name in asked}
         passed: list[tuple[str, Finding]] = []
-        for name, fit in self.used.items():
-            light = self.weights[name] <= SMALLEST_WEIGHT
+        for name, fit in asked.items():
             for finding in fit.check().findings:
                 if finding.name == "surprise" and fit is not heaviest:
                     continue
                 if finding.level == "passed":
                     passed.append((name, finding))
                     continue
-                level = "caution" if light else finding.level
                 # The average that it proposes is this one.
-                several = r", or the average of several \([^)]*\)" if len(self.used) > 1 else "$^"
+                several = r", or the average of several \([^)]*\)" if len(asked) > 1 else "$^"
                 remedy = re.sub(several, "", finding.remedy)
-                problems[name].append(replace(finding, level=level, remedy=remedy))
+                problems[name].append(replace(finding, remedy=remedy))
         count = Counter(finding for _, finding in passed)
         findings = [
             replace(finding, text=f"{', '.join(laws)}: {finding.text}") if laws else finding
             for laws, finding in (
                 *merged(problems),
-                *((() if count[f] == len(self.used) else (name,), f) for name, f in passed),
+                *((() if count[f] == len(asked) else (name,), f) for name, f in passed),
             )
         ]
         return Check(tuple(dict.fromkeys(findings)), heaviest.check().surprising)
@@ -233,7 +238,7 @@ class Average(Storable):
     def _by_law(self) -> dict[str, np.ndarray]:
         """The median loss of this run under each law."""
         place, group, _ = self._ahead
-        return losses_by_law(self.used, place, group)
+        return losses_by_law(self.counted, place, group)
 
     def cautions(self, ci_prob: float | None = None) -> tuple[str, ...]:
         """Reasons to doubt `bottom_line`, the most serious first.
@@ -285,7 +290,7 @@ class Average(Storable):
         for name in sorted(self.fits, key=lambda name: -self.weights[name]):
             verdict = self.fits[name].check().verdict
             lines.append(f"  {percent(self.weights[name]):>5}  {name}: {verdict}")
-        lines += [f"  {self.difference}"] if len(self.used) > 1 else []
+        lines += [f"  {self.difference}"] if len(self.counted) > 1 else []
         lines += [f"  note: {self.runs.lacking}"] if self.runs.lacking else []
         return "\n".join(lines)
 

@@ -22,6 +22,7 @@ from bayescale.forecasting.cautions import (
     of_one_law,
     warn_of_distance,
 )
+from bayescale.forecasting.continued import columns_of_runs, only_run, settle_series
 from bayescale.forecasting.law_draws import DRIFTS
 from bayescale.forecasting.members import draw_losses
 from bayescale.forecasting.plausibility import refuse_disordered, refuse_tiny, refuse_unused
@@ -31,9 +32,9 @@ from bayescale.forecasting.wording import answer_of_run, group_in_words
 from bayescale.functions import student_log_density
 from bayescale.intervals import SAMPLE, interval
 from bayescale.keywords import assigned
-from bayescale.model import NEW, Fit, number_of_points, settle_groups, settle_labels
+from bayescale.model import NEW, Fit, number_of_points, settle_groups
 from bayescale.seeds import settle_seed
-from bayescale.units import counted, format_count, times_in_words
+from bayescale.units import counted, times_in_words
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -156,8 +157,12 @@ class Forecast(PredictiveDraws):
         """
         index, place, group = self._largest
         size = self.data.sizes["point"]
+        subject = "A run of {}" if size == 1 else f"Of these {size} runs, the largest, {{}},"
+        if run := self._series(index):
+            subject = f"Run {run!r}, continued to {{}},"
+            place = {c: v for c, v in place.items() if c != "N"}
         answer = answer_of_run(
-            "A run of {}" if size == 1 else f"Of these {size} runs, the largest, {{}},",
+            subject,
             place,
             group,
             self.data["loss"].isel(point=index),
@@ -194,7 +199,6 @@ class Forecast(PredictiveDraws):
         low, high = interval(np.log(self.data["mean"].isel(point=index)), ci_prob)
         fitted_group = None if group and NEW in group.values() else group
         columns = {c: self.data[c].to_numpy() for c in place}
-        series = str(self.data["series"][index].item()) if "series" in self.data.coords else ""
         found = doubts(
             fits_of(self.fit),
             weights_of(self.fit),
@@ -203,7 +207,7 @@ class Forecast(PredictiveDraws):
             float(high - low),
             distances(self.fit, columns, beyond=False),
             float(self.data["extrapolation"][index]),
-            series or None,
+            self._series(index) or None,
             self._drift,
         )
         return found + self._of_one_law
@@ -228,6 +232,10 @@ class Forecast(PredictiveDraws):
         columns = [c for c in ("N", "D", "C", *self.fit.law.columns) if c in data.coords]
         place = {c: float(data[c][index]) for c in dict.fromkeys(columns)}
         return index, place, {g: str(data[g][index].item()) for g in self.fit.groups}
+
+    def _series(self, index: int) -> str:
+        """The fitted run that a point continues; empty for a new run."""
+        return str(self.data["series"][index].item()) if "series" in self.data.coords else ""
 
     @property
     def _source(self) -> Fit | Average:
@@ -286,7 +294,9 @@ def forecast(
         one point for each group. None stands for a new group, drawn from the population.
     series : str or array_like of str, optional
         Fitted series that the points belong to: the noise of a point is correlated with that of the
-        nearest checkpoint. None stands for a new run.
+        nearest checkpoint. ``"(new)"`` stands for a new run. By default points continue the run of
+        a fit to one series, unless `N` or another column that is constant in it is given, and are
+        new runs otherwise.
     cost : Cost, optional
         The hardware and its prices, for budgets in units other than FLOP; by default the
         accelerator that they name, or an H100.
@@ -342,7 +352,7 @@ def forecast(
     members = fits_of(fit)
     # All members were fitted to the same runs and groups, so labels are those of the first.
     settled = settle_groups(next(iter(members.values())).plan, group, size)
-    series_of_points = _settled_series(fit, series, size)
+    series_of_points = settle_series(fit, series, size)
     seed = fit.random_seed if random_seed is None else settle_seed(random_seed)
     draws = draw_losses(
         members,
@@ -368,10 +378,6 @@ def forecast(
     return Forecast(data, noise, fit.law.name, in_words, seed, fit, conversions)
 
 
-#: Relative difference up to which the parameters of a run are the same.
-SAME_SIZE = 0.01
-
-
 def _points(
     fit: Fit | Average, points, keywords: dict, group, cost: Cost | None
 ) -> tuple[dict[str, np.ndarray], object, object, tuple[str, ...]]:
@@ -389,7 +395,9 @@ def _points(
         series = given.pop("series")
     if points is None:
         refuse_unused(given, fit.law.columns, fit.runs)
-    given |= _of_series(fit, series, given)
+    if series is None:
+        series = only_run(fit, given)
+    given |= columns_of_runs(fit, series, given)
     factor, conversions = fit.runs.flop_factor, ()
     if "C" in given:
         given["C"], conversions = read_budgets(given["C"], cost, flop_factor=factor, name="C")
@@ -414,37 +422,3 @@ def _points(
     n_points = number_of_points(size, group, series)
     place = {c: np.broadcast_to(v, n_points) for c, v in place.items()}
     return place, group, series, conversions
-
-
-def _of_series(fit: Fit | Average, series, given: dict[str, np.ndarray]) -> dict:
-    """The parameters of the fitted run that is continued, if they are not given.
-
-    Raises
-    ------
-    FitError
-        If other parameters are given.
-    """
-    table = fit.runs.table
-    if not isinstance(series, str) or not {"series", "N"} <= set(table):
-        return {}
-    own = table["N"][table["series"].astype(str) == series].unique()
-    if len(own) != 1:
-        return {}
-    if "N" not in given:
-        return {} if {"C", "D"} <= set(given) else {"N": own}
-    if np.any(np.abs(np.log(np.asarray(given["N"], float) / own)) > SAME_SIZE):
-        raise FitError(
-            f"series {series!r} has {format_count(own[0])} parameters, and N is another number: "
-            "leave out N, or leave out series= for a new run"
-        )
-    return {}
-
-
-def _settled_series(fit: Fit | Average, series, size: int) -> list[str | None] | None:
-    """One fitted series, or None for a new run, for each point."""
-    if series is None:
-        return None
-    fitted = sorted(set(fit.runs.table["series"].astype(str))) if "series" in fit.runs else ()
-    labels = settle_labels(series, {"series": fitted}, size)["series"]
-    labels = [labels] * size if isinstance(labels, str) else labels
-    return [None if x == NEW else x for x in labels]

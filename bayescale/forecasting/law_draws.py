@@ -16,6 +16,7 @@ from bayescale.forecasting.searches import refine, search
 from bayescale.intervals import SAMPLE
 from bayescale.model import Fit, parameters, predict, settle_groups
 from bayescale.priors import Positive
+from bayescale.units import format_count
 
 #: Draws over which the expected loss of a decision is averaged, and over which a first
 #: approximation of it is found.
@@ -192,9 +193,13 @@ def law_draws(
     fits, weights = [fit], [1.0]
     if not isinstance(fit, Fit):
         fits, weights = list(fit.used.values()), [fit.weights[name] for name in fit.used]
+    needed = " and ".join(("N", "D", *columns))
+    counts = {c: fit.runs.table[c].unique() for c in "ND" if c in fit.runs}
+    shared = [f"{c} = {format_count(v[0])}" for c, v in counts.items() if len(v) == 1]
+    why = f"; all runs have {' and '.join(shared)}, and say nothing about others" if shared else ""
     if problems := [
-        f"law {f.law.name!r} has the columns {', '.join(f.law.columns)}: only a law in N "
-        f"and D{' and ' + ', '.join(columns) if columns else ''} can split a budget"
+        f"law {f.law.name!r} has the columns {', '.join(f.law.columns)}: only a law in {needed} "
+        f"can split a budget{why}"
         + ("; give the unique tokens, U, with unique=" if {*f.law.columns} == {*"NDU"} else "")
         for f in fits
         if set(f.law.columns) != {"N", "D", *columns}

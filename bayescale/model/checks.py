@@ -87,7 +87,7 @@ def _few_runs(plan: Design) -> list[Finding]:
         text = f"{what}: the posterior depends strongly on the priors"
     return [
         Finding(
-            "runs",
+            "number of runs",
             "caution",
             text,
             f"state prior knowledge with {setting('priors')}, and compare a fit under wider priors",
@@ -105,7 +105,7 @@ def _checkpoints(posterior: xr.Dataset, plan: Design) -> list[Finding]:
     kept = float(np.median(np.exp(-gap[np.isfinite(gap)] / memory)))
     return [
         Finding(
-            "runs",
+            "checkpoints",
             "passed",
             f"{n} checkpoints of {series} run{'s' * (series > 1)} are modelled as correlated: "
             f"the correlation length of their noise is {memory:.2g} e-folds of scale, and the "
@@ -128,7 +128,7 @@ def _not_as_measured(plan: Design) -> list[Finding]:
     more = f" ({len(ties)} series do so)" if len(ties) > 1 else ""
     return [
         Finding(
-            "runs",
+            "checkpoints",
             "caution",
             f"the loss of series {worst!r} never rises, and {ties.max()} of its "
             f"{by.size()[worst] + 1} checkpoints repeat the one before{more}: they look like "

@@ -111,7 +111,7 @@ def merged(by_law: Mapping[str, Sequence[Finding]]) -> list[tuple[tuple[str, ...
     --------
     >>> few = "{} runs for {} parameters: intervals depend on the priors"
     >>> by_law = {
-    ...     law: [Finding("runs", "caution", few.format(8, k))]
+    ...     law: [Finding("number of runs", "caution", few.format(8, k))]
     ...     for law, k in (("a", 5), ("b", 6))
     ... }
     >>> ((laws, finding),) = merged(by_law)

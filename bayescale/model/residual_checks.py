@@ -332,9 +332,8 @@ def shifts(draws: dict[str, np.ndarray], weights: np.ndarray) -> np.ndarray:
 
     The posterior without the run is that with the importance weights of `leave_one_out`. Their mean
     is within the draws of the whole posterior, so of a run whose weights are unreliable the shift
-    is a lower bound. A linear estimate, the covariance of the parameter and the log density of the
-    run times 1 / (1 - leverage) as in Cook's distance, was up to ten times the shift of a refit on
-    small tables: there the leverage includes the uncertainty about the scale of the noise.
+    is a lower bound. A linear estimate as in Cook's distance was up to ten times the shift of a
+    refit on small tables: there the leverage includes the uncertainty about the scale of the noise.
 
     Parameters
     ----------
@@ -376,9 +375,10 @@ def _influential(plan: Design, draws, density: np.ndarray, leverage: np.ndarray)
     named = []
     for i in sorted(rows, key=lambda i: -largest[i])[:MOST_NAMED]:
         j = int(np.abs(shift[i]).argmax())
-        by = f"{'rises' if shift[i, j] > 0 else 'falls'} by {abs(shift[i, j]):.1f} posterior sd"
-        moved = f"without it {names[j]} {by}{'' if k[i] < RELIABLE else ' or more'}"
-        named.append((labels[i], f"leverage {min(leverage[i], 1):.2f}; {moved}"))
+        by = f"{'' if k[i] < RELIABLE else 'at least '}{abs(shift[i, j]):.1f} posterior sd"
+        moved = f"without it {names[j]} {'rises' if shift[i, j] > 0 else 'falls'} by {by}"
+        own = f"{100 * min(leverage[i], 1):.0f} % of its own fitted value"
+        named.append((labels[i], f"it determines {own}; {moved}"))
     more = f"; and {len(rows) - MOST_NAMED} more" if len(rows) > MOST_NAMED else ""
     return Finding(
         "influence",

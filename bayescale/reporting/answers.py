@@ -23,6 +23,7 @@ from bayescale.forecasting import (
     distances,
     example_of,
     fits_of,
+    follows_from_budget,
     forecast,
     group_labels_in_words,
     losses_by_law,
@@ -139,7 +140,7 @@ def findings(
         Warnings are not raised; their messages are in ``notes``, except those about convergence,
         because the check of the fit is shown with the tables.
     """
-    budgeted = fit.law.allocates or fit.law.columns == ("C",)
+    budgeted = follows_from_budget(fit)
     chosen, remark = _budgets(fit, budgets, budgeted)
     asked, flop = budgets is not None, np.array([])
     if len(chosen):
@@ -252,12 +253,12 @@ def _other_groups(fit, group, ahead, splits, ci_prob) -> tuple[str, ...]:
 
 def _difference(fit: Fit | Average, group, ahead: Sequence[Forecast]) -> str:
     """How far the laws of an average differ at the largest budget, as a sentence."""
-    if not isinstance(fit, Average) or len(fit.used) == 1 or not ahead:
+    if not isinstance(fit, Average) or len(fit.counted) == 1 or not ahead:
         return ""
     data = next((a.data for a in ahead if _labels(a) == (group or {})), ahead[0].data)
     place = {c: data[c].to_numpy() for c in ("N", "D", "C") if c in data.coords}
     last = int(np.argmax(place["C"]))
-    expected = {k: float(v[last]) for k, v in losses_by_law(fit.used, place, group).items()}
+    expected = {k: float(v[last]) for k, v in losses_by_law(fit.counted, place, group).items()}
     listed = ", ".join(f"{loss:.4g} ({name})" for name, loss in expected.items())
     spread = max(expected.values()) / min(expected.values()) - 1
     return (

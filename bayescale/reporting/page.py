@@ -350,10 +350,10 @@ def _parameters(fit: Fit | Average, found: Findings, ci_prob) -> list[Section]:
 
 
 def _laws(average: Average, listed: Sequence[tables.Table], difference: str) -> Section:
-    differ = f"{difference or as_sentence(average.difference)} "
+    differ = f"{difference or as_sentence(average.difference)} " * (len(average.counted) > 1)
     return Section(
         "What each law says" if len(average.used) > 1 else "Law",
-        f"{differ if len(average.used) > 1 else ''}Forecasts and allocations on this page are of "
+        f"{differ}Forecasts and allocations on this page are of "
         "the mixture of these laws in proportion to their weights, so their intervals include the "
         "uncertainty about the law. The log evidence is the log probability of the runs under a "
         "law and its priors; of two laws, the one with the larger value predicts the runs better.",

@@ -336,15 +336,20 @@ def _ratio(value: float) -> str:
 
 
 def coverage_in_words(rollout: Rollout) -> str:
-    """A sentence: how many held-out runs lie inside their intervals of the default probability."""
-    prob, _ = defaults()
-    level = f"{100 * prob:.0f}"
+    """A sentence: how many held-out runs lie inside their intervals of the default probability.
+
+    Of several laws it is about their average, if there is one.
+    """
+    level = f"{100 * defaults()[0]:.0f}"
     fitted = rollout.points[rollout.points["method"] == "bayescale"]
+    by_law = dict(iter(fitted.groupby("law", sort=False)))
+    by_law = {"average": by_law["average"]} if "average" in by_law else by_law
     parts = [
-        f"{int(part[f'inside{level}'].sum())} of {len(part)} ({law})"
-        for law, part in fitted.groupby("law", sort=False)
+        f"{int(part[f'inside{level}'].sum())} of {len(part)} held-out runs"
+        + (f" ({law})" if len(by_law) > 1 else "")
+        for law, part in by_law.items()
     ]
-    return f"Held-out runs inside their {level} % intervals: {', '.join(parts)}."
+    return f"{', '.join(parts)} lie inside their {level} % intervals."
 
 
 def hypotheses(result: Hypotheses, ci_prob: float | None = None) -> Table:

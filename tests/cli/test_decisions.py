@@ -249,7 +249,7 @@ def test_the_only_run_under_way_is_registered_and_several_are_named(
     words = ("--D", "40B", "--out", tmp_path / "registered.json")
     ended = run("preregister", tmp_path / "one.nc", *words)
     assert ended.code == 0
-    assert "this is about series a, the only run of the fit, as it goes on" in ended.err
+    assert ended.out.startswith("Run 'a', continued to 40B tokens")
     (point,) = json.loads((tmp_path / "registered.json").read_text())["points"]
     assert point["at"]["series"] == "a"
     message = refused(

@@ -202,3 +202,17 @@ def test_the_cost_of_an_allocation_is_that_of_its_budgets(c4_fit):
     assert cost.of(plan).data.equals(cost.of([1e20, 1e21]).data)
     ahead = bs.forecast(c4_fit, N=1e9, D=2e10)
     assert cost.of(ahead).data["C"].item() == pytest.approx(1.2e20)
+
+
+def test_a_budget_in_dollars_is_fixed_and_its_flop_are_uncertain():
+    cost = bs.Cost("H100")
+    bill = cost.of(["$2M", 1e22])
+    data = bill.data
+    np.testing.assert_allclose(data["dollars"].isel(budget=0), 2e6)
+    flop = data["flop"].isel(budget=0)
+    assert float(flop.median()) == pytest.approx(float(data["C"][0]), rel=0.02)
+    hours = flop / (3600 * cost.peak * cost._drawn(0)["mfu"])
+    np.testing.assert_allclose(hours, data["hours"].isel(budget=0))
+    np.testing.assert_allclose(data["flop"].isel(budget=1), 1e22)
+    assert bill.bottom_line().startswith("A budget of $2M means 9.2")
+    assert cost.of([1e22, 1e24]).bottom_line().startswith("1e24 FLOP take ")

@@ -100,7 +100,9 @@ def test_the_family_follows_the_columns(columns, expected):
 
 
 def test_with_groups_and_along_curves_the_family_has_three_laws():
-    frame = pd.DataFrame({"N": [1e8] * 4, "D": [1e9, 2e9, 4e9, 8e9], "loss": [4.0, 3.6, 3.3, 3.1]})
+    frame = pd.DataFrame(
+        {"N": [1e8, 1e8, 2e8, 2e8], "D": [1e9, 2e9, 4e9, 8e9], "loss": [4.0, 3.6, 3.3, 3.1]}
+    )
     made = bs.Runs.from_frame(frame.assign(recipe=["a", "a", "b", "b"]))
     assert family(made, ("recipe",)) == list(ensembles.OF_SIZE)
     curves = bs.Runs.from_frame(frame.assign(series=["a", "a", "b", "b"]))

@@ -115,14 +115,14 @@ class TestConvergence:
 
 class TestDesign:
     def test_three_runs_are_too_few(self, judged, clean):
-        text = named(judged(clean[np.arange(len(clean)) < 3]), "runs")[0].text
+        text = named(judged(clean[np.arange(len(clean)) < 3]), "number of runs")[0].text
         assert "3 runs for 5 parameters" in text
         assert "the posterior is prior-dominated" in text
 
     def test_remedies_name_settings_where_they_are_given(self, judged, clean):
         """Priors can be given in Python only."""
         few = clean[np.arange(len(clean)) < 3]
-        assert named(judged(few), "runs")[0].remedy.startswith(
+        assert named(judged(few), "number of runs")[0].remedy.startswith(
             "state prior knowledge with priors=,"
         )
         with for_command_line():
@@ -493,8 +493,8 @@ class TestInfluence:
         found = judged(runs, alpha=alpha, A=level * (runs.scales["N"] / 1.2e7) ** -alpha)
         influence = named(found, "influence")[0]
         assert influence.level == "caution"
-        assert f"single runs: {runs.labels()[-1]} (leverage" in influence.text
-        assert influence.text.count("leverage") == 1
+        assert f"single runs: {runs.labels()[-1]} (it determines " in influence.text
+        assert influence.text.count("it determines") == 1
 
     def test_no_run_of_a_clean_table_is_named(self, judged, clean):
         assert named(judged(clean), "influence")[0].level == "passed"
@@ -526,7 +526,7 @@ class TestSeries:
         runs = bs.Runs.from_frame(marked, N="N", D="D", loss="loss", loss_sd="loss_sd")
         values = jittered(at_scales(runs, sigma=0.01, nu=6.0, memory=0.5))
         fit = by_hand(runs, "chinchilla", values, draws=400, drift="off")
-        text = named(fit.check(), "runs")[0].text
+        text = named(fit.check(), "checkpoints")[0].text
         assert "34 checkpoints of 6 runs are modelled as correlated" in text
         assert "correlation length of their noise is 0.5 e-folds" in text
 

@@ -434,11 +434,12 @@ def test_a_series_is_continued_from_its_last_checkpoint(drifting):
     last = int(np.argmax(plan.log_scale))
     D = plan.columns["D"][last] * np.exp([1e-9, 4.0])
     continued = bs.forecast(drifting, D=D, series="one").data
-    anew = bs.forecast(drifting, D=D[:1]).data
+    anew = bs.forecast(drifting, D=D[:1], series="(new)").data
     at_last = float(np.exp(plan.log_loss[last]))
     np.testing.assert_allclose(continued["loss"].isel(point=0), at_last, rtol=1e-3)
     assert float(np.log(anew["loss"]).std()) > 0.01
     assert continued["series"].to_numpy().tolist() == ["one", "one"]
+    assert bs.forecast(drifting, D=D).data["loss"].equals(continued["loss"])
 
 
 def test_between_checkpoints_the_noise_is_correlated_in_part(by_hand):

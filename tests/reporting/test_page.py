@@ -359,7 +359,7 @@ def test_a_rollout_or_the_reason_for_its_absence_is_shown(two, c4, tmp_path, unp
     with unpictured():
         page = bs.report(two, tmp_path, rollout=half, **given).read_text(encoding="utf-8")
     inside = int(half.points["inside90"].sum())
-    assert f"inside their 90 % intervals: {inside} of {len(c4) // 2} (chinchilla)" in page
+    assert f"{inside} of {len(c4) // 2} held-out runs lie inside their 90 % intervals." in page
     with unpictured():
         page = bs.report(two, tmp_path, rollout="No runs were held out, because.", **given)
     assert "No runs were held out, because." in page.read_text(encoding="utf-8")

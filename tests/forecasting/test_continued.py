@@ -1,0 +1,77 @@
+"""Runs that go on, and sizes that all runs share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayescale as bs
+from bayescale.evaluation import family
+from bayescale.forecasting import follows_from_budget
+from bayescale.reporting.answers import findings
+
+pytestmark = pytest.mark.filterwarnings("ignore::bayescale.errors.ExtrapolationWarning")
+CURVE = dict(E=1.7, A=0.5, alpha=0.34, sigma=0.01, drift=0.5, memory=1.0)
+FINISHED = dict(E=1.7, A=0.5, alpha=0.34, sigma=0.01, nu=10.0)
+
+
+def table(labels: str = "") -> pd.DataFrame:
+    """Twelve runs of 100M parameters; with labels, checkpoints of a run for each."""
+    D = np.geomspace(1e9, 2e10, 12)
+    frame = pd.DataFrame({"N": 1e8, "D": D, "loss": 2 + 3 * (D / 1e9) ** -0.4})
+    if not labels:
+        return frame
+    return pd.concat([frame.assign(series=label) for label in labels], ignore_index=True)
+
+
+@pytest.fixture
+def finished(by_hand):
+    return by_hand(bs.Runs.from_frame(table()), "power(D)", FINISHED, draws=50)
+
+
+@pytest.mark.parametrize(
+    ("labels", "asked", "series"),
+    [
+        ("a", {"D": 4e10}, ["a"]),
+        ("a", {"C": 2.4e19}, ["a"]),
+        ("a", {"D": 4e10, "N": 1e8}, None),
+        ("a", {"D": 4e10, "series": "(new)"}, [""]),
+        ("ab", {"D": 4e10}, None),
+        ("ab", {"D": 4e10, "series": "b"}, ["b"]),
+    ],
+)
+def test_the_only_run_is_continued_unless_another_is_described(by_hand, labels, asked, series):
+    fit = by_hand(bs.Runs.from_frame(table(labels)), "power(D)", CURVE, draws=50)
+    data = bs.forecast(fit, **asked).data
+    found = data["series"].to_numpy().tolist() if "series" in data.coords else None
+    assert found == series
+    assert data["D"].item() == pytest.approx(4e10)
+
+
+def test_the_size_that_all_runs_share_is_that_of_a_forecast(finished):
+    data = bs.forecast(finished, C=[2.4e19, 6e19]).data
+    np.testing.assert_allclose(data["N"], 1e8)
+    np.testing.assert_allclose(data["D"], [4e10, 1e11])
+    assert follows_from_budget(finished)
+    assert bs.forecast(finished, D=4e10, N="100M").data["loss"].shape[-1] == 1
+    with pytest.raises(bs.FitError, match="all runs have N = 100M, so that laws of D alone"):
+        bs.forecast(finished, D=4e10, N="1B")
+    with pytest.raises(bs.LawError, match="all runs have N = 100M, and say nothing about others"):
+        bs.allocate(finished, C=1e20)
+
+
+def test_a_report_of_one_size_forecasts_budgets(finished):
+    found = findings(finished, None)
+    assert list(found.forecasts.header[:3]) == ["C", "N", "D"]
+    assert [row[1] for row in found.forecasts.rows] == ["100M"] * 3
+    assert not found.allocations
+
+
+def test_runs_of_one_size_have_laws_of_the_other_column():
+    runs = bs.Runs.from_frame(table())
+    assert family(runs) == ["power(D)", "shifted_power(D)"]
+    swapped = pd.DataFrame({"N": table()["D"] / 100, "D": 1e10, "loss": table()["loss"]})
+    assert family(bs.Runs.from_frame(swapped)) == ["power(N)", "shifted_power(N)"]
+    varied = table().assign(N=np.geomspace(1e7, 1e9, 12))
+    assert "chinchilla" in family(bs.Runs.from_frame(varied))
