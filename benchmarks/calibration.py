@@ -22,8 +22,10 @@ from common import RESULTS, write
 import bayescale as bs
 from bayescale.laws import share_columns
 
-#: Members of the default family, which have an error of the law in small runs.
+#: Laws that are also calibrated with an error in small runs: those of the default family, and some
+#: of other regimes.
 FAMILY = ("chinchilla", "kaplan_floor", "skaling", "bounded_chinchilla")
+OTHERS = ("sparse_experts", "learning_rate_batch", "repeated_bounded")
 CASES = {
     "chinchilla": dict(law="chinchilla"),
     "kaplan": dict(law="kaplan"),
@@ -36,15 +38,15 @@ CASES = {
     "multiplicative": dict(law="multiplicative"),
     "kaplan_steps": dict(law="kaplan_steps"),
     "power": dict(law="power"),
-    **{f"{law}_with_error": dict(law=law, law_error=True) for law in FAMILY},
+    **{f"{law}_with_error": dict(law=law, law_error=True) for law in (*FAMILY, *OTHERS)},
     "chinchilla_by_dataset": dict(law="chinchilla", groups="dataset"),
     "annealing": dict(law="annealing"),
     **{
-        law: dict(law=law)
+        law: dict(law=law, law_error=False)
         for law in (
             *("mixing", "mixing_transfer", "repeated_data", "repeated_bounded", "routed_experts"),
             *("sparse_experts", "sparse_multiplicative", "vocabulary", "vocabulary_size"),
-            *("parallel_streams", "finetuning"),
+            *("parallel_streams", "finetuning", "multi_power", "learning_rate_batch"),
         )
     },
     "curve_power": dict(law="power(D)"),
@@ -101,6 +103,22 @@ def streams() -> bs.Runs:
     return quietly(grid(N=np.geomspace(5e8, 4e9, 6), streams=[1, 2, 4, 8]))
 
 
+def bowls() -> bs.Runs:
+    """Five learning rates and three batch sizes around the best ones, at four N and D."""
+    parts = [
+        grid(
+            N=[N], D=[D], lr=lr * np.geomspace(0.25, 4, 5), batch=batch * np.geomspace(0.35, 2.8, 3)
+        )
+        for N, D, lr, batch in (
+            (6e7, 1.2e9, 3.2e-3, 9e4),
+            (2e8, 4e9, 2e-3, 1.8e5),
+            (4e8, 8e9, 1.5e-3, 2.6e5),
+            (4e8, 2e10, 2e-3, 4.4e5),
+        )
+    ]
+    return quietly(pd.concat(parts, ignore_index=True))
+
+
 def fine_tuning() -> bs.Runs:
     """Four models, fine-tuned on 200 to 1.6 million examples."""
     return quietly(grid(N=[1e8, 4e8, 1.6e9, 6.4e9], finetune=np.geomspace(200, 1.6e6, 8)))
@@ -120,6 +138,8 @@ def quietly(frame: pd.DataFrame) -> bs.Runs:
 
 DESIGNS = {
     "annealing": schedules,
+    "multi_power": schedules,
+    "learning_rate_batch": bowls,
     "mixing": mixtures,
     "mixing_transfer": mixtures,
     "repeated_data": repeated,
@@ -164,8 +184,8 @@ def main(n: int = 200, only: str = "") -> None:
         if only and name not in only.split(","):
             continue
         design = (
-            DESIGNS[name]()
-            if name in DESIGNS
+            DESIGNS[case["law"]]()
+            if case["law"] in DESIGNS
             else in_steps(openlm)
             if name == "kaplan_steps"
             else checkpoints()

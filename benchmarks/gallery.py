@@ -1,14 +1,17 @@
 """Laws of other regimes: do their intervals hold on the most expensive runs of published tables?
 
-The most expensive eighth of each table is held back. The laws of the regime are fitted to the rest
-and averaged as by `bayescale.ensemble`. Beside them, in the same run, the published form is fitted
-by least squares on log loss, with normal intervals of its residual scatter. R-squared is that of
-the median against the mean of the held-back losses of the same kind (router, corpus or task).
+The most expensive eighth of each table is held back. The laws of the regime are fitted to the rest,
+without and with an error in small runs, and averaged as by `bayescale.ensemble`. Which laws have
+the error by default (`bayescale.model.small_runs`) is chosen on the other tables. Beside them, in
+the same run, the published form is fitted by least squares on log loss, with normal intervals of
+its residual scatter. R-squared is that of the median against the mean of the held-back losses of
+the same kind (router, corpus or task).
 
 With ``--values`` the constants that papers state are compared with posteriors instead; with
-``--schedules`` each of three learning-rate schedules is forecast from the other two.
+``--schedules`` each of three learning-rate schedules is forecast from the other two; with
+``--sizes`` the later checkpoints of each size of model are forecast, of those with a vocabulary.
 
-    python benchmarks/gallery.py [--values] [--schedules] [--only TABLE ...]
+    python benchmarks/gallery.py [--values] [--schedules] [--sizes] [--only TABLE ...]
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -29,7 +33,7 @@ from bayescale.evaluation.baselines import Problem
 from bayescale.evaluation.ensembles import evidence_weights
 from bayescale.evaluation.scores import score
 from bayescale.laws import mixing_law, share_columns
-from bayescale.model import design, fit_design
+from bayescale.model import design, fit_design, small_runs
 
 HELD_BACK = 1 / 8
 STARTS = 12
@@ -230,9 +234,11 @@ def least_squares_fit(law: bs.Law, seen: pd.DataFrame, later: pd.DataFrame):
     return problem.log_mean(best.x[None], ahead)[0], np.sqrt(2 * best.cost / free)
 
 
-def particles(runs: bs.Runs, law, priors=None, noise: str = "even") -> bs.Fit:
+def particles(
+    runs: bs.Runs, law, priors=None, noise: str = "even", law_error: bool = False
+) -> bs.Fit:
     """A fit by importance sampling, without the check."""
-    plan = design(runs, bs.laws.get(law), priors=priors, noise=noise)
+    plan = design(runs, bs.laws.get(law), priors=priors, noise=noise, law_error=law_error)
     started = time.perf_counter()
     fit = fit_design(
         plan, engine="particles", tune=500, random_seed=1, progressbar=False, **SAMPLING
@@ -240,6 +246,36 @@ def particles(runs: bs.Runs, law, priors=None, noise: str = "even") -> bs.Fit:
     took = time.perf_counter() - started
     print(f"  {plan.law.name}, {len(runs)} runs: {took:.0f} s, {fit.convergence}", flush=True)
     return fit
+
+
+def forecasts(table: Table, seen: bs.Runs, later: pd.DataFrame, law_error: bool) -> list:
+    """Scores of each law and of the average of several, fitted to `seen`; none if no law could have
+    the errors."""
+    started, laws = time.process_time(), [bs.laws.get(law) for law in table.laws]
+    plans = [design(seen, law, law_error=law_error) for law in laws]
+    if not all(plan.has_law_error == law_error for plan in plans):
+        return []  # learning curves have none
+    fits = {law.name: particles(seen, law, noise=table.noise, law_error=law_error) for law in laws}
+    if len(fits) > 1:
+        fits["average"] = bs.average(fits, evidence_weights(fits))
+    found = []
+    for name, fit in fits.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ahead = later if table.continued else later.drop(columns="series", errors="ignore")
+            draws = bs.forecast(fit, ahead, random_seed=1).data["loss"]
+        draws = draws.transpose("chain", "draw", "point").to_numpy().reshape(-1, len(later))
+        scores = score(later["loss"], draws, np.zeros(len(later)))
+        members = fit.fits.values() if name == "average" else [fit]
+        passed = all(member.convergence.passed for member in members)
+        found.append(
+            scores[["inside90", "width90", "interval_score"]].assign(
+                law=name, law_error=law_error, run=later.index, loss=later["loss"].to_numpy(),
+                median=np.median(draws, axis=0), converged=passed,
+            )
+        )  # fmt: skip
+    seconds = time.process_time() - started
+    return [each.assign(seconds=seconds) for each in found]
 
 
 def points(table: Table) -> pd.DataFrame:
@@ -250,37 +286,14 @@ def points(table: Table) -> pd.DataFrame:
         later = runs.table[~fitted]
         if not len(later):
             continue
-        started = time.perf_counter()
-        fits = {
-            bs.laws.get(law).name: particles(runs[fitted], law, noise=table.noise)
-            for law in table.laws
-        }
-        found, averaged = [], dict(fits)
-        if len(fits) > 1:
-            averaged["average"] = bs.average(fits, evidence_weights(fits))
-        for name, fit in averaged.items():
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                ahead = later if table.continued else later.drop(columns="series", errors="ignore")
-                draws = bs.forecast(fit, ahead, random_seed=1).data["loss"]
-            draws = draws.transpose("chain", "draw", "point").to_numpy().reshape(-1, len(later))
-            scores = score(later["loss"], draws, np.zeros(len(later)))
-            members = fits.values() if name == "average" else [fit]
-            passed = all(member.convergence.passed for member in members)
-            found.append(
-                scores[["inside90", "width90", "interval_score"]].assign(
-                    law=name, run=later.index, loss=later["loss"].to_numpy(),
-                    median=np.median(draws, axis=0), converged=passed,
-                )
-            )  # fmt: skip
-        seconds = time.perf_counter() - started
+        found = [f for e in (False, True) for f in forecasts(table, runs[fitted], later, e)]
         law = bs.laws.get(table.published)
         log_mean, scatter = least_squares_fit(law, runs.table[fitted], later)
         y = np.log(later["loss"].to_numpy(float))
         low, high = log_mean - NORMAL_90 * scatter, log_mean + NORMAL_90 * scatter
         point = pd.DataFrame(
-            dict(law=SQUARES, run=later.index, loss=np.exp(y), median=np.exp(log_mean),
-                 inside90=(low <= y) & (y <= high), width90=high - low,
+            dict(law=SQUARES, law_error=False, run=later.index, loss=np.exp(y),
+                 median=np.exp(log_mean), inside90=(low <= y) & (y <= high), width90=high - low,
                  interval_score=interval_score(y, low, high, alpha=0.1))
         )  # fmt: skip
         both = pd.concat([*found, point.assign(converged=True)], ignore_index=True)
@@ -288,20 +301,15 @@ def points(table: Table) -> pd.DataFrame:
             runs.table[table.kind].astype(str) if table.kind else pd.Series("", runs.table.index)
         )
         both["kind"] = kinds.reindex(both["run"]).to_numpy()
-        keep = ["law", "kind", "run", "loss", "median", "inside90", "width90", "interval_score"]
-        out.append(
-            both[[*keep, "converged"]].assign(
-                table=table.name, problem=label, fitted=int(fitted.sum()), seconds=seconds
-            )
-        )
-        print(f"{table.name} {label}: {seconds:.0f} s", flush=True)
+        out.append(both.assign(table=table.name, problem=label, fitted=int(fitted.sum())))
+        print(f"{table.name} {label}", flush=True)
     return pd.concat(out, ignore_index=True)
 
 
 def summary(every: pd.DataFrame) -> pd.DataFrame:
     """Coverage, interval score and R-squared by table and law."""
     rows = []
-    for (table, law), part in every.groupby(["table", "law"], sort=False):
+    for (table, law, law_error), part in every.groupby(["table", "law", "law_error"], sort=False):
         centre = part.groupby("kind")["loss"].transform("mean")
         error = ((part["loss"] - part["median"]) ** 2).sum()
         by_problem = part.drop_duplicates("problem")
@@ -309,6 +317,7 @@ def summary(every: pd.DataFrame) -> pd.DataFrame:
             dict(
                 table=table,
                 law=law,
+                law_error=law_error,
                 fitted=int(by_problem["fitted"].sum()),
                 held_back=len(part),
                 coverage90=100 * part["inside90"].astype(float).mean(),
@@ -352,6 +361,41 @@ def by_schedule() -> pd.DataFrame:
                 windows_within_1_percent=int((np.abs(windows) < 1).sum()),
                 largest_error_of_window=np.abs(windows).max(),
                 error_of_last_window=windows[-1],
+            )
+        )
+    return pd.DataFrame(rows)
+
+
+def by_size() -> pd.DataFrame:
+    """The table of vocabularies up to each size of model: its most expensive eighth, which are
+    nearly all later checkpoints of the largest model, under `vocabulary_size`.
+
+    Runs of one size err together, so that each row is hardly more than one outcome. Every third or
+    fourth of the other checkpoints is fitted.
+    """
+    whole = next(t for t in tables() if t.name == "vocabulary")
+    size = whole.frame["non_vocab_parameters"]
+    rows = []
+    for largest, thin in product(np.sort(size.unique())[2:], (3, 4)):
+        kept = (size <= largest).to_numpy()
+        frame = whole.frame[kept].reset_index(drop=True)
+        part = replace(whole, frame=frame, cost=whole.cost[kept].to_numpy(), thin=thin)
+        part = replace(part, laws=("vocabulary_size",))
+        [(_, runs)] = problems(part)
+        fitted = runs.table["_fitted"].to_numpy(bool)
+        later = runs.table[~fitted]
+        [found] = forecasts(part, runs[fitted], later, law_error=False)
+        rows.append(
+            dict(
+                parameters=largest,
+                every=thin,
+                fitted=int(fitted.sum()),
+                held_back=len(later),
+                of_largest=int((later["N"] == largest).sum()),
+                coverage90=100 * found["inside90"].mean(),
+                interval_score=found["interval_score"].mean(),
+                width90=found["width90"].mean(),
+                mean_error=100 * np.log(found["median"] / found["loss"]).mean(),
             )
         )
     return pd.DataFrame(rows)
@@ -470,6 +514,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--values", action="store_true")
     parser.add_argument("--schedules", action="store_true")
+    parser.add_argument("--sizes", action="store_true")
     parser.add_argument("--only", nargs="*")
     options = parser.parse_args()
     if options.values:
@@ -477,6 +522,9 @@ def main() -> None:
         return
     if options.schedules:
         write(by_schedule(), "gallery_schedules", "Each schedule, from the other two")
+        return
+    if options.sizes:
+        write(by_size(), "gallery_sizes", "Vocabularies: the later checkpoints of each size")
         return
     for table in tables():
         if options.only and table.name not in options.only:
@@ -487,14 +535,17 @@ def main() -> None:
             found.insert(0, before[~before["table"].isin([table.name, ALL])])
         found = pd.concat(found, ignore_index=True)
         write(with_all(found), "gallery", "The most expensive eighth")
+    write(rules(found), "gallery_rules", "Which laws have errors in small runs")
 
 
 def with_all(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows, with rows of all tables: of the laws of each regime together, and of the fits by
-    least squares. Every held-back run counts once."""
+    """The rows, with rows of all tables: of the laws of each regime together, with errors where
+    they are the default, and of the fits by least squares. Every held-back run counts once."""
     of_squares = rows["law"] == SQUARES
-    several = rows.groupby("table")["law"].transform("size") > 2
-    of_regime = ~of_squares & (~several | (rows["law"] == "average"))
+    several = rows.groupby("table")["law"].transform("nunique") > 2
+    laws = {table.name: [bs.laws.get(law) for law in table.laws] for table in tables()}
+    of_default = rows["law_error"] == errors_under(rows, laws, small_runs.by_default)
+    of_regime = ~of_squares & of_default & (~several | (rows["law"] == "average"))
     for law, chosen in ((OF_REGIME, rows[of_regime]), (SQUARES, rows[of_squares])):
         mean = {
             c: np.average(chosen[c], weights=chosen["held_back"])
@@ -505,6 +556,59 @@ def with_all(rows: pd.DataFrame) -> pd.DataFrame:
             [rows, pd.DataFrame([dict(table=ALL, law=law, **sums, **mean)])], ignore_index=True
         )
     return rows
+
+
+#: Rules of which laws, fitted to the same runs, have an error in small runs.
+RULES = {
+    "no law": lambda laws: False,
+    "laws whose sizes are N and D": lambda laws: all(set(w.sizes) == {"N", "D"} for w in laws),
+    "laws of N": lambda laws: all("N" in law.sizes for law in laws),
+    "all laws": lambda laws: True,
+}
+
+
+def errors_under(rows: pd.DataFrame, laws: dict[str, list[bs.Law]], rule) -> pd.Series:
+    """Whether the law of each row has an error under a rule, if its table can have one."""
+    able = rows.groupby("table")["law_error"].transform("any")
+
+    def of(row):
+        members = laws[row["table"]]
+        return rule([m for m in members if m.name == row["law"]] or members)
+
+    return rows.apply(of, axis=1) & able
+
+
+def rules(rows: pd.DataFrame) -> pd.DataFrame:
+    """Scores of rules, relative to no law with errors, and of the rule chosen on other tables.
+
+    Every table has the same weight, and each law and the average of several have in a table.
+    """
+    rows = rows[~rows["table"].isin([ALL]) & (rows["law"] != SQUARES)]
+    laws = {table.name: [bs.laws.get(law) for law in table.laws] for table in tables()}
+    index = ["table", "law"]
+    of_none = rows[~rows["law_error"].astype(bool)].set_index(index)["interval_score"]
+    by_table = {}
+    for name, rule in RULES.items():
+        of_rule = rows[rows["law_error"] == errors_under(rows, laws, rule)].set_index(index)
+        of_rule = of_rule.assign(log_ratio=np.log(of_rule["interval_score"] / of_none))
+        by_table[name] = of_rule[["log_ratio", "coverage90", "r_squared"]].groupby("table").mean()
+    log_ratio = pd.DataFrame({name: each["log_ratio"] for name, each in by_table.items()})
+    chosen = {t: log_ratio.drop(t).mean().idxmin() for t in log_ratio.index}
+    elsewhere = pd.concat([by_table[rule].loc[[t]] for t, rule in chosen.items()])
+    found = []
+    for name, each in (*by_table.items(), ("chosen on the other tables", elsewhere)):
+        ratios = {t: 100 * np.expm1(v) for t, v in each["log_ratio"].items() if v}
+        found.append(
+            {
+                "laws with errors": name,
+                "score": 100 * np.expm1(each["log_ratio"].mean()),
+                "coverage90": each["coverage90"].mean(),
+                "r_squared": each["r_squared"].mean(),
+                "tables that choose it": sum(rule == name for rule in chosen.values()),
+                **ratios,
+            }
+        )
+    return pd.DataFrame(found)
 
 
 if __name__ == "__main__":

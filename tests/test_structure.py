@@ -63,7 +63,7 @@ FOLDERS = {
                      "link_predictive", "task_forecasts"),
     "evaluation": ("scores", "baselines", "splits", "contenders", "ensembles", "jobs",
                    "wording", "rollout_results", "rollouts",
-                   "comparison", "claims", "decisive_run", "verdicts",
+                   "comparable", "comparison", "claims", "decisive_run", "verdicts",
                    "hypothesis_comparison", "sbc"),
     "saved": (),
     "decisions": ("paths", "speedup_results", "speedups",

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.errors import ConvergenceWarning, FitError, RunsWarning, unknown
+from bayescale.evaluation.comparable import different_drifts, different_errors
 from bayescale.evaluation.ensembles import POWER, evidence_weights
 from bayescale.evaluation.jobs import AVERAGED, BAYESCALE
 from bayescale.forecasting import Average, named, other_runs, stacking, warn_if_any_failed
@@ -130,7 +131,8 @@ def compare(
     ------
     FitError
         Naming everything that prevents a comparison: different runs, different drift through
-        checkpoints, a rollout of other laws.
+        checkpoints, errors in small runs (`law_error`) under some laws only, a rollout of other
+        laws.
 
     Warns
     -----
@@ -156,7 +158,9 @@ def compare(
     """
     fits = named(fits)
     method = method or ("loo" if rollout is None else "rollout")
-    aliases, problems = {}, other_runs(fits) + _different_drifts(fits)
+    aliases, problems = {}, other_runs(fits) + different_drifts(fits)
+    if rollout is None:
+        problems += different_errors(fits)
     if method not in SOURCES:
         problems.append(unknown("method", method, SOURCES))
     if method == "rollout" and rollout is None:
@@ -266,21 +270,6 @@ def _loo_table(loo: Mapping[str, object]) -> pd.DataFrame:
         },
         index=pd.Index(loo, name="law"),
     )
-
-
-def _different_drifts(fits: Mapping[str, Fit]) -> list[str]:
-    """Problems if some fits have drift through checkpoints and others do not.
-
-    With drift through checkpoints, each checkpoint is predicted from its neighbours under any law.
-    """
-    drifts = {name: fit.plan.drift for name, fit in fits.items() if fit.plan.has_series}
-    if len({drift == "through" for drift in drifts.values()}) < 2:
-        return []
-    listed = ", ".join(f"{name}: {drift!r}" for name, drift in drifts.items())
-    return [
-        f"the fits differ in the drift through checkpoints ({listed}), so LOO would compare "
-        "drifts, not laws: fit all with the same drift="
-    ]
 
 
 def _cautions(fits: Mapping[str, Fit], table: pd.DataFrame) -> list[tuple[str, type[Warning]]]:

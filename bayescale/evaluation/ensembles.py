@@ -20,7 +20,15 @@ from bayescale.forecasting import Average
 from bayescale.inference import quiet, run_all
 from bayescale.keywords import hinted
 from bayescale.laws import Law
-from bayescale.model import Design, Fit, design, fit_design, has_checkpoints, is_small
+from bayescale.model import (
+    Design,
+    Fit,
+    design,
+    fit_design,
+    has_checkpoints,
+    is_small,
+    small_runs,
+)
 from bayescale.seeds import settle_seed
 
 #: Laws of N and D: the additive law, the law with a joint bend, and one that contains both. Each is
@@ -90,10 +98,10 @@ def ensemble(
         As in `bayescale.fit`. The prior of the drift beyond the runs is smaller than that of one
         law, because the differences between the laws represent part of the deviation.
     law_error : bool, optional
-        As in `bayescale.fit`. By default true if all laws are laws of N and D: on public tables
-        their forecasts of larger runs are more accurate (``benchmarks/small_runs.py``); those of
-        laws of other regimes are not (``benchmarks/gallery.py``). False: exponents and constants
-        are those of published fits.
+        As in `bayescale.fit`. By default true if all laws are laws of N and D, with or without
+        settings of other regimes: on public tables their forecasts of larger runs are more accurate
+        (``benchmarks/small_runs.py``, ``benchmarks/gallery.py``). One law is fitted as by
+        `bayescale.fit`. False: exponents and constants are those of published fits.
     pool, priors : mapping, optional
         As in `bayescale.fit`, for all laws that have the parameter. Priors may also be given by the
         name of a law: ``{"chinchilla": {"alpha": bs.Positive(0.3)}}``.
@@ -145,7 +153,7 @@ def ensemble(
     if problems:
         raise FitError(problems, where="ensemble")
     if law_error is None:
-        law_error = may_fail(chosen)
+        law_error = small_runs.by_default(chosen)
     random_seed = settle_seed(random_seed)
     sampling = dict(
         engine=engine,
@@ -178,11 +186,6 @@ def ensemble(
     average = Average(by_name, evidence_weights(by_name))
     average.warn_if_failed(stacklevel=4)
     return average
-
-
-def may_fail(laws: Sequence[Law]) -> bool:
-    """Whether these laws have an error in small runs by default (`bayescale.model.small_runs`)."""
-    return all(law.allocates for law in laws)
 
 
 def family(runs: Runs, groups: Sequence[str] = ()) -> list[str]:

@@ -26,7 +26,6 @@ from bayescale.evaluation.contenders import Priors, check_priors, contenders, pr
 from bayescale.evaluation.decisive_run import decisive_run
 from bayescale.evaluation.ensembles import (
     evidence_weights,
-    may_fail,
     source_of_weights,
     without_evidence,
 )
@@ -43,7 +42,7 @@ from bayescale.inference import quiet, run_all
 from bayescale.intervals import Summary, check_rows, defaults, table
 from bayescale.keywords import hinted
 from bayescale.laws import Law
-from bayescale.model import Fit, design, fit, settle_groups
+from bayescale.model import Fit, design, fit, settle_groups, small_runs
 from bayescale.seeds import settle_seed
 from bayescale.units import as_counts
 
@@ -388,7 +387,8 @@ def hypotheses(
     sampling = dict(
         tune=tune, chains=chains, cores=cores, target_accept=target_accept, random_seed=random_seed
     )
-    same = dict(groups=groups, draws=draws, **sampling)
+    # The claims are about laws that hold for all runs.
+    same = dict(groups=groups, draws=draws, law_error=False, **sampling)
     jobs = [_ToFit(runs, law, dict(same, priors=priors_of(law, chosen, priors))) for law in chosen]
     fitted = run_all(
         _fit_one,
@@ -428,7 +428,8 @@ def hypotheses(
             "weights are those of LOO, because the evidence is not known under "
             f"{', '.join(without_evidence(fits))}"
         )
-    if all(replace(one.plan, law_error=may_fail(chosen)).has_law_error for one in fits.values()):
+    may_fail = small_runs.by_default(chosen)
+    if all(replace(one.plan, law_error=may_fail).has_law_error for one in fits.values()):
         notes.append(verdicts.EXACT)
     notes += [
         f"{name} failed its check: its figures are unreliable; see fits[{name!r}].check()"

@@ -176,9 +176,9 @@ def by_posterior(job: Job) -> Prediction:
     if not job.averaged:
         return Prediction(*predicted(fitted), fitted.convergence.passed)
     member, passed = fitted, fitted.convergence.passed
-    tolerant = replace(plan, law_error=job.law_error)
-    if tolerant.has_law_error:
-        member = fit_design(tolerant, random_seed=for_fit, progressbar=False, **sampling)
+    as_others = replace(plan, law_error=job.law_error)
+    if as_others.has_law_error != plan.has_law_error:
+        member = fit_design(as_others, random_seed=for_fit, progressbar=False, **sampling)
         passed &= member.convergence.passed
     evidence, as_member = member.evidence.log, None
     if plan.drift == "ahead":

@@ -17,7 +17,7 @@ from bayescale.evaluation.contenders import (
     options_of,
     priors_of,
 )
-from bayescale.evaluation.ensembles import family, may_fail
+from bayescale.evaluation.ensembles import family
 from bayescale.evaluation.jobs import (
     Job,
     JobResult,
@@ -30,6 +30,7 @@ from bayescale.evaluation.rollout_results import RESERVED, Rollout, huber_name
 from bayescale.evaluation.splits import cuts, is_curve, problems, unseen
 from bayescale.keywords import hinted
 from bayescale.laws import Law
+from bayescale.model import small_runs
 from bayescale.seeds import settle_seed
 from bayescale.units import counted
 
@@ -162,7 +163,7 @@ def rollout(
         ]
     along = next((law.columns[0] for law in chosen if len(law.columns) == 1), column)
     seeds = np.random.SeedSequence(random_seed).spawn(len(forecasts))
-    several, fail = len(chosen) > 1, may_fail(chosen)
+    several, fail = len(chosen) > 1, small_runs.by_default(chosen)
     jobs = [
         Job(name, predict, problem, law, along, groups, options, seed, several, fail)
         for (name, predict, law, problem, options), seed in zip(forecasts, seeds, strict=True)

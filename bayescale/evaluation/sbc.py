@@ -186,7 +186,7 @@ def calibrate(
     pool: Mapping[str, str] | None = None,
     priors: Mapping[str, Prior] | None = None,
     drift: str = "auto",
-    law_error: bool = False,
+    law_error: bool | None = None,
     n: int = 200,
     draws: int = 500,
     tune: int = 500,

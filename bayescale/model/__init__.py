@@ -1,6 +1,6 @@
 """The statistical model: its specification, its posterior, and the posterior predictive."""
 
-from bayescale.model import drift
+from bayescale.model import drift, small_runs
 from bayescale.model.arviz_groups import PRIOR_DRAWS
 from bayescale.model.density import is_small
 from bayescale.model.design import Design, has_checkpoints
@@ -67,4 +67,5 @@ __all__ = [
     "settle_labels",
     "simulate",
     "simulate_design",
+    "small_runs",
 ]

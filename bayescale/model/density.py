@@ -25,10 +25,12 @@ from bayescale.priors import from_link, to_link
 #: Largest number of parameters of a posterior that is sampled without chains.
 MOST_PARAMETERS = 18
 #: Largest number of coordinates that are drawn before the others; see
-#: `bayescale.inference.conditional`.
-MOST_WIDE = 4
-#: The same for the trend of a curve whose amplitude has one in closed form.
-MOST_RIDGE = 5
+#: `bayescale.inference.conditional`. With 4, draws under `mixing_transfer` were moved from too few
+#: effective ones, and lacked the tails of the floor.
+MOST_WIDE = 5
+#: The same where the others have a trend along them or there is drift through the runs, and for a
+#: curve whose amplitude has a trend in closed form.
+MOST_TREND, MOST_RIDGE = 4, 5
 #: Size of the largest arrays. Larger ones do not fit in the cache of a processor.
 CHUNK = 40_000
 #: Modes are looked for with at most this many runs, evenly spaced along the scale.
@@ -56,10 +58,10 @@ def density(plan: Design) -> Density:
     improved = None if without_noise else lambda z: _with_noise(plan, z)
     is_one_anchored = plan.is_anchored and drift_density.is_one_curve(plan)
     trend = _amplitude(plan) if is_one_anchored else None
-    wide = _wide(plan, MOST_WIDE)
+    wide = _wide(plan, MOST_TREND if plan.drift == "through" else MOST_WIDE)
     # Not under laws of other regimes: the tail of the floor of `mixing` is missed, so that its
     # simulation-based calibration fails (`tests/evaluation/test_sbc.py`).
-    ridge = wide if plan.law.allocates else ()
+    ridge = _wide(plan, MOST_TREND) if plan.law.allocates else ()
     free = [p for p in plan.parameters if p.has_population]
     of_law = wide if trend is None else _wide(plan, MOST_RIDGE)
     if plan.drift == "through" and of_law:

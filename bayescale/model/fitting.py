@@ -27,7 +27,7 @@ def fit(
     priors: Mapping[str, Prior] | None = None,
     drift: str = "auto",
     noise: str = "even",
-    law_error: bool = False,
+    law_error: bool | None = None,
     engine: str = "auto",
     draws: int = 1000,
     tune: int = 500,
@@ -79,11 +79,12 @@ def fit(
         Scale of the noise of log loss. ``"even"``: the same at every loss. ``"by_loss"``: the log
         of the scale is linear in the log of the loss, with an estimated slope, and constant beyond
         the observed losses.
-    law_error : bool
+    law_error : bool, optional
         Whether the law may fail towards small scales, as it may beyond the runs: the largest runs
         then decide where small ones disagree with them (see `bayescale.model.small_runs`). Only
-        for finished runs without groups. By default the law holds for all runs, as in published
-        fits; `bayescale.ensemble`, which is made for forecasts, lets laws of N and D fail.
+        for finished runs without groups. By default a law of N, D and settings of other regimes,
+        such as ``"sparse_experts"``, may fail. A law of N and D alone holds for all runs, as in
+        papers; several in `bayescale.ensemble` may fail. Laws of other columns hold.
     engine : {"auto", "particles", "nuts"}
         The sampler. ``"particles"``: adaptive importance sampling, for models without groups (see
         `bayescale.inference.importance`). It needs no compilation, gives independent draws, and

@@ -20,13 +20,12 @@ parameter can make the errors small.
 The errors belong to the form of the law, not to a group. With groups they would have to be common
 to the groups, as the discrepancy is; there, and along learning curves, the model has none.
 
-By default only ensembles of laws of N and D have them (`bayescale.ensemble`). Laws of other regimes
-do not forecast better with them, and one law that is fitted alone has none, as published fits.
+`by_default` tells which laws have them unless the user decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -40,6 +39,18 @@ SIZE = 0.03
 NEARBY = 1.0
 #: Runs whose neighbours are counted at once, and among how many.
 AT_ONCE, AMONG = 1_000, 4_000
+
+
+def by_default(laws: Sequence[Law]) -> bool:
+    """Whether laws that are fitted to the same runs have such errors by default.
+
+    They have if the sizes of all of them are N and D, whatever other columns they have. The
+    exception is a law of N and D alone that is fitted by itself: it holds for all runs, as in
+    papers, so that its constants can be compared with theirs. Laws of other sizes forecast worse
+    with errors (`benchmarks/gallery.py`).
+    """
+    of_both = all(set(law.sizes) == {"N", "D"} for law in laws)
+    return of_both and (len(laws) > 1 or not laws[0].allocates)
 
 
 def slope(law: Law, columns: Mapping[str, np.ndarray], log_loss: np.ndarray) -> float:

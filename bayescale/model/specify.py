@@ -16,6 +16,7 @@ from bayescale.keywords import on_command_line, option
 from bayescale.laws import Law, group_name_problem
 from bayescale.model import drift as drifts
 from bayescale.model import noise as noises
+from bayescale.model import small_runs
 from bayescale.model.design import TERMS, Design, has_checkpoints
 from bayescale.model.hierarchy import POOLINGS, Effect, Parameter
 from bayescale.model.labels import reserved
@@ -39,7 +40,7 @@ def design(
     priors: Mapping[str, Prior] | None = None,
     drift: str = "auto",
     noise: str = "even",
-    law_error: bool = False,
+    law_error: bool | None = None,
 ) -> Design:
     """Check the options of `bayescale.fit` and build the specification of the model.
 
@@ -85,6 +86,8 @@ def design(
         _parameter(name, prior, pool, groups, law, typical)
         for name, prior in {**defaults, **priors}.items()
     )
+    if law_error is None:
+        law_error = small_runs.by_default([law])
     scales = law.scales_of({c: runs.table[c].to_numpy(float) for c in law.columns})
     return _parametrised(
         Design(law, runs, groups, parameters, scales, drift, ahead, law_error=law_error)

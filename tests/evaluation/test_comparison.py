@@ -401,6 +401,17 @@ def test_drift_through_checkpoints_must_be_the_same(draws, checkpoints):
         assert len(compare({d: fits[d] for d in ("ahead", "off")}).fits) == 2
 
 
+def test_laws_that_may_fail_in_small_runs_are_not_compared_with_others(draws, c4_fit):
+    fits = [draws(c4_fit.runs, "chinchilla"), draws(c4_fit.runs, "kaplan_floor", law_error=True)]
+    fits = [replace(fit, plan=replace(fit.plan, is_observed=True)) for fit in fits]
+    message = "kaplan_floor may fail in small runs and chinchilla may not.*law_error=False"
+    with pytest.raises(bs.FitError, match=message):
+        compare(fits)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", bs.RunsWarning)  # of few runs
+        compare(fits, fake_rollout(SCORES))  # whose scores are those of forecasts
+
+
 def test_leave_one_out_of_checkpoints_is_cautioned(draws, checkpoints):
     fits = [draws(checkpoints, drift="off"), draws(checkpoints, "kaplan_floor", drift="off")]
     with warnings.catch_warnings():

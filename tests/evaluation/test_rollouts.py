@@ -22,11 +22,12 @@ from bayescale import laws
 from bayescale.data.runs import Runs
 from bayescale.errors import BayescaleError, ConvergenceWarning, FitError
 from bayescale.evaluation import jobs
-from bayescale.evaluation.ensembles import FLAT, POWER, may_fail
+from bayescale.evaluation.ensembles import FLAT, POWER
 from bayescale.evaluation.rollout_results import DISTANCES, Rollout
 from bayescale.evaluation.rollouts import rollout
 from bayescale.inference import execution
 from bayescale.laws.base import Law
+from bayescale.model import small_runs
 from bayescale.priors import Positive
 
 HUBER = "log-Huber bootstrap (chinchilla)"
@@ -747,7 +748,7 @@ def test_laws_drift_less_in_the_average_than_alone(c4):
 
 def test_laws_of_other_regimes_hold_for_all_runs_in_an_average_too(c4, sampled):
     """Their members are the same fits, with another drift beyond the runs."""
-    assert not may_fail([laws.get("chinchilla"), laws.get("power(D)")])
+    assert not small_runs.by_default([laws.get("chinchilla"), laws.get("power(D)")])
     [alone], [member] = (
         [v for k, v in of.items() if k[0] == "chinchilla"]
         for of in (sampled.draws, sampled.members)

@@ -292,6 +292,9 @@ def test_the_ridge_is_along_exponents_floor_and_the_drift_of_checkpoints(checkpo
     assert names(runs, "skaling", "ridge") == ["E", "alpha", "beta", "q"]
     assert names(runs, "power(D)", "wide")
     assert names(runs, "power(D)", "ridge") == []  # not a law of N and D
+    five = ["E", "alpha", "beta", "shift_N", "shift_D"]
+    assert names(runs, "shifted_chinchilla", "wide") == five
+    assert names(runs, "shifted_chinchilla", "ridge") == []  # too many
     of_runs = density(design(runs, laws.get("skaling")))
     widths = [laws.get("skaling").priors[p].width for p in ("E", "alpha", "beta", "q")]
     assert of_runs.rates == pytest.approx(widths)

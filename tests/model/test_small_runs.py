@@ -111,6 +111,36 @@ def test_small_runs_have_an_error_known_before_the_parameters():
     np.testing.assert_array_equal(plan.log_error, pinned.log_error)
 
 
+@pytest.mark.parametrize(
+    ("laws", "may_fail"),
+    [
+        (["chinchilla"], False),
+        (["chinchilla", "skaling"], True),
+        (["sparse_experts"], True),
+        (["learning_rate_batch"], True),
+        (["chinchilla", "repeated_data"], True),
+        (["routed_experts"], False),
+        (["sparse_multiplicative", "routed_experts"], False),
+        (["finetuning"], False),
+        (["power", "shifted_power"], False),
+    ],
+)
+def test_laws_whose_sizes_are_n_and_d_have_one_by_default(laws, may_fail):
+    assert small_runs.by_default([bs.laws.get(law) for law in laws]) == may_fail
+
+
+def test_a_law_of_another_regime_is_the_same_fit_alone_and_in_an_ensemble():
+    table = runs().table.assign(N_total=lambda t: t["N"] * np.tile([1, 4, 16, 1], 6))
+    settings = dict(draws=200, chains=2, random_seed=1)
+    alone = bs.fit(table, "sparse_experts", **settings)
+    several = bs.ensemble(table, ["sparse_experts", "chinchilla"], **settings)
+    one = bs.ensemble(table, "sparse_experts", **settings)
+    assert alone.plan.has_law_error
+    for other in (several, one):
+        found = other.fits["sparse_experts"].posterior["E"]
+        np.testing.assert_array_equal(alone.posterior["E"], found)
+
+
 def test_it_adds_to_the_measurement_error():
     table = runs().table
     measured = bs.Runs.from_frame(table.assign(loss_sd=0.01 * table["loss"]))
