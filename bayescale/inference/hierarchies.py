@@ -10,9 +10,10 @@ positions per second.
    and Vrugt 2008, doi:10.1007/s11222-008-9104-9).
 2. *Population.* A step of differential evolution moves the population, and the values of each group
    by as much as their expectation moves: by the regression of the values of the group on the
-   population. Where the data determine the values of a group this is the centred form of the
-   hierarchy, where they say little the non-centred form, and between them what each group needs. If
-   the floor of all groups can only be moved together with their exponents, they are moved together.
+   population. Where the data determine the values of a group this is the
+   centred form of the hierarchy, where they say little the non-centred form, and between them what
+   each group needs. If the floor of all groups can only be moved together with their exponents,
+   they are moved together. Parameters that all groups share are also moved alone.
 3. *Population, given the values.* Means are drawn from their normal distribution; standard
    deviations are moved by random walks.
 
@@ -43,13 +44,13 @@ STAGES, LEAST, KEPT = (25, 25, 50, 50, 100, 100, 200, 400, 800, 1600, 3200), 200
 #: Draws from the prior at which particles start, by their likelihood, and effective number of draws
 #: for each group to which weights are tempered; the least log likelihood that is distinguished.
 PRIOR_DRAWS, START, UNLIKELY = 2000, 30, -1e9
-#: Moves of the population between two moves of the groups.
+#: Moves of the population between two moves of the groups, besides those of shared parameters.
 POPULATION_MOVES = 3
 #: Correlations of new with present values, of which one is drawn for every particle and group.
 CORRELATIONS = (0.0, 0.6, 0.9)
 #: Differential evolution: the optimal scale for normal targets times the root of the dimension; the
 #: standard deviation of the log of the factor on it; the probabilities that a coordinate moves.
-EVOLUTION, FACTOR, SOME = 2.38 / np.sqrt(2), 0.8, (0.1, 0.4, 1.0)
+EVOLUTION, FACTOR, SOME = 2.38 / np.sqrt(2), 0.8, (0.2, 0.5, 1.0)
 #: Metropolis steps of each standard deviation between groups.
 SCALE_STEPS = 4
 #: Largest absolute coordinate of the population, which is standard normal under the prior.
@@ -173,18 +174,15 @@ def sample(
         Of the values, in the order (parameter, group), and of the coordinates of the population,
         for the diagnostics.
     draws, chains : int
-        Shape of the result. Convergence is assessed by comparing the chains, each of which has many
-        particles.
+        Shape of the result. Convergence is assessed by comparing sets of particles.
     seed : int or list of int
     cores : int, optional
-        Number of chains that run at once; by default the number of processors. The draws do not
-        depend on it.
+        Largest number of processors; by default all. The draws do not depend on it.
     report : callable, optional
         ``report(text, done, total)`` is called at every stage.
     """
     rngs = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(BLOCKS)]
     kept = max(KEPT, -(-draws * chains // PARTICLES))
-    labels = [*names[0], *names[1]]
     with ThreadPoolExecutor(cores or os.cpu_count()) as executor:
         states = list(executor.map(partial(_start, hierarchy, PARTICLES // BLOCKS), rngs))
         values, population, _ = (np.concatenate(a)[:, None] for a in zip(*states, strict=True))
@@ -196,10 +194,12 @@ def sample(
             states, paths = zip(*executor.map(run, states, rngs), strict=True)
             values, population = (np.concatenate(a) for a in zip(*paths, strict=True))
             if sweeps >= LEAST:
-                flat = np.concatenate([values.reshape(*values.shape[:2], -1), population], axis=2)
-                convergence = particle_convergence(
-                    labels, flat.reshape(COMPARED, -1, *flat.shape[1:])
-                )
+                # Nearly always the population is the slowest.
+                convergence = particle_convergence(names[1], _compared(population))
+                if convergence.passed:
+                    flat = values.reshape(*values.shape[:2], -1)
+                    every = np.concatenate([flat, population], axis=2)
+                    convergence = particle_convergence([*names[0], *names[1]], _compared(every))
                 if convergence.passed:
                     break
     # In the order of particles, so that the draws of a chain are correlated as they were drawn.
@@ -207,6 +207,11 @@ def sample(
     every = every.round().astype(int).reshape(chains, draws)
     values, population = (a.reshape(-1, *a.shape[2:])[every] for a in (values, population))
     return Sampled(values, population, convergence, sum(STAGES[: number + 1]))
+
+
+def _compared(draws: np.ndarray) -> np.ndarray:
+    """Draws (particle, state, scalar) by the sets of particles that are compared."""
+    return draws.reshape(COMPARED, -1, *draws.shape[1:])
 
 
 class _State(NamedTuple):
@@ -277,6 +282,8 @@ class _Moves:
         state = self._given_values(state, rng)
         for _ in range(POPULATION_MOVES):
             state = self._population(state, rng)
+        if self.of.shared:
+            state = self._population(state, rng, self.of.parts[2])
         state = self._differences(state, rng)
         return self._given_values(state, rng)
 
@@ -318,16 +325,21 @@ class _Moves:
             log_likelihood=np.where(accepted, new, state.log_likelihood),
         )
 
-    def _population(self, state: _State, rng) -> _State:
-        """Population moved by differences between states, and values with their expectation."""
+    def _population(self, state: _State, rng, part: slice | None = None) -> _State:
+        """Population moved by differences between states, and values with their expectation; or a
+        part of it alone."""
         of, before = self.of, state.population
         one, other = rng.integers(len(self.population), size=(2, len(before)))
-        step = self.population[one] - self.population[other]
-        population = before + _evolution(before.shape, 1, rng) * step
+        moving = slice(None) if part is None else part
+        step = self.population[one, moving] - self.population[other, moving]
+        population = before.copy()
+        population[:, moving] += _evolution(step.shape, 1, rng) * step
         inside = (np.abs(population) < LARGEST).all(axis=1)
         population = np.where(inside[:, None], population, before)
-        shift = self._shift(of.features(population) - of.features(before))
-        values = of.curved(of.straight(state.values) + shift)
+        values = state.values
+        if part is None:
+            shift = self._shift(of.features(population) - of.features(before))
+            values = of.curved(of.straight(values) + shift)
         new = of.log_likelihood(values, population[:, of.parts[2]])
         each = new - state.log_likelihood
         each += of.log_prior(values, population) - of.log_prior(state.values, before)

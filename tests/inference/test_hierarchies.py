@@ -87,20 +87,19 @@ def test_values_without_a_population_are_independent():
     np.testing.assert_allclose(values.std(axis=0), precision**-0.5, rtol=0.1)
 
 
-def test_draws_depend_on_the_seed_and_not_on_the_number_of_processors():
+def test_draws_depend_on_the_seed_and_not_on_the_number_of_processors(monkeypatch):
+    monkeypatch.setattr(hierarchies, "STAGES", (25, 200))
     one, two, other = (sampled(hierarchy(), cores=c, seed=s) for c, s in ((1, 3), (2, 3), (2, 4)))
     np.testing.assert_array_equal(one.values, two.values)
     assert one.values.shape == (4, 1500, 2, GROUPS)
     assert not np.isin(one.population, other.population).any()
 
 
-def test_particles_that_stand_still_have_not_converged():
+def test_particles_that_stand_still_have_not_converged(monkeypatch):
     of = hierarchy()
     stuck = of._replace(log_likelihood=lambda v, s: np.full((len(v), GROUPS), -np.inf))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hierarchies, "STAGES", (25, 200))
-        found = sampled(stuck).convergence
-    assert not found.passed
+    monkeypatch.setattr(hierarchies, "STAGES", (25, 200))
+    assert not sampled(stuck).convergence.passed
 
 
 def test_a_ridge_through_all_groups_is_found():
