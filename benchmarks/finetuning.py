@@ -7,7 +7,7 @@ of 102,400 to 1.6 million examples are forecast. The fits:
 * `by data set`: one such model of the 30 curves of each data set;
 * `as series`: each curve alone, with drift along it, as learning curves are fitted.
 
-    python benchmarks/finetuning.py [fits to make, separated by commas]
+    python benchmarks/finetuning.py [fits to make, separated by commas] [data sets, all]
 
 Rows of other fits from an earlier run remain in the results.
 """
@@ -72,19 +72,23 @@ def scored(drawn: np.ndarray, truth: np.ndarray, later: pd.DataFrame) -> pd.Data
     return points
 
 
-def rows_of(kind: str) -> pd.DataFrame:
+def rows_of(kind: str, sets: str) -> pd.DataFrame:
     """Scores by data set under one kind of fit, and the figures of all its fits."""
     frame = curves()
+    if sets != "all":
+        frame = frame[frame["dataset"].isin(sets.split(","))]
     split = [part for _, part in frame.groupby(FITS[kind])] if FITS[kind] else [frame]
     parts, figures = zip(*(forecast(part, kind) for part in split), strict=True)
     points, figures = pd.concat(parts), pd.DataFrame(list(figures))
     columns = [c for c in points if c != "data set"]
     by = points.groupby("data set")[columns].mean()
-    by.loc["all"] = points[columns].mean()
-    numbers = points.groupby("data set").size()
+    numbers = [*points.groupby("data set").size()]
+    if sets == "all":
+        by.loc["all"] = points[columns].mean()
+        numbers.append(len(points))
     return by.reset_index().assign(
         fit=kind,
-        points=[*numbers, len(points)],
+        points=numbers,
         fits=len(figures),
         converged=int(figures["converged"].sum()),
         largest_r_hat=figures["largest_r_hat"].max(),
@@ -94,11 +98,11 @@ def rows_of(kind: str) -> pd.DataFrame:
     )
 
 
-def main(only: str = ",".join(FITS)) -> None:
+def main(only: str = ",".join(FITS), sets: str = "all") -> None:
     warnings.simplefilter("ignore")
     path = RESULTS / "finetuning.csv"
     for kind in only.split(","):
-        new = rows_of(kind)
+        new = rows_of(kind, sets)
         new = new[["fit", *(c for c in new if c != "fit")]]
         if path.exists() and "fit" in (old := pd.read_csv(path)):
             new = pd.concat([old[old["fit"] != kind], new], ignore_index=True)
@@ -108,4 +112,4 @@ def main(only: str = ",".join(FITS)) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    main(*sys.argv[1:3])

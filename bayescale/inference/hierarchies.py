@@ -40,7 +40,7 @@ from bayescale.inference.smc import tempered_resample
 PARTICLES, BLOCKS, COMPARED = 64, 2, 4
 #: Sweeps of each stage; the first length that may be the result; and the states of a particle that
 #: are kept of a stage, at least.
-STAGES, LEAST, KEPT = (25, 25, 50, 50, 100, 100, 200, 400, 800, 1600, 3200), 200, 200
+STAGES, LEAST, KEPT = (25, 25, 50, 50, 100, 100, 200, 400, 800, 1600, 3200, 6400), 200, 200
 #: Draws from the prior at which particles start, by their likelihood, and effective number of draws
 #: for each group to which weights are tempered; the least log likelihood that is distinguished.
 PRIOR_DRAWS, START, UNLIKELY = 2000, 30, -1e9
