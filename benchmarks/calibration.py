@@ -5,7 +5,8 @@
 Rows of other cases from an earlier run remain in the results.
 
 The hierarchical model is calibrated on three corpora, which tests the prior on differences between
-groups. Curves are series of 40 checkpoints, with drift through them and correlated noise.
+groups, and on eight curves of six runs each, which are sampled by Metropolis within Gibbs. Other
+curves are series of 40 checkpoints, with drift through them and correlated noise.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ CASES = {
     "power": dict(law="power"),
     **{f"{law}_with_error": dict(law=law, law_error=True) for law in (*FAMILY, *OTHERS)},
     "chinchilla_by_dataset": dict(law="chinchilla", groups="dataset"),
+    "power_by_curve": dict(law="power(D)", groups="curve"),
     "annealing": dict(law="annealing"),
     **{
         law: dict(law=law, law_error=False)
@@ -129,14 +131,21 @@ def grid(**values) -> pd.DataFrame:
     return pd.DataFrame(list(product(*values.values())), columns=list(values)).astype(float)
 
 
-def quietly(frame: pd.DataFrame) -> bs.Runs:
+def quietly(frame: pd.DataFrame, **options) -> bs.Runs:
     """Runs of a design, whose losses are simulated later."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return bs.Runs.from_frame(frame.assign(loss=1.0))
+        return bs.Runs.from_frame(frame.assign(loss=1.0), **options)
+
+
+def curves_of_few() -> bs.Runs:
+    """Eight curves of six runs each."""
+    frame = grid(D=np.geomspace(2e8, 5e10, 6), curve=range(8))
+    return quietly(frame.assign(curve=[f"c{i:.0f}" for i in frame["curve"]]), groups="curve")
 
 
 DESIGNS = {
+    "power_by_curve": curves_of_few,
     "annealing": schedules,
     "multi_power": schedules,
     "learning_rate_batch": bowls,

@@ -39,7 +39,7 @@ FOLDERS = {
              "parallel_streams", "sigmoid", "gallery", "published"),
     "testing": (),
     "inference": ("execution", "diagnostics", "pareto", "nutpie_callbacks", "nuts", "smc", "modes",
-                  "mixtures", "shears", "bridge", "conditional", "importance"),
+                  "mixtures", "shears", "bridge", "conditional", "importance", "hierarchies"),
     "model": ("literature_priors", "walks", "drift", "small_runs", "noise", "labels", "hierarchy",
               "design",
               "specify", "pymc_model",

@@ -28,7 +28,7 @@ from bayescale.capabilities.link_pools import (
     move_scale,
     refined,
 )
-from bayescale.inference import pareto_k
+from bayescale.inference import moved_scale, pareto_k
 from bayescale.priors import from_link
 
 #: Particles of the Gibbs sampler of the population, sweeps, and sweeps that are kept: first for
@@ -41,8 +41,6 @@ REFINEMENTS, POOR = 3, 600
 SWEEPS_BETWEEN = 5
 #: Smallest probability of a draw to become a candidate, as a share of the mean.
 LEAST_SHARE = 0.1
-#: Metropolis steps of each standard deviation in a sweep.
-SCALE_STEPS = 4
 #: Number of draws of the population values that weight pools and their halves.
 COMPARED = 400
 
@@ -192,7 +190,7 @@ def _given_tasks(layout: Layout, position, z, shifts, rng) -> np.ndarray:
     for i, at in zip(layout.inferred, range(layout.scales.start, layout.scales.stop), strict=True):
         unit = layout.between[i] / layout.total[i]
         square = ((apart[..., i] / unit) ** 2).sum(axis=1)
-        position[:, at] = _scale(position[:, at], square, z.shape[1], SCALE_SPREAD, rng)
+        position[:, at] = moved_scale(position[:, at], square, z.shape[1], SCALE_SPREAD, rng)
     if layout.members:
         of_member = move_scale(position[:, [layout.of_member]])
         of_cell = move_scale(position[:, [layout.of_cell]])
@@ -204,27 +202,8 @@ def _given_tasks(layout: Layout, position, z, shifts, rng) -> np.ndarray:
         for at, values in ((layout.of_member, moves), (layout.of_cell, shifts - moves[:, None])):
             square = np.nansum((values.reshape(len(values), -1) / MOVE) ** 2, axis=1)
             size = layout.members if at == layout.of_member else cells[0].sum()
-            position[:, at] = _scale(position[:, at], square, size, MOVE_SPREAD, rng)
+            position[:, at] = moved_scale(position[:, at], square, size, MOVE_SPREAD, rng)
     return position
-
-
-def _scale(standardised, square, size, spread: float, rng) -> np.ndarray:
-    """Move standardised logs of standard deviations by random walk Metropolis steps, given the sum
-    of squares of `size` normal values in units of the prior median."""
-
-    def log_density(x):
-        return -0.5 * x**2 - size * spread * x - 0.5 * square * np.exp(-2 * spread * x)
-
-    value = log_density(standardised)
-    # The conditional standard deviation is at most that of the prior and of the sum of squares.
-    width = 1 / np.sqrt(1 + 2 * size * spread**2)
-    for _ in range(SCALE_STEPS):
-        proposal = standardised + 2.4 * width * rng.standard_normal(len(standardised))
-        new = log_density(proposal)
-        accepted = np.log(rng.random(len(proposal))) < new - value
-        standardised = np.where(accepted, proposal, standardised)
-        value = np.where(accepted, new, value)
-    return standardised
 
 
 def _shift(layout: Layout, pools, position: np.ndarray, executor) -> float:

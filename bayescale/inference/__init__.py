@@ -1,6 +1,6 @@
 """Samplers of posterior densities, independent of the model, and convergence diagnostics."""
 
-from bayescale.inference import importance, nuts
+from bayescale.inference import hierarchies, importance, nuts
 from bayescale.inference.bridge import Evidence, bridge_halves
 from bayescale.inference.diagnostics import (
     Convergence,
@@ -10,6 +10,7 @@ from bayescale.inference.diagnostics import (
     scalars,
 )
 from bayescale.inference.execution import quiet, run_all
+from bayescale.inference.hierarchies import Hierarchy, moved_scale
 from bayescale.inference.mixtures import Mixture
 from bayescale.inference.mixtures import at_modes as mixture_at_modes
 from bayescale.inference.mixtures import fitted as fitted_mixture
@@ -29,6 +30,7 @@ __all__ = [
     "Convergence",
     "Density",
     "Evidence",
+    "Hierarchy",
     "ImportanceDiagnostics",
     "Mixture",
     "PosteriorSample",
@@ -38,9 +40,11 @@ __all__ = [
     "find_modes",
     "fitted_mixture",
     "flatten",
+    "hierarchies",
     "importance",
     "integrate",
     "mixture_at_modes",
+    "moved_scale",
     "nuts",
     "pareto_k",
     "quiet",

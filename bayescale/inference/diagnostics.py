@@ -169,3 +169,31 @@ def convergence(posterior: xr.Dataset, stats: xr.Dataset) -> Convergence:
         divergences=int(stats["diverging"].sum()) if "diverging" in stats else 0,
         bfmi=bfmi,
     )
+
+
+def particle_convergence(names: list[str], draws: np.ndarray) -> Convergence:
+    """The worst figures of chains that consist of many particles.
+
+    The particles of a chain are chains too, from which the effective sample size is estimated. They
+    are short, so that R-hat compares the unions of all particles of a chain instead (Margossian et
+    al. 2024, arXiv:2110.13017).
+
+    Parameters
+    ----------
+    names : list of str
+    draws : (chain, particle, draw, scalar)
+        Independent particles.
+    """
+    from arviz_stats.base import array_stats
+
+    axes, scalars = dict(chain_axis=0, draw_axis=1), draws.shape[3]
+    particles = draws.reshape(-1, *draws.shape[2:])
+    chains = draws.transpose(0, 2, 1, 3).reshape(len(draws), -1, scalars)  # in the order of draws
+    tail = array_stats.ess(particles, method="tail", prob=0.9, **axes)
+    ess = np.minimum(array_stats.ess(particles, **axes), tail)
+    # A chain that stands still has no figure.
+    ess = np.nan_to_num(ess)
+    r_hat = np.nan_to_num(array_stats.rhat(chains, **axes), nan=np.inf)
+    least, most = int(ess.argmin()), int(r_hat.argmax())
+    figures = float(r_hat[most]), names[most], float(ess[least]), names[least]
+    return Convergence(*figures, divergences=0, bfmi=np.nan)

@@ -15,11 +15,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from bayescale.inference import Density
+from bayescale.inference import Density, Hierarchy
 from bayescale.model import drift_density, noise
 from bayescale.model.design import Design
 from bayescale.model.drift_density import LogColumn
-from bayescale.model.hierarchy import SCALE_SPREAD
+from bayescale.model.hierarchy import SCALE_SPREAD, Parameter
 from bayescale.priors import from_link, to_link
 
 #: Largest number of parameters of a posterior that is sampled without chains.
@@ -252,12 +252,11 @@ def _with_noise(plan: Design, z: np.ndarray) -> np.ndarray:
 def _log_likelihood(plan: Design) -> Callable[[np.ndarray], np.ndarray]:
     if plan.has_series:
         plan = _by_series(plan)
-    arrays = plan.arrays()
-    columns = [LogColumn(arrays[f"log_{c}"]) for c in plan.law.columns]
+    of_runs = _of_runs(plan)
     index = {g: plan.index(g) for g in plan.groups}
     numbers, through = len(plan.runs), None
     if plan.drift == "through":
-        through = drift_density.through(plan, arrays)
+        through = drift_density.through(plan, plan.arrays())
         numbers = through.numbers
 
     def part(z):
@@ -267,6 +266,24 @@ def _log_likelihood(plan: Design) -> Callable[[np.ndarray], np.ndarray]:
             p.name: p.value(columns_of, lambda effect, members, _: members[:, index[effect.column]])
             for p in plan.parameters
         }
+        return of_runs(values, through)
+
+    def log_likelihood(z):
+        rows = max(1, CHUNK // numbers)
+        parts = [z[i : i + rows] for i in range(0, len(z), rows)]
+        with np.errstate(all="ignore"):
+            return np.concatenate([part(p) for p in parts])
+
+    return log_likelihood
+
+
+def _of_runs(plan: Design) -> Callable:
+    """A function of parameters on their natural scale, (n, run) or (n, 1) by name: the log
+    likelihood, (n,), or without the sum over runs, (n, run)."""
+    arrays = plan.arrays()
+    columns = [LogColumn(arrays[f"log_{c}"]) for c in plan.law.columns]
+
+    def of_runs(values, through=None, *, each: bool = False):
         of_law = {p: values[p] for p in plan.law.parameters}
         mean, scale = np.log(plan.law.loss(*columns, **of_law)), values["sigma"]
         if plan.has_trend:
@@ -282,18 +299,12 @@ def _log_likelihood(plan: Design) -> Callable[[np.ndarray], np.ndarray]:
         if plan.has_series:
             residual = noise.innovation(residual, residual[:, arrays["previous"]], correlation)
             scale = scale * noise.unexplained(correlation)
-        return _student(residual, scale, values["nu"])
+        kernel, constant = _student(residual, scale, values["nu"])
+        if each:
+            return constant - kernel
+        return np.broadcast_to(constant, residual.shape).sum(axis=1) - kernel.sum(axis=1)
 
-    def quietly(z):
-        with np.errstate(all="ignore"):
-            return part(z)
-
-    def log_likelihood(z):
-        rows = max(1, CHUNK // numbers)
-        parts = [z[i : i + rows] for i in range(0, len(z), rows)]
-        return np.concatenate([quietly(p) for p in parts])
-
-    return log_likelihood
+    return of_runs
 
 
 def _by_series(plan: Design) -> Design:
@@ -304,10 +315,107 @@ def _by_series(plan: Design) -> Design:
     return replace(plan, runs=replace(plan.runs, table=table))
 
 
-def _student(residual, scale, nu) -> np.ndarray:
-    """Sum over runs of the Student-t log density, (n,)."""
+def _student(residual, scale, nu) -> tuple[np.ndarray, np.ndarray]:
+    """Parts of the Student-t log density of each run: the second minus the first."""
     from scipy.special import gammaln
 
     kernel = (nu + 1) / 2 * np.log1p(residual**2 / nu) + np.log(scale)
     constant = gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * np.log(nu * np.pi)
-    return np.broadcast_to(constant, residual.shape).sum(axis=1) - kernel.sum(axis=1)
+    return kernel, constant
+
+
+# -- hierarchies -------------------------------------------------------------------------------
+
+
+def is_hierarchy(plan: Design) -> bool:
+    """Whether the runs of each group are independent given the parameters of the groups, and some
+    of these have a population."""
+    effects = [e for p in plan.parameters for e in p.effects]
+    is_partial = any(e.pooling == "partial" for e in effects)
+    return len(plan.groups) == 1 and is_partial and plan.drift != "through"
+
+
+def hierarchy(plan: Design) -> Hierarchy:
+    """The posterior of a design with one column of groups, by group."""
+    plan = _relative(plan)
+    (group,) = plan.groups
+    order = np.argsort(plan.index(group), kind="stable")
+    ordered = replace(plan.runs, table=plan.runs.table.iloc[order].reset_index(drop=True))
+    plan = replace(plan, runs=ordered)
+    index, of_runs = plan.index(group), _of_runs(plan)
+    groups, rows = len(plan.levels[group]), max(1, CHUNK // len(index))
+    first = np.searchsorted(index, np.arange(groups))
+    varying, shared = _by_kind(plan)
+    pinned = {p.name: np.float64(p.prior.median) for p in plan.parameters if p.is_fixed}
+
+    def natural(p, value):
+        return from_link(p.prior.link, p.prior.centre + p.prior.width * value)
+
+    def part(values, common):
+        of = pinned | {p.name: natural(p, common[:, [i]]) for i, p in enumerate(shared)}
+        of |= {p.name: natural(p, values[:, i])[:, index] for i, p in enumerate(varying)}
+        return np.add.reduceat(of_runs(of, each=True), first, axis=1)
+
+    def log_likelihood(values, common):
+        with np.errstate(all="ignore"):
+            parts = [
+                part(values[i : i + rows], common[i : i + rows])
+                for i in range(0, len(values), rows)
+            ]
+        found = np.concatenate(parts)
+        return np.where(np.isfinite(found), found, -np.inf)
+
+    return Hierarchy(
+        groups,
+        len(shared),
+        log_likelihood,
+        pooled=np.array([p.effects[0].pooling == "partial" for p in varying]),
+        between=np.array([p.prior.between_width / p.prior.width for p in varying]),
+        spread=SCALE_SPREAD,
+        # The law is linear in its floor and amplitudes, whose values are logarithms.
+        rates=np.array(
+            [
+                p.prior.width if p.prior.link == "log" and _is_of_loss(plan, p.name) else 0.0
+                for p in varying
+            ]
+        ),
+    )
+
+
+def hierarchy_positions(plan: Design, values: np.ndarray, population: np.ndarray) -> np.ndarray:
+    """The positions of `variables` from draws of a `hierarchy`, (n, parameter, group) and (n,
+    coordinate of the population)."""
+    of = hierarchy(plan)
+    means, scales, common = of.parts
+    offset = (values - of.mean(population)[:, :, None]) / of.sd(population)[:, :, None]
+    means, scales, common = (iter(population[:, part].T) for part in (means, scales, common))
+    columns, varying = [], iter(offset.transpose(1, 2, 0))
+    for p in plan.parameters:
+        if p.has_population:
+            columns.append(next(means if p.effects else common))
+        for effect in p.effects:
+            if effect.pooling == "partial":
+                columns.append(next(scales))
+            columns += list(next(varying))
+    return np.stack(columns, axis=1)
+
+
+def hierarchy_names(plan: Design) -> tuple[list[str], list[str]]:
+    """Names of the values, in the order (parameter, group), and of the population of a
+    `hierarchy`."""
+    (group,) = plan.groups
+    varying, shared = _by_kind(plan)
+    pooled = [p for p in varying if p.has_population]
+    values = [f"{p.member(p.effects[0])}[{x}]" for p in varying for x in plan.levels[group]]
+    means, scales = [p.name for p in pooled], [p.scale(p.effects[0]) for p in pooled]
+    return values, [*means, *scales, *(p.name for p in shared)]
+
+
+def _by_kind(plan: Design) -> tuple[list[Parameter], list[Parameter]]:
+    """The parameters with values by group, and those that all groups share."""
+    free = [p for p in plan.parameters if not p.is_fixed]
+    return [p for p in free if p.effects], [p for p in free if not p.effects]
+
+
+def _is_of_loss(plan: Design, name: str) -> bool:
+    return getattr(plan.law.priors.get(name), "of", None) == "loss"

@@ -1,4 +1,8 @@
-"""The sampler of a design: importance sampling where there are few parameters, otherwise NUTS."""
+"""The sampler of a design.
+
+Importance sampling where there are few parameters and no groups; Metropolis within Gibbs, which
+moves all groups at once, where there are many groups; otherwise NUTS.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +14,31 @@ import numpy as np
 import xarray as xr
 
 from bayescale.errors import FitError, unknown
-from bayescale.inference import Convergence, ImportanceDiagnostics, importance, nuts
-from bayescale.model.density import MOST_PARAMETERS, density, is_small, variables
+from bayescale.inference import (
+    Convergence,
+    ImportanceDiagnostics,
+    hierarchies,
+    importance,
+    nuts,
+)
+from bayescale.model.density import (
+    MOST_PARAMETERS,
+    density,
+    hierarchy,
+    hierarchy_names,
+    hierarchy_positions,
+    is_hierarchy,
+    is_small,
+    variables,
+)
 from bayescale.model.design import Design
 from bayescale.model.pymc_model import check_law, target
 from bayescale.progress import bar
 
 #: Values of ``engine=`` in `bayescale.fit`.
-ENGINES = ("auto", "particles", "nuts")
+ENGINES = ("auto", "particles", "gibbs", "nuts")
+#: Number of groups from which on NUTS is not used by default.
+MANY_GROUPS = 8
 #: Runs of importance sampling before NUTS is used. A second run, with other random numbers, takes
 #: seconds and mostly succeeds where the first did not; compiling a model takes longer.
 PARTICLE_RUNS = 2
@@ -63,8 +84,10 @@ def sample_design(
 ) -> Drawn:
     """Sample the posterior of a design.
 
-    With ``engine="auto"``, NUTS is used for designs with groups or many parameters, if
-    `target_accept` is given, and if importance sampling twice does not give enough effective draws.
+    With ``engine="auto"``, designs without groups are sampled by particles, and those with one
+    column of `MANY_GROUPS` or more groups, without drift through the runs, by Metropolis within
+    Gibbs. NUTS is used for the others, if `target_accept` is given, if there are many parameters
+    without groups, and if the other samplers do not converge.
 
     Raises
     ------
@@ -80,9 +103,20 @@ def sample_design(
             f"parameters; this one has {len(plan.parameters)} parameters and the groups "
             f"{', '.join(plan.groups) or '(none)'}: leave engine out, or give engine='nuts'"
         )
+    if engine == "gibbs" and not is_hierarchy(plan):
+        raise FitError(
+            "engine 'gibbs' samples models with one column of groups, over which a parameter is "
+            "pooled partially, and without drift through the runs: leave engine out, or give "
+            "engine='nuts'"
+        )
     nuts.require(draws=draws, tune=tune, chains=chains)
     started = time.perf_counter()
-    if engine == "particles" or (engine == "auto" and target_accept is None and is_small(plan)):
+    by_default = engine == "auto" and target_accept is None
+    if engine == "gibbs" or (by_default and has_many_groups(plan)):
+        drawn = _gibbs(plan, draws, chains, seed, cores, progressbar)
+        if engine == "gibbs" or drawn.convergence.passed:
+            return drawn
+    if engine == "particles" or (by_default and is_small(plan)):
         for run in range(PARTICLE_RUNS):
             drawn = _particles(plan, draws, chains, seed, run, progressbar)
             if drawn.convergence.passed:
@@ -110,6 +144,11 @@ def sample_design(
     return Drawn(sampled.posterior, sampled.stats, sampled.convergence, facts)
 
 
+def has_many_groups(plan: Design) -> bool:
+    """Whether a design has so many groups that NUTS is not its sampler by default."""
+    return is_hierarchy(plan) and len(plan.levels[plan.groups[0]]) >= MANY_GROUPS
+
+
 def expected_seconds(plan: Design) -> tuple[float, float]:
     """The least and the most seconds that importance sampling of a design is expected to take.
 
@@ -135,11 +174,39 @@ def _particles(plan: Design, draws: int, chains: int, seed: int, run: int, progr
     with bar(progressbar) as step:
         sampled = importance.sample(density(plan), draws * chains, rng, report=step)
 
-    def shaped(values):
-        return ("chain", "draw"), values.reshape(chains, draws)
-
-    coords = {"chain": np.arange(chains), "draw": np.arange(draws)}
-    values = {name: shaped(v) for name, v in variables(plan, sampled.positions).items()}
-    stats = xr.Dataset({"lp": shaped(sampled.log_posterior)}, coords)
+    positions = sampled.positions.reshape(chains, draws, -1)
+    posterior, stats = _datasets(plan, positions, sampled.log_posterior)
     facts = dict(engine="particles", attempts=run + 1, seconds=time.perf_counter() - started)
-    return Drawn(xr.Dataset(values, coords), stats, sampled.diagnostics, facts)
+    return Drawn(posterior, stats, sampled.diagnostics, facts)
+
+
+def _gibbs(plan: Design, draws: int, chains: int, seed: int, cores, progressbar) -> Drawn:
+    check_law(plan.law, plan)
+    started = time.perf_counter()
+    settings = dict(draws=draws, chains=chains, seed=seed, cores=cores)
+    names = hierarchy_names(plan)
+    with bar(progressbar) as step:
+        sampled = hierarchies.sample(hierarchy(plan), names, report=step, **settings)
+    flat = (a.reshape(-1, *a.shape[2:]) for a in (sampled.values, sampled.population))
+    positions = hierarchy_positions(plan, *flat)
+    log_posterior = density(plan).log_posterior(positions)
+    datasets = _datasets(plan, positions.reshape(chains, draws, -1), log_posterior)
+    facts = dict(engine="gibbs", sweeps=sampled.sweeps, seconds=time.perf_counter() - started)
+    return Drawn(*datasets, sampled.convergence, facts)
+
+
+def _datasets(plan: Design, positions: np.ndarray, log_posterior: np.ndarray):
+    """The posterior and its log density, at positions (chain, draw, coordinate)."""
+    shape = positions.shape[:2]
+    coords = {"chain": np.arange(shape[0]), "draw": np.arange(shape[1])}
+    drawn = variables(plan, positions.reshape(-1, positions.shape[2]))
+    dims = {p.member(e): (e.column,) for p in plan.parameters for e in p.effects}
+    values = {
+        name: (("chain", "draw", *dims.get(name, ())), v.reshape(*shape, *v.shape[1:]))
+        for name, v in drawn.items()
+    }
+    first = [p.name for p in plan.parameters if p.name in values]  # as NUTS has them
+    values = {name: values[name] for name in dict.fromkeys([*first, *values])}
+    levels = {g: list(levels) for g, levels in plan.levels.items()}
+    stats = xr.Dataset({"lp": (("chain", "draw"), log_posterior.reshape(shape))}, coords)
+    return xr.Dataset(values, coords | levels), stats

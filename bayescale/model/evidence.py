@@ -1,4 +1,4 @@
-"""The evidence of a posterior that was sampled by NUTS, by bridge sampling."""
+"""The evidence of a posterior that was sampled by chains, by bridge sampling."""
 
 from __future__ import annotations
 

@@ -85,11 +85,14 @@ def fit(
         for finished runs without groups. By default a law of N, D and settings of other regimes,
         such as ``"sparse_experts"``, may fail. A law of N and D alone holds for all runs, as in
         papers; several in `bayescale.ensemble` may fail. Laws of other columns hold.
-    engine : {"auto", "particles", "nuts"}
+    engine : {"auto", "particles", "gibbs", "nuts"}
         The sampler. ``"particles"``: adaptive importance sampling, for models without groups (see
         `bayescale.inference.importance`). It needs no compilation, gives independent draws, and
-        estimates the evidence of the law. ``"nuts"``: the No-U-Turn Sampler, for any model.
-        ``"auto"``: particles without groups, unless too few of them are effective; otherwise NUTS.
+        estimates the evidence of the law. ``"gibbs"``: Metropolis steps that move all groups at
+        once, without compilation, for one column of groups and no drift through the runs (see
+        `bayescale.inference.hierarchies`). ``"nuts"``: the No-U-Turn Sampler, for any model.
+        ``"auto"``: particles without groups, Gibbs with eight or more groups; NUTS otherwise, and
+        where the others do not converge.
     draws : int
         Draws per chain in the result; at least 10. With NUTS all chains together have at least 1600
         draws, which are thinned to `draws` after convergence is computed.

@@ -118,8 +118,8 @@ class Fit(Storable):
         """The accuracy of the draws.
 
         With NUTS: R-hat, effective sample size, divergences and energy of all draws, before
-        thinning. With particles: the effective sample size, the tail of the importance weights and
-        the standard error of the evidence.
+        thinning; with Gibbs R-hat and effective sample size. With particles: the effective sample
+        size, the tail of the importance weights and the standard error of the evidence.
         """
         return convergence(self.posterior, self.stats)
 
@@ -128,7 +128,7 @@ class Fit(Storable):
         """Log of the marginal likelihood of the runs under the law, and its standard error.
 
         Of fits to the same runs, the difference is the log of the Bayes factor. With particles it
-        is computed while sampling, with NUTS by bridge sampling (Meng & Wong 1996).
+        is computed while sampling, otherwise by bridge sampling (Meng & Wong 1996).
         """
         found = self.convergence
         if isinstance(found, ImportanceDiagnostics):

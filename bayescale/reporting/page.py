@@ -184,6 +184,8 @@ def _settings(fit: Fit) -> str:
     text = f"{facts.get('chains')} chains of {facts.get('draws')} draws"
     if facts.get("engine") == "particles":
         return f"{text} by importance sampling"
+    if facts.get("engine") == "gibbs":
+        return f"{text} by Metropolis within Gibbs"
     return f"{text} by NUTS, target acceptance {facts.get('target_accept')}"
 
 

@@ -183,6 +183,40 @@ def test_the_drift_of_several_curves_is_that_of_a_joint_normal(runs, law, groups
     np.testing.assert_allclose(density(plan).log_likelihood(z), expected, rtol=1e-7)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        dict(pool={"E": "none", "alpha": "complete"}, noise="by_loss"),
+        dict(pool={"nu": "partial"}, priors={"E": bs.Fixed(1.6)}),
+    ],
+)
+def test_the_density_by_group_is_that_of_all_runs(runs, options):
+    """Also the prior: its coordinates are those of `variables`."""
+    plan = design(runs, laws.get("chinchilla"), "corpus", **options)
+    of = densities.hierarchy(plan)
+    rng = np.random.default_rng(5)
+    values = 0.3 * rng.standard_normal((6, len(of.pooled), of.groups))
+    population = 0.3 * rng.standard_normal((6, of.parts[2].stop))
+    z = densities.hierarchy_positions(plan, values, population)
+    assert z.shape[1] == densities.dimension(plan)
+    by_group = of.log_likelihood(values, population[:, of.parts[2]])
+    together = density(plan)
+    np.testing.assert_allclose(by_group.sum(axis=1), together.log_likelihood(z), rtol=1e-9)
+    log_prior = of.log_prior(values, population).sum(axis=1) - 0.5 * (population**2).sum(axis=1)
+    scales = np.log(of.sd(population)).sum(axis=1) * of.groups
+    np.testing.assert_allclose(log_prior + scales, -0.5 * (z**2).sum(axis=1), rtol=1e-9)
+    # Runs of other groups do not change the likelihood of a group.
+    values[:, :, 1] += 0.5
+    changed = of.log_likelihood(values, population[:, of.parts[2]]) != by_group
+    assert changed.all(axis=0).tolist() == [False, True, False]
+    drawn = variables(plan, z)
+    by_name, of_population = densities.hierarchy_names(plan)
+    assert len(by_name) == values[0].size
+    assert len(of_population) == population.shape[1]
+    assert {n.split("[")[0] for n in by_name} | set(of_population) == set(drawn)
+
+
 @pytest.mark.parametrize("law", ["power(D)", "delayed_power(D)"])
 @pytest.mark.parametrize("drift", ["through", "ahead"])
 def test_the_density_of_curves_is_that_of_pymc(curves, law, drift):
