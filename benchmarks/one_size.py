@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from common import interval_score, reference, write
+from common import interval_score, keep, reference, write
 
 import bayescale as bs
 from bayescale.evaluation.ensembles import FLAT, family
@@ -68,6 +68,7 @@ def forecasts(runs: bs.Runs, varied: str) -> Iterator[tuple[str, np.ndarray, np.
     for method, best in (
         ("laws of one column", default),
         ("laws of one column, drift of one law", replace(default, fits=drifting)),
+        ("laws of one column with errors", bs.ensemble(seen, laws, law_error=True, **DRAWS)),
         ("laws of N and D", bs.ensemble(seen, list(FLAT), **DRAWS)),
     ):
         places = {c: later.table[c].to_numpy() for c in "ND" if c in best.law.columns}
@@ -97,6 +98,7 @@ def points() -> pd.DataFrame:
 def main() -> None:
     warnings.simplefilter("ignore")
     each = points()
+    keep(each, "one_size_each")
     names = [f"{100 * p:g}" for p in LEVELS]
     shares = {n: 100.0 * each[n] for n in names}
     by = each.assign(**shares).groupby(["varied", "method"], sort=False)

@@ -98,10 +98,10 @@ def ensemble(
         As in `bayescale.fit`. The prior of the drift beyond the runs is smaller than that of one
         law, because the differences between the laws represent part of the deviation.
     law_error : bool, optional
-        As in `bayescale.fit`. By default true if all laws are laws of N and D, with or without
-        settings of other regimes: on public tables their forecasts of larger runs are more accurate
-        (``benchmarks/small_runs.py``, ``benchmarks/gallery.py``). One law is fitted as by
-        `bayescale.fit`. False: exponents and constants are those of published fits.
+        As in `bayescale.fit`. By default true for several laws of N and D alone: on public tables
+        their forecasts of larger runs are more accurate (``benchmarks/small_runs.py``). Those of
+        laws of other regimes are hardly so, and hold less often (``benchmarks/gallery.py``). False:
+        exponents and constants are those of published fits.
     pool, priors : mapping, optional
         As in `bayescale.fit`, for all laws that have the parameter. Priors may also be given by the
         name of a law: ``{"chinchilla": {"alpha": bs.Positive(0.3)}}``.

@@ -82,9 +82,8 @@ def fit(
     law_error : bool, optional
         Whether the law may fail towards small scales, as it may beyond the runs: the largest runs
         then decide where small ones disagree with them (see `bayescale.model.small_runs`). Only
-        for finished runs without groups. By default a law of N, D and settings of other regimes,
-        such as ``"sparse_experts"``, may fail. A law of N and D alone holds for all runs, as in
-        papers; several in `bayescale.ensemble` may fail. Laws of other columns hold.
+        for finished runs without groups. By default the law holds for all runs, as in papers;
+        `bayescale.ensemble`, which is made for forecasts, lets several laws of N and D fail.
     engine : {"auto", "particles", "gibbs", "nuts"}
         The sampler. ``"particles"``: adaptive importance sampling, for models without groups (see
         `bayescale.inference.importance`). It needs no compilation, gives independent draws, and

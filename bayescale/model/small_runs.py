@@ -44,13 +44,13 @@ AT_ONCE, AMONG = 1_000, 4_000
 def by_default(laws: Sequence[Law]) -> bool:
     """Whether laws that are fitted to the same runs have such errors by default.
 
-    They have if the sizes of all of them are N and D, whatever other columns they have. The
-    exception is a law of N and D alone that is fitted by itself: it holds for all runs, as in
-    papers, so that its constants can be compared with theirs. Laws of other sizes forecast worse
-    with errors (`benchmarks/gallery.py`).
+    Several laws of N and D alone have them. One that is fitted by itself holds for all runs, as in
+    papers, so that its constants can be compared with theirs. Laws of other regimes do not have
+    them: held-back runs are forecast about equally well, fewer of them lie inside their intervals,
+    and posteriors of laws with many parameters are then not calibrated (`benchmarks/gallery.py`,
+    `benchmarks/calibration.py`).
     """
-    of_both = all(set(law.sizes) == {"N", "D"} for law in laws)
-    return of_both and (len(laws) > 1 or not laws[0].allocates)
+    return len(laws) > 1 and all(law.allocates for law in laws)
 
 
 def slope(law: Law, columns: Mapping[str, np.ndarray], log_loss: np.ndarray) -> float:
