@@ -2,7 +2,8 @@
 
 Such tables are cut from public ones: the runs of one N, and those of one D. The lower half of each,
 along the column that varies, is fitted, and the rest is forecast: by the default laws of one
-column, with the drift of an average and with that of one law, and by the default laws of N and D.
+column, with the drift of an average, with that of one law, and with errors in small runs; and by
+the default laws of N and D, which are the default for such tables.
 
     python benchmarks/one_size.py
 """
@@ -18,7 +19,7 @@ import pandas as pd
 from common import interval_score, keep, reference, write
 
 import bayescale as bs
-from bayescale.evaluation.ensembles import FLAT, family
+from bayescale.evaluation.ensembles import FLAT, OF_ONE_COLUMN
 from bayescale.model.drift import ahead
 
 #: Fewest runs of a table, and fewest different values of the column that varies.
@@ -62,7 +63,7 @@ def forecasts(runs: bs.Runs, varied: str) -> Iterator[tuple[str, np.ndarray, np.
     seen, later = runs[lower.to_numpy()], runs[~lower.to_numpy()]
     truth = np.log(later.table["loss"].to_numpy())
     alone = bs.Positive(ahead(False, False).median, spread=ahead(False, False).spread)
-    laws = family(seen)
+    laws = [f"{law}({varied})" for law in OF_ONE_COLUMN]
     default = bs.ensemble(seen, laws, **DRAWS)
     drifting = {n: replace(f, plan=replace(f.plan, ahead=alone)) for n, f in default.fits.items()}
     for method, best in (

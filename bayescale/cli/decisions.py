@@ -207,7 +207,7 @@ def preregister(
     from bayescale.forecasting import forecast, load_posterior
 
     fitted = load_posterior(fit)
-    place = {column: values for column, values in points.items() if values}
+    place = {c: values for c, values in points.items() if values}
     ahead = forecast(
         fitted,
         **(place if paired else options.crossed(place)),
@@ -445,7 +445,6 @@ def _losses(text: str):
         return [float(part) for part in text.split(",")]
     from bayescale.data import frame
 
-    path = Path(text)
-    if not path.is_file():
+    if not Path(text).is_file():
         raise BayescaleError(f"{text!r}: neither losses (2.31,2.25) nor a file", where="outcome")
-    return frame(path)
+    return frame(text)

@@ -255,7 +255,8 @@ def forecast(
     fitted = from_file(fit, *settings, check)
     notes = []
     if is_table(fit) and law is None and not fitted.law.allocates:
-        notes = [f"fitted: {', '.join(fits_of(fitted))}, because N and D do not both vary"]
+        laws = ", ".join(fits_of(fitted))
+        notes = [f"fitted: {laws}; the table lacks N or D, or is of curves of one N"]
     if not paired and sum(len(values) > 1 for values in place.values()) > 1:
         console.announce(
             f"each {' with each '.join(map(argument, place))}: "

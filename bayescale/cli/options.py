@@ -34,8 +34,8 @@ LawNames = Annotated[
         "--law",
         help="one law, such as chinchilla, kaplan, skaling, power or delayed_power(D), or several, "
         "comma-separated, weighed by their evidence; by default chinchilla,kaplan_floor,skaling, "
-        "with bounded_chinchilla for finished runs without groups, or power,shifted_power if N and "
-        "D do not both vary",
+        "with bounded_chinchilla for finished runs without groups, or power,shifted_power without "
+        "N and D, and for curves of one N",
     ),
 ]
 Columns = Annotated[

@@ -92,8 +92,8 @@ def ensemble(
     laws : str, Law or sequence of them, optional
         The family. By default ``chinchilla``, ``kaplan_floor`` and ``skaling`` for runs with N and
         D, with ``bounded_chinchilla`` for finished runs without groups; otherwise ``power`` and
-        ``shifted_power`` of the first of C, D and N that the runs have. Of runs that all have the
-        same N they are laws of D, and conversely.
+        ``shifted_power`` of the first of C, D and N that the runs have. Of learning curves that all
+        have the same N they are laws of D.
     groups, drift, noise, engine, draws, tune, chains, cores, target_accept
         As in `bayescale.fit`. The prior of the drift beyond the runs is smaller than that of one
         law, because the differences between the laws represent part of the deviation.
@@ -191,14 +191,14 @@ def ensemble(
 def family(runs: Runs, groups: Sequence[str] = ()) -> list[str]:
     """The names of the default laws for runs with these columns.
 
-    If all runs have the same N (or D), laws of N and D would say nothing about it beyond their
-    priors.
+    Along curves that all have the same N, laws of N and D would say nothing about N beyond their
+    priors. Finished runs of one N are forecast better by them (`benchmarks/one_size.py`).
     """
-    of_size = "N" in runs and "D" in runs
+    of_size, along = "N" in runs and "D" in runs, has_checkpoints(runs)
     present = [c for c in ("ND" if of_size else "CDN") if c in runs]
     varied = [c for c in present if runs.table[c].nunique() > 1] or present
-    if of_size and len(varied) == 2:
-        return list(OF_SIZE if groups or has_checkpoints(runs) else FLAT)
+    if of_size and (len(varied) == 2 or not along):
+        return list(OF_SIZE if groups or along else FLAT)
     column = varied[0]
     return [f"{law}({column})" for law in OF_ONE_COLUMN]
 

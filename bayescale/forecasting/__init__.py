@@ -23,7 +23,7 @@ from bayescale.forecasting.cautions import (
     main_reason,
     scale_column,
 )
-from bayescale.forecasting.continued import follows_from_budget
+from bayescale.forecasting.continued import follows_from_budget, splits_budgets
 from bayescale.forecasting.domains import Domains, DomainsForecast, fit_domains
 from bayescale.forecasting.forecasts import Forecast, forecast
 from bayescale.forecasting.law_draws import DRIFTS
@@ -92,6 +92,7 @@ __all__ = [
     "regret",
     "scale_column",
     "shares",
+    "splits_budgets",
     "stacking",
     "warn_if_any_failed",
     "weights_of",

@@ -33,8 +33,7 @@ def only_run(fit: Fit | Average, given: Mapping[str, object]) -> str | None:
 
 
 def columns_of_runs(fit: Fit | Average, series: object, given: Mapping[str, object]) -> dict:
-    """The N of the run that is continued, and an N or D that all runs share and the laws lack, if
-    they are not given.
+    """The N of the run that is continued, and an N or D that all runs share, if they are not given.
 
     Raises
     ------
@@ -53,22 +52,26 @@ def columns_of_runs(fit: Fit | Average, series: object, given: Mapping[str, obje
                     f"series {series!r} has {format_count(own[0])} parameters, and N is another "
                     f"number: leave out N, or give series={NEW!r} for a new run"
                 )
-    lacking = {c for c in "ND" if not any(c in f.law.columns for f in fits_of(fit).values())}
-    for column in sorted(lacking & set(table) - set(shared)):
-        own = table[column].unique()
-        if len(own) == 1:
-            shared[column] = own
-            if _differs(column, given, own):
-                problems.append(
-                    f"all runs have {column} = {format_count(own[0])}, so that laws of "
-                    f"{', '.join(fit.law.columns)} alone were fitted, and {column} is another "
-                    f"number: leave it out, or fit a law of N and D, such as "
-                    f"{option('law', 'chinchilla')}, whose forecast then rests on its priors"
-                )
+    columns = fit.law.columns
+    for column, value in shared_sizes(fit).items():
+        shared.setdefault(column, np.array([value]))
+        if column not in columns and _differs(column, given, shared[column]):
+            problems.append(
+                f"all runs have {column} = {format_count(value)}, so that laws of "
+                f"{', '.join(columns)} alone were fitted, and {column} is another number: leave it "
+                f"out, or fit a law of N and D, such as {option('law', 'chinchilla')}, whose "
+                "forecast then rests on its priors"
+            )
     if problems:
         raise FitError(problems)
     enough = len({"N", "D", "C"} & set(given)) > 1
     return {} if enough else {c: v for c, v in shared.items() if c not in given}
+
+
+def shared_sizes(fit: Fit | Average) -> dict[str, float]:
+    """N or D, if all runs have the same."""
+    table = fit.runs.table
+    return {c: float(table[c].iloc[0]) for c in "ND" if c in table and table[c].nunique() == 1}
 
 
 def _differs(column: str, given: Mapping[str, object], own: np.ndarray) -> bool:
@@ -85,6 +88,11 @@ def settle_series(fit: Fit | Average, series: object, size: int) -> list[str | N
     labels = settle_labels(series, {"series": fitted}, size)["series"]
     labels = [labels] * size if isinstance(labels, str) else labels
     return [None if x == NEW else x for x in labels]
+
+
+def splits_budgets(fit: Fit | Average) -> bool:
+    """Whether the laws and the runs say how to split a budget into N and D."""
+    return fit.law.allocates and not shared_sizes(fit)
 
 
 def follows_from_budget(fit: Fit | Average) -> bool:

@@ -287,8 +287,10 @@ def forecast(
         and ``series``. Other columns are ignored.
     N, D, C : float, str or array_like, optional
         Parameters, tokens and training FLOP (``"70B"``, ``1.4e12``, arrays). Any two give the
-        third. With `C` alone, N and D are the split of each budget that minimises the expected
-        loss. `C` may be in any unit that `bayescale.as_flops` reads (``"50k H100 hours"``).
+        third. An N or D that all runs share need not be given. With `C` alone, N and D are then
+        that and the rest of the budget; otherwise they are the split of each budget that minimises
+        the expected loss. `C` may be in any unit that `bayescale.as_flops` reads (``"50k H100
+        hours"``).
     group : str, array_like of str, or mapping, optional
         Fitted groups: one for all points, or one for each point. One run with several groups gives
         one point for each group. None stands for a new group, drawn from the population.

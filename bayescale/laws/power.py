@@ -63,5 +63,5 @@ power = Law(
     regime="one column",
     formula="E + A * x**-alpha",
     use="One column, such as compute, tokens or steps, with an irreducible loss. Part of the "
-    "default family for tables in which N and D do not both vary.",
+    "default family for tables without both N and D, and for curves of one N.",
 )

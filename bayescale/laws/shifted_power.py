@@ -33,5 +33,5 @@ shifted_power = Law(
     regime="one column",
     formula="A * ((1/x + gamma) / (1 + gamma))**alpha",
     use="One column. A constant is added to 1/x, so that the loss levels off for large x. Part of"
-    " the default family for tables in which N and D do not both vary.",
+    " the default family for tables without both N and D, and for curves of one N.",
 )

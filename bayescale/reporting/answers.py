@@ -28,6 +28,7 @@ from bayescale.forecasting import (
     group_labels_in_words,
     losses_by_law,
     main_reason,
+    splits_budgets,
 )
 from bayescale.keywords import assigned, on_command_line
 from bayescale.model import NEW, Fit
@@ -157,7 +158,7 @@ def findings(
                 forecast(fit, C=chosen, group=g, cost=cost, random_seed=fit.random_seed)
                 for g in groups
             ]
-        if len(chosen) and fit.law.allocates:
+        if len(chosen) and splits_budgets(fit):
             try:
                 splits = [allocate(fit, chosen, group=g, cost=cost) for g in groups]
             except LawError as error:

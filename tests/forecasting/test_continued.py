@@ -68,10 +68,24 @@ def test_a_report_of_one_size_forecasts_budgets(finished):
     assert not found.allocations
 
 
-def test_runs_of_one_size_have_laws_of_the_other_column():
-    runs = bs.Runs.from_frame(table())
-    assert family(runs) == ["power(D)", "shifted_power(D)"]
-    swapped = pd.DataFrame({"N": table()["D"] / 100, "D": 1e10, "loss": table()["loss"]})
-    assert family(bs.Runs.from_frame(swapped)) == ["power(N)", "shifted_power(N)"]
-    varied = table().assign(N=np.geomspace(1e7, 1e9, 12))
+def test_a_curve_of_one_size_has_laws_of_the_other_column():
+    assert family(bs.Runs.from_frame(table("a"))) == ["power(D)", "shifted_power(D)"]
+    assert family(bs.Runs.from_frame(table("ab"))) == ["power(D)", "shifted_power(D)"]
+    assert "chinchilla" in family(bs.Runs.from_frame(table()))
+    varied = table("ab").assign(N=np.repeat([1e8, 2e8], 12))
     assert "chinchilla" in family(bs.Runs.from_frame(varied))
+
+
+def test_laws_of_n_and_d_forecast_budgets_at_the_n_that_all_runs_share(by_hand):
+    values = dict(E=1.7, A=0.5, B=0.5, alpha=0.34, beta=0.3, sigma=0.01, nu=10.0)
+    fit = by_hand(bs.Runs.from_frame(table()), "chinchilla", values, draws=50)
+    data = bs.forecast(fit, C=[2.4e19, 6e19]).data
+    np.testing.assert_allclose(data["N"], 1e8)
+    np.testing.assert_allclose(bs.forecast(fit, D=4e10).data["N"], 1e8)
+    assert bs.forecast(fit, N=1e9, D=4e10).data["N"].item() == 1e9
+    assert not findings(fit, None).allocations
+    assert len(bs.allocate(fit, C=1e20).data["N"]) > 0
+    several = table().assign(N=np.geomspace(1e7, 1e9, 12))
+    fit = by_hand(bs.Runs.from_frame(several), "chinchilla", values, draws=50)
+    assert bs.forecast(fit, C=2.4e19).data["N"].item() != pytest.approx(1e8)
+    assert findings(fit, None).allocations
