@@ -267,7 +267,8 @@ def _sums(columns, matched) -> list[str]:
     source = matched.sources["loss"]
     middle = float(np.median(columns["loss"]))
     D = matched.sources.get("D")
-    in_tokens = D is not None and (D.expression == "D" or "tok" in D.expression.lower())
+    # A plain D may count anything, and its loss be in any unit.
+    in_tokens = D is not None and "tok" in D.expression.lower()
     named = matched.loss_unit.startswith(("nats", "bits"))
     if source.stated or source.transform or middle <= LARGEST_LOSS or not (in_tokens or named):
         return []

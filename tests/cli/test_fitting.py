@@ -89,6 +89,6 @@ def test_what_a_table_cannot_answer_is_refused_before_it_is_fitted(
 
 def test_laws_of_one_column_are_named_with_their_forecast(of_tokens, table, run):
     settings = ("--draws", 100, "--quiet")
-    told = "note: fitted: power(D), shifted_power(D); the table does not have both N and D"
+    told = "note: fitted: power(D), shifted_power(D); the table lacks N or D"
     assert told in run("forecast", of_tokens, "--D", "140B", *settings).out
     assert "note: fitted" not in run("forecast", table, "--flops", "1e21", *settings).out

@@ -91,6 +91,8 @@ def test_other_tables_are_not_doubted(frame):
 
 
 def test_a_perplexity_of_tokens_is_asked_about():
-    frame = pd.DataFrame({"N": N, "D": D, "loss": np.exp(LOSS)})
+    frame = pd.DataFrame({"N": N, "tokens": D, "loss": np.exp(LOSS)})
     with pytest.raises(RunsError, match=r"for a perplexity pass loss='log\(loss\)'"):
         Runs.from_frame(frame)
+    anything = Runs.from_frame(frame.rename(columns={"tokens": "D"}))
+    np.testing.assert_allclose(anything.table["loss"], frame["loss"])
