@@ -47,7 +47,23 @@ class HintingCommand(TyperCommand):
                 and (text := self._hint(name, options))
             ):
                 raise BayescaleError(f"no such option {name}: {text}", where=self.name or "")
+        self._refuse_repeated(args)
         return super().parse_args(ctx, args)
+
+    def _refuse_repeated(self, args: list[str]) -> None:
+        """Of an option that is given twice, only the last value would count."""
+        valued = {name for p in self.params if not getattr(p, "is_flag", True) for name in p.opts}
+        asked = args[: args.index("--")] if "--" in args else args
+        given = [word.partition("=")[0] for word in asked if word.startswith("--")]
+        if twice := [name for name in dict.fromkeys(given) if given.count(name) > 1]:
+            problems = [
+                f"{name} is given {given.count(name)} times: give it once, and several values "
+                "with commas"
+                for name in twice
+                if name in valued
+            ]
+            if problems:
+                raise BayescaleError(problems, where=self.name or "")
 
     def _hint(self, name: str, options: set[str]) -> str | None:
         hyphens = name.replace("_", "-")

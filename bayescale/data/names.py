@@ -212,6 +212,8 @@ _UNITS_OF_LOSS = (
     (r"error_?rate|top_?1_?error|\berror\b|\bwer\b", "error rate"),
     (r"\bmse\b|mean_?squared", "mean squared error"),
 )
+#: Why a column such as ``val_ppl_loss`` is not read without a question.
+PERPLEXITY_OR_LOSS = "a perplexity or a loss"
 #: What a loss is per, where its name says so; a perplexity is of these too.
 _PER = re.compile(
     r"(?:per|/)[_ /-]*(token|tok|byte|char|word)|\b(byte|char|word)\w*_?(?:level)?[_ ]"
@@ -405,6 +407,8 @@ def _loss(name: str) -> Reading | None:
     if re.search(r"/\s*s\b|per_?sec", lower):
         return Reading(refusal="a rate")
     unit = next((u for p, u in _UNITS_OF_LOSS if re.search(p, loose) or re.search(p, lower)), "")
+    if unit == "perplexity" and "loss" in lower and not _LOGARITHM.search(spaced.lower()):
+        return Reading(refusal=PERPLEXITY_OR_LOSS)
     if not unit and re.search(r"cross_?entropy|likelihood|\bnll|\bxent|\bce\b", word):
         unit = "nats"
     log = None if "lik" in word else _LOGARITHM.search(spaced.lower())

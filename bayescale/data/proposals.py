@@ -287,6 +287,9 @@ def no_column(quantity: str, raw: RawTable, used: Collection[str] = (), also="")
                 f"no column holds {MEANING['loss']}, but {logs[0]!r} is its logarithm by its name: "
                 f"{asked}"
             )
+        if both := [c for c in columns if names.recognise(c).refusal == names.PERPLEXITY_OR_LOSS]:
+            either = (remedies.column("loss", f.format(both[0])) for f in ("log({})", "{}*1"))
+            return f"{both[0]!r} is a perplexity or a loss by its name: pass {' or '.join(either)}"
         # A validation loss before others.
         free.sort(key=lambda c: bool(re.search("val|eval", c, re.IGNORECASE)))
     ask = "" if hint else f" {remedies.naming(quantity, free[-1 if quantity == 'loss' else 0])}"

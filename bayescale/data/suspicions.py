@@ -13,6 +13,8 @@ from bayescale.data import remedies
 from bayescale.data.formats import RawTable
 from bayescale.units import counted
 
+#: Asked about rows whose tokens per parameter are of another order of magnitude.
+CHECK_ROWS = "check the units of N and D there"
 #: Losses at one (N, D) that differ by more than this share differ by more than noise.
 SPREAD = 0.02
 #: The same if no column explains the difference: repeated runs may differ by a few percent.
@@ -384,8 +386,7 @@ def _unusual_ratios(columns, raw: RawTable) -> list[str]:
     worst = ratio[bad][np.abs(np.log(ratio[bad])).argmax()]
     return [
         f"{counted(int(bad.sum()), 'row has', 'rows have')} tokens per parameter outside "
-        f"{RATIOS[0]:g} to {RATIOS[1]:g} {raw.rows(bad)}, such as {worst:.2g}: check the units of "
-        "N and D there"
+        f"{RATIOS[0]:g} to {RATIOS[1]:g} {raw.rows(bad)}, such as {worst:.2g}: {CHECK_ROWS}"
     ]
 
 

@@ -10,6 +10,7 @@ from bayescale.data import names, remedies
 from bayescale.data.formats import is_missing
 from bayescale.data.numerals import unit_factor
 from bayescale.data.reading import SMALLEST, Source
+from bayescale.data.suspicions import CHECK_ROWS
 from bayescale.units import format_count, times_in_words
 
 #: Units of counts and of compute with their powers of ten.
@@ -149,8 +150,9 @@ def too_good(columns, written: dict[str, Source], stated: set[str], loss_unit: s
 
 
 def doubts(notes) -> list[str]:
-    """The notes that ask whether the counts are in another unit."""
-    return [note for note in notes if f"If {ABSOLUTE}" in note or f"If {RIGHT}" in note]
+    """The notes that ask whether the counts, of all rows or of some, are in another unit."""
+    asking = f"If {ABSOLUTE}", f"If {RIGHT}", CHECK_ROWS
+    return [note for note in notes if any(words in note for words in asking)]
 
 
 def _other_units(ratio: float, written) -> list[tuple[str, tuple[str, float], float]]:

@@ -15,6 +15,8 @@ from bayescale.priors import Positive
 
 #: Multiple of the compute of the largest run at which the laws of an average are compared.
 TEN_TIMES = 10.0
+#: Difference of log scale up to which runs are of one budget.
+TIE = 0.01
 
 
 def ahead_of(fit: Fit, is_average: bool) -> Positive:
@@ -89,7 +91,9 @@ def beyond_largest(fit: Fit) -> tuple[dict[str, float], dict[str, str]]:
     Each column of the law that is a size is multiplied by the same factor, and so is a column that
     may not be smaller than one of them, such as the parameters of all experts.
     """
-    largest = int(fit.plan.log_scale.argmax())
+    # Of the runs of the largest budget, that with the lowest loss is of the most sensible shape.
+    scale = fit.plan.log_scale
+    largest = int(np.where(scale > scale.max() - TIE, fit.plan.log_loss, np.inf).argmin())
     columns, sizes = fit.plan.columns, fit.law.sizes
     step = TEN_TIMES ** (1 / len(sizes))
     grown = {*sizes, *(large for small, large in ORDERED if small in sizes)}

@@ -93,3 +93,14 @@ def test_missing_columns_of_scores_are_refused_with_their_options(refused, tmp_p
 )
 def test_a_list_that_the_shell_has_split_is_one_list(words, read):
     assert joined(words) == read
+
+
+def test_an_option_that_is_given_twice_is_refused(refused):
+    message = refused(
+        "fit", "runs.csv", "--columns", "N=a", "--columns", "D=b", "--quiet", "--quiet"
+    )
+    assert "--columns is given 2 times: give it once, and several values with commas" in message
+    assert "--quiet" not in message
+    message = refused("forecast", "fit.nc", "--flops=1e21", "--flops", "3e21", "--N=1B", "--N=2B")
+    assert "--flops is given 2 times" in message
+    assert "--N is given 2 times" in message

@@ -96,3 +96,20 @@ def test_a_perplexity_of_tokens_is_asked_about():
         Runs.from_frame(frame)
     anything = Runs.from_frame(frame.rename(columns={"tokens": "D"}))
     np.testing.assert_allclose(anything.table["loss"], frame["loss"])
+
+
+def test_a_name_of_both_a_perplexity_and_a_loss_is_asked_about():
+    frame = FRAME.rename(columns={"loss": "val_ppl_loss"})
+    with pytest.raises(RunsError, match="a perplexity or a loss"):
+        Runs.from_frame(frame)
+    stated = Runs.from_frame(frame, loss="val_ppl_loss*1")
+    np.testing.assert_allclose(stated.table["loss"], frame["val_ppl_loss"])
+    stated = Runs.from_frame(frame, loss="log(val_ppl_loss)")
+    np.testing.assert_allclose(stated.table["loss"], np.log(frame["val_ppl_loss"]))
+
+
+def test_few_rows_in_another_unit_are_a_reason_for_doubt():
+    wrong = FRAME.assign(params=np.where(np.arange(len(FRAME)) == 3, FRAME["params"] * 1e6, N))
+    with pytest.warns(RunsWarning, match="check the units of N and D there"):
+        runs = Runs.from_frame(wrong)
+    assert any("check the units of N and D there" in note for note in unit_doubts(runs.notes))

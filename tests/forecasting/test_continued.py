@@ -8,7 +8,7 @@ import pytest
 
 import bayescale as bs
 from bayescale.evaluation import family
-from bayescale.forecasting import follows_from_budget
+from bayescale.forecasting import beyond_largest, follows_from_budget
 from bayescale.reporting.answers import findings
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayescale.errors.ExtrapolationWarning")
@@ -89,3 +89,14 @@ def test_laws_of_n_and_d_forecast_budgets_at_the_n_that_all_runs_share(by_hand):
     fit = by_hand(bs.Runs.from_frame(several), "chinchilla", values, draws=50)
     assert bs.forecast(fit, C=2.4e19).data["N"].item() != pytest.approx(1e8)
     assert findings(fit, None).allocations
+
+
+def test_of_equal_budgets_the_run_of_lowest_loss_is_the_largest(by_hand):
+    N = np.array([1e7, 1e8, 5e7, 2e8, 4e8, 1e9, 2e9])
+    D = np.r_[1e9, 2e9, 5e9, 6e20 / (6 * N[3:])]
+    runs = bs.Runs.from_frame(
+        pd.DataFrame({"N": N, "D": D, "loss": [4, 3.6, 3.5, 3.2, 3.0, 2.9, 3.1]})
+    )
+    values = dict(E=1.7, A=0.5, B=0.5, alpha=0.34, beta=0.3, sigma=0.01, nu=10.0)
+    place, _ = beyond_largest(by_hand(runs, "chinchilla", values))
+    assert place["N"] == pytest.approx(1e9 * np.sqrt(10))
