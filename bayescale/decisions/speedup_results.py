@@ -19,6 +19,8 @@ from bayescale.units import counted, format_count, format_flop, times_in_words
 OFTEN = 0.05
 #: Share of the variance that the floors explain, from which this is a caution.
 MUCH = 0.25
+#: A multiplier whose interval spans more than this factor is not stated.
+UNTOLD = 10.0
 #: Multipliers differ if one is outside the interval of the other by more than this factor.
 ALIKE = 1.05
 #: Classes of the table of multipliers by the difference of the floors.
@@ -248,10 +250,17 @@ class Speedup:
         sure = f"{100 * better:.0f} %"
         if not 0.005 <= better < 0.995:
             sure = "more than 99 %" if better > 0.5 else "less than 1 %"
-        answer = (
-            f"{where}, {self.name} is better than {self.over} with {sure} probability: "
+        needs = (
             f"{self.over} needs {_times(middle)} the {quantity} for the same loss "
-            f"({100 * prob:g} % {_times(low, False)} to {_times(high, False)})."
+            f"({100 * prob:g} % {_times(low, False)} to {_times(high, False)})"
+        )
+        if high > UNTOLD * low:  # a median of such an interval would be taken for an answer
+            needs = (
+                f"how much {quantity} {self.over} needs for the same loss cannot be told, "
+                f"between {_times(low, False)} and {_times(high)} as much ({100 * prob:g} %)"
+            )
+        answer = (
+            f"{where}, {self.name} is better than {self.over} with {sure} probability: {needs}."
         )
         answer += self._other_end(low, high, prob)
         return " ".join((answer, *self.conversions, main_reason(self.cautions(prob))))

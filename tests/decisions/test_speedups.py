@@ -238,6 +238,15 @@ def test_the_answer_comes_first(grouped):
     assert set(found.to_dataframe("summary")["variable"]) == {"multiplier", "difference", "loss"}
 
 
+def test_a_multiplier_that_may_be_anything_is_not_stated(grouped):
+    times = np.linspace(-1.5, 1.5, 10)[:, None] * np.array([0.0, 1.0, 0.0])
+    values = 0.5 * np.exp(-0.17 * np.log(10) * times)  # (draw, recipe): .03 to 30 times for B
+    fit = grouped(A_recipe=values, B_recipe=values)
+    told = bs.speedup(fit, "B", over="A", at=1e20, along=20, drift="off").bottom_line()
+    assert "how much compute A needs for the same loss cannot be told, between 0.0" in told
+    assert "A needs" not in told.split("how much compute A needs")[0]
+
+
 def test_by_default_at_both_ends_of_the_runs_that_both_have(grouped):
     found = bs.speedup(grouped(), "B", over="A", drift="off")
     assert found.data["at"].values.tolist() == pytest.approx([6 * 1e15, 6 * 40 * 1e18])
