@@ -17,6 +17,7 @@ from bayescale.plots.style import label_for, log_axis, loss_axis
 MOST_PANELS = 12
 LONGEST_NAME = 36  # characters of the name of a problem above its panel
 MANY_POINTS = 30  # curves with more points are drawn with bands
+SWEEP = 3  # different N at one value of the x axis that make it a sweep
 SPREAD = 0.8  # bars of one value fill at most this share of the way to the next value
 WIDE_RANGE = 6.0  # ratio of losses beyond which ticks are spaced by decades
 EXTRAPOLATION = "extrapolation"
@@ -39,7 +40,7 @@ def plot_rollout(
     column : {"C", "D", "N", "extrapolation"}, optional
         The x axis. By default the column of the thresholds, else the first of C, D and N that the
         runs have, else the extrapolation: the size of a run as a multiple of the largest fitted
-        one.
+        one. Of an isoFLOP sweep it is N.
     prob : {0.8, 0.9, 0.95}
         Probability of the thin bars. Runs outside these bars are marked as outside. Thick bars are
         50 % intervals.
@@ -78,7 +79,7 @@ def plot_rollout(
     shown = dict(list(parts.items())[:MOST_PANELS])
     warn_if_not_converged(pd.concat(shown.values()))
     cut = _cut_column(next(iter(parts)))
-    column = column or (cut if cut in available else available[0])
+    column = column or _natural(points, cut if cut in available else available[0], available)
     columns = _columns(len(shown))
     rows = -(-len(shown) // columns)
     size = (7.2, 5) if len(shown) == 1 else (max(4.2 * columns, 8.4), 3.3 * rows + 0.9)
@@ -112,6 +113,15 @@ def plot_rollout(
         frameon=False,
     )
     return grid.ravel()[: len(shown)]
+
+
+def _natural(points: pd.DataFrame, column: str, available: list[str]) -> str:
+    """N in place of a column of which each value is shared by several models, as in a sweep."""
+    if column == "N" or "N" not in available:
+        return column
+    values, sizes = (np.log(points[c].to_numpy(float)).round(2) for c in (column, "N"))
+    models = pd.Series(sizes).groupby(values).nunique()
+    return "N" if models.median() >= SWEEP else column
 
 
 def _columns(panels: int) -> int:

@@ -126,6 +126,8 @@ def test_runs_of_equal_compute_are_side_by_side_by_size(forecast, rolled):
     N = np.array([4e9, 1e9, 2e9, 8e9])
     points = forecast("power", C=[1e21] * 4, N=N)
     (ax,) = plot_rollout(rolled(points))
+    assert bars(ax, "90 % interval")[:, 0] == pytest.approx(np.sort(N))  # as a sweep
+    (ax,) = plot_rollout(rolled(points), column="C")
     drawn = bars(ax, "90 % interval")
     assert drawn[:, 0] == pytest.approx(1e21, rel=0.3)
     assert np.log(drawn[:, 0]).mean() == pytest.approx(np.log(1e21))
@@ -135,7 +137,8 @@ def test_runs_of_equal_compute_are_side_by_side_by_size(forecast, rolled):
 
 def test_bars_are_not_shifted_into_other_values(forecast, rolled):
     C = np.repeat([1e21, 1.05e21, 4e21], [9, 9, 1])
-    (ax,) = plot_rollout(rolled(forecast("power", C=C, N=np.geomspace(1e8, 1e10, 19))))
+    sweeps = forecast("power", C=C, N=np.geomspace(1e8, 1e10, 19))
+    (ax,) = plot_rollout(rolled(sweeps), column="C")
     places = bars(ax, "90 % interval")[:, 0]
     middle = np.sqrt(1e21 * 1.05e21)
     assert (places[:9] < middle).all()
@@ -248,6 +251,6 @@ def test_the_rollout_and_the_global_style_are_not_changed(two):
 def test_runs_of_one_budget_are_in_order_of_n_although_their_compute_is_rounded(forecast, rolled):
     points = forecast("power", n=6).assign(N=[3e9, 1e9, 6e9, 4e9, 2e9, 5e9])
     points["C"] = 1e21 * (1 + 1e-12 * np.array([1.0, 5, 2, 4, 6, 3]))
-    (ax,) = plot_rollout(rolled(points))
+    (ax,) = plot_rollout(rolled(points), column="C")
     expected = points.sort_values("N")[["low90", "high90"]].to_numpy()
     assert bars(ax, "90 % interval")[:, 1:] == pytest.approx(expected)
