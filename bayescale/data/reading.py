@@ -69,6 +69,10 @@ class Source:
         return TRANSFORMS[self.transform](values) if self.transform else values
 
 
+#: Quantities that may be given as a number.
+CONSTANT = ("N", "D")
+
+
 @dataclass
 class Matched:
     """The source of each quantity, and notes on columns that were considered."""
@@ -81,7 +85,7 @@ class Matched:
 def parse_expression(text: str, columns: list[str]) -> Source | None:
     """The source that a text states; None if it does not state one.
 
-    The text is a column, a product or quotient of columns and numbers, ``log(column)``,
+    The text is a column, a number, a product or quotient of columns and numbers, ``log(column)``,
     ``exp(column)``, ``10**column``, ``1-column`` or ``-column``.
     """
     if text in columns:
@@ -120,7 +124,7 @@ def parse_expression(text: str, columns: list[str]) -> Source | None:
             power, inner = (1 if inner[0] == "*" else -1), inner[1:].strip()
             if not inner:
                 return None
-    if not factors:
+    if not factors and (transform or not text.strip()):
         return None
     return Source(stripped, tuple(factors), factor, stated=True, transform=transform)
 
@@ -142,7 +146,8 @@ def match_columns(
         if expression is None:
             continue
         source = parse_expression(expression, columns)
-        if source is None:
+        # A number is the same in all rows, as the N of one learning curve.
+        if source is None or not (source.factors or quantity in CONSTANT):
             problems.append(f"{MEANING[quantity]}: {unknown('column', expression, columns)}")
             continue
         if not source.stated and (own := readings[expression]).quantity == quantity:
@@ -327,11 +332,10 @@ def values_of(raw: RawTable, quantity: str, source: Source, problems: list[str])
     table = numerals.Style(
         cell for c in raw.cells for cell in raw.cells[c] if isinstance(cell, str)
     )
-    result = None
+    result = np.ones(len(raw.cells))
     for column, power in source.factors:
         values = numbers(raw, quantity, column, problems, table, source)
-        values = values if power == 1 else 1 / values
-        result = values if result is None else result * values
+        result = result * (values if power == 1 else 1 / values)
     with np.errstate(all="ignore"):
         # Division by a whole number keeps 8.2 M exactly 8.2e6.
         result = source.transformed(result * source.factor)

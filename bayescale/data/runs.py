@@ -104,9 +104,9 @@ class Runs:
             ``loss_upper``, ``series``, and those that some laws need, such as ``U``) to its column,
             or to an expression that states the unit:
             ``"params_m*1e6"``, ``"steps*batch_size*seq_len"``, ``"log(val_ppl)"``,
-            ``"1-accuracy"``. ``"params*1"`` states that the counts are absolute. Usual names and
-            units in them are recognised. If two of N, D and C are known, the third is computed by
-            C = 6ND.
+            ``"1-accuracy"``. ``"params*1"`` states that the counts are absolute, ``"1.3B"`` is the
+            N or D of all rows. Usual names and units in them are recognised. If two of N, D and C
+            are known, the third is computed by C = 6ND.
         loss_unit : str, optional
             The unit of the loss, such as ``"nats per token"``; guessed from names by default.
         drop_missing : bool

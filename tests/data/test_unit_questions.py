@@ -108,6 +108,15 @@ def test_a_name_of_both_a_perplexity_and_a_loss_is_asked_about():
     np.testing.assert_allclose(stated.table["loss"], np.log(frame["val_ppl_loss"]))
 
 
+def test_a_number_is_the_size_of_all_rows():
+    curve = FRAME[["tokens", "loss"]].drop_duplicates("tokens")
+    runs = Runs.from_frame(curve, N="1.31B")
+    assert set(runs.table["N"]) == {1.31e9}
+    np.testing.assert_allclose(runs.table["C"], 6 * 1.31e9 * curve["tokens"])
+    with pytest.raises(RunsError, match="there is no column '3'"):
+        Runs.from_frame(curve, N="1.31B", loss="3")
+
+
 def test_few_rows_in_another_unit_are_a_reason_for_doubt():
     wrong = FRAME.assign(params=np.where(np.arange(len(FRAME)) == 3, FRAME["params"] * 1e6, N))
     with pytest.warns(RunsWarning, match="check the units of N and D there"):
