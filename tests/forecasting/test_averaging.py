@@ -176,6 +176,17 @@ def test_one_warning_names_the_heavy_fits_that_failed(pair):
     assert "kaplan" not in str(caught[0].message)
 
 
+@pytest.mark.filterwarnings("ignore::bayescale.errors.ConvergenceWarning")
+def test_laws_of_hardly_any_weight_are_not_discussed(pair):
+    light, heavy = weigh(pair, 0.995, 0.005), weigh(pair, 0.9, 0.1)
+    assert list(light.used) == list(heavy.used) == list(heavy.counted)
+    assert list(light.counted) == list(light.used)[:1]
+    dropped = list(light.used)[1]
+    assert dropped in heavy.difference
+    assert dropped not in light.difference
+    assert dropped not in "".join(str(f) for f in light.check().findings)
+
+
 def test_the_warning_points_at_who_asked(pair):
     split = allocate(weigh(pair, 0.5, 0.5), 1e22)
     with pytest.warns(bs.ConvergenceWarning) as caught:
