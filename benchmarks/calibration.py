@@ -192,9 +192,10 @@ def main(n: int = 200, only: str = "") -> None:
     for name, case in CASES.items():
         if only and name not in only.split(","):
             continue
+        of_case = name if name in DESIGNS else case["law"]
         design = (
-            DESIGNS[case["law"]]()
-            if case["law"] in DESIGNS
+            DESIGNS[of_case]()
+            if of_case in DESIGNS
             else in_steps(openlm)
             if name == "kaplan_steps"
             else checkpoints()

@@ -91,6 +91,14 @@ def _wide(plan: Design, most: int) -> tuple[int, ...]:
     return wide if not plan.groups and len(wide) <= most else ()
 
 
+def is_wide(plan: Design) -> bool:
+    """Whether the posterior may be wide in more coordinates than can be drawn before the others.
+
+    Draws that had to be moved then lack tails (`benchmarks/calibration.py`, ``sparse_experts``).
+    """
+    return not plan.groups and not _wide(plan, MOST_WIDE)
+
+
 def _amplitude(plan: Design) -> Callable[[np.ndarray], np.ndarray]:
     """The amplitude with which the law passes through the first run of a curve, as the trend of
     its coordinate.

@@ -14,11 +14,11 @@ from scipy.stats import t as student_t
 
 import bayescale as bs
 from bayescale import laws
-from bayescale.inference import Convergence
+from bayescale.inference import Convergence, ImportanceDiagnostics
 from bayescale.inference.diagnostics import convergence
 from bayescale.keywords import for_command_line
 from bayescale.model import residual_checks
-from bayescale.model.checks import _identified, _not_as_measured
+from bayescale.model.checks import _converged, _identified, _not_as_measured
 from bayescale.model.findings import Check, Finding, merged
 from bayescale.model.specify import design
 
@@ -646,3 +646,14 @@ def test_runs_at_no_distance_are_not_among_the_farthest():
     text = residual_checks._surprising(distant, "rows of the table").text
     assert "above it line 3 (+1.2 %)" in text
     assert "line 2" not in text
+
+
+def test_moved_draws_of_a_posterior_that_is_wide_in_many_coordinates_are_doubted(clean):
+    """Simulation shows that their intervals are too narrow; those of other fits are not."""
+    few, many = (design(clean, laws.get(name)) for name in ("chinchilla", "farseer"))
+    moved = ImportanceDiagnostics(1900.0, np.nan, 10.0, 0.04, moves=80)
+    assert _converged(moved, few).level == "passed"
+    assert _converged(moved, many).level == "caution"
+    assert "engine='nuts'" in _converged(moved, many).remedy
+    weighted = ImportanceDiagnostics(1900.0, 0.3, 10.0, 0.04)
+    assert _converged(weighted, many).level == "passed"
