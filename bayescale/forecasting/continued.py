@@ -1,4 +1,4 @@
-"""Points that continue a fitted run of checkpoints."""
+"""What points have from the fitted runs: the run that they continue, an N or D that all share."""
 
 from __future__ import annotations
 
@@ -64,8 +64,10 @@ def columns_of_runs(fit: Fit | Average, series: object, given: Mapping[str, obje
             )
     if problems:
         raise FitError(problems)
-    enough = len({"N", "D", "C"} & set(given)) > 1
-    return {} if enough else {c: v for c, v in shared.items() if c not in given}
+    # Two of N, D and C give the third.
+    lacking = 2 - len({"N", "D", "C"} & set(given))
+    free = [c for c in shared if c not in given]
+    return {c: shared[c] for c in (free[:lacking] if "C" in given else free if lacking > 0 else [])}
 
 
 def shared_sizes(fit: Fit | Average) -> dict[str, float]:

@@ -100,3 +100,12 @@ def test_of_equal_budgets_the_run_of_lowest_loss_is_the_largest(by_hand):
     values = dict(E=1.7, A=0.5, B=0.5, alpha=0.34, beta=0.3, sigma=0.01, nu=10.0)
     place, _ = beyond_largest(by_hand(runs, "chinchilla", values))
     assert place["N"] == pytest.approx(1e9 * np.sqrt(10))
+
+
+def test_a_budget_for_repeats_of_one_run_has_their_n(by_hand):
+    repeats = pd.DataFrame({"N": 1e8, "D": 2e9, "loss": [3.0, 3.01, 2.99, 3.02]})
+    values = dict(E=1.7, A=0.5, B=0.5, alpha=0.34, beta=0.3, sigma=0.01, nu=10.0)
+    fit = by_hand(bs.Runs.from_frame(repeats, N="N*1"), "chinchilla", values)
+    data = bs.forecast(fit, C=2.4e19).data
+    assert data["N"].item() == pytest.approx(1e8)
+    assert data["D"].item() == pytest.approx(4e10)
