@@ -130,8 +130,8 @@ def test_readme_coverage_of_curves_and_simulations():
     curves = results("curves").query("domain == 'IC'").set_index("method")
     levels = [f"coverage{p}" for p in (50, 80, 90, 95)]
     text = row("curves")
-    assert f"{curves.loc['delayed_power(D)', 'n_series']:.0f} curves" in text
-    assert percentages(curves.loc["delayed_power(D)", levels]) in text
+    assert f"{curves.loc['average', 'n_series']:.0f} curves" in text
+    assert percentages(curves.loc["average", levels]) in text
     assert percentages(curves.loc["log-Huber bootstrap (delayed_power(D))", levels]) in text
     simulated = results("simulated").set_index("case")
     for case in ("tables", "curves"):

@@ -35,7 +35,7 @@ LawNames = Annotated[
         help="one law, such as chinchilla, kaplan, skaling, power or delayed_power(D), or several, "
         "comma-separated, weighed by their evidence; by default chinchilla,kaplan_floor,skaling, "
         "with bounded_chinchilla for finished runs without groups, or power,shifted_power without "
-        "N and D, and for curves of one N",
+        "N and D, and for curves of one N (one curve: power,delayed_power)",
     ),
 ]
 Columns = Annotated[

@@ -205,7 +205,7 @@ def test_drift_through_the_runs_is_part_of_what_each_law_says():
     loss = [4.10, 3.81, 3.52, 3.30, 3.08, 2.92, 2.81, 2.60, 2.35, 2.05]
     runs = bs.Runs.from_frame(pd.DataFrame(dict(series="a", D=D, loss=loss)))
     fitted = bs.ensemble(runs, random_seed=1)
-    stated = [float(v) for v in re.findall(r"([\d.]+) \((?:shifted_)?power", fitted.difference)]
+    stated = [float(v) for v in re.findall(r"([\d.]+) \((?:delayed_)?power", fitted.difference)]
     forecast = float(fitted.bottom_line().split("a loss of ")[1].split(",")[0])
     assert len(stated) == 2
     assert min(stated) * 0.995 < forecast < max(stated) * 1.005

@@ -69,7 +69,7 @@ def test_a_report_of_one_size_forecasts_budgets(finished):
 
 
 def test_a_curve_of_one_size_has_laws_of_the_other_column():
-    assert family(bs.Runs.from_frame(table("a"))) == ["power(D)", "shifted_power(D)"]
+    assert family(bs.Runs.from_frame(table("a"))) == ["power(D)", "delayed_power(D)"]
     assert family(bs.Runs.from_frame(table("ab"))) == ["power(D)", "shifted_power(D)"]
     assert "chinchilla" in family(bs.Runs.from_frame(table()))
     varied = table("ab").assign(N=np.repeat([1e8, 2e8], 12))
